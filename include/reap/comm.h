@@ -1,0 +1,59 @@
+/* Communicators owned here, agreement on errors, and sums over ranks.
+ *
+ * A reap_comm is a duplicate of the caller's communicator, so that messages of
+ * reap never meet those of the program around it. Every call marked collective
+ * has to be made by all ranks of the communicator in the same order.
+ *
+ * An error in MPI itself ends the run through MPI's default handler: without
+ * fault tolerance in the library there is nothing to go on with.
+ */
+#ifndef REAP_COMM_H
+#define REAP_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct reap_comm reap_comm;
+
+/* Local. */
+int reap_comm_rank(const reap_comm *comm);
+int reap_comm_size(const reap_comm *comm);
+
+/* Collective. Ranks with the same colour, ordered by rank, form a new communicator that the caller owns. */
+int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out);
+
+/* Collective, NULL is fine. Takes the handle's address and sets it to NULL. */
+void reap_comm_destroy(reap_comm **comm);
+
+/* Communicators created and not destroyed yet, in this process. */
+int reap_comm_live(void);
+
+/* Collective. Every rank passes its own status; all get REAP_OK if all were fine, otherwise the status AND the
+ * message of the lowest rank that failed. To be called before the next collective after anything that may fail
+ * on one rank alone. */
+int reap_comm_agree(const reap_comm *comm, int status);
+
+/* Collective: sums in place over ranks (MPI_Allreduce, in slabs that fit MPI's int counts). */
+int reap_comm_sum(const reap_comm *comm, double *values, int64_t count);
+int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count);
+
+/* Collective: largest value over ranks, in place. */
+int reap_comm_max(const reap_comm *comm, double *values, int64_t count);
+int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count);
+
+/* Collective: `bytes` bytes of rank `root` to everybody, in slabs. */
+int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root);
+
+/* Collective. */
+int reap_comm_barrier(const reap_comm *comm);
+
+/* Collective: REAP_OK if all ranks passed the same bytes, else REAP_ERR_INPUT saying that `what` differs. */
+int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what);
+
+/* The share [*first, *last) of `count` items that belongs to `rank`: contiguous, sizes differ by at most one. Local. */
+void reap_comm_share(int64_t count, int rank, int size, int64_t *first, int64_t *last);
+
+/* The most nearly square process grid, rows <= columns, rows * columns == size. Local. */
+void reap_comm_grid(int size, int *rows, int *columns);
+
+#endif

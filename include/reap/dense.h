@@ -1,0 +1,45 @@
+/* Dense matrices on one rank: BLAS and LAPACK behind checked sizes.
+ *
+ * All matrices here are COLUMN-major, as in LAPACK: element (i, j) of A stands
+ * at a[i + j * lda]. A row-major [r, c] array is the column-major matrix of its
+ * transpose, which is how callers with C arrays use these calls. Sizes are
+ * int64_t and are checked against LP64's int before the call; a size that does
+ * not fit is REAP_ERR_RESOURCE. All calls are local.
+ */
+#ifndef REAP_DENSE_H
+#define REAP_DENSE_H
+
+#include <stdint.h>
+
+/* C [m, n] = alpha op(A) op(B) + beta C with op(A) [m, k], op(B) [k, n]; ta, tb: 'N' or 'T'. */
+int reap_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+               const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+int reap_dgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+               const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
+
+/* Lower triangle of C [n, n] = alpha A A' + beta C (trans 'N', A [n, k]) or alpha A' A + beta C (trans 'T', A [k, n]). */
+int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, double beta,
+                     double *c, int64_t ldc);
+
+/* Cholesky factor of the lower triangle of A [n, n], in place. *info is 0, or the order of the first leading
+ * minor that is not positive definite (A is then partly overwritten); not an error in itself. */
+int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info);
+
+/* Lower triangle of the inverse from the factor of reap_dpotrf_lower, in place. */
+int reap_dpotri_lower(int64_t n, double *a, int64_t lda);
+
+/* Solves A X = B in place of B [n, nrhs] with the factor of reap_dpotrf_lower. */
+int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb);
+
+/* Reciprocal condition number (1-norm, estimate) from the factor and the 1-norm of A before it was factored. */
+int reap_dpocon_lower(int64_t n, const double *a, int64_t lda, double norm, double *rcond);
+
+/* Copies the lower triangle onto the upper one. */
+void reap_mirror_lower(int64_t n, double *a, int64_t lda);
+
+/* One thread for the BLAS of this process unless told otherwise, and which BLAS it is ("unknown" where the
+ * library does not say). */
+void reap_blas_set_threads(int threads);
+const char *reap_blas_name(void);
+
+#endif

@@ -1,0 +1,18 @@
+/* Messages for people, on standard error.
+ *
+ * A library function never prints its own errors (it returns them); it may log
+ * warnings and information. Only the rank for which logging is switched on
+ * prints, so that a message appears once and not once per rank. Local calls.
+ */
+#ifndef REAP_LOG_H
+#define REAP_LOG_H
+
+typedef enum reap_log_level { REAP_LOG_QUIET, REAP_LOG_WARNING, REAP_LOG_INFO, REAP_LOG_DEBUG } reap_log_level;
+
+/* What is printed from now on in this process; REAP_LOG_QUIET on every rank but one. Default: warnings. */
+void reap_log_set_level(reap_log_level level);
+
+/* Prints "reap: warning: ..." (one line) if the level allows; clears a progress bar standing on the line. */
+void reap_log(reap_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,21 @@
+#include "reap/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static reap_log_level threshold = REAP_LOG_WARNING;
+
+void reap_log_set_level(reap_log_level level) { threshold = level; }
+
+void reap_log(reap_log_level level, const char *format, ...) {
+  if (level > threshold || level == REAP_LOG_QUIET) return;
+  char line[1024];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  /* On a terminal a progress bar may stand on this line: overwrite it. */
+  const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";
+  fprintf(stderr, "%sreap: %s%s\n", clear, level == REAP_LOG_WARNING ? "warning: " : "", line);
+}

@@ -1,0 +1,130 @@
+#include "reap/memory.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "reap/error.h"
+
+enum { ALIGNMENT = 64 };
+
+/* Kept in front of every block; one alignment unit long, so that the block behind it is aligned. */
+typedef struct header {
+  size_t bytes;
+} header;
+
+static atomic_llong live_blocks, live_bytes, peak_bytes;
+
+static void note_bytes(long long change) {
+  long long now = atomic_fetch_add(&live_bytes, change) + change;
+  long long peak = atomic_load(&peak_bytes);
+  while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
+  }
+}
+
+static int byte_count(int64_t count, size_t size, size_t *bytes) {
+  if (count < 0) return reap_error(REAP_ERR_INTERNAL, "negative allocation of %lld elements", (long long)count);
+  if (__builtin_mul_overflow((size_t)count, size, bytes) || *bytes > SIZE_MAX / 2)
+    return reap_error(REAP_ERR_RESOURCE, "a block of %lld x %zu bytes cannot be addressed", (long long)count, size);
+  return REAP_OK;
+}
+
+int reap_alloc(void *out, int64_t count, size_t size) {
+  size_t bytes = 0;
+  REAP_TRY(byte_count(count, size, &bytes));
+  size_t padded = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  char *base = aligned_alloc(ALIGNMENT, padded);
+  if (!base)
+    return reap_error(REAP_ERR_RESOURCE, "out of memory: %.1f MB more were needed; use more ranks on more nodes, or fewer images",
+                      (double)bytes / 1e6);
+  ((header *)(void *)base)->bytes = bytes;
+  void *block = base + ALIGNMENT;
+  memcpy(out, &block, sizeof block);
+  atomic_fetch_add(&live_blocks, 1);
+  note_bytes((long long)bytes);
+  return REAP_OK;
+}
+
+int reap_calloc(void *out, int64_t count, size_t size) {
+  REAP_TRY(reap_alloc(out, count, size));
+  void *block;
+  memcpy(&block, out, sizeof block);
+  memset(block, 0, (size_t)count * size);
+  return REAP_OK;
+}
+
+int reap_grow(void *out, int64_t old_count, int64_t count, size_t size) {
+  void *old, *fresh = NULL;
+  memcpy(&old, out, sizeof old);
+  REAP_TRY(reap_alloc(&fresh, count, size));
+  int64_t kept = old_count < count ? old_count : count;
+  if (old && kept > 0) memcpy(fresh, old, (size_t)kept * size);
+  reap_free(out);
+  memcpy(out, &fresh, sizeof fresh);
+  return REAP_OK;
+}
+
+void reap_free(void *address) {
+  void *block;
+  memcpy(&block, address, sizeof block);
+  if (!block) return;
+  char *base = (char *)block - ALIGNMENT;
+  note_bytes(-(long long)((header *)(void *)base)->bytes);
+  atomic_fetch_sub(&live_blocks, 1);
+  free(base);
+  block = NULL;
+  memcpy(address, &block, sizeof block);
+}
+
+int reap_strndup(char **out, const char *text, size_t length) {
+  REAP_TRY(reap_alloc(out, (int64_t)length + 1, 1));
+  memcpy(*out, text, length);
+  (*out)[length] = '\0';
+  return REAP_OK;
+}
+
+int reap_strdup(char **out, const char *text) {
+  if (!text) {
+    *out = NULL;
+    return REAP_OK;
+  }
+  return reap_strndup(out, text, strlen(text));
+}
+
+int reap_format(char **out, const char *format, ...) {
+  va_list args, again;
+  va_start(args, format);
+  va_copy(again, args);
+  int n = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  int status = n < 0 ? reap_error(REAP_ERR_INTERNAL, "bad format \"%s\"", format) : reap_alloc(out, (int64_t)n + 1, 1);
+  if (status == REAP_OK) vsnprintf(*out, (size_t)n + 1, format, again);
+  va_end(again);
+  return status;
+}
+
+int64_t reap_memory_live_blocks(void) { return atomic_load(&live_blocks); }
+int64_t reap_memory_live_bytes(void) { return atomic_load(&live_bytes); }
+int64_t reap_memory_peak_bytes(void) { return atomic_load(&peak_bytes); }
+
+int64_t reap_memory_peak_resident(void) {
+  struct rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return (int64_t)usage.ru_maxrss * 1024; /* Linux counts in kibibytes */
+}
+
+int reap_multiply(int64_t a, int64_t b, int64_t *out) {
+  if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, out))
+    return reap_error(REAP_ERR_RESOURCE, "a size of %lld x %lld is out of range", (long long)a, (long long)b);
+  return REAP_OK;
+}
+
+int reap_product(const int64_t *dims, int n, int64_t *out) {
+  int64_t product = 1;
+  for (int i = 0; i < n; i++) REAP_TRY(reap_multiply(product, dims[i], &product));
+  *out = product;
+  return REAP_OK;
+}

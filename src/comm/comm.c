@@ -1,0 +1,135 @@
+#include "reap/comm.h"
+
+#include <string.h>
+
+#include "reap/comm_mpi.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+struct reap_comm {
+  MPI_Comm mpi;
+  int rank, size;
+};
+
+static int live;
+
+/* MPI counts elements with int; larger arrays go in slabs of this many. */
+static const int64_t SLAB = (int64_t)1 << 27;
+
+/* Takes ownership of `mpi`. */
+static int wrap(MPI_Comm mpi, reap_comm **out) {
+  reap_comm *comm = NULL;
+  REAP_TRY(reap_alloc(&comm, 1, sizeof *comm));
+  comm->mpi = mpi;
+  MPI_Comm_rank(mpi, &comm->rank);
+  MPI_Comm_size(mpi, &comm->size);
+  live++;
+  *out = comm;
+  return REAP_OK;
+}
+
+int reap_comm_create(MPI_Comm parent, reap_comm **out) {
+  MPI_Comm mpi;
+  MPI_Comm_dup(parent, &mpi);
+  return wrap(mpi, out);
+}
+
+int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out) {
+  MPI_Comm mpi;
+  MPI_Comm_split(comm->mpi, colour, comm->rank, &mpi);
+  return wrap(mpi, out);
+}
+
+void reap_comm_destroy(reap_comm **comm) {
+  if (!*comm) return;
+  MPI_Comm_free(&(*comm)->mpi);
+  live--;
+  reap_free(comm);
+}
+
+int reap_comm_live(void) { return live; }
+int reap_comm_rank(const reap_comm *comm) { return comm->rank; }
+int reap_comm_size(const reap_comm *comm) { return comm->size; }
+MPI_Comm reap_comm_mpi(const reap_comm *comm) { return comm->mpi; }
+
+int reap_comm_agree(const reap_comm *comm, int status) {
+  int first = status == REAP_OK ? comm->size : comm->rank;
+  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->mpi);
+  if (first == comm->size) return REAP_OK;
+  struct {
+    int status;
+    char text[REAP_ERROR_LENGTH];
+  } report = {status, ""};
+  strncpy(report.text, reap_error_message(), sizeof report.text - 1);
+  MPI_Bcast(&report, (int)sizeof report, MPI_BYTE, first, comm->mpi);
+  return reap_error(report.status, "%s", report.text);
+}
+
+static void reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
+  for (int64_t at = 0; at < count; at += SLAB) {
+    int n = (int)(count - at < SLAB ? count - at : SLAB);
+    MPI_Allreduce(MPI_IN_PLACE, (char *)values + (size_t)at * size, n, type, op, comm->mpi);
+  }
+}
+
+int reap_comm_sum(const reap_comm *comm, double *values, int64_t count) {
+  reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_SUM);
+  return REAP_OK;
+}
+
+int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count) {
+  reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_SUM);
+  return REAP_OK;
+}
+
+int reap_comm_max(const reap_comm *comm, double *values, int64_t count) {
+  reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_MAX);
+  return REAP_OK;
+}
+
+int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count) {
+  reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_MAX);
+  return REAP_OK;
+}
+
+int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root) {
+  for (size_t at = 0; at < bytes; at += (size_t)SLAB) {
+    size_t left = bytes - at;
+    MPI_Bcast((char *)data + at, (int)(left < (size_t)SLAB ? left : (size_t)SLAB), MPI_BYTE, root, comm->mpi);
+  }
+  return REAP_OK;
+}
+
+int reap_comm_barrier(const reap_comm *comm) {
+  MPI_Barrier(comm->mpi);
+  return REAP_OK;
+}
+
+int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what) {
+  char *reference = NULL;
+  int status = reap_alloc(&reference, (int64_t)bytes, 1);
+  REAP_TRY_OR(reap_comm_agree(comm, status), done);
+  memcpy(reference, data, bytes);
+  REAP_TRY_OR(reap_comm_broadcast(comm, reference, bytes, 0), done);
+  status = REAP_OK;
+  if (memcmp(reference, data, bytes) != 0)
+    status = reap_error(REAP_ERR_INPUT, "%s differs between rank 0 and rank %d; give every rank the same file", what,
+                        comm->rank);
+  status = reap_comm_agree(comm, status);
+done:
+  reap_free(&reference);
+  return status;
+}
+
+void reap_comm_share(int64_t count, int rank, int size, int64_t *first, int64_t *last) {
+  int64_t base = count / size, extra = count % size;
+  *first = base * rank + (rank < extra ? rank : extra);
+  *last = *first + base + (rank < extra ? 1 : 0);
+}
+
+void reap_comm_grid(int size, int *rows, int *columns) {
+  *rows = 1;
+  for (int r = 1; (int64_t)r * r <= size; r++)
+    if (size % r == 0) *rows = r;
+  *columns = size / *rows;
+}

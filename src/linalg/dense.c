@@ -1,0 +1,125 @@
+/* BLAS and LAPACK behind checked sizes; see dense.h. */
+#include "reap/dense.h"
+
+#include <limits.h>
+
+#include "fortran.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+/* OpenBLAS only: weak, so that any other BLAS links as well. */
+extern void openblas_set_num_threads(int) __attribute__((weak));
+extern char *openblas_get_config(void) __attribute__((weak));
+
+static int to_int(int64_t value, int *out) {
+  if (value < 0 || value > INT_MAX)
+    return reap_error(REAP_ERR_RESOURCE, "a matrix dimension of %lld does not fit the integers of BLAS",
+                      (long long)value);
+  *out = (int)value;
+  return REAP_OK;
+}
+
+/* A leading dimension is at least 1, also for empty matrices. */
+static int to_ld(int64_t value, int *out) { return to_int(value > 0 ? value : 1, out); }
+
+int reap_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+               const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+  int im, in, ik, ia, ib, ic;
+  REAP_TRY(to_int(m, &im));
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_int(k, &ik));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  REAP_TRY(to_ld(ldc, &ic));
+  sgemm_(&ta, &tb, &im, &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  return REAP_OK;
+}
+
+int reap_dgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+               const double *b, int64_t ldb, double beta, double *c, int64_t ldc) {
+  int im, in, ik, ia, ib, ic;
+  REAP_TRY(to_int(m, &im));
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_int(k, &ik));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  REAP_TRY(to_ld(ldc, &ic));
+  dgemm_(&ta, &tb, &im, &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  return REAP_OK;
+}
+
+int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, double beta,
+                     double *c, int64_t ldc) {
+  int in, ik, ia, ic;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_int(k, &ik));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldc, &ic));
+  dsyrk_("L", &trans, &in, &ik, &alpha, a, &ia, &beta, c, &ic);
+  return REAP_OK;
+}
+
+/* A negative INFO is a wrong argument, hence a bug here. */
+static int bad_argument(const char *routine, int info) {
+  return reap_error(REAP_ERR_INTERNAL, "%s: argument %d is wrong", routine, -info);
+}
+
+int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info) {
+  int in, ia, code = 0;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_ld(lda, &ia));
+  dpotrf_("L", &in, a, &ia, &code);
+  if (code < 0) return bad_argument("DPOTRF", code);
+  *info = code;
+  return REAP_OK;
+}
+
+int reap_dpotri_lower(int64_t n, double *a, int64_t lda) {
+  int in, ia, code = 0;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_ld(lda, &ia));
+  dpotri_("L", &in, a, &ia, &code);
+  if (code < 0) return bad_argument("DPOTRI", code);
+  if (code > 0) return reap_error(REAP_ERR_NUMERIC, "DPOTRI: the factor is singular at row %d", code);
+  return REAP_OK;
+}
+
+int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb) {
+  int in, ir, ia, ib, code = 0;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_int(nrhs, &ir));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  dpotrs_("L", &in, &ir, a, &ia, b, &ib, &code);
+  return code < 0 ? bad_argument("DPOTRS", code) : REAP_OK;
+}
+
+int reap_dpocon_lower(int64_t n, const double *a, int64_t lda, double norm, double *rcond) {
+  int in, ia, code = 0;
+  double *work = NULL;
+  int *iwork = NULL, status = REAP_OK;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY_OR(reap_alloc(&work, 3 * n + 1, sizeof *work), done);
+  REAP_TRY_OR(reap_alloc(&iwork, n + 1, sizeof *iwork), done);
+  dpocon_("L", &in, a, &ia, &norm, rcond, work, iwork, &code);
+  if (code < 0) status = bad_argument("DPOCON", code);
+done:
+  reap_free(&work);
+  reap_free(&iwork);
+  return status;
+}
+
+void reap_mirror_lower(int64_t n, double *a, int64_t lda) {
+  enum { TILE = 32 }; /* both triangles are walked in tiles that stay in the first-level cache */
+  for (int64_t jj = 0; jj < n; jj += TILE)
+    for (int64_t ii = jj; ii < n; ii += TILE)
+      for (int64_t j = jj; j < jj + TILE && j < n; j++)
+        for (int64_t i = ii > j ? ii : j + 1; i < ii + TILE && i < n; i++) a[j + i * lda] = a[i + j * lda];
+}
+
+void reap_blas_set_threads(int threads) {
+  if (openblas_set_num_threads) openblas_set_num_threads(threads);
+}
+
+const char *reap_blas_name(void) { return openblas_get_config ? openblas_get_config() : "unknown"; }

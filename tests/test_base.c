@@ -1,0 +1,108 @@
+/* base: errors, memory, random numbers, hashes. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+#include "reap/hash.h"
+#include "reap/memory.h"
+#include "reap/random.h"
+
+const char *const test_suite_name = "base";
+
+static int failing(void) { return reap_error(REAP_ERR_INPUT, "file %s: truncated", "x.onnx"); }
+
+static int propagating(void) {
+  REAP_TRY(failing());
+  return REAP_OK;
+}
+
+static void errors_carry_status_and_context(void) {
+  CHECK_FAILS(propagating(), REAP_ERR_INPUT, "file x.onnx: truncated");
+  CU_ASSERT_EQUAL(reap_error_prefix(REAP_ERR_INPUT, "layer %d", 3), REAP_ERR_INPUT);
+  CU_ASSERT_STRING_EQUAL(reap_error_message(), "layer 3: file x.onnx: truncated");
+  char longer[3 * REAP_ERROR_LENGTH];
+  memset(longer, 'a', sizeof longer);
+  longer[sizeof longer - 1] = '\0';
+  reap_error(REAP_ERR_INPUT, "%s", longer);
+  CU_ASSERT_EQUAL(strlen(reap_error_message()), REAP_ERROR_LENGTH - 1);
+}
+
+static void sizes_are_checked(void) {
+  int64_t product = 0;
+  CHECK_FAILS(reap_multiply(INT64_MAX / 2, 3, &product), REAP_ERR_RESOURCE, "out of range");
+  CHECK_FAILS(reap_multiply(-1, 3, &product), REAP_ERR_RESOURCE, "out of range");
+  CHECK_OK(reap_multiply(INT64_MAX / 3, 3, &product));
+  double *block = NULL;
+  CHECK_FAILS(reap_alloc(&block, INT64_MAX / 4, sizeof *block), REAP_ERR_RESOURCE, "cannot be addressed");
+  CU_ASSERT_PTR_NULL(block);
+  CHECK_FAILS(reap_alloc(&block, -1, sizeof *block), REAP_ERR_INTERNAL, "negative");
+}
+
+static void memory_is_counted_and_aligned(void) {
+  int64_t before = reap_memory_live_blocks(), bytes = reap_memory_live_bytes();
+  double *a = NULL;
+  CHECK_OK(reap_calloc(&a, 1000, sizeof *a));
+  CU_ASSERT_EQUAL((uintptr_t)a % 64, 0);
+  CU_ASSERT_EQUAL(a[999], 0.0);
+  a[0] = 3;
+  CU_ASSERT_EQUAL(reap_memory_live_bytes() - bytes, 8000);
+  CHECK_OK(reap_grow(&a, 1000, 5000, sizeof *a));
+  CU_ASSERT_EQUAL(a[0], 3.0);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), before + 1);
+  reap_free(&a);
+  CU_ASSERT_PTR_NULL(a);
+  reap_free(&a);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), before);
+}
+
+static void random_samples_are_distinct_and_even(void) {
+  int64_t hits[20] = {0}, draw[7];
+  for (int64_t i = 0; i < 4000; i++) {
+    reap_random r = reap_random_init(1, 2, (uint64_t)i);
+    reap_random_sample(&r, 20, 7, draw);
+    for (int k = 0; k < 7; k++) {
+      CU_ASSERT_TRUE(draw[k] >= 0 && draw[k] < 20 && (k == 0 || draw[k] > draw[k - 1]));
+      hits[draw[k]]++;
+    }
+  }
+  /* Binomial with mean 1400 and deviation 30: five deviations. */
+  for (int k = 0; k < 20; k++) CHECK_NEAR(hits[k], 1400, 150);
+  reap_random all = reap_random_init(9, 9, 9);
+  int64_t every[5];
+  reap_random_sample(&all, 5, 5, every);
+  for (int k = 0; k < 5; k++) CU_ASSERT_EQUAL(every[k], k);
+}
+
+static void normal_numbers_have_their_moments(void) {
+  reap_random r = reap_random_init(5, 0, 0);
+  double sum = 0, square = 0;
+  for (int i = 0; i < 100000; i++) {
+    double x = reap_random_normal(&r);
+    sum += x;
+    square += x * x;
+  }
+  CHECK_NEAR(sum / 1e5, 0, 0.02);
+  CHECK_NEAR(square / 1e5, 1, 0.03);
+}
+
+static void hashes_match_sha256sum(void) {
+  const char *path = test_scratch_path("abc.txt");
+  FILE *file = fopen(path, "wb");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  fputs("abc", file);
+  fclose(file);
+  char digest[REAP_HASH_LENGTH];
+  CHECK_OK(reap_hash_file(path, digest));
+  /* FIPS 180-4's own example. */
+  CU_ASSERT_STRING_EQUAL(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK_FAILS(reap_hash_file(test_scratch_path("absent"), digest), REAP_ERR_INPUT, "absent");
+}
+
+const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
+                                {"sizes_are_checked", sizes_are_checked},
+                                {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
+                                {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},
+                                {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
+                                {"hashes_match_sha256sum", hashes_match_sha256sum},
+                                {NULL, NULL}};

@@ -1,0 +1,151 @@
+/* linalg: local BLAS and LAPACK wrappers, the process grid and block-cyclic solves by ScaLAPACK. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "harness.h"
+#include "reap/block_cyclic.h"
+#include "reap/dense.h"
+#include "reap/memory.h"
+#include "reap/random.h"
+
+const char *const test_suite_name = "linalg";
+
+/* Element (i, j) of a symmetric, strictly diagonally dominant matrix of order n, computable anywhere. */
+static double spd(int64_t i, int64_t j, int64_t n) {
+  if (i < j) return spd(j, i, n);
+  reap_random r = reap_random_init(7, (uint64_t)i, (uint64_t)j);
+  return i == j ? (double)n : reap_random_uniform(&r) - 0.5;
+}
+
+static void gemm_matches_the_definition(void) {
+  enum { M = 5, N = 4, K = 7 };
+  double a[M * K], b[K * N], c[M * N], want[M * N];
+  reap_random r = reap_random_init(1, 0, 0);
+  for (int i = 0; i < M * K; i++) a[i] = reap_random_normal(&r);
+  for (int i = 0; i < K * N; i++) b[i] = reap_random_normal(&r);
+  for (int i = 0; i < M * N; i++) c[i] = want[i] = reap_random_normal(&r);
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) {
+      double sum = 0;
+      for (int k = 0; k < K; k++) sum += a[i + k * M] * b[k + j * K];
+      want[i + j * M] = 2 * sum - want[i + j * M];
+    }
+  CHECK_OK(reap_dgemm('N', 'N', M, N, K, 2, a, M, b, K, -1, c, M));
+  CHECK_NEAR(test_max_difference(c, want, M * N), 0, 100 * DBL_EPSILON);
+  CHECK_FAILS(reap_dgemm('N', 'N', (int64_t)1 << 31, N, K, 2, a, M, b, K, -1, c, M), REAP_ERR_RESOURCE, "does not fit");
+}
+
+static void syrk_fills_the_lower_triangle(void) {
+  enum { N = 4, K = 6 };
+  double a[N * K], c[N * N];
+  reap_random r = reap_random_init(2, 0, 0);
+  for (int i = 0; i < N * K; i++) a[i] = reap_random_normal(&r);
+  memset(c, 0, sizeof c);
+  CHECK_OK(reap_dsyrk_lower('N', N, K, 1, a, N, 0, c, N));
+  CU_ASSERT_EQUAL(c[0 + 1 * N], 0.0);
+  reap_mirror_lower(N, c, N);
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) {
+      double sum = 0;
+      for (int k = 0; k < K; k++) sum += a[i + k * N] * a[j + k * N];
+      CHECK_NEAR(c[i + j * N], sum, 100 * DBL_EPSILON);
+    }
+}
+
+static void cholesky_solves_and_inverts(void) {
+  enum { N = 70 };
+  double *a = NULL, *h = NULL, *x = NULL;
+  CHECK_OK(reap_alloc(&a, N * N, sizeof *a));
+  CHECK_OK(reap_alloc(&h, N * N, sizeof *h));
+  CHECK_OK(reap_alloc(&x, N, sizeof *x));
+  for (int64_t j = 0; j < N; j++)
+    for (int64_t i = 0; i < N; i++) h[i + j * N] = a[i + j * N] = spd(i, j, N);
+  for (int i = 0; i < N; i++) x[i] = 1;
+  int64_t info = -1;
+  CHECK_OK(reap_dpotrf_lower(N, h, N, &info));
+  CU_ASSERT_EQUAL(info, 0);
+  CHECK_OK(reap_dpotrs_lower(N, 1, h, N, x, N));
+  for (int i = 0; i < N; i++) {
+    double sum = 0;
+    for (int j = 0; j < N; j++) sum += a[i + j * N] * x[j];
+    CHECK_NEAR(sum, 1, N * 100 * DBL_EPSILON);
+  }
+  CHECK_OK(reap_dpotri_lower(N, h, N));
+  reap_mirror_lower(N, h, N);
+  double sum = 0;
+  for (int j = 0; j < N; j++) sum += a[3 + j * N] * h[j + 3 * N];
+  CHECK_NEAR(sum, 1, N * 100 * DBL_EPSILON);
+  for (int i = 0; i < N * N; i++) a[i] = 0;
+  CHECK_OK(reap_dpotrf_lower(N, a, N, &info));
+  CU_ASSERT_EQUAL(info, 1);
+  reap_free(&a);
+  reap_free(&h);
+  reap_free(&x);
+}
+
+/* Fills this rank's part of `matrix` from spd(); the right-hand side with A times ones. */
+static void fill(reap_block_cyclic *a, reap_block_cyclic *b, int64_t n) {
+  int64_t rows, columns, ld;
+  double *local = reap_block_cyclic_local(a, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++)
+      local[i + j * ld] = spd(reap_block_cyclic_row(a, i), reap_block_cyclic_column(a, j), n);
+  local = reap_block_cyclic_local(b, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++) {
+      double sum = 0;
+      for (int64_t k = 0; k < n; k++) sum += spd(reap_block_cyclic_row(b, i), k, n);
+      local[i + j * ld] = sum * (double)(1 + reap_block_cyclic_column(b, j));
+    }
+}
+
+static void scalapack_solves_on_the_grid(void) {
+  enum { N = 53, RHS = 3, BLOCK = 9 };
+  reap_grid *grid = NULL;
+  reap_block_cyclic *a = NULL, *b = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  int p, q, row, column;
+  reap_grid_shape(grid, &p, &q, &row, &column);
+  CU_ASSERT_EQUAL(p * q, test_ranks());
+  CHECK_OK(reap_block_cyclic_create(grid, N, N, BLOCK, BLOCK, &a));
+  CHECK_OK(reap_block_cyclic_create(grid, N, RHS, BLOCK, BLOCK, &b));
+  fill(a, b, N);
+  int64_t info = -1;
+  CHECK_OK(reap_block_cyclic_potrf_lower(a, &info));
+  CU_ASSERT_EQUAL(info, 0);
+  CHECK_OK(reap_block_cyclic_potrs_lower(a, b));
+  int64_t rows, columns, ld;
+  const double *x = reap_block_cyclic_local(b, &rows, &columns, &ld);
+  double elements = (double)(rows * columns);
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++)
+      CHECK_NEAR(x[i + j * ld], 1 + reap_block_cyclic_column(b, j), N * 100 * DBL_EPSILON);
+  CHECK_OK(reap_comm_sum(test_comm(), &elements, 1));
+  CU_ASSERT_EQUAL(elements, N * RHS); /* every element lies on exactly one rank */
+  reap_block_cyclic_destroy(&a);
+  reap_block_cyclic_destroy(&b);
+  reap_grid_destroy(&grid);
+  CU_ASSERT_PTR_NULL(grid);
+}
+
+static void scalapack_reports_indefinite_matrices_everywhere(void) {
+  enum { N = 20 };
+  reap_grid *grid = NULL;
+  reap_block_cyclic *a = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  CHECK_OK(reap_block_cyclic_create(grid, N, N, 4, 4, &a)); /* all zero */
+  int64_t info = 0;
+  CHECK_OK(reap_block_cyclic_potrf_lower(a, &info));
+  CU_ASSERT_EQUAL(info, 1);
+  reap_block_cyclic_destroy(&a);
+  reap_grid_destroy(&grid);
+}
+
+const test_case test_cases[] = {
+    {"gemm_matches_the_definition", gemm_matches_the_definition},
+    {"syrk_fills_the_lower_triangle", syrk_fills_the_lower_triangle},
+    {"cholesky_solves_and_inverts", cholesky_solves_and_inverts},
+    {"scalapack_solves_on_the_grid", scalapack_solves_on_the_grid},
+    {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
+    {NULL, NULL}};
