@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the data-set scripts share: the data-set file, idx files, errors.
+
+A data-set file is an HDF5 file:
+
+  /images   uint8 or float32 [N, C, H, W]
+              attributes  layout  "NCHW"
+                          scale   float32          (uint8 images only)
+                          mean    float32 [C]      (uint8 images only)
+                          std     float32 [C]      (uint8 images only)
+            from uint8 images the network sees (images * scale - mean) / std,
+            float32 images are given to the network as they are
+  /labels   int32 [N], optional
+  /         attributes  name, source, classes (strings)
+"""
+
+import argparse
+import gzip
+import math
+import os
+import sys
+import zlib
+
+EXIT_BAD_INPUT = 3
+
+# Images per chunk. A chunk is what a reader has to decompress at once: about
+# 100 small images keep that well below a megabyte, and still compress nearly
+# as well as the whole.
+CHUNK = 100
+
+
+class DataError(Exception):
+    """A file that cannot be used: shown to the user as one line."""
+
+    def __init__(self, path, reason):
+        super().__init__("%s: %s" % (path, reason))
+
+
+def require(module, package):
+    """Import a module, or say which Debian and PyPI package brings it."""
+    try:
+        return __import__(module)
+    except ImportError:
+        raise DataError("Python module '%s'" % module,
+                        "not installed (Debian: python3-%s, PyPI: %s)"
+                        % (package, package)) from None
+
+
+def run(main):
+    """Run main() and turn unusable files into one line and exit status 3."""
+    program = os.path.basename(sys.argv[0])
+    try:
+        status = main()
+    except DataError as error:
+        print("%s: error: %s" % (program, error), file=sys.stderr)
+        status = EXIT_BAD_INPUT
+    except OSError as error:
+        where = error.filename or "input or output"
+        reason = error.strerror or str(error)
+        print("%s: error: %s: %s" % (program, where, reason), file=sys.stderr)
+        status = EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("%s: interrupted" % program, file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def count(text):
+    """Argument type: a number of images, at least one."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError("'%s' is not a positive number"
+                                         % text)
+    return value
+
+
+def number(text):
+    """Argument type: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError("'%s' is not a number" % text)
+    return value
+
+
+def positive(text):
+    """Argument type: a finite number above zero."""
+    value = number(text)
+    if value <= 0.0:
+        raise argparse.ArgumentTypeError("'%s' is not above zero" % text)
+    return value
+
+
+def make_folder(path):
+    """Create the output folder if it is missing."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError:
+        raise DataError(path, "exists and is not a folder") from None
+
+
+def replace_file(path, write):
+    """Have write(temporary name) produce path, which is complete or absent.
+
+    The file is written aside and renamed at the end, so that a program that
+    opens it meanwhile, or a full disk, never leaves half a file in its place.
+    """
+    aside = path + ".tmp"
+    try:
+        write(aside)
+        os.replace(aside, path)
+    except BaseException as error:
+        if os.path.isfile(aside):
+            os.unlink(aside)
+        if isinstance(error, OSError) and error.filename in (None, aside):
+            reason = error.strerror or str(error).splitlines()[0]
+            raise DataError(path, reason) from None
+        raise
+
+
+# What reading damaged gzip data raises.
+GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+def open_plain(path):
+    """Open a file for reading, decompressing it if it is gzip-compressed."""
+    with open(path, "rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if compressed else open(path, "rb")
+
+
+def read_idx(path):
+    """Read an idx file of unsigned bytes, gzip-compressed or plain."""
+    numpy = require("numpy", "numpy")
+    try:
+        with open_plain(path) as stream:
+            data = stream.read()
+    except GZIP_ERRORS as error:
+        raise DataError(path, "damaged gzip data (%s)" % error) from None
+
+    # Header: two zero bytes, the element type (8 is unsigned byte), the number
+    # of dimensions, then each dimension as a big-endian 32-bit number.
+    if len(data) < 4 or data[0] != 0 or data[1] != 0:
+        raise DataError(path, "not an idx file")
+    if data[2] != 8:
+        raise DataError(path, "holds element type 0x%02x, expected unsigned "
+                        "bytes" % data[2])
+    rank = data[3]
+    start = 4 + 4 * rank
+    if rank == 0 or len(data) < start:
+        raise DataError(path, "idx header is incomplete")
+    shape = [int.from_bytes(data[4 + 4 * i:8 + 4 * i], "big")
+             for i in range(rank)]
+    size = 1
+    for extent in shape:
+        size *= extent
+    if len(data) - start != size:
+        raise DataError(path, "holds %d bytes of data, its header announces %d"
+                        % (len(data) - start, size))
+    return numpy.frombuffer(data, numpy.uint8, offset=start).reshape(shape)
+
+
+def write_dataset(path, images, labels, name, source, classes,
+                  scale=None, mean=None, std=None):
+    """Write one data-set file; scale, mean and std are for uint8 images.
+
+    labels may be None, and classes empty.
+    """
+    numpy = require("numpy", "numpy")
+    h5py = require("h5py", "h5py")
+
+    images = numpy.ascontiguousarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise DataError(path, "images have shape %s, expected [N, C, H, W]"
+                        % list(images.shape))
+    if images.dtype not in (numpy.uint8, numpy.float32):
+        raise DataError(path, "images are %s, expected uint8 or float32"
+                        % images.dtype)
+    channels = images.shape[1]
+    normalise = images.dtype == numpy.uint8
+    if normalise:
+        if scale is None or mean is None or std is None:
+            raise DataError(path, "uint8 images need scale, mean and std")
+        scale = numpy.float32(scale)
+        mean = numpy.asarray(mean, numpy.float32)
+        std = numpy.asarray(std, numpy.float32)
+        for what, values in (("mean", mean), ("std", std)):
+            if values.shape != (channels,):
+                raise DataError(path, "%s has %d values for %d channels"
+                                % (what, values.size, channels))
+            if not numpy.isfinite(values).all():
+                raise DataError(path, "%s is not finite" % what)
+        if not (std > 0).all():
+            raise DataError(path, "std has to be above zero")
+    if labels is not None:
+        labels = numpy.asarray(labels, numpy.int32)
+        if labels.shape != images.shape[:1]:
+            raise DataError(path, "%d labels for %d images"
+                            % (labels.size, images.shape[0]))
+        if labels.min() < 0:
+            raise DataError(path, "label %d is below zero" % labels.min())
+        if classes and labels.max() >= len(classes):
+            raise DataError(path, "label %d, but only %d classes"
+                            % (labels.max(), len(classes)))
+
+    def write(aside):
+        chunk = min(CHUNK, images.shape[0])
+        # The file is built in memory, because the HDF5 library does not
+        # survive a full disk: writing the bytes here gives a clean error.
+        with h5py.File(aside, "w", driver="core", backing_store=False) as file:
+            file.attrs["name"] = name
+            file.attrs["source"] = source
+            # The type is given, or else an empty list would become numbers.
+            file.attrs.create("classes", list(classes), (len(classes),),
+                              h5py.string_dtype())
+            data = file.create_dataset(
+                "images", data=images, chunks=(chunk,) + images.shape[1:],
+                shuffle=True, compression="gzip", compression_opts=9)
+            data.attrs["layout"] = "NCHW"
+            if normalise:
+                data.attrs["scale"] = scale
+                data.attrs["mean"] = mean
+                data.attrs["std"] = std
+            if labels is not None:
+                file.create_dataset("labels", data=labels)
+            file.flush()
+            content = file.id.get_file_image()
+        with open(aside, "wb") as stream:
+            stream.write(content)
+
+    replace_file(path, write)
+    print("%s: %d images %dx%dx%d %s, %d bytes"
+          % (path, *images.shape, images.dtype, os.path.getsize(path)))

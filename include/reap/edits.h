@@ -1,0 +1,29 @@
+/* What pruning changes in the user's file: a list of tensors to be put into inputs of the file's own nodes. Local. */
+#ifndef REAP_EDITS_H
+#define REAP_EDITS_H
+
+#include "reap/tensor.h"
+
+typedef enum reap_edit_kind {
+  REAP_EDIT_INPUT,  /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "") */
+  REAP_EDIT_ADD     /* an Add of this constant is put behind output 0 of file node `node` */
+} reap_edit_kind;
+
+typedef struct reap_edit {
+  reap_edit_kind kind;
+  int node, slot;
+  reap_tensor *tensor; /* owned */
+} reap_edit;
+
+typedef struct reap_edits {
+  int count, capacity;
+  reap_edit *list;
+} reap_edits;
+
+/* Appends, taking the tensor over (also on failure). */
+int reap_edits_add(reap_edits *edits, reap_edit_kind kind, int node, int slot, reap_tensor *tensor);
+
+/* Frees the list's contents. */
+void reap_edits_clear(reap_edits *edits);
+
+#endif

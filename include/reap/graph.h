@@ -1,0 +1,172 @@
+/* The network as a graph of nodes and values.
+ *
+ * A graph is made by a reader (src/io) with reap_graph_create() and the
+ * reap_graph_add_* calls, in the order of the file, and then prepared once
+ * with reap_graph_prepare(): shapes are inferred for a fixed batch (the
+ * number of images in one block), shape arithmetic and constants are folded
+ * away, batch normalisations that follow a linear layer are folded into it,
+ * every linear layer gets weights of its own. From then on all values have a
+ * known shape and the nodes left are those to be computed, in topological order.
+ *
+ * The file's own form (which node holds a layer's weights, its batch norm) is
+ * kept in reap_linear, so that the result of pruning can be written into the
+ * user's own nodes; see surgery.h.
+ *
+ * All calls are local.
+ */
+#ifndef REAP_GRAPH_H
+#define REAP_GRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reap/tensor.h"
+
+typedef struct reap_operator reap_operator; /* see operators.h */
+
+typedef enum reap_attribute_kind {
+  REAP_ATTRIBUTE_INT,
+  REAP_ATTRIBUTE_FLOAT,
+  REAP_ATTRIBUTE_STRING,
+  REAP_ATTRIBUTE_INTS,
+  REAP_ATTRIBUTE_FLOATS,
+  REAP_ATTRIBUTE_TENSOR,
+  REAP_ATTRIBUTE_OTHER /* a type no operator here reads: subgraphs and the like */
+} reap_attribute_kind;
+
+typedef struct reap_attribute {
+  char *name;
+  reap_attribute_kind kind;
+  int64_t i;
+  float f;
+  char *s;
+  int64_t count; /* of ints or floats */
+  int64_t *ints;
+  float *floats;
+  reap_tensor *tensor;
+} reap_attribute; /* all members owned */
+
+typedef struct reap_value {
+  char *name;
+  reap_dtype dtype;
+  int rank;
+  int64_t dims[REAP_MAX_RANK]; /* [batch, channels, height, width] in ONNX's order; valid after preparation */
+  bool known;                  /* shape has been inferred */
+  reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
+  int producer;                /* node that computes it, or -1 (network input, initialiser) */
+  bool is_input, is_output;    /* of the network */
+} reap_value;
+
+/* Batch normalisation folded into the linear layer in front of it: y = scale (x - mean) / sqrt(var + epsilon) + bias. */
+typedef struct reap_norm {
+  int source; /* node of the file */
+  int64_t channels;
+  float epsilon;
+  float *scale, *bias, *mean, *var; /* [channels] each, owned */
+} reap_norm;
+
+/* How a linear layer (Conv, Gemm, MatMul) is written in the file. Its computation form is always
+ * weights [m, channels / groups, kh, kw] or [m, n] in input 1 and bias [m] in input 2 of the node. */
+typedef struct reap_linear {
+  int weight_node, weight_slot;  /* file node and input that hold the weights */
+  bool transposed;               /* the file holds [n, m] */
+  float alpha, beta;             /* Gemm's factors of weights and bias; 1 otherwise */
+  int bias_node, bias_slot;      /* file node and input that hold the bias; slot may be absent yet */
+  bool bias_needs_add;           /* MatMul alone: a bias has to be written as an Add behind it */
+  bool bias_present;             /* the file has a bias */
+  reap_norm *norm;               /* NULL if none was folded; owned */
+  float *raw_weights, *raw_bias; /* the file's weights and bias in computation layout, before `norm`; NULL without norm; owned */
+  int64_t n_raw;                 /* number of raw_weights */
+  bool changed;                  /* cut or re-solved: has to be written anew */
+} reap_linear;
+
+typedef struct reap_node {
+  const reap_operator *op;
+  char *name;  /* as in the file; "" if it has none */
+  char *layer; /* name used in files and reports: see reap_graph_prepare */
+  int source;  /* index of the node in the file's list */
+  int n_inputs, n_outputs;
+  int *inputs, *outputs; /* values; -1 for an optional one left out */
+  int n_attributes;
+  reap_attribute *attributes;
+  reap_linear *linear;  /* of Conv, Gemm and MatMul with constant weights, after preparation; else NULL */
+  bool fixed_shape;     /* a Flatten that the file writes as a Reshape to a fixed number of columns */
+  bool cut;             /* parameters or shape along the channels were cut: has to be written anew */
+} reap_node;
+
+typedef struct reap_graph {
+  int n_values, capacity_values;
+  reap_value *values;
+  int n_nodes, capacity_nodes;
+  reap_node **nodes;
+  int n_inputs, n_outputs;
+  int *inputs, *outputs; /* values: network inputs that are not initialisers; network outputs */
+  int64_t opset;         /* of the default domain */
+  int64_t batch;         /* images per block, after preparation */
+} reap_graph;
+
+int reap_graph_create(int64_t opset, reap_graph **out);
+void reap_graph_destroy(reap_graph **graph);
+
+/* A deep copy, owned by the caller. */
+int reap_graph_clone(const reap_graph *graph, reap_graph **out);
+
+/* Building. Names are copied; `constant` and `attributes` (an array from reap_alloc, may be NULL) are taken over, also on
+ * failure. A dimension of -1 is unknown. The index of the new value goes to *value (may be NULL). */
+int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *constant, int *value);
+int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, int rank, const int64_t *dims,
+                         int *value);
+/* Inputs are looked up by name ("" for one left out): REAP_ERR_INPUT if one is not defined yet or an output is defined
+ * twice, or if the operator is not known. `source` is the node's index in the file. */
+int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
+                        int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
+                        reap_attribute *attributes);
+int reap_graph_add_output(reap_graph *graph, const char *name);
+
+/* Value of that name, or -1. */
+int reap_graph_find(const reap_graph *graph, const char *name);
+
+/* Prepares for blocks of `batch` images (>= 1); see the top of this file. Layer names are set: the node's name without
+ * its leading "/", other "/" as ".", or <op>_<index> where a node has none; made unique if need be.
+ * REAP_ERR_INPUT names the node and the reason: an operator or a use of one that is not supported, shapes that do not
+ * fit, weights that are not finite, nothing to compute. */
+int reap_graph_prepare(reap_graph *graph, int64_t batch);
+
+/* Infers the shapes of all values again, after weights were cut. */
+int reap_graph_infer(reap_graph *graph);
+
+/* Images per block that suit the sizes of the activations: at most 64, fewer when one image's largest tensor is
+ * large. Depends on the network only. Any prepared graph will do, whatever its batch. */
+int64_t reap_graph_block_size(const reap_graph *graph);
+
+/* Multiply-adds of convolutions and matrix products for one image; parameters (weights, biases, batch norms) that the file
+ * holds for the nodes left. */
+int64_t reap_graph_flops(const reap_graph *graph);
+int64_t reap_graph_params(const reap_graph *graph);
+
+/* Multiply-adds of node `index` for one image; 0 for other operators. */
+int64_t reap_node_flops(const reap_graph *graph, int index);
+
+/* Nodes that read `value`: count, and the first `most` of them into `nodes`. */
+int reap_value_readers(const reap_graph *graph, int value, int most, int *nodes);
+
+/* Elements of the value for one block. */
+int64_t reap_value_count(const reap_value *value);
+
+/* Attribute look-ups with a default. */
+const reap_attribute *reap_node_attribute(const reap_node *node, const char *name);
+int64_t reap_node_int(const reap_node *node, const char *name, int64_t fallback);
+float reap_node_float(const reap_node *node, const char *name, float fallback);
+const char *reap_node_string(const reap_node *node, const char *name, const char *fallback);
+
+/* "Conv /layer1/conv" for messages; valid until the fourth call after it in this thread. */
+const char *reap_node_title(const reap_node *node);
+
+/* Constant in input `slot`, or NULL if the input is absent or not constant. */
+const reap_tensor *reap_node_constant(const reap_graph *graph, const reap_node *node, int slot);
+
+/* Value in input or output `slot`, NULL if absent. */
+reap_value *reap_node_input(const reap_graph *graph, const reap_node *node, int slot);
+reap_value *reap_node_output(const reap_graph *graph, const reap_node *node, int slot);
+
+#endif

@@ -1,0 +1,27 @@
+/* A linear layer as the method sees it: rows of patches times a matrix of weights. Local. */
+#ifndef REAP_LAYER_H
+#define REAP_LAYER_H
+
+#include <stdbool.h>
+
+#include "reap/geometry.h"
+#include "reap/graph.h"
+
+/* X [samples, n], n = channels * block, column = channel * block + t; Y [samples, m]. A sample is an output position of
+ * an image: (oy, ox) of a convolution, a row of a matrix product. */
+typedef struct reap_layer {
+  int node;
+  int input, output;  /* values of the graph */
+  bool convolution;
+  reap_window window; /* of a convolution */
+  int64_t channels;   /* input channels: entries that leave together */
+  int64_t block;      /* columns per channel: kernel_y * kernel_x, height * width behind a Flatten, or 1 */
+  int64_t n, m;
+  int64_t positions;  /* per image */
+} reap_layer;
+
+/* View of linear node `node`; `channels` is the number of channels its input has (for a matrix product behind a
+ * Flatten fewer than columns). REAP_ERR_INPUT for grouped convolutions. */
+int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_layer *layer);
+
+#endif

@@ -1,0 +1,43 @@
+/* Second moments of one linear layer: all that the method needs to know of the images.
+ *
+ * X [samples, n] are the layer's input patches (n = channels * block, column = channel * block + t), Y [samples, m]
+ * the outputs it is to produce. Sums are float64 and not centred, so that they add up over images, ranks and days.
+ * Local.
+ */
+#ifndef REAP_MOMENTS_H
+#define REAP_MOMENTS_H
+
+#include <stdint.h>
+
+typedef struct reap_moments {
+  int64_t channels, block; /* n = channels * block */
+  int64_t n, m;
+  int64_t samples;
+  double *gram;  /* [n, n] X'X, both triangles */
+  double *cross; /* [n, m] row-major, X'Y */
+  double *sum_x; /* [n] */
+  double *sum_y; /* [m] */
+  double energy; /* sum of Y squared */
+} reap_moments;
+
+/* Zero moments; the caller owns them. */
+int reap_moments_create(int64_t channels, int64_t block, int64_t m, reap_moments **out);
+void reap_moments_destroy(reap_moments **moments);
+
+/* REAP_ERR_NUMERIC naming `what` if the moments cannot be those of any data: not finite, negative energies, no
+ * samples, a Gram matrix that is not symmetric. */
+int reap_moments_check(const reap_moments *moments, const char *what);
+
+/* Centred moments about the mean, the bias solved out: gram [n, n] (symmetric), cross [n, m] and the energy of Y,
+ * written to the caller's arrays. G = X'X - N x x', C = X'Y - N x y', E = |Y|^2 - N |y|^2 (means x, y). */
+void reap_moments_centre(const reap_moments *moments, double *gram, double *cross, double *energy);
+
+/* Plain squared error sum |Y - X_S W - 1 b'|^2 of given weights [kept * block, m] (row-major) and bias [m] on the channels
+ * kept[n_kept], from the moments alone; never negative. */
+int reap_moments_error(const reap_moments *moments, int64_t n_kept, const int64_t *kept, const double *weights,
+                       const double *bias, double *error);
+
+/* Centred energy of Y, what errors are divided by. */
+double reap_moments_centred_energy(const reap_moments *moments);
+
+#endif

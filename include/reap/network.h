@@ -1,0 +1,23 @@
+/* A network ready to be computed: read from its file, prepared for blocks of images. */
+#ifndef REAP_NETWORK_H
+#define REAP_NETWORK_H
+
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/graph.h"
+#include "reap/source.h"
+
+typedef struct reap_network {
+  reap_source *source;
+  reap_graph *graph; /* graph->batch images per block: a property of the network, the same on all ranks */
+} reap_network;
+
+/* Collective. Reads an .onnx or reap .h5 file on every rank and makes sure that all read the same. A network exported for a fixed
+ * batch keeps that batch as its block size. */
+int reap_network_load(const reap_comm *comm, const char *path, reap_network *out);
+void reap_network_clear(reap_network *network);
+
+/* REAP_ERR_INPUT naming both files if the images are not what the network takes. */
+int reap_network_check_images(const reap_network *network, const reap_dataset *images);
+
+#endif

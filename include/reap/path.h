@@ -1,0 +1,28 @@
+/* The result of eliminating channels of one layer: order, errors, and the weights of those kept. Local. */
+#ifndef REAP_PATH_H
+#define REAP_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct reap_path {
+  int64_t channels, block, m;
+  int64_t n_removed, n_kept; /* n_removed + n_kept == channels */
+  int64_t *order;            /* [n_removed] channels in the order in which they went */
+  double *error;             /* [n_removed] J (squared error and ridge term) after each removal */
+  double *error_plain;       /* [n_removed] squared error without the ridge term after each; NaN where not computed */
+  int64_t *kept;             /* [n_kept] ascending */
+  double *weights;           /* [n_kept * block, m] row-major */
+  double *bias;              /* [m] */
+  double energy;             /* centred energy of the target */
+  double ridge;              /* relative ridge used in the end */
+  double rcond;              /* estimated reciprocal condition number of the scaled, ridged Gram matrix; 0 if unknown */
+  double drift;              /* |J of the recursion - J of a fresh solve| / energy, at the end */
+  int64_t dead;              /* channels whose columns are all zero or constant */
+} reap_path;
+
+/* Zero-filled arrays for the given counts; the caller owns the path. */
+int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out);
+void reap_path_destroy(reap_path **path);
+
+#endif

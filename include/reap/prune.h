@@ -1,0 +1,62 @@
+/* Pruning a network: groups in the order of their consumers, original and pruned network side by side.
+ *
+ * For each group: both networks are advanced to its consumer, the moments of the consumer's true inputs and wanted outputs
+ * are summed over ranks, one rank chooses and solves, everybody cuts. A whole run costs about two forward passes
+ * and the moments.
+ */
+#ifndef REAP_PRUNE_H
+#define REAP_PRUNE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/graph.h"
+#include "reap/groups.h"
+#include "reap/kernel.h"
+#include "reap/method.h"
+#include "reap/progress.h"
+#include "reap/shard.h"
+
+typedef struct reap_prune_options {
+  const reap_method *method;
+  bool refit;                 /* re-solve the weights by least squares */
+  const bool *chosen;         /* [groups] groups to prune; prunable ones only */
+  const int64_t *counts;      /* [groups] channels to keep */
+  int64_t positions;          /* sampled per image; 0: all */
+  double ridge;
+  uint64_t seed;
+  reap_backend backend;
+  const reap_progress *progress;
+} reap_prune_options;
+
+typedef struct reap_layer_result {
+  char *layer, *group;
+  int64_t channels, n_kept, n_removed;
+  int64_t *kept;                    /* [n_kept] ascending */
+  int64_t *removed;                 /* [n_removed] in order of removal (ascending where a method has no order) */
+  double *path;                     /* [n_removed] relative error after each removal; NULL where a method has none */
+  int64_t samples;                  /* rows in the moments */
+  double relative_error;            /* of the weights used, on the images in the moments; NaN if they were not formed */
+  double held_out_error;            /* on the images held out; NaN if there are none */
+  double predicted_relative_error;  /* by the elimination; NaN where a method predicts nothing */
+  double ridge, rcond, drift;
+  bool repaired_shortcut;           /* the target carried the shortcut's drift */
+  double seconds;
+} reap_layer_result;
+
+typedef struct reap_prune_result {
+  int n_layers;
+  reap_layer_result *layers; /* in the order in which they were pruned */
+  double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read;
+} reap_prune_result;
+
+/* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. Result on
+ * all ranks; to be cleared by the caller, also after an error. */
+int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
+               reap_dataset *images, const reap_shard *shard, const reap_prune_options *options, reap_prune_result *result);
+
+void reap_prune_result_clear(reap_prune_result *result);
+
+#endif

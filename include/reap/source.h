@@ -1,0 +1,37 @@
+/* A model as its file has it, and the way back into a file.
+ *
+ * The ONNX message is kept as read, unknown fields included, so that what pruning does not touch is written back
+ * unchanged. Local calls.
+ */
+#ifndef REAP_SOURCE_H
+#define REAP_SOURCE_H
+
+#include "reap/edits.h"
+#include "reap/graph.h"
+
+typedef struct reap_source reap_source;
+
+/* Reads an .onnx file (with or without external data) or a reap model file in HDF5, told apart by their first
+ * bytes. REAP_ERR_INPUT names the file and the reason; nothing in the file is trusted. External data must lie in
+ * regular files below the model's folder. */
+int reap_source_load(const char *path, reap_source **out);
+void reap_source_destroy(reap_source **source);
+
+const char *reap_source_path(const reap_source *source);
+
+/* SHA-256 of the file (for external data: of the message and then of the tensors' data). */
+const char *reap_source_hash(const reap_source *source);
+
+/* A new, unprepared graph; the caller owns it. REAP_ERR_INPUT names the node: see reap_graph_add_node. */
+int reap_source_graph(const reap_source *source, reap_graph **out);
+
+/* Puts the edits into the message. A tensor that only the edited input uses is replaced under its own name; one
+ * with other users (also through Identity nodes) stays, and the edited input gets a new one. Tensors and nodes
+ * that nothing uses any more because of the edits are removed, stale value_info is dropped. */
+int reap_source_apply(reap_source *source, const reap_edits *edits);
+
+/* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded. REAP_ERR_INPUT if the file
+ * cannot be written, REAP_ERR_RESOURCE if the disk is full. */
+int reap_source_write_onnx(const reap_source *source, const char *path);
+
+#endif

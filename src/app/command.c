@@ -1,0 +1,53 @@
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reap/durable.h"
+#include "reap/error.h"
+#include "reap/log.h"
+
+int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done) {
+  *done = false;
+  REAP_TRY(options_parse(line, context->argc, context->argv));
+  if (!line->help) return REAP_OK;
+  *done = true;
+  if (reap_comm_rank(context->comm) != 0) return REAP_OK;
+  printf("usage: %s\n\n%s\n", synopsis, about);
+  options_print(stdout, line->options);
+  return REAP_OK;
+}
+
+void command_set_up(const command_context *context, const common_options *common, progress_view *view) {
+  const char *variable = getenv("OMP_NUM_THREADS");
+  int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
+  reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
+  bool first = reap_comm_rank(context->comm) == 0;
+  const char *level = common->log_level;
+  reap_log_set_level(!first || strcmp(level, "quiet") == 0 ? REAP_LOG_QUIET
+                     : strcmp(level, "warning") == 0       ? REAP_LOG_WARNING
+                     : strcmp(level, "debug") == 0         ? REAP_LOG_DEBUG
+                                                           : REAP_LOG_INFO);
+  progress_view_start(view, first ? common->progress : "none");
+}
+
+reap_backend command_backend(const char *kernels) {
+  return strcmp(kernels, "plain") == 0 ? REAP_BACKEND_PLAIN : strcmp(kernels, "onednn") == 0 ? REAP_BACKEND_ONEDNN : REAP_BACKEND_AUTO;
+}
+
+int command_check_writable(const reap_comm *comm, const char *const *paths, int count) {
+  int status = REAP_OK;
+  for (int i = 0; status == REAP_OK && reap_comm_rank(comm) == 0 && i < count; i++) {
+    char *temporary = NULL;
+    if (!paths[i]) continue;
+    status = reap_durable_begin(paths[i], &temporary);
+    if (status == REAP_OK) reap_durable_abandon(&temporary);
+  }
+  return reap_comm_agree(comm, status);
+}
+
+void command_warn_idle(const reap_comm *comm, int64_t blocks) {
+  if (blocks < reap_comm_size(comm))
+    reap_log(REAP_LOG_WARNING, "%lld blocks of images for %d ranks: %lld ranks stay idle", (long long)blocks,
+             reap_comm_size(comm), (long long)(reap_comm_size(comm) - blocks));
+}

@@ -1,0 +1,61 @@
+/* The commands of the program and what they share; private to src/app. */
+#ifndef REAP_APP_COMMAND_H
+#define REAP_APP_COMMAND_H
+
+#include "options.h"
+#include "progress_view.h"
+#include "reap/comm.h"
+#include "reap/kernel.h"
+
+/* What main() hands to a command. */
+typedef struct command_context {
+  const reap_comm *comm;
+  int argc;              /* of the command's own words, argv[0] being its name */
+  char **argv;
+  const char *typed;     /* the whole command line as typed, for reports */
+} command_context;
+
+typedef struct command {
+  const char *name, *synopsis, *summary;
+  int (*run)(const command_context *context); /* collective; status of the run, the same on all ranks */
+} command;
+
+int command_inspect(const command_context *context);
+int command_eval(const command_context *context);
+int command_prune(const command_context *context);
+int command_solve(const command_context *context);
+int command_export(const command_context *context);
+
+/* Options that every computing command takes. */
+typedef struct common_options {
+  int64_t threads;
+  const char *kernels, *progress, *log_level;
+} common_options;
+
+#define COMMON_DEFAULTS {.threads = 0, .kernels = "auto", .progress = "auto", .log_level = "info"}
+
+#define COMMON_OPTIONS(c)                                                                                                    \
+  {"Running:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},                                                                   \
+  {"--threads", NULL, OPTION_INT, "N", "threads of each rank (default: OMP_NUM_THREADS, else 1)", &(c).threads, 1},          \
+  {"--kernels", NULL, OPTION_CHOICE, "auto|plain|onednn", "who computes convolutions (default auto: oneDNN if built in)",    \
+   &(c).kernels, 0},                                                                                                         \
+  {"--progress", NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error", &(c).progress, 0}, \
+  {"--log-level", NULL, OPTION_CHOICE, "quiet|warning|info|debug", "what is logged on standard error (default info)",        \
+   &(c).log_level, 0},                                                                                                       \
+  {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
+
+/* Parses; prints the help on rank 0 if asked for. *done tells that nothing is left to do (help, or a usage error). */
+int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done);
+
+/* Applies threads and log level; progress to `view`. */
+void command_set_up(const command_context *context, const common_options *common, progress_view *view);
+
+reap_backend command_backend(const char *kernels);
+
+/* Collective: fails early, on rank 0 alone trying, if one of the files cannot be written. NULL entries are skipped. */
+int command_check_writable(const reap_comm *comm, const char *const *paths, int count);
+
+/* Collective: a warning if some ranks have no block of images. */
+void command_warn_idle(const reap_comm *comm, int64_t blocks);
+
+#endif

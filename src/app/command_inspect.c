@@ -1,0 +1,149 @@
+/* reap inspect: layers, channel groups, multiply-adds and parameters of a network. */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "reap/error.h"
+#include "reap/groups.h"
+#include "reap/network.h"
+#include "reap/operators.h"
+#include "report.h"
+
+static const char *const SYNOPSIS = "reap inspect MODEL [--json]";
+static const char *const ABOUT =
+    "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume the\n"
+    "channels, and whether they can be pruned.\n";
+
+static void shape_text(const reap_value *v, char *text, size_t size) {
+  text[0] = '\0';
+  for (int i = 1; i < v->rank; i++) {
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%lld", i > 1 ? "x" : "", (long long)v->dims[i]);
+  }
+}
+
+static int64_t layer_params(const reap_graph *graph, const reap_node *node) {
+  const reap_tensor *w = reap_node_constant(graph, node, 1), *b = reap_node_constant(graph, node, 2);
+  return w->count + (node->linear->bias_present ? b->count : 0) + (node->linear->norm ? 2 * b->count : 0);
+}
+
+static void print_layers(const reap_graph *graph) {
+  char shape[64], flops[32], params[32];
+  printf("%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds", "parameters");
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (!node->linear) continue;
+    const reap_value *w = reap_node_input(graph, node, 1);
+    char weights[64];
+    size_t used = (size_t)snprintf(weights, sizeof weights, "%lld", (long long)w->dims[0]);
+    for (int k = 1; k < w->rank; k++)
+      used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
+    shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
+    printf("%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
+           report_count((double)reap_node_flops(graph, i), flops), report_count((double)layer_params(graph, node), params));
+  }
+}
+
+static void print_groups(const reap_graph *graph, const reap_groups *groups) {
+  printf("\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    printf("%-40s %8lld  ", group->name, (long long)group->channels);
+    if (group->prunable)
+      printf("prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
+    else
+      printf("kept: %s\n", group->reason);
+  }
+}
+
+static cJSON *layer_names(const reap_graph *graph, const int *nodes, int count) {
+  cJSON *array = cJSON_CreateArray();
+  for (int i = 0; i < count; i++) cJSON_AddItemToArray(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
+  return array;
+}
+
+static cJSON *dims_array(const reap_value *v, int first) {
+  cJSON *array = cJSON_CreateArray();
+  for (int i = first; i < v->rank; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)v->dims[i]));
+  return array;
+}
+
+static int print_json(const command_context *context, const char *model, const reap_network *network,
+                      const reap_groups *groups) {
+  const reap_graph *graph = network->graph;
+  cJSON *report = report_create(context, REAP_BACKEND_AUTO);
+  report_add_input(report, "model", model, reap_source_hash(network->source));
+  cJSON_AddNumberToObject(report, "flops", (double)reap_graph_flops(graph));
+  cJSON_AddNumberToObject(report, "params", (double)reap_graph_params(graph));
+  cJSON_AddNumberToObject(report, "block", (double)graph->batch);
+  cJSON *layers = cJSON_AddArrayToObject(report, "layers");
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (!node->linear) continue;
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", node->layer);
+    cJSON_AddStringToObject(object, "op", node->op->name);
+    cJSON_AddItemToObject(object, "weights", dims_array(reap_node_input(graph, node, 1), 0));
+    cJSON_AddItemToObject(object, "output", dims_array(reap_node_output(graph, node, 0), 1));
+    cJSON_AddNumberToObject(object, "flops", (double)reap_node_flops(graph, i));
+    cJSON_AddNumberToObject(object, "params", (double)layer_params(graph, node));
+    cJSON_AddItemToArray(layers, object);
+  }
+  cJSON *list = cJSON_AddArrayToObject(report, "groups");
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", group->name);
+    cJSON_AddNumberToObject(object, "channels", (double)group->channels);
+    cJSON_AddItemToObject(object, "producers", layer_names(graph, group->producers, group->n_producers));
+    cJSON_AddItemToObject(object, "consumers", layer_names(graph, group->consumers, group->n_consumers));
+    cJSON_AddBoolToObject(object, "prunable", group->prunable);
+    if (group->reason)
+      cJSON_AddStringToObject(object, "reason", group->reason);
+    else
+      cJSON_AddNullToObject(object, "reason");
+    cJSON_AddItemToArray(list, object);
+  }
+  char *text = cJSON_Print(report);
+  cJSON_Delete(report);
+  if (!text) return reap_error(REAP_ERR_RESOURCE, "out of memory for the report");
+  printf("%s\n", text);
+  cJSON_free(text);
+  return REAP_OK;
+}
+
+static int show(const command_context *context, const char *model, bool json, const reap_network *network) {
+  reap_groups *groups = NULL;
+  char flops[32], params[32];
+  REAP_TRY(reap_groups_find(network->graph, &groups));
+  int status = REAP_OK;
+  if (json) {
+    status = print_json(context, model, network, groups);
+  } else {
+    print_layers(network->graph);
+    print_groups(network->graph, groups);
+    printf("\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
+           report_count((double)reap_graph_flops(network->graph), flops),
+           report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
+  }
+  reap_groups_destroy(&groups);
+  return status;
+}
+
+int command_inspect(const command_context *context) {
+  const char *model = NULL;
+  bool json = false, done;
+  const option options[] = {{"--json", NULL, OPTION_FLAG, NULL, "print JSON", &json, 0},
+                            {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
+                            {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
+  static const char *const names[] = {"MODEL"};
+  command_line line = {"reap inspect", options, 1, names, &model, false};
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  reap_network network = {0};
+  REAP_TRY(reap_network_load(context->comm, model, &network));
+  int status = reap_comm_rank(context->comm) == 0 ? show(context, model, json, &network) : REAP_OK;
+  reap_network_clear(&network);
+  return reap_comm_agree(context->comm, status);
+}

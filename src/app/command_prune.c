@@ -1,0 +1,175 @@
+/* reap prune: from a network and images to a smaller network. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "prune_output.h"
+#include "prune_plan.h"
+#include "reap/error.h"
+#include "reap/evaluate.h"
+#include "reap/network.h"
+#include "reap/prune.h"
+#include "reap/solver.h"
+#include "reap/timer.h"
+
+static const char *const SYNOPSIS = "reap prune MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5 [options]";
+static const char *const ABOUT =
+    "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
+    "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
+
+typedef struct job {
+  const command_context *context;
+  const prune_options *options;
+  progress_view *view;
+  reap_network network;
+  reap_graph *pruned;
+  reap_groups *groups;
+  prune_plan plan;
+  reap_dataset *calibration, *evaluation;
+  reap_prune_result result;
+  reap_evaluation before, after;
+} job;
+
+/* Local: everything that can be found wrong before work starts. */
+static int prepare(job *j) {
+  const prune_options *o = j->options;
+  REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
+  REAP_TRY(prune_plan_make(j->network.graph, j->groups, o->keep, o->flops, o->exclude, &j->plan));
+  REAP_TRY(reap_dataset_open(o->calibration, &j->calibration));
+  REAP_TRY(reap_network_check_images(&j->network, j->calibration));
+  if (o->evaluation) {
+    REAP_TRY(reap_dataset_open(o->evaluation, &j->evaluation));
+    REAP_TRY(reap_network_check_images(&j->network, j->evaluation));
+  }
+  return reap_graph_clone(j->network.graph, &j->pruned);
+}
+
+static reap_shard shard_of(const job *j, const reap_dataset *data, int64_t most) {
+  int64_t images, c, h, w;
+  reap_dataset_shape(data, &images, &c, &h, &w);
+  if (most > 0 && most < images) images = most;
+  const reap_comm *comm = j->context->comm;
+  return reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+}
+
+static int prune(job *j) {
+  const prune_options *o = j->options;
+  const reap_shard shard = shard_of(j, j->calibration, o->images);
+  const reap_prune_options options = {.method = reap_method_find(o->method), .refit = strcmp(o->refit, "ls") == 0,
+                                      .chosen = j->plan.chosen, .counts = j->plan.counts, .positions = o->positions,
+                                      .ridge = o->ridge, .seed = (uint64_t)o->seed,
+                                      .backend = command_backend(o->common.kernels), .progress = &j->view->callback};
+  command_warn_idle(j->context->comm, shard.blocks);
+  int status = reap_prune(j->context->comm, j->network.graph, j->pruned, j->groups, j->calibration, &shard, &options, &j->result);
+  progress_view_finish(j->view);
+  return status;
+}
+
+static int evaluate(job *j) {
+  if (!j->evaluation) return REAP_OK;
+  const reap_shard shard = shard_of(j, j->evaluation, 0);
+  const reap_backend backend = command_backend(j->options->common.kernels);
+  const reap_comm *comm = j->context->comm;
+  REAP_TRY(reap_evaluate(comm, j->network.graph, j->evaluation, &shard, backend, NULL, &j->view->callback, "original", &j->before));
+  REAP_TRY(reap_evaluate(comm, j->pruned, j->evaluation, &shard, backend, NULL, &j->view->callback, "pruned", &j->after));
+  progress_view_finish(j->view);
+  return REAP_OK;
+}
+
+static int finish(job *j, double start) {
+  if (reap_comm_rank(j->context->comm) != 0) return REAP_OK;
+  prune_output output = {.context = j->context, .options = j->options, .network = &j->network, .pruned = j->pruned,
+                         .result = &j->result};
+  output.original_figures = (report_network){j->evaluation ? &j->before : NULL, reap_graph_flops(j->network.graph),
+                                             reap_graph_params(j->network.graph)};
+  output.pruned_figures = (report_network){j->evaluation ? &j->after : NULL, reap_graph_flops(j->pruned), reap_graph_params(j->pruned)};
+  return prune_output_write(&output, start);
+}
+
+static int run(const command_context *context, const prune_options *o) {
+  double start = reap_seconds();
+  progress_view view;
+  job j = {.context = context, .options = o, .view = &view};
+  const char *const outputs[] = {o->output, o->onnx, o->report};
+  int status = REAP_OK;
+  command_set_up(context, &o->common, &view);
+  REAP_TRY_OR(command_check_writable(context->comm, outputs, 3), done);
+  REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
+  REAP_TRY_OR(reap_comm_agree(context->comm, prepare(&j)), done);
+  REAP_TRY_OR(prune(&j), done);
+  REAP_TRY_OR(evaluate(&j), done);
+  status = reap_comm_agree(context->comm, finish(&j, start));
+done:
+  progress_view_finish(&view);
+  reap_prune_result_clear(&j.result);
+  reap_dataset_close(&j.calibration);
+  reap_dataset_close(&j.evaluation);
+  prune_plan_clear(&j.plan);
+  reap_groups_destroy(&j.groups);
+  reap_graph_destroy(&j.pruned);
+  reap_network_clear(&j.network);
+  return status;
+}
+
+static int check(const prune_options *o) {
+  if (!o->calibration) return reap_error(REAP_ERR_USAGE, "reap prune: --calib is missing");
+  if (!o->output) return reap_error(REAP_ERR_USAGE, "reap prune: -o is missing");
+  if ((o->keep != 0) == (o->flops != 0)) return reap_error(REAP_ERR_USAGE, "reap prune: give one of --keep and --flops");
+  if (o->keep != 0 && !(o->keep > 0 && o->keep <= 1))
+    return reap_error(REAP_ERR_USAGE, "reap prune: --keep wants a share above 0 and up to 1");
+  if (o->flops != 0 && !(o->flops > 0 && o->flops <= 1))
+    return reap_error(REAP_ERR_USAGE, "reap prune: --flops wants a share above 0 and up to 1");
+  if (o->ridge < 0) return reap_error(REAP_ERR_USAGE, "reap prune: --ridge wants a number that is not negative");
+  const char *const paths[] = {o->output, o->onnx, o->report, o->model, o->calibration, o->evaluation};
+  for (int a = 0; a < 3; a++)
+    for (int b = a + 1; paths[a] && b < 6; b++)
+      if (paths[b] && strcmp(paths[a], paths[b]) == 0)
+        return reap_error(REAP_ERR_USAGE, "reap prune: \"%s\" is named twice; an output must not be another file of the run", paths[a]);
+  return REAP_OK;
+}
+
+/* "all" or a number. */
+static int read_positions(const char *text, int64_t *positions) {
+  char *end = NULL;
+  *positions = 0;
+  if (strcmp(text, "all") == 0) return REAP_OK;
+  long long value = strtoll(text, &end, 10);
+  if (end == text || *end || value < 1)
+    return reap_error(REAP_ERR_USAGE, "reap prune: --positions wants \"all\" or a number of positions per image, not \"%s\"", text);
+  *positions = value;
+  return REAP_OK;
+}
+
+int command_prune(const command_context *context) {
+  prune_options o = {.method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, .common = COMMON_DEFAULTS};
+  const char *positions = "all";
+  const option options[] = {
+      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required", &o.calibration, 0},
+      {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; required", &o.output, 0},
+      {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX as well", &o.onnx, 0},
+      {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o.evaluation, 0},
+      {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON", &o.report, 0},
+      {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o.keep, 0},
+      {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds, the same\nshare of channels in every group", &o.flops, 0},
+      {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--method", NULL, OPTION_CHOICE, "reap|l1|random", "how channels are chosen (default reap)", &o.method, 0},
+      {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o.refit, 0},
+      {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o.scope, 0},
+      {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o.exclude, 0},
+      {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.images, 1},
+      {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
+      {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local", "where layers are solved (default auto)", &o.solver, 0},
+      {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o.seed, 0},
+      COMMON_OPTIONS(o.common)};
+  static const char *const names[] = {"MODEL"};
+  command_line line = {"reap prune", options, 1, names, &o.model, false};
+  bool done;
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  REAP_TRY(check(&o));
+  REAP_TRY(read_positions(positions, &o.positions));
+  return run(context, &o);
+}

@@ -1,0 +1,125 @@
+#include "options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reap/error.h"
+
+static const option *find(const option *options, const char *word, size_t length) {
+  for (const option *o = options; o->name; o++) {
+    if (o->kind == OPTION_HEADING) continue;
+    if (strlen(o->name) == length && strncmp(o->name, word, length) == 0) return o;
+    if (o->short_name && strlen(o->short_name) == length && strncmp(o->short_name, word, length) == 0) return o;
+  }
+  return NULL;
+}
+
+static bool is_choice(const char *choices, const char *text) {
+  size_t n = strlen(text);
+  for (const char *c = choices; n > 0 && (c = strstr(c, text)); c += n)
+    if ((c == choices || c[-1] == '|') && (c[n] == '|' || c[n] == '\0')) return true;
+  return false;
+}
+
+static int store(const char *command, const option *o, const char *text) {
+  char *end = NULL;
+  errno = 0;
+  switch (o->kind) {
+    case OPTION_INT: {
+      long long value = strtoll(text, &end, 10);
+      if (errno || end == text || *end || value < o->least)
+        return reap_error(REAP_ERR_USAGE, "%s: %s wants a whole number of at least %lld, not \"%s\"", command, o->name,
+                          (long long)o->least, text);
+      *(int64_t *)o->target = value;
+      return REAP_OK;
+    }
+    case OPTION_NUMBER: {
+      double value = strtod(text, &end);
+      if (end == text || *end || !isfinite(value))
+        return reap_error(REAP_ERR_USAGE, "%s: %s wants a number, not \"%s\"", command, o->name, text);
+      *(double *)o->target = value;
+      return REAP_OK;
+    }
+    case OPTION_CHOICE:
+      if (!is_choice(o->argument, text))
+        return reap_error(REAP_ERR_USAGE, "%s: %s wants one of %s, not \"%s\"", command, o->name, o->argument, text);
+      *(const char **)o->target = text;
+      return REAP_OK;
+    default: *(const char **)o->target = text; return REAP_OK;
+  }
+}
+
+static int parse_option(command_line *line, int argc, char **argv, int *at) {
+  const char *word = argv[*at], *equals = strchr(word, '=');
+  size_t length = equals ? (size_t)(equals - word) : strlen(word);
+  const option *o = find(line->options, word, length);
+  if (!o) return reap_error(REAP_ERR_USAGE, "%s: there is no option \"%.*s\"", line->command, (int)length, word);
+  if (o->kind == OPTION_FLAG) {
+    if (equals) return reap_error(REAP_ERR_USAGE, "%s: %s takes no value", line->command, o->name);
+    *(bool *)o->target = true;
+    return REAP_OK;
+  }
+  if (equals) return store(line->command, o, equals + 1);
+  if (*at + 1 >= argc) return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
+  return store(line->command, o, argv[++*at]);
+}
+
+int options_parse(command_line *line, int argc, char **argv) {
+  for (int i = 1; i < argc; i++)
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+      line->help = true;
+      return REAP_OK;
+    }
+  int given = 0;
+  bool only_names = false;
+  for (int i = 1; i < argc; i++) {
+    if (!only_names && strcmp(argv[i], "--") == 0) {
+      only_names = true;
+    } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
+      REAP_TRY(parse_option(line, argc, argv, &i));
+    } else if (given == line->n_positional) {
+      return reap_error(REAP_ERR_USAGE, "%s: \"%s\" is one word too many", line->command, argv[i]);
+    } else {
+      line->positional[given++] = argv[i];
+    }
+  }
+  if (given < line->n_positional)
+    return reap_error(REAP_ERR_USAGE, "%s: %s is missing", line->command, line->positional_names[given]);
+  return REAP_OK;
+}
+
+void options_print(FILE *to, const option *options) {
+  for (const option *o = options; o->name; o++) {
+    if (o->kind == OPTION_HEADING) {
+      fprintf(to, "\n%s\n", o->name);
+      continue;
+    }
+    char left[96];
+    snprintf(left, sizeof left, "%s%s%s%s%s", o->short_name ? o->short_name : "", o->short_name ? ", " : "", o->name,
+             o->kind == OPTION_FLAG ? "" : " ", o->kind == OPTION_FLAG ? "" : o->argument);
+    if (strlen(left) > 26)
+      fprintf(to, "  %s\n  %-27s", left, "");
+    else
+      fprintf(to, "  %-27s", left);
+    for (const char *text = o->help, *next; text; text = next) { /* a line break in the text goes on in its column */
+      const char *stop = strchr(text, '\n');
+      next = stop ? stop + 1 : NULL;
+      fprintf(to, "%.*s\n", (int)(stop ? stop - text : (long)strlen(text)), text);
+      if (next) fprintf(to, "  %-27s", "");
+    }
+  }
+}
+
+int options_bytes(const char *text, int64_t *bytes) {
+  char *end = NULL;
+  double value = strtod(text, &end);
+  const char *units = "KMGT", *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
+  if (end == text || value <= 0 || !isfinite(value) || (*end && (!unit || end[1])))
+    return reap_error(REAP_ERR_USAGE, "\"%s\" is not a size such as 4G or 512M", text);
+  for (const char *u = units; unit && u <= unit; u++) value *= 1024;
+  if (value > 9e18) return reap_error(REAP_ERR_USAGE, "\"%s\" is too large", text);
+  *bytes = (int64_t)value;
+  return REAP_OK;
+}

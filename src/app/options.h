@@ -1,0 +1,47 @@
+/* Command-line options: a table per command, bound to variables; private to src/app. */
+#ifndef REAP_APP_OPTIONS_H
+#define REAP_APP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef enum option_kind {
+  OPTION_FLAG,   /* bool: becomes true */
+  OPTION_INT,    /* int64_t, at least `least` */
+  OPTION_NUMBER, /* double */
+  OPTION_TEXT,   /* const char * */
+  OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
+  OPTION_HEADING /* no option: a line in the help text */
+} option_kind;
+
+typedef struct option {
+  const char *name;     /* "--keep"; NULL ends the table */
+  const char *short_name; /* "-o" or NULL */
+  option_kind kind;
+  const char *argument; /* "F": shown in the help; for a choice the choices */
+  const char *help;
+  void *target;
+  int64_t least;
+} option;
+
+/* What a command expects besides options. */
+typedef struct command_line {
+  const char *command;     /* "reap prune" */
+  const option *options;
+  int n_positional;        /* exactly so many, into positional[] */
+  const char *const *positional_names;
+  const char **positional;
+  bool help;               /* --help was given: nothing else was checked */
+} command_line;
+
+/* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. */
+int options_parse(command_line *line, int argc, char **argv);
+
+/* Prints the table, aligned. */
+void options_print(FILE *to, const option *options);
+
+/* A number such as 4G, 512M or 1000 in bytes. */
+int options_bytes(const char *text, int64_t *bytes);
+
+#endif

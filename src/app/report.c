@@ -1,0 +1,138 @@
+#include "report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/dense.h"
+#include "reap/durable.h"
+#include "reap/error.h"
+#include "reap/version.h"
+
+cJSON *report_create(const command_context *context, reap_backend backend) {
+  cJSON *report = cJSON_CreateObject();
+  cJSON_AddStringToObject(report, "reap_version", REAP_VERSION);
+  cJSON_AddStringToObject(report, "command", context->typed);
+  cJSON_AddNumberToObject(report, "ranks", reap_comm_size(context->comm));
+  cJSON *libraries = cJSON_AddObjectToObject(report, "libraries");
+  cJSON_AddStringToObject(libraries, "kernels", reap_backend_name(backend));
+  cJSON_AddStringToObject(libraries, "blas", reap_blas_name());
+  return report;
+}
+
+void report_add_number(cJSON *object, const char *name, double value) {
+  if (isfinite(value))
+    cJSON_AddNumberToObject(object, name, value);
+  else
+    cJSON_AddNullToObject(object, name);
+}
+
+void report_add_network(cJSON *report, const char *name, const report_network *network) {
+  cJSON *object = cJSON_AddObjectToObject(report, name);
+  const reap_evaluation *e = network->evaluation;
+  bool known = e && e->classified;
+  report_add_number(object, "top1", known ? e->top1 : NAN);
+  report_add_number(object, "top5", known ? e->top5 : NAN);
+  report_add_number(object, "loss", known ? e->loss : NAN);
+  cJSON_AddNumberToObject(object, "flops", (double)network->flops);
+  cJSON_AddNumberToObject(object, "params", (double)network->params);
+  if (!e) return;
+  cJSON_AddNumberToObject(object, "images", (double)e->images);
+  cJSON_AddNumberToObject(object, "seconds", e->seconds);
+  cJSON_AddNumberToObject(object, "images_per_second", e->seconds > 0 ? (double)e->images / e->seconds : 0);
+}
+
+cJSON *report_add_seconds(cJSON *report, double total) {
+  cJSON *seconds = cJSON_AddObjectToObject(report, "seconds");
+  cJSON_AddNumberToObject(seconds, "total", total);
+  return seconds;
+}
+
+static cJSON *index_array(const int64_t *values, int64_t count) {
+  cJSON *array = cJSON_CreateArray();
+  for (int64_t i = 0; i < count; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)values[i]));
+  return array;
+}
+
+void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver) {
+  cJSON *layers = cJSON_AddArrayToObject(report, "layers");
+  for (int i = 0; i < result->n_layers; i++) {
+    const reap_layer_result *l = &result->layers[i];
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", l->layer);
+    cJSON_AddStringToObject(object, "group", l->group);
+    cJSON_AddNumberToObject(object, "channels", (double)l->channels);
+    cJSON_AddItemToObject(object, "kept", index_array(l->kept, l->n_kept));
+    cJSON_AddItemToObject(object, "removed", index_array(l->removed, l->n_removed));
+    report_add_number(object, "relative_error", l->relative_error);
+    report_add_number(object, "held_out_error", l->held_out_error);
+    report_add_number(object, "predicted_relative_error", l->predicted_relative_error);
+    report_add_number(object, "ridge", l->ridge);
+    cJSON_AddStringToObject(object, "solver", solver);
+    report_add_number(object, "seconds", l->seconds);
+    cJSON_AddNumberToObject(object, "samples", (double)l->samples);
+    report_add_number(object, "rcond", l->rcond);
+    report_add_number(object, "drift", l->drift);
+    cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
+    cJSON_AddItemToArray(layers, object);
+  }
+}
+
+void report_add_input(cJSON *report, const char *name, const char *path, const char *hash) {
+  cJSON *inputs = cJSON_GetObjectItem(report, "inputs");
+  if (!inputs) inputs = cJSON_AddObjectToObject(report, "inputs");
+  cJSON *object = cJSON_AddObjectToObject(inputs, name);
+  cJSON_AddStringToObject(object, "path", path);
+  cJSON_AddStringToObject(object, "sha256", hash);
+}
+
+int report_write(const cJSON *report, const char *path) {
+  char *temporary = NULL, *text = cJSON_Print(report);
+  if (!text) return reap_error(REAP_ERR_RESOURCE, "%s: out of memory for the report", path);
+  int status = reap_durable_begin(path, &temporary);
+  if (status == REAP_OK) {
+    FILE *file = fopen(temporary, "w");
+    bool good = file && fprintf(file, "%s\n", text) >= 0;
+    if (file && fclose(file) != 0) good = false;
+    status = good ? reap_durable_commit(&temporary, path) : reap_durable_error(path, "cannot be written");
+  }
+  reap_durable_abandon(&temporary);
+  cJSON_free(text);
+  return status;
+}
+
+const char *report_count(double value, char text[32]) {
+  const char *units[] = {"", " k", " M", " G", " T"};
+  int unit = 0;
+  for (; value >= 1000 && unit < 4; unit++) value /= 1000;
+  snprintf(text, 32, unit == 0 ? "%.0f%s" : value < 10 ? "%.3f%s" : value < 100 ? "%.2f%s" : "%.1f%s", value, units[unit]);
+  return text;
+}
+
+static void print_share(const char *name, double a, double b, bool both) {
+  printf("%-16s %10.2f %%", name, 100 * a);
+  if (both) printf(" %10.2f %% %+10.2f points", 100 * b, 100 * (b - a));
+  printf("\n");
+}
+
+static void print_count(const char *name, int64_t a, int64_t b, bool both) {
+  char left[32], right[32];
+  printf("%-16s %12s", name, report_count((double)a, left));
+  if (both) printf(" %12s %9.1f %% of it", report_count((double)b, right), 100 * (double)b / (double)a);
+  printf("\n");
+}
+
+void report_print(const report_network *original, const report_network *pruned) {
+  const reap_evaluation *a = original->evaluation, *b = pruned ? pruned->evaluation : NULL;
+  bool both = pruned != NULL;
+  printf("%-16s %12s%s\n", "", "original", both ? "       pruned" : "");
+  if (a && a->classified) {
+    print_share("top-1", a->top1, b ? b->top1 : 0, both);
+    print_share("top-5", a->top5, b ? b->top5 : 0, both);
+    printf("%-16s %12.4f", "loss", a->loss);
+    if (b) printf(" %12.4f", b->loss);
+    printf("\n");
+  }
+  print_count("multiply-adds", original->flops, both ? pruned->flops : 0, both);
+  print_count("parameters", original->params, both ? pruned->params : 0, both);
+}

@@ -1,0 +1,45 @@
+/* The JSON report and the tables of results; private to src/app. Local: rank 0 writes. */
+#ifndef REAP_APP_REPORT_H
+#define REAP_APP_REPORT_H
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "command.h"
+#include "reap/evaluate.h"
+#include "reap/prune.h"
+
+/* One network's figures; evaluation NULL: accuracy null. */
+typedef struct report_network {
+  const reap_evaluation *evaluation;
+  int64_t flops, params;
+} report_network;
+
+/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). NULL if there is no memory. */
+cJSON *report_create(const command_context *context, reap_backend backend);
+
+/* baseline or pruned. */
+void report_add_network(cJSON *report, const char *name, const report_network *network);
+
+/* seconds: total and phases. */
+cJSON *report_add_seconds(cJSON *report, double total);
+
+/* layers, one object per pruned consumer. `solver` tells where it was solved. */
+void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver);
+
+/* A file the result depends on: {"path": ..., "sha256": ...}. */
+void report_add_input(cJSON *report, const char *name, const char *path, const char *hash);
+
+/* Number, or null for NaN and infinities. */
+void report_add_number(cJSON *object, const char *name, double value);
+
+/* Writes the file whole or not at all. */
+int report_write(const cJSON *report, const char *path);
+
+/* "126.6 M" with three to four digits. */
+const char *report_count(double value, char text[32]);
+
+/* Table of the original against the pruned network on standard output; pruned may be NULL. */
+void report_print(const report_network *original, const report_network *pruned);
+
+#endif

@@ -1,0 +1,145 @@
+/* Add, Sub, Mul and Div with ONNX's broadcasting.
+ *
+ * Method: output and inputs become operands of one loop nest (kernels.h) with stride 0 on broadcast axes. Equal shapes
+ * collapse to one loop over the block, a constant per channel to rows of channels. Constants are brought into the
+ * output's storage order once. One pass over memory; in place if asked and input 0 has the output's shape.
+ */
+#include <string.h>
+
+#include "kernels.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+/* One innermost loop: out[n], a and b with steps in elements. */
+typedef void (*loop)(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b);
+
+typedef struct arithmetic_state {
+  reap_nest nest; /* operands: output, input 0, input 1 */
+  loop loop;
+  float *constant[2]; /* in storage order, or NULL if the input is computed */
+} arithmetic_state;
+
+/* The steps that occur in practice get loops of their own, which vectorise. */
+#define DEFINE_LOOP(name, expression)                                                                              \
+  static void name(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b) {        \
+    if (step_a == 1 && step_b == 1) {                                                                              \
+      REAP_INDEPENDENT                                                                                             \
+      for (int64_t i = 0; i < n; i++) {                                                                            \
+        float x = a[i], y = b[i];                                                                                  \
+        out[i] = expression;                                                                                       \
+      }                                                                                                            \
+    } else if (step_a == 1 && step_b == 0) {                                                                       \
+      float y = b[0];                                                                                              \
+      REAP_INDEPENDENT                                                                                             \
+      for (int64_t i = 0; i < n; i++) {                                                                            \
+        float x = a[i];                                                                                            \
+        out[i] = expression;                                                                                       \
+      }                                                                                                            \
+    } else {                                                                                                       \
+      for (int64_t i = 0; i < n; i++) {                                                                            \
+        float x = a[i * step_a], y = b[i * step_b];                                                                \
+        out[i] = expression;                                                                                       \
+      }                                                                                                            \
+    }                                                                                                              \
+  }
+
+DEFINE_LOOP(add, x + y)
+DEFINE_LOOP(subtract, x - y)
+DEFINE_LOOP(multiply, x *y)
+DEFINE_LOOP(divide, x / y)
+
+static const struct {
+  const char *op;
+  loop loop;
+} loops[] = {{"Add", add}, {"Sub", subtract}, {"Mul", multiply}, {"Div", divide}};
+
+static void arithmetic_destroy(void **state) {
+  arithmetic_state *s = *state;
+  if (!s) return;
+  reap_free(&s->constant[0]);
+  reap_free(&s->constant[1]);
+  reap_free(state);
+}
+
+/* Storage copy of a constant, with leading axes of one element up to the output's rank: aligned [rank]. */
+static int convert_constant(const reap_node *node, const reap_tensor *tensor, int rank, const int64_t *aligned,
+                            float **out) {
+  if (tensor->dtype != REAP_F32)
+    return reap_error(REAP_ERR_INPUT, "%s: a constant of integers meets images; only float32 is supported",
+                      reap_node_title(node));
+  int64_t strides[2][REAP_MAX_RANK];
+  reap_storage_strides_of(rank, aligned, strides[0]);
+  reap_row_major_strides(rank, aligned, strides[1]);
+  reap_nest nest;
+  reap_nest_build(rank, aligned, 2, strides, &nest);
+  REAP_TRY(reap_alloc(out, tensor->count, sizeof **out));
+  reap_nest_copy(&nest, *out, tensor->f32);
+  return REAP_OK;
+}
+
+/* Strides of input `slot` along the output's axes, 0 where it is broadcast. */
+static int input_strides(const reap_graph *graph, const reap_node *node, int slot, const reap_value *out,
+                         arithmetic_state *s, int64_t *strides) {
+  const reap_value *in = reap_node_input(graph, node, slot);
+  if (!in) return reap_error(REAP_ERR_INPUT, "%s: input %d is missing", reap_node_title(node), slot);
+  int lead = out->rank - in->rank;
+  if (lead < 0)
+    return reap_error(REAP_ERR_INTERNAL, "%s: input %d has more axes than the output", reap_node_title(node), slot);
+  int64_t aligned[REAP_MAX_RANK];
+  for (int i = 0; i < out->rank; i++) {
+    aligned[i] = i < lead ? 1 : in->dims[i - lead];
+    if (aligned[i] != 1 && aligned[i] != out->dims[i])
+      return reap_error(REAP_ERR_INTERNAL, "%s: axis %d of input %d does not fit the output", reap_node_title(node),
+                        i - lead, slot);
+    strides[i] = 0;
+  }
+  if (in->constant) {
+    REAP_TRY(convert_constant(node, in->constant, out->rank, aligned, &s->constant[slot]));
+    reap_storage_strides_of(out->rank, aligned, strides);
+  } else {
+    reap_storage_strides(in, strides + lead);
+  }
+  for (int i = 0; i < out->rank; i++)
+    if (aligned[i] == 1) strides[i] = 0;
+  return REAP_OK;
+}
+
+static int fill(const reap_graph *graph, const reap_node *node, arithmetic_state *s) {
+  for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++)
+    if (strcmp(loops[i].op, node->op->name) == 0) s->loop = loops[i].loop;
+  if (!s->loop) return reap_error(REAP_ERR_INTERNAL, "%s: no such arithmetic", reap_node_title(node));
+  const reap_value *out = reap_node_output(graph, node, 0);
+  int64_t strides[REAP_NEST_OPERANDS][REAP_MAX_RANK];
+  reap_storage_strides(out, strides[0]);
+  REAP_TRY(input_strides(graph, node, 0, out, s, strides[1]));
+  REAP_TRY(input_strides(graph, node, 1, out, s, strides[2]));
+  reap_nest_build(out->rank, out->dims, REAP_NEST_OPERANDS, strides, &s->nest);
+  return REAP_OK;
+}
+
+static int arithmetic_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  arithmetic_state *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  *state = s;
+  int status = fill(graph, node, s);
+  if (status != REAP_OK) arithmetic_destroy(state);
+  return status;
+}
+
+static int arithmetic_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                          float *output) {
+  (void)graph;
+  (void)node;
+  const arithmetic_state *s = state;
+  const reap_nest *nest = &s->nest;
+  const float *a = s->constant[0] ? s->constant[0] : inputs[0];
+  const float *b = s->constant[1] ? s->constant[1] : inputs[1];
+  int64_t n = reap_nest_length(nest), step_a = reap_nest_step(nest, 1), step_b = reap_nest_step(nest, 2);
+  reap_cursor cursor = {{0}, {0}};
+  do s->loop(n, output + cursor.offset[0], a + cursor.offset[1], step_a, b + cursor.offset[2], step_b);
+  while (reap_nest_next(nest, &cursor));
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true};

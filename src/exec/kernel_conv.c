@@ -1,0 +1,214 @@
+/* Convolution of images stored channels last.
+ *
+ * Backend oneDNN: see onednn.c. Backend plain, the reference: patches are gathered as rows (im2col.h) and multiplied
+ * with the weights by SGEMM, a chunk of positions at a time so that the patches stay in the cache; the output is
+ * channels last as it comes out. A 1x1 convolution of stride 1 multiplies the images as they lie. Depthwise
+ * convolutions, for which a product per channel would be all overhead, are summed tap by tap.
+ *
+ * Cost: outputs * channels / groups * taps multiply-adds per position, plus a copy of taps * channels numbers. Sums are
+ * in float32, in an order that depends on BLAS only: results may differ between machines in the last digits.
+ */
+#include <string.h>
+
+#include "kernels.h"
+#include "onednn.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/im2col.h"
+#include "reap/memory.h"
+
+/* Products up to this many multiply-adds are computed by OpenBLAS without packing, at up to twice the rate of slightly
+ * larger ones; chunks are made to fit where that leaves enough positions. Otherwise a chunk has as many patches as make
+ * packing pay, within a bound on their memory (in floats). */
+enum { SMALL_PRODUCT = 1000000, FEWEST_POSITIONS = 16, CHUNK_FLOATS = 1 << 20 };
+
+typedef struct conv_state {
+  reap_window w;
+  const float *bias; /* [outputs], in the graph; NULL if there is none */
+  float *weights;    /* [groups, taps * channels / groups, outputs / groups], tap-major; depthwise: [taps, channels] */
+  bool in_place;     /* patches are the images' own pixels */
+  bool depthwise;    /* one input and one output channel per group */
+  int64_t chunk;     /* positions per product */
+  float *patches;    /* [chunk, taps * channels / groups] */
+  reap_onednn_conv *onednn; /* not NULL: all of the above except w is unused */
+} conv_state;
+
+static void conv_destroy(void **state) {
+  conv_state *s = *state;
+  if (!s) return;
+#ifdef REAP_HAVE_ONEDNN
+  reap_onednn_conv_destroy(&s->onednn);
+#endif
+  reap_free(&s->weights);
+  reap_free(&s->patches);
+  reap_free(state);
+}
+
+/* From [outputs, channels / groups, taps] to the order of the patches' columns. */
+static int reorder_weights(const float *from, conv_state *s) {
+  const reap_window *w = &s->w;
+  int64_t taps = w->kernel_y * w->kernel_x, depth = w->channels / w->groups, outputs = w->outputs / w->groups;
+  REAP_TRY(reap_alloc(&s->weights, w->outputs * depth * taps, sizeof *s->weights));
+  for (int64_t o = 0; o < w->outputs; o++)
+    for (int64_t c = 0; c < depth; c++)
+      for (int64_t t = 0; t < taps; t++) {
+        int64_t row = o / outputs * taps * depth + t * depth + c;
+        int64_t to = s->depthwise ? t * w->outputs + o : row * outputs + o % outputs;
+        s->weights[to] = from[(o * depth + c) * taps + t];
+      }
+  return REAP_OK;
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t choose_chunk(const reap_window *w, int64_t columns) {
+  int64_t unpacked = SMALL_PRODUCT / (w->outputs / w->groups * columns), bound = CHUNK_FLOATS / columns;
+  int64_t chunk = smaller(unpacked >= FEWEST_POSITIONS ? unpacked : bound, bound);
+  if (chunk < FEWEST_POSITIONS) chunk = FEWEST_POSITIONS;
+  return smaller(chunk, w->batch * w->out_height * w->out_width);
+}
+
+static int prepare_plain(const float *weights, conv_state *s) {
+  const reap_window *w = &s->w;
+  int64_t columns = w->kernel_y * w->kernel_x * (w->channels / w->groups);
+  s->depthwise = w->groups > 1 && w->groups == w->channels && w->groups == w->outputs;
+  s->in_place = w->kernel_y == 1 && w->kernel_x == 1 && w->stride_y == 1 && w->stride_x == 1 && w->pad_top == 0 &&
+                w->pad_left == 0 && w->out_height == w->height && w->out_width == w->width;
+  s->chunk = choose_chunk(w, columns);
+  REAP_TRY(reorder_weights(weights, s));
+  if (s->depthwise || s->in_place) return REAP_OK;
+  return reap_alloc(&s->patches, s->chunk * columns, sizeof *s->patches);
+}
+
+static int prepare_onednn(const reap_node *node, const float *weights, conv_state *s) {
+#ifdef REAP_HAVE_ONEDNN
+  return reap_onednn_conv_create(&s->w, reap_node_title(node), weights, s->bias, &s->onednn);
+#else
+  (void)weights;
+  (void)s;
+  return reap_error(REAP_ERR_USAGE, "%s: oneDNN was not built in; use the plain backend", reap_node_title(node));
+#endif
+}
+
+static bool use_onednn(reap_backend backend) {
+#ifdef REAP_HAVE_ONEDNN
+  return backend != REAP_BACKEND_PLAIN;
+#else
+  return backend == REAP_BACKEND_ONEDNN;
+#endif
+}
+
+static int fill(const reap_graph *graph, const reap_node *node, reap_backend backend, conv_state *s) {
+  REAP_TRY(reap_conv_window(graph, node, &s->w));
+  const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
+  if (!weights || weights->dtype != REAP_F32)
+    return reap_error(REAP_ERR_INPUT, "%s: the weights have to be constant float32", reap_node_title(node));
+  if (bias && (bias->dtype != REAP_F32 || bias->count != s->w.outputs))
+    return reap_error(REAP_ERR_INPUT, "%s: the bias has to hold one float32 per output", reap_node_title(node));
+  s->bias = bias ? bias->f32 : NULL;
+  return use_onednn(backend) ? prepare_onednn(node, weights->f32, s) : prepare_plain(weights->f32, s);
+}
+
+static int conv_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  conv_state *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  *state = s;
+  int status = fill(graph, node, backend, s);
+  if (status != REAP_OK) conv_destroy(state);
+  return status;
+}
+
+/* rows [n, outputs] += bias */
+static void add_bias(const conv_state *s, int64_t n, float *restrict rows) {
+  int64_t outputs = s->w.outputs;
+  const float *restrict bias = s->bias;
+  if (!bias) return;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t o = 0; o < outputs; o++) rows[i * outputs + o] += bias[o];
+}
+
+/* out [n, outputs] = patches [n, columns] * weights for the outputs of group g; rows of patches are `pitch` apart. */
+static int multiply(const conv_state *s, int64_t g, int64_t n, const float *patches, int64_t pitch, float *out) {
+  const reap_window *w = &s->w;
+  int64_t outputs = w->outputs / w->groups, columns = w->kernel_y * w->kernel_x * (w->channels / w->groups);
+  return reap_sgemm('N', 'N', outputs, n, columns, 1.0f, s->weights + g * outputs * columns, outputs, patches, pitch,
+                    0.0f, out + g * outputs, w->outputs);
+}
+
+/* Patches [n, columns] of group g for positions first, first + 1, ... of the block, counted through its images. */
+static void gather(const conv_state *s, int64_t g, const float *images, int64_t first, int64_t n) {
+  const reap_window *w = &s->w;
+  int64_t positions = w->out_height * w->out_width, depth = w->channels / w->groups;
+  int64_t columns = w->kernel_y * w->kernel_x * depth;
+  float *rows = s->patches;
+  while (n > 0) {
+    int64_t image = first / positions, from = first % positions, here = smaller(positions - from, n);
+    const float *pixels = images + image * w->height * w->width * w->channels;
+    reap_im2col_rows_f32(w, pixels, g * depth, depth, here, NULL, from, rows);
+    rows += here * columns;
+    first += here;
+    n -= here;
+  }
+}
+
+/* The block: images [batch, height, width, channels] to out [batch, out_height, out_width, outputs]. */
+static int run_products(const conv_state *s, const float *images, float *out) {
+  const reap_window *w = &s->w;
+  int64_t positions = w->batch * w->out_height * w->out_width, depth = w->channels / w->groups;
+  for (int64_t first = 0; first < positions; first += s->chunk) {
+    int64_t n = smaller(positions - first, s->chunk);
+    float *rows = out + first * w->outputs;
+    for (int64_t g = 0; g < w->groups; g++) {
+      if (s->in_place) {
+        REAP_TRY(multiply(s, g, n, images + first * w->channels + g * depth, w->channels, rows));
+      } else {
+        gather(s, g, images, first, n);
+        REAP_TRY(multiply(s, g, n, s->patches, w->kernel_y * w->kernel_x * depth, rows));
+      }
+    }
+    add_bias(s, n, rows);
+  }
+  return REAP_OK;
+}
+
+/* One output position of a depthwise convolution: out [channels]. */
+static void depthwise_position(const conv_state *s, const float *image, int64_t oy, int64_t ox, float *restrict out) {
+  const reap_window *w = &s->w;
+  int64_t channels = w->channels;
+  for (int64_t c = 0; c < channels; c++) out[c] = s->bias ? s->bias[c] : 0.0f;
+  for (int64_t ky = 0; ky < w->kernel_y; ky++) {
+    int64_t y = oy * w->stride_y - w->pad_top + ky * w->dilation_y;
+    if (y < 0 || y >= w->height) continue;
+    for (int64_t kx = 0; kx < w->kernel_x; kx++) {
+      int64_t x = ox * w->stride_x - w->pad_left + kx * w->dilation_x;
+      if (x < 0 || x >= w->width) continue;
+      const float *restrict pixel = image + (y * w->width + x) * channels;
+      const float *restrict weights = s->weights + (ky * w->kernel_x + kx) * channels;
+      for (int64_t c = 0; c < channels; c++) out[c] += pixel[c] * weights[c];
+    }
+  }
+}
+
+static void run_depthwise(const conv_state *s, const float *images, float *out) {
+  const reap_window *w = &s->w;
+  for (int64_t i = 0; i < w->batch; i++)
+    for (int64_t oy = 0; oy < w->out_height; oy++)
+      for (int64_t ox = 0; ox < w->out_width; ox++, out += w->outputs)
+        depthwise_position(s, images + i * w->height * w->width * w->channels, oy, ox, out);
+}
+
+static int conv_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  (void)graph;
+  (void)node;
+  const conv_state *s = state;
+#ifdef REAP_HAVE_ONEDNN
+  if (s->onednn) return reap_onednn_conv_run(s->onednn, inputs[0], output);
+#endif
+  if (!s->depthwise) return run_products(s, inputs[0], output);
+  run_depthwise(s, inputs[0], output);
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_conv = {conv_prepare, conv_run, conv_destroy, false};

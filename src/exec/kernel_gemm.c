@@ -1,0 +1,74 @@
+/* Gemm and MatMul with constant weights: output [rows, m] = input [rows, n] * weights [m, n]' + bias [m].
+ *
+ * Method: one SGEMM that adds to the bias. Leading axes of the input are flattened to rows. A block of rank 4 is stored
+ * channels last and has to be brought into rows first, and back; that is the only case that needs scratch.
+ */
+#include <string.h>
+
+#include "kernels.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+typedef struct gemm_state {
+  int64_t rows, m, n;
+  const float *weights, *bias; /* in the graph; bias may be NULL */
+  float *input_rows, *output_rows; /* scratch, NULL unless the tensors have rank 4 */
+} gemm_state;
+
+static void gemm_destroy(void **state) {
+  gemm_state *s = *state;
+  if (!s) return;
+  reap_free(&s->input_rows);
+  reap_free(&s->output_rows);
+  reap_free(state);
+}
+
+static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
+  const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
+  const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
+  if (!weights || weights->dtype != REAP_F32 || weights->rank != 2)
+    return reap_error(REAP_ERR_INPUT, "%s: the weights have to be a constant float32 matrix", reap_node_title(node));
+  s->m = weights->dims[0];
+  s->n = weights->dims[1];
+  if (bias && (bias->dtype != REAP_F32 || bias->count != s->m))
+    return reap_error(REAP_ERR_INPUT, "%s: the bias has to hold one float32 per output", reap_node_title(node));
+  if (in->rank < 1 || in->dims[in->rank - 1] != s->n)
+    return reap_error(REAP_ERR_INPUT, "%s: the input's last axis does not fit weights for %lld columns",
+                      reap_node_title(node), (long long)s->n);
+  s->rows = 1;
+  for (int i = 0; i < in->rank - 1; i++) s->rows *= in->dims[i];
+  s->weights = weights->f32;
+  s->bias = bias ? bias->f32 : NULL;
+  if (in->rank == 4) REAP_TRY(reap_alloc(&s->input_rows, s->rows * s->n, sizeof *s->input_rows));
+  if (out->rank == 4) REAP_TRY(reap_alloc(&s->output_rows, s->rows * s->m, sizeof *s->output_rows));
+  return REAP_OK;
+}
+
+static int gemm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  gemm_state *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  *state = s;
+  int status = fill(graph, node, s);
+  if (status != REAP_OK) gemm_destroy(state);
+  return status;
+}
+
+static int gemm_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  const gemm_state *s = state;
+  const float *x = inputs[0];
+  float *y = s->output_rows ? s->output_rows : output;
+  if (s->input_rows) {
+    reap_storage_to_rows(reap_node_input(graph, node, 0), x, s->input_rows);
+    x = s->input_rows;
+  }
+  for (int64_t r = 0; r < s->rows && s->bias; r++) memcpy(y + r * s->m, s->bias, (size_t)s->m * sizeof *y);
+  REAP_TRY(reap_sgemm('T', 'N', s->m, s->rows, s->n, 1.0f, s->weights, s->n, x, s->n, s->bias ? 1.0f : 0.0f, y, s->m));
+  if (s->output_rows) reap_rows_to_storage(reap_node_output(graph, node, 0), s->output_rows, output);
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_gemm = {gemm_prepare, gemm_run, gemm_destroy, false};

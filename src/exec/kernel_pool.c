@@ -1,0 +1,114 @@
+/* Max and average pooling over windows, on images stored channels last.
+ *
+ * Method: for every output position the pixels of its window are combined, all channels at once, in the order of the
+ * taps. Cost: taps reads per output. A window that lies on padding alone gives minus infinity, the maximum of nothing,
+ * or an average of 0. Max pooling keeps a NaN that it meets.
+ */
+#include <math.h>
+
+#include "kernels.h"
+#include "reap/error.h"
+#include "reap/geometry.h"
+#include "reap/memory.h"
+
+static void pool_destroy(void **state) { reap_free(state); }
+
+static int pool_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  reap_window *w = NULL;
+  REAP_TRY(reap_alloc(&w, 1, sizeof *w));
+  *state = w;
+  int status = reap_pool_window(graph, node, w);
+  if (status != REAP_OK) pool_destroy(state);
+  return status;
+}
+
+/* Taps of `kernel` at start, start + dilation, ... that lie in low .. high-1. */
+static int64_t taps_between(int64_t start, int64_t kernel, int64_t dilation, int64_t low, int64_t high) {
+  int64_t n = 0;
+  for (int64_t k = 0; k < kernel; k++) {
+    int64_t at = start + k * dilation;
+    n += at >= low && at < high;
+  }
+  return n;
+}
+
+/* ---------------------------------------------------------------- maximum */
+
+/* best [channels] = the larger of itself and pixel [channels]; a NaN on either side stays. */
+static void take_larger(int64_t channels, float *restrict best, const float *restrict pixel) {
+  for (int64_t c = 0; c < channels; c++) {
+    float x = pixel[c], b = best[c];
+    float larger = x > b ? x : b; /* b if either is NaN */
+    best[c] = x != x ? x : larger;
+  }
+}
+
+static void add_pixel(int64_t channels, float *restrict sum, const float *restrict pixel) {
+  for (int64_t c = 0; c < channels; c++) sum[c] += pixel[c];
+}
+
+/* out [channels] = `combine` over the pixels of the window whose first tap is at (y0, x0), starting from `start`. */
+static inline __attribute__((always_inline)) void pool_position(const reap_window *w, const float *image, int64_t y0,
+                                                                int64_t x0, float start, float *out,
+                                                                void (*combine)(int64_t, float *, const float *)) {
+  for (int64_t c = 0; c < w->channels; c++) out[c] = start;
+  for (int64_t ky = 0; ky < w->kernel_y; ky++) {
+    int64_t y = y0 + ky * w->dilation_y;
+    if (y < 0 || y >= w->height) continue;
+    for (int64_t kx = 0; kx < w->kernel_x; kx++) {
+      int64_t x = x0 + kx * w->dilation_x;
+      if (x >= 0 && x < w->width) combine(w->channels, out, image + (y * w->width + x) * w->channels);
+    }
+  }
+}
+
+static int max_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                        float *output) {
+  (void)graph;
+  (void)node;
+  const reap_window *w = state;
+  for (int64_t i = 0; i < w->batch; i++) {
+    const float *image = inputs[0] + i * w->height * w->width * w->channels;
+    for (int64_t oy = 0; oy < w->out_height; oy++)
+      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels)
+        pool_position(w, image, oy * w->stride_y - w->pad_top, ox * w->stride_x - w->pad_left, -INFINITY, output,
+                      take_larger);
+  }
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, pool_destroy, false};
+
+/* ---------------------------------------------------------------- average */
+
+/* What the sum over the window at (y0, x0) is divided by: its pixels inside the image, or inside the image with its
+ * padding. What ceil_mode adds beyond the padding never counts. */
+static float divisor(const reap_window *w, int64_t y0, int64_t x0) {
+  int64_t top = w->count_padding ? w->pad_top : 0, bottom = w->count_padding ? w->pad_bottom : 0;
+  int64_t left = w->count_padding ? w->pad_left : 0, right = w->count_padding ? w->pad_right : 0;
+  int64_t n = taps_between(y0, w->kernel_y, w->dilation_y, -top, w->height + bottom) *
+              taps_between(x0, w->kernel_x, w->dilation_x, -left, w->width + right);
+  return n > 0 ? (float)n : 1.0f;
+}
+
+static int average_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                            float *output) {
+  (void)graph;
+  (void)node;
+  const reap_window *w = state;
+  for (int64_t i = 0; i < w->batch; i++) {
+    const float *image = inputs[0] + i * w->height * w->width * w->channels;
+    for (int64_t oy = 0; oy < w->out_height; oy++)
+      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels) {
+        int64_t y0 = oy * w->stride_y - w->pad_top, x0 = ox * w->stride_x - w->pad_left;
+        pool_position(w, image, y0, x0, 0.0f, output, add_pixel);
+        float by = divisor(w, y0, x0);
+        for (int64_t c = 0; c < w->channels; c++) output[c] /= by;
+      }
+  }
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_average_pool = {pool_prepare, average_pool_run, pool_destroy, false};

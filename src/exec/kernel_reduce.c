@@ -1,0 +1,124 @@
+/* Means and maxima over whole axes: ReduceMean, GlobalAveragePool, GlobalMaxPool.
+ *
+ * Method: a loop nest (kernels.h) walks the input as it lies in memory; the result's stride is 0 along the axes that
+ * go. Over height and width that is one row of channels after the other. Means are summed in double precision, in the
+ * order of memory. Cost: one read of the input. A NaN stays visible.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/slicing.h"
+
+typedef struct reduce_state {
+  reap_nest nest; /* operands: input, result */
+  int64_t results;
+  double scale; /* 1 / elements that go into one result */
+  double *sums; /* [results], of means */
+} reduce_state;
+
+static void reduce_destroy(void **state) {
+  reduce_state *s = *state;
+  if (!s) return;
+  reap_free(&s->sums);
+  reap_free(state);
+}
+
+/* gone [rank]: axes to reduce over. The result may have them as axes of one element, or not at all. */
+static int reduce_build(const reap_graph *graph, const reap_node *node, const bool *gone, bool mean, void **state) {
+  const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
+  bool kept = in->rank == out->rank;
+  int64_t own[REAP_MAX_RANK], strides[2][REAP_MAX_RANK], merged = 1;
+  reap_storage_strides(in, strides[0]);
+  reap_storage_strides(out, own);
+  for (int i = 0, o = 0; i < in->rank; i++) {
+    strides[1][i] = gone[i] ? 0 : own[o];
+    if (gone[i]) merged *= in->dims[i];
+    if (kept || !gone[i]) o++;
+  }
+  reduce_state *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  *state = s;
+  s->results = reap_value_count(out);
+  s->scale = 1.0 / (double)(merged > 0 ? merged : 1);
+  reap_nest_build(in->rank, in->dims, 2, strides, &s->nest);
+  int status = mean ? reap_alloc(&s->sums, s->results, sizeof *s->sums) : REAP_OK;
+  if (status != REAP_OK) reduce_destroy(state);
+  return status;
+}
+
+static void add_line(int64_t n, const float *restrict x, int64_t step_x, double *restrict sum, int64_t step) {
+  if (step == 1 && step_x == 1) {
+    for (int64_t i = 0; i < n; i++) sum[i] += (double)x[i];
+  } else {
+    for (int64_t i = 0; i < n; i++) sum[i * step] += (double)x[i * step_x];
+  }
+}
+
+static int mean_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  (void)graph;
+  (void)node;
+  const reduce_state *s = state;
+  memset(s->sums, 0, (size_t)s->results * sizeof *s->sums);
+  int64_t n = reap_nest_length(&s->nest), step_x = reap_nest_step(&s->nest, 0), step = reap_nest_step(&s->nest, 1);
+  reap_cursor cursor = {{0}, {0}};
+  do add_line(n, inputs[0] + cursor.offset[0], step_x, s->sums + cursor.offset[1], step);
+  while (reap_nest_next(&s->nest, &cursor));
+  for (int64_t i = 0; i < s->results; i++) output[i] = (float)(s->sums[i] * s->scale);
+  return REAP_OK;
+}
+
+static void maximum_line(int64_t n, const float *restrict x, int64_t step_x, float *restrict best, int64_t step) {
+  for (int64_t i = 0; i < n; i++) {
+    float value = x[i * step_x], b = best[i * step];
+    float larger = value > b ? value : b; /* b if either is NaN */
+    best[i * step] = value != value ? value : larger;
+  }
+}
+
+static int maximum_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                       float *output) {
+  (void)graph;
+  (void)node;
+  const reduce_state *s = state;
+  for (int64_t i = 0; i < s->results; i++) output[i] = -INFINITY;
+  int64_t n = reap_nest_length(&s->nest), step_x = reap_nest_step(&s->nest, 0), step = reap_nest_step(&s->nest, 1);
+  reap_cursor cursor = {{0}, {0}};
+  do maximum_line(n, inputs[0] + cursor.offset[0], step_x, output + cursor.offset[1], step);
+  while (reap_nest_next(&s->nest, &cursor));
+  return REAP_OK;
+}
+
+/* ---------------------------------------------------------------- which axes */
+
+static int global_prepare(const reap_graph *graph, const reap_node *node, bool mean, void **state) {
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  bool gone[REAP_MAX_RANK];
+  for (int i = 0; i < REAP_MAX_RANK; i++) gone[i] = i >= 2;
+  return reduce_build(graph, node, gone, mean, state);
+}
+
+static int global_average_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  return global_prepare(graph, node, true, state);
+}
+
+static int global_max_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  return global_prepare(graph, node, false, state);
+}
+
+static int reduce_mean_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  bool gone[REAP_MAX_RANK];
+  REAP_TRY(reap_axes_resolve(graph, node, reap_node_input(graph, node, 0)->rank, gone));
+  return reduce_build(graph, node, gone, true, state);
+}
+
+const reap_kernel reap_kernel_global_average_pool = {global_average_prepare, mean_run, reduce_destroy, false};
+const reap_kernel reap_kernel_global_max_pool = {global_max_prepare, maximum_run, reduce_destroy, false};
+const reap_kernel reap_kernel_reduce_mean = {reduce_mean_prepare, mean_run, reduce_destroy, false};

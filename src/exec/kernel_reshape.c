@@ -1,0 +1,56 @@
+/* Flatten, Reshape, Squeeze and Unsqueeze: the same numbers in ONNX's row-major order under another shape.
+ *
+ * Blocks of rank 4 are stored channels last, so the numbers move unless neither side has rank 4 or both have the same
+ * shape. Between two different shapes of rank 4 they pass through rows. Memory-bound.
+ */
+#include <string.h>
+
+#include "kernels.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+typedef struct reshape_state {
+  float *rows; /* scratch [count], NULL unless both sides have rank 4 and different shapes */
+} reshape_state;
+
+static void reshape_destroy(void **state) {
+  reshape_state *s = *state;
+  if (!s) return;
+  reap_free(&s->rows);
+  reap_free(state);
+}
+
+static int reshape_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  REAP_TRY(reap_kernel_needs_input(graph, node, 0));
+  const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
+  if (reap_value_count(in) != reap_value_count(out))
+    return reap_error(REAP_ERR_INTERNAL, "%s: the shapes hold different numbers of elements", reap_node_title(node));
+  reshape_state *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  *state = s;
+  int status = REAP_OK;
+  if (in->rank == 4 && out->rank == 4 && !reap_same_dims(4, in->dims, 4, out->dims))
+    status = reap_alloc(&s->rows, reap_value_count(in), sizeof *s->rows);
+  if (status != REAP_OK) reshape_destroy(state);
+  return status;
+}
+
+static int reshape_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                       float *output) {
+  const reshape_state *s = state;
+  const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
+  if (s->rows) {
+    reap_storage_to_rows(in, inputs[0], s->rows);
+    reap_rows_to_storage(out, s->rows, output);
+  } else if ((in->rank == 4) == (out->rank == 4)) {
+    memcpy(output, inputs[0], (size_t)reap_value_count(in) * sizeof *output);
+  } else if (in->rank == 4) {
+    reap_storage_to_rows(in, inputs[0], output);
+  } else {
+    reap_rows_to_storage(out, inputs[0], output);
+  }
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_reshape = {reshape_prepare, reshape_run, reshape_destroy, false};

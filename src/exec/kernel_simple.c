@@ -1,0 +1,76 @@
+/* Element-wise kernels of one input: Relu, Clip, and the copy that Identity and Dropout are at inference.
+ *
+ * Memory-bound: one pass, in place if asked. A comparison with NaN is false, and both kernels are written so that the
+ * false branch keeps the input: a NaN stays visible instead of turning into 0 or a bound.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+static int check_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  (void)backend;
+  (void)state;
+  return reap_kernel_needs_input(graph, node, 0);
+}
+
+static int relu_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  (void)state;
+  const float *x = inputs[0];
+  int64_t n = reap_value_count(reap_node_output(graph, node, 0));
+  REAP_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) output[i] = x[i] < 0.0f ? 0.0f : x[i];
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_relu = {check_prepare, relu_run, NULL, true};
+
+/* ---------------------------------------------------------------- Clip */
+
+typedef struct clip_state {
+  float low, high;
+} clip_state;
+
+static int clip_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  REAP_TRY(check_prepare(graph, node, backend, state));
+  float low, high;
+  REAP_TRY(reap_kernel_number(graph, node, 1, "min", -INFINITY, &low));
+  REAP_TRY(reap_kernel_number(graph, node, 2, "max", INFINITY, &high));
+  clip_state *s = NULL;
+  REAP_TRY(reap_alloc(&s, 1, sizeof *s));
+  *s = (clip_state){low, high};
+  *state = s;
+  return REAP_OK;
+}
+
+static int clip_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  const clip_state *s = state;
+  const float *x = inputs[0], low = s->low, high = s->high;
+  int64_t n = reap_value_count(reap_node_output(graph, node, 0));
+  REAP_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) {
+    float raised = x[i] < low ? low : x[i];
+    output[i] = raised > high ? high : raised; /* the upper bound wins, as in ONNX, should they cross */
+  }
+  return REAP_OK;
+}
+
+static void clip_destroy(void **state) { reap_free(state); }
+
+const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, clip_destroy, true};
+
+/* ---------------------------------------------------------------- copy */
+
+static int copy_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  (void)state;
+  int64_t n = reap_value_count(reap_node_output(graph, node, 0));
+  if (output != inputs[0]) memcpy(output, inputs[0], (size_t)n * sizeof *output);
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_copy = {check_prepare, copy_run, NULL, true};

@@ -1,0 +1,96 @@
+/* Binds the operators of operators.def to their kernels, and knows how values are stored. */
+#include "kernels.h"
+
+#include <stddef.h>
+
+#include "onednn.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+
+/* OpenMP's runtime comes with oneDNN, if at all: weak, so that reap links without it. */
+extern void omp_set_num_threads(int) __attribute__((weak));
+
+static const reap_kernel reap_kernel_none = {NULL, NULL, NULL, false};
+
+#define REAP_OPERATOR(name, min, max, shape, fold, kernel, channels) &reap_kernel_##kernel,
+
+static const reap_kernel *const table[] = {
+#include "reap/operators.def"
+};
+
+#undef REAP_OPERATOR
+
+const reap_kernel *reap_kernel_of(const reap_operator *op) {
+  const reap_kernel *kernel = table[reap_operator_index(op)];
+  return kernel == &reap_kernel_none ? NULL : kernel;
+}
+
+const char *reap_backend_name(reap_backend backend) {
+#ifdef REAP_HAVE_ONEDNN
+  return backend == REAP_BACKEND_PLAIN ? "plain" : reap_onednn_name();
+#else
+  return backend == REAP_BACKEND_ONEDNN ? "oneDNN (not built in)" : "plain";
+#endif
+}
+
+void reap_kernels_set_threads(int threads) {
+  if (omp_set_num_threads) omp_set_num_threads(threads);
+  reap_blas_set_threads(threads);
+}
+
+/* ---------------------------------------------------------------- storage */
+
+void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides) {
+  if (rank != 4) {
+    reap_row_major_strides(rank, dims, strides);
+    return;
+  }
+  strides[1] = 1;
+  strides[3] = dims[1];
+  strides[2] = dims[3] * strides[3];
+  strides[0] = dims[2] * strides[2];
+}
+
+void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]) {
+  reap_storage_strides_of(value->rank, value->dims, strides);
+}
+
+static void convert(const reap_value *value, bool to_rows, const float *from, float *to) {
+  int64_t strides[2][REAP_MAX_RANK];
+  reap_row_major_strides(value->rank, value->dims, strides[to_rows ? 0 : 1]);
+  reap_storage_strides(value, strides[to_rows ? 1 : 0]);
+  reap_nest nest;
+  reap_nest_build(value->rank, value->dims, 2, strides, &nest);
+  reap_nest_copy(&nest, to, from);
+}
+
+void reap_storage_to_rows(const reap_value *value, const float *stored, float *rows) {
+  convert(value, true, stored, rows);
+}
+
+void reap_rows_to_storage(const reap_value *value, const float *rows, float *stored) {
+  convert(value, false, rows, stored);
+}
+
+/* ---------------------------------------------------------------- parameters of nodes */
+
+int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int slot) {
+  const reap_value *value = reap_node_input(graph, node, slot);
+  if (!value) return reap_error(REAP_ERR_INPUT, "%s: input %d is missing", reap_node_title(node), slot);
+  if (value->constant)
+    return reap_error(REAP_ERR_INPUT, "%s: input %d is constant, which is not supported here; simplify the model first",
+                      reap_node_title(node), slot);
+  return REAP_OK;
+}
+
+int reap_kernel_number(const reap_graph *graph, const reap_node *node, int slot, const char *attribute, float fallback,
+                       float *number) {
+  *number = reap_node_float(node, attribute, fallback);
+  if (!reap_node_input(graph, node, slot)) return REAP_OK;
+  const reap_tensor *tensor = reap_node_constant(graph, node, slot);
+  if (!tensor || tensor->count != 1)
+    return reap_error(REAP_ERR_INPUT, "%s: input %d (%s) has to be one constant number", reap_node_title(node), slot,
+                      attribute);
+  *number = (float)reap_tensor_number(tensor, 0);
+  return REAP_OK;
+}

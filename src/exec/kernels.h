@@ -1,0 +1,67 @@
+/* What the kernels share; private to src/exec. */
+#ifndef REAP_EXEC_KERNELS_H
+#define REAP_EXEC_KERNELS_H
+
+#include "reap/kernel.h"
+
+/* One definition each in kernel_*.c; operators.def binds them to operators. */
+extern const reap_kernel reap_kernel_conv, reap_kernel_gemm, reap_kernel_norm, reap_kernel_relu, reap_kernel_clip,
+    reap_kernel_copy, reap_kernel_arithmetic, reap_kernel_max_pool, reap_kernel_average_pool,
+    reap_kernel_global_average_pool, reap_kernel_global_max_pool, reap_kernel_reduce_mean, reap_kernel_softmax,
+    reap_kernel_concat, reap_kernel_slice, reap_kernel_pad, reap_kernel_reshape, reap_kernel_transpose;
+
+/* In front of a loop whose iterations touch different elements: lets it vectorise also where the output is the first
+ * input's own memory, so that `restrict` would be a lie. */
+#if defined(__clang__)
+#define REAP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define REAP_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define REAP_INDEPENDENT
+#endif
+
+/* REAP_ERR_INPUT unless input `slot` is there and is computed (not constant). */
+int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int slot);
+
+/* The number in constant input `slot`, or else in the float attribute, or else `fallback`. */
+int reap_kernel_number(const reap_graph *graph, const reap_node *node, int slot, const char *attribute, float fallback,
+                       float *number);
+
+/* Strides, in ONNX's order of axes, of a block of that shape in storage order. */
+void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
+
+/* The reverse of reap_storage_to_rows. */
+void reap_rows_to_storage(const reap_value *value, const float *rows, float *stored);
+
+/* Loops over the elements of a box in the order in which operand 0 lies in memory. Axes of one element are left out,
+ * and neighbouring axes that every operand walks through without a gap are merged, so that the innermost loop is as
+ * long as the operands' layouts allow: a whole block where they agree. */
+enum { REAP_NEST_OPERANDS = 3 };
+
+typedef struct reap_nest {
+  int rank; /* at least 1 */
+  int64_t dims[REAP_MAX_RANK];
+  int64_t strides[REAP_NEST_OPERANDS][REAP_MAX_RANK]; /* in elements, any sign; 0 where an operand stands still */
+} reap_nest;
+
+typedef struct reap_cursor {
+  int64_t index[REAP_MAX_RANK];
+  int64_t offset[REAP_NEST_OPERANDS]; /* elements from each operand's start to the innermost loop at hand */
+} reap_cursor;
+
+/* strides: [operands][REAP_MAX_RANK], of which the first `rank` count. */
+void reap_nest_build(int rank, const int64_t *dims, int operands, int64_t (*strides)[REAP_MAX_RANK], reap_nest *nest);
+
+/* Length and steps of the innermost loop. */
+static inline int64_t reap_nest_length(const reap_nest *nest) { return nest->dims[nest->rank - 1]; }
+static inline int64_t reap_nest_step(const reap_nest *nest, int operand) {
+  return nest->strides[operand][nest->rank - 1];
+}
+
+/* Moves to the next innermost loop; false after the last. A cursor starts as all zeros. */
+bool reap_nest_next(const reap_nest *nest, reap_cursor *cursor);
+
+/* Copies operand 1 (from) to operand 0 (to). */
+void reap_nest_copy(const reap_nest *nest, float *to, const float *from);
+
+#endif

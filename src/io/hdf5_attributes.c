@@ -1,0 +1,143 @@
+/* Attributes: strings and numbers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "hdf5_util.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/version.h"
+
+/* Longer attributes do not occur in our files. */
+enum { MAX_STRING = 1 << 20, FORMAT_VERSION = 1 };
+
+bool reap_h5_has_attribute(hid_t object, const char *name) { return H5Aexists(object, name) > 0; }
+
+/* Opens an attribute of `count` elements with its type. */
+static int open_attribute(hid_t object, const char *name, int64_t count, hid_t *attribute, hid_t *type) {
+  if (!reap_h5_has_attribute(object, name)) return reap_h5_refuse(object, "attribute \"%s\" is missing", name);
+  *attribute = H5Aopen(object, name, H5P_DEFAULT);
+  *type = *attribute < 0 ? REAP_H5_NONE : H5Aget_type(*attribute);
+  hid_t space = *attribute < 0 ? REAP_H5_NONE : H5Aget_space(*attribute);
+  hssize_t found = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+  if (space >= 0 && H5Sget_simple_extent_ndims(space) > 1) found = -1;
+  reap_h5_close(&space);
+  if (*type >= 0 && found == (hssize_t)count) return REAP_OK;
+  reap_h5_close(type);
+  reap_h5_close(attribute);
+  return reap_h5_refuse(object, "attribute \"%s\" has %lld elements, wanted %lld", name, (long long)found,
+                        (long long)count);
+}
+
+static int read_variable_string(hid_t object, const char *name, hid_t attribute, hid_t type, char **out) {
+  char *text = NULL;
+  if (H5Aread(attribute, type, &text) < 0) return reap_h5_error(object, name);
+  int status = REAP_OK;
+  if (text && strlen(text) > MAX_STRING)
+    status = reap_h5_refuse(object, "attribute \"%s\" is too long", name);
+  else
+    status = reap_strdup(out, text ? text : "");
+  H5free_memory(text);
+  return status;
+}
+
+static int read_fixed_string(hid_t object, const char *name, hid_t attribute, hid_t type, char **out) {
+  size_t size = H5Tget_size(type);
+  if (size > MAX_STRING) return reap_h5_refuse(object, "attribute \"%s\" is too long", name);
+  REAP_TRY(reap_calloc(out, (int64_t)size + 1, 1));
+  if (H5Aread(attribute, type, *out) < 0) {
+    reap_free(out);
+    return reap_h5_error(object, name);
+  }
+  if (H5Tget_strpad(type) == H5T_STR_SPACEPAD)
+    for (size_t end = strlen(*out); end > 0 && (*out)[end - 1] == ' '; end--) (*out)[end - 1] = '\0';
+  return REAP_OK;
+}
+
+int reap_h5_read_string(hid_t object, const char *name, char **out) {
+  hid_t attribute = REAP_H5_NONE, type = REAP_H5_NONE;
+  REAP_TRY(open_attribute(object, name, 1, &attribute, &type));
+  int status;
+  if (H5Tget_class(type) != H5T_STRING)
+    status = reap_h5_refuse(object, "attribute \"%s\" is not a string", name);
+  else if (H5Tis_variable_str(type) > 0)
+    status = read_variable_string(object, name, attribute, type, out);
+  else
+    status = read_fixed_string(object, name, attribute, type, out);
+  reap_h5_close(&type);
+  reap_h5_close(&attribute);
+  return status;
+}
+
+static int read_numbers(hid_t object, const char *name, int64_t count, bool integer, hid_t memory_type, void *out) {
+  hid_t attribute = REAP_H5_NONE, type = REAP_H5_NONE;
+  REAP_TRY(open_attribute(object, name, count, &attribute, &type));
+  H5T_class_t found = H5Tget_class(type);
+  int status = REAP_OK;
+  if (found != H5T_INTEGER && (integer || found != H5T_FLOAT))
+    status = reap_h5_refuse(object, "attribute \"%s\" is not %s", name, integer ? "an integer" : "a number");
+  else if (H5Aread(attribute, memory_type, out) < 0)
+    status = reap_h5_error(object, name);
+  reap_h5_close(&type);
+  reap_h5_close(&attribute);
+  return status;
+}
+
+int reap_h5_read_integer(hid_t object, const char *name, int64_t *out) {
+  return read_numbers(object, name, 1, true, H5T_NATIVE_INT64, out);
+}
+
+int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *out) {
+  return read_numbers(object, name, count, false, H5T_NATIVE_DOUBLE, out);
+}
+
+static int write_attribute(hid_t object, const char *name, hid_t type, const void *value) {
+  hid_t space = H5Screate(H5S_SCALAR);
+  hid_t attribute = space < 0 ? REAP_H5_NONE : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  bool done = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
+  int status = done ? REAP_OK : reap_h5_error(object, name);
+  reap_h5_close(&attribute);
+  reap_h5_close(&space);
+  return status;
+}
+
+int reap_h5_write_string(hid_t object, const char *name, const char *value) {
+  hid_t type = H5Tcopy(H5T_C_S1);
+  bool made = type >= 0 && H5Tset_size(type, H5T_VARIABLE) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0;
+  int status = made ? write_attribute(object, name, type, &value) : reap_h5_error(object, name);
+  reap_h5_close(&type);
+  return status;
+}
+
+int reap_h5_write_integer(hid_t object, const char *name, int64_t value) {
+  return write_attribute(object, name, H5T_NATIVE_INT64, &value);
+}
+
+int reap_h5_write_double(hid_t object, const char *name, double value) {
+  return write_attribute(object, name, H5T_NATIVE_DOUBLE, &value);
+}
+
+int reap_h5_check_format(hid_t file, const char *format) {
+  char *found = NULL;
+  int64_t version = 0;
+  int status = REAP_OK;
+  if (!reap_h5_has_attribute(file, "format"))
+    return reap_h5_refuse(file, "has no attribute \"format\"; it is not a %s file", format);
+  REAP_TRY_OR(reap_h5_read_string(file, "format", &found), done);
+  if (strcmp(found, format) != 0) {
+    status = reap_h5_refuse(file, "is a \"%s\" file; a %s file is wanted", found, format);
+    goto done;
+  }
+  REAP_TRY_OR(reap_h5_read_integer(file, "version", &version), done);
+  if (version != FORMAT_VERSION)
+    status = reap_h5_refuse(file, "has version %lld of %s; this is reap %s, which reads version %d", (long long)version,
+                            format, REAP_VERSION, FORMAT_VERSION);
+done:
+  reap_free(&found);
+  return status;
+}
+
+int reap_h5_write_format(hid_t file, const char *format) {
+  REAP_TRY(reap_h5_write_string(file, "format", format));
+  REAP_TRY(reap_h5_write_integer(file, "version", FORMAT_VERSION));
+  return reap_h5_write_string(file, "reap_version", REAP_VERSION);
+}

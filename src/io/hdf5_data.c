@@ -1,0 +1,119 @@
+/* Data sets: shapes, types, reading and writing whole ones. */
+#include <stdio.h>
+#include <string.h>
+
+#include "hdf5_util.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+enum { MAX_RANK = 32 };
+
+int reap_h5_shape(hid_t dataset, const char *name, int min_rank, int max_rank, int *rank, int64_t *dims) {
+  hid_t space = H5Dget_space(dataset);
+  if (space < 0) return reap_h5_error(dataset, name);
+  hsize_t sizes[MAX_RANK];
+  int n = H5Sget_simple_extent_ndims(space);
+  bool null = H5Sget_simple_extent_type(space) == H5S_NULL;
+  int status = REAP_OK;
+  if (null || n < min_rank || n > max_rank)
+    status = reap_h5_refuse(dataset, "\"%s\" has %d dimensions, wanted %d", name, null ? 0 : n, min_rank);
+  else if (H5Sget_simple_extent_dims(space, sizes, NULL) < 0)
+    status = reap_h5_error(dataset, name);
+  for (int i = 0; status == REAP_OK && i < n; i++) {
+    dims[i] = (int64_t)sizes[i];
+    if (sizes[i] > INT64_MAX / 2) status = reap_h5_refuse(dataset, "\"%s\" has an impossible size", name);
+  }
+  if (rank) *rank = n;
+  reap_h5_close(&space);
+  return status;
+}
+
+int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_t *bytes, bool *is_signed) {
+  hid_t type = H5Dget_type(dataset);
+  if (type < 0) return reap_h5_error(dataset, name);
+  *type_class = H5Tget_class(type);
+  *bytes = H5Tget_size(type);
+  if (is_signed) *is_signed = *type_class == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
+  reap_h5_close(&type);
+  return REAP_OK;
+}
+
+/* Virtual data sets and external storage are further ways to name other files. */
+static int check_layout(hid_t dataset, const char *name, int *filters) {
+  hid_t list = H5Dget_create_plist(dataset);
+  if (list < 0) return reap_h5_error(dataset, name);
+  bool elsewhere = H5Pget_layout(list) == H5D_VIRTUAL || H5Pget_external_count(list) > 0;
+  *filters = H5Pget_nfilters(list);
+  reap_h5_close(&list);
+  if (elsewhere) return reap_h5_refuse(dataset, "\"%s\" is kept in another file; store the data themselves", name);
+  return REAP_OK;
+}
+
+int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class) {
+  H5T_class_t found;
+  size_t bytes = 0;
+  int filters = 0;
+  REAP_TRY(check_layout(dataset, name, &filters));
+  REAP_TRY(reap_h5_type(dataset, name, &found, &bytes, NULL));
+  if (found != type_class)
+    return reap_h5_refuse(dataset, "\"%s\" does not hold %s", name, type_class == H5T_FLOAT ? "floats" : "integers");
+  int64_t dims[MAX_RANK], count = 0, wanted = 0;
+  int rank = 0;
+  REAP_TRY(reap_h5_shape(dataset, name, 0, MAX_RANK, &rank, dims));
+  if (reap_product(dims, rank, &count) != REAP_OK || reap_multiply(count, (int64_t)bytes, &wanted) != REAP_OK)
+    return reap_h5_refuse(dataset, "\"%s\" has an impossible size", name);
+  /* No filter in use packs numbers better than this. */
+  const int64_t best = filters > 0 ? 1 << 16 : 1;
+  if ((double)H5Dget_storage_size(dataset) * (double)best < (double)wanted)
+    return reap_h5_refuse(dataset, "\"%s\" is not complete: the file holds only part of it", name);
+  return REAP_OK;
+}
+
+static int expect_shape(hid_t dataset, const char *name, int rank, const int64_t *dims) {
+  int64_t found[MAX_RANK];
+  REAP_TRY(reap_h5_shape(dataset, name, rank, rank, NULL, found));
+  for (int i = 0; i < rank; i++)
+    if (found[i] != dims[i])
+      return reap_h5_refuse(dataset, "\"%s\" has size %lld along dimension %d, wanted %lld", name, (long long)found[i],
+                            i, (long long)dims[i]);
+  return REAP_OK;
+}
+
+int reap_h5_expect(hid_t parent, const char *name, H5T_class_t type_class, int rank, const int64_t *dims,
+                   hid_t *dataset) {
+  REAP_TRY(reap_h5_open_dataset(parent, name, dataset));
+  int status = expect_shape(*dataset, name, rank, dims);
+  if (status == REAP_OK) status = reap_h5_check_stored(*dataset, name, type_class);
+  if (status != REAP_OK) reap_h5_close(dataset);
+  return status;
+}
+
+int reap_h5_read(hid_t dataset, const char *name, hid_t type, void *out) {
+  if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0) return REAP_OK;
+  char what[256];
+  snprintf(what, sizeof what, "\"%s\" cannot be read", name);
+  return reap_h5_error(dataset, what);
+}
+
+int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank, const int64_t *dims,
+                  const void *data, hid_t *out) {
+  hsize_t sizes[MAX_RANK];
+  int64_t count = 0;
+  REAP_TRY(reap_product(dims, rank, &count));
+  for (int i = 0; i < rank; i++) sizes[i] = (hsize_t)dims[i];
+  hid_t space = rank > 0 ? H5Screate_simple(rank, sizes, NULL) : H5Screate(H5S_SCALAR), dataset = REAP_H5_NONE;
+  int status = REAP_OK;
+  if (space >= 0) dataset = H5Dcreate2(parent, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  bool done = dataset >= 0 && (count == 0 || H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
+  if (!done) {
+    char what[256];
+    snprintf(what, sizeof what, "\"%s\" cannot be written", name);
+    status = reap_h5_error(parent, what);
+  }
+  reap_h5_close(&space);
+  if (status == REAP_OK && out)
+    *out = dataset;
+  else if (!reap_h5_close(&dataset) && status == REAP_OK)
+    status = reap_h5_error(parent, name);
+  return status;
+}

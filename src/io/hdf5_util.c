@@ -1,0 +1,189 @@
+/* Files, errors, groups. */
+#include "hdf5_util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+
+enum { NAME_LENGTH = 512, REASON_LENGTH = 320 };
+
+static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *data) {
+  if (n == 0 && error->desc) snprintf(data, REASON_LENGTH, "%s", error->desc);
+  return 0;
+}
+
+/* Messages about system calls list all arguments, over two lines: of those the system's own words are enough. */
+static void condense(char reason[REASON_LENGTH]) {
+  static const char key[] = "error message = '";
+  char *words = strstr(reason, key);
+  char *end = words ? strchr(words + sizeof key - 1, '\'') : NULL;
+  if (end) {
+    size_t length = (size_t)(end - words) - (sizeof key - 1);
+    memmove(reason, words + sizeof key - 1, length);
+    reason[length] = '\0';
+  }
+  for (char *c = reason; *c; c++)
+    if (*c == '\n') *c = ' ';
+}
+
+/* To be called before any other HDF5 call: each of them clears the stack of messages. */
+static int failure(char reason[REASON_LENGTH]) {
+  strcpy(reason, "");
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, reason);
+  condense(reason);
+  bool full = strstr(reason, "No space left") || strstr(reason, "quota") || strstr(reason, "memory allocation failed");
+  return full ? REAP_ERR_RESOURCE : REAP_ERR_INPUT;
+}
+
+static void file_name(hid_t object, char name[NAME_LENGTH]) {
+  if (object < 0 || H5Fget_name(object, name, NAME_LENGTH) < 0) strcpy(name, "HDF5 file");
+  /* What is being written is named by what it will be. */
+  size_t length = strlen(name);
+  if (length > 4 && strcmp(name + length - 4, ".tmp") == 0) name[length - 4] = '\0';
+}
+
+int reap_h5_path_error(const char *path, const char *what) {
+  char reason[REASON_LENGTH];
+  int status = failure(reason);
+  return reap_error(status, "%s: %s%s%s", path, what, *reason ? ": " : "", reason);
+}
+
+int reap_h5_error(hid_t object, const char *what) {
+  char reason[REASON_LENGTH], name[NAME_LENGTH];
+  int status = failure(reason);
+  file_name(object, name);
+  return reap_error(status, "%s: %s%s%s", name, what, *reason ? ": " : "", reason);
+}
+
+int reap_h5_refuse(hid_t object, const char *format, ...) {
+  char name[NAME_LENGTH], text[REAP_ERROR_LENGTH];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  file_name(object, name);
+  return reap_error(REAP_ERR_INPUT, "%s: %s", name, text);
+}
+
+/* What the system says of the file, before HDF5 sees it: its messages are clearer. */
+static int check_readable(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return reap_error(REAP_ERR_INPUT, "%s: %s", path, strerror(errno));
+  struct stat about;
+  bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+  close(fd);
+  if (!regular) return reap_error(REAP_ERR_INPUT, "%s: is not a regular file", path);
+  if (about.st_size == 0) return reap_error(REAP_ERR_INPUT, "%s: is empty; write or copy it again", path);
+  return REAP_OK;
+}
+
+int reap_h5_open(const char *path, hid_t *file) {
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* our messages carry what HDF5 would print */
+  REAP_TRY(check_readable(path));
+  if (H5Fis_hdf5(path) <= 0) return reap_error(REAP_ERR_INPUT, "%s: is not an HDF5 file", path);
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+  if (access < 0) return reap_h5_path_error(path, "cannot be opened");
+#if H5_VERSION_GE(1, 10, 7)
+  /* Nobody writes to these files while they are read (they appear by renaming), and some parallel file systems refuse
+   * locks. The variable HDF5_USE_FILE_LOCKING still has the last word. */
+  H5Pset_file_locking(access, 0, 1);
+#endif
+  *file = H5Fopen(path, H5F_ACC_RDONLY, access);
+  int status = REAP_OK;
+  if (*file < 0) status = reap_h5_path_error(path, "cannot be opened; write or copy it again");
+  H5Pclose(access);
+  return status;
+}
+
+int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t *file) {
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+  hid_t list = access == H5P_DEFAULT ? H5Pcreate(H5P_FILE_ACCESS) : access;
+  int status = REAP_OK;
+  if (list < 0 || H5Pset_libver_bounds(list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) < 0)
+    status = reap_h5_path_error(path, "cannot be created");
+  if (status == REAP_OK) {
+    *file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, list);
+    if (*file < 0) status = reap_h5_path_error(path, "cannot be created");
+  }
+  if (access == H5P_DEFAULT) reap_h5_close(&list);
+  return status;
+}
+
+bool reap_h5_close(hid_t *id) {
+  if (*id < 0) return true;
+  herr_t result = -1;
+  switch (H5Iget_type(*id)) {
+    case H5I_FILE: result = H5Fclose(*id); break;
+    case H5I_GROUP: result = H5Gclose(*id); break;
+    case H5I_DATASET: result = H5Dclose(*id); break;
+    case H5I_DATASPACE: result = H5Sclose(*id); break;
+    case H5I_DATATYPE: result = H5Tclose(*id); break;
+    case H5I_ATTR: result = H5Aclose(*id); break;
+    case H5I_GENPROP_LST: result = H5Pclose(*id); break;
+    default: break;
+  }
+  *id = REAP_H5_NONE;
+  return result >= 0;
+}
+
+bool reap_h5_has(hid_t parent, const char *name) { return H5Lexists(parent, name, H5P_DEFAULT) > 0; }
+
+/* Links to other files, and soft links, could lead anywhere. */
+static int check_link(hid_t parent, const char *name) {
+  if (!reap_h5_has(parent, name)) return reap_h5_refuse(parent, "has no \"%s\"", name);
+  H5L_info_t info;
+  if (H5Lget_info(parent, name, &info, H5P_DEFAULT) < 0) return reap_h5_error(parent, name);
+  if (info.type != H5L_TYPE_HARD) return reap_h5_refuse(parent, "\"%s\" is a link; store the data themselves", name);
+  return REAP_OK;
+}
+
+int reap_h5_open_dataset(hid_t parent, const char *name, hid_t *dataset) {
+  REAP_TRY(check_link(parent, name));
+  *dataset = H5Dopen2(parent, name, H5P_DEFAULT);
+  return *dataset < 0 ? reap_h5_refuse(parent, "\"%s\" is not a data set", name) : REAP_OK;
+}
+
+int reap_h5_open_group(hid_t parent, const char *name, hid_t *group) {
+  REAP_TRY(check_link(parent, name));
+  *group = H5Gopen2(parent, name, H5P_DEFAULT);
+  return *group < 0 ? reap_h5_refuse(parent, "\"%s\" is not a group", name) : REAP_OK;
+}
+
+int reap_h5_create_group(hid_t parent, const char *name, hid_t *group) {
+  *group = H5Gcreate2(parent, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  return *group < 0 ? reap_h5_error(parent, name) : REAP_OK;
+}
+
+static int read_name(hid_t group, int64_t index, char **name) {
+  ssize_t length = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)index, NULL, 0, H5P_DEFAULT);
+  if (length < 0) return reap_h5_error(group, "a name cannot be read");
+  REAP_TRY(reap_alloc(name, (int64_t)length + 1, 1));
+  if (H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)index, *name, (size_t)length + 1,
+                         H5P_DEFAULT) < 0)
+    return reap_h5_error(group, "a name cannot be read");
+  return REAP_OK;
+}
+
+int reap_h5_list(hid_t group, int64_t *count, char ***names) {
+  H5G_info_t info;
+  if (H5Gget_info(group, &info) < 0) return reap_h5_error(group, "a group cannot be read");
+  *names = NULL;
+  *count = (int64_t)info.nlinks;
+  if (info.nlinks > INT32_MAX) return reap_h5_refuse(group, "has too many groups");
+  int status = reap_calloc(names, *count, sizeof **names);
+  for (int64_t i = 0; i < *count && status == REAP_OK; i++) status = read_name(group, i, &(*names)[i]);
+  if (status != REAP_OK) reap_h5_free_names(*count, names);
+  return status;
+}
+
+void reap_h5_free_names(int64_t count, char ***names) {
+  for (int64_t i = 0; *names && i < count; i++) reap_free(&(*names)[i]);
+  reap_free(names);
+}

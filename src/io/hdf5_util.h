@@ -1,0 +1,81 @@
+/* Private to src/io: the few HDF5 calls that all files need, with checks and messages. Local calls.
+ *
+ * Files are not trusted: types, shapes and the space really occupied are checked before anything is allocated, and
+ * links out of the file are not followed. Messages name the file and the object.
+ */
+#ifndef REAP_IO_HDF5_UTIL_H
+#define REAP_IO_HDF5_UTIL_H
+
+#include <hdf5.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An identifier of HDF5 that is not there. */
+#define REAP_H5_NONE ((hid_t)-1)
+
+/* Opens for reading: REAP_ERR_INPUT tells a missing file, one that is not HDF5 and one cut short apart. */
+int reap_h5_open(const char *path, hid_t *file);
+
+/* Creates (truncates) a file that any HDF5 since 1.8 reads; `access` is a property list of the caller or H5P_DEFAULT.
+ * `path` is what the message names, `temporary` what is created. */
+int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t *file);
+
+/* Closes any identifier and sets it to REAP_H5_NONE, which is fine too; false if HDF5 reports a failure. */
+bool reap_h5_close(hid_t *id);
+
+/* Status and message for the HDF5 call that just failed: the file's name (of the file that `object` lies in, or
+ * `path`), `what`, and the innermost message of HDF5. REAP_ERR_RESOURCE for a full disk, else REAP_ERR_INPUT. */
+int reap_h5_error(hid_t object, const char *what);
+int reap_h5_path_error(const char *path, const char *what);
+
+/* REAP_ERR_INPUT with the file's name in front of a message in printf style. */
+int reap_h5_refuse(hid_t object, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Objects directly below `parent`; only hard links are followed. */
+bool reap_h5_has(hid_t parent, const char *name);
+int reap_h5_open_dataset(hid_t parent, const char *name, hid_t *dataset);
+int reap_h5_open_group(hid_t parent, const char *name, hid_t *group);
+int reap_h5_create_group(hid_t parent, const char *name, hid_t *group);
+
+/* Names directly below `group`, in their alphabetical order: an array from reap_alloc of strings, all owned by the
+ * caller; see reap_h5_free_names. */
+int reap_h5_list(hid_t group, int64_t *count, char ***names);
+void reap_h5_free_names(int64_t count, char ***names);
+
+/* Shape of a data set: refused unless its rank is between min_rank and max_rank. dims[max_rank]. */
+int reap_h5_shape(hid_t dataset, const char *name, int min_rank, int max_rank, int *rank, int64_t *dims);
+
+/* Class, size in bytes and sign of the elements. */
+int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_t *bytes, bool *is_signed);
+
+/* Refused unless the elements are of `type_class` and the file holds them all, so that a few bytes cannot ask for
+ * terabytes of memory. */
+int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class);
+
+/* Opens a data set that has to have this class and shape, and checks that it is stored. */
+int reap_h5_expect(hid_t parent, const char *name, H5T_class_t type_class, int rank, const int64_t *dims,
+                   hid_t *dataset);
+
+/* Reads all of a data set as memory type `type`. */
+int reap_h5_read(hid_t dataset, const char *name, hid_t type, void *out);
+
+/* Creates and writes a contiguous data set of dims[rank]; zero-length ones are legal. The identifier goes to *dataset
+ * for attributes, or is closed if that is NULL. */
+int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank, const int64_t *dims,
+                  const void *data, hid_t *dataset);
+
+/* Attributes. Strings may have fixed or variable length; the result is owned by the caller. */
+bool reap_h5_has_attribute(hid_t object, const char *name);
+int reap_h5_read_string(hid_t object, const char *name, char **out);
+int reap_h5_read_integer(hid_t object, const char *name, int64_t *out);
+/* Exactly `count` numbers of any integer or float type, as a vector or (count 1) a scalar. */
+int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *out);
+int reap_h5_write_string(hid_t object, const char *name, const char *value);
+int reap_h5_write_integer(hid_t object, const char *name, int64_t value);
+int reap_h5_write_double(hid_t object, const char *name, double value);
+
+/* Root attributes `format` and `version` 1, required on reading. */
+int reap_h5_check_format(hid_t file, const char *format);
+int reap_h5_write_format(hid_t file, const char *format);
+
+#endif

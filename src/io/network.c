@@ -1,0 +1,74 @@
+#include "reap/network.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/error.h"
+
+/* A graph prepared for `batch` images; NULL on failure. */
+static int prepared(const reap_source *source, int64_t batch, reap_graph **out) {
+  REAP_TRY(reap_source_graph(source, out));
+  int status = reap_graph_prepare(*out, batch);
+  if (status != REAP_OK) reap_graph_destroy(out);
+  return status;
+}
+
+/* The batch that the first input is fixed to in the file; 0 if it is free. */
+static int fixed_batch(const reap_source *source, int64_t *batch) {
+  reap_graph *graph = NULL;
+  REAP_TRY(reap_source_graph(source, &graph));
+  *batch =
+      graph->n_inputs > 0 && graph->values[graph->inputs[0]].rank > 0 ? graph->values[graph->inputs[0]].dims[0] : 0;
+  if (*batch < 0) *batch = 0;
+  reap_graph_destroy(&graph);
+  return REAP_OK;
+}
+
+static int load(const char *path, reap_network *out) {
+  int64_t fixed = 0;
+  REAP_TRY(reap_source_load(path, &out->source));
+  REAP_TRY(fixed_batch(out->source, &fixed));
+  REAP_TRY(prepared(out->source, fixed > 0 ? fixed : 1, &out->graph));
+  if (out->graph->n_inputs != 1)
+    return reap_error(REAP_ERR_INPUT, "the network has %d inputs; one is supported", out->graph->n_inputs);
+  int64_t block = reap_graph_block_size(out->graph);
+  if (block == out->graph->batch) return REAP_OK;
+  reap_graph *larger = NULL;
+  if (prepared(out->source, block, &larger) == REAP_OK) {
+    reap_graph_destroy(&out->graph);
+    out->graph = larger;
+    return REAP_OK;
+  }
+  /* The batch is written into the network (a Reshape to [1, ...], say): stay with what the file says. */
+  return REAP_OK;
+}
+
+int reap_network_load(const reap_comm *comm, const char *path, reap_network *out) {
+  memset(out, 0, sizeof *out);
+  int status = reap_comm_agree(comm, reap_error_prefix(load(path, out), "%s", path));
+  if (status == REAP_OK)
+    status = reap_comm_same(comm, reap_source_hash(out->source), strlen(reap_source_hash(out->source)), path);
+  if (status != REAP_OK) reap_network_clear(out);
+  return status;
+}
+
+void reap_network_clear(reap_network *network) {
+  reap_graph_destroy(&network->graph);
+  reap_source_destroy(&network->source);
+}
+
+int reap_network_check_images(const reap_network *network, const reap_dataset *images) {
+  const reap_value *x = &network->graph->values[network->graph->inputs[0]];
+  int64_t count, channels, height, width;
+  reap_dataset_shape(images, &count, &channels, &height, &width);
+  const int64_t dims[] = {network->graph->batch, channels, height, width};
+  if (reap_same_dims(x->rank, x->dims, 4, dims)) return REAP_OK;
+  char wanted[128] = "";
+  for (int i = 1; i < x->rank; i++) {
+    size_t used = strlen(wanted);
+    snprintf(wanted + used, sizeof wanted - used, "%s%lld", i > 1 ? " x " : "", (long long)x->dims[i]);
+  }
+  return reap_error(REAP_ERR_INPUT, "%s holds images of %lld x %lld x %lld (channels, height, width); %s takes %s",
+                    reap_dataset_path(images), (long long)channels, (long long)height, (long long)width,
+                    reap_source_path(network->source), wanted);
+}

@@ -1,0 +1,77 @@
+/* Private to src/io: the ONNX message of a source, and what its readers and writers share. Local calls.
+ *
+ * All parts of a message live in blocks from reap_alloc() (protobuf-c is given an allocator that calls it). So parts
+ * may be added with reap_alloc/reap_strdup and dropped with reap_free, memory is counted like all other, and an
+ * allocation that fails is told apart from a message that is malformed.
+ */
+#ifndef REAP_IO_ONNX_MESSAGE_H
+#define REAP_IO_ONNX_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "onnx.pb-c.h"
+#include "reap/hash.h"
+#include "reap/source.h"
+
+/* protobuf counts the bytes of a message with a signed 32-bit integer. */
+#define REAP_ONNX_MAX_BYTES ((int64_t)INT32_MAX)
+
+struct reap_source {
+  char *path;
+  char hash[REAP_HASH_LENGTH];
+  Onnx__ModelProto *model;
+  bool edited; /* reap_source_apply() was called */
+};
+
+/* The allocator for protobuf-c calls; *failed is set when memory runs out. */
+ProtobufCAllocator reap_onnx_allocator(bool *failed);
+
+/* Checks the frame of an encoded message before protobuf-c unpacks it: lengths, wire types, nesting that would
+ * exhaust the stack, singular fields that appear twice. REAP_ERR_INPUT without the file's name. */
+int reap_onnx_scan(const uint8_t *data, size_t size);
+
+/* Unpacks and validates a message of `size` bytes; errors are without the file's name. */
+int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out);
+void reap_onnx_free(Onnx__ModelProto **model);
+void reap_onnx_free_part(ProtobufCMessage *message);
+
+/* Reads external data, files below the folder of `path`, into the tensors; adds what was read to `hash`. */
+int reap_onnx_load_external(Onnx__ModelProto *model, const char *path, reap_hash *hash);
+
+/* Version of the default domain; false if the model names none. */
+bool reap_onnx_opset(const Onnx__ModelProto *model, int64_t *version);
+bool reap_onnx_default_domain(const char *domain);
+
+/* Bytes of a tensor's elements as raw_data; REAP_ERR_INPUT for a bad shape or a type without a fixed size. */
+int reap_onnx_tensor_bytes(const Onnx__TensorProto *proto, int64_t *bytes);
+
+/* Converts a tensor; errors name the tensor. The caller owns the result. */
+int reap_onnx_read_tensor(const Onnx__TensorProto *proto, const char *name, reap_tensor **out);
+
+/* Moves float_data of FLOAT tensors and int64_data of INT64 tensors into raw_data. */
+void reap_onnx_normalise(Onnx__TensorProto *proto);
+
+/* A new tensor message with the data in raw_data; owned by the caller (reap_onnx_free_part) or what it is put into. */
+int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, Onnx__TensorProto **out);
+
+/* Name of an element type for messages: "float16". */
+const char *reap_onnx_type_name(int32_t type);
+
+/* "" for NULL. */
+const char *reap_onnx_text(const char *text);
+
+/* Attribute of that name, or NULL. */
+Onnx__AttributeProto *reap_onnx_attribute(const Onnx__NodeProto *node, const char *name);
+
+/* Appends to a repeated field, growing its array by one. */
+int reap_onnx_append(void *array, size_t *count, void *item);
+
+/* REAP_ERR_INPUT if a message of that size is larger than protobuf allows. */
+int reap_onnx_check_size(size_t bytes);
+
+/* Encoded message of a model in a new block. */
+int reap_onnx_pack(const Onnx__ModelProto *model, uint8_t **out, size_t *size);
+
+#endif

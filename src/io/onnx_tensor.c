@@ -1,0 +1,224 @@
+/* TensorProto and reap_tensor. */
+#include <string.h>
+
+#include "onnx_message.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "raw_data of ONNX is little endian; bytes would have to be swapped on this machine"
+#endif
+
+/* Float64 constants up to this count are taken as float32: they are factors and epsilons, not weights. */
+enum { MAX_DOUBLES = 64 };
+
+enum { TYPES = 17 };
+static const struct {
+  const char *name;
+  int bytes; /* 0: no fixed size */
+} types[TYPES] = {{"undefined", 0},   {"float32", 4}, {"uint8", 1},  {"int8", 1},   {"uint16", 2},
+                  {"int16", 2},       {"int32", 4},   {"int64", 8},  {"string", 0}, {"bool", 1},
+                  {"float16", 2},     {"float64", 8}, {"uint32", 4}, {"uint64", 8}, {"complex64", 8},
+                  {"complex128", 16}, {"bfloat16", 2}};
+
+const char *reap_onnx_type_name(int32_t type) { return type >= 0 && type < TYPES ? types[type].name : "unknown"; }
+
+static int check_shape(const Onnx__TensorProto *proto, int64_t *count) {
+  if (proto->n_dims > REAP_MAX_RANK)
+    return reap_error(REAP_ERR_INPUT, "it has %zu dimensions; at most %d are supported", proto->n_dims, REAP_MAX_RANK);
+  for (size_t i = 0; i < proto->n_dims; i++)
+    if (proto->dims[i] < 0) return reap_error(REAP_ERR_INPUT, "it has a negative dimension");
+  if (reap_product(proto->dims, (int)proto->n_dims, count) != REAP_OK)
+    return reap_error(REAP_ERR_INPUT, "its dimensions are out of range");
+  return REAP_OK;
+}
+
+int reap_onnx_tensor_bytes(const Onnx__TensorProto *proto, int64_t *bytes) {
+  int64_t count = 0;
+  REAP_TRY(check_shape(proto, &count));
+  int32_t type = proto->has_data_type ? proto->data_type : 0;
+  if (type < 0 || type >= TYPES || types[type].bytes == 0)
+    return reap_error(REAP_ERR_INPUT, "its element type (%s) is not supported", reap_onnx_type_name(type));
+  if (reap_multiply(count, types[type].bytes, bytes) != REAP_OK)
+    return reap_error(REAP_ERR_INPUT, "its dimensions are out of range");
+  return REAP_OK;
+}
+
+static bool is_raw(const Onnx__TensorProto *proto) {
+  bool typed =
+      proto->n_float_data || proto->n_int32_data || proto->n_int64_data || proto->n_double_data || proto->n_uint64_data;
+  return proto->has_raw_data && (proto->raw_data.len > 0 || !typed);
+}
+
+/* Elements in the form the tensor has them. */
+static int64_t stored_count(const Onnx__TensorProto *proto) {
+  if (is_raw(proto)) {
+    size_t width = (size_t)types[proto->data_type].bytes;
+    return proto->raw_data.len % width == 0 ? (int64_t)(proto->raw_data.len / width) : -1;
+  }
+  switch (proto->data_type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT: return (int64_t)proto->n_float_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE: return (int64_t)proto->n_double_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return (int64_t)proto->n_int64_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64: return (int64_t)proto->n_uint64_data;
+    default: return (int64_t)proto->n_int32_data;
+  }
+}
+
+static void copy_raw(const Onnx__TensorProto *proto, int64_t i, void *to, size_t width) {
+  memcpy(to, proto->raw_data.data + (size_t)i * width, width); /* raw_data need not be aligned */
+}
+
+static double read_double(const Onnx__TensorProto *proto, int64_t i) {
+  double value;
+  if (!is_raw(proto)) return proto->double_data[i];
+  copy_raw(proto, i, &value, sizeof value);
+  return value;
+}
+
+static int64_t read_raw_integer(const Onnx__TensorProto *proto, int64_t i) {
+  union {
+    int8_t i8;
+    uint8_t u8;
+    int16_t i16;
+    uint16_t u16;
+    int32_t i32;
+    uint32_t u32;
+    int64_t i64;
+  } value = {0};
+  copy_raw(proto, i, &value, (size_t)types[proto->data_type].bytes);
+  switch (proto->data_type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8: return value.i8;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT8: return value.u8;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return value.u8 != 0;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16: return value.i16;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16: return value.u16;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32: return value.i32;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32: return value.u32;
+    default: return value.i64;
+  }
+}
+
+static int64_t read_integer(const Onnx__TensorProto *proto, int64_t i) {
+  if (is_raw(proto)) return read_raw_integer(proto, i);
+  switch (proto->data_type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return proto->int64_data[i];
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32: return (int64_t)proto->uint64_data[i];
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return proto->int32_data[i] != 0;
+    default: return proto->int32_data[i];
+  }
+}
+
+static int check_type(const Onnx__TensorProto *proto, int64_t count, reap_dtype *dtype) {
+  int32_t type = proto->has_data_type ? proto->data_type : 0;
+  *dtype = REAP_I64;
+  switch (type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT: *dtype = REAP_F32; return REAP_OK;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+      *dtype = REAP_F32;
+      if (count <= MAX_DOUBLES) return REAP_OK;
+      break;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT8:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return REAP_OK;
+    default: break;
+  }
+  return reap_error(REAP_ERR_INPUT, "its element type, %s, is not supported; convert the model to float32",
+                    reap_onnx_type_name(type));
+}
+
+static int check_tensor(const Onnx__TensorProto *proto, reap_dtype *dtype) {
+  int64_t count = 0;
+  REAP_TRY(check_shape(proto, &count));
+  REAP_TRY(check_type(proto, count, dtype));
+  if (proto->segment) return reap_error(REAP_ERR_INPUT, "it is stored in segments; export the model again");
+  if (proto->has_data_location && proto->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
+    return reap_error(REAP_ERR_INPUT, "its external data were not loaded; store them in the model");
+  int64_t stored = stored_count(proto);
+  if (stored < 0) return reap_error(REAP_ERR_INPUT, "its data end within an element; export or copy the model again");
+  if (stored != count)
+    return reap_error(REAP_ERR_INPUT, "it has data for %lld elements, but dimensions for %lld", (long long)stored,
+                      (long long)count);
+  return REAP_OK;
+}
+
+int reap_onnx_read_tensor(const Onnx__TensorProto *proto, const char *name, reap_tensor **out) {
+  reap_dtype dtype;
+  int status = check_tensor(proto, &dtype);
+  if (status != REAP_OK) return reap_error_prefix(status, "tensor \"%s\"", name);
+  reap_tensor *tensor = NULL;
+  REAP_TRY(reap_tensor_create(dtype, (int)proto->n_dims, proto->dims, &tensor));
+  bool floats = proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+  if (tensor->count == 0) {
+    /* nothing to copy, and no data to copy from */
+  } else if (floats) {
+    memcpy(tensor->f32, is_raw(proto) ? (const void *)proto->raw_data.data : (const void *)proto->float_data,
+           (size_t)tensor->count * sizeof(float));
+  } else if (dtype == REAP_F32) {
+    for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = (float)read_double(proto, i);
+  } else {
+    for (int64_t i = 0; i < tensor->count; i++) tensor->i64[i] = read_integer(proto, i);
+  }
+  *out = tensor;
+  return REAP_OK;
+}
+
+/* The array becomes the bytes of raw_data as it is: little endian, same element size. */
+static void move_to_raw(Onnx__TensorProto *proto, void *data, size_t count, size_t width) {
+  uint8_t *old = proto->raw_data.data;
+  if (proto->has_raw_data) reap_free(&old);
+  proto->raw_data.data = data;
+  proto->raw_data.len = count * width;
+  proto->has_raw_data = 1;
+}
+
+void reap_onnx_normalise(Onnx__TensorProto *proto) {
+  if (is_raw(proto) || !proto->has_data_type) return;
+  if (proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && proto->n_float_data) {
+    move_to_raw(proto, proto->float_data, proto->n_float_data, sizeof(float));
+    proto->float_data = NULL;
+    proto->n_float_data = 0;
+  } else if (proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 && proto->n_int64_data) {
+    move_to_raw(proto, proto->int64_data, proto->n_int64_data, sizeof(int64_t));
+    proto->int64_data = NULL;
+    proto->n_int64_data = 0;
+  }
+}
+
+static int fill_tensor(Onnx__TensorProto *proto, const reap_tensor *tensor, const char *name) {
+  const void *data = tensor->dtype == REAP_F32 ? (const void *)tensor->f32 : (const void *)tensor->i64;
+  size_t width = tensor->dtype == REAP_F32 ? sizeof(float) : sizeof(int64_t);
+  REAP_TRY(reap_strdup(&proto->name, name));
+  if (tensor->rank > 0) {
+    REAP_TRY(reap_alloc(&proto->dims, tensor->rank, sizeof *proto->dims));
+    memcpy(proto->dims, tensor->dims, (size_t)tensor->rank * sizeof *proto->dims);
+    proto->n_dims = (size_t)tensor->rank;
+  }
+  REAP_TRY(reap_alloc(&proto->raw_data.data, tensor->count, width));
+  proto->raw_data.len = (size_t)tensor->count * width;
+  proto->has_raw_data = 1;
+  if (tensor->count > 0) memcpy(proto->raw_data.data, data, proto->raw_data.len);
+  return REAP_OK;
+}
+
+int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, Onnx__TensorProto **out) {
+  Onnx__TensorProto *proto = NULL;
+  REAP_TRY(reap_alloc(&proto, 1, sizeof *proto));
+  onnx__tensor_proto__init(proto);
+  proto->has_data_type = 1;
+  proto->data_type =
+      tensor->dtype == REAP_F32 ? ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT : ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+  int status = fill_tensor(proto, tensor, name);
+  if (status != REAP_OK) {
+    reap_onnx_free_part(&proto->base);
+    return status;
+  }
+  *out = proto;
+  return REAP_OK;
+}

@@ -1,0 +1,80 @@
+/* Path files: the results of eliminating channels, one group per layer. */
+#include "hdf5_util.h"
+#include "reap/durable.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/stats_file.h"
+
+struct reap_path_file {
+  char *path, *temporary;
+  hid_t file, layers;
+};
+
+int reap_path_file_create(const char *path, reap_path_file **out) {
+  reap_path_file *file = NULL;
+  REAP_TRY(reap_calloc(&file, 1, sizeof *file));
+  file->file = file->layers = REAP_H5_NONE;
+  int status = reap_strdup(&file->path, path);
+  if (status == REAP_OK) status = reap_durable_begin(path, &file->temporary);
+  if (status == REAP_OK) status = reap_h5_create(path, file->temporary, H5P_DEFAULT, &file->file);
+  if (status == REAP_OK) status = reap_h5_write_format(file->file, "reap-path");
+  if (status == REAP_OK) status = reap_h5_create_group(file->file, "layers", &file->layers);
+  if (status == REAP_OK)
+    *out = file;
+  else
+    reap_path_file_destroy(&file);
+  return status;
+}
+
+static int write_vector(hid_t layer, const char *name, hid_t type, int64_t count, const void *data) {
+  return reap_h5_write(layer, name, type, type, 1, &count, data, NULL);
+}
+
+static int write_attributes(hid_t layer, const reap_path *path) {
+  REAP_TRY(reap_h5_write_integer(layer, "channels", path->channels));
+  REAP_TRY(reap_h5_write_integer(layer, "block", path->block));
+  REAP_TRY(reap_h5_write_double(layer, "energy", path->energy));
+  REAP_TRY(reap_h5_write_double(layer, "ridge", path->ridge));
+  REAP_TRY(reap_h5_write_double(layer, "rcond", path->rcond));
+  return reap_h5_write_double(layer, "drift", path->drift);
+}
+
+static int write_layer(hid_t layer, const reap_path *path) {
+  int64_t weights[2] = {0, path->m};
+  REAP_TRY(reap_multiply(path->n_kept, path->block, &weights[0]));
+  REAP_TRY(write_attributes(layer, path));
+  REAP_TRY(write_vector(layer, "order", H5T_NATIVE_INT64, path->n_removed, path->order));
+  REAP_TRY(write_vector(layer, "error", H5T_NATIVE_DOUBLE, path->n_removed, path->error));
+  REAP_TRY(write_vector(layer, "error_plain", H5T_NATIVE_DOUBLE, path->n_removed, path->error_plain));
+  REAP_TRY(write_vector(layer, "kept", H5T_NATIVE_INT64, path->n_kept, path->kept));
+  REAP_TRY(reap_h5_write(layer, "weights", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, 2, weights, path->weights, NULL));
+  return write_vector(layer, "bias", H5T_NATIVE_DOUBLE, path->m, path->bias);
+}
+
+int reap_path_file_write(reap_path_file *file, const char *layer, const reap_path *path) {
+  hid_t group = REAP_H5_NONE;
+  REAP_TRY(reap_h5_create_group(file->layers, layer, &group));
+  int status = write_layer(group, path);
+  if (!reap_h5_close(&group) && status == REAP_OK) status = reap_h5_path_error(file->path, "cannot be written");
+  return status;
+}
+
+int reap_path_file_commit(reap_path_file **handle) {
+  reap_path_file *file = *handle;
+  bool closed = reap_h5_close(&file->layers);
+  int status = REAP_OK;
+  if (!reap_h5_close(&file->file) || !closed) status = reap_h5_path_error(file->path, "cannot be written");
+  if (status == REAP_OK) status = reap_durable_commit(&file->temporary, file->path);
+  reap_path_file_destroy(handle);
+  return status;
+}
+
+void reap_path_file_destroy(reap_path_file **handle) {
+  reap_path_file *file = *handle;
+  if (!file) return;
+  reap_h5_close(&file->layers);
+  reap_h5_close(&file->file);
+  reap_durable_abandon(&file->temporary);
+  reap_free(&file->path);
+  reap_free(handle);
+}

@@ -1,0 +1,94 @@
+/* Sources: telling the two kinds of model files apart, and the handle. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model_format.h"
+#include "onnx_message.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+static int open_model(const char *path, int *fd, int64_t *size) {
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0) return reap_error(REAP_ERR_INPUT, "%s: %s", path, strerror(errno));
+  struct stat about;
+  const char *reason = NULL;
+  if (fstat(*fd, &about) != 0)
+    reason = strerror(errno);
+  else if (!S_ISREG(about.st_mode))
+    reason = "is not a regular file";
+  else if (about.st_size == 0)
+    reason = "is empty; export or copy it again";
+  if (reason) return reap_error(REAP_ERR_INPUT, "%s: %s", path, reason);
+  *size = (int64_t)about.st_size;
+  return REAP_OK;
+}
+
+static int read_all(int fd, int64_t size, uint8_t **out) {
+  uint8_t *data = NULL;
+  REAP_TRY(reap_alloc(&data, size, 1));
+  for (int64_t done = 0; done < size;) {
+    ssize_t n = read(fd, data + done, (size_t)(size - done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      int status = reap_error(REAP_ERR_INPUT, "%s", n < 0 ? strerror(errno) : "ended while it was read");
+      reap_free(&data);
+      return status;
+    }
+    done += n;
+  }
+  *out = data;
+  return REAP_OK;
+}
+
+static bool is_hdf5(int fd) {
+  static const uint8_t signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+  uint8_t first[8];
+  return pread(fd, first, sizeof first, 0) == (ssize_t)sizeof first && memcmp(first, signature, sizeof first) == 0;
+}
+
+static int load_onnx(reap_source *source, int fd, int64_t size) {
+  if (size > REAP_ONNX_MAX_BYTES)
+    return reap_error(REAP_ERR_INPUT, "%s: has %.2f GB, and ONNX files end at 2 GB; store the weights as external data",
+                      source->path, (double)size / 1e9);
+  uint8_t *data = NULL;
+  reap_hash *hash = NULL;
+  int status = read_all(fd, size, &data);
+  if (status == REAP_OK) status = reap_hash_create(&hash);
+  if (status == REAP_OK) status = reap_hash_add(hash, data, (size_t)size);
+  if (status == REAP_OK) status = reap_onnx_unpack(data, (size_t)size, &source->model);
+  reap_free(&data); /* before external data come in: the message has a copy */
+  if (status == REAP_OK) status = reap_onnx_load_external(source->model, source->path, hash);
+  if (status != REAP_OK) reap_error_prefix(status, "%s", source->path);
+  if (status == REAP_OK) status = reap_hash_finish(&hash, source->hash);
+  reap_hash_destroy(&hash);
+  return status;
+}
+
+int reap_source_load(const char *path, reap_source **out) {
+  reap_source *source = NULL;
+  int fd = -1;
+  int64_t size = 0;
+  int status = open_model(path, &fd, &size);
+  if (status == REAP_OK) status = reap_calloc(&source, 1, sizeof *source);
+  if (status == REAP_OK) status = reap_strdup(&source->path, path);
+  if (status == REAP_OK) status = is_hdf5(fd) ? reap_model_source_load(source) : load_onnx(source, fd, size);
+  if (fd >= 0) close(fd);
+  if (status == REAP_OK)
+    *out = source;
+  else if (source)
+    reap_source_destroy(&source);
+  return status;
+}
+
+void reap_source_destroy(reap_source **source) {
+  if (!*source) return;
+  reap_onnx_free(&(*source)->model);
+  reap_free(&(*source)->path);
+  reap_free(source);
+}
+
+const char *reap_source_path(const reap_source *source) { return source->path; }
+const char *reap_source_hash(const reap_source *source) { return source->hash; }

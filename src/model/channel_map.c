@@ -1,0 +1,254 @@
+/* Follows channels through the graph, one rule per entry of reap_channel_rule.
+ *
+ * Cost: one pass over the nodes, union-find over as many atoms as the linear layers have outputs.
+ */
+#include "channel_map.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/operators.h"
+#include "reap/slicing.h"
+
+static int new_atoms(reap_channel_map *map, int64_t count, int64_t *first) {
+  if (map->n_atoms + count > map->capacity) {
+    int64_t capacity = 2 * (map->n_atoms + count);
+    REAP_TRY(reap_grow(&map->parent, map->n_atoms, capacity, sizeof *map->parent));
+    REAP_TRY(reap_grow(&map->pins, map->n_atoms, capacity, sizeof *map->pins));
+    map->capacity = capacity;
+  }
+  *first = map->n_atoms;
+  for (int64_t i = 0; i < count; i++) {
+    map->parent[map->n_atoms] = map->n_atoms;
+    map->pins[map->n_atoms++] = NULL;
+  }
+  return REAP_OK;
+}
+
+int64_t reap_channel_map_find(reap_channel_map *map, int64_t atom) {
+  while (map->parent[atom] != atom) {
+    map->parent[atom] = map->parent[map->parent[atom]];
+    atom = map->parent[atom];
+  }
+  return atom;
+}
+
+static void unite(reap_channel_map *map, int64_t a, int64_t b) {
+  a = reap_channel_map_find(map, a);
+  b = reap_channel_map_find(map, b);
+  if (a == b) return;
+  int64_t root = a < b ? a : b, other = a < b ? b : a;
+  map->parent[other] = root;
+  if (!map->pins[root]) {
+    map->pins[root] = map->pins[other];
+    map->pins[other] = NULL;
+  }
+}
+
+/* The first reason found is kept. */
+static int pin(reap_channel_map *map, int value, const char *reason) {
+  const reap_channel_list *list = &map->values[value];
+  for (int64_t i = 0; i < list->count; i++) {
+    int64_t root = reap_channel_map_find(map, list->atoms[i]);
+    if (!map->pins[root]) REAP_TRY(reap_strdup(&map->pins[root], reason));
+  }
+  return REAP_OK;
+}
+
+static int pin_inputs(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const char *why) {
+  char *reason = NULL;
+  int status = reap_format(&reason, "%s %s", reap_node_title(node), why);
+  for (int k = 0; status == REAP_OK && k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0 && !graph->values[node->inputs[k]].constant) status = pin(map, node->inputs[k], reason);
+  reap_free(&reason);
+  return status;
+}
+
+static int set_list(reap_channel_map *map, int value, int64_t count, int64_t repeat) {
+  reap_channel_list *list = &map->values[value];
+  REAP_TRY(reap_alloc(&list->atoms, count, sizeof *list->atoms));
+  list->count = count;
+  list->repeat = repeat;
+  return REAP_OK;
+}
+
+static int fresh(reap_channel_map *map, int value, int64_t count) {
+  int64_t first = 0;
+  REAP_TRY(set_list(map, value, count, 1));
+  REAP_TRY(new_atoms(map, count, &first));
+  for (int64_t i = 0; i < count; i++) map->values[value].atoms[i] = first + i;
+  return REAP_OK;
+}
+
+static int pass(reap_channel_map *map, int from, int to, int64_t repeat) {
+  const reap_channel_list *list = &map->values[from];
+  if (list->count == 0) return REAP_OK;
+  REAP_TRY(set_list(map, to, list->count, repeat));
+  memcpy(map->values[to].atoms, list->atoms, (size_t)list->count * sizeof *list->atoms);
+  return REAP_OK;
+}
+
+static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  if (y->rank != 2 && y->rank != 4) return pin_inputs(graph, node, map, "is a matrix product along another axis");
+  REAP_TRY(fresh(map, node->outputs[0], y->dims[1]));
+  if (reap_node_int(node, "group", 1) == 1) return REAP_OK;
+  REAP_TRY(pin(map, node->outputs[0], "a grouped convolution produces it"));
+  return pin_inputs(graph, node, map, "is a grouped convolution");
+}
+
+/* True if the output's axis 1 is the input's. */
+static bool keeps_channel_axis(const reap_graph *graph, const reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  bool mask[REAP_MAX_RANK] = {false};
+  if (x->rank < 2 || y->rank < 2 || x->dims[0] != y->dims[0] || x->dims[1] != y->dims[1]) return false;
+  if (strcmp(node->op->name, "ReduceMean") == 0 || strcmp(node->op->name, "Squeeze") == 0)
+    return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && !mask[0] && !mask[1];
+  if (strcmp(node->op->name, "Unsqueeze") == 0)
+    return reap_axes_resolve(graph, node, y->rank, mask) == REAP_OK && !mask[0] && !mask[1];
+  return strcmp(node->op->name, "Reshape") != 0;
+}
+
+static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  if (!keeps_channel_axis(graph, node)) return pin_inputs(graph, node, map, "changes the channel axis");
+  return pass(map, node->inputs[0], node->outputs[0], map->values[node->inputs[0]].repeat);
+}
+
+/* A constant operand that differs from channel to channel would have to be cut as well. */
+static bool constant_per_channel(const reap_value *v, int rank) {
+  int axis = 1 - (rank - v->rank); /* place of the channel axis among the constant's own axes */
+  return axis >= 0 && v->dims[axis] != 1;
+}
+
+static int follow_join(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  int lead = -1;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_value *x = reap_node_input(graph, node, k);
+    if (x->constant) {
+      if (constant_per_channel(x, y->rank)) return pin_inputs(graph, node, map, "has a constant for each channel");
+      continue;
+    }
+    if (x->rank != y->rank || x->rank < 2 || x->dims[1] != y->dims[1] || map->values[node->inputs[k]].count == 0 ||
+        (lead >= 0 && map->values[node->inputs[k]].repeat != map->values[lead].repeat))
+      return pin_inputs(graph, node, map, "combines tensors of different shapes");
+    if (lead < 0) lead = node->inputs[k];
+  }
+  if (lead < 0) return REAP_OK;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_channel_list *list = &map->values[node->inputs[k]];
+    for (int64_t i = 0; !graph->values[node->inputs[k]].constant && i < list->count; i++)
+      unite(map, map->values[lead].atoms[i], list->atoms[i]);
+  }
+  return pass(map, lead, node->outputs[0], map->values[lead].repeat);
+}
+
+static int follow_concat(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  int axis;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  if (axis != 1) return follow_join(graph, node, map);
+  int64_t total = 0;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_channel_list *list = &map->values[node->inputs[k]];
+    if (list->count == 0 || list->repeat != 1) return pin_inputs(graph, node, map, "joins tensors whose channels are not known");
+    total += list->count;
+  }
+  REAP_TRY(set_list(map, node->outputs[0], total, 1));
+  total = 0;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_channel_list *list = &map->values[node->inputs[k]];
+    memcpy(map->values[node->outputs[0]].atoms + total, list->atoms, (size_t)list->count * sizeof *list->atoms);
+    total += list->count;
+  }
+  return REAP_OK;
+}
+
+static int follow_slice(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *list = &map->values[node->inputs[0]];
+  const reap_value *x = reap_node_input(graph, node, 0);
+  reap_slice slice;
+  REAP_TRY(reap_slice_resolve(graph, node, &slice));
+  if (x->rank < 2 || list->count == 0) return REAP_OK;
+  if (slice.start[1] == 0 && slice.step[1] == 1 && slice.count[1] == x->dims[1])
+    return pass(map, node->inputs[0], node->outputs[0], list->repeat);
+  REAP_TRY(pin_inputs(graph, node, map, "takes a part of the channels"));
+  if (list->repeat != 1) return REAP_OK;
+  REAP_TRY(set_list(map, node->outputs[0], slice.count[1], 1));
+  for (int64_t i = 0; i < slice.count[1]; i++)
+    map->values[node->outputs[0]].atoms[i] = list->atoms[slice.start[1] + i * slice.step[1]];
+  return REAP_OK;
+}
+
+static int follow_pad(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *list = &map->values[node->inputs[0]];
+  reap_padding padding;
+  int64_t first = 0;
+  REAP_TRY(reap_padding_resolve(graph, node, &padding));
+  if (padding.rank < 2 || list->count == 0) return REAP_OK;
+  int64_t before = padding.before[1], after = padding.after[1];
+  if (before == 0 && after == 0) return pass(map, node->inputs[0], node->outputs[0], list->repeat);
+  REAP_TRY(pin_inputs(graph, node, map, "pads the channels"));
+  if (list->repeat != 1) return REAP_OK;
+  REAP_TRY(set_list(map, node->outputs[0], before + list->count + after, 1));
+  REAP_TRY(new_atoms(map, before + after, &first));
+  int64_t *atoms = map->values[node->outputs[0]].atoms;
+  for (int64_t i = 0; i < before; i++) atoms[i] = first + i;
+  memcpy(atoms + before, list->atoms, (size_t)list->count * sizeof *atoms);
+  for (int64_t i = 0; i < after; i++) atoms[before + list->count + i] = first + before + i;
+  return REAP_OK;
+}
+
+static int follow_flatten(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const reap_channel_list *list = &map->values[node->inputs[0]];
+  if (x->rank < 2 || y->dims[0] != x->dims[0] || list->count == 0)
+    return pin_inputs(graph, node, map, "flattens the batch as well");
+  return pass(map, node->inputs[0], node->outputs[0], y->dims[1] / list->count);
+}
+
+static int follow(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  switch (node->op->channels) {
+    case REAP_CHANNELS_LINEAR: return follow_linear(graph, node, map);
+    case REAP_CHANNELS_NORM:
+    case REAP_CHANNELS_PASS:
+    case REAP_CHANNELS_RESHAPE: return follow_pass(graph, node, map);
+    case REAP_CHANNELS_JOIN: return follow_join(graph, node, map);
+    case REAP_CHANNELS_CONCAT: return follow_concat(graph, node, map);
+    case REAP_CHANNELS_SLICE: return follow_slice(graph, node, map);
+    case REAP_CHANNELS_PAD: return follow_pad(graph, node, map);
+    case REAP_CHANNELS_FLATTEN: return follow_flatten(graph, node, map);
+    case REAP_CHANNELS_OPAQUE: break;
+  }
+  return pin_inputs(graph, node, map, "needs all its channels");
+}
+
+static int build(const reap_graph *graph, reap_channel_map *map) {
+  REAP_TRY(reap_calloc(&map->values, graph->n_values, sizeof *map->values));
+  map->n_values = graph->n_values;
+  for (int i = 0; i < graph->n_inputs; i++) {
+    const reap_value *v = &graph->values[graph->inputs[i]];
+    if (v->rank < 2) continue;
+    REAP_TRY(fresh(map, graph->inputs[i], v->dims[1]));
+    REAP_TRY(pin(map, graph->inputs[i], "the network's input"));
+  }
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(follow(graph, graph->nodes[i], map));
+  for (int i = 0; i < graph->n_outputs; i++) REAP_TRY(pin(map, graph->outputs[i], "the network's output"));
+  return REAP_OK;
+}
+
+int reap_channel_map_build(const reap_graph *graph, reap_channel_map *map) {
+  memset(map, 0, sizeof *map);
+  int status = build(graph, map);
+  if (status != REAP_OK) reap_channel_map_clear(map);
+  return status;
+}
+
+void reap_channel_map_clear(reap_channel_map *map) {
+  for (int v = 0; map->values && v < map->n_values; v++) reap_free(&map->values[v].atoms);
+  for (int64_t a = 0; a < map->n_atoms; a++) reap_free(&map->pins[a]);
+  reap_free(&map->values);
+  reap_free(&map->parent);
+  reap_free(&map->pins);
+  memset(map, 0, sizeof *map);
+}

@@ -1,0 +1,358 @@
+/* Folding rules of operators.def: values of nodes whose inputs are all known. Shape arithmetic, in the main.
+ *
+ * Everything is computed on row-major arrays of int64 or float32. Cost is that of copying the tensors. Constants are
+ * small as a rule; one that would pass FOLD_LIMIT elements is left to be computed, or refused if it cannot be.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/slicing.h"
+#include "rules.h"
+
+enum { FOLD_LIMIT = 1 << 28 };
+
+int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *tensor) {
+  reap_value *v = reap_node_output(graph, node, 0);
+  int status = reap_set_shape(graph, node, 0, tensor->dtype, tensor->rank, tensor->dims);
+  if (status != REAP_OK) {
+    reap_tensor_destroy(&tensor);
+    return status;
+  }
+  reap_tensor_destroy(&v->constant);
+  v->constant = tensor;
+  return REAP_OK;
+}
+
+static void *data_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? (void *)t->f32 : (void *)t->i64; }
+static int size_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? 4 : 8; }
+
+/* New tensor with output 0's inferred shape. */
+static int new_output(reap_graph *graph, const reap_node *node, reap_dtype dtype, reap_tensor **out) {
+  const reap_value *v = reap_node_output(graph, node, 0);
+  if (reap_value_count(v) > FOLD_LIMIT) return reap_node_error(node, "a constant of this size cannot be folded");
+  return reap_error_prefix(reap_tensor_create(dtype, v->rank, v->dims, out), "%s", reap_node_title(node));
+}
+
+int reap_fold_identity(reap_graph *graph, reap_node *node) {
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, 0), &t));
+  return reap_set_constant(graph, node, t);
+}
+
+/* Same elements, new shape. */
+int reap_fold_copy(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  memcpy(data_of(t), data_of(x), (size_t)x->count * (size_t)size_of(x));
+  return reap_set_constant(graph, node, t);
+}
+
+static int combine(const reap_node *node, const reap_tensor *a, int64_t i, const reap_tensor *b, int64_t j,
+                   reap_tensor *out, int64_t k) {
+  char op = strcmp(node->op->name, "Equal") == 0 ? '=' : node->op->name[0]; /* A, S, M, D of the four rules */
+  if (op == '=') {
+    out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
+  } else if (out->dtype == REAP_F32) {
+    float x = a->f32[i], y = b->f32[j];
+    out->f32[k] = op == 'A' ? x + y : op == 'S' ? x - y : op == 'M' ? x * y : x / y;
+  } else {
+    int64_t x = a->i64[i], y = b->i64[j], z = 0;
+    bool bad = op == 'A'   ? __builtin_add_overflow(x, y, &z)
+               : op == 'S' ? __builtin_sub_overflow(x, y, &z)
+               : op == 'M' ? __builtin_mul_overflow(x, y, &z)
+                           : y == 0 || (y == -1 && x == INT64_MIN);
+    if (bad) return reap_node_error(node, "its integer arithmetic overflows");
+    out->i64[k] = op == 'D' ? x / y : z;
+  }
+  return REAP_OK;
+}
+
+/* Strides that walk `t` along the axes of a broadcast shape: 0 where its axis is 1 or missing. */
+static void broadcast_strides(const reap_tensor *t, int rank, int64_t *strides) {
+  int64_t own[REAP_MAX_RANK];
+  reap_row_major_strides(t->rank, t->dims, own);
+  for (int i = 0; i < rank; i++) {
+    int k = i - (rank - t->rank);
+    strides[i] = k >= 0 && t->dims[k] != 1 ? own[k] : 0;
+  }
+}
+
+static int64_t offset_of(int64_t k, int rank, const int64_t *dims, const int64_t *strides) {
+  int64_t at = 0;
+  for (int i = rank - 1; i >= 0; i--) {
+    at += k % dims[i] * strides[i];
+    k /= dims[i];
+  }
+  return at;
+}
+
+int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
+  const reap_tensor *a = reap_node_constant(graph, node, 0), *b = reap_node_constant(graph, node, 1);
+  bool equal = strcmp(node->op->name, "Equal") == 0;
+  if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
+  int rank, status = REAP_OK;
+  int64_t dims[REAP_MAX_RANK], sa[REAP_MAX_RANK], sb[REAP_MAX_RANK];
+  REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
+  REAP_TRY(reap_set_shape(graph, node, 0, equal ? REAP_I64 : a->dtype, rank, dims));
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, equal ? REAP_I64 : a->dtype, &t));
+  broadcast_strides(a, rank, sa);
+  broadcast_strides(b, rank, sb);
+  for (int64_t k = 0; k < t->count; k++)
+    REAP_TRY_OR(combine(node, a, offset_of(k, rank, dims, sa), b, offset_of(k, rank, dims, sb), t, k), failed);
+  return reap_set_constant(graph, node, t);
+failed:
+  reap_tensor_destroy(&t);
+  return status;
+}
+
+int reap_fold_where(reap_graph *graph, reap_node *node) {
+  const reap_tensor *in[3];
+  int rank = 0, status = REAP_OK;
+  int64_t dims[REAP_MAX_RANK] = {0}, strides[3][REAP_MAX_RANK];
+  for (int i = 0; i < 3; i++) {
+    in[i] = reap_node_constant(graph, node, i);
+    REAP_TRY(reap_broadcast_dims(node, rank, dims, in[i]->rank, in[i]->dims, &rank, dims));
+  }
+  if (in[0]->dtype != REAP_I64 || in[1]->dtype != in[2]->dtype) return reap_node_error(node, "its inputs have wrong types");
+  REAP_TRY(reap_set_shape(graph, node, 0, in[1]->dtype, rank, dims));
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, in[1]->dtype, &t));
+  for (int i = 0; i < 3; i++) broadcast_strides(in[i], rank, strides[i]);
+  for (int64_t k = 0; k < t->count; k++) {
+    int pick = in[0]->i64[offset_of(k, rank, dims, strides[0])] ? 1 : 2;
+    int64_t at = offset_of(k, rank, dims, strides[pick]);
+    if (t->dtype == REAP_F32)
+      t->f32[k] = in[pick]->f32[at];
+    else
+      t->i64[k] = in[pick]->i64[at];
+  }
+  status = reap_set_constant(graph, node, t);
+  return status;
+}
+
+int reap_fold_concat(reap_graph *graph, reap_node *node) {
+  reap_tensor *t = NULL;
+  int axis;
+  int64_t strides[REAP_MAX_RANK], own[REAP_MAX_RANK], at = 0;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  REAP_TRY(new_output(graph, node, reap_node_constant(graph, node, 0)->dtype, &t));
+  reap_row_major_strides(t->rank, t->dims, strides);
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_tensor *x = reap_node_constant(graph, node, k);
+    reap_row_major_strides(x->rank, x->dims, own);
+    reap_strided_copy(x->rank, x->dims, size_of(x), (char *)data_of(t) + at * strides[axis] * size_of(t), strides,
+                      data_of(x), own);
+    at += x->dims[axis];
+  }
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_slice(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  reap_slice slice;
+  reap_tensor *t = NULL;
+  int64_t from[REAP_MAX_RANK], to[REAP_MAX_RANK], start = 0;
+  REAP_TRY(reap_slice_resolve(graph, node, &slice));
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  reap_row_major_strides(x->rank, x->dims, from);
+  reap_row_major_strides(t->rank, t->dims, to);
+  for (int i = 0; i < x->rank; i++) {
+    start += slice.start[i] * from[i];
+    from[i] *= slice.step[i];
+  }
+  reap_strided_copy(t->rank, t->dims, size_of(x), data_of(t), to, (const char *)data_of(x) + start * size_of(x), from);
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_pad(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  reap_padding padding;
+  reap_tensor *t = NULL;
+  int64_t from[REAP_MAX_RANK], to[REAP_MAX_RANK], start = 0;
+  REAP_TRY(reap_padding_resolve(graph, node, &padding));
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  for (int64_t k = 0; k < t->count; k++) {
+    if (t->dtype == REAP_F32)
+      t->f32[k] = (float)padding.value;
+    else
+      t->i64[k] = (int64_t)padding.value;
+  }
+  reap_row_major_strides(x->rank, x->dims, from);
+  reap_row_major_strides(t->rank, t->dims, to);
+  for (int i = 0; i < t->rank; i++) start += padding.before[i] * to[i];
+  reap_strided_copy(x->rank, x->dims, size_of(x), (char *)data_of(t) + start * size_of(x), to, data_of(x), from);
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_transpose(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  int permutation[REAP_MAX_RANK];
+  int64_t own[REAP_MAX_RANK], from[REAP_MAX_RANK], to[REAP_MAX_RANK];
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_permutation_resolve(graph, node, permutation));
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  reap_row_major_strides(x->rank, x->dims, own);
+  reap_row_major_strides(t->rank, t->dims, to);
+  for (int i = 0; i < t->rank; i++) from[i] = own[permutation[i]];
+  reap_strided_copy(t->rank, t->dims, size_of(x), data_of(t), to, data_of(x), from);
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_gather(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0), *index = reap_node_constant(graph, node, 1);
+  int axis;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  if (index->dtype != REAP_I64 || x->rank - 1 + index->rank > REAP_MAX_RANK)
+    return reap_node_error(node, "its indices are not integers, or of too high a rank");
+  int64_t dims[REAP_MAX_RANK], outer = 1, inner = 1;
+  int rank = 0;
+  for (int i = 0; i < axis; i++) outer *= dims[rank++] = x->dims[i];
+  for (int i = 0; i < index->rank; i++) dims[rank++] = index->dims[i];
+  for (int i = axis + 1; i < x->rank; i++) inner *= dims[rank++] = x->dims[i];
+  REAP_TRY(reap_set_shape(graph, node, 0, x->dtype, rank, dims));
+  const int64_t length = x->dims[axis];
+  for (int64_t k = 0; k < index->count; k++)
+    if (index->i64[k] < -length || index->i64[k] >= length)
+      return reap_node_error(node, "index %lld is outside axis %d", (long long)index->i64[k], axis);
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  const size_t bytes = (size_t)inner * (size_t)size_of(x);
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t k = 0; k < index->count; k++) {
+      int64_t i = index->i64[k] < 0 ? index->i64[k] + length : index->i64[k];
+      memcpy((char *)data_of(t) + (size_t)(o * index->count + k) * bytes,
+             (const char *)data_of(x) + (size_t)(o * length + i) * bytes, bytes);
+    }
+  return reap_set_constant(graph, node, t);
+}
+
+/* ONNX's type codes: 1 float, 10 float16, 11 double; all others met here are integers or booleans. */
+int reap_fold_cast(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  int64_t to = reap_node_int(node, "to", 0);
+  bool real = to == 1 || to == 10 || to == 11;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims));
+  REAP_TRY(new_output(graph, node, real ? REAP_F32 : REAP_I64, &t));
+  for (int64_t k = 0; k < x->count; k++) {
+    double number = reap_tensor_number(x, k);
+    if (real)
+      t->f32[k] = (float)number;
+    else if (x->dtype == REAP_I64)
+      t->i64[k] = to == 9 ? x->i64[k] != 0 : x->i64[k];
+    else
+      t->i64[k] = to == 9 ? number != 0 : fabs(number) < 9e18 ? (int64_t)number : 0;
+  }
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_range(reap_graph *graph, reap_node *node) {
+  const reap_tensor *in[3];
+  for (int i = 0; i < 3; i++) {
+    in[i] = reap_node_constant(graph, node, i);
+    if (in[i]->count != 1 || in[i]->dtype != REAP_I64) return reap_node_error(node, "is supported for single integers only");
+  }
+  int64_t start = in[0]->i64[0], step = in[2]->i64[0], distance = 0, count = 0;
+  if (step == 0 || step == INT64_MIN || __builtin_sub_overflow(in[1]->i64[0], start, &distance))
+    return reap_node_error(node, "its limits are out of range");
+  if ((distance > 0) == (step > 0) && distance != 0) count = distance / step + (distance % step != 0);
+  REAP_TRY(reap_set_shape(graph, node, 0, REAP_I64, 1, &count));
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, REAP_I64, &t));
+  for (int64_t k = 0; k < count; k++) t->i64[k] = start + k * step;
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_floor(reap_graph *graph, reap_node *node) {
+  REAP_TRY(reap_fold_identity(graph, node));
+  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  for (int64_t k = 0; t->dtype == REAP_F32 && k < t->count; k++) t->f32[k] = floorf(t->f32[k]);
+  return REAP_OK;
+}
+
+int reap_fold_expand(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0), *shape = reap_node_constant(graph, node, 1);
+  if (shape->dtype != REAP_I64 || shape->count > REAP_MAX_RANK) return reap_node_error(node, "its shape is not a list of integers");
+  int rank;
+  int64_t dims[REAP_MAX_RANK], from[REAP_MAX_RANK], to[REAP_MAX_RANK];
+  REAP_TRY(reap_broadcast_dims(node, x->rank, x->dims, (int)shape->count, shape->i64, &rank, dims));
+  REAP_TRY(reap_set_shape(graph, node, 0, x->dtype, rank, dims));
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  broadcast_strides(x, rank, from);
+  reap_row_major_strides(rank, dims, to);
+  reap_strided_copy(rank, dims, size_of(x), data_of(t), to, data_of(x), from);
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_reduce_prod(reap_graph *graph, reap_node *node) {
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  if (x->dtype != REAP_I64 || x->rank > 1) return reap_node_error(node, "is supported for lists of integers only");
+  int64_t product = 1, one = 1;
+  for (int64_t k = 0; k < x->count; k++)
+    if (__builtin_mul_overflow(product, x->i64[k], &product)) return reap_node_error(node, "its product overflows");
+  int rank = reap_node_int(node, "keepdims", 1) ? 1 : 0;
+  REAP_TRY(reap_set_shape(graph, node, 0, REAP_I64, rank, &one));
+  reap_tensor *t = NULL;
+  REAP_TRY(new_output(graph, node, REAP_I64, &t));
+  t->i64[0] = product;
+  return reap_set_constant(graph, node, t);
+}
+
+/* ---- shape rules of operators that exist in shape arithmetic only: they give the value at once */
+
+int reap_shape_constant(reap_graph *graph, reap_node *node) {
+  const reap_attribute *a = reap_node_attribute(node, "value");
+  if (!a || !a->tensor) return reap_node_error(node, "its value is of a kind that is not supported");
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_tensor_clone(a->tensor, &t));
+  return reap_set_constant(graph, node, t);
+}
+
+/* Shape and Size: known from the shape alone. */
+int reap_shape_size_of(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  reap_tensor *t = NULL;
+  if (strcmp(node->op->name, "Size") == 0) {
+    REAP_TRY(reap_tensor_create(REAP_I64, 0, NULL, &t));
+    t->i64[0] = reap_value_count(x);
+    return reap_set_constant(graph, node, t);
+  }
+  int64_t start = reap_node_int(node, "start", 0), end = reap_node_int(node, "end", x->rank);
+  if (start < 0) start += x->rank;
+  if (end < 0) end += x->rank;
+  start = start < 0 ? 0 : start > x->rank ? x->rank : start;
+  end = end < start ? start : end > x->rank ? x->rank : end;
+  REAP_TRY(reap_tensor_from_ints(x->dims + start, end - start, &t));
+  return reap_set_constant(graph, node, t);
+}
+
+int reap_shape_filled(reap_graph *graph, reap_node *node) {
+  const int64_t *dims;
+  int64_t rank;
+  REAP_TRY(reap_node_int_list(graph, node, 0, "", &dims, &rank));
+  const reap_attribute *a = reap_node_attribute(node, "value");
+  const reap_tensor *value = a && a->tensor && a->tensor->count == 1 ? a->tensor : NULL;
+  if (rank > REAP_MAX_RANK) return reap_node_error(node, "its rank is too high");
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_set_shape(graph, node, 0, value ? value->dtype : REAP_F32, (int)rank, dims));
+  REAP_TRY(new_output(graph, node, value ? value->dtype : REAP_F32, &t));
+  for (int64_t k = 0; value && k < t->count; k++) {
+    if (t->dtype == REAP_F32)
+      t->f32[k] = value->f32[0];
+    else
+      t->i64[k] = value->i64[0];
+  }
+  return reap_set_constant(graph, node, t);
+}
+
+/* The folding rule sets the shape as well; if it could not be folded there is nothing that could compute it. */
+int reap_shape_folded(reap_graph *graph, reap_node *node) {
+  (void)graph;
+  return reap_node_error(node, "depends on the images; %s is supported only where its inputs are constant",
+                         node->op->name);
+}

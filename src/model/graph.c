@@ -1,0 +1,329 @@
+/* Building, copying and asking a graph; preparation is in prepare.c, shapes in shapes.c. */
+#include "reap/graph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "linear.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/operators.h"
+
+int reap_graph_create(int64_t opset, reap_graph **out) {
+  REAP_TRY(reap_calloc(out, 1, sizeof **out));
+  (*out)->opset = opset;
+  return REAP_OK;
+}
+
+static void attributes_destroy(reap_attribute **attributes, int count) {
+  for (int i = 0; *attributes && i < count; i++) {
+    reap_attribute *a = &(*attributes)[i];
+    reap_free(&a->name);
+    reap_free(&a->s);
+    reap_free(&a->ints);
+    reap_free(&a->floats);
+    reap_tensor_destroy(&a->tensor);
+  }
+  reap_free(attributes);
+}
+
+void reap_node_destroy(reap_node **node) {
+  if (!*node) return;
+  attributes_destroy(&(*node)->attributes, (*node)->n_attributes);
+  reap_linear_destroy(&(*node)->linear);
+  reap_free(&(*node)->name);
+  reap_free(&(*node)->layer);
+  reap_free(&(*node)->inputs);
+  reap_free(&(*node)->outputs);
+  reap_free(node);
+}
+
+void reap_graph_destroy(reap_graph **graph) {
+  reap_graph *g = *graph;
+  if (!g) return;
+  for (int i = 0; i < g->n_values; i++) {
+    reap_free(&g->values[i].name);
+    reap_tensor_destroy(&g->values[i].constant);
+  }
+  for (int i = 0; i < g->n_nodes; i++) reap_node_destroy(&g->nodes[i]);
+  reap_free(&g->values);
+  reap_free(&g->nodes);
+  reap_free(&g->inputs);
+  reap_free(&g->outputs);
+  reap_free(graph);
+}
+
+static int copy_ints(int **out, const int *from, int count) {
+  REAP_TRY(reap_alloc(out, count, sizeof **out));
+  if (count > 0) memcpy(*out, from, (size_t)count * sizeof *from);
+  return REAP_OK;
+}
+
+static int attribute_clone(const reap_attribute *from, reap_attribute *to) {
+  to->kind = from->kind;
+  to->i = from->i;
+  to->f = from->f;
+  to->count = from->count;
+  REAP_TRY(reap_strdup(&to->name, from->name));
+  REAP_TRY(reap_strdup(&to->s, from->s));
+  if (from->ints) {
+    REAP_TRY(reap_alloc(&to->ints, from->count, sizeof *to->ints));
+    memcpy(to->ints, from->ints, (size_t)from->count * sizeof *to->ints);
+  }
+  if (from->floats) {
+    REAP_TRY(reap_alloc(&to->floats, from->count, sizeof *to->floats));
+    memcpy(to->floats, from->floats, (size_t)from->count * sizeof *to->floats);
+  }
+  return from->tensor ? reap_tensor_clone(from->tensor, &to->tensor) : REAP_OK;
+}
+
+static int node_clone(const reap_node *from, reap_node **out) {
+  REAP_TRY(reap_calloc(out, 1, sizeof **out));
+  reap_node *to = *out;
+  to->op = from->op;
+  to->source = from->source;
+  to->fixed_shape = from->fixed_shape;
+  to->cut = from->cut;
+  REAP_TRY(reap_strdup(&to->name, from->name));
+  REAP_TRY(reap_strdup(&to->layer, from->layer));
+  REAP_TRY(copy_ints(&to->inputs, from->inputs, from->n_inputs));
+  to->n_inputs = from->n_inputs;
+  REAP_TRY(copy_ints(&to->outputs, from->outputs, from->n_outputs));
+  to->n_outputs = from->n_outputs;
+  REAP_TRY(reap_calloc(&to->attributes, from->n_attributes, sizeof *to->attributes));
+  to->n_attributes = from->n_attributes;
+  for (int i = 0; i < from->n_attributes; i++) REAP_TRY(attribute_clone(&from->attributes[i], &to->attributes[i]));
+  return from->linear ? reap_linear_clone(from->linear, &to->linear) : REAP_OK;
+}
+
+static int clone_into(const reap_graph *from, reap_graph *to) {
+  to->batch = from->batch;
+  REAP_TRY(reap_calloc(&to->values, from->n_values, sizeof *to->values));
+  to->capacity_values = from->n_values;
+  for (int i = 0; i < from->n_values; i++) {
+    reap_value *v = &to->values[i];
+    *v = from->values[i];
+    v->name = NULL;
+    v->constant = NULL;
+    to->n_values = i + 1;
+    REAP_TRY(reap_strdup(&v->name, from->values[i].name));
+    if (from->values[i].constant) REAP_TRY(reap_tensor_clone(from->values[i].constant, &v->constant));
+  }
+  REAP_TRY(reap_calloc(&to->nodes, from->n_nodes, sizeof *to->nodes));
+  to->capacity_nodes = from->n_nodes;
+  for (int i = 0; i < from->n_nodes; i++) {
+    to->n_nodes = i + 1;
+    REAP_TRY(node_clone(from->nodes[i], &to->nodes[i]));
+  }
+  REAP_TRY(copy_ints(&to->inputs, from->inputs, from->n_inputs));
+  to->n_inputs = from->n_inputs;
+  REAP_TRY(copy_ints(&to->outputs, from->outputs, from->n_outputs));
+  to->n_outputs = from->n_outputs;
+  return REAP_OK;
+}
+
+int reap_graph_clone(const reap_graph *graph, reap_graph **out) {
+  REAP_TRY(reap_graph_create(graph->opset, out));
+  int status = clone_into(graph, *out);
+  if (status != REAP_OK) reap_graph_destroy(out);
+  return status;
+}
+
+int reap_graph_find(const reap_graph *graph, const char *name) {
+  for (int i = graph->n_values - 1; i >= 0; i--)
+    if (strcmp(graph->values[i].name, name) == 0) return i;
+  return -1;
+}
+
+int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
+  if (graph->n_values == graph->capacity_values) {
+    int capacity = graph->capacity_values ? 2 * graph->capacity_values : 64;
+    REAP_TRY(reap_grow(&graph->values, graph->n_values, capacity, sizeof *graph->values));
+    graph->capacity_values = capacity;
+  }
+  reap_value *v = &graph->values[graph->n_values];
+  memset(v, 0, sizeof *v);
+  v->producer = -1;
+  REAP_TRY(reap_strdup(&v->name, name));
+  *index = graph->n_values++;
+  return REAP_OK;
+}
+
+/* A name may be given once. */
+static int new_named_value(reap_graph *graph, const char *name, int *index) {
+  if (reap_graph_find(graph, name) >= 0)
+    return reap_error(REAP_ERR_INPUT, "the tensor \"%s\" is defined twice", name);
+  return reap_graph_new_value(graph, name, index);
+}
+
+static void adopt_constant(reap_value *v, reap_tensor *constant) {
+  v->constant = constant;
+  v->dtype = constant->dtype;
+  v->rank = constant->rank;
+  memcpy(v->dims, constant->dims, sizeof v->dims);
+  v->known = true;
+}
+
+int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *constant, int *value) {
+  int index = -1;
+  int status = new_named_value(graph, name, &index);
+  if (status != REAP_OK) {
+    reap_tensor_destroy(&constant);
+    return status;
+  }
+  adopt_constant(&graph->values[index], constant);
+  if (value) *value = index;
+  return REAP_OK;
+}
+
+static int append_index(int **list, int *count, int index) {
+  REAP_TRY(reap_grow(list, *count, *count + 1, sizeof **list));
+  (*list)[(*count)++] = index;
+  return REAP_OK;
+}
+
+int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, int rank, const int64_t *dims,
+                         int *value) {
+  int index = -1;
+  if (rank > REAP_MAX_RANK)
+    return reap_error(REAP_ERR_INPUT, "the input \"%s\" has rank %d; at most %d is supported", name, rank, REAP_MAX_RANK);
+  REAP_TRY(new_named_value(graph, name, &index));
+  reap_value *v = &graph->values[index];
+  v->dtype = dtype;
+  v->rank = rank;
+  memcpy(v->dims, dims, (size_t)rank * sizeof *dims);
+  v->is_input = true;
+  if (value) *value = index;
+  return append_index(&graph->inputs, &graph->n_inputs, index);
+}
+
+/* Fills inputs and outputs of a node whose other members are set. */
+static int connect(reap_graph *graph, reap_node *node, int n_inputs, char *const *inputs, int n_outputs,
+                   char *const *outputs) {
+  REAP_TRY(reap_alloc(&node->inputs, n_inputs, sizeof *node->inputs));
+  node->n_inputs = n_inputs;
+  for (int i = 0; i < n_inputs; i++) {
+    node->inputs[i] = inputs[i][0] ? reap_graph_find(graph, inputs[i]) : -1;
+    if (inputs[i][0] && node->inputs[i] < 0)
+      return reap_error(REAP_ERR_INPUT, "%s: reads the tensor \"%s\", which nothing before it computes",
+                        reap_node_title(node), inputs[i]);
+  }
+  while (node->n_inputs > 0 && node->inputs[node->n_inputs - 1] < 0) node->n_inputs--;
+  if (node->n_inputs < node->op->min_inputs || (node->op->max_inputs >= 0 && node->n_inputs > node->op->max_inputs))
+    return reap_error(REAP_ERR_INPUT, "%s: has %d inputs; not a form of %s known here", reap_node_title(node),
+                      node->n_inputs, node->op->name);
+  REAP_TRY(reap_alloc(&node->outputs, n_outputs, sizeof *node->outputs));
+  for (int i = 0; i < n_outputs; i++) {
+    node->outputs[i] = -1;
+    node->n_outputs = i + 1;
+    if (!outputs[i][0]) continue;
+    REAP_TRY(reap_error_prefix(new_named_value(graph, outputs[i], &node->outputs[i]), "%s", reap_node_title(node)));
+    graph->values[node->outputs[i]].producer = graph->n_nodes;
+  }
+  if (n_outputs < 1 || node->outputs[0] < 0)
+    return reap_error(REAP_ERR_INPUT, "%s: has no output", reap_node_title(node));
+  return REAP_OK;
+}
+
+int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
+                        int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
+                        reap_attribute *attributes) {
+  reap_node *node = NULL;
+  int status = reap_calloc(&node, 1, sizeof *node);
+  if (status != REAP_OK) {
+    attributes_destroy(&attributes, n_attributes);
+    return status;
+  }
+  node->attributes = attributes;
+  node->n_attributes = n_attributes;
+  node->source = source;
+  REAP_TRY_OR(reap_strdup(&node->name, name), failed);
+  bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
+  node->op = standard ? reap_operator_find(op) : NULL;
+  if (!node->op) {
+    status = reap_error(REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported",
+                        standard ? "" : domain, standard ? "" : ".", op, name, source);
+    goto failed;
+  }
+  REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);
+  if (graph->n_nodes == graph->capacity_nodes) {
+    int capacity = graph->capacity_nodes ? 2 * graph->capacity_nodes : 64;
+    REAP_TRY_OR(reap_grow(&graph->nodes, graph->n_nodes, capacity, sizeof *graph->nodes), failed);
+    graph->capacity_nodes = capacity;
+  }
+  graph->nodes[graph->n_nodes++] = node;
+  return REAP_OK;
+failed:
+  reap_node_destroy(&node);
+  return status;
+}
+
+int reap_graph_add_output(reap_graph *graph, const char *name) {
+  int index = reap_graph_find(graph, name);
+  if (index < 0) return reap_error(REAP_ERR_INPUT, "nothing computes the network's output \"%s\"", name);
+  graph->values[index].is_output = true;
+  return append_index(&graph->outputs, &graph->n_outputs, index);
+}
+
+int reap_value_readers(const reap_graph *graph, int value, int most, int *nodes) {
+  int count = 0;
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
+      if (graph->nodes[i]->inputs[k] == value) {
+        if (count < most) nodes[count] = i;
+        count++;
+        break;
+      }
+  return count;
+}
+
+int64_t reap_value_count(const reap_value *value) {
+  int64_t count = 1;
+  for (int i = 0; i < value->rank; i++) count *= value->dims[i]; /* checked when the shape was set */
+  return count;
+}
+
+const reap_attribute *reap_node_attribute(const reap_node *node, const char *name) {
+  for (int i = 0; i < node->n_attributes; i++)
+    if (strcmp(node->attributes[i].name, name) == 0) return &node->attributes[i];
+  return NULL;
+}
+
+int64_t reap_node_int(const reap_node *node, const char *name, int64_t fallback) {
+  const reap_attribute *a = reap_node_attribute(node, name);
+  return a && a->kind == REAP_ATTRIBUTE_INT ? a->i : fallback;
+}
+
+float reap_node_float(const reap_node *node, const char *name, float fallback) {
+  const reap_attribute *a = reap_node_attribute(node, name);
+  return a && a->kind == REAP_ATTRIBUTE_FLOAT ? a->f : fallback;
+}
+
+const char *reap_node_string(const reap_node *node, const char *name, const char *fallback) {
+  const reap_attribute *a = reap_node_attribute(node, name);
+  return a && a->kind == REAP_ATTRIBUTE_STRING && a->s ? a->s : fallback;
+}
+
+const char *reap_node_title(const reap_node *node) {
+  static _Thread_local char buffers[4][192];
+  static _Thread_local int next;
+  char *buffer = buffers[next++ % 4];
+  if (node->name && node->name[0])
+    snprintf(buffer, sizeof buffers[0], "%s %s", node->op->name, node->name);
+  else
+    snprintf(buffer, sizeof buffers[0], "%s (node %d)", node->op->name, node->source);
+  return buffer;
+}
+
+reap_value *reap_node_input(const reap_graph *graph, const reap_node *node, int slot) {
+  return slot < node->n_inputs && node->inputs[slot] >= 0 ? &graph->values[node->inputs[slot]] : NULL;
+}
+
+reap_value *reap_node_output(const reap_graph *graph, const reap_node *node, int slot) {
+  return slot < node->n_outputs && node->outputs[slot] >= 0 ? &graph->values[node->outputs[slot]] : NULL;
+}
+
+const reap_tensor *reap_node_constant(const reap_graph *graph, const reap_node *node, int slot) {
+  const reap_value *v = reap_node_input(graph, node, slot);
+  return v ? v->constant : NULL;
+}

@@ -1,0 +1,31 @@
+#include "reap/layer.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/operators.h"
+
+int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_layer *layer) {
+  const reap_node *node = graph->nodes[index];
+  const reap_value *y = reap_node_output(graph, node, 0);
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  memset(layer, 0, sizeof *layer);
+  layer->node = index;
+  layer->input = node->inputs[0];
+  layer->output = node->outputs[0];
+  layer->m = weights->dims[0];
+  layer->channels = channels;
+  layer->convolution = weights->rank == 4;
+  if (layer->convolution) {
+    REAP_TRY(reap_conv_window(graph, node, &layer->window));
+    if (layer->window.groups != 1)
+      return reap_error(REAP_ERR_INPUT, "%s: grouped convolutions are not pruned yet", reap_node_title(node));
+  }
+  layer->n = weights->count / layer->m;
+  if (channels < 1 || layer->n % channels != 0)
+    return reap_error(REAP_ERR_INTERNAL, "%s: %lld columns are not a multiple of %lld channels", reap_node_title(node),
+                      (long long)layer->n, (long long)channels);
+  layer->block = layer->n / channels;
+  layer->positions = reap_value_count(y) / (layer->m * graph->batch);
+  return REAP_OK;
+}

@@ -1,0 +1,28 @@
+/* Linear layers in their computation form; private to src/model. */
+#ifndef REAP_MODEL_LINEAR_H
+#define REAP_MODEL_LINEAR_H
+
+#include "reap/graph.h"
+
+void reap_linear_destroy(reap_linear **linear);
+int reap_linear_clone(const reap_linear *from, reap_linear **out);
+
+/* Gives every Conv, Gemm and MatMul with constant weights a reap_linear and weights of its own in computation form;
+ * absorbs the Add of a constant vector behind a MatMul. Shapes have to be known. */
+int reap_linear_collect(reap_graph *graph);
+
+/* Folds each BatchNormalization that alone reads a linear layer's output into that layer. The norm's
+ * node is left without an output. */
+int reap_linear_fold_norms(reap_graph *graph);
+
+/* Computation weights and bias (inputs 1 and 2) from the raw ones and the norm. Nothing to do without a norm. */
+int reap_linear_refresh(reap_graph *graph, reap_node *node);
+
+/* scale / sqrt(var + epsilon) of output j. */
+double reap_norm_factor(const reap_norm *norm, int64_t j);
+
+/* graph.c */
+void reap_node_destroy(reap_node **node);
+int reap_graph_new_value(reap_graph *graph, const char *name, int *index);
+
+#endif

@@ -1,0 +1,229 @@
+/* From the graph as read to the graph to be computed: shapes, folding, layer names, linear layers; see graph.h. */
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "linear.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/operators.h"
+#include "rules.h"
+
+static int bind_inputs(reap_graph *graph, int64_t batch) {
+  for (int i = 0; i < graph->n_inputs; i++) {
+    reap_value *v = &graph->values[graph->inputs[i]];
+    if (v->rank < 1) return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has no batch dimension", v->name);
+    v->dims[0] = batch;
+    int64_t count = (int64_t)sizeof(double);
+    for (int k = 0; k < v->rank; k++)
+      if (v->dims[k] < 1 || reap_multiply(count, v->dims[k], &count) != REAP_OK)
+        return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has no fixed size along axis %d; export it with one",
+                          v->name, k);
+    v->known = true;
+  }
+  return REAP_OK;
+}
+
+static bool all_constant(const reap_graph *graph, const reap_node *node) {
+  for (int k = 0; k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0 && !graph->values[node->inputs[k]].constant) return false;
+  return true;
+}
+
+/* Readers of `from` read `to` instead. */
+static void redirect(reap_graph *graph, int from, int to) {
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
+      if (graph->nodes[i]->inputs[k] == from) graph->nodes[i]->inputs[k] = to;
+}
+
+/* A Reshape (or Squeeze) of [batch, channels, ...] to [batch, rest] is a Flatten; knowing it as one lets channels be
+ * followed through it. */
+static void recognise_flatten(reap_graph *graph, reap_node *node) {
+  if (strcmp(node->op->name, "Reshape") != 0) return;
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  if (x->rank < 2 || y->rank != 2 || y->dims[0] != x->dims[0]) return;
+  const reap_tensor *shape = reap_node_constant(graph, node, 1);
+  node->fixed_shape = shape->i64[1] > 0;
+  node->op = reap_operator_find("Flatten");
+  node->n_inputs = 1;
+}
+
+/* Shape of one node, and its value if that is known already. Sets *done if nothing is left to be computed. */
+static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  *done = false;
+  if (node->op->fold && node->n_inputs > 0 && all_constant(graph, node)) {
+    if (node->op->shape != reap_shape_folded) REAP_TRY(node->op->shape(graph, node));
+    REAP_TRY(node->op->fold(graph, node));
+    *done = true;
+    return REAP_OK;
+  }
+  REAP_TRY(node->op->shape(graph, node));
+  if (y->constant) {
+    *done = true;
+  } else if (!node->op->has_kernel) {
+    return reap_shape_folded(graph, node);
+  } else if (y->dtype != REAP_F32) {
+    return reap_node_error(node, "computes integers from the images, which is not supported");
+  }
+  return REAP_OK;
+}
+
+static int infer_all(reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++) {
+    reap_node *node = graph->nodes[i];
+    bool done = false;
+    REAP_TRY(infer_or_fold(graph, node, &done));
+    int out = node->outputs[0];
+    if (!done && node->op->fold == reap_fold_identity && !graph->values[out].is_output) {
+      redirect(graph, out, node->inputs[0]);
+      done = true;
+    }
+    if (done)
+      node->outputs[0] = -1;
+    else
+      recognise_flatten(graph, node);
+  }
+  return REAP_OK;
+}
+
+/* ---- names */
+
+static bool layer_taken(const reap_graph *graph, int before, const char *name) {
+  for (int i = 0; i < before; i++)
+    if (strcmp(graph->nodes[i]->layer, name) == 0) return true;
+  return false;
+}
+
+static int name_layer(const reap_graph *graph, int index) {
+  reap_node *node = graph->nodes[index];
+  const char *name = node->name[0] == '/' ? node->name + 1 : node->name;
+  if (name[0])
+    REAP_TRY(reap_strdup(&node->layer, name));
+  else
+    REAP_TRY(reap_format(&node->layer, "%s_%d", node->op->name, node->source));
+  for (char *c = node->layer; *c; c++)
+    if (*c == '/') *c = '.';
+  if (strcmp(node->layer, ".") == 0 || layer_taken(graph, index, node->layer)) {
+    char *longer = NULL;
+    REAP_TRY(reap_format(&longer, "%s_%d", node->layer, node->source));
+    reap_free(&node->layer);
+    node->layer = longer;
+  }
+  return REAP_OK;
+}
+
+/* ---- clean-up */
+
+static void mark_needed(int value, bool *needed, const int *producer) {
+  int i = producer[value];
+  if (i < 0 || needed[i]) return;
+  needed[i] = true;
+}
+
+/* Keeps the nodes from which a network output follows, and drops constants that nobody reads. */
+static int drop_unused(reap_graph *graph) {
+  bool *needed = NULL, *read = NULL;
+  int *producer = NULL, status = REAP_OK;
+  REAP_TRY_OR(reap_calloc(&needed, graph->n_nodes + 1, sizeof *needed), done);
+  REAP_TRY_OR(reap_calloc(&read, graph->n_values + 1, sizeof *read), done);
+  REAP_TRY_OR(reap_alloc(&producer, graph->n_values + 1, sizeof *producer), done);
+  for (int v = 0; v < graph->n_values; v++) producer[v] = -1;
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->outputs[0] >= 0) producer[graph->nodes[i]->outputs[0]] = i;
+  for (int i = 0; i < graph->n_outputs; i++) mark_needed(graph->outputs[i], needed, producer);
+  for (int i = graph->n_nodes - 1; i >= 0; i--) /* topological order: readers come later */
+    for (int k = 0; needed[i] && k < graph->nodes[i]->n_inputs; k++) {
+      int v = graph->nodes[i]->inputs[k];
+      if (v < 0) continue;
+      read[v] = true;
+      mark_needed(v, needed, producer);
+    }
+  int kept = 0;
+  for (int i = 0; i < graph->n_nodes; i++) {
+    if (!needed[i]) {
+      reap_node_destroy(&graph->nodes[i]);
+      continue;
+    }
+    graph->nodes[kept++] = graph->nodes[i];
+  }
+  graph->n_nodes = kept;
+  for (int v = 0; v < graph->n_values; v++) {
+    graph->values[v].producer = -1;
+    if (!read[v]) reap_tensor_destroy(&graph->values[v].constant);
+  }
+  for (int i = 0; i < kept; i++) graph->values[graph->nodes[i]->outputs[0]].producer = i;
+done:
+  reap_free(&needed);
+  reap_free(&read);
+  reap_free(&producer);
+  return status;
+}
+
+/* Extra outputs (a mask, training statistics) are not computed: nobody may read them. */
+static int check_outputs(const reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int k = 1; k < graph->nodes[i]->n_outputs; k++) {
+      int v = graph->nodes[i]->outputs[k];
+      if (v >= 0 && (graph->values[v].is_output || reap_value_readers(graph, v, 0, NULL) > 0))
+        return reap_node_error(graph->nodes[i], "its output %d is used, which is not supported", k);
+    }
+  return REAP_OK;
+}
+
+static int check_finite(const reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    bool norm = node->op->channels == REAP_CHANNELS_NORM;
+    for (int k = 1; (node->linear || norm) && k < node->n_inputs; k++) {
+      const reap_tensor *t = reap_node_constant(graph, node, k);
+      for (int64_t j = 0; t && j < t->count; j++)
+        if (!isfinite(t->f32[j]))
+          return reap_node_error(node, "its %s hold a NaN or an infinity (input %d, element %lld)",
+                                 node->linear ? "weights (with the batch norm behind them)" : "parameters", k, (long long)j);
+    }
+  }
+  return REAP_OK;
+}
+
+static int check_outcome(const reap_graph *graph) {
+  if (graph->n_inputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no input");
+  if (graph->n_outputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no output");
+  for (int i = 0; i < graph->n_outputs; i++) {
+    const reap_value *v = &graph->values[graph->outputs[i]];
+    if (v->constant || (v->producer < 0 && !v->is_input))
+      return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not depend on the images", v->name);
+    if (v->rank < 1 || v->dims[0] != graph->batch)
+      return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not have the batch as its first dimension", v->name);
+  }
+  return graph->n_nodes > 0 ? REAP_OK : reap_error(REAP_ERR_INPUT, "the network computes nothing");
+}
+
+int reap_graph_prepare(reap_graph *graph, int64_t batch) {
+  graph->batch = batch;
+  REAP_TRY(bind_inputs(graph, batch));
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(name_layer(graph, i));
+  REAP_TRY(infer_all(graph));
+  REAP_TRY(drop_unused(graph));
+  REAP_TRY(check_outputs(graph));
+  REAP_TRY(reap_linear_collect(graph));
+  REAP_TRY(drop_unused(graph));
+  REAP_TRY(reap_linear_fold_norms(graph));
+  REAP_TRY(drop_unused(graph));
+  REAP_TRY(check_outcome(graph));
+  REAP_TRY(check_finite(graph));
+  return reap_graph_infer(graph);
+}
+
+int reap_graph_infer(reap_graph *graph) {
+  for (int v = 0; v < graph->n_values; v++) {
+    reap_value *value = &graph->values[v];
+    if (!value->constant) continue;
+    value->rank = value->constant->rank;
+    memcpy(value->dims, value->constant->dims, sizeof value->dims);
+  }
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(graph->nodes[i]->op->shape(graph, graph->nodes[i]));
+  return REAP_OK;
+}

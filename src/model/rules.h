@@ -1,0 +1,69 @@
+/* Shape and folding rules named in operators.def; private to src/model. */
+#ifndef REAP_MODEL_RULES_H
+#define REAP_MODEL_RULES_H
+
+#include "reap/graph.h"
+#include "reap/operators.h"
+
+int reap_shape_conv(reap_graph *graph, reap_node *node);
+int reap_shape_gemm(reap_graph *graph, reap_node *node);
+int reap_shape_matmul(reap_graph *graph, reap_node *node);
+int reap_shape_same(reap_graph *graph, reap_node *node);
+int reap_shape_norm(reap_graph *graph, reap_node *node);
+int reap_shape_broadcast(reap_graph *graph, reap_node *node);
+int reap_shape_pool(reap_graph *graph, reap_node *node);
+int reap_shape_global_pool(reap_graph *graph, reap_node *node);
+int reap_shape_reduce_mean(reap_graph *graph, reap_node *node);
+int reap_shape_concat(reap_graph *graph, reap_node *node);
+int reap_shape_slice(reap_graph *graph, reap_node *node);
+int reap_shape_pad(reap_graph *graph, reap_node *node);
+int reap_shape_flatten(reap_graph *graph, reap_node *node);
+int reap_shape_reshape(reap_graph *graph, reap_node *node);
+int reap_shape_squeeze(reap_graph *graph, reap_node *node);
+int reap_shape_unsqueeze(reap_graph *graph, reap_node *node);
+int reap_shape_transpose(reap_graph *graph, reap_node *node);
+int reap_shape_constant(reap_graph *graph, reap_node *node);
+int reap_shape_size_of(reap_graph *graph, reap_node *node);
+int reap_shape_filled(reap_graph *graph, reap_node *node);
+int reap_shape_folded(reap_graph *graph, reap_node *node);
+
+#define reap_fold_none NULL
+int reap_fold_identity(reap_graph *graph, reap_node *node);
+int reap_fold_copy(reap_graph *graph, reap_node *node);
+int reap_fold_arithmetic(reap_graph *graph, reap_node *node);
+int reap_fold_concat(reap_graph *graph, reap_node *node);
+int reap_fold_slice(reap_graph *graph, reap_node *node);
+int reap_fold_pad(reap_graph *graph, reap_node *node);
+int reap_fold_transpose(reap_graph *graph, reap_node *node);
+int reap_fold_gather(reap_graph *graph, reap_node *node);
+int reap_fold_cast(reap_graph *graph, reap_node *node);
+int reap_fold_range(reap_graph *graph, reap_node *node);
+int reap_fold_floor(reap_graph *graph, reap_node *node);
+int reap_fold_where(reap_graph *graph, reap_node *node);
+int reap_fold_expand(reap_graph *graph, reap_node *node);
+int reap_fold_reduce_prod(reap_graph *graph, reap_node *node);
+
+/* Helpers shared by shape and folding rules. */
+
+/* REAP_ERR_INPUT "Op name: <format>". */
+int reap_node_error(const reap_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Sets shape and type of output `slot`; dimensions are checked for overflow. */
+int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank, const int64_t *dims);
+
+/* Makes output 0 the constant `tensor` (taken over, also on failure) and sets its shape. */
+int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *tensor);
+
+/* The int64 list in constant input `slot`, or in attribute `attribute` (older opsets), for axes, starts and the like.
+ * *count is -1 if there is neither. Error if the input is not constant. The list is borrowed. */
+int reap_node_int_list(const reap_graph *graph, const reap_node *node, int slot, const char *attribute,
+                       const int64_t **list, int64_t *count);
+
+/* Axis in 0 .. rank-1 from one that may be negative. */
+int reap_node_axis(const reap_node *node, int64_t axis, int rank, int *out);
+
+/* Broadcast shape of two shapes, or an error that names the node. */
+int reap_broadcast_dims(const reap_node *node, int rank_a, const int64_t *a, int rank_b, const int64_t *b, int *rank,
+                        int64_t *dims);
+
+#endif

@@ -1,0 +1,269 @@
+/* Shape rules of operators.def: shapes and types of a node's outputs from those of its inputs. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/geometry.h"
+#include "reap/memory.h"
+#include "reap/slicing.h"
+#include "rules.h"
+
+int reap_node_error(const reap_node *node, const char *format, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  return reap_error(REAP_ERR_INPUT, "%s: %s", reap_node_title(node), text);
+}
+
+int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank, const int64_t *dims) {
+  reap_value *v = reap_node_output(graph, node, slot);
+  if (!v) return REAP_OK;
+  if (rank > REAP_MAX_RANK) return reap_node_error(node, "its output has rank %d; at most %d is supported", rank, REAP_MAX_RANK);
+  int64_t bytes = (int64_t)sizeof(double);
+  for (int i = 0; i < rank; i++)
+    if (dims[i] < 0 || reap_multiply(bytes, dims[i], &bytes) != REAP_OK)
+      return reap_node_error(node, "the shape of its output is out of range");
+  v->dtype = dtype;
+  v->rank = rank;
+  for (int i = 0; i < rank; i++) v->dims[i] = dims[i];
+  v->known = true;
+  return REAP_OK;
+}
+
+int reap_node_int_list(const reap_graph *graph, const reap_node *node, int slot, const char *attribute,
+                       const int64_t **list, int64_t *count) {
+  *count = -1;
+  *list = NULL;
+  const reap_value *v = reap_node_input(graph, node, slot);
+  if (v) {
+    if (!v->constant || v->constant->dtype != REAP_I64 || v->constant->rank > 1)
+      return reap_node_error(node, "its input \"%s\" is not a constant list of integers", v->name);
+    *list = v->constant->i64;
+    *count = v->constant->count;
+    return REAP_OK;
+  }
+  const reap_attribute *a = reap_node_attribute(node, attribute);
+  if (!a) return REAP_OK;
+  if (a->kind != REAP_ATTRIBUTE_INTS) return reap_node_error(node, "its attribute %s is not a list of integers", attribute);
+  *list = a->ints;
+  *count = a->count;
+  return REAP_OK;
+}
+
+int reap_node_axis(const reap_node *node, int64_t axis, int rank, int *out) {
+  if (axis < -rank || axis >= rank)
+    return reap_node_error(node, "axis %lld is outside a tensor of rank %d", (long long)axis, rank);
+  *out = (int)(axis < 0 ? axis + rank : axis);
+  return REAP_OK;
+}
+
+int reap_broadcast_dims(const reap_node *node, int rank_a, const int64_t *a, int rank_b, const int64_t *b, int *rank,
+                        int64_t *dims) {
+  *rank = rank_a > rank_b ? rank_a : rank_b;
+  for (int i = 1; i <= *rank; i++) {
+    int64_t da = i <= rank_a ? a[rank_a - i] : 1, db = i <= rank_b ? b[rank_b - i] : 1;
+    if (da != db && da != 1 && db != 1)
+      return reap_node_error(node, "shapes do not fit: %lld and %lld along an axis", (long long)da, (long long)db);
+    dims[*rank - i] = da == 1 ? db : da;
+  }
+  return REAP_OK;
+}
+
+int reap_shape_same(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  return reap_set_shape(graph, node, 0, x->dtype, x->rank, x->dims);
+}
+
+int reap_shape_norm(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  if (x->rank < 2) return reap_node_error(node, "its input has no channels");
+  if (reap_node_int(node, "training_mode", 0)) return reap_node_error(node, "is in training mode; export the network for inference");
+  for (int slot = 1; slot < 5; slot++) {
+    const reap_tensor *t = reap_node_constant(graph, node, slot);
+    if (!t || t->dtype != REAP_F32 || t->count != x->dims[1])
+      return reap_node_error(node, "its input %d is not a constant with one number for each of %lld channels", slot,
+                             (long long)x->dims[1]);
+  }
+  return reap_shape_same(graph, node);
+}
+
+int reap_shape_conv(reap_graph *graph, reap_node *node) {
+  reap_window w;
+  REAP_TRY(reap_conv_window(graph, node, &w));
+  const int64_t dims[] = {w.batch, w.outputs, w.out_height, w.out_width};
+  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+}
+
+int reap_shape_pool(reap_graph *graph, reap_node *node) {
+  reap_window w;
+  REAP_TRY(reap_pool_window(graph, node, &w));
+  if (node->n_outputs > 1 && node->outputs[1] >= 0) return reap_node_error(node, "its second output (indices) is not supported");
+  const int64_t dims[] = {w.batch, w.outputs, w.out_height, w.out_width};
+  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+}
+
+int reap_shape_global_pool(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  if (x->rank != 4) return reap_node_error(node, "its input has rank %d; only images are supported", x->rank);
+  const int64_t dims[] = {x->dims[0], x->dims[1], 1, 1};
+  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+}
+
+/* Linear layers that were collected have weights [m, n]; before that they are as in the file. */
+int reap_shape_gemm(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *w = reap_node_input(graph, node, 1);
+  if (x->rank != 2 || w->rank != 2) return reap_node_error(node, "its inputs are not matrices (rank %d and %d)", x->rank, w->rank);
+  if (reap_node_int(node, "transA", 0)) return reap_node_error(node, "transA is not supported");
+  bool by_output = node->linear || reap_node_int(node, "transB", 0);
+  int64_t n = by_output ? w->dims[1] : w->dims[0], m = by_output ? w->dims[0] : w->dims[1];
+  if (x->dims[1] != n)
+    return reap_node_error(node, "its weights are for %lld inputs, it has %lld", (long long)n, (long long)x->dims[1]);
+  const int64_t dims[] = {x->dims[0], m};
+  return reap_set_shape(graph, node, 0, REAP_F32, 2, dims);
+}
+
+int reap_shape_matmul(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *w = reap_node_input(graph, node, 1);
+  if (x->rank < 2 || w->rank != 2)
+    return reap_node_error(node, "its second input is not a matrix of weights (ranks %d and %d)", x->rank, w->rank);
+  int64_t n = node->linear ? w->dims[1] : w->dims[0], m = node->linear ? w->dims[0] : w->dims[1];
+  if (x->dims[x->rank - 1] != n)
+    return reap_node_error(node, "its weights are for %lld inputs, it has %lld", (long long)n,
+                           (long long)x->dims[x->rank - 1]);
+  int64_t dims[REAP_MAX_RANK];
+  memcpy(dims, x->dims, sizeof dims);
+  dims[x->rank - 1] = m;
+  return reap_set_shape(graph, node, 0, REAP_F32, x->rank, dims);
+}
+
+int reap_shape_broadcast(reap_graph *graph, reap_node *node) {
+  const reap_value *a = reap_node_input(graph, node, 0), *b = reap_node_input(graph, node, 1);
+  int rank;
+  int64_t dims[REAP_MAX_RANK];
+  if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
+  REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
+  return reap_set_shape(graph, node, 0, a->dtype, rank, dims);
+}
+
+int reap_shape_reduce_mean(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  bool mask[REAP_MAX_RANK], keep = reap_node_int(node, "keepdims", 1) != 0;
+  int64_t dims[REAP_MAX_RANK];
+  int rank = 0;
+  REAP_TRY(reap_axes_resolve(graph, node, x->rank, mask));
+  for (int i = 0; i < x->rank; i++)
+    if (!mask[i] || keep) dims[rank++] = mask[i] ? 1 : x->dims[i];
+  return reap_set_shape(graph, node, 0, x->dtype, rank, dims);
+}
+
+int reap_shape_concat(reap_graph *graph, reap_node *node) {
+  const reap_value *first = reap_node_input(graph, node, 0);
+  int axis;
+  int64_t dims[REAP_MAX_RANK];
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  memcpy(dims, first->dims, sizeof dims);
+  for (int k = 1; k < node->n_inputs; k++) {
+    const reap_value *x = reap_node_input(graph, node, k);
+    bool fits = x && x->rank == first->rank && x->dtype == first->dtype;
+    for (int i = 0; fits && i < first->rank; i++)
+      if (i != axis && x->dims[i] != first->dims[i]) fits = false;
+    if (!fits) return reap_node_error(node, "its inputs 0 and %d cannot be put behind each other along axis %d", k, axis);
+    if (__builtin_add_overflow(dims[axis], x->dims[axis], &dims[axis])) return reap_node_error(node, "its output is out of range");
+  }
+  return reap_set_shape(graph, node, 0, first->dtype, first->rank, dims);
+}
+
+int reap_shape_slice(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  reap_slice slice;
+  REAP_TRY(reap_slice_resolve(graph, node, &slice));
+  return reap_set_shape(graph, node, 0, x->dtype, x->rank, slice.count);
+}
+
+int reap_shape_pad(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  reap_padding padding;
+  int64_t dims[REAP_MAX_RANK];
+  REAP_TRY(reap_padding_resolve(graph, node, &padding));
+  for (int i = 0; i < x->rank; i++) dims[i] = x->dims[i] + padding.before[i] + padding.after[i];
+  return reap_set_shape(graph, node, 0, x->dtype, x->rank, dims);
+}
+
+int reap_shape_flatten(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  int64_t axis = reap_node_int(node, "axis", 1), dims[2] = {1, 1};
+  if (axis < -x->rank || axis > x->rank) return reap_node_error(node, "axis %lld is outside its input", (long long)axis);
+  if (axis < 0) axis += x->rank;
+  REAP_TRY(reap_product(x->dims, (int)axis, &dims[0]));
+  REAP_TRY(reap_product(x->dims + axis, x->rank - (int)axis, &dims[1]));
+  return reap_set_shape(graph, node, 0, x->dtype, 2, dims);
+}
+
+int reap_shape_reshape(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const int64_t *wanted;
+  int64_t rank, dims[REAP_MAX_RANK], total = 0, known = 1;
+  REAP_TRY(reap_node_int_list(graph, node, 1, "shape", &wanted, &rank));
+  if (rank < 0 || rank > REAP_MAX_RANK) return reap_node_error(node, "its new shape is missing or has too high a rank");
+  REAP_TRY(reap_product(x->dims, x->rank, &total));
+  int inferred = -1;
+  for (int i = 0; i < rank; i++) {
+    dims[i] = wanted[i];
+    if (wanted[i] == 0 && !reap_node_int(node, "allowzero", 0)) {
+      if (i >= x->rank) return reap_node_error(node, "its new shape copies an axis that the input does not have");
+      dims[i] = x->dims[i];
+    }
+    if (dims[i] < -1 || (dims[i] == -1 && inferred >= 0)) return reap_node_error(node, "its new shape is not valid");
+    if (dims[i] == -1)
+      inferred = i;
+    else
+      REAP_TRY(reap_multiply(known, dims[i], &known));
+  }
+  if (inferred >= 0) dims[inferred] = known > 0 ? total / known : 0;
+  if (inferred >= 0 ? known * dims[inferred] != total : known != total)
+    return reap_node_error(node, "%lld elements do not fit its new shape", (long long)total);
+  return reap_set_shape(graph, node, 0, x->dtype, (int)rank, dims);
+}
+
+int reap_shape_squeeze(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  bool mask[REAP_MAX_RANK];
+  int64_t dims[REAP_MAX_RANK];
+  int rank = 0;
+  REAP_TRY(reap_axes_resolve(graph, node, x->rank, mask));
+  for (int i = 0; i < x->rank; i++) {
+    if (mask[i] && x->dims[i] != 1) return reap_node_error(node, "axis %d has length %lld, not 1", i, (long long)x->dims[i]);
+    if (!mask[i]) dims[rank++] = x->dims[i];
+  }
+  return reap_set_shape(graph, node, 0, x->dtype, rank, dims);
+}
+
+int reap_shape_unsqueeze(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const int64_t *axes;
+  int64_t count, dims[REAP_MAX_RANK];
+  bool mask[REAP_MAX_RANK] = {false};
+  REAP_TRY(reap_node_int_list(graph, node, 1, "axes", &axes, &count));
+  if (count < 1 || x->rank + count > REAP_MAX_RANK) return reap_node_error(node, "its axes are missing or too many");
+  int rank = x->rank + (int)count, next = 0;
+  for (int64_t i = 0; i < count; i++) {
+    int axis;
+    REAP_TRY(reap_node_axis(node, axes[i], rank, &axis));
+    if (mask[axis]) return reap_node_error(node, "axis %d is named twice", axis);
+    mask[axis] = true;
+  }
+  for (int i = 0; i < rank; i++) dims[i] = mask[i] ? 1 : x->dims[next++];
+  return reap_set_shape(graph, node, 0, x->dtype, rank, dims);
+}
+
+int reap_shape_transpose(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  int permutation[REAP_MAX_RANK];
+  int64_t dims[REAP_MAX_RANK];
+  REAP_TRY(reap_permutation_resolve(graph, node, permutation));
+  for (int i = 0; i < x->rank; i++) dims[i] = x->dims[permutation[i]];
+  return reap_set_shape(graph, node, 0, x->dtype, x->rank, dims);
+}

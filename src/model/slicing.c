@@ -1,0 +1,112 @@
+/* Parameters of Slice, Pad, Transpose and of axes, resolved; see slicing.h. */
+#include "reap/slicing.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "rules.h"
+
+/* One axis of Slice, with ONNX's clamping: negative positions count from the end, those outside are cut off. */
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
+
+static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count) {
+  bool forward = step > 0;
+  if (start < 0) start = clamp(start, -size - 1, -1) + size;
+  if (end < 0) end = clamp(end, -size - 1, -1) + size;
+  start = forward ? clamp(start, 0, size) : clamp(start, 0, size - 1);
+  end = forward ? clamp(end, 0, size) : clamp(end, -1, size - 1);
+  int64_t distance = forward ? end - start : start - end;
+  int64_t pace = forward ? step : -step;
+  *first = start;
+  *count = distance > 0 && size > 0 ? (distance - 1) / pace + 1 : 0;
+}
+
+int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slice *slice) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const int64_t *starts, *ends, *axes, *steps;
+  int64_t n_starts, n_ends, n_axes, n_steps;
+  REAP_TRY(reap_node_int_list(graph, node, 1, "starts", &starts, &n_starts));
+  REAP_TRY(reap_node_int_list(graph, node, 2, "ends", &ends, &n_ends));
+  REAP_TRY(reap_node_int_list(graph, node, 3, "axes", &axes, &n_axes));
+  REAP_TRY(reap_node_int_list(graph, node, 4, "", &steps, &n_steps));
+  if (n_starts < 0 || n_ends != n_starts || (n_axes >= 0 && n_axes != n_starts) || (n_steps >= 0 && n_steps != n_starts) ||
+      n_starts > x->rank)
+    return reap_node_error(node, "starts, ends, axes and steps do not have the same length");
+  slice->rank = x->rank;
+  for (int i = 0; i < x->rank; i++) {
+    slice->start[i] = 0;
+    slice->step[i] = 1;
+    slice->count[i] = x->dims[i];
+  }
+  for (int64_t i = 0; i < n_starts; i++) {
+    int axis = 0;
+    REAP_TRY(reap_node_axis(node, n_axes >= 0 ? axes[i] : i, x->rank, &axis));
+    int64_t step = n_steps >= 0 ? steps[i] : 1;
+    if (step == 0 || step == INT64_MIN) return reap_node_error(node, "a step of %lld is not possible", (long long)step);
+    slice_axis(x->dims[axis], starts[i], ends[i], step, &slice->start[axis], &slice->count[axis]);
+    slice->step[axis] = step;
+  }
+  return REAP_OK;
+}
+
+int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_padding *padding) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const char *mode = reap_node_string(node, "mode", "constant");
+  if (strcmp(mode, "constant") != 0) return reap_node_error(node, "mode = %s is not supported, only constant", mode);
+  const int64_t *pads, *axes;
+  int64_t n_pads, n_axes;
+  REAP_TRY(reap_node_int_list(graph, node, 1, "pads", &pads, &n_pads));
+  REAP_TRY(reap_node_int_list(graph, node, 3, "", &axes, &n_axes));
+  int64_t n = n_axes >= 0 ? n_axes : x->rank;
+  if (n_pads != 2 * n) return reap_node_error(node, "has %lld pads for %lld axes", (long long)n_pads, (long long)n);
+  const reap_tensor *value = reap_node_constant(graph, node, 2);
+  padding->value = value && value->count > 0 ? reap_tensor_number(value, 0) : (double)reap_node_float(node, "value", 0);
+  padding->rank = x->rank;
+  memset(padding->before, 0, sizeof padding->before);
+  memset(padding->after, 0, sizeof padding->after);
+  for (int64_t i = 0; i < n; i++) {
+    int axis = 0;
+    REAP_TRY(reap_node_axis(node, n_axes >= 0 ? axes[i] : i, x->rank, &axis));
+    if (pads[i] < 0 || pads[n + i] < 0 || pads[i] > INT32_MAX || pads[n + i] > INT32_MAX)
+      return reap_node_error(node, "pads of %lld and %lld are not supported", (long long)pads[i], (long long)pads[n + i]);
+    padding->before[axis] = pads[i];
+    padding->after[axis] = pads[n + i];
+  }
+  return REAP_OK;
+}
+
+int reap_permutation_resolve(const reap_graph *graph, const reap_node *node, int permutation[REAP_MAX_RANK]) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const reap_attribute *a = reap_node_attribute(node, "perm");
+  if (a && (a->kind != REAP_ATTRIBUTE_INTS || a->count != x->rank))
+    return reap_node_error(node, "perm does not have %d entries", x->rank);
+  unsigned seen = 0;
+  for (int i = 0; i < x->rank; i++) {
+    REAP_TRY(reap_node_axis(node, a ? a->ints[i] : x->rank - 1 - i, x->rank, &permutation[i]));
+    seen |= 1u << permutation[i];
+  }
+  if (seen != (1u << x->rank) - 1) return reap_node_error(node, "perm is not a permutation");
+  return REAP_OK;
+}
+
+int reap_axis_resolve(const reap_graph *graph, const reap_node *node, int64_t fallback, int *axis) {
+  return reap_node_axis(node, reap_node_int(node, "axis", fallback), reap_node_input(graph, node, 0)->rank, axis);
+}
+
+int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, bool mask[REAP_MAX_RANK]) {
+  const int64_t *axes;
+  int64_t count;
+  REAP_TRY(reap_node_int_list(graph, node, 1, "axes", &axes, &count));
+  bool squeeze = strcmp(node->op->name, "Squeeze") == 0;
+  bool none = count < 0 || (count == 0 && !reap_node_int(node, "noop_with_empty_axes", 0));
+  const reap_value *x = reap_node_input(graph, node, 0);
+  for (int i = 0; i < rank; i++) mask[i] = none && (!squeeze || x->dims[i] == 1);
+  for (int64_t i = 0; i < count; i++) {
+    int axis = 0;
+    REAP_TRY(reap_node_axis(node, axes[i], rank, &axis));
+    mask[axis] = true;
+  }
+  return REAP_OK;
+}

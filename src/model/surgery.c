@@ -1,0 +1,216 @@
+/* Cuts channels, sets weights and lists the edits of the file; see surgery.h.
+ *
+ * A layer's weights are an array [m, c, taps] (taps = 1 for a matrix): a cut keeps some rows and some of the c columns.
+ * Behind a folded batch norm the file's own weights (raw) are cut as they are, so that a layer that is only cut is
+ * written back bit for bit; re-solved weights are divided by the norm's factor, and the computation's weights
+ * follow from the rounded result, so that what is evaluated is what is written.
+ */
+#include "reap/surgery.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "linear.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/operators.h"
+
+/* ---- cutting */
+
+/* Keeps entries[count] along `axis` of a float tensor, in place. */
+static void cut_tensor(reap_tensor *t, int axis, int64_t count, const int64_t *entries) {
+  int64_t outer = 1, inner = 1;
+  for (int i = 0; i < axis; i++) outer *= t->dims[i];
+  for (int i = axis + 1; i < t->rank; i++) inner *= t->dims[i];
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t k = 0; k < count; k++) /* never ahead of what is still to be read */
+      memmove(t->f32 + (o * count + k) * inner, t->f32 + (o * t->dims[axis] + entries[k]) * inner,
+              (size_t)inner * sizeof *t->f32);
+  t->dims[axis] = count;
+  t->count = outer * count * inner;
+}
+
+/* The same for a plain array of the given shape. */
+static void cut_floats(float *values, int rank, const int64_t *dims, int axis, int64_t count, const int64_t *entries) {
+  reap_tensor view = {.dtype = REAP_F32, .rank = rank, .f32 = values};
+  memcpy(view.dims, dims, (size_t)rank * sizeof *dims);
+  cut_tensor(&view, axis, count, entries);
+}
+
+/* Rows (outputs) or columns (inputs) of a linear layer. */
+static void cut_linear(reap_graph *graph, reap_node *node, int axis, int64_t count, const int64_t *entries) {
+  reap_linear *linear = node->linear;
+  reap_tensor *weights = graph->values[node->inputs[1]].constant, *bias = graph->values[node->inputs[2]].constant;
+  linear->changed = true;
+  if (linear->norm) cut_floats(linear->raw_weights, weights->rank, weights->dims, axis, count, entries);
+  if (axis == 0 && linear->norm) {
+    reap_norm *norm = linear->norm;
+    float *lists[] = {norm->scale, norm->bias, norm->mean, norm->var, linear->raw_bias};
+    for (int i = 0; i < 5; i++) cut_floats(lists[i], 1, &norm->channels, 0, count, entries);
+    norm->channels = count;
+  }
+  cut_tensor(weights, axis, count, entries);
+  if (axis == 0) cut_tensor(bias, 0, count, entries);
+  linear->n_raw = linear->norm ? weights->count : 0;
+}
+
+static int cut_node(reap_graph *graph, const reap_groups *groups, int index, int group, const bool *keep,
+                    int64_t *entries) {
+  reap_node *node = graph->nodes[index];
+  int64_t in = reap_groups_entries(groups, node->inputs[0], group, keep, entries);
+  if (in >= 0) {
+    if (node->linear) {
+      cut_linear(graph, node, 1, in, entries);
+    } else if (node->op->channels == REAP_CHANNELS_NORM) {
+      for (int slot = 1; slot < 5; slot++) cut_tensor(graph->values[node->inputs[slot]].constant, 0, in, entries);
+      node->cut = true;
+    } else if (node->fixed_shape) {
+      node->cut = true;
+    }
+  }
+  if (!node->linear) return REAP_OK;
+  int64_t out = reap_groups_entries(groups, node->outputs[0], group, keep, entries);
+  if (out >= 0) cut_linear(graph, node, 0, out, entries);
+  return REAP_OK;
+}
+
+int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t n_kept, const int64_t *kept) {
+  const int64_t channels = reap_groups_at(groups, group)->channels;
+  bool *keep = NULL;
+  int64_t *entries = NULL, widest = 1;
+  int status = REAP_OK;
+  for (int v = 0; v < graph->n_values; v++)
+    if (graph->values[v].rank >= 2 && graph->values[v].dims[1] > widest) widest = graph->values[v].dims[1];
+  REAP_TRY_OR(reap_calloc(&keep, channels, sizeof *keep), done);
+  REAP_TRY_OR(reap_alloc(&entries, widest, sizeof *entries), done);
+  for (int64_t k = 0; k < n_kept; k++) {
+    if (kept[k] < 0 || kept[k] >= channels || (k > 0 && kept[k] <= kept[k - 1])) {
+      status = reap_error(REAP_ERR_INTERNAL, "group %s: channels to keep are not ascending or out of range",
+                          reap_groups_at(groups, group)->name);
+      goto done;
+    }
+    keep[kept[k]] = true;
+  }
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY_OR(cut_node(graph, groups, i, group, keep, entries), done);
+  REAP_TRY_OR(reap_groups_shrink(groups, group, keep), done);
+  status = reap_graph_infer(graph);
+done:
+  reap_free(&keep);
+  reap_free(&entries);
+  return status;
+}
+
+/* ---- weights */
+
+/* Factor of output j that the file's weights are divided by; a scale of zero (or too small to divide by) is
+ * replaced by one first. */
+static double usable_factor(reap_norm *norm, int64_t j) {
+  double factor = reap_norm_factor(norm, j);
+  if (fabs(factor) < 1e-20) {
+    norm->scale[j] = 1;
+    factor = reap_norm_factor(norm, j);
+  }
+  return factor;
+}
+
+int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights, const double *bias) {
+  reap_node *node = graph->nodes[index];
+  reap_linear *linear = node->linear;
+  reap_tensor *w = graph->values[node->inputs[1]].constant, *b = graph->values[node->inputs[2]].constant;
+  const int64_t m = w->dims[0], n = w->count / m;
+  float *target = linear->norm ? linear->raw_weights : w->f32;
+  for (int64_t j = 0; j < m; j++) {
+    double factor = linear->norm ? usable_factor(linear->norm, j) : 1;
+    for (int64_t i = 0; i < n; i++) {
+      float value = (float)(weights[i * m + j] / factor);
+      if (!isfinite(value) || !isfinite(bias[j]))
+        return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit float32; raise --ridge", node->layer);
+      target[j * n + i] = value;
+    }
+    if (linear->norm)
+      linear->norm->bias[j] = (float)(bias[j] - factor * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]));
+    else
+      b->f32[j] = (float)bias[j];
+  }
+  linear->changed = true;
+  if (!linear->norm) linear->bias_present = true;
+  return reap_linear_refresh(graph, node);
+}
+
+void reap_surgery_get_weights(const reap_graph *graph, int index, double *weights, double *bias) {
+  const reap_node *node = graph->nodes[index];
+  const reap_tensor *w = reap_node_constant(graph, node, 1), *b = reap_node_constant(graph, node, 2);
+  const int64_t m = w->dims[0], n = w->count / m;
+  for (int64_t j = 0; j < m; j++) {
+    for (int64_t i = 0; i < n; i++) weights[i * m + j] = (double)w->f32[j * n + i];
+    bias[j] = (double)b->f32[j];
+  }
+}
+
+/* ---- edits of the file */
+
+static int vector_edit(reap_edits *edits, reap_edit_kind kind, int node, int slot, const float *values, int64_t count,
+                       float divisor) {
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_tensor_create(REAP_F32, 1, &count, &t));
+  for (int64_t j = 0; j < count; j++) t->f32[j] = values[j] / divisor;
+  return reap_edits_add(edits, kind, node, slot, t);
+}
+
+/* The weights as the file has them: before the norm, transposed back, Gemm's alpha taken out. */
+static int weight_edit(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
+  const reap_linear *linear = node->linear;
+  const reap_tensor *w = reap_node_constant(graph, node, 1);
+  reap_tensor *t = NULL;
+  if (linear->transposed) {
+    const int64_t dims[] = {w->dims[1], w->dims[0]}, to[] = {1, w->dims[0]}, from[] = {w->dims[1], 1};
+    REAP_TRY(reap_tensor_create(REAP_F32, 2, dims, &t));
+    reap_strided_copy(2, w->dims, 4, t->f32, to, linear->norm ? linear->raw_weights : w->f32, from);
+  } else {
+    REAP_TRY(reap_tensor_clone(w, &t));
+    if (linear->norm) memcpy(t->f32, linear->raw_weights, (size_t)t->count * sizeof *t->f32);
+  }
+  for (int64_t i = 0; linear->alpha != 1.0f && i < t->count; i++) t->f32[i] /= linear->alpha;
+  return reap_edits_add(edits, REAP_EDIT_INPUT, linear->weight_node, linear->weight_slot, t);
+}
+
+static int linear_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
+  const reap_linear *linear = node->linear;
+  const reap_tensor *b = reap_node_constant(graph, node, 2);
+  REAP_TRY(weight_edit(graph, node, edits));
+  if (linear->bias_present) {
+    reap_edit_kind kind = linear->bias_needs_add ? REAP_EDIT_ADD : REAP_EDIT_INPUT;
+    const float *values = linear->norm ? linear->raw_bias : b->f32;
+    REAP_TRY(vector_edit(edits, kind, linear->bias_node, linear->bias_slot, values, b->count, linear->beta));
+  }
+  const reap_norm *norm = linear->norm;
+  if (!norm) return REAP_OK;
+  const float *lists[] = {norm->scale, norm->bias, norm->mean, norm->var};
+  for (int k = 0; k < 4; k++)
+    REAP_TRY(vector_edit(edits, REAP_EDIT_INPUT, norm->source, 1 + k, lists[k], norm->channels, 1));
+  return REAP_OK;
+}
+
+static int other_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
+  if (node->op->channels == REAP_CHANNELS_NORM) {
+    for (int slot = 1; slot < 5; slot++) {
+      const reap_tensor *t = reap_node_constant(graph, node, slot);
+      REAP_TRY(vector_edit(edits, REAP_EDIT_INPUT, node->source, slot, t->f32, t->count, 1));
+    }
+    return REAP_OK;
+  }
+  /* A Reshape to a fixed number of columns: [-1, columns] serves any batch. */
+  const int64_t shape[] = {-1, reap_node_output(graph, node, 0)->dims[1]};
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_tensor_from_ints(shape, 2, &t));
+  return reap_edits_add(edits, REAP_EDIT_INPUT, node->source, 1, t);
+}
+
+int reap_surgery_edits(const reap_graph *graph, reap_edits *edits) {
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (node->linear && node->linear->changed) REAP_TRY(linear_edits(graph, node, edits));
+    if (node->cut) REAP_TRY(other_edits(graph, node, edits));
+  }
+  return REAP_OK;
+}

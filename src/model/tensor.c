@@ -1,0 +1,107 @@
+#include "reap/tensor.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+
+int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out) {
+  if (rank < 0 || rank > REAP_MAX_RANK)
+    return reap_error(REAP_ERR_INPUT, "a tensor of rank %d is not supported (at most %d)", rank, REAP_MAX_RANK);
+  for (int i = 0; i < rank; i++)
+    if (dims[i] < 0) return reap_error(REAP_ERR_INPUT, "a tensor has the negative dimension %lld", (long long)dims[i]);
+  int64_t count = 0;
+  REAP_TRY(reap_product(dims, rank, &count));
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_calloc(&t, 1, sizeof *t));
+  t->dtype = dtype;
+  t->rank = rank;
+  if (rank > 0) memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+  t->count = count;
+  int status = dtype == REAP_F32 ? reap_calloc(&t->f32, count, sizeof *t->f32) : reap_calloc(&t->i64, count, sizeof *t->i64);
+  if (status != REAP_OK) reap_tensor_destroy(&t);
+  *out = t;
+  return status;
+}
+
+int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out) {
+  REAP_TRY(reap_tensor_create(tensor->dtype, tensor->rank, tensor->dims, out));
+  if (tensor->dtype == REAP_F32)
+    memcpy((*out)->f32, tensor->f32, (size_t)tensor->count * sizeof *tensor->f32);
+  else
+    memcpy((*out)->i64, tensor->i64, (size_t)tensor->count * sizeof *tensor->i64);
+  return REAP_OK;
+}
+
+void reap_tensor_destroy(reap_tensor **tensor) {
+  if (!*tensor) return;
+  reap_free(&(*tensor)->f32);
+  reap_free(&(*tensor)->i64);
+  reap_free(tensor);
+}
+
+int reap_tensor_from_ints(const int64_t *values, int64_t count, reap_tensor **out) {
+  REAP_TRY(reap_tensor_create(REAP_I64, 1, &count, out));
+  if (count > 0) memcpy((*out)->i64, values, (size_t)count * sizeof *values);
+  return REAP_OK;
+}
+
+double reap_tensor_number(const reap_tensor *tensor, int64_t i) {
+  return tensor->dtype == REAP_F32 ? (double)tensor->f32[i] : (double)tensor->i64[i];
+}
+
+bool reap_same_dims(int rank_a, const int64_t *a, int rank_b, const int64_t *b) {
+  if (rank_a != rank_b) return false;
+  for (int i = 0; i < rank_a; i++)
+    if (a[i] != b[i]) return false;
+  return true;
+}
+
+void reap_row_major_strides(int rank, const int64_t *dims, int64_t *strides) {
+  int64_t step = 1;
+  for (int i = rank - 1; i >= 0; i--) {
+    strides[i] = step;
+    step *= dims[i];
+  }
+}
+
+static void copy_line(int64_t n, int size, char *to, int64_t to_step, const char *from, int64_t from_step) {
+  if (to_step == 1 && from_step == 1) {
+    memcpy(to, from, (size_t)n * (size_t)size);
+  } else if (size == 4) {
+    for (int64_t i = 0; i < n; i++) memcpy(to + 4 * i * to_step, from + 4 * i * from_step, 4);
+  } else {
+    for (int64_t i = 0; i < n; i++) memcpy(to + 8 * i * to_step, from + 8 * i * from_step, 8);
+  }
+}
+
+void reap_strided_copy(int rank, const int64_t *dims, int size, void *to, const int64_t *to_strides, const void *from,
+                       const int64_t *from_strides) {
+  for (int i = 0; i < rank; i++)
+    if (dims[i] == 0) return;
+  if (rank == 0) {
+    memcpy(to, from, (size_t)size);
+    return;
+  }
+  /* The innermost loop runs over the axis that is contiguous in the target, if there is one. */
+  int inner = rank - 1;
+  for (int i = 0; i < rank; i++)
+    if (to_strides[i] == 1 && dims[i] > 1) inner = i;
+  int64_t index[REAP_MAX_RANK] = {0};
+  char *t = to;
+  const char *f = from;
+  for (;;) {
+    copy_line(dims[inner], size, t, to_strides[inner], f, from_strides[inner]);
+    int axis = rank - 1;
+    for (; axis >= 0; axis--) {
+      if (axis == inner) continue;
+      t += to_strides[axis] * size;
+      f += from_strides[axis] * size;
+      if (++index[axis] < dims[axis]) break;
+      t -= to_strides[axis] * dims[axis] * size;
+      f -= from_strides[axis] * dims[axis] * size;
+      index[axis] = 0;
+    }
+    if (axis < 0) return;
+  }
+}

@@ -1,0 +1,31 @@
+/* One layer's choice: made by rank 0, known to all; private to src/prune. */
+#ifndef REAP_PRUNE_DECISION_H
+#define REAP_PRUNE_DECISION_H
+
+#include "reap/comm.h"
+#include "reap/prune.h"
+
+/* Everything that follows from a layer's moments. */
+typedef struct decision {
+  int64_t channels, block, m, n_kept;
+  int64_t *kept;     /* [n_kept] */
+  int64_t *removed;  /* [channels - n_kept] */
+  double *path;      /* [channels - n_kept] relative errors; only if has_path */
+  double *weights;   /* [n_kept * block, m] row-major */
+  double *bias;      /* [m] */
+  struct {           /* plain numbers, broadcast as they are */
+    double relative_error, predicted, ridge, rcond, drift;
+    int has_path;
+  } facts;
+} decision;
+
+int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);
+void decision_clear(decision *d);
+
+/* Collective: rank 0 chooses from the moments (the same on all ranks) and solves; everybody gets the result. present:
+ * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. */
+int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                  const reap_group *group, const reap_moments *moments, const double *present_weights,
+                  const double *present_bias, decision *d);
+
+#endif

@@ -1,0 +1,12 @@
+/* REAP: the channels that the elimination leaves, with their least-squares weights (elimination.c). */
+#include <string.h>
+
+#include "methods.h"
+#include "reap/error.h"
+#include "reap/solver.h"
+
+int reap_choose_reap(const reap_method_input *input, int64_t *kept, reap_path **path) {
+  REAP_TRY(reap_solve(input->moments, input->n_kept, input->ridge, input->group->name, path));
+  memcpy(kept, (*path)->kept, (size_t)input->n_kept * sizeof *kept);
+  return REAP_OK;
+}

@@ -1,0 +1,299 @@
+/* Moments of a layer over blocks and ranks, bit for bit the same on any number of ranks; see accumulator.h.
+ *
+ * Per block: G_b = X'X (DSYRK), C_b = X'Y (DGEMM), column sums; n^2 + 2 n m flops a row. Each is then added on the grid: with
+ * a_i = 2^e_i >= sqrt(E_i), an element (i, j) is rounded to a multiple of q = 2^-50 a_i a_j, by adding and
+ * subtracting 1.5 * 2^52 q = 6 a_i a_j. All partial sums are multiples of q below 2^53 q, hence exact. A column of ones
+ * (for the sums) has the energy "number of rows".
+ *
+ * Failure modes: activations that overflow give moments that are not finite; reap_moments_check says so.
+ */
+#include "reap/accumulator.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "rows.h"
+
+struct reap_accumulator {
+  reap_layer layer;
+  reap_shard shard;
+  reap_rows rows;
+  double *energy_x, *energy_y;      /* [channels or n], [m] largest over blocks; see scan_columns */
+  int64_t scan_columns;             /* channels of a convolution, else n */
+  double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
+  double grid_one;
+  int64_t samples;
+  double *gram, *cross, *sum_x, *sum_y, energy; /* sums on the grid, tap-major */
+  double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
+  bool block_empty;
+  /* held-out images */
+  double *weights, *bias, *product; /* [n, m] tap-major with zero rows for channels not kept; [m]; [capacity, m] */
+  double *block_error, *block_square; /* [blocks] sums of each block */
+  double *held_sum;                 /* [m] on the grid */
+  double *held_block_sum;           /* [m] */
+  int64_t held_samples;
+};
+
+static int allocate(reap_accumulator *a) {
+  const int64_t n = a->layer.n, m = a->layer.m;
+  int64_t square = 0, cross = 0;
+  REAP_TRY(reap_multiply(n, n, &square));
+  REAP_TRY(reap_multiply(n, m, &cross));
+  REAP_TRY(reap_calloc(&a->energy_x, a->scan_columns, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->energy_y, m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->grid_x, n, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->grid_y, m, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->gram, square, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->cross, cross, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->sum_x, n, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->sum_y, m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->block_gram, square, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->block_cross, cross, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->block_sum_x, n, sizeof(double)));
+  return reap_alloc(&a->block_sum_y, m, sizeof(double));
+}
+
+int reap_accumulator_create(const reap_layer *layer, const char *name, const reap_sampling *sampling,
+                            const reap_shard *shard, reap_accumulator **out) {
+  REAP_TRY(reap_calloc(out, 1, sizeof **out));
+  reap_accumulator *a = *out;
+  a->layer = *layer;
+  a->shard = *shard;
+  a->scan_columns = layer->convolution ? layer->channels : layer->n;
+  int status = reap_rows_create(layer, name, sampling, &a->rows);
+  if (status == REAP_OK) status = allocate(a);
+  if (status != REAP_OK) reap_accumulator_destroy(out);
+  return status;
+}
+
+static void free_block(reap_accumulator *a) {
+  reap_free(&a->block_gram);
+  reap_free(&a->block_cross);
+  reap_free(&a->block_sum_x);
+  reap_free(&a->block_sum_y);
+}
+
+void reap_accumulator_destroy(reap_accumulator **accumulator) {
+  reap_accumulator *a = *accumulator;
+  if (!a) return;
+  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x,      &a->grid_y,       &a->gram,     &a->cross,         &a->sum_x,
+                       &a->sum_y,    &a->weights,  &a->bias,        &a->product,      &a->held_sum, &a->held_block_sum,
+                       &a->block_error, &a->block_square};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
+  free_block(a);
+  reap_rows_clear(&a->rows);
+  reap_free(accumulator);
+}
+
+/* ---- first pass: energies */
+
+static void scan(const float *values, int64_t rows, int64_t columns, double *sums) {
+  memset(sums, 0, (size_t)columns * sizeof *sums);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) sums[c] += (double)values[r * columns + c] * (double)values[r * columns + c];
+}
+
+static void raise(double *largest, const double *sums, int64_t count) {
+  for (int64_t i = 0; i < count; i++)
+    if (!(sums[i] <= largest[i])) largest[i] = sums[i]; /* a NaN is taken over */
+}
+
+void reap_accumulator_scan(reap_accumulator *a, const float *x, const float *y) {
+  const reap_layer *layer = &a->layer;
+  const int64_t block = a->shard.block;
+  const int64_t rows_x = layer->convolution ? block * layer->window.height * layer->window.width : block * layer->positions;
+  /* A pixel is met at most once by each tap, so a channel's energy bounds that of each of its columns. */
+  scan(x, rows_x, a->scan_columns, a->block_sum_x);
+  raise(a->energy_x, a->block_sum_x, a->scan_columns);
+  scan(y, block * layer->positions, layer->m, a->block_sum_y);
+  raise(a->energy_y, a->block_sum_y, layer->m);
+}
+
+/* Power of two at or above the square root of an energy. Energies of zero get one so small that products stay normal. */
+static double grid_of(double energy) {
+  int exponent;
+  if (!(energy > 0) || !isfinite(energy)) return ldexp(1, -400);
+  frexp(sqrt(energy), &exponent);
+  if (exponent < -400) exponent = -400;
+  return ldexp(1, exponent);
+}
+
+int reap_accumulator_fix_grid(reap_accumulator *a, const reap_comm *comm) {
+  const reap_layer *layer = &a->layer;
+  const double blocks = (double)a->shard.blocks;
+  REAP_TRY(reap_comm_max(comm, a->energy_x, a->scan_columns));
+  REAP_TRY(reap_comm_max(comm, a->energy_y, layer->m));
+  for (int64_t t = 0; t < layer->block; t++)
+    for (int64_t c = 0; c < layer->channels; c++) {
+      int64_t column = t * layer->channels + c; /* tap-major; scans of matrices are in the file's order */
+      a->grid_x[column] = grid_of(blocks * a->energy_x[layer->convolution ? c : c * layer->block + t]);
+    }
+  for (int64_t j = 0; j < layer->m; j++) a->grid_y[j] = grid_of(blocks * a->energy_y[j]);
+  a->grid_one = grid_of((double)a->shard.images * (double)layer->positions);
+  return REAP_OK;
+}
+
+/* ---- second pass: sums */
+
+/* sum[j] += values[j] rounded to the grid of `row` times columns[j]. */
+static void add_on_grid(double *restrict sum, const double *restrict values, double row, const double *restrict columns,
+                        int64_t count) {
+  const double scale = 6 * row;
+  for (int64_t j = 0; j < count; j++) {
+    double magic = scale * columns[j];
+    sum[j] += (values[j] + magic) - magic;
+  }
+}
+
+static int use_rows(void *context, const reap_rows *rows, int64_t count) {
+  reap_accumulator *a = context;
+  const int64_t n = a->layer.n, m = a->layer.m;
+  const double beta = a->block_empty ? 0 : 1;
+  if (a->block_empty) {
+    memset(a->block_sum_x, 0, (size_t)n * sizeof(double));
+    memset(a->block_sum_y, 0, (size_t)m * sizeof(double));
+    a->block_energy = 0;
+    a->block_empty = false;
+  }
+  /* Row-major rows [count, n] are the column-major matrix [n, count]. */
+  REAP_TRY(reap_dsyrk_lower('N', n, count, 1, rows->x, n, beta, a->block_gram, n));
+  REAP_TRY(reap_dgemm('N', 'T', m, n, count, 1, rows->y, m, rows->x, n, beta, a->block_cross, m));
+  for (int64_t r = 0; r < count; r++) {
+    for (int64_t i = 0; i < n; i++) a->block_sum_x[i] += rows->x[r * n + i];
+    for (int64_t j = 0; j < m; j++) a->block_sum_y[j] += rows->y[r * m + j];
+    for (int64_t j = 0; j < m; j++) a->block_energy += rows->y[r * m + j] * rows->y[r * m + j];
+  }
+  a->samples += count;
+  return REAP_OK;
+}
+
+static double energy_grid(const reap_accumulator *a) {
+  double sum = 0;
+  for (int64_t j = 0; j < a->layer.m; j++) sum += a->grid_y[j] * a->grid_y[j];
+  return grid_of(sum); /* its square is at or above the energy */
+}
+
+int reap_accumulator_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+  const int64_t n = a->layer.n, m = a->layer.m;
+  a->block_empty = true;
+  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, y, use_rows, a));
+  if (a->block_empty) return REAP_OK;
+  for (int64_t i = 0; i < n; i++) { /* column-major lower triangle: column i, rows i and below */
+    add_on_grid(a->gram + i * n + i, a->block_gram + i * n + i, a->grid_x[i], a->grid_x + i, n - i);
+    add_on_grid(a->cross + i * m, a->block_cross + i * m, a->grid_x[i], a->grid_y, m);
+  }
+  add_on_grid(a->sum_x, a->block_sum_x, a->grid_one, a->grid_x, n);
+  add_on_grid(a->sum_y, a->block_sum_y, a->grid_one, a->grid_y, m);
+  double grid = energy_grid(a);
+  add_on_grid(&a->energy, &a->block_energy, grid, &grid, 1);
+  return REAP_OK;
+}
+
+/* Place, in the file's column order, of tap-major column i. */
+static int64_t file_column(const reap_layer *layer, int64_t i) {
+  return i % layer->channels * layer->block + i / layer->channels;
+}
+
+static void reorder(const reap_accumulator *a, reap_moments *out) {
+  const int64_t n = a->layer.n, m = a->layer.m;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t fi = file_column(&a->layer, i);
+    for (int64_t k = i; k < n; k++) {
+      int64_t fk = file_column(&a->layer, k);
+      out->gram[fi * n + fk] = out->gram[fk * n + fi] = a->gram[i * n + k];
+    }
+    memcpy(out->cross + fi * m, a->cross + i * m, (size_t)m * sizeof(double));
+    out->sum_x[fi] = a->sum_x[i];
+  }
+  memcpy(out->sum_y, a->sum_y, (size_t)m * sizeof(double));
+  out->energy = a->energy;
+  out->samples = a->samples;
+}
+
+int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_moments **out) {
+  const int64_t n = a->layer.n, m = a->layer.m;
+  free_block(a);
+  REAP_TRY(reap_comm_sum(comm, a->gram, n * n));
+  REAP_TRY(reap_comm_sum(comm, a->cross, n * m));
+  REAP_TRY(reap_comm_sum(comm, a->sum_x, n));
+  REAP_TRY(reap_comm_sum(comm, a->sum_y, m));
+  REAP_TRY(reap_comm_sum(comm, &a->energy, 1));
+  REAP_TRY(reap_comm_sum_int64(comm, &a->samples, 1));
+  REAP_TRY(reap_comm_agree(comm, reap_moments_create(a->layer.channels, a->layer.block, m, out)));
+  reorder(a, *out);
+  reap_free(&a->gram);
+  reap_free(&a->cross);
+  return REAP_OK;
+}
+
+/* ---- held-out images */
+
+int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
+                                    const double *bias) {
+  const int64_t m = a->layer.m, taps = a->layer.block;
+  REAP_TRY(reap_calloc(&a->weights, a->layer.n * m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->bias, m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->product, a->rows.capacity * m, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->block_error, a->shard.blocks, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->block_square, a->shard.blocks, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->held_sum, m, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->held_block_sum, m, sizeof(double)));
+  for (int64_t k = 0; k < n_kept; k++)
+    for (int64_t t = 0; t < taps; t++)
+      memcpy(a->weights + (t * a->layer.channels + kept[k]) * m, weights + (k * taps + t) * m, (size_t)m * sizeof(double));
+  memcpy(a->bias, bias, (size_t)m * sizeof(double));
+  return REAP_OK;
+}
+
+typedef struct residual_context {
+  reap_accumulator *a;
+  int64_t block;
+} residual_context;
+
+static int use_held_rows(void *context, const reap_rows *rows, int64_t count) {
+  const residual_context *c = context;
+  reap_accumulator *a = c->a;
+  const int64_t n = a->layer.n, m = a->layer.m;
+  REAP_TRY(reap_dgemm('N', 'N', m, count, n, 1, a->weights, m, rows->x, n, 0, a->product, m));
+  double error = 0, square = 0;
+  for (int64_t r = 0; r < count; r++)
+    for (int64_t j = 0; j < m; j++) {
+      double y = rows->y[r * m + j], d = y - a->product[r * m + j] - a->bias[j];
+      error += d * d;
+      square += y * y;
+      a->held_block_sum[j] += y;
+    }
+  a->block_error[c->block] += error;
+  a->block_square[c->block] += square;
+  a->held_samples += count;
+  return REAP_OK;
+}
+
+int reap_accumulator_residual_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+  residual_context context = {a, block};
+  memset(a->held_block_sum, 0, (size_t)a->layer.m * sizeof(double));
+  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, y, use_held_rows, &context));
+  add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->layer.m);
+  return REAP_OK;
+}
+
+int reap_accumulator_residual_end(reap_accumulator *a, const reap_comm *comm, reap_held_out_error *out) {
+  /* Each block's sums stand in a slot of their own: adding the other ranks' zeros is exact. */
+  REAP_TRY(reap_comm_sum(comm, a->block_error, a->shard.blocks));
+  REAP_TRY(reap_comm_sum(comm, a->block_square, a->shard.blocks));
+  REAP_TRY(reap_comm_sum(comm, a->held_sum, a->layer.m));
+  REAP_TRY(reap_comm_sum_int64(comm, &a->held_samples, 1));
+  *out = (reap_held_out_error){.samples = a->held_samples};
+  for (int64_t b = 0; b < a->shard.blocks; b++) {
+    out->error += a->block_error[b];
+    out->energy += a->block_square[b];
+  }
+  double means = 0;
+  for (int64_t j = 0; j < a->layer.m; j++) means += a->held_sum[j] * a->held_sum[j];
+  if (out->samples > 0) out->energy -= means / (double)out->samples;
+  if (out->energy < 0) out->energy = 0;
+  return REAP_OK;
+}

@@ -1,0 +1,106 @@
+/* Gathers X and Y of a layer in chunks of rows, as float64.
+ *
+ * Chunks hold about CHUNK_BYTES of X, so that products with it run at level-3 speed while it stays in the second-level
+ * cache or near it. A chunk may end within an image.
+ */
+#include "rows.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/im2col.h"
+#include "reap/memory.h"
+#include "reap/random.h"
+
+static const int64_t CHUNK_BYTES = 8 << 20;
+enum { LEAST_ROWS = 64 };
+
+static uint64_t name_key(const char *name) {
+  uint64_t h = 1469598103934665603u; /* FNV-1a */
+  for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
+  return h;
+}
+
+int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows) {
+  memset(rows, 0, sizeof *rows);
+  rows->layer = *layer;
+  rows->sampling = *sampling;
+  rows->key = name_key(name);
+  bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
+  rows->sampling.positions = all ? 0 : sampling->positions;
+  rows->per_image = all ? layer->positions : sampling->positions;
+  rows->capacity = CHUNK_BYTES / (int64_t)sizeof(double) / layer->n;
+  if (rows->capacity < LEAST_ROWS) rows->capacity = LEAST_ROWS;
+  int64_t size_x = 0, size_y = 0;
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_multiply(rows->capacity, layer->n, &size_x), failed);
+  REAP_TRY_OR(reap_multiply(rows->capacity, layer->m, &size_y), failed);
+  REAP_TRY_OR(reap_alloc(&rows->positions, rows->per_image, sizeof *rows->positions), failed);
+  REAP_TRY_OR(reap_alloc(&rows->x, size_x, sizeof *rows->x), failed);
+  REAP_TRY_OR(reap_alloc(&rows->y, size_y, sizeof *rows->y), failed);
+  return REAP_OK;
+failed:
+  reap_rows_clear(rows);
+  return status;
+}
+
+void reap_rows_clear(reap_rows *rows) {
+  reap_free(&rows->positions);
+  reap_free(&rows->x);
+  reap_free(&rows->y);
+}
+
+/* Rows of a matrix product: columns c * block + t of the file become t * channels + c. */
+static void matrix_rows(const reap_layer *layer, const float *x, int64_t count, const int64_t *positions, int64_t first,
+                        double *rows) {
+  for (int64_t r = 0; r < count; r++) {
+    const float *from = x + (positions ? positions[r] : first + r) * layer->n;
+    double *to = rows + r * layer->n;
+    for (int64_t t = 0; t < layer->block; t++)
+      for (int64_t c = 0; c < layer->channels; c++) to[t * layer->channels + c] = (double)from[c * layer->block + t];
+  }
+}
+
+/* `count` rows of one image from row `first` on, into the chunk at row `at`. */
+static void gather(reap_rows *rows, int64_t at, const float *x, const float *y, int64_t first, int64_t count) {
+  const reap_layer *layer = &rows->layer;
+  const int64_t *positions = rows->sampling.positions ? rows->positions + first : NULL;
+  double *to = rows->x + at * layer->n;
+  if (layer->convolution)
+    reap_im2col_rows_f64(&layer->window, x, 0, layer->channels, count, positions, first, to);
+  else
+    matrix_rows(layer, x, count, positions, first, to);
+  for (int64_t r = 0; r < count; r++) {
+    const float *from = y + (positions ? positions[r] : first + r) * layer->m;
+    double *row = rows->y + (at + r) * layer->m;
+    for (int64_t j = 0; j < layer->m; j++) row[j] = (double)from[j];
+  }
+}
+
+int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x, const float *y,
+                   int (*use)(void *context, const reap_rows *rows, int64_t count), void *context) {
+  const reap_layer *layer = &rows->layer;
+  const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width * layer->channels
+                                             : layer->positions * layer->n;
+  int64_t first, images, filled = 0;
+  reap_shard_block(shard, block, &first, &images);
+  for (int64_t i = 0; i < images; i++) {
+    if ((reap_held_out(first + i) != 0) != held_out) continue;
+    if (rows->sampling.positions) {
+      reap_random random = reap_random_init(rows->sampling.seed, rows->key, (uint64_t)(first + i));
+      reap_random_sample(&random, layer->positions, rows->per_image, rows->positions);
+    }
+    for (int64_t done = 0; done < rows->per_image;) {
+      int64_t count = rows->per_image - done;
+      if (count > rows->capacity - filled) count = rows->capacity - filled;
+      gather(rows, filled, x + i * image_x, y + i * layer->positions * layer->m, done, count);
+      done += count;
+      filled += count;
+      if (filled == rows->capacity) {
+        REAP_TRY(use(context, rows, filled));
+        filled = 0;
+      }
+    }
+  }
+  return filled > 0 ? use(context, rows, filled) : REAP_OK;
+}

@@ -1,0 +1,349 @@
+/* dataset: reading images as the network sees them, and refusing files that are not what they should be. */
+#include <hdf5.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "reap/dataset.h"
+#include "reap/memory.h"
+
+const char *const test_suite_name = "dataset";
+
+enum { N = 5, C = 3, H = 4, W = 2, SIZE = C * H * W, BATCHES = N * SIZE };
+
+/* One file per rank: all ranks run the same cases. */
+static const char *own_path(const char *name) {
+  char text[128];
+  snprintf(text, sizeof text, "%s-%d.h5", name, test_rank());
+  return test_scratch_path(text);
+}
+
+/* What write_file() leaves out or spoils. */
+typedef struct flaws {
+  const char *layout; /* NULL: none */
+  bool fixed_string, on_root, no_scale;
+  int means; /* entries of mean; 0: C */
+  double std;
+  bool labels, float_labels;
+  int n_labels, label_sign;
+} flaws;
+
+static const flaws SOUND = {"NCHW", false, false, false, 0, 0.25, true, false, 0, 1};
+
+static void put_string(hid_t object, const char *name, const char *value, bool fixed) {
+  hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+  H5Tset_size(type, fixed ? strlen(value) : H5T_VARIABLE);
+  if (fixed) H5Tset_strpad(type, H5T_STR_NULLPAD);
+  hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, type, fixed ? (const void *)value : (const void *)&value);
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Tclose(type);
+}
+
+static void put_numbers(hid_t object, const char *name, int count, const double *values, hid_t type) {
+  hsize_t size = (hsize_t)count;
+  hid_t space = count ? H5Screate_simple(1, &size, NULL) : H5Screate(H5S_SCALAR);
+  hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, H5T_NATIVE_DOUBLE, values);
+  H5Aclose(attribute);
+  H5Sclose(space);
+}
+
+static void put_attributes(hid_t owner, const flaws *f) {
+  const double scale = 1.0 / 255, mean[8] = {0.485, 0.456, 0.406, 0.5, 0.5, 0.5, 0.5, 0.5};
+  const double std[8] = {0.229, f->std, 0.225, 1, 1, 1, 1, 1};
+  if (f->layout) put_string(owner, "layout", f->layout, f->fixed_string);
+  if (!f->no_scale) put_numbers(owner, "scale", 0, &scale, H5T_NATIVE_FLOAT);
+  put_numbers(owner, "mean", f->means ? f->means : C, mean, H5T_NATIVE_FLOAT);
+  put_numbers(owner, "std", C, std, H5T_NATIVE_FLOAT);
+}
+
+static hid_t put_data(hid_t file, const char *name, hid_t file_type, hid_t type, int rank, const hsize_t *dims,
+                      const hsize_t *chunk, const void *data) {
+  hid_t space = H5Screate_simple(rank, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
+  if (chunk) {
+    H5Pset_chunk(list, rank, chunk);
+    H5Pset_deflate(list, 4);
+  }
+  hid_t set = H5Dcreate2(file, name, file_type, space, H5P_DEFAULT, list, H5P_DEFAULT);
+  if (data) H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
+  H5Pclose(list);
+  H5Sclose(space);
+  return set;
+}
+
+static void put_labels(hid_t file, const flaws *f) {
+  int labels[16];
+  for (int i = 0; i < 16; i++) labels[i] = f->label_sign * (i + 1);
+  const hsize_t count = (hsize_t)(f->n_labels ? f->n_labels : N);
+  H5Dclose(put_data(file, "labels", f->float_labels ? H5T_NATIVE_FLOAT : H5T_STD_U16BE, H5T_NATIVE_INT, 1, &count, NULL,
+                    labels));
+}
+
+static const hsize_t IMAGE_DIMS[4] = {N, C, H, W};
+
+static uint8_t byte_at(int64_t i) { return (uint8_t)(i * 37 % 256); }
+
+/* A file of bytes, or of `floats` if not NULL, stored as `type`. */
+static const char *write_file(const char *name, const flaws *f, const float *floats, hid_t type) {
+  const char *path = own_path(name);
+  const hsize_t chunk[4] = {2, C, H, W};
+  uint8_t bytes[BATCHES];
+  for (int i = 0; i < BATCHES; i++) bytes[i] = byte_at(i);
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t images = put_data(file, "images", type, floats ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT8, 4, IMAGE_DIMS, chunk,
+                          floats ? (const void *)floats : (const void *)bytes);
+  put_attributes(f->on_root ? file : images, f);
+  if (f->labels) put_labels(file, f);
+  H5Dclose(images);
+  H5Fclose(file);
+  return path;
+}
+
+static void check_bytes(const char *path) {
+  reap_dataset *data = NULL;
+  CHECK_OK(reap_dataset_open(path, &data));
+  if (!data) return;
+  int64_t shape[4];
+  reap_dataset_shape(data, &shape[0], &shape[1], &shape[2], &shape[3]);
+  CU_ASSERT_TRUE(shape[0] == N && shape[1] == C && shape[2] == H && shape[3] == W);
+  const float mean[C] = {0.485f, 0.456f, 0.406f}, std[C] = {0.229f, 0.25f, 0.225f};
+  float images[3 * SIZE];
+  CHECK_OK(reap_dataset_read(data, 1, 3, images));
+  int wrong = 0;
+  for (int i = 0; i < 3 * SIZE; i++) {
+    int c = i % C, w = i / C % W, h = i / C / W % H, n = 1 + i / SIZE;
+    volatile float scaled = (float)byte_at(((n * C + c) * H + h) * W + w) * (float)(1.0 / 255);
+    volatile float centred = scaled - mean[c];
+    wrong += images[i] != centred / std[c]; /* the very same float32 numbers */
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  int64_t labels[2];
+  CU_ASSERT_TRUE(reap_dataset_has_labels(data));
+  CHECK_OK(reap_dataset_read_labels(data, 3, 2, labels));
+  CU_ASSERT_TRUE(labels[0] == 4 && labels[1] == 5);
+  CU_ASSERT_STRING_EQUAL(reap_dataset_path(data), path);
+  reap_dataset_close(&data);
+  CU_ASSERT_PTR_NULL(data);
+}
+
+static void bytes_are_normalised(void) {
+  check_bytes(write_file("bytes", &SOUND, NULL, H5T_NATIVE_UINT8));
+  flaws f = SOUND;
+  f.fixed_string = true;
+  check_bytes(write_file("fixed", &f, NULL, H5T_NATIVE_UINT8));
+  f.on_root = true;
+  check_bytes(write_file("root", &f, NULL, H5T_NATIVE_UINT8));
+}
+
+static void check_floats(const char *path, const float *values) {
+  reap_dataset *data = NULL;
+  CHECK_OK(reap_dataset_open(path, &data));
+  if (!data) return;
+  CU_ASSERT_FALSE(reap_dataset_has_labels(data));
+  int64_t label;
+  CHECK_FAILS(reap_dataset_read_labels(data, 0, 1, &label), REAP_ERR_INPUT, "no labels");
+  float images[BATCHES];
+  CHECK_OK(reap_dataset_read(data, 0, N, images));
+  int wrong = 0;
+  for (int i = 0; i < BATCHES; i++) {
+    int c = i % C, w = i / C % W, h = i / C / W % H, n = i / SIZE;
+    wrong += images[i] != values[((n * C + c) * H + h) * W + w];
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  CHECK_FAILS(reap_dataset_read(data, 4, 2, images), REAP_ERR_INTERNAL, "4 to 6 of 5");
+  reap_dataset_close(&data);
+}
+
+static void floats_come_as_they_are(void) {
+  float values[BATCHES];
+  for (int i = 0; i < BATCHES; i++) values[i] = 0.37f * (float)i - 9;
+  flaws f = SOUND;
+  f.labels = false;
+  check_floats(write_file("floats", &f, values, H5T_IEEE_F32LE), values);
+  check_floats(write_file("big-endian", &f, values, H5T_IEEE_F32BE), values);
+  check_floats(write_file("doubles", &f, values, H5T_IEEE_F64LE), values);
+}
+
+static void images_that_are_not_finite_are_named(void) {
+  float values[BATCHES] = {0};
+  reap_dataset *data = NULL;
+  float images[BATCHES];
+  const float bad[2] = {NAN, -INFINITY};
+  for (int k = 0; k < 2; k++) {
+    values[3 * SIZE + 7] = bad[k];
+    CHECK_OK(reap_dataset_open(write_file("nan", &SOUND, values, H5T_IEEE_F32LE), &data));
+    CHECK_OK(reap_dataset_read(data, 0, 3, images));
+    CHECK_FAILS(reap_dataset_read(data, 2, 3, images), REAP_ERR_INPUT, "image 3");
+    reap_dataset_close(&data);
+  }
+}
+
+/* Opening fails with these words and the file's name. */
+static void refused(const char *path, const char *words) {
+  reap_dataset *data = NULL;
+  CHECK_FAILS(reap_dataset_open(path, &data), REAP_ERR_INPUT, words);
+  test_check_message(__FILE__, __LINE__, path);
+  CU_ASSERT_PTR_NULL(data);
+  reap_dataset_close(&data);
+}
+
+static void attributes_are_checked(void) {
+  flaws f = SOUND;
+  f.layout = NULL;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"layout\" is missing");
+  f.layout = "NHWC";
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"NHWC\"");
+  f = SOUND;
+  f.no_scale = true;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"scale\" is missing");
+  f = SOUND;
+  f.means = 4;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"mean\" has 4 elements, wanted 3");
+  const double bad[3] = {0, -1, NAN};
+  for (int i = 0; i < 3; i++) {
+    f = SOUND;
+    f.std = bad[i];
+    refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"std\"");
+  }
+}
+
+static void types_and_labels_are_checked(void) {
+  flaws f = SOUND;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_INT8), "uint8 or float32");
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT16), "uint8 or float32");
+  f.n_labels = 4;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" has size 4");
+  f = SOUND;
+  f.float_labels = true;
+  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" does not hold integers");
+}
+
+static void negative_labels_are_refused(void) {
+  const char *path = own_path("negative");
+  int labels[N] = {0, 1, -1, 2, 3};
+  const hsize_t count = N;
+  write_file("negative", &SOUND, NULL, H5T_NATIVE_UINT8);
+  hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "labels", H5P_DEFAULT);
+  H5Dclose(put_data(file, "labels", H5T_STD_I32LE, H5T_NATIVE_INT, 1, &count, NULL, labels));
+  H5Fclose(file);
+  reap_dataset *data = NULL;
+  int64_t read[N];
+  CHECK_OK(reap_dataset_open(path, &data));
+  CHECK_OK(reap_dataset_read_labels(data, 0, 2, read));
+  CHECK_FAILS(reap_dataset_read_labels(data, 0, N, read), REAP_ERR_INPUT, "image 2 is -1");
+  reap_dataset_close(&data);
+}
+
+/* A file with one data set "images" of that shape and nothing in it. */
+static const char *write_empty(int rank, const hsize_t *dims, const hsize_t *chunk) {
+  const char *path = own_path("empty");
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t images = put_data(file, "images", H5T_NATIVE_UINT8, H5T_NATIVE_UINT8, rank, dims, chunk, NULL);
+  put_attributes(images, &SOUND);
+  H5Dclose(images);
+  H5Fclose(file);
+  return path;
+}
+
+static void shapes_are_checked(void) {
+  const hsize_t flat[2] = {N, SIZE}, none[4] = {0, C, H, W}, vast[4] = {(hsize_t)1 << 30, C, 1024, 1024};
+  const hsize_t absurd[4] = {(hsize_t)1 << 62, 1 << 20, 1 << 20, 1 << 20}, chunk[4] = {1, C, 16, 16};
+  refused(write_empty(2, flat, NULL), "\"images\" has 2 dimensions, wanted 4");
+  refused(write_empty(4, none, NULL), "empty");
+  refused(write_empty(4, vast, chunk), "not complete");
+  refused(write_empty(4, absurd, chunk), "impossible size");
+}
+
+static void links_are_not_followed(void) {
+  const char *target = write_file("target", &SOUND, NULL, H5T_NATIVE_UINT8), *path = own_path("link");
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  H5Lcreate_external(target, "images", file, "images", H5P_DEFAULT, H5P_DEFAULT);
+  H5Fclose(file);
+  refused(path, "\"images\" is a link");
+  file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t group = H5Gcreate2(file, "images", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Gclose(group);
+  H5Fclose(file);
+  refused(path, "\"images\" is not a data set");
+}
+
+static void data_in_other_files_are_refused(void) {
+  const char *path = own_path("elsewhere");
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t space = H5Screate_simple(4, IMAGE_DIMS, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_external(list, "/etc/passwd", 0, BATCHES);
+  hid_t images = H5Dcreate2(file, "images", H5T_NATIVE_UINT8, space, H5P_DEFAULT, list, H5P_DEFAULT);
+  put_attributes(images, &SOUND);
+  H5Dclose(images);
+  H5Pclose(list);
+  H5Sclose(space);
+  H5Fclose(file);
+  refused(path, "kept in another file");
+}
+
+static void files_that_are_none_are_refused(void) {
+  const char *path = own_path("broken");
+  unlink(path);
+  refused(path, "No such file");
+  refused(test_scratch_path("."), "not a regular file");
+  FILE *file = fopen(path, "wb");
+  fclose(file);
+  refused(path, "is empty");
+  file = fopen(path, "wb");
+  fputs("image,label\n1,2\n", file);
+  fclose(file);
+  refused(path, "not an HDF5 file");
+}
+
+/* Cut anywhere, a file is refused or read without harm. */
+static void truncated_files_are_refused(void) {
+  const char *path = write_file("cut", &SOUND, NULL, H5T_NATIVE_UINT8);
+  FILE *file = fopen(path, "rb");
+  fseek(file, 0, SEEK_END);
+  long size = ftell(file);
+  fclose(file);
+  for (long at = size - 1; at > 0; at = at * 3 / 4) {
+    CU_ASSERT_EQUAL(truncate(path, at), 0);
+    reap_dataset *data = NULL;
+    int status = reap_dataset_open(path, &data);
+    CU_ASSERT_EQUAL(status, REAP_ERR_INPUT);
+    reap_dataset_close(&data);
+  }
+}
+
+static void embedded_example(void) {
+  const char *path = test_source_path("datasets/fashion/fashion-test.h5");
+  reap_dataset *data = NULL;
+  CHECK_OK(reap_dataset_open(path, &data));
+  if (!data) return;
+  int64_t n, c, h, w, labels[10];
+  reap_dataset_shape(data, &n, &c, &h, &w);
+  CU_ASSERT_TRUE(n >= 500 && c == 1 && h == 28 && w == 28);
+  float *images = NULL;
+  CHECK_OK(reap_alloc(&images, 10 * h * w, sizeof *images));
+  CHECK_OK(reap_dataset_read(data, n - 10, 10, images));
+  CHECK_OK(reap_dataset_read_labels(data, n - 10, 10, labels));
+  for (int i = 0; i < 10; i++) CU_ASSERT_TRUE(labels[i] >= 0 && labels[i] < 10);
+  for (int64_t i = 0; i < 10 * h * w; i++) CU_ASSERT_TRUE(fabsf(images[i]) < 3);
+  reap_free(&images);
+  reap_dataset_close(&data);
+}
+
+const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
+                                {"floats_come_as_they_are", floats_come_as_they_are},
+                                {"images_that_are_not_finite_are_named", images_that_are_not_finite_are_named},
+                                {"attributes_are_checked", attributes_are_checked},
+                                {"types_and_labels_are_checked", types_and_labels_are_checked},
+                                {"negative_labels_are_refused", negative_labels_are_refused},
+                                {"shapes_are_checked", shapes_are_checked},
+                                {"links_are_not_followed", links_are_not_followed},
+                                {"data_in_other_files_are_refused", data_in_other_files_are_refused},
+                                {"files_that_are_none_are_refused", files_that_are_none_are_refused},
+                                {"truncated_files_are_refused", truncated_files_are_refused},
+                                {"embedded_example", embedded_example},
+                                {NULL, NULL}};

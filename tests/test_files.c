@@ -1,0 +1,467 @@
+/* files: outputs written in parallel, statistics, paths, and files that appear whole or not at all. */
+#include <errno.h>
+#include <hdf5.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "reap/durable.h"
+#include "reap/memory.h"
+#include "reap/outputs_file.h"
+#include "reap/stats_file.h"
+
+const char *const test_suite_name = "files";
+
+/* A name of this rank alone. */
+static const char *own_path(const char *name) {
+  char text[128];
+  snprintf(text, sizeof text, "%d-%s", test_rank(), name);
+  return test_scratch_path(text);
+}
+
+static bool exists(const char *path) {
+  struct stat about;
+  return lstat(path, &about) == 0;
+}
+
+static bool temporary_exists(const char *path) {
+  char name[1100];
+  snprintf(name, sizeof name, "%s.tmp", path);
+  return exists(name);
+}
+
+/* ------------------------------------------------------------------ durable */
+
+static void put_text(const char *path, const char *text) {
+  FILE *file = fopen(path, "wb");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+static bool has_text(const char *path, const char *text) {
+  char found[64] = "";
+  FILE *file = fopen(path, "rb");
+  if (!file) return false;
+  size_t n = fread(found, 1, sizeof found - 1, file);
+  fclose(file);
+  return strlen(text) == n && memcmp(found, text, n) == 0;
+}
+
+static void files_appear_when_committed(void) {
+  const char *path = own_path("durable");
+  char *temporary = NULL;
+  put_text(path, "old");
+  CHECK_OK(reap_durable_begin(path, &temporary));
+  put_text(temporary, "new");
+  CU_ASSERT_TRUE(has_text(path, "old"));
+  CHECK_OK(reap_durable_commit(&temporary, path));
+  CU_ASSERT_PTR_NULL(temporary);
+  CU_ASSERT_TRUE(has_text(path, "new"));
+  CU_ASSERT_FALSE(temporary_exists(path));
+}
+
+static void abandoned_files_leave_nothing(void) {
+  const char *path = own_path("abandoned");
+  char *temporary = NULL;
+  put_text(path, "old");
+  CHECK_OK(reap_durable_begin(path, &temporary));
+  put_text(temporary, "new");
+  reap_durable_abandon(&temporary);
+  CU_ASSERT_PTR_NULL(temporary);
+  CU_ASSERT_TRUE(has_text(path, "old"));
+  CU_ASSERT_FALSE(temporary_exists(path));
+  reap_durable_abandon(&temporary);
+}
+
+static void leftovers_are_replaced_and_links_not_followed(void) {
+  const char *path = own_path("leftover"), *victim = own_path("victim");
+  char *temporary = NULL, name[1100];
+  snprintf(name, sizeof name, "%s.tmp", path);
+  unlink(name);
+  put_text(victim, "precious");
+  CU_ASSERT_EQUAL(symlink(victim, name), 0);
+  CHECK_OK(reap_durable_begin(path, &temporary));
+  put_text(temporary, "new");
+  CHECK_OK(reap_durable_commit(&temporary, path));
+  CU_ASSERT_TRUE(has_text(victim, "precious"));
+  CU_ASSERT_TRUE(has_text(path, "new"));
+}
+
+static void places_that_cannot_be_written_are_named(void) {
+  char *temporary = NULL;
+  CHECK_FAILS(reap_durable_begin("/no/such/folder/out.h5", &temporary), REAP_ERR_INPUT, "/no/such/folder");
+  CHECK_FAILS(reap_durable_begin(test_scratch_path("."), &temporary), REAP_ERR_INPUT, "is a folder");
+  CHECK_FAILS(reap_durable_begin("", &temporary), REAP_ERR_INPUT, "empty name");
+  const char *path = own_path("no-folder");
+  put_text(path, "");
+  char below[1100];
+  snprintf(below, sizeof below, "%s/out.h5", path);
+  CHECK_FAILS(reap_durable_begin(below, &temporary), REAP_ERR_INPUT, "not a folder");
+  if (geteuid() != 0) CHECK_FAILS(reap_durable_begin("/out.h5", &temporary), REAP_ERR_INPUT, "/out.h5");
+  CU_ASSERT_PTR_NULL(temporary);
+}
+
+static void system_errors_have_their_status(void) {
+  errno = ENOSPC;
+  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_RESOURCE, "x.h5: cannot be written: No space");
+  errno = EACCES;
+  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_INPUT, "Permission denied");
+}
+
+/* ------------------------------------------------------------------ outputs */
+
+enum { IMAGES = 23, CLASSES = 5 };
+
+static float output_at(int64_t image, int64_t k) { return (float)image + 0.125f * (float)k; }
+
+static void fill_outputs(int64_t first, int64_t count, float *outputs) {
+  for (int64_t i = 0; i < count; i++)
+    for (int64_t k = 0; k < CLASSES; k++) outputs[i * CLASSES + k] = output_at(first + i, k);
+}
+
+static int write_share(reap_outputs_file *file) {
+  float outputs[IMAGES * CLASSES];
+  int64_t first, last;
+  reap_comm_share(IMAGES, test_rank(), test_ranks(), &first, &last);
+  int status = REAP_OK;
+  for (int64_t at = first; at < last && status == REAP_OK; at += 4) {
+    int64_t n = last - at < 4 ? last - at : 4;
+    fill_outputs(at, n, outputs);
+    status = reap_outputs_file_write(file, at, n, outputs);
+  }
+  return reap_comm_agree(test_comm(), status);
+}
+
+static void check_outputs(const char *path) {
+  float outputs[IMAGES * CLASSES] = {0};
+  hsize_t dims[2] = {0, 0};
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  CU_ASSERT_TRUE_FATAL(file >= 0);
+  hid_t set = H5Dopen2(file, "outputs", H5P_DEFAULT), space = H5Dget_space(set);
+  CU_ASSERT_EQUAL(H5Sget_simple_extent_ndims(space), 2);
+  H5Sget_simple_extent_dims(space, dims, NULL);
+  CU_ASSERT_TRUE(dims[0] == IMAGES && dims[1] == CLASSES);
+  H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, outputs);
+  float wanted[IMAGES * CLASSES];
+  fill_outputs(0, IMAGES, wanted);
+  CU_ASSERT_EQUAL(test_max_difference_f(outputs, wanted, IMAGES * CLASSES), 0);
+  H5Sclose(space);
+  H5Dclose(set);
+  H5Fclose(file);
+}
+
+static void outputs_are_written_by_all_ranks(void) {
+  const char *path = test_scratch_path("outputs.h5");
+  const int64_t dims[1] = {CLASSES};
+  reap_outputs_file *file = NULL;
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, IMAGES, 1, dims, &file));
+  if (!file) return;
+  CHECK_OK(write_share(file));
+  float beyond[CLASSES] = {0};
+  CHECK_FAILS(reap_outputs_file_write(file, IMAGES, 1, beyond), REAP_ERR_INTERNAL, "of 23");
+  CHECK_OK(reap_outputs_file_commit(&file));
+  CU_ASSERT_PTR_NULL(file);
+  CU_ASSERT_FALSE(temporary_exists(path));
+  check_outputs(path);
+  CHECK_OK(reap_comm_barrier(test_comm()));
+}
+
+static void outputs_of_any_shape(void) {
+  const char *path = test_scratch_path("shapes.h5");
+  reap_outputs_file *file = NULL;
+  const int64_t map[3] = {2, 3, 4}, none[1] = {0};
+  float one[24] = {0};
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 0, NULL, &file));
+  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 6, 1, one));
+  CHECK_OK(reap_outputs_file_commit(&file));
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 3, map, &file));
+  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 6, 1, one));
+  CHECK_OK(reap_outputs_file_commit(&file));
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 1, none, &file));
+  if (file) CHECK_OK(reap_outputs_file_write(file, 0, 7, one));
+  CHECK_OK(reap_outputs_file_commit(&file));
+}
+
+static void outputs_given_up_leave_nothing(void) {
+  const char *path = test_scratch_path("given-up.h5");
+  const int64_t dims[1] = {CLASSES};
+  reap_outputs_file *file = NULL;
+  if (test_rank() == 0) unlink(path);
+  CHECK_OK(reap_comm_barrier(test_comm()));
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, IMAGES, 1, dims, &file));
+  CHECK_OK(write_share(file));
+  reap_outputs_file_destroy(&file);
+  CU_ASSERT_PTR_NULL(file);
+  CHECK_OK(reap_comm_barrier(test_comm()));
+  CU_ASSERT_FALSE(exists(path));
+  CU_ASSERT_FALSE(temporary_exists(path));
+  reap_outputs_file_destroy(&file);
+}
+
+static void outputs_that_cannot_be_written_fail_everywhere(void) {
+  const int64_t dims[1] = {CLASSES}, vast[2] = {INT64_MAX / 2, 3};
+  reap_outputs_file *file = NULL;
+  CHECK_FAILS(reap_outputs_file_create(test_comm(), "/no/such/folder/o.h5", IMAGES, 1, dims, &file), REAP_ERR_INPUT,
+              "/no/such/folder");
+  CU_ASSERT_PTR_NULL(file);
+  CHECK_FAILS(reap_outputs_file_create(test_comm(), test_scratch_path("vast.h5"), IMAGES, 2, vast, &file),
+              REAP_ERR_RESOURCE, "out of range");
+  CU_ASSERT_PTR_NULL(file);
+}
+
+/* ------------------------------------------------------------------ paths */
+
+static void put_path(reap_path_file *file, const char *layer, int64_t removed) {
+  reap_path *path = NULL;
+  CHECK_OK(reap_path_create(6, 2, 3, 6 - removed, &path));
+  if (!path) return;
+  for (int64_t i = 0; i < removed; i++) {
+    path->order[i] = 5 - i;
+    path->error[i] = 0.5 * (double)i;
+    path->error_plain[i] = i + 1 < removed ? NAN : 0.25;
+  }
+  for (int64_t i = 0; i < 6 - removed; i++) path->kept[i] = i;
+  for (int64_t i = 0; i < (6 - removed) * 2 * 3; i++) path->weights[i] = (double)i;
+  for (int64_t i = 0; i < 3; i++) path->bias[i] = -(double)i;
+  path->ridge = 1e-6;
+  CHECK_OK(reap_path_file_write(file, layer, path));
+  reap_path_destroy(&path);
+}
+
+static hsize_t extent(hid_t file, const char *name, int axis) {
+  hsize_t dims[4] = {0, 0, 0, 0};
+  hid_t set = H5Dopen2(file, name, H5P_DEFAULT), space = set < 0 ? set : H5Dget_space(set);
+  CU_ASSERT_TRUE(space >= 0);
+  if (space < 0) return 0;
+  H5Sget_simple_extent_dims(space, dims, NULL);
+  H5Sclose(space);
+  H5Dclose(set);
+  return dims[axis];
+}
+
+static void check_path_layer(hid_t file) {
+  int64_t order[4] = {0};
+  double weights[12] = {0};
+  hid_t set = H5Dopen2(file, "layers/conv/order", H5P_DEFAULT);
+  H5Dread(set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, order);
+  H5Dclose(set);
+  CU_ASSERT_TRUE(order[0] == 5 && order[3] == 2);
+  set = H5Dopen2(file, "layers/conv/weights", H5P_DEFAULT);
+  H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, weights);
+  H5Dclose(set);
+  CU_ASSERT_TRUE(weights[0] == 0 && weights[11] == 11);
+  CU_ASSERT_TRUE(extent(file, "layers/conv/weights", 0) == 4 && extent(file, "layers/conv/weights", 1) == 3);
+  CU_ASSERT_EQUAL(extent(file, "layers/conv/error_plain", 0), 4);
+}
+
+static void paths_are_written(void) {
+  const char *path = own_path("path.h5");
+  reap_path_file *file = NULL;
+  CHECK_OK(reap_path_file_create(path, &file));
+  if (!file) return;
+  put_path(file, "conv", 4);
+  put_path(file, "untouched", 0);
+  put_path(file, "gone", 6);
+  reap_path *again = NULL;
+  CHECK_OK(reap_path_create(1, 1, 1, 1, &again));
+  CHECK_FAILS(reap_path_file_write(file, "conv", again), REAP_ERR_INPUT, "conv");
+  reap_path_destroy(&again);
+  CHECK_OK(reap_path_file_commit(&file));
+  CU_ASSERT_PTR_NULL(file);
+  CU_ASSERT_FALSE(temporary_exists(path));
+  hid_t read = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  CU_ASSERT_TRUE_FATAL(read >= 0);
+  check_path_layer(read);
+  CU_ASSERT_EQUAL(extent(read, "layers/untouched/order", 0), 0);
+  CU_ASSERT_EQUAL(extent(read, "layers/untouched/kept", 0), 6);
+  CU_ASSERT_EQUAL(extent(read, "layers/gone/weights", 0), 0);
+  H5Fclose(read);
+}
+
+static void paths_given_up_leave_nothing(void) {
+  const char *path = own_path("no-path.h5");
+  reap_path_file *file = NULL;
+  unlink(path);
+  CHECK_OK(reap_path_file_create(path, &file));
+  if (file) put_path(file, "conv", 4);
+  reap_path_file_destroy(&file);
+  CU_ASSERT_PTR_NULL(file);
+  CU_ASSERT_FALSE(exists(path));
+  CU_ASSERT_FALSE(temporary_exists(path));
+  CHECK_FAILS(reap_path_file_create("/no/such/folder/p.h5", &file), REAP_ERR_INPUT, "/no/such/folder");
+}
+
+/* ------------------------------------------------------------------ statistics */
+
+/* What write_stats() leaves out or spoils. */
+typedef struct stats_flaws {
+  const char *format;
+  int64_t version, channels, block, samples;
+  hsize_t gram_columns, cross_rows;
+  const char *left_out;
+  bool integer_gram, nan;
+} stats_flaws;
+
+static const stats_flaws SOUND = {"reap-stats", 1, 3, 2, 40, 6, 6, "", false, false};
+
+static void put_integer(hid_t object, const char *name, int64_t value) {
+  hid_t space = H5Screate(H5S_SCALAR);
+  hid_t attribute = H5Acreate2(object, name, H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, H5T_NATIVE_INT64, &value);
+  H5Aclose(attribute);
+  H5Sclose(space);
+}
+
+static void put_double(hid_t object, const char *name, double value) {
+  hid_t space = H5Screate(H5S_SCALAR);
+  hid_t attribute = H5Acreate2(object, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, H5T_NATIVE_DOUBLE, &value);
+  H5Aclose(attribute);
+  H5Sclose(space);
+}
+
+static void put_string(hid_t object, const char *name, const char *value) {
+  hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+  H5Tset_size(type, H5T_VARIABLE);
+  hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, type, &value);
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Tclose(type);
+}
+
+static void put_array(const stats_flaws *f, hid_t layer, const char *name, hid_t type, hsize_t rows, hsize_t columns,
+                      const double *values) {
+  if (strcmp(f->left_out, name) == 0) return;
+  const hsize_t dims[2] = {rows, columns};
+  hid_t space = H5Screate_simple(columns ? 2 : 1, dims, NULL);
+  hid_t set = H5Dcreate2(layer, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+  H5Dclose(set);
+  H5Sclose(space);
+}
+
+static void put_layer(const stats_flaws *f, hid_t layers, const char *name) {
+  double gram[64] = {0}, cross[64] = {0}, sum[8] = {0};
+  for (int i = 0; i < 6; i++) gram[i * 6 + i] = 50 + i;
+  for (int i = 0; i < 12; i++) cross[i] = i;
+  if (f->nan) gram[7] = NAN;
+  hid_t layer = H5Gcreate2(layers, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  put_array(f, layer, "gram", f->integer_gram ? H5T_NATIVE_INT : H5T_NATIVE_DOUBLE, 6, f->gram_columns, gram);
+  put_array(f, layer, "cross", H5T_NATIVE_DOUBLE, f->cross_rows, 2, cross);
+  put_array(f, layer, "sum_x", H5T_NATIVE_DOUBLE, 6, 0, sum);
+  put_array(f, layer, "sum_y", H5T_NATIVE_DOUBLE, 2, 0, sum);
+  put_integer(layer, "channels", f->channels);
+  put_integer(layer, "block", f->block);
+  put_integer(layer, "samples", f->samples);
+  put_double(layer, "energy", 1000);
+  H5Gclose(layer);
+}
+
+static const char *write_stats(const stats_flaws *f) {
+  const char *path = own_path("stats.h5");
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  if (f->format) put_string(file, "format", f->format);
+  put_integer(file, "version", f->version);
+  hid_t layers = H5Gcreate2(file, "layers", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  put_layer(f, layers, "second");
+  put_layer(f, layers, "first");
+  H5Gclose(layers);
+  H5Fclose(file);
+  return path;
+}
+
+static void statistics_are_read(void) {
+  reap_stats_file *file = NULL;
+  reap_moments *moments = NULL;
+  CHECK_OK(reap_stats_file_open(write_stats(&SOUND), &file));
+  if (!file) return;
+  CU_ASSERT_EQUAL(reap_stats_file_layers(file), 2);
+  CU_ASSERT_STRING_EQUAL(reap_stats_file_layer_name(file, 0), "first");
+  CU_ASSERT_STRING_EQUAL(reap_stats_file_layer_name(file, 1), "second");
+  CHECK_OK(reap_stats_file_read(file, 1, &moments));
+  if (moments) {
+    CU_ASSERT_TRUE(moments->channels == 3 && moments->block == 2 && moments->n == 6 && moments->m == 2);
+    CU_ASSERT_TRUE(moments->samples == 40 && moments->energy == 1000);
+    CU_ASSERT_TRUE(moments->gram[35] == 55 && moments->cross[11] == 11);
+  }
+  reap_moments_destroy(&moments);
+  reap_stats_file_close(&file);
+}
+
+static void stats_refused(const stats_flaws *f, int wanted, const char *words) {
+  reap_stats_file *file = NULL;
+  reap_moments *moments = NULL;
+  const char *path = write_stats(f);
+  int status = reap_stats_file_open(path, &file);
+  if (status == REAP_OK) status = reap_stats_file_read(file, 0, &moments);
+  CU_ASSERT_EQUAL(status, wanted);
+  test_check_message(__FILE__, __LINE__, words);
+  test_check_message(__FILE__, __LINE__, path);
+  CU_ASSERT_PTR_NULL(moments);
+  reap_stats_file_close(&file);
+}
+
+static void statistics_are_checked(void) {
+  stats_flaws f = SOUND;
+  f.format = NULL;
+  stats_refused(&f, REAP_ERR_INPUT, "no attribute \"format\"");
+  f.format = "reap-model";
+  stats_refused(&f, REAP_ERR_INPUT, "\"reap-model\" file");
+  f = SOUND;
+  f.version = 2;
+  stats_refused(&f, REAP_ERR_INPUT, "version 2");
+  f = SOUND;
+  f.channels = 4;
+  stats_refused(&f, REAP_ERR_INPUT, "layer \"first\"");
+  f.channels = INT32_MAX;
+  f.block = INT32_MAX;
+  stats_refused(&f, REAP_ERR_INPUT, "layer \"first\"");
+  f.channels = -3;
+  stats_refused(&f, REAP_ERR_INPUT, "make no sense");
+  f = SOUND;
+  f.gram_columns = 5;
+  stats_refused(&f, REAP_ERR_INPUT, "\"gram\" has size 5");
+  f = SOUND;
+  f.cross_rows = 5;
+  stats_refused(&f, REAP_ERR_INPUT, "\"cross\" has size 5");
+  f = SOUND;
+  f.integer_gram = true;
+  stats_refused(&f, REAP_ERR_INPUT, "\"gram\" does not hold floats");
+  const char *const names[] = {"gram", "cross", "sum_x", "sum_y"};
+  for (int i = 0; i < 4; i++) {
+    f = SOUND;
+    f.left_out = names[i];
+    stats_refused(&f, REAP_ERR_INPUT, names[i]);
+  }
+}
+
+static void statistics_of_no_data_are_refused(void) {
+  stats_flaws f = SOUND;
+  f.nan = true;
+  stats_refused(&f, REAP_ERR_NUMERIC, "first");
+  f = SOUND;
+  f.samples = 0;
+  stats_refused(&f, REAP_ERR_NUMERIC, "first");
+}
+
+const test_case test_cases[] = {
+    {"files_appear_when_committed", files_appear_when_committed},
+    {"abandoned_files_leave_nothing", abandoned_files_leave_nothing},
+    {"leftovers_are_replaced_and_links_not_followed", leftovers_are_replaced_and_links_not_followed},
+    {"places_that_cannot_be_written_are_named", places_that_cannot_be_written_are_named},
+    {"system_errors_have_their_status", system_errors_have_their_status},
+    {"outputs_are_written_by_all_ranks", outputs_are_written_by_all_ranks},
+    {"outputs_of_any_shape", outputs_of_any_shape},
+    {"outputs_given_up_leave_nothing", outputs_given_up_leave_nothing},
+    {"outputs_that_cannot_be_written_fail_everywhere", outputs_that_cannot_be_written_fail_everywhere},
+    {"paths_are_written", paths_are_written},
+    {"paths_given_up_leave_nothing", paths_given_up_leave_nothing},
+    {"statistics_are_read", statistics_are_read},
+    {"statistics_are_checked", statistics_are_checked},
+    {"statistics_of_no_data_are_refused", statistics_of_no_data_are_refused},
+    {NULL, NULL}};

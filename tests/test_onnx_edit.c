@@ -1,0 +1,226 @@
+/* onnx_edit: edits reach the user's own nodes and tensors, and nothing else changes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "onnx_builder.h"
+#include "reap/source.h"
+#include "reap/version.h"
+
+const char *const test_suite_name = "onnx_edit";
+
+static reap_tensor *new_tensor(int rank, const int64_t *dims, float value) {
+  reap_tensor *tensor = NULL;
+  CHECK_OK(reap_tensor_create(REAP_F32, rank, dims, &tensor));
+  for (int64_t i = 0; tensor && i < tensor->count; i++) tensor->f32[i] = value;
+  return tensor;
+}
+
+static void tensors_of_one_user_are_replaced(void) {
+  const int64_t narrow[2] = {4, 3}, narrow_next[2] = {3, 4};
+  begin_model(8);
+  add_weights("w", 2, SQUARE)->doc_string = text("mine");
+  add_weights("v", 2, SQUARE);
+  add_node("MatMul", "first", "x w", "h");
+  add_node("MatMul", "second", "h v", "y");
+  infos[graph.n_value_info++] = make_info("h", 2, VECTOR);
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 1, new_tensor(2, narrow, 2)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, narrow_next, 3)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->n_initializer, 2);
+  const Onnx__TensorProto *w = find(m, "w");
+  CU_ASSERT_TRUE(w && w->n_dims == 2 && w->dims[0] == 4 && w->dims[1] == 3 && first(w) == 2);
+  CU_ASSERT_TRUE(w && w->doc_string && strcmp(w->doc_string, "mine") == 0);
+  CU_ASSERT_EQUAL(first(find(m, "v")), 3);
+  CU_ASSERT_EQUAL(m->graph->n_value_info, 0);
+  CU_ASSERT_STRING_EQUAL(m->producer_name, "somebody");
+  CU_ASSERT_EQUAL_FATAL(m->n_metadata_props, 1);
+  CU_ASSERT_STRING_EQUAL(m->metadata_props[0]->key, "reap");
+  CU_ASSERT_STRING_EQUAL(m->metadata_props[0]->value, REAP_VERSION);
+  done(m);
+}
+
+static void shared_tensors_stay_for_the_others(void) {
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_node("MatMul", "/a/first", "x w", "h");
+  add_node("MatMul", "/a/second", "h w", "g");
+  add_node("MatMul", "", "g w", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 3)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
+  CU_ASSERT_EQUAL(first(find(m, "w_a.second")), 2);
+  CU_ASSERT_EQUAL(first(find(m, "w_MatMul_2")), 3);
+  CU_ASSERT_STRING_EQUAL(m->graph->node[1]->input[1], "w_a.second");
+  done(m);
+}
+
+static void copies_through_identity_are_split(void) {
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_node("Identity", "copy", "w", "w2");
+  add_node("Identity", "copy_of_copy", "w2", "w3");
+  add_node("MatMul", "first", "x w", "h");
+  add_node("MatMul", "second", "h w3", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 3, 1, new_tensor(2, SQUARE, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->n_node, 2); /* nothing reads the copies any more */
+  CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
+  CU_ASSERT_EQUAL(first(find(m, "w3_second")), 2);
+  done(m);
+}
+
+static void identity_with_other_readers_stays(void) {
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_node("Identity", "copy", "w", "w2");
+  add_node("MatMul", "first", "x w2", "h");
+  add_node("MatMul", "second", "h w2", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->n_node, 3);
+  CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
+  CU_ASSERT_STRING_EQUAL(m->graph->node[1]->input[1], "w2");
+  done(m);
+}
+
+static void constant_nodes_are_replaced(void) {
+  begin_model(8);
+  add_value_attribute(add_node("Constant", "c", "", "w"),
+                      make_tensor("", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE));
+  add_node("MatMul", "first", "x w", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->n_node, 1);
+  CU_ASSERT_EQUAL(first(find(m, "w_first")), 2);
+  done(m);
+}
+
+static void what_was_unused_before_stays(void) {
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_weights("idle", 2, SQUARE);
+  add_node("Identity", "idle_copy", "idle", "idle2");
+  add_node("Identity", "copy", "w", "w2");
+  add_node("MatMul", "first", "x w2", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->n_node, 2);
+  CU_ASSERT_PTR_NULL(find(m, "w"));
+  CU_ASSERT_PTR_NOT_NULL(find(m, "idle"));
+  CU_ASSERT_PTR_NOT_NULL(find(m, "w2_first"));
+  done(m);
+}
+
+static void a_bias_is_added(void) {
+  const int64_t row[1] = {4};
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_weights("layer.bias", 1, row); /* the obvious name is taken */
+  add_node("Gemm", "layer", "x w", "h");
+  add_node("Add", "sum", "h layer.bias", "y");
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 2, new_tensor(1, row, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(m->graph->node[0]->n_input, 3);
+  CU_ASSERT_EQUAL(first(find(m, m->graph->node[0]->input[2])), 2);
+  CU_ASSERT_EQUAL(first(find(m, "layer.bias")), -0.5f);
+  done(m);
+}
+
+static void an_add_is_put_behind(void) {
+  const int64_t row[1] = {4};
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_node("MatMul", "/head", "x w", "h");
+  add_node("Relu", "relu", "h", "g");
+  add_node("MatMul", "last", "g w", "y"); /* its output is the network's */
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 0, 0, new_tensor(1, row, 2)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 2, 0, new_tensor(1, row, 3)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 4)));
+  Onnx__ModelProto *m = apply(&edits);
+  Onnx__NodeProto **n = m->graph->node;
+  CU_ASSERT_EQUAL_FATAL(m->graph->n_node, 5);
+  CU_ASSERT_STRING_EQUAL(n[1]->op_type, "Add");
+  CU_ASSERT_STRING_EQUAL(n[1]->input[0], n[0]->output[0]);
+  CU_ASSERT_STRING_EQUAL(n[1]->output[0], "h");
+  CU_ASSERT_STRING_EQUAL(n[4]->output[0], "y");
+  CU_ASSERT_EQUAL(first(find(m, n[1]->input[1])), 2);
+  CU_ASSERT_EQUAL(first(find(m, n[4]->input[1])), 3);
+  CU_ASSERT_EQUAL(first(find(m, n[3]->input[1])), 4);
+  done(m);
+}
+
+static int64_t listed_rows(const Onnx__ModelProto *m, const char *name) {
+  for (size_t i = 0; i < m->graph->n_input; i++)
+    if (strcmp(m->graph->input[i]->name, name) == 0)
+      return m->graph->input[i]->type->tensor_type->shape->dim[0]->dim_value;
+  return -1;
+}
+
+/* Up to IR version 3 every initialiser is listed as an input. */
+static void listed_inputs_follow(void) {
+  const int64_t wide[2] = {4, 6}, tall[2] = {6, 4};
+  begin_model(3);
+  add_weights("w", 2, SQUARE);
+  add_weights("v", 2, SQUARE);
+  add_node("Identity", "copy", "v", "v2");
+  add_node("MatMul", "first", "x w", "h");
+  add_node("MatMul", "second", "h v2", "y");
+  inputs[graph.n_input++] = make_info("w", 2, SQUARE);
+  inputs[graph.n_input++] = make_info("v", 2, SQUARE);
+  finish_model();
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, wide, 2)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, tall, 2)));
+  Onnx__ModelProto *m = apply(&edits);
+  CU_ASSERT_EQUAL(listed_rows(m, "w"), 4);
+  CU_ASSERT_EQUAL(listed_rows(m, "v2_second"), 6);
+  CU_ASSERT_EQUAL(listed_rows(m, "v"), -1);
+  CU_ASSERT_EQUAL(m->graph->n_input, 3);
+  done(m);
+}
+
+static void edits_out_of_range_are_refused(void) {
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_node("MatMul", "first", "x w", "y");
+  finish_model();
+  reap_source *source = NULL;
+  CHECK_OK(reap_source_load(store_model("range.onnx"), &source));
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_source_apply(source, &edits));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
+  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_INTERNAL, "node 1");
+  reap_edits_clear(&edits);
+  reap_source_destroy(&source);
+}
+
+const test_case test_cases[] = {{"tensors_of_one_user_are_replaced", tensors_of_one_user_are_replaced},
+                                {"shared_tensors_stay_for_the_others", shared_tensors_stay_for_the_others},
+                                {"copies_through_identity_are_split", copies_through_identity_are_split},
+                                {"identity_with_other_readers_stays", identity_with_other_readers_stays},
+                                {"constant_nodes_are_replaced", constant_nodes_are_replaced},
+                                {"what_was_unused_before_stays", what_was_unused_before_stays},
+                                {"a_bias_is_added", a_bias_is_added},
+                                {"an_add_is_put_behind", an_add_is_put_behind},
+                                {"listed_inputs_follow", listed_inputs_follow},
+                                {"edits_out_of_range_are_refused", edits_out_of_range_are_refused},
+                                {NULL, NULL}};
