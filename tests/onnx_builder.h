@@ -91,6 +91,7 @@ static inline void begin_model(int64_t ir_version) {
   model.has_ir_version = 1;
   model.ir_version = ir_version;
   model.producer_name = text("somebody");
+  graph.name = text("network");
   opset.has_version = 1;
   opset.version = 13;
   model.opset_import = opsets;

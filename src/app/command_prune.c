@@ -154,7 +154,7 @@ int command_prune(const command_context *context) {
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o.keep, 0},
       {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds, the same\nshare of channels in every group", &o.flops, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--method", NULL, OPTION_CHOICE, "reap|l1|random", "how channels are chosen (default reap)", &o.method, 0},
+      {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o.method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o.refit, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o.scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o.exclude, 0},

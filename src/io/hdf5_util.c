@@ -12,7 +12,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-enum { NAME_LENGTH = 512, REASON_LENGTH = 320 };
+enum { NAME_LENGTH = 512, REASON_LENGTH = 800 };
 
 static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *data) {
   if (n == 0 && error->desc) snprintf(data, REASON_LENGTH, "%s", error->desc);

@@ -144,10 +144,9 @@ int reap_outputs_file_write(reap_outputs_file *file, int64_t first, int64_t coun
 }
 
 /* Closing is collective; a rank that failed takes part all the same. */
-static int close_all(reap_outputs_file *file) {
+static bool close_all(reap_outputs_file *file) {
   bool closed = reap_h5_close(&file->dataset);
-  closed = reap_h5_close(&file->file) && closed;
-  return closed ? REAP_OK : reap_h5_path_error(file->path, "cannot be written");
+  return reap_h5_close(&file->file) && closed;
 }
 
 static void release(reap_outputs_file **file) {
@@ -159,7 +158,7 @@ static void release(reap_outputs_file **file) {
 int reap_outputs_file_commit(reap_outputs_file **handle) {
   reap_outputs_file *file = *handle;
   const reap_comm *comm = file->comm;
-  int status = reap_comm_agree(comm, close_all(file));
+  int status = reap_comm_agree(comm, close_all(file) ? REAP_OK : write_error(file->path));
   if (status == REAP_OK && file->temporary) status = reap_durable_commit(&file->temporary, file->path);
   status = reap_comm_agree(comm, status);
   release(handle);
@@ -168,6 +167,6 @@ int reap_outputs_file_commit(reap_outputs_file **handle) {
 
 void reap_outputs_file_destroy(reap_outputs_file **handle) {
   if (!*handle) return;
-  close_all(*handle);
+  close_all(*handle); /* the message stays that of the first failure */
   release(handle);
 }

@@ -6,6 +6,7 @@
 
 int reap_choose_reap(const reap_method_input *input, int64_t *kept, reap_path **path);
 int reap_choose_l1(const reap_method_input *input, int64_t *kept, reap_path **path);
+int reap_choose_l1_filter(const reap_method_input *input, int64_t *kept, reap_path **path);
 int reap_choose_random(const reap_method_input *input, int64_t *kept, reap_path **path);
 
 /* Indices of the `count` largest of scores[n], ascending; among equal scores the lower index is kept. */
