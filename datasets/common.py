@@ -15,6 +15,8 @@ A data-set file is an HDF5 file:
 """
 
 import argparse
+import collections
+import concurrent.futures
 import gzip
 import math
 import os
@@ -165,6 +167,56 @@ def read_idx(path):
     return numpy.frombuffer(data, numpy.uint8, offset=start).reshape(shape)
 
 
+def normalisation(path, channels, scale, mean, std):
+    """Scale, mean and std as they are stored with uint8 images."""
+    numpy = require("numpy", "numpy")
+    if scale is None or mean is None or std is None:
+        raise DataError(path, "uint8 images need scale, mean and std")
+    scale = numpy.float32(scale)
+    mean = numpy.asarray(mean, numpy.float32)
+    std = numpy.asarray(std, numpy.float32)
+    for what, values in (("mean", mean), ("std", std)):
+        if values.shape != (channels,):
+            raise DataError(path, "%s has %d values for %d channels"
+                            % (what, values.size, channels))
+        if not numpy.isfinite(values).all():
+            raise DataError(path, "%s is not finite" % what)
+    if not (std > 0).all():
+        raise DataError(path, "std has to be above zero")
+    return {"scale": scale, "mean": mean, "std": std}
+
+
+def check_labels(path, labels, count, classes):
+    """Labels as they are stored."""
+    numpy = require("numpy", "numpy")
+    labels = numpy.asarray(labels, numpy.int32)
+    if labels.shape != (count,):
+        raise DataError(path, "%d labels for %d images" % (labels.size, count))
+    if labels.min() < 0:
+        raise DataError(path, "label %d is below zero" % labels.min())
+    if classes and labels.max() >= len(classes):
+        raise DataError(path, "label %d, but only %d classes"
+                        % (labels.max(), len(classes)))
+    return labels
+
+
+def write_head(file, name, source, classes):
+    """The attributes of the file itself."""
+    h5py = require("h5py", "h5py")
+    file.attrs["name"] = name
+    file.attrs["source"] = source
+    # The type is given, or else an empty list would become numbers.
+    file.attrs.create("classes", list(classes), (len(classes),),
+                      h5py.string_dtype())
+
+
+def report(path, images, skipped=0):
+    """Say what was written."""
+    print("%s: %d images %dx%dx%d %s, %d bytes%s"
+          % (path, *images.shape, images.dtype, os.path.getsize(path),
+             ", %d skipped" % skipped if skipped else ""))
+
+
 def write_dataset(path, images, labels, name, source, classes,
                   scale=None, mean=None, std=None):
     """Write one data-set file; scale, mean and std are for uint8 images.
@@ -181,51 +233,24 @@ def write_dataset(path, images, labels, name, source, classes,
     if images.dtype not in (numpy.uint8, numpy.float32):
         raise DataError(path, "images are %s, expected uint8 or float32"
                         % images.dtype)
-    channels = images.shape[1]
-    normalise = images.dtype == numpy.uint8
-    if normalise:
-        if scale is None or mean is None or std is None:
-            raise DataError(path, "uint8 images need scale, mean and std")
-        scale = numpy.float32(scale)
-        mean = numpy.asarray(mean, numpy.float32)
-        std = numpy.asarray(std, numpy.float32)
-        for what, values in (("mean", mean), ("std", std)):
-            if values.shape != (channels,):
-                raise DataError(path, "%s has %d values for %d channels"
-                                % (what, values.size, channels))
-            if not numpy.isfinite(values).all():
-                raise DataError(path, "%s is not finite" % what)
-        if not (std > 0).all():
-            raise DataError(path, "std has to be above zero")
+    factors = {}
+    if images.dtype == numpy.uint8:
+        factors = normalisation(path, images.shape[1], scale, mean, std)
     if labels is not None:
-        labels = numpy.asarray(labels, numpy.int32)
-        if labels.shape != images.shape[:1]:
-            raise DataError(path, "%d labels for %d images"
-                            % (labels.size, images.shape[0]))
-        if labels.min() < 0:
-            raise DataError(path, "label %d is below zero" % labels.min())
-        if classes and labels.max() >= len(classes):
-            raise DataError(path, "label %d, but only %d classes"
-                            % (labels.max(), len(classes)))
+        labels = check_labels(path, labels, images.shape[0], classes)
 
     def write(aside):
         chunk = min(CHUNK, images.shape[0])
         # The file is built in memory, because the HDF5 library does not
         # survive a full disk: writing the bytes here gives a clean error.
         with h5py.File(aside, "w", driver="core", backing_store=False) as file:
-            file.attrs["name"] = name
-            file.attrs["source"] = source
-            # The type is given, or else an empty list would become numbers.
-            file.attrs.create("classes", list(classes), (len(classes),),
-                              h5py.string_dtype())
+            write_head(file, name, source, classes)
             data = file.create_dataset(
                 "images", data=images, chunks=(chunk,) + images.shape[1:],
                 shuffle=True, compression="gzip", compression_opts=9)
             data.attrs["layout"] = "NCHW"
-            if normalise:
-                data.attrs["scale"] = scale
-                data.attrs["mean"] = mean
-                data.attrs["std"] = std
+            for key, value in factors.items():
+                data.attrs[key] = value
             if labels is not None:
                 file.create_dataset("labels", data=labels)
             file.flush()
@@ -234,5 +259,119 @@ def write_dataset(path, images, labels, name, source, classes,
             stream.write(content)
 
     replace_file(path, write)
-    print("%s: %d images %dx%dx%d %s, %d bytes"
-          % (path, *images.shape, images.dtype, os.path.getsize(path)))
+    report(path, images)
+
+
+class Sink:
+    """A file for h5py that keeps the first error instead of passing it on.
+
+    The HDF5 library does not survive a full disk: it cannot close a file that
+    it cannot write to. Here it can; what it writes after the error is lost,
+    and the writer has to look at `error`.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.error = None
+
+    def _try(self, call, otherwise):
+        if self.error is None:
+            try:
+                return call()
+            except OSError as error:
+                self.error = error
+        return otherwise
+
+    def seek(self, offset, whence=0):
+        return self._try(lambda: self.stream.seek(offset, whence), offset)
+
+    def tell(self):
+        return self._try(self.stream.tell, 0)
+
+    def write(self, data):
+        return self._try(lambda: self.stream.write(data), len(data))
+
+    def truncate(self, size):
+        return self._try(lambda: self.stream.truncate(size), size)
+
+    def flush(self):
+        self._try(self.stream.flush, None)
+
+    def readinto(self, buffer):
+        # Only what HDF5 wrote before; h5py checks nothing but for exceptions.
+        return self._try(lambda: self.stream.readinto(buffer), 0)
+
+    def check(self):
+        if self.error is not None:
+            raise self.error
+
+
+def stream_dataset(path, total, shape, images, name, source, classes,
+                   scale, mean, std, labelled=True, level=4, jobs=1):
+    """Write a data-set file of any size from an iterator.
+
+    images gives at most `total` pairs of a uint8 array of `shape` [C, H, W]
+    and a label (ignored unless labelled). Only some chunks are in memory at a
+    time; `jobs` of them are compressed at once. Returns the number written.
+    """
+    numpy = require("numpy", "numpy")
+    h5py = require("h5py", "h5py")
+    factors = normalisation(path, shape[0], scale, mean, std)
+    size = math.prod(shape)
+    # Large images: fewer per chunk, as one may be needed alone.
+    chunk = max(1, min(CHUNK, total, (1 << 20) // size))
+    written = 0
+
+    def compressed(pool):
+        """Compressed chunks in order, a few ahead of the one that is due."""
+        waiting = collections.deque()
+        block = numpy.zeros((chunk,) + shape, numpy.uint8)
+        filled = 0
+        for image, label in images:
+            block[filled] = image
+            labels.append(label)
+            filled += 1
+            if filled == chunk:
+                waiting.append(pool.submit(zlib.compress, block, level))
+                block, filled = numpy.zeros_like(block), 0
+            while len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        if filled:
+            waiting.append(pool.submit(zlib.compress, block, level))
+        while waiting:
+            yield waiting.popleft().result()
+
+    def write(aside):
+        nonlocal written
+        with open(aside, "w+b") as stream:
+            sink = Sink(stream)
+            with h5py.File(sink, "w") as file:
+                write_head(file, name, source, classes)
+                data = file.create_dataset(
+                    "images", (total,) + shape, numpy.uint8,
+                    chunks=(chunk,) + shape, maxshape=(total,) + shape,
+                    compression="gzip", compression_opts=level)
+                data.attrs["layout"] = "NCHW"
+                for key, value in factors.items():
+                    data.attrs[key] = value
+                with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+                    for i, content in enumerate(compressed(pool)):
+                        data.id.write_direct_chunk((i * chunk, 0, 0, 0),
+                                                   content)
+                        sink.check()
+                written = len(labels)
+                if written == 0:
+                    raise DataError(path, "no image is left to be written")
+                if written < total:
+                    data.resize(written, axis=0)
+                if labelled:
+                    file.create_dataset("labels", data=check_labels(
+                        path, labels, written, classes))
+            sink.flush()
+            sink.check()
+
+    labels = []
+    replace_file(path, write)
+    with h5py.File(path, "r") as file:
+        report(path, file["images"], total - written)
+    return written

@@ -8,7 +8,8 @@
 
 typedef struct reap_outputs_file reap_outputs_file;
 
-/* Collective: creates the file beside its name; `dims` [rank] is the shape of one image's output. */
+/* Collective: creates the file beside its name; `dims` [rank] is the shape of one image's output. `comm` has to outlive
+ * the file. */
 int reap_outputs_file_create(const reap_comm *comm, const char *path, int64_t images, int rank, const int64_t *dims,
                              reap_outputs_file **out);
 

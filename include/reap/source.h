@@ -27,7 +27,8 @@ int reap_source_graph(const reap_source *source, reap_graph **out);
 
 /* Puts the edits into the message. A tensor that only the edited input uses is replaced under its own name; one
  * with other users (also through Identity nodes) stays, and the edited input gets a new one. Tensors and nodes
- * that nothing uses any more because of the edits are removed, stale value_info is dropped. */
+ * that nothing uses any more because of the edits are removed, stale value_info is dropped. Once per source, as
+ * edits count nodes as they were loaded; after a failure the source can only be destroyed. */
 int reap_source_apply(reap_source *source, const reap_edits *edits);
 
 /* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded. REAP_ERR_INPUT if the file

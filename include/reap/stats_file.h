@@ -1,11 +1,13 @@
 /* Statistics and paths in HDF5 (formats "reap-stats" and reap's path files); see datasets/README.md for the layout.
- * Local calls: one rank reads or writes. */
+ * Local calls (one rank reads or writes), but for the writer of statistics. */
 #ifndef REAP_STATS_FILE_H
 #define REAP_STATS_FILE_H
 
 #include <stdint.h>
 
+#include "reap/comm.h"
 #include "reap/moments.h"
+#include "reap/origin.h"
 #include "reap/path.h"
 
 typedef struct reap_stats_file reap_stats_file;
@@ -18,6 +20,27 @@ const char *reap_stats_file_layer_name(const reap_stats_file *file, int layer);
 
 /* Reads and checks the moments of one layer; the caller owns them. */
 int reap_stats_file_read(reap_stats_file *file, int layer, reap_moments **out);
+
+/* Layer of that name, or -1. */
+int reap_stats_file_find(const reap_stats_file *file, const char *name);
+
+const char *reap_stats_file_path(const reap_stats_file *file);
+
+/* Name of the layer's node in the ONNX file, owned by the caller; "" where the file does not tell. */
+int reap_stats_file_node(reap_stats_file *file, int layer, char **node);
+
+/* Where the moments come from; REAP_ERR_INPUT for files that do not tell. The caller clears *origin. */
+int reap_stats_file_origin(reap_stats_file *file, reap_origin *origin);
+
+/* A statistics file being written: rank 0 writes it, all ranks take part in every call and get the same status. Created
+ * beside its name; complete when committed, nothing if destroyed before (destroy is local). */
+typedef struct reap_stats_writer reap_stats_writer;
+int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin, reap_stats_writer **out);
+
+/* node: the ONNX node's name. The moments are looked at on rank 0 alone: others may pass NULL. */
+int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_moments *moments);
+int reap_stats_writer_commit(reap_stats_writer **writer);
+void reap_stats_writer_destroy(reap_stats_writer **writer);
 
 /* A path file: one group per layer. Created beside its name; complete when committed, nothing if destroyed before. */
 typedef struct reap_path_file reap_path_file;

@@ -51,12 +51,6 @@ bool reap_onnx_opset(const Onnx__ModelProto *model, int64_t *version) {
 
 const char *reap_onnx_text(const char *text) { return text ? text : ""; }
 
-Onnx__AttributeProto *reap_onnx_attribute(const Onnx__NodeProto *node, const char *name) {
-  for (size_t i = 0; i < node->n_attribute; i++)
-    if (strcmp(reap_onnx_text(node->attribute[i]->name), name) == 0) return node->attribute[i];
-  return NULL;
-}
-
 int reap_onnx_append(void *array, size_t *count, void *item) {
   REAP_TRY(reap_grow(array, (int64_t)*count, (int64_t)*count + 1, sizeof item));
   void **items;

@@ -62,9 +62,6 @@ const char *reap_onnx_type_name(int32_t type);
 /* "" for NULL. */
 const char *reap_onnx_text(const char *text);
 
-/* Attribute of that name, or NULL. */
-Onnx__AttributeProto *reap_onnx_attribute(const Onnx__NodeProto *node, const char *name);
-
 /* Appends to a repeated field, growing its array by one. */
 int reap_onnx_append(void *array, size_t *count, void *item);
 

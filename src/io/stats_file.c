@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hdf5_util.h"
+#include "origin.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -45,6 +46,28 @@ void reap_stats_file_close(reap_stats_file **handle) {
 int reap_stats_file_layers(const reap_stats_file *file) { return (int)file->count; }
 
 const char *reap_stats_file_layer_name(const reap_stats_file *file, int layer) { return file->names[layer]; }
+
+const char *reap_stats_file_path(const reap_stats_file *file) { return file->path; }
+
+int reap_stats_file_find(const reap_stats_file *file, const char *name) {
+  for (int64_t i = 0; i < file->count; i++)
+    if (strcmp(file->names[i], name) == 0) return (int)i;
+  return -1;
+}
+
+int reap_stats_file_origin(reap_stats_file *file, reap_origin *origin) {
+  int status = reap_h5_read_origin(file->file, origin);
+  if (status != REAP_OK) reap_origin_clear(origin);
+  return status;
+}
+
+int reap_stats_file_node(reap_stats_file *file, int index, char **node) {
+  hid_t layer = REAP_H5_NONE;
+  REAP_TRY(reap_h5_open_group(file->layers, file->names[index], &layer));
+  int status = reap_h5_has_attribute(layer, "node") ? reap_h5_read_string(layer, "node", node) : reap_strdup(node, "");
+  reap_h5_close(&layer);
+  return status;
+}
 
 /* The four arrays of a layer, opened and checked before anything is allocated. */
 typedef struct arrays {

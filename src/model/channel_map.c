@@ -91,7 +91,9 @@ static int pass(reap_channel_map *map, int from, int to, int64_t repeat) {
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_value *y = reap_node_output(graph, node, 0);
-  if (y->rank != 2 && y->rank != 4) return pin_inputs(graph, node, map, "is a matrix product along another axis");
+  /* A product of matrices within larger tensors has its columns along the last axis, not along the channels. */
+  if (y->rank != (strcmp(node->op->name, "Conv") == 0 ? 4 : 2))
+    return pin_inputs(graph, node, map, "is a matrix product along another axis");
   REAP_TRY(fresh(map, node->outputs[0], y->dims[1]));
   if (reap_node_int(node, "group", 1) == 1) return REAP_OK;
   REAP_TRY(pin(map, node->outputs[0], "a grouped convolution produces it"));

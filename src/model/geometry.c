@@ -126,5 +126,9 @@ int reap_pool_window(const reap_graph *graph, const reap_node *node, reap_window
   REAP_TRY(pair(node, "kernel_shape", 0, 1, &w->kernel_y, &w->kernel_x));
   w->outputs = w->channels;
   w->count_padding = reap_node_int(node, "count_include_pad", 0) != 0;
-  return finish(node, w, reap_node_int(node, "ceil_mode", 0) != 0);
+  REAP_TRY(finish(node, w, reap_node_int(node, "ceil_mode", 0) != 0));
+  int64_t reach_y = extent(w->kernel_y, w->dilation_y), reach_x = extent(w->kernel_x, w->dilation_x);
+  if (w->pad_top >= reach_y || w->pad_bottom >= reach_y || w->pad_left >= reach_x || w->pad_right >= reach_x)
+    return reap_node_error(node, "its padding is as wide as its window, which would then see nothing but padding");
+  return REAP_OK;
 }

@@ -209,6 +209,8 @@ static int connect(reap_graph *graph, reap_node *node, int n_inputs, char *const
                         reap_node_title(node), inputs[i]);
   }
   while (node->n_inputs > 0 && node->inputs[node->n_inputs - 1] < 0) node->n_inputs--;
+  for (int i = 0; i < node->n_inputs && i < node->op->min_inputs; i++)
+    if (node->inputs[i] < 0) return reap_error(REAP_ERR_INPUT, "%s: its input %d is left out", reap_node_title(node), i);
   if (node->n_inputs < node->op->min_inputs || (node->op->max_inputs >= 0 && node->n_inputs > node->op->max_inputs))
     return reap_error(REAP_ERR_INPUT, "%s: has %d inputs; not a form of %s known here", reap_node_title(node),
                       node->n_inputs, node->op->name);

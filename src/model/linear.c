@@ -199,6 +199,9 @@ static int norm_from_node(const reap_graph *graph, const reap_node *node, reap_n
   reap_norm view = {.source = node->source, .channels = t[0]->count, .epsilon = reap_node_float(node, "epsilon", 1e-5f),
                     .scale = t[0]->f32, .bias = t[1]->f32, .mean = t[2]->f32, .var = t[3]->f32};
   for (int64_t j = 0; j < view.channels; j++)
+    if (!isfinite(view.scale[j]) || !isfinite(view.bias[j]) || !isfinite(view.mean[j]) || !isfinite(view.var[j]))
+      return reap_node_error(node, "its parameters hold a NaN or an infinity (channel %lld)", (long long)j);
+  for (int64_t j = 0; j < view.channels; j++)
     if (!(view.var[j] + view.epsilon > 0)) return reap_node_error(node, "channel %lld has a variance that is not positive", (long long)j);
   return norm_clone(&view, out);
 }

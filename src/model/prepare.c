@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "batch.h"
 #include "linear.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -67,6 +68,8 @@ static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
     return reap_shape_folded(graph, node);
   } else if (y->dtype != REAP_F32) {
     return reap_node_error(node, "computes integers from the images, which is not supported");
+  } else {
+    return reap_check_batch(graph, node);
   }
   return REAP_OK;
 }
@@ -106,7 +109,7 @@ static int name_layer(const reap_graph *graph, int index) {
     REAP_TRY(reap_format(&node->layer, "%s_%d", node->op->name, node->source));
   for (char *c = node->layer; *c; c++)
     if (*c == '/') *c = '.';
-  if (strcmp(node->layer, ".") == 0 || layer_taken(graph, index, node->layer)) {
+  while (strcmp(node->layer, ".") == 0 || layer_taken(graph, index, node->layer)) { /* "a_4" may be somebody's own name */
     char *longer = NULL;
     REAP_TRY(reap_format(&longer, "%s_%d", node->layer, node->source));
     reap_free(&node->layer);

@@ -210,7 +210,8 @@ int reap_shape_reshape(reap_graph *graph, reap_node *node) {
   if (rank < 0 || rank > REAP_MAX_RANK) return reap_node_error(node, "its new shape is missing or has too high a rank");
   REAP_TRY(reap_product(x->dims, x->rank, &total));
   int inferred = -1;
-  for (int i = 0; i < rank; i++) {
+  bool overflow = false;
+  for (int i = 0; i < rank && !overflow; i++) {
     dims[i] = wanted[i];
     if (wanted[i] == 0 && !reap_node_int(node, "allowzero", 0)) {
       if (i >= x->rank) return reap_node_error(node, "its new shape copies an axis that the input does not have");
@@ -220,8 +221,9 @@ int reap_shape_reshape(reap_graph *graph, reap_node *node) {
     if (dims[i] == -1)
       inferred = i;
     else
-      REAP_TRY(reap_multiply(known, dims[i], &known));
+      overflow |= reap_multiply(known, dims[i], &known) != REAP_OK;
   }
+  if (overflow) return reap_node_error(node, "its new shape is out of range");
   if (inferred >= 0) dims[inferred] = known > 0 ? total / known : 0;
   if (inferred >= 0 ? known * dims[inferred] != total : known != total)
     return reap_node_error(node, "%lld elements do not fit its new shape", (long long)total);

@@ -463,9 +463,6 @@ def operator_cases():
 
     # Sound as networks, but one image's output depends on the others, which
     # no program may assume that computes them in batches of its own.
-    case("batch_reshaped", "mixing", headed(
-        [node("Reshape", "hidden target", "output", "mixing")],
-        {"target": ints(1, -1)}, (1, "n")))
     case("batch_concatenated", "mixing", headed(
         [node("Concat", "hidden hidden", "output", "mixing", axis=0)], {}))
     case("batch_averaged", "mixing", headed(

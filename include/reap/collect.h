@@ -1,0 +1,48 @@
+/* Statistics of the layers of one network, unpruned, in one pass over the images.
+ *
+ * The network advances layer by layer; the moments of each are summed over ranks and handed on, so that no more than
+ * one layer's are held. The result does not depend on the number of ranks.
+ */
+#ifndef REAP_COLLECT_H
+#define REAP_COLLECT_H
+
+#include <stdbool.h>
+
+#include "reap/accumulator.h"
+#include "reap/activations_file.h"
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/graph.h"
+#include "reap/groups.h"
+#include "reap/kernel.h"
+#include "reap/progress.h"
+#include "reap/shard.h"
+#include "reap/stats_file.h"
+
+typedef struct reap_collect_options {
+  bool all;                           /* every linear layer but grouped convolutions, not only consumers of prunable groups */
+  reap_sampling sampling;
+  reap_backend backend;
+  reap_stats_writer *stats;           /* takes up the moments; NULL: none are formed */
+  reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
+  const reap_progress *progress;
+} reap_collect_options;
+
+typedef struct reap_collect_result {
+  int n_layers;
+  double seconds_read, seconds_forward, seconds_moments, seconds_store; /* of this rank */
+} reap_collect_result;
+
+/* Local. Layers of the graph that would be collected, in topological order: an array that the caller owns.
+ * REAP_ERR_INPUT if there are none. */
+int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool all, int *count, reap_layer **layers);
+
+/* Collective. */
+int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                 const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result);
+
+/* Collective. Moments from stored activations: layer by layer, the rows dealt out to ranks. */
+int reap_collect_stored(const reap_comm *comm, reap_activations_reader *activations, reap_stats_writer *stats,
+                        const reap_progress *progress, reap_collect_result *result);
+
+#endif

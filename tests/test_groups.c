@@ -1,0 +1,330 @@
+/* groups: which channels can leave a network together, and what holds the others. */
+#include "small_networks.h"
+
+#include "reap/groups.h"
+
+const char *const test_suite_name = "groups";
+
+static void join_names(const reap_graph *g, const int *list, int count, char *line, size_t size) {
+  size_t used = 0;
+  line[0] = '\0';
+  for (int i = 0; i < count; i++)
+    used += (size_t)snprintf(line + used, size - used, "%s%s", i ? " " : "", g->nodes[list[i]]->layer);
+}
+
+/* reason NULL: prunable; otherwise words of the reason. */
+static void check_group(const reap_graph *g, const reap_groups *groups, int index, const char *name, int64_t channels,
+                        const char *producers, const char *consumers, const char *reason) {
+  char line[256];
+  CU_ASSERT_TRUE_FATAL(index < reap_groups_count(groups));
+  const reap_group *group = reap_groups_at(groups, index);
+  CU_ASSERT_STRING_EQUAL(group->name, name);
+  CU_ASSERT_EQUAL(group->channels, channels);
+  join_names(g, group->producers, group->n_producers, line, sizeof line);
+  if (strcmp(line, producers) != 0) fprintf(stderr, "group %s: producers %s, not %s\n", name, line, producers);
+  CU_ASSERT_STRING_EQUAL(line, producers);
+  join_names(g, group->consumers, group->n_consumers, line, sizeof line);
+  if (strcmp(line, consumers) != 0) fprintf(stderr, "group %s: consumers %s, not %s\n", name, line, consumers);
+  CU_ASSERT_STRING_EQUAL(line, consumers);
+  CU_ASSERT_EQUAL(group->prunable, reason == NULL);
+  CU_ASSERT_EQUAL(group->reason == NULL, reason == NULL);
+  if (group->prunable) CU_ASSERT_TRUE(group->inner);
+  if (!reason || !group->reason) return;
+  if (!strstr(group->reason, reason)) fprintf(stderr, "group %s: \"%s\" is not in \"%s\"\n", name, reason, group->reason);
+  CU_ASSERT_PTR_NOT_NULL(strstr(group->reason, reason));
+}
+
+static reap_groups *groups_of(const reap_graph *g, int count) {
+  reap_groups *groups = NULL;
+  CHECK_OK(reap_groups_find(g, &groups));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(groups);
+  if (reap_groups_count(groups) != count) fprintf(stderr, "%d groups, wanted %d\n", reap_groups_count(groups), count);
+  CU_ASSERT_EQUAL_FATAL(reap_groups_count(groups), count);
+  return groups;
+}
+
+static void finish(reap_graph *g, reap_groups *groups) {
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&g);
+}
+
+/* 1x1 convolution without bias. */
+static void conv1(reap_graph *g, const char *name, const char *in, int64_t inputs, int64_t outputs, const char *attributes) {
+  char w[64], line[128], shape[64];
+  snprintf(w, sizeof w, "%s.w", name);
+  snprintf(line, sizeof line, "%s %s", in, w);
+  snprintf(shape, sizeof shape, "%lld,%lld,1,1", (long long)outputs, (long long)inputs);
+  net_weights(g, w, shape);
+  net_node(g, "Conv", name, line, name, attributes);
+}
+
+static void plain_chain(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 8, 8);
+  net_conv3(g, "a", "x", 3, 6);
+  net_norm_weights(g, "n", "6");
+  net_node(g, "BatchNormalization", "n", "a n.scale n.shift n.mean n.var", "n", NULL);
+  net_step(g, "Relu", "r1", "n");
+  net_node(g, "MaxPool", "p", "r1", "p", "kernel_shape=[2,2] strides=[2,2]");
+  net_conv3(g, "b", "p", 6, 8);
+  net_node(g, "Clip", "r2", "b", "r2", NULL);
+  net_step(g, "GlobalAveragePool", "gap", "r2");
+  net_node(g, "Flatten", "flat", "gap", "flat", NULL);
+  net_dense(g, "fc", "flat", 8, 5);
+  net_finish(g, "fc", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 6, "a", "b", NULL);
+  check_group(g, groups, 1, "b", 8, "b", "fc", NULL);
+  check_group(g, groups, 2, "fc", 5, "fc", "", "the network's output");
+  CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "a")), 0);
+  CU_ASSERT_EQUAL(reap_groups_consumed_by(groups, net_layer(g, "a")), -1);
+  CU_ASSERT_EQUAL(reap_groups_consumed_by(groups, net_layer(g, "b")), 0);
+  CU_ASSERT_EQUAL(reap_groups_consumed_by(groups, net_layer(g, "fc")), 1);
+  finish(g, groups);
+}
+
+/* Behind a Flatten each channel is height * width columns; shrinking numbers the others anew. */
+static void flatten_into_gemm(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 4, 3);
+  net_conv3(g, "a", "x", 3, 4);
+  net_step(g, "Relu", "r", "a");
+  net_node(g, "Flatten", "flat", "r", "flat", NULL);
+  net_dense(g, "fc", "flat", 48, 5);
+  net_finish(g, "fc", 2);
+  reap_groups *groups = groups_of(g, 2);
+  check_group(g, groups, 0, "a", 4, "a", "fc", NULL);
+  bool keep[4] = {true, false, true, true};
+  int64_t entries[48];
+  const int conv = reap_graph_find(g, "a"), flat = reap_graph_find(g, "flat");
+  CU_ASSERT_EQUAL(reap_groups_entries(groups, conv, 0, keep, entries), 3);
+  CU_ASSERT_TRUE(entries[0] == 0 && entries[1] == 2 && entries[2] == 3);
+  CU_ASSERT_EQUAL(reap_groups_entries(groups, flat, 0, keep, entries), 36);
+  for (int i = 0; i < 36; i++) CU_ASSERT_EQUAL(entries[i], i < 12 ? i : i + 12);
+  CU_ASSERT_EQUAL(reap_groups_entries(groups, reap_graph_find(g, "x"), 0, keep, entries), -1);
+  CHECK_OK(reap_groups_shrink(groups, 0, keep));
+  CU_ASSERT_EQUAL(reap_groups_at(groups, 0)->channels, 3);
+  bool again[3] = {false, true, false}; /* what was channel 2 */
+  CU_ASSERT_EQUAL(reap_groups_entries(groups, flat, 0, again, entries), 12);
+  CU_ASSERT_EQUAL(entries[0], 12);
+  finish(g, groups);
+}
+
+/* stem -> [conv1 -> conv2] + stem -> head */
+static void identity_shortcut_couples(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "stem", "x", 3, 4);
+  net_step(g, "Relu", "r0", "stem");
+  net_conv3(g, "conv1", "r0", 4, 7);
+  net_step(g, "Relu", "r1", "conv1");
+  net_conv3(g, "conv2", "r1", 7, 4);
+  net_node(g, "Add", "sum", "conv2 r0", "sum", NULL);
+  net_step(g, "Relu", "r2", "sum");
+  net_conv3(g, "head", "r2", 4, 5);
+  net_finish(g, "head", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "stem", 4, "stem conv2", "conv1 head", "coupled: 2 layers produce it and 2 consume it");
+  check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
+  check_group(g, groups, 2, "head", 5, "head", "", "the network's output");
+  finish(g, groups);
+}
+
+static void projected_shortcut_couples(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "stem", "x", 3, 4);
+  net_step(g, "Relu", "r0", "stem");
+  net_conv3(g, "conv1", "r0", 4, 7);
+  net_step(g, "Relu", "r1", "conv1");
+  net_conv3(g, "conv2", "r1", 7, 8);
+  conv1(g, "shortcut", "r0", 4, 8, NULL);
+  net_node(g, "Add", "sum", "shortcut conv2", "sum", NULL);
+  net_step(g, "Relu", "r2", "sum");
+  net_conv3(g, "head", "r2", 8, 5);
+  net_finish(g, "head", 2);
+  reap_groups *groups = groups_of(g, 4);
+  check_group(g, groups, 0, "stem", 4, "stem", "conv1 shortcut", "coupled: 1 layers produce it and 2 consume it");
+  check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
+  check_group(g, groups, 2, "conv2", 8, "conv2 shortcut", "head", "coupled: 2 layers produce it and 1 consume it");
+  finish(g, groups);
+}
+
+/* Option A of He et al.: every other pixel, empty channels around. */
+static void padded_shortcut_holds(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "stem", "x", 3, 4);
+  net_step(g, "Relu", "r0", "stem");
+  net_conv3(g, "conv1", "r0", 4, 7);
+  net_step(g, "Relu", "r1", "conv1");
+  net_conv3(g, "conv2", "r1", 7, 8);
+  net_ints(g, "pads", "0,2,0,0,0,2,0,0");
+  net_node(g, "Pad", "pad", "r0 pads", "pad", NULL);
+  net_node(g, "Add", "sum", "conv2 pad", "sum", NULL);
+  net_conv3(g, "head", "sum", 8, 5);
+  net_finish(g, "head", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "stem", 8, "stem conv2", "conv1 head", "Pad pad pads the channels");
+  check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
+  finish(g, groups);
+}
+
+static void slices_and_spatial_steps(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 6);
+  net_ints(g, "from", "0,0");
+  net_ints(g, "to", "9,9");
+  net_ints(g, "axes", "2,3");
+  net_ints(g, "steps", "2,2");
+  net_node(g, "Slice", "thin", "a from to axes steps", "thin", NULL); /* pixels only: channels pass */
+  net_conv3(g, "b", "thin", 6, 6);
+  net_ints(g, "one", "1");
+  net_ints(g, "four", "4");
+  net_node(g, "Slice", "part", "b one four one", "part", NULL); /* channels 1 to 3 */
+  net_conv3(g, "c", "part", 3, 2);
+  net_finish(g, "c", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 6, "a", "b", NULL);
+  check_group(g, groups, 1, "b", 6, "b", "c", "Slice part takes a part of the channels");
+  finish(g, groups);
+}
+
+static void concat_into_one_layer(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_conv3(g, "b", "x", 3, 5);
+  net_node(g, "Concat", "both", "a b", "both", "axis=1");
+  net_step(g, "Relu", "r", "both");
+  net_conv3(g, "c", "r", 9, 2);
+  net_finish(g, "c", 2);
+  reap_groups *groups = groups_of(g, 3);
+  /* Each has a producer and a consumer of its own, but the consumer reads others as well. */
+  check_group(g, groups, 0, "a", 4, "a", "c", "coupled");
+  check_group(g, groups, 1, "b", 5, "b", "c", "coupled");
+  bool keep[5] = {false, true, false, false, true};
+  int64_t entries[9];
+  CU_ASSERT_EQUAL(reap_groups_entries(groups, reap_graph_find(g, "both"), 1, keep, entries), 6);
+  CU_ASSERT_TRUE(entries[3] == 3 && entries[4] == 5 && entries[5] == 8);
+  finish(g, groups);
+}
+
+static void grouped_and_depthwise(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  conv1(g, "grouped", "a", 2, 6, "group=2");
+  net_conv3(g, "b", "grouped", 6, 4);
+  conv1(g, "deep", "b", 1, 4, "group=4");
+  net_conv3(g, "c", "deep", 4, 2);
+  net_finish(g, "c", 2);
+  reap_groups *groups = groups_of(g, 5);
+  check_group(g, groups, 0, "a", 4, "a", "grouped", "Conv grouped is a grouped convolution");
+  check_group(g, groups, 1, "grouped", 6, "grouped", "b", "a grouped convolution produces it");
+  check_group(g, groups, 2, "b", 4, "b", "deep", "Conv deep is a grouped convolution");
+  check_group(g, groups, 3, "deep", 4, "deep", "c", "a grouped convolution produces it");
+  check_group(g, groups, 4, "c", 2, "c", "", "the network's output");
+  finish(g, groups);
+}
+
+static void outputs_and_constants_hold(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_conv3(g, "b", "a", 4, 5);
+  net_weights(g, "k", "5,1,1");
+  net_node(g, "Mul", "scaled", "b k", "scaled", NULL); /* a number for each channel */
+  net_conv3(g, "c", "scaled", 5, 6);
+  net_weights(g, "half", "1");
+  net_node(g, "Mul", "halved", "c half", "halved", NULL); /* one for all of them */
+  net_conv3(g, "d", "halved", 6, 2);
+  CHECK_OK(reap_graph_add_output(g, "a"));
+  net_finish(g, "d", 2);
+  reap_groups *groups = groups_of(g, 4);
+  check_group(g, groups, 0, "a", 4, "a", "b", "the network's output");
+  check_group(g, groups, 1, "b", 5, "b", "", "Mul scaled has a constant for each channel"); /* not followed further */
+  check_group(g, groups, 2, "c", 6, "c", "d", NULL);
+  check_group(g, groups, 3, "d", 2, "d", "", "the network's output");
+  finish(g, groups);
+}
+
+static void two_consumers_and_one_channel(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_conv3(g, "b", "a", 4, 1);
+  net_conv3(g, "c", "b", 1, 2);
+  net_conv3(g, "d", "a", 4, 2);
+  net_node(g, "Add", "y", "c d", "y", NULL);
+  net_finish(g, "y", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 4, "a", "b d", "coupled: 1 layers produce it and 2 consume it");
+  check_group(g, groups, 1, "b", 1, "b", "c", "a single channel");
+  check_group(g, groups, 2, "c", 2, "c d", "", "the network's output");
+  finish(g, groups);
+}
+
+/* What mixes channels or is applied along another axis keeps all of them. */
+static void what_is_not_followed_holds(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_node(g, "Softmax", "soft", "a", "soft", "axis=1");
+  net_conv3(g, "b", "soft", 4, 4);
+  net_node(g, "Transpose", "turned", "b", "turned", "perm=[0,2,3,1]");
+  net_weights(g, "w", "4,5");
+  net_node(g, "MatMul", "m", "turned w", "m", NULL); /* channels last: [batch, 6, 6, 5] */
+  net_finish(g, "m", 2);
+  reap_groups *groups = groups_of(g, 2);
+  check_group(g, groups, 0, "a", 4, "a", "b", "Softmax soft needs all its channels");
+  check_group(g, groups, 1, "b", 4, "b", "", "Transpose turned needs all its channels");
+  finish(g, groups);
+}
+
+/* Conv -> MatMul along the width -> Conv: axis 1 goes through the product as it is, but nobody follows it there. */
+static void products_along_the_width_hold(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 6);
+  net_weights(g, "w", "6,6");
+  net_node(g, "MatMul", "m", "a w", "m", NULL);
+  net_conv3(g, "b", "m", 6, 2);
+  net_finish(g, "b", 2);
+  reap_groups *groups = groups_of(g, 2);
+  check_group(g, groups, 0, "a", 6, "a", "m", "MatMul m is a matrix product along another axis");
+  check_group(g, groups, 1, "b", 2, "b", "", "the network's output");
+  CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "m")), -1);
+  finish(g, groups);
+}
+
+/* The stream of a residual network read by a channel-wise product as well: x * gate(x). */
+static void broadcast_joins(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_step(g, "GlobalAveragePool", "gap", "a");
+  conv1(g, "gate", "gap", 4, 4, NULL);
+  net_node(g, "Mul", "gated", "a gate", "gated", NULL); /* [b,4,6,6] * [b,4,1,1] */
+  net_conv3(g, "b", "gated", 4, 2);
+  net_finish(g, "b", 2);
+  reap_groups *groups = groups_of(g, 2);
+  check_group(g, groups, 0, "a", 4, "a gate", "gate b", "coupled: 2 layers produce it and 2 consume it");
+  finish(g, groups);
+}
+
+const test_case test_cases[] = {{"plain chain", plain_chain},
+                                {"Flatten into Gemm", flatten_into_gemm},
+                                {"an identity shortcut couples", identity_shortcut_couples},
+                                {"a projected shortcut couples", projected_shortcut_couples},
+                                {"a padded shortcut holds", padded_shortcut_holds},
+                                {"slices", slices_and_spatial_steps},
+                                {"concatenation", concat_into_one_layer},
+                                {"grouped and depthwise", grouped_and_depthwise},
+                                {"outputs and constants hold", outputs_and_constants_hold},
+                                {"two consumers, one channel", two_consumers_and_one_channel},
+                                {"what is not followed holds", what_is_not_followed_holds},
+                                {"products along the width hold", products_along_the_width_hold},
+                                {"broadcast joins", broadcast_joins},
+                                {NULL, NULL}};
