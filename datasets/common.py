@@ -38,14 +38,14 @@ class DataError(Exception):
         super().__init__("%s: %s" % (path, reason))
 
 
-def require(module, package):
+def require(module, package, pypi=None):
     """Import a module, or say which Debian and PyPI package brings it."""
     try:
         return __import__(module)
     except ImportError:
         raise DataError("Python module '%s'" % module,
                         "not installed (Debian: python3-%s, PyPI: %s)"
-                        % (package, package)) from None
+                        % (package, pypi or package)) from None
 
 
 def run(main):
@@ -112,6 +112,8 @@ def replace_file(path, write):
     The file is written aside and renamed at the end, so that a program that
     opens it meanwhile, or a full disk, never leaves half a file in its place.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(path, "exists and is not a regular file")
     aside = path + ".tmp"
     try:
         write(aside)
@@ -298,8 +300,11 @@ class Sink:
         self._try(self.stream.flush, None)
 
     def readinto(self, buffer):
-        # Only what HDF5 wrote before; h5py checks nothing but for exceptions.
         return self._try(lambda: self.stream.readinto(buffer), 0)
+
+    def read(self, size=-1):
+        # h5py takes for a file what has this method; it calls readinto().
+        return self._try(lambda: self.stream.read(size), b"")
 
     def check(self):
         if self.error is not None:

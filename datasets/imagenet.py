@@ -5,10 +5,12 @@
 import argparse
 import os
 import re
+import sys
 
 import common
 import images
 
+CLASSES = 1000
 SYNSET = re.compile("n[0-9]{8}")
 
 
@@ -190,6 +192,11 @@ def main():
     else:
         items = []
     items = images.choose(items, options, options.folder)
+    if synsets and len(synsets) != CLASSES and not options.synsets:
+        print("%s: %d classes are there, so labels are 0..%d; for a network "
+              "of %d classes, list them all with --synsets"
+              % (options.folder, len(synsets), len(synsets) - 1, CLASSES),
+              file=sys.stderr)
     images.write(options.output, items, options,
                  name="ImageNet, %d images" % len(items),
                  source="ILSVRC2012, folder %s"

@@ -40,7 +40,7 @@ Geometry = collections.namedtuple(
 
 def pillow():
     """The modules of Pillow in use."""
-    common.require("PIL", "pil")
+    common.require("PIL", "pil", "pillow")
     import PIL.Image
     import PIL.ImageOps
     return PIL.Image, PIL.ImageOps
@@ -218,8 +218,6 @@ def write(path, items, options, name, source, classes, labelled=True):
     folder = os.path.dirname(path)
     if folder:
         common.make_folder(folder)
-    if os.path.isdir(path):
-        raise common.DataError(path, "is a folder")
     geometry = geometry_of(options)
     progress = Progress(os.path.basename(path), len(items), options.quiet)
     images = converted(items, geometry, options.jobs, options.strict, progress)

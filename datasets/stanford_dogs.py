@@ -131,17 +131,18 @@ def main():
                 "there: unpack lists.tar too, or divide the images by --split")
         known = {item.path: item for item in items}
         training, test = [listed(path, root, known) for path in paths]
-        common_items = set(training) & set(test)
-        if common_items:
+        both = set(training) & set(test)
+        if both:
             raise common.DataError(paths[1], "names %s, which is a training "
-                                   "image too" % min(common_items).path)
+                                   "image too" % min(both).path)
 
-    for part, file, some, count, per_class in (
-            ("training", "stanford-dogs-calib.h5", training, options.calib,
-             options.calib_per_class),
-            ("test", "stanford-dogs-test.h5", test, options.test, None)):
-        options.images, options.per_class = count, per_class
-        some = images.choose(some, options, options.source)
+    # Nothing is written before both parts have been chosen.
+    options.images, options.per_class = options.calib, options.calib_per_class
+    training = images.choose(training, options, options.source)
+    options.images, options.per_class = options.test, None
+    test = images.choose(test, options, options.source)
+    for part, file, some in (("training", "stanford-dogs-calib.h5", training),
+                             ("test", "stanford-dogs-test.h5", test)):
         images.write(os.path.join(options.output, file), some, options,
                      name="Stanford Dogs, %d %s images" % (len(some), part),
                      source="Stanford Dogs, A. Khosla, N. Jayadevaprakash, "

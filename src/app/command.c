@@ -13,7 +13,8 @@ int command_begin(const command_context *context, command_line *line, const char
   if (!line->help) return REAP_OK;
   *done = true;
   if (reap_comm_rank(context->comm) != 0) return REAP_OK;
-  printf("usage: %s\n\n%s\n", synopsis, about);
+  /* a heading brings its own empty line */
+  printf("usage: %s\n\n%s%s", synopsis, about, line->options[0].kind == OPTION_HEADING ? "" : "\n");
   options_print(stdout, line->options);
   return REAP_OK;
 }

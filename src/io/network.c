@@ -8,7 +8,7 @@
 /* A graph prepared for `batch` images; NULL on failure. */
 static int prepared(const reap_source *source, int64_t batch, reap_graph **out) {
   REAP_TRY(reap_source_graph(source, out));
-  int status = reap_graph_prepare(*out, batch);
+  int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(source));
   if (status != REAP_OK) reap_graph_destroy(out);
   return status;
 }
@@ -30,7 +30,7 @@ static int load(const char *path, reap_network *out) {
   REAP_TRY(fixed_batch(out->source, &fixed));
   REAP_TRY(prepared(out->source, fixed > 0 ? fixed : 1, &out->graph));
   if (out->graph->n_inputs != 1)
-    return reap_error(REAP_ERR_INPUT, "the network has %d inputs; one is supported", out->graph->n_inputs);
+    return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; one is supported", path, out->graph->n_inputs);
   int64_t block = reap_graph_block_size(out->graph);
   if (block == out->graph->batch) return REAP_OK;
   reap_graph *larger = NULL;
@@ -45,7 +45,7 @@ static int load(const char *path, reap_network *out) {
 
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out) {
   memset(out, 0, sizeof *out);
-  int status = reap_comm_agree(comm, reap_error_prefix(load(path, out), "%s", path));
+  int status = reap_comm_agree(comm, load(path, out));
   if (status == REAP_OK)
     status = reap_comm_same(comm, reap_source_hash(out->source), strlen(reap_source_hash(out->source)), path);
   if (status != REAP_OK) reap_network_clear(out);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "linear.h"
+#include "node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -13,29 +13,6 @@ int reap_graph_create(int64_t opset, reap_graph **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->opset = opset;
   return REAP_OK;
-}
-
-static void attributes_destroy(reap_attribute **attributes, int count) {
-  for (int i = 0; *attributes && i < count; i++) {
-    reap_attribute *a = &(*attributes)[i];
-    reap_free(&a->name);
-    reap_free(&a->s);
-    reap_free(&a->ints);
-    reap_free(&a->floats);
-    reap_tensor_destroy(&a->tensor);
-  }
-  reap_free(attributes);
-}
-
-void reap_node_destroy(reap_node **node) {
-  if (!*node) return;
-  attributes_destroy(&(*node)->attributes, (*node)->n_attributes);
-  reap_linear_destroy(&(*node)->linear);
-  reap_free(&(*node)->name);
-  reap_free(&(*node)->layer);
-  reap_free(&(*node)->inputs);
-  reap_free(&(*node)->outputs);
-  reap_free(node);
 }
 
 void reap_graph_destroy(reap_graph **graph) {
@@ -51,49 +28,6 @@ void reap_graph_destroy(reap_graph **graph) {
   reap_free(&g->inputs);
   reap_free(&g->outputs);
   reap_free(graph);
-}
-
-static int copy_ints(int **out, const int *from, int count) {
-  REAP_TRY(reap_alloc(out, count, sizeof **out));
-  if (count > 0) memcpy(*out, from, (size_t)count * sizeof *from);
-  return REAP_OK;
-}
-
-static int attribute_clone(const reap_attribute *from, reap_attribute *to) {
-  to->kind = from->kind;
-  to->i = from->i;
-  to->f = from->f;
-  to->count = from->count;
-  REAP_TRY(reap_strdup(&to->name, from->name));
-  REAP_TRY(reap_strdup(&to->s, from->s));
-  if (from->ints) {
-    REAP_TRY(reap_alloc(&to->ints, from->count, sizeof *to->ints));
-    memcpy(to->ints, from->ints, (size_t)from->count * sizeof *to->ints);
-  }
-  if (from->floats) {
-    REAP_TRY(reap_alloc(&to->floats, from->count, sizeof *to->floats));
-    memcpy(to->floats, from->floats, (size_t)from->count * sizeof *to->floats);
-  }
-  return from->tensor ? reap_tensor_clone(from->tensor, &to->tensor) : REAP_OK;
-}
-
-static int node_clone(const reap_node *from, reap_node **out) {
-  REAP_TRY(reap_calloc(out, 1, sizeof **out));
-  reap_node *to = *out;
-  to->op = from->op;
-  to->source = from->source;
-  to->fixed_shape = from->fixed_shape;
-  to->cut = from->cut;
-  REAP_TRY(reap_strdup(&to->name, from->name));
-  REAP_TRY(reap_strdup(&to->layer, from->layer));
-  REAP_TRY(copy_ints(&to->inputs, from->inputs, from->n_inputs));
-  to->n_inputs = from->n_inputs;
-  REAP_TRY(copy_ints(&to->outputs, from->outputs, from->n_outputs));
-  to->n_outputs = from->n_outputs;
-  REAP_TRY(reap_calloc(&to->attributes, from->n_attributes, sizeof *to->attributes));
-  to->n_attributes = from->n_attributes;
-  for (int i = 0; i < from->n_attributes; i++) REAP_TRY(attribute_clone(&from->attributes[i], &to->attributes[i]));
-  return from->linear ? reap_linear_clone(from->linear, &to->linear) : REAP_OK;
 }
 
 static int clone_into(const reap_graph *from, reap_graph *to) {
@@ -113,11 +47,11 @@ static int clone_into(const reap_graph *from, reap_graph *to) {
   to->capacity_nodes = from->n_nodes;
   for (int i = 0; i < from->n_nodes; i++) {
     to->n_nodes = i + 1;
-    REAP_TRY(node_clone(from->nodes[i], &to->nodes[i]));
+    REAP_TRY(reap_node_clone(from->nodes[i], &to->nodes[i]));
   }
-  REAP_TRY(copy_ints(&to->inputs, from->inputs, from->n_inputs));
+  REAP_TRY(reap_copy_indices(&to->inputs, from->inputs, from->n_inputs));
   to->n_inputs = from->n_inputs;
-  REAP_TRY(copy_ints(&to->outputs, from->outputs, from->n_outputs));
+  REAP_TRY(reap_copy_indices(&to->outputs, from->outputs, from->n_outputs));
   to->n_outputs = from->n_outputs;
   return REAP_OK;
 }
@@ -233,7 +167,7 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   reap_node *node = NULL;
   int status = reap_calloc(&node, 1, sizeof *node);
   if (status != REAP_OK) {
-    attributes_destroy(&attributes, n_attributes);
+    reap_attributes_destroy(&attributes, n_attributes);
     return status;
   }
   node->attributes = attributes;
@@ -283,49 +217,4 @@ int64_t reap_value_count(const reap_value *value) {
   int64_t count = 1;
   for (int i = 0; i < value->rank; i++) count *= value->dims[i]; /* checked when the shape was set */
   return count;
-}
-
-const reap_attribute *reap_node_attribute(const reap_node *node, const char *name) {
-  for (int i = 0; i < node->n_attributes; i++)
-    if (strcmp(node->attributes[i].name, name) == 0) return &node->attributes[i];
-  return NULL;
-}
-
-int64_t reap_node_int(const reap_node *node, const char *name, int64_t fallback) {
-  const reap_attribute *a = reap_node_attribute(node, name);
-  return a && a->kind == REAP_ATTRIBUTE_INT ? a->i : fallback;
-}
-
-float reap_node_float(const reap_node *node, const char *name, float fallback) {
-  const reap_attribute *a = reap_node_attribute(node, name);
-  return a && a->kind == REAP_ATTRIBUTE_FLOAT ? a->f : fallback;
-}
-
-const char *reap_node_string(const reap_node *node, const char *name, const char *fallback) {
-  const reap_attribute *a = reap_node_attribute(node, name);
-  return a && a->kind == REAP_ATTRIBUTE_STRING && a->s ? a->s : fallback;
-}
-
-const char *reap_node_title(const reap_node *node) {
-  static _Thread_local char buffers[4][192];
-  static _Thread_local int next;
-  char *buffer = buffers[next++ % 4];
-  if (node->name && node->name[0])
-    snprintf(buffer, sizeof buffers[0], "%s %s", node->op->name, node->name);
-  else
-    snprintf(buffer, sizeof buffers[0], "%s (node %d)", node->op->name, node->source);
-  return buffer;
-}
-
-reap_value *reap_node_input(const reap_graph *graph, const reap_node *node, int slot) {
-  return slot < node->n_inputs && node->inputs[slot] >= 0 ? &graph->values[node->inputs[slot]] : NULL;
-}
-
-reap_value *reap_node_output(const reap_graph *graph, const reap_node *node, int slot) {
-  return slot < node->n_outputs && node->outputs[slot] >= 0 ? &graph->values[node->outputs[slot]] : NULL;
-}
-
-const reap_tensor *reap_node_constant(const reap_graph *graph, const reap_node *node, int slot) {
-  const reap_value *v = reap_node_input(graph, node, slot);
-  return v ? v->constant : NULL;
 }

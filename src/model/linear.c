@@ -10,58 +10,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 #include "rules.h"
-
-static void norm_destroy(reap_norm **norm) {
-  if (!*norm) return;
-  reap_free(&(*norm)->scale);
-  reap_free(&(*norm)->bias);
-  reap_free(&(*norm)->mean);
-  reap_free(&(*norm)->var);
-  reap_free(norm);
-}
-
-void reap_linear_destroy(reap_linear **linear) {
-  if (!*linear) return;
-  norm_destroy(&(*linear)->norm);
-  reap_free(&(*linear)->raw_weights);
-  reap_free(&(*linear)->raw_bias);
-  reap_free(linear);
-}
-
-/* Copy of a block made by reap_alloc with `count` floats; NULL stays NULL. */
-static int copy_floats(float **out, const float *from, int64_t count) {
-  if (!from) return REAP_OK;
-  REAP_TRY(reap_alloc(out, count, sizeof **out));
-  memcpy(*out, from, (size_t)count * sizeof *from);
-  return REAP_OK;
-}
-
-static int norm_clone(const reap_norm *from, reap_norm **out) {
-  REAP_TRY(reap_calloc(out, 1, sizeof **out));
-  reap_norm *to = *out;
-  to->source = from->source;
-  to->channels = from->channels;
-  to->epsilon = from->epsilon;
-  REAP_TRY(copy_floats(&to->scale, from->scale, from->channels));
-  REAP_TRY(copy_floats(&to->bias, from->bias, from->channels));
-  REAP_TRY(copy_floats(&to->mean, from->mean, from->channels));
-  return copy_floats(&to->var, from->var, from->channels);
-}
-
-int reap_linear_clone(const reap_linear *from, reap_linear **out) {
-  REAP_TRY(reap_calloc(out, 1, sizeof **out));
-  reap_linear *to = *out;
-  *to = *from;
-  to->norm = NULL;
-  to->raw_weights = to->raw_bias = NULL;
-  if (from->norm) REAP_TRY(norm_clone(from->norm, &to->norm));
-  REAP_TRY(copy_floats(&to->raw_weights, from->raw_weights, from->n_raw));
-  return copy_floats(&to->raw_bias, from->raw_bias, from->norm ? from->norm->channels : 0);
-}
 
 /* Puts `tensor` (taken over) into a new value and that into input `slot`. */
 static int own_input(reap_graph *graph, reap_node *node, int slot, const char *what, reap_tensor *tensor) {
@@ -203,7 +156,7 @@ static int norm_from_node(const reap_graph *graph, const reap_node *node, reap_n
       return reap_node_error(node, "its parameters hold a NaN or an infinity (channel %lld)", (long long)j);
   for (int64_t j = 0; j < view.channels; j++)
     if (!(view.var[j] + view.epsilon > 0)) return reap_node_error(node, "channel %lld has a variance that is not positive", (long long)j);
-  return norm_clone(&view, out);
+  return reap_norm_clone(&view, out);
 }
 
 static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
@@ -211,8 +164,8 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   REAP_TRY(norm_from_node(graph, norm_node, &linear->norm));
   const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
   linear->n_raw = weights->count;
-  REAP_TRY(copy_floats(&linear->raw_weights, weights->f32, weights->count));
-  REAP_TRY(copy_floats(&linear->raw_bias, bias->f32, bias->count));
+  REAP_TRY(reap_copy_floats(&linear->raw_weights, weights->f32, weights->count));
+  REAP_TRY(reap_copy_floats(&linear->raw_bias, bias->f32, bias->count));
   node->outputs[0] = norm_node->outputs[0];
   norm_node->outputs[0] = -1;
   return reap_linear_refresh(graph, node);

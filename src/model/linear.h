@@ -4,9 +4,6 @@
 
 #include "reap/graph.h"
 
-void reap_linear_destroy(reap_linear **linear);
-int reap_linear_clone(const reap_linear *from, reap_linear **out);
-
 /* Gives every Conv, Gemm and MatMul with constant weights a reap_linear and weights of its own in computation form;
  * absorbs the Add of a constant vector behind a MatMul. Shapes have to be known. */
 int reap_linear_collect(reap_graph *graph);
@@ -20,9 +17,5 @@ int reap_linear_refresh(reap_graph *graph, reap_node *node);
 
 /* scale / sqrt(var + epsilon) of output j. */
 double reap_norm_factor(const reap_norm *norm, int64_t j);
-
-/* graph.c */
-void reap_node_destroy(reap_node **node);
-int reap_graph_new_value(reap_graph *graph, const char *name, int *index);
 
 #endif

@@ -1,11 +1,11 @@
 /* From the graph as read to the graph to be computed: shapes, folding, layer names, linear layers; see graph.h. */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "batch.h"
 #include "linear.h"
+#include "node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"

@@ -113,6 +113,10 @@ static double usable_factor(reap_norm *norm, int64_t j) {
   return factor;
 }
 
+static int too_large(const reap_node *node) {
+  return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit float32; raise --ridge", node->layer);
+}
+
 int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights, const double *bias) {
   reap_node *node = graph->nodes[index];
   reap_linear *linear = node->linear;
@@ -123,14 +127,13 @@ int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights
     double factor = linear->norm ? usable_factor(linear->norm, j) : 1;
     for (int64_t i = 0; i < n; i++) {
       float value = (float)(weights[i * m + j] / factor);
-      if (!isfinite(value) || !isfinite(bias[j]))
-        return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit float32; raise --ridge", node->layer);
+      if (!isfinite(value)) return too_large(node);
       target[j * n + i] = value;
     }
-    if (linear->norm)
-      linear->norm->bias[j] = (float)(bias[j] - factor * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]));
-    else
-      b->f32[j] = (float)bias[j];
+    float *file_bias = linear->norm ? linear->norm->bias : b->f32;
+    double shift = linear->norm ? factor * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]) : 0;
+    file_bias[j] = (float)(bias[j] - shift);
+    if (!isfinite(file_bias[j])) return too_large(node);
   }
   linear->changed = true;
   if (!linear->norm) linear->bias_present = true;

@@ -1,6 +1,8 @@
 /* Moments of a layer over blocks and ranks, bit for bit the same on any number of ranks; see accumulator.h.
  *
- * Per block: G_b = X'X (DSYRK), C_b = X'Y (DGEMM), column sums; n^2 + 2 n m flops a row. Each is then added on the grid: with
+ * Per block: G_b = X'X, C_b = X'Y, column sums. For convolutions of stride 1 at all positions from shifted correlations
+ * (shift_gram.c), G_b then standing as a list of terms of which the Gram matrix is made up at the end; else from patches, by
+ * DSYRK and DGEMM; whichever takes fewer operations. Each sum is then added on the grid: with
  * a_i = 2^e_i >= sqrt(E_i), an element (i, j) is rounded to a multiple of q = 2^-50 a_i a_j, by adding and
  * subtracting 1.5 * 2^52 q = 6 a_i a_j. All partial sums are multiples of q below 2^53 q, hence exact. A column of ones
  * (for the sums) has the energy "number of rows".
@@ -16,11 +18,14 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rows.h"
+#include "shift_gram.h"
 
 struct reap_accumulator {
   reap_layer layer;
   reap_shard shard;
-  reap_rows rows;
+  reap_rows rows;                   /* unused in the shift form */
+  reap_shift *shift;                /* NULL: by patches */
+  int64_t gram_count;               /* numbers in gram: n * n, or those of the shift form's terms */
   double *energy_x, *energy_y;      /* [channels or n], [m] largest over blocks; see scan_columns */
   int64_t scan_columns;             /* channels of a convolution, else n */
   double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
@@ -40,7 +45,9 @@ struct reap_accumulator {
 static int allocate(reap_accumulator *a) {
   const int64_t n = a->layer.n, m = a->layer.m;
   int64_t square = 0, cross = 0;
-  REAP_TRY(reap_multiply(n, n, &square));
+  REAP_TRY(reap_multiply(n, n, &square)); /* the terms of the shift form are at most twice as many */
+  if (a->shift) square = reap_shift_count(a->shift);
+  a->gram_count = square;
   REAP_TRY(reap_multiply(n, m, &cross));
   REAP_TRY(reap_calloc(&a->energy_x, a->scan_columns, sizeof(double)));
   REAP_TRY(reap_calloc(&a->energy_y, m, sizeof(double)));
@@ -63,7 +70,9 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
   a->layer = *layer;
   a->shard = *shard;
   a->scan_columns = layer->convolution ? layer->channels : layer->n;
-  int status = reap_rows_create(layer, name, sampling, &a->rows);
+  bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
+  int status = all && reap_shift_pays(layer) ? reap_shift_create(layer, shard, &a->shift)
+                                             : reap_rows_create(layer, name, sampling, &a->rows);
   if (status == REAP_OK) status = allocate(a);
   if (status != REAP_OK) reap_accumulator_destroy(out);
   return status;
@@ -85,15 +94,33 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
   free_block(a);
   reap_rows_clear(&a->rows);
+  reap_shift_destroy(&a->shift);
   reap_free(accumulator);
 }
 
 /* ---- first pass: energies */
 
+enum { SCAN_COLUMNS = 16, SCAN_ROWS = 256 };
+
+/* Sums of squares of at most SCAN_COLUMNS columns, kept in registers. */
+static void scan_tile(const float *restrict values, int64_t rows, int64_t columns, int64_t pitch, double *restrict sums) {
+  double local[SCAN_COLUMNS] = {0};
+  if (columns == SCAN_COLUMNS) {
+    for (int64_t r = 0; r < rows; r++)
+      for (int c = 0; c < SCAN_COLUMNS; c++) local[c] += (double)values[r * pitch + c] * (double)values[r * pitch + c];
+  } else {
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t c = 0; c < columns; c++) local[c] += (double)values[r * pitch + c] * (double)values[r * pitch + c];
+  }
+  for (int64_t c = 0; c < columns; c++) sums[c] += local[c];
+}
+
 static void scan(const float *values, int64_t rows, int64_t columns, double *sums) {
   memset(sums, 0, (size_t)columns * sizeof *sums);
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < columns; c++) sums[c] += (double)values[r * columns + c] * (double)values[r * columns + c];
+  for (int64_t r = 0; r < rows; r += SCAN_ROWS)
+    for (int64_t c = 0; c < columns; c += SCAN_COLUMNS)
+      scan_tile(values + r * columns + c, rows - r < SCAN_ROWS ? rows - r : SCAN_ROWS,
+                columns - c < SCAN_COLUMNS ? columns - c : SCAN_COLUMNS, columns, sums + c);
 }
 
 static void raise(double *largest, const double *sums, int64_t count) {
@@ -176,15 +203,39 @@ static double energy_grid(const reap_accumulator *a) {
   return grid_of(sum); /* its square is at or above the energy */
 }
 
+/* The sums of one block by patches. */
+static int sum_rows(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+  a->block_empty = true;
+  return reap_rows_walk(&a->rows, &a->shard, block, false, x, y, use_rows, a);
+}
+
+/* The same in the shift form. */
+static int sum_shifts(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+  reap_shift_sums sums = {.terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x, .sum_y = a->block_sum_y};
+  REAP_TRY(reap_shift_moments(a->shift, block, x, y, &sums));
+  a->block_energy = sums.energy;
+  a->samples += sums.samples;
+  a->block_empty = sums.samples == 0;
+  return REAP_OK;
+}
+
+static void add_gram(reap_accumulator *a) {
+  const int64_t n = a->layer.n, channels = a->layer.channels;
+  if (a->shift) { /* every term is a matrix [channels, channels]; all taps of a channel have its grid */
+    for (int64_t k = 0; k < a->gram_count; k += channels)
+      add_on_grid(a->gram + k, a->block_gram + k, a->grid_x[k / channels % channels], a->grid_x, channels);
+  } else { /* column-major lower triangle: column i, rows i and below */
+    for (int64_t i = 0; i < n; i++)
+      add_on_grid(a->gram + i * n + i, a->block_gram + i * n + i, a->grid_x[i], a->grid_x + i, n - i);
+  }
+}
+
 int reap_accumulator_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
   const int64_t n = a->layer.n, m = a->layer.m;
-  a->block_empty = true;
-  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, y, use_rows, a));
+  REAP_TRY(a->shift ? sum_shifts(a, block, x, y) : sum_rows(a, block, x, y));
   if (a->block_empty) return REAP_OK;
-  for (int64_t i = 0; i < n; i++) { /* column-major lower triangle: column i, rows i and below */
-    add_on_grid(a->gram + i * n + i, a->block_gram + i * n + i, a->grid_x[i], a->grid_x + i, n - i);
-    add_on_grid(a->cross + i * m, a->block_cross + i * m, a->grid_x[i], a->grid_y, m);
-  }
+  add_gram(a);
+  for (int64_t i = 0; i < n; i++) add_on_grid(a->cross + i * m, a->block_cross + i * m, a->grid_x[i], a->grid_y, m);
   add_on_grid(a->sum_x, a->block_sum_x, a->grid_one, a->grid_x, n);
   add_on_grid(a->sum_y, a->block_sum_y, a->grid_one, a->grid_y, m);
   double grid = energy_grid(a);
@@ -199,9 +250,10 @@ static int64_t file_column(const reap_layer *layer, int64_t i) {
 
 static void reorder(const reap_accumulator *a, reap_moments *out) {
   const int64_t n = a->layer.n, m = a->layer.m;
+  if (a->shift) reap_shift_assemble(a->shift, a->gram, out->gram);
   for (int64_t i = 0; i < n; i++) {
     int64_t fi = file_column(&a->layer, i);
-    for (int64_t k = i; k < n; k++) {
+    for (int64_t k = i; k < n && !a->shift; k++) {
       int64_t fk = file_column(&a->layer, k);
       out->gram[fi * n + fk] = out->gram[fk * n + fi] = a->gram[i * n + k];
     }
@@ -216,7 +268,7 @@ static void reorder(const reap_accumulator *a, reap_moments *out) {
 int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_moments **out) {
   const int64_t n = a->layer.n, m = a->layer.m;
   free_block(a);
-  REAP_TRY(reap_comm_sum(comm, a->gram, n * n));
+  REAP_TRY(reap_comm_sum(comm, a->gram, a->gram_count));
   REAP_TRY(reap_comm_sum(comm, a->cross, n * m));
   REAP_TRY(reap_comm_sum(comm, a->sum_x, n));
   REAP_TRY(reap_comm_sum(comm, a->sum_y, m));
@@ -234,13 +286,14 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
 int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
                                     const double *bias) {
   const int64_t m = a->layer.m, taps = a->layer.block;
-  REAP_TRY(reap_calloc(&a->weights, a->layer.n * m, sizeof(double)));
-  REAP_TRY(reap_alloc(&a->bias, m, sizeof(double)));
-  REAP_TRY(reap_alloc(&a->product, a->rows.capacity * m, sizeof(double)));
   REAP_TRY(reap_calloc(&a->block_error, a->shard.blocks, sizeof(double)));
   REAP_TRY(reap_calloc(&a->block_square, a->shard.blocks, sizeof(double)));
   REAP_TRY(reap_calloc(&a->held_sum, m, sizeof(double)));
   REAP_TRY(reap_calloc(&a->held_block_sum, m, sizeof(double)));
+  if (a->shift) return reap_shift_residual_begin(a->shift, n_kept, kept, weights, bias);
+  REAP_TRY(reap_calloc(&a->weights, a->layer.n * m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->bias, m, sizeof(double)));
+  REAP_TRY(reap_alloc(&a->product, a->rows.capacity * m, sizeof(double)));
   for (int64_t k = 0; k < n_kept; k++)
     for (int64_t t = 0; t < taps; t++)
       memcpy(a->weights + (t * a->layer.channels + kept[k]) * m, weights + (k * taps + t) * m, (size_t)m * sizeof(double));
@@ -273,9 +326,17 @@ static int use_held_rows(void *context, const reap_rows *rows, int64_t count) {
 }
 
 int reap_accumulator_residual_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  residual_context context = {a, block};
   memset(a->held_block_sum, 0, (size_t)a->layer.m * sizeof(double));
-  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, y, use_held_rows, &context));
+  if (a->shift) {
+    reap_shift_residual sums = {.sum_y = a->held_block_sum};
+    REAP_TRY(reap_shift_residual_add(a->shift, block, x, y, &sums));
+    a->block_error[block] = sums.error;
+    a->block_square[block] = sums.square;
+    a->held_samples += sums.samples;
+  } else {
+    residual_context context = {a, block};
+    REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, y, use_held_rows, &context));
+  }
   add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->layer.m);
   return REAP_OK;
 }

@@ -1,0 +1,174 @@
+/* One pass over the original network: every layer's moments in turn; see collect.h.
+ *
+ * Cost: one forward pass and the moments (src/stats). Memory per rank: the frontier, and one layer's moments.
+ */
+#include "reap/collect.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/frontier.h"
+#include "reap/memory.h"
+#include "reap/operators.h"
+#include "reap/timer.h"
+#include "store_rows.h"
+
+typedef struct pass {
+  const reap_comm *comm;
+  const reap_graph *graph;
+  reap_dataset *images;
+  const reap_shard *shard;
+  const reap_collect_options *options;
+  reap_collect_result *result;
+  reap_frontier *front;
+} pass;
+
+/* ------------------------------------------------------------------ which layers */
+
+/* Channels of a matrix product's columns: those of the images that a Flatten made columns of, else the columns. */
+static int64_t column_channels(const reap_graph *graph, const reap_node *node, int64_t columns) {
+  int value = node->inputs[0];
+  while (graph->values[value].rank == 2 && graph->values[value].producer >= 0) {
+    const reap_node *before = graph->nodes[graph->values[value].producer];
+    if (before->linear || before->n_inputs < 1 || before->inputs[0] < 0) break;
+    value = before->inputs[0];
+  }
+  const reap_value *v = &graph->values[value];
+  return v->rank == 4 && columns % v->dims[1] == 0 ? v->dims[1] : columns;
+}
+
+/* Channels of the layer's input if the layer is to be collected, else 0. */
+static int64_t wanted_channels(const reap_graph *graph, const reap_groups *groups, int index, bool all) {
+  const reap_node *node = graph->nodes[index];
+  if (!node->linear) return 0;
+  const int group = reap_groups_consumed_by(groups, index);
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  const bool convolution = weights->rank == 4;
+  if (convolution && reap_node_int(node, "group", 1) != 1) return 0;
+  if (!convolution && reap_node_input(graph, node, 0)->rank == 4) return 0; /* stored channels last: not rows of columns */
+  if (group >= 0 && reap_groups_at(groups, group)->prunable) {
+    const int64_t channels = reap_groups_at(groups, group)->channels;
+    if (weights->count / weights->dims[0] % channels == 0) return channels;
+  } else if (!all) {
+    return 0;
+  }
+  return convolution ? weights->dims[1] : column_channels(graph, node, weights->count / weights->dims[0]);
+}
+
+int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool all, int *count, reap_layer **layers) {
+  *count = 0;
+  REAP_TRY(reap_calloc(layers, graph->n_nodes, sizeof **layers));
+  int status = REAP_OK;
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) {
+    const int64_t channels = wanted_channels(graph, groups, i, all);
+    if (channels > 0) status = reap_layer_view(graph, i, channels, &(*layers)[(*count)++]);
+  }
+  if (status == REAP_OK && *count == 0)
+    status = reap_error(REAP_ERR_INPUT, "the network has no layer whose inputs can be pruned; --all takes every linear layer");
+  if (status != REAP_OK) reap_free(layers);
+  return status;
+}
+
+/* ------------------------------------------------------------------ the pass */
+
+static int64_t local_blocks(const pass *p) { return p->shard->last - p->shard->first; }
+
+/* The tail of a block is padded with its last image. */
+static int load_images(pass *p) {
+  const double start = reap_seconds();
+  int64_t first, count, images, channels, height, width;
+  reap_dataset_shape(p->images, &images, &channels, &height, &width);
+  const int64_t size = channels * height * width;
+  REAP_TRY(reap_frontier_create(p->graph, local_blocks(p), p->options->backend, &p->front));
+  for (int64_t b = 0; b < local_blocks(p); b++) {
+    float *storage = NULL;
+    REAP_TRY(reap_frontier_input(p->front, 0, b, &storage));
+    reap_shard_block(p->shard, p->shard->first + b, &first, &count);
+    REAP_TRY(reap_dataset_read(p->images, first, count, storage));
+    for (int64_t i = count; i < p->shard->block; i++)
+      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
+  }
+  p->result->seconds_read += reap_seconds() - start;
+  return REAP_OK;
+}
+
+typedef struct layer_context {
+  const pass *p;
+  const reap_layer *layer;
+} layer_context;
+
+static const float *input_of(void *context, int64_t b) {
+  const layer_context *c = context;
+  return reap_frontier_value(c->p->front, c->layer->input, b);
+}
+
+static const float *output_of(void *context, int64_t b) {
+  const layer_context *c = context;
+  return reap_frontier_value(c->p->front, c->layer->output, b);
+}
+
+static int advance(pass *p, const reap_layer *layer) {
+  const double start = reap_seconds();
+  const int values[] = {layer->input, layer->output};
+  int status = reap_frontier_advance(p->front, values, 2);
+  p->result->seconds_forward += reap_seconds() - start;
+  return status;
+}
+
+static int gather_moments(pass *p, layer_context *c, reap_moments **moments) {
+  const double start = reap_seconds();
+  reap_accumulator *a = NULL;
+  int status = reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
+  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) reap_accumulator_scan(a, input_of(c, b), output_of(c, b));
+  REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
+  REAP_TRY_OR(reap_accumulator_fix_grid(a, p->comm), done);
+  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++)
+    status = reap_accumulator_add(a, p->shard->first + b, input_of(c, b), output_of(c, b));
+  REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
+  status = reap_accumulator_reduce(a, p->comm, moments);
+done:
+  reap_accumulator_destroy(&a);
+  p->result->seconds_moments += reap_seconds() - start;
+  return status;
+}
+
+static int store(pass *p, layer_context *c, const reap_moments *moments) {
+  if (!p->options->activations) return REAP_OK;
+  const double start = reap_seconds();
+  const reap_node *node = p->graph->nodes[c->layer->node];
+  const rows_source source = {c->layer, node->layer, node->name, &p->options->sampling, p->shard, input_of, output_of, c};
+  int status = store_rows(p->comm, &source, moments->energy, p->options->activations);
+  p->result->seconds_store += reap_seconds() - start;
+  return status;
+}
+
+static int collect_layer(pass *p, const reap_layer *layer) {
+  const reap_node *node = p->graph->nodes[layer->node];
+  layer_context c = {p, layer};
+  reap_moments *moments = NULL;
+  int status = reap_comm_agree(p->comm, advance(p, layer));
+  if (status == REAP_OK) status = gather_moments(p, &c, &moments);
+  if (status == REAP_OK && p->options->stats) status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
+  if (status == REAP_OK) status = store(p, &c, moments);
+  reap_moments_destroy(&moments);
+  return reap_error_prefix(status, "statistics of %s", node->layer);
+}
+
+int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                 const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result) {
+  pass p = {.comm = comm, .graph = graph, .images = images, .shard = shard, .options = options, .result = result};
+  reap_layer *layers = NULL;
+  int count = 0;
+  memset(result, 0, sizeof *result);
+  int status = reap_collect_layers(graph, groups, options->all, &count, &layers);
+  if (status == REAP_OK) status = load_images(&p);
+  status = reap_comm_agree(comm, status);
+  for (int k = 0; status == REAP_OK && k < count; k++) {
+    status = collect_layer(&p, &layers[k]);
+    reap_progress_report(options->progress, "statistics", graph->nodes[layers[k].node]->layer, k + 1, count, NULL);
+  }
+  result->n_layers = count;
+  reap_frontier_destroy(&p.front);
+  reap_free(&layers);
+  return status;
+}

@@ -1,0 +1,583 @@
+/* prune: whole runs on real networks and images, on any number of ranks; budgets, methods, the frontier. */
+#include "small_networks.h"
+
+#include "reap/budget.h"
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/groups.h"
+#include "reap/log.h"
+#include "reap/method.h"
+#include "reap/network.h"
+#include "reap/prune.h"
+#include "reap/shard.h"
+#include "reap/solver.h"
+#include "reap/surgery.h"
+
+const char *const test_suite_name = "prune";
+
+static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET = "datasets/fashion/resnet-fashion.onnx";
+
+/* ---------------------------------------------------------------- one run and all that belongs to it */
+
+typedef struct setting {
+  const char *model, *method;
+  bool refit;
+  int64_t images, positions;
+  uint64_t seed;
+  int last; /* > 0: only the last so many prunable groups */
+} setting;
+
+typedef struct outcome {
+  reap_network network;
+  reap_graph *pruned;
+  reap_groups *groups;
+  bool *chosen;
+  int64_t *counts;
+  reap_dataset *images;
+  reap_shard shard;
+  reap_prune_result result;
+} outcome;
+
+static void choose_half(outcome *o, int last) {
+  const int n = reap_groups_count(o->groups);
+  CHECK_OK(reap_calloc(&o->chosen, n, sizeof *o->chosen));
+  CHECK_OK(reap_calloc(&o->counts, n, sizeof *o->counts));
+  int found = 0;
+  for (int g = n - 1; g >= 0; g--) {
+    const reap_group *group = reap_groups_at(o->groups, g);
+    o->chosen[g] = group->prunable && (last == 0 || found < last);
+    found += group->prunable;
+    o->counts[g] = o->chosen[g] ? reap_budget_round(0.5, group->channels) : group->channels;
+  }
+}
+
+/* Collective over `comm`. */
+static void run(const reap_comm *comm, const setting *s, outcome *o) {
+  memset(o, 0, sizeof *o);
+  CHECK_OK(reap_network_load(comm, test_source_path(s->model), &o->network));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(o->network.graph);
+  CHECK_OK(reap_graph_clone(o->network.graph, &o->pruned));
+  CHECK_OK(reap_groups_find(o->pruned, &o->groups));
+  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &o->images));
+  choose_half(o, s->last);
+  o->shard = reap_shard_make(s->images, o->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
+                                      .chosen = o->chosen, .counts = o->counts, .positions = s->positions,
+                                      .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
+  CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);
+  reap_log_set_level(REAP_LOG_QUIET); /* few rows for fc, and that is as meant */
+  CHECK_OK(reap_prune(comm, o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
+}
+
+static void clear(outcome *o) {
+  reap_prune_result_clear(&o->result);
+  reap_dataset_close(&o->images);
+  reap_free(&o->chosen);
+  reap_free(&o->counts);
+  reap_groups_destroy(&o->groups);
+  reap_graph_destroy(&o->pruned);
+  reap_network_clear(&o->network);
+}
+
+/* ---------------------------------------------------------------- the same on any number of ranks */
+
+/* Bit for bit; NaN counts as equal to itself. */
+static void check_same_layer(const reap_layer_result *a, const reap_layer_result *b) {
+  CU_ASSERT_STRING_EQUAL_FATAL(a->layer, b->layer);
+  CU_ASSERT_EQUAL_FATAL(a->n_kept, b->n_kept);
+  CU_ASSERT_EQUAL(a->samples, b->samples);
+  CU_ASSERT_EQUAL(memcmp(a->kept, b->kept, (size_t)a->n_kept * sizeof *a->kept), 0);
+  CU_ASSERT_EQUAL(memcmp(a->removed, b->removed, (size_t)a->n_removed * sizeof *a->removed), 0);
+  CU_ASSERT_EQUAL_FATAL(a->path == NULL, b->path == NULL);
+  if (a->path) CU_ASSERT_EQUAL(memcmp(a->path, b->path, (size_t)a->n_removed * sizeof *a->path), 0);
+  const double x[] = {a->relative_error, a->held_out_error, a->predicted_relative_error, a->ridge};
+  const double y[] = {b->relative_error, b->held_out_error, b->predicted_relative_error, b->ridge};
+  if (memcmp(x, y, sizeof x) != 0)
+    fprintf(stderr, "%s: errors %.17g %.17g %.17g, on one rank %.17g %.17g %.17g\n", a->layer, x[0], x[1], x[2], y[0], y[1], y[2]);
+  CU_ASSERT_EQUAL(memcmp(x, y, sizeof x), 0);
+  CU_ASSERT_EQUAL(a->repaired_shortcut, b->repaired_shortcut);
+}
+
+static void check_same_weights(const reap_graph *a, const reap_graph *b) {
+  CU_ASSERT_EQUAL_FATAL(a->n_values, b->n_values);
+  for (int v = 0; v < a->n_values; v++) {
+    const reap_tensor *x = a->values[v].constant, *y = b->values[v].constant;
+    CU_ASSERT_EQUAL_FATAL(x == NULL, y == NULL);
+    if (!x || x->dtype != REAP_F32) continue;
+    CU_ASSERT_EQUAL_FATAL(x->count, y->count);
+    CU_ASSERT_EQUAL(memcmp(x->f32, y->f32, (size_t)x->count * sizeof *x->f32), 0);
+  }
+}
+
+/* All ranks together, then rank 0 by itself; and the result is the same on every rank. */
+static void check_any_ranks(const setting *s) {
+  outcome together, alone;
+  reap_comm *one = NULL;
+  run(test_comm(), s, &together);
+  CU_ASSERT_TRUE(together.result.n_layers > 0);
+  CHECK_OK(reap_comm_split(test_comm(), test_rank() == 0 ? 0 : 1, &one));
+  if (test_rank() == 0) {
+    run(one, s, &alone);
+    CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
+    for (int i = 0; i < alone.result.n_layers; i++) check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
+    check_same_weights(together.pruned, alone.pruned);
+    clear(&alone);
+  }
+  reap_comm_destroy(&one);
+  for (int i = 0; i < together.result.n_layers; i++) {
+    const reap_layer_result *l = &together.result.layers[i];
+    CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
+    CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
+    CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, l->layer));
+  }
+  for (int v = 0; v < together.pruned->n_values; v++) {
+    const reap_tensor *t = together.pruned->values[v].constant;
+    if (t && t->dtype == REAP_F32) CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
+  }
+  clear(&together);
+}
+
+static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4}); }
+static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0}); }
+static void ranks_without_images_do_no_harm(void) {
+  check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3}); /* one block */
+  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3});  /* two, the second with six images */
+}
+
+/* ---------------------------------------------------------------- what the errors say */
+
+static void errors_are_plausible(void) {
+  outcome o;
+  run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0}, &o);
+  CU_ASSERT_EQUAL(o.result.n_layers, 9);
+  for (int i = 0; i < o.result.n_layers; i++) {
+    const reap_layer_result *l = &o.result.layers[i];
+    CU_ASSERT_EQUAL(l->samples, 270 * 49); /* every tenth image is held out */
+    CU_ASSERT_EQUAL(l->n_kept, l->channels / 2);
+    CU_ASSERT_EQUAL(l->n_kept + l->n_removed, l->channels);
+    CU_ASSERT_TRUE(l->relative_error > 1e-4 && l->relative_error < 0.5);
+    /* Promised: the elimination's J with its ridge term; the weights are rounded to nothing less than float64 there. */
+    CHECK_NEAR(l->predicted_relative_error, l->relative_error, 1e-3 * l->relative_error);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(l->path);
+    CHECK_NEAR(l->path[l->n_removed - 1], l->relative_error, 1e-8);
+    for (int64_t k = 1; k < l->n_removed; k++) CU_ASSERT_TRUE(l->path[k] >= l->path[k - 1] - 1e-9);
+    CU_ASSERT_TRUE(l->held_out_error > 0.7 * l->relative_error && l->held_out_error < 1.4 * l->relative_error);
+    CU_ASSERT_EQUAL(l->ridge, REAP_DEFAULT_RIDGE);
+    for (int64_t k = 1; k < l->n_kept; k++) CU_ASSERT_TRUE(l->kept[k] > l->kept[k - 1]);
+    /* The first block's shortcut is as it was; all others have drifted. */
+    CU_ASSERT_EQUAL(l->repaired_shortcut, i > 0);
+  }
+  clear(&o);
+}
+
+static void resolved_weights_beat_sliced_ones(void) {
+  static const char *const methods[] = {"l1", "l1-filter", "random"};
+  for (int k = 0; k < 3; k++) {
+    setting s = {RESNET, methods[k], true, 200, 25, 1, 0};
+    outcome solved, sliced;
+    run(test_comm(), &s, &solved);
+    s.refit = false;
+    run(test_comm(), &s, &sliced);
+    CU_ASSERT_EQUAL_FATAL(solved.result.n_layers, sliced.result.n_layers);
+    for (int i = 0; i < solved.result.n_layers; i++) {
+      const reap_layer_result *a = &solved.result.layers[i], *b = &sliced.result.layers[i];
+      /* These methods look at weights alone, which are the same at this point of both runs. */
+      CU_ASSERT_EQUAL(memcmp(a->kept, b->kept, (size_t)a->n_kept * sizeof *a->kept), 0);
+      CU_ASSERT_TRUE(a->relative_error <= b->relative_error);
+      CU_ASSERT_TRUE(isnan(a->predicted_relative_error));
+      CU_ASSERT_PTR_NULL(a->path);
+    }
+    clear(&solved);
+    clear(&sliced);
+  }
+}
+
+static void reap_beats_the_others(void) {
+  static const char *const methods[] = {"l1", "l1-filter", "random"};
+  outcome best;
+  run(test_comm(), &(setting){RESNET, "reap", true, 200, 25, 1, 0}, &best);
+  for (int k = 0; k < 3; k++) {
+    outcome other;
+    run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0}, &other);
+    /* Up to the first layer everything is the same; there greedy choice has to win. */
+    CU_ASSERT_TRUE(best.result.layers[0].relative_error <= other.result.layers[0].relative_error);
+    clear(&other);
+  }
+  clear(&best);
+}
+
+/* ---------------------------------------------------------------- the errors, measured on the finished networks */
+
+/* Values of a network for the images of the shard, all of this rank's blocks behind each other, in storage order. */
+static float *values_of(const reap_graph *g, int value, const outcome *o, int64_t *count) {
+  reap_frontier *frontier = NULL;
+  float *all = NULL;
+  const int64_t blocks = o->shard.last - o->shard.first, size = reap_value_count(&g->values[value]);
+  CHECK_OK(reap_frontier_create(g, blocks, REAP_BACKEND_AUTO, &frontier));
+  CHECK_OK(reap_alloc(&all, blocks * size, sizeof *all));
+  for (int64_t b = 0; b < blocks; b++) {
+    float *storage = NULL;
+    int64_t first_image, images;
+    CHECK_OK(reap_frontier_input(frontier, 0, b, &storage));
+    memset(storage, 0, (size_t)reap_value_count(&g->values[g->inputs[0]]) * sizeof *storage);
+    reap_shard_block(&o->shard, o->shard.first + b, &first_image, &images);
+    CHECK_OK(reap_dataset_read(o->images, first_image, images, storage));
+  }
+  CHECK_OK(reap_frontier_advance(frontier, &value, 1));
+  for (int64_t b = 0; b < blocks; b++)
+    memcpy(all + b * size, reap_frontier_value(frontier, value, b), (size_t)size * sizeof *all);
+  reap_frontier_destroy(&frontier);
+  *count = blocks * size;
+  return all;
+}
+
+/* Sums over ranks: squared error, sums and squares of the target per output, on images held out or not. */
+static double measured_error(const outcome *o, const float *target, const float *got, int64_t m, int64_t positions, bool held_out) {
+  double sums[3 * 256] = {0}, rows = 0; /* error, sum, squares */
+  CU_ASSERT_TRUE_FATAL(m <= 256);
+  for (int64_t b = o->shard.first; b < o->shard.last; b++) {
+    int64_t first_image, images;
+    reap_shard_block(&o->shard, b, &first_image, &images);
+    for (int64_t i = 0; i < images; i++) {
+      if ((reap_held_out(first_image + i) != 0) != held_out) continue;
+      int64_t at = ((b - o->shard.first) * o->shard.block + i) * positions * m;
+      for (int64_t k = 0; k < positions * m; k++) {
+        double y = (double)target[at + k], e = y - (double)got[at + k];
+        sums[k % m] += e * e;
+        sums[256 + k % m] += y;
+        sums[512 + k % m] += y * y;
+      }
+      rows += (double)positions;
+    }
+  }
+  CHECK_OK(reap_comm_sum(test_comm(), sums, 3 * 256));
+  CHECK_OK(reap_comm_sum(test_comm(), &rows, 1));
+  double error = 0, energy = 0;
+  for (int64_t j = 0; j < m; j++) {
+    error += sums[j];
+    energy += sums[512 + j] - sums[256 + j] * sums[256 + j] / rows;
+  }
+  return error / energy;
+}
+
+/* The classifier of the VGG network: its outputs are the network's. */
+static void errors_are_those_of_the_outputs(void) {
+  outcome o;
+  int64_t count;
+  run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1}, &o);
+  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
+  const reap_layer_result *l = &o.result.layers[0];
+  CU_ASSERT_STRING_EQUAL(l->layer, o.pruned->nodes[o.pruned->values[o.pruned->outputs[0]].producer]->layer);
+  CU_ASSERT_EQUAL(l->samples, 270);
+  float *y = values_of(o.network.graph, o.network.graph->outputs[0], &o, &count);
+  float *z = values_of(o.pruned, o.pruned->outputs[0], &o, &count);
+  CHECK_NEAR(measured_error(&o, y, z, 10, 1, false), l->relative_error, 1e-4 * l->relative_error);
+  CHECK_NEAR(measured_error(&o, y, z, 10, 1, true), l->held_out_error, 1e-4 * l->held_out_error);
+  reap_free(&y);
+  reap_free(&z);
+  clear(&o);
+}
+
+/* The last block of the residual network: its branch is solved for what the sum needs, the shortcut having drifted. */
+static void errors_are_those_of_the_repaired_sum(void) {
+  outcome o;
+  int64_t count;
+  run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3}, &o);
+  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
+  const reap_layer_result *l = &o.result.layers[2];
+  CU_ASSERT_TRUE(l->repaired_shortcut);
+  const int branch = o.pruned->nodes[net_layer(o.pruned, l->layer)]->outputs[0];
+  int reader = -1;
+  CU_ASSERT_EQUAL_FATAL(reap_value_readers(o.pruned, branch, 1, &reader), 1);
+  const reap_node *add = o.pruned->nodes[reader];
+  CU_ASSERT_STRING_EQUAL_FATAL(add->op->name, "Add");
+  const int shortcut = add->inputs[0] == branch ? add->inputs[1] : add->inputs[0];
+  const reap_value *v = &o.pruned->values[branch];
+  float *target = values_of(o.network.graph, branch, &o, &count), *got = values_of(o.pruned, branch, &o, &count);
+  float *before = values_of(o.network.graph, shortcut, &o, &count), *now = values_of(o.pruned, shortcut, &o, &count);
+  double drift = 0;
+  for (int64_t i = 0; i < count; i++) {
+    target[i] += before[i] - now[i];
+    drift = fmax(drift, fabs((double)before[i] - (double)now[i]));
+  }
+  CHECK_OK(reap_comm_max(test_comm(), &drift, 1));
+  CU_ASSERT_TRUE(drift > 0.01);
+  const int64_t m = v->dims[1], positions = v->dims[2] * v->dims[3];
+  CHECK_NEAR(measured_error(&o, target, got, m, positions, false), l->relative_error, 1e-4 * l->relative_error);
+  CHECK_NEAR(measured_error(&o, target, got, m, positions, true), l->held_out_error, 1e-4 * l->held_out_error);
+  reap_free(&target);
+  reap_free(&got);
+  reap_free(&before);
+  reap_free(&now);
+  clear(&o);
+}
+
+/* ---------------------------------------------------------------- methods */
+
+static void check_largest(const double *scores, int64_t channels, const reap_layer_result *l) {
+  double least_kept = INFINITY, largest_gone = -INFINITY;
+  for (int64_t k = 0; k < l->n_kept; k++) least_kept = fmin(least_kept, scores[l->kept[k]]);
+  for (int64_t k = 0; k < l->n_removed; k++) largest_gone = fmax(largest_gone, scores[l->removed[k]]);
+  CU_ASSERT_EQUAL(l->n_kept + l->n_removed, channels);
+  CU_ASSERT_TRUE(least_kept > largest_gone);
+}
+
+static void l1_keeps_the_largest_norms(void) {
+  for (int of_filter = 0; of_filter < 2; of_filter++)
+    for (int model = 0; model < 2; model++) {
+      outcome o;
+      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0}, &o);
+      for (int i = 0; i < o.result.n_layers; i++) {
+        const reap_layer_result *l = &o.result.layers[i];
+        const reap_graph *g = o.network.graph; /* with batch norms folded */
+        const reap_node *node = g->nodes[net_layer(g, of_filter ? l->group : l->layer)];
+        const reap_tensor *w = reap_node_constant(g, node, 1);
+        double scores[256] = {0};
+        const int64_t n = w->count / w->dims[0];
+        for (int64_t j = 0; j < w->dims[0]; j++)
+          for (int64_t k = 0; k < n; k++) scores[of_filter ? j : k / (n / l->channels)] += fabs((double)w->f32[j * n + k]);
+        check_largest(scores, l->channels, l);
+      }
+      clear(&o);
+    }
+}
+
+static void random_follows_the_seed(void) {
+  outcome a, b;
+  int different = 0, same_as_another_group = 0;
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0}, &a);
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0}, &b);
+  for (int i = 0; i < a.result.n_layers; i++) {
+    const reap_layer_result *x = &a.result.layers[i], *y = &b.result.layers[i];
+    different += memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept) != 0;
+    for (int k = 0; k < i; k++) {
+      const reap_layer_result *z = &a.result.layers[k];
+      same_as_another_group += x->n_kept == z->n_kept && memcmp(x->kept, z->kept, (size_t)x->n_kept * sizeof *x->kept) == 0;
+    }
+  }
+  CU_ASSERT_EQUAL(different, a.result.n_layers);
+  CU_ASSERT_EQUAL(same_as_another_group, 0);
+  clear(&b);
+  run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0}, &b); /* other images, same seed */
+  for (int i = 0; i < a.result.n_layers; i++)
+    CU_ASSERT_EQUAL(memcmp(a.result.layers[i].kept, b.result.layers[i].kept,
+                           (size_t)a.result.layers[i].n_kept * sizeof(int64_t)), 0);
+  clear(&a);
+  clear(&b);
+}
+
+static void the_table_of_methods_is_complete(void) {
+  int count = 0;
+  for (; reap_method_at(count); count++) {
+    CU_ASSERT_PTR_EQUAL(reap_method_find(reap_method_at(count)->name), reap_method_at(count));
+    CU_ASSERT_TRUE(strlen(reap_method_at(count)->summary) > 0);
+  }
+  CU_ASSERT_TRUE(count >= 4);
+  CU_ASSERT_PTR_NULL(reap_method_find("reaper"));
+  CU_ASSERT_PTR_NULL(reap_method_at(-1));
+}
+
+/* ---------------------------------------------------------------- budgets */
+
+static void counts_are_rounded_as_written(void) {
+  CU_ASSERT_EQUAL(reap_budget_round(0.5, 3), 2);
+  CU_ASSERT_EQUAL(reap_budget_round(0.5, 5), 3);
+  CU_ASSERT_EQUAL(reap_budget_round(0.5, 64), 32);
+  CU_ASSERT_EQUAL(reap_budget_round(0.01, 10), 1);
+  CU_ASSERT_EQUAL(reap_budget_round(1, 7), 7);
+  CU_ASSERT_EQUAL(reap_budget_round(0.34, 10), 3);
+  CU_ASSERT_EQUAL(reap_budget_round(0.35, 10), 4); /* 0.35 * 10 is 3.5 in doubles */
+}
+
+static void flops_budgets_are_met(void) {
+  static const double shares[] = {0.3, 0.5, 0.51, 0.8, 1};
+  static const char *const models[] = {"datasets/fashion/vgg-fashion.onnx", "datasets/fashion/resnet-fashion.onnx"};
+  for (int k = 0; k < 10; k++) {
+    reap_network network = {0};
+    reap_groups *groups = NULL;
+    bool chosen[64];
+    int64_t counts[64];
+    double share = shares[k % 5], least = 1, most = 0;
+    CHECK_OK(reap_network_load(test_comm(), test_source_path(models[k / 5]), &network));
+    CHECK_OK(reap_groups_find(network.graph, &groups));
+    const int n = reap_groups_count(groups);
+    CU_ASSERT_TRUE_FATAL(n <= 64);
+    for (int g = 0; g < n; g++) chosen[g] = reap_groups_at(groups, g)->prunable;
+    CHECK_OK(reap_budget_uniform_flops(network.graph, groups, chosen, share, counts));
+    const double budget = share * (double)reap_graph_flops(network.graph);
+    CU_ASSERT_TRUE((double)reap_budget_flops(network.graph, groups, chosen, counts) <= budget);
+    int64_t smallest = 1 << 30;
+    for (int g = 0; g < n; g++) {
+      const int64_t channels = reap_groups_at(groups, g)->channels;
+      CU_ASSERT_TRUE(counts[g] >= 1 && counts[g] <= channels);
+      if (!chosen[g]) {
+        CU_ASSERT_EQUAL(counts[g], channels);
+        continue;
+      }
+      if (channels < smallest) smallest = channels;
+      least = fmin(least, (double)counts[g] / (double)channels);
+      most = fmax(most, (double)counts[g] / (double)channels);
+      if (counts[g] == channels) continue;
+      counts[g]++; /* one channel more, anywhere, is too much */
+      CU_ASSERT_TRUE((double)reap_budget_flops(network.graph, groups, chosen, counts) > budget);
+      counts[g]--;
+    }
+    CU_ASSERT_TRUE(most - least <= 1.5 / (double)smallest); /* the same share, but for rounding */
+    if (share == 1) CU_ASSERT_EQUAL(least, 1);
+    int64_t promised = reap_budget_flops(network.graph, groups, chosen, counts);
+    for (int g = 0; g < n; g++) {
+      int64_t kept[256];
+      for (int64_t c = 0; c < counts[g]; c++) kept[c] = c;
+      if (chosen[g]) CHECK_OK(reap_surgery_cut(network.graph, groups, g, counts[g], kept));
+    }
+    CU_ASSERT_EQUAL(reap_graph_flops(network.graph), promised);
+    reap_groups_destroy(&groups);
+    reap_network_clear(&network);
+  }
+}
+
+static void budgets_out_of_reach_are_refused(void) {
+  reap_network network = {0};
+  reap_groups *groups = NULL;
+  bool chosen[64];
+  int64_t counts[64];
+  CHECK_OK(reap_network_load(test_comm(), test_source_path(RESNET), &network));
+  CHECK_OK(reap_groups_find(network.graph, &groups));
+  for (int g = 0; g < reap_groups_count(groups); g++) chosen[g] = reap_groups_at(groups, g)->prunable;
+  CHECK_FAILS(reap_budget_uniform_flops(network.graph, groups, chosen, 0.01, counts), REAP_ERR_USAGE, "cannot be reached");
+  reap_groups_destroy(&groups);
+  reap_network_clear(&network);
+}
+
+/* ---------------------------------------------------------------- the frontier */
+
+/* x -> a -> r -> b -> (+ r) -> c */
+static reap_graph *small_residual(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 4);
+  net_step(g, "Relu", "r", "a");
+  net_conv3(g, "b", "r", 4, 4);
+  net_node(g, "Add", "sum", "b r", "sum", NULL);
+  net_conv3(g, "c", "sum", 4, 2);
+  net_finish(g, "c", 2);
+  return g;
+}
+
+static reap_frontier *started(const reap_graph *g, int64_t blocks) {
+  reap_frontier *frontier = NULL;
+  CHECK_OK(reap_frontier_create(g, blocks, REAP_BACKEND_PLAIN, &frontier));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(frontier);
+  for (int64_t b = 0; b < blocks; b++) {
+    float *storage = NULL;
+    reap_random random = reap_random_init(1, (uint64_t)b, 0);
+    CHECK_OK(reap_frontier_input(frontier, 0, b, &storage));
+    for (int64_t i = 0; i < reap_value_count(&g->values[g->inputs[0]]); i++) storage[i] = (float)reap_random_normal(&random);
+  }
+  return frontier;
+}
+
+static void advance_to(reap_frontier *frontier, const reap_graph *g, const char *name) {
+  const int value = reap_graph_find(g, name);
+  CHECK_OK(reap_frontier_advance(frontier, &value, 1));
+  CU_ASSERT_PTR_NOT_NULL(reap_frontier_value(frontier, value, 0));
+}
+
+/* A node that has been computed is never computed again: its weights may go. */
+static void nodes_are_computed_once(void) {
+  static const char *const stops[] = {"a", "r", "b", "sum", "c"};
+  reap_graph *whole = small_residual();
+  reap_frontier *at_once = started(whole, 3), *in_steps;
+  advance_to(at_once, whole, "c");
+  reap_graph *g = small_residual();
+  in_steps = started(g, 3);
+  for (int k = 0; k < 5; k++) {
+    const int node = net_layer(g, stops[k]);
+    CU_ASSERT_FALSE(reap_frontier_done(in_steps, node));
+    advance_to(in_steps, g, stops[k]);
+    CU_ASSERT_TRUE(reap_frontier_done(in_steps, node));
+    if (!g->nodes[node]->linear) continue;
+    reap_tensor *w = g->values[g->nodes[node]->inputs[1]].constant;
+    for (int64_t i = 0; i < w->count; i++) w->f32[i] = NAN;
+  }
+  const int y = g->outputs[0];
+  for (int64_t b = 0; b < 3; b++)
+    CU_ASSERT_EQUAL(memcmp(reap_frontier_value(in_steps, y, b), reap_frontier_value(at_once, y, b),
+                           (size_t)reap_value_count(&g->values[y]) * sizeof(float)), 0);
+  reap_frontier_destroy(&at_once);
+  reap_frontier_destroy(&in_steps);
+  reap_graph_destroy(&whole);
+  reap_graph_destroy(&g);
+}
+
+static void only_what_is_still_read_is_held(void) {
+  reap_graph *g = small_residual();
+  reap_frontier *frontier = started(g, 2);
+  const int64_t image = 2 * 2 * 3 * 36 * 4, four = 2 * 2 * 4 * 36 * 4, two = 2 * 2 * 2 * 36 * 4; /* bytes of both blocks */
+  CU_ASSERT_EQUAL(reap_frontier_bytes(frontier), image);
+  advance_to(frontier, g, "r");
+  CU_ASSERT_PTR_NULL(reap_frontier_value(frontier, reap_graph_find(g, "x"), 0));
+  CU_ASSERT_PTR_NULL(reap_frontier_value(frontier, reap_graph_find(g, "a"), 0));
+  CU_ASSERT_EQUAL(reap_frontier_bytes(frontier), four);
+  advance_to(frontier, g, "b");
+  CU_ASSERT_PTR_NOT_NULL(reap_frontier_value(frontier, reap_graph_find(g, "r"), 1)); /* the shortcut */
+  CU_ASSERT_EQUAL(reap_frontier_bytes(frontier), 2 * four);
+  advance_to(frontier, g, "c");
+  CU_ASSERT_PTR_NULL(reap_frontier_value(frontier, reap_graph_find(g, "r"), 1));
+  CU_ASSERT_EQUAL(reap_frontier_bytes(frontier), two);
+  reap_frontier_destroy(&frontier);
+  reap_graph_destroy(&g);
+}
+
+/* Channels dropped on the way: the frontier goes on as if they had never been. */
+static void cuts_follow_the_frontier(void) {
+  reap_graph *g = net_begin(), *cut = NULL;
+  reap_groups *groups = NULL;
+  const int64_t kept[] = {1, 3, 4};
+  const bool keep[6] = {false, true, false, true, true, false};
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 6);
+  net_step(g, "Relu", "r", "a");
+  net_conv3(g, "b", "r", 6, 2);
+  net_finish(g, "b", 2);
+  CHECK_OK(reap_graph_clone(g, &cut));
+  CHECK_OK(reap_groups_find(g, &groups));
+  reap_frontier *late = started(g, 2);
+  advance_to(late, g, "r");
+  CHECK_OK(reap_frontier_cut(late, groups, 0, keep));
+  CHECK_OK(reap_surgery_cut(g, groups, 0, 3, kept));
+  advance_to(late, g, "b");
+  reap_groups_destroy(&groups);
+  CHECK_OK(reap_groups_find(cut, &groups));
+  CHECK_OK(reap_surgery_cut(cut, groups, 0, 3, kept));
+  reap_frontier *early = started(cut, 2);
+  advance_to(early, cut, "b");
+  const int y = g->outputs[0];
+  for (int64_t b = 0; b < 2; b++)
+    for (int64_t i = 0; i < reap_value_count(&g->values[y]); i++)
+      CHECK_NEAR(reap_frontier_value(late, y, b)[i], reap_frontier_value(early, y, b)[i], 1e-5);
+  reap_frontier_destroy(&late);
+  reap_frontier_destroy(&early);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&g);
+  reap_graph_destroy(&cut);
+}
+
+const test_case test_cases[] = {{"VGG is the same on any ranks", vgg_is_the_same_on_any_ranks},
+                                {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
+                                {"ranks without images do no harm", ranks_without_images_do_no_harm},
+                                {"errors are plausible", errors_are_plausible},
+                                {"errors are those of the outputs", errors_are_those_of_the_outputs},
+                                {"errors are those of the repaired sum", errors_are_those_of_the_repaired_sum},
+                                {"re-solved weights beat sliced ones", resolved_weights_beat_sliced_ones},
+                                {"reap beats the others", reap_beats_the_others},
+                                {"l1 keeps the largest norms", l1_keeps_the_largest_norms},
+                                {"random follows the seed", random_follows_the_seed},
+                                {"the table of methods is complete", the_table_of_methods_is_complete},
+                                {"counts are rounded as written", counts_are_rounded_as_written},
+                                {"flops budgets are met", flops_budgets_are_met},
+                                {"budgets out of reach are refused", budgets_out_of_reach_are_refused},
+                                {"nodes are computed once", nodes_are_computed_once},
+                                {"only what is still read is held", only_what_is_still_read_is_held},
+                                {"cuts follow the frontier", cuts_follow_the_frontier},
+                                {NULL, NULL}};
