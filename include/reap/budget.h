@@ -15,7 +15,7 @@ int64_t reap_budget_round(double share, int64_t channels);
 int64_t reap_budget_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen, const int64_t *counts);
 
 /* The same share in every chosen group, as large as possible with at most `share_of_flops` times the network's multiply-adds; what
- * rounding leaves free goes to single channels of the groups that rounding cut most. counts[groups]. REAP_ERR_USAGE
+ * rounding leaves free goes to the groups that rounding cut most, one channel each. counts[groups]. REAP_ERR_USAGE
  * with the least share that can be reached if it cannot. */
 int reap_budget_uniform_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                               double share_of_flops, int64_t *counts);

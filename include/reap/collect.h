@@ -41,6 +41,9 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
 int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                  const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result);
 
+/* Local. Bytes that the rows of these layers, of `images` images, take in an activations file before they are packed. */
+double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images);
+
 /* Collective. Moments from stored activations: layer by layer, the rows dealt out to ranks. */
 int reap_collect_stored(const reap_comm *comm, reap_activations_reader *activations, reap_stats_writer *stats,
                         const reap_progress *progress, reap_collect_result *result);

@@ -47,6 +47,9 @@ int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int roo
 /* Collective. */
 int reap_comm_barrier(const reap_comm *comm);
 
+/* Collective: how many ranks share this rank's memory (its node). */
+int reap_comm_node_size(const reap_comm *comm, int *ranks);
+
 /* Collective: REAP_OK if all ranks passed the same bytes, else REAP_ERR_INPUT saying that `what` differs. */
 int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what);
 

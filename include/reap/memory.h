@@ -41,6 +41,9 @@ int64_t reap_memory_peak_bytes(void);
 /* Peak resident set of this process so far, in bytes; 0 where the system does not tell. */
 int64_t reap_memory_peak_resident(void);
 
+/* Bytes that the system could give to programs now without swapping; 0 where it does not tell. */
+int64_t reap_memory_available(void);
+
 /* a * b for non-negative counts; REAP_ERR_RESOURCE if it does not fit into int64_t. */
 int reap_multiply(int64_t a, int64_t b, int64_t *out);
 

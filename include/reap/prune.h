@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/activations_file.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
@@ -18,6 +19,7 @@
 #include "reap/method.h"
 #include "reap/progress.h"
 #include "reap/shard.h"
+#include "reap/stats_file.h"
 
 typedef struct reap_prune_options {
   const reap_method *method;
@@ -29,6 +31,10 @@ typedef struct reap_prune_options {
   uint64_t seed;
   reap_backend backend;
   const reap_progress *progress;
+  reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
+  reap_activations_file *activations; /* takes up inputs and targets as used; NULL: they are not kept */
+  reap_stats_file *from_stats;        /* moments of the original network in place of images (which are NULL then, as is the
+                                         shard): inputs are frozen, no drift is repaired, no error measured on images */
 } reap_prune_options;
 
 typedef struct reap_layer_result {
@@ -49,7 +55,7 @@ typedef struct reap_layer_result {
 typedef struct reap_prune_result {
   int n_layers;
   reap_layer_result *layers; /* in the order in which they were pruned */
-  double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read;
+  double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;
 
 /* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. Result on

@@ -49,6 +49,35 @@ int command_check_writable(const reap_comm *comm, const char *const *paths, int 
 
 void command_warn_idle(const reap_comm *comm, int64_t blocks) {
   if (blocks < reap_comm_size(comm))
-    reap_log(REAP_LOG_WARNING, "%lld blocks of images for %d ranks: %lld ranks stay idle", (long long)blocks,
-             reap_comm_size(comm), (long long)(reap_comm_size(comm) - blocks));
+    reap_log(REAP_LOG_WARNING, "%lld of %d ranks stay idle: there are only %lld blocks of images",
+             (long long)(reap_comm_size(comm) - blocks), reap_comm_size(comm), (long long)blocks);
+}
+
+int command_positions(const char *title, const char *text, int64_t *positions) {
+  char *end = NULL;
+  *positions = 0;
+  if (strcmp(text, "all") == 0) return REAP_OK;
+  long long value = strtoll(text, &end, 10);
+  if (end == text || *end || value < 1)
+    return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"", title, text);
+  *positions = value;
+  return REAP_OK;
+}
+
+int command_check_activations(const char *path, double bytes, int64_t positions) {
+  const double most = 64e9; /* of all positions: more is a mistake rather than a wish */
+  if (positions == 0 && bytes > most)
+    return reap_error(REAP_ERR_USAGE, "%s: would hold %.0f GB of activations; take --positions K with K positions of each image",
+                      path, bytes / 1e9);
+  reap_log(REAP_LOG_INFO, "%s: %.3g MB of activations before they are packed", path, bytes / 1e6);
+  return REAP_OK;
+}
+
+int command_check_names(const char *title, const char *const *paths, int outputs, int count) {
+  for (int a = 0; a < outputs; a++)
+    for (int b = a + 1; paths[a] && b < count; b++)
+      if (paths[b] && strcmp(paths[a], paths[b]) == 0)
+        return reap_error(REAP_ERR_USAGE, "%s: \"%s\" is named twice; an output must not be another file of the run", title,
+                          paths[a]);
+  return REAP_OK;
 }

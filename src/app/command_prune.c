@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "memory_check.h"
 #include "prune_output.h"
 #include "prune_plan.h"
 #include "reap/error.h"
@@ -52,6 +53,14 @@ static reap_shard shard_of(const job *j, const reap_dataset *data, int64_t most)
   return reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
 }
 
+static int check_memory(job *j) {
+  reap_footprint footprint;
+  const reap_shard shard = shard_of(j, j->calibration, j->options->images);
+  int status = reap_footprint_estimate(j->pruned, j->groups, j->plan.chosen, shard.images, &footprint);
+  REAP_TRY(reap_comm_agree(j->context->comm, status));
+  return memory_check(j->context->comm, &footprint);
+}
+
 static int prune(job *j) {
   const prune_options *o = j->options;
   const reap_shard shard = shard_of(j, j->calibration, o->images);
@@ -96,6 +105,7 @@ static int run(const command_context *context, const prune_options *o) {
   REAP_TRY_OR(command_check_writable(context->comm, outputs, 3), done);
   REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
   REAP_TRY_OR(reap_comm_agree(context->comm, prepare(&j)), done);
+  REAP_TRY_OR(check_memory(&j), done);
   REAP_TRY_OR(prune(&j), done);
   REAP_TRY_OR(evaluate(&j), done);
   status = reap_comm_agree(context->comm, finish(&j, start));

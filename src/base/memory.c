@@ -116,6 +116,17 @@ int64_t reap_memory_peak_resident(void) {
   return (int64_t)usage.ru_maxrss * 1024; /* Linux counts in kibibytes */
 }
 
+int64_t reap_memory_available(void) {
+  FILE *file = fopen("/proc/meminfo", "r");
+  if (!file) return 0;
+  char line[128];
+  long long kilobytes = 0;
+  while (fgets(line, sizeof line, file))
+    if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) == 1) break;
+  fclose(file);
+  return (int64_t)kilobytes * 1024;
+}
+
 int reap_multiply(int64_t a, int64_t b, int64_t *out) {
   if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, out))
     return reap_error(REAP_ERR_RESOURCE, "a size of %lld x %lld is out of range", (long long)a, (long long)b);

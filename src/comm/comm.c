@@ -105,6 +105,14 @@ int reap_comm_barrier(const reap_comm *comm) {
   return REAP_OK;
 }
 
+int reap_comm_node_size(const reap_comm *comm, int *ranks) {
+  MPI_Comm node;
+  MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node);
+  MPI_Comm_size(node, ranks);
+  MPI_Comm_free(&node);
+  return REAP_OK;
+}
+
 int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what) {
   char *reference = NULL;
   int status = reap_alloc(&reference, (int64_t)bytes, 1);

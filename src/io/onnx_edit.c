@@ -3,6 +3,7 @@
 
 #include "onnx_inputs.h"
 #include "onnx_names.h"
+#include "onnx_types.h"
 #include "onnx_unused.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -41,9 +42,18 @@ static void replace_tensor(Onnx__TensorProto *old, Onnx__TensorProto *fresh) {
   reap_onnx_free_part(&fresh->base);
 }
 
-static int add_initializer(const editor *e, const reap_tensor *tensor, const char *name) {
+/* The tensor as a message; float16 and bfloat16 networks get their own type back. */
+static int make_typed(const reap_tensor *tensor, const char *name, int32_t type, Onnx__TensorProto **out) {
+  REAP_TRY(reap_onnx_make_tensor(tensor, name, out));
+  int status = reap_onnx_to_half(*out, type);
+  if (status == REAP_OK) return REAP_OK;
+  reap_onnx_free_part(&(*out)->base);
+  return reap_error_prefix(status, "tensor \"%s\"", name);
+}
+
+static int add_initializer(const editor *e, const reap_tensor *tensor, const char *name, int32_t type) {
   Onnx__TensorProto *proto = NULL;
-  REAP_TRY(reap_onnx_make_tensor(tensor, name, &proto));
+  REAP_TRY(make_typed(tensor, name, type, &proto));
   int status = reap_onnx_append(&e->graph->initializer, &e->graph->n_initializer, proto);
   if (status != REAP_OK) {
     reap_onnx_free_part(&proto->base);
@@ -87,7 +97,7 @@ static int name_for_input(const editor *e, const reap_edit *edit, const char *ol
 
 static int replace_in_place(const editor *e, Onnx__TensorProto *old, const reap_tensor *tensor) {
   Onnx__TensorProto *fresh = NULL;
-  REAP_TRY(reap_onnx_make_tensor(tensor, NULL, &fresh));
+  REAP_TRY(make_typed(tensor, old->name, old->data_type, &fresh));
   replace_tensor(old, fresh);
   return reap_onnx_update_input(e->graph, old);
 }
@@ -100,7 +110,7 @@ static int edit_input(editor *e, const reap_edit *edit) {
   if (old >= 0 && reap_onnx_uses(e->graph, *input) == 1)
     return replace_in_place(e, e->graph->initializer[old], edit->tensor);
   REAP_TRY(name_for_input(e, edit, *input, &fresh));
-  int status = add_initializer(e, edit->tensor, fresh);
+  int status = add_initializer(e, edit->tensor, fresh, reap_onnx_input_type(e->graph, node, (size_t)edit->slot));
   if (status == REAP_OK && **input) status = reap_name_list_add(&e->lost, *input);
   if (status != REAP_OK) {
     reap_free(&fresh);
@@ -169,7 +179,7 @@ static int edit_add(editor *e, const reap_edit *edit) {
   char *name = NULL, *constant = NULL, *inner = NULL;
   int status = names_for_add(e, edit, &name, &constant, &inner);
   if (status == REAP_OK) status = make_add(name, inner, constant, node->output[0], &add);
-  if (status == REAP_OK) status = add_initializer(e, edit->tensor, constant);
+  if (status == REAP_OK) status = add_initializer(e, edit->tensor, constant, reap_onnx_input_type(e->graph, node, 1));
   if (status == REAP_OK) status = insert_behind(e->graph, node, add);
   if (status == REAP_OK) {
     reap_free(&node->output[0]);

@@ -124,9 +124,9 @@ static int add_input(reap_graph *graph, const Onnx__ValueInfoProto *info) {
   if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type)
     return reap_error(REAP_ERR_INPUT, "input \"%s\" is not a tensor; only tensor inputs are supported", name);
   int32_t element = type->tensor_type->has_elem_type ? type->tensor_type->elem_type : 0;
-  if (element != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
-    return reap_error(REAP_ERR_INPUT, "input \"%s\" has element type %s; only float32 inputs are supported", name,
-                      reap_onnx_type_name(element));
+  if (element != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !reap_onnx_is_half(element))
+    return reap_error(REAP_ERR_INPUT, "input \"%s\" has element type %s; float32, float16 and bfloat16 are supported",
+                      name, reap_onnx_type_name(element));
   const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
   if (!shape) return reap_error(REAP_ERR_INPUT, "input \"%s\" has no shape; export the model with input shapes", name);
   if (shape->n_dim > REAP_MAX_RANK)

@@ -56,6 +56,13 @@ void reap_onnx_normalise(Onnx__TensorProto *proto);
 /* A new tensor message with the data in raw_data; owned by the caller (reap_onnx_free_part) or what it is put into. */
 int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, Onnx__TensorProto **out);
 
+/* True for float16 and bfloat16. Such tensors are read as float32. */
+bool reap_onnx_is_half(int32_t type);
+
+/* Converts a float32 tensor of reap_onnx_make_tensor() to `type` if that is float16 or bfloat16. REAP_ERR_NUMERIC
+ * (without the tensor's name) if a number is too large for it. */
+int reap_onnx_to_half(Onnx__TensorProto *proto, int32_t type);
+
 /* Name of an element type for messages: "float16". */
 const char *reap_onnx_type_name(int32_t type);
 

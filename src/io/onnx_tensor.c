@@ -1,8 +1,10 @@
 /* TensorProto and reap_tensor. */
+#include <math.h>
 #include <string.h>
 
 #include "onnx_message.h"
 #include "reap/error.h"
+#include "reap/half.h"
 #include "reap/memory.h"
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -22,6 +24,10 @@ static const struct {
                   {"complex128", 16}, {"bfloat16", 2}};
 
 const char *reap_onnx_type_name(int32_t type) { return type >= 0 && type < TYPES ? types[type].name : "unknown"; }
+
+bool reap_onnx_is_half(int32_t type) {
+  return type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 || type == ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16;
+}
 
 static int check_shape(const Onnx__TensorProto *proto, int64_t *count) {
   if (proto->n_dims > REAP_MAX_RANK)
@@ -77,6 +83,16 @@ static double read_double(const Onnx__TensorProto *proto, int64_t i) {
   return value;
 }
 
+/* float16 and bfloat16; outside raw_data each is the low half of an int32. */
+static float read_half(const Onnx__TensorProto *proto, int64_t i) {
+  uint16_t bits;
+  if (is_raw(proto))
+    copy_raw(proto, i, &bits, sizeof bits);
+  else
+    bits = (uint16_t)((uint32_t)proto->int32_data[i] & 0xffffu);
+  return proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ? reap_from_float16(bits) : reap_from_bfloat16(bits);
+}
+
 static int64_t read_raw_integer(const Onnx__TensorProto *proto, int64_t i) {
   union {
     int8_t i8;
@@ -114,7 +130,9 @@ static int check_type(const Onnx__TensorProto *proto, int64_t count, reap_dtype 
   int32_t type = proto->has_data_type ? proto->data_type : 0;
   *dtype = REAP_I64;
   switch (type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT: *dtype = REAP_F32; return REAP_OK;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16: *dtype = REAP_F32; return REAP_OK;
     case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
       *dtype = REAP_F32;
       if (count <= MAX_DOUBLES) return REAP_OK;
@@ -160,6 +178,8 @@ int reap_onnx_read_tensor(const Onnx__TensorProto *proto, const char *name, reap
   } else if (floats) {
     memcpy(tensor->f32, is_raw(proto) ? (const void *)proto->raw_data.data : (const void *)proto->float_data,
            (size_t)tensor->count * sizeof(float));
+  } else if (reap_onnx_is_half(proto->data_type)) {
+    for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = read_half(proto, i);
   } else if (dtype == REAP_F32) {
     for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = (float)read_double(proto, i);
   } else {
@@ -220,5 +240,23 @@ int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, Onnx__Ten
     return status;
   }
   *out = proto;
+  return REAP_OK;
+}
+
+int reap_onnx_to_half(Onnx__TensorProto *proto, int32_t type) {
+  if (!reap_onnx_is_half(type) || proto->data_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) return REAP_OK;
+  size_t count = proto->raw_data.len / sizeof(float);
+  for (size_t i = 0; i < count; i++) { /* in place: never ahead of what is still to be read */
+    float value;
+    memcpy(&value, proto->raw_data.data + i * sizeof value, sizeof value);
+    bool is_16 = type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16;
+    uint16_t bits = is_16 ? reap_to_float16(value) : reap_to_bfloat16(value);
+    if (isfinite(value) && !isfinite(is_16 ? reap_from_float16(bits) : reap_from_bfloat16(bits)))
+      return reap_error(REAP_ERR_NUMERIC, "%g does not fit its type, %s; raise --ridge, or prune the network in float32",
+                        (double)value, reap_onnx_type_name(type));
+    memcpy(proto->raw_data.data + i * sizeof bits, &bits, sizeof bits);
+  }
+  proto->raw_data.len = count * sizeof(uint16_t);
+  proto->data_type = type;
   return REAP_OK;
 }

@@ -71,7 +71,8 @@ static int step_shares(const reap_groups *groups, const bool *chosen, double **o
   return REAP_OK;
 }
 
-/* Gives single channels to the groups furthest below the share, as long as the budget holds. */
+/* Gives one more channel to groups, those furthest below the share first, as long as the budget holds. Not more than one: a
+ * cheap layer would else keep all of its channels with what the others leave. */
 static void fill(const reap_graph *graph, const reap_groups *groups, const bool *chosen, double share, double budget,
                  int64_t *counts, bool *full) {
   const int n = reap_groups_count(groups);
@@ -88,12 +89,8 @@ static void fill(const reap_graph *graph, const reap_groups *groups, const bool 
     }
     if (best < 0) return;
     counts[best]++;
-    if ((double)reap_budget_flops(graph, groups, chosen, counts) > budget) {
-      counts[best]--;
-      full[best] = true;
-    } else if (counts[best] == reap_groups_at(groups, best)->channels) {
-      full[best] = true;
-    }
+    if ((double)reap_budget_flops(graph, groups, chosen, counts) > budget) counts[best]--;
+    full[best] = true;
   }
 }
 

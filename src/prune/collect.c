@@ -69,6 +69,12 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
   return status;
 }
 
+double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images) {
+  double bytes = 0;
+  for (int i = 0; i < count; i++) bytes += store_rows_bytes(&layers[i], sampling, images - images / 10);
+  return bytes;
+}
+
 /* ------------------------------------------------------------------ the pass */
 
 static int64_t local_blocks(const pass *p) { return p->shard->last - p->shard->first; }

@@ -20,6 +20,8 @@
 #include "reap/surgery.h"
 #include "reap/timer.h"
 #include "shortcut.h"
+#include "store_rows.h"
+#include "stored_moments.h"
 
 typedef struct run {
   const reap_comm *comm;
@@ -81,10 +83,14 @@ static int read_block(run *r, int64_t block, float *storage) {
   return REAP_OK;
 }
 
+/* Without images: everything comes from the original network's moments. */
+static bool frozen(const run *r) { return r->options->from_stats != NULL; }
+
 static int64_t local_blocks(const run *r) { return r->shard->last - r->shard->first; }
 
 static int load_images(run *r) {
   double start = reap_seconds();
+  if (frozen(r)) return REAP_OK;
   REAP_TRY(reap_frontier_create(r->original, local_blocks(r), r->options->backend, &r->front_original));
   REAP_TRY(reap_frontier_create(r->pruned, local_blocks(r), r->options->backend, &r->front_pruned));
   for (int64_t b = 0; b < local_blocks(r); b++) {
@@ -101,6 +107,7 @@ static int load_images(run *r) {
 /* Brings both networks to the layer. Local; idle ranks have no blocks and only mark the nodes. */
 static int advance(run *r, const step *s) {
   double start = reap_seconds();
+  if (frozen(r)) return REAP_OK;
   const int wanted[] = {s->layer.output, s->shortcut}, inputs[] = {s->layer.input, s->shortcut};
   const int count = s->shortcut >= 0 ? 2 : 1;
   REAP_TRY(reap_frontier_advance(r->front_original, wanted, count));
@@ -145,6 +152,41 @@ static int gather_moments(run *r, step *s, reap_moments **moments) {
   return REAP_OK;
 }
 
+static int read_moments(run *r, step *s, reap_moments **moments) {
+  double start = reap_seconds();
+  int status = stored_moments_read(r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer, moments);
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  s->samples = (*moments)->samples;
+  r->result->seconds_read += reap_seconds() - start;
+  return REAP_OK;
+}
+
+typedef struct row_context {
+  const run *run;
+  const step *step;
+} row_context;
+
+static const float *row_input(void *context, int64_t b) {
+  return input_of(((const row_context *)context)->run, ((const row_context *)context)->step, b);
+}
+
+static const float *row_target(void *context, int64_t b) {
+  return target_of(((const row_context *)context)->run, ((const row_context *)context)->step, b);
+}
+
+/* What the layer was pruned from, for those who want to look at it or solve it anew. */
+static int keep_data(run *r, step *s, const reap_moments *moments) {
+  const reap_node *node = r->pruned->nodes[s->node];
+  const reap_sampling sampling = {r->options->positions, r->options->seed};
+  row_context context = {r, s};
+  const rows_source rows = {&s->layer, node->layer, node->name, &sampling, r->shard, row_input, row_target, &context};
+  double start = reap_seconds();
+  if (r->options->save_stats) REAP_TRY(reap_stats_writer_add(r->options->save_stats, node->layer, node->name, moments));
+  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows, moments->energy, r->options->activations));
+  r->result->seconds_store += reap_seconds() - start;
+  return REAP_OK;
+}
+
 static int decide(run *r, step *s, const reap_moments *moments) {
   double start = reap_seconds(), *weights = NULL, *bias = NULL;
   const reap_group *group = reap_groups_at(r->groups, s->group);
@@ -167,6 +209,7 @@ agree:
 static int measure_held_out(run *r, step *s) {
   double start = reap_seconds();
   const decision *d = &s->decision;
+  if (frozen(r)) return REAP_OK;
   int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, d->weights, d->bias);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(r); b++)
     status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, input_of(r, s, b), target_of(r, s, b));
@@ -182,7 +225,7 @@ static int cut(run *r, step *s) {
   bool *keep = NULL;
   REAP_TRY(reap_calloc(&keep, d->channels, sizeof *keep));
   for (int64_t k = 0; k < d->n_kept; k++) keep[d->kept[k]] = true;
-  int status = reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
+  int status = frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
   reap_free(&keep);
   REAP_TRY(status);
   REAP_TRY(reap_surgery_cut(r->pruned, r->groups, s->group, d->n_kept, d->kept));
@@ -242,10 +285,12 @@ static int prune_group(run *r, int group) {
   reap_moments *moments = NULL;
   const char *layer = r->pruned->nodes[s.node]->layer;
   int status = reap_layer_view(r->pruned, s.node, reap_groups_at(r->groups, group)->channels, &s.layer);
-  if (status == REAP_OK) status = reap_shortcut_of(r->pruned, s.layer.output, r->resolved, r->pending, &s.shortcut);
+  if (status == REAP_OK && frozen(r)) s.shortcut = -1;
+  if (status == REAP_OK && !frozen(r)) status = reap_shortcut_of(r->pruned, s.layer.output, r->resolved, r->pending, &s.shortcut);
   if (status == REAP_OK) status = advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  REAP_TRY_OR(gather_moments(r, &s, &moments), done);
+  REAP_TRY_OR(frozen(r) ? read_moments(r, &s, &moments) : gather_moments(r, &s, &moments), done);
+  REAP_TRY_OR(keep_data(r, &s, moments), done);
   warn_few_samples(&s, layer);
   REAP_TRY_OR(decide(r, &s, moments), done);
   REAP_TRY_OR(measure_held_out(r, &s), done);

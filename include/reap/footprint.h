@@ -1,0 +1,23 @@
+/* Memory that a pruning run will need, from the graph alone. Local. */
+#ifndef REAP_FOOTPRINT_H
+#define REAP_FOOTPRINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reap/graph.h"
+#include "reap/groups.h"
+
+typedef struct reap_footprint {
+  int64_t frontier;     /* bytes of activations held at the widest cut, both networks, for all images together */
+  int64_t every_rank;   /* bytes of matrices on each rank at the largest layer */
+  int64_t deciding_rank; /* bytes of matrices on the rank that solves that layer */
+  const char *layer;    /* the largest layer; NULL if no group is chosen. Borrowed from the graph. */
+  int64_t columns;      /* its n */
+} reap_footprint;
+
+/* For pruning the chosen groups with `images` images. */
+int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
+                            reap_footprint *out);
+
+#endif

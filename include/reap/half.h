@@ -1,0 +1,16 @@
+/* Numbers of 16 bits: float16 (IEEE 754 binary16) and bfloat16. Local.
+ *
+ * To float32 is exact, infinities and NaNs included. From float32 rounds to the nearest, ties to even; what is too
+ * large becomes an infinity.
+ */
+#ifndef REAP_HALF_H
+#define REAP_HALF_H
+
+#include <stdint.h>
+
+float reap_from_float16(uint16_t bits);
+float reap_from_bfloat16(uint16_t bits);
+uint16_t reap_to_float16(float value);
+uint16_t reap_to_bfloat16(float value);
+
+#endif

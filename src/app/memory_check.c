@@ -1,0 +1,27 @@
+#include "memory_check.h"
+
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+
+static double gigabytes(double bytes) { return bytes / 1e9; }
+
+int memory_check(const reap_comm *comm, const reap_footprint *footprint) {
+  int ranks = 1;
+  REAP_TRY(reap_comm_node_size(comm, &ranks));
+  const double available = (double)reap_memory_available();
+  const double matrices = (double)footprint->every_rank * ranks + (double)footprint->deciding_rank;
+  const double activations = (double)footprint->frontier * ranks / reap_comm_size(comm);
+  int status = REAP_OK;
+  if (available > 0 && footprint->layer && matrices > available)
+    status = reap_error(REAP_ERR_RESOURCE,
+                        "layer %s has %lld columns: its matrices take %.1f GB on a node with %d ranks, where %.1f GB are free; leave "
+                        "it out (--exclude %s) or put fewer ranks on a node",
+                        footprint->layer, (long long)footprint->columns, gigabytes(matrices), ranks, gigabytes(available),
+                        footprint->layer);
+  REAP_TRY(reap_comm_agree(comm, status));
+  if (available > 0 && matrices + activations > available)
+    reap_log(REAP_LOG_WARNING, "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --images takes fewer",
+             gigabytes(activations), gigabytes(matrices), gigabytes(available));
+  return REAP_OK;
+}

@@ -1,0 +1,12 @@
+/* Does the machine have the memory that a run will need; private to src/app. */
+#ifndef REAP_APP_MEMORY_CHECK_H
+#define REAP_APP_MEMORY_CHECK_H
+
+#include "reap/comm.h"
+#include "reap/footprint.h"
+
+/* Collective. REAP_ERR_RESOURCE, naming the layer and what to do, if the matrices of the largest layer cannot fit on a node;
+ * a warning if activations may not. Nothing where the system does not tell its free memory. */
+int memory_check(const reap_comm *comm, const reap_footprint *footprint);
+
+#endif

@@ -1,0 +1,12 @@
+/* A layer's moments from a statistics file; private to src/prune. */
+#ifndef REAP_PRUNE_STORED_MOMENTS_H
+#define REAP_PRUNE_STORED_MOMENTS_H
+
+#include "reap/layer.h"
+#include "reap/moments.h"
+#include "reap/stats_file.h"
+
+/* Local. REAP_ERR_INPUT naming file and layer if they are not there or not of this layer's shape; the caller owns *out. */
+int stored_moments_read(reap_stats_file *file, const char *name, const reap_layer *layer, reap_moments **out);
+
+#endif
