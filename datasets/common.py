@@ -35,7 +35,11 @@ class DataError(Exception):
     """A file that cannot be used: shown to the user as one line."""
 
     def __init__(self, path, reason):
-        super().__init__("%s: %s" % (path, reason))
+        # Kept as they are, so that the error can pass between processes.
+        super().__init__(path, reason)
+
+    def __str__(self):
+        return "%s: %s" % self.args
 
 
 def require(module, package, pypi=None):

@@ -125,7 +125,9 @@ def decode_batch(paths, geometry):
         try:
             results.append(decode(path, geometry))
         except MemoryError:
-            raise
+            raise common.DataError(
+                path, "not enough memory to decode it; use fewer --jobs, or "
+                "take it away") from None
         except Exception as error:
             # Damaged files make decoders raise nearly anything.
             reason = getattr(error, "strerror", None) or str(error)
@@ -223,10 +225,11 @@ def write(path, items, options, name, source, classes, labelled=True):
     images = converted(items, geometry, options.jobs, options.strict, progress)
     try:
         common.stream_dataset(
-            path, len(items), output_shape(geometry), images, name=name,
-            source=source, classes=classes, scale=SCALE, mean=options.mean,
-            std=options.std, labelled=labelled, level=options.compress,
-            jobs=options.jobs)
+            path, len(items), output_shape(geometry), images,
+            name=plain(name), source=plain(source),
+            classes=[plain(c) for c in classes], scale=SCALE,
+            mean=options.mean, std=options.std, labelled=labelled,
+            level=options.compress, jobs=options.jobs)
     finally:
         images.close()
 
@@ -406,11 +409,23 @@ def add_order_options(group):
         "the first images of a file hold all classes)")
 
 
+def processors():
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def plain(text):
+    """Text that UTF-8 can hold; names of files may be any bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def add_work_options(parser):
     group = parser.add_argument_group("how")
     group.add_argument(
         "-j", "--jobs", metavar="N", type=common.count,
-        default=len(os.sched_getaffinity(0)),
+        default=processors(),
         help="processes that decode (default: as many as processors, "
         "%(default)s here); the file does not depend on it")
     group.add_argument(

@@ -9,5 +9,21 @@ case "${1:-}" in
 esac
 . "$here/../jobs/setup.sh"
 reap_setup libcunit1-dev hdf5-tools
+
+# onnxruntime judges what reap writes. It is not in Debian: a Python environment of the build folder's own has it, if it can be
+# fetched; else the test that needs it says that it is skipped.
+reap_python_environment() {
+  local venv=$reap_build/venv
+  if /usr/bin/python3 -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null; then return; fi
+  if "$venv/bin/python" -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null; then return; fi
+  rm -rf "$venv"
+  reap_say "Fetching onnx and onnxruntime for a test ..."
+  timeout 60 bash -c 'python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 10 \
+    onnx onnxruntime h5py numpy' bash "$venv" >"$reap_build/venv.log" 2>&1 || {
+    reap_say "SKIPPED the comparison with onnxruntime: it cannot be fetched (see $reap_build/venv.log)"
+    rm -rf "$venv"
+  }
+}
+reap_python_environment
 cd "$reap_build"
 ctest --output-on-failure "$@"

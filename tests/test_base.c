@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "reap/half.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
 #include "reap/random.h"
@@ -26,6 +27,11 @@ static void errors_carry_status_and_context(void) {
   longer[sizeof longer - 1] = '\0';
   reap_error(REAP_ERR_INPUT, "%s", longer);
   CU_ASSERT_EQUAL(strlen(reap_error_message()), REAP_ERROR_LENGTH - 1);
+  CU_ASSERT_EQUAL(reap_error_prefix(REAP_ERR_INPUT, "layer %d", 4), REAP_ERR_INPUT);
+  CU_ASSERT_EQUAL(strlen(reap_error_message()), REAP_ERROR_LENGTH - 1);
+  CU_ASSERT_EQUAL(strncmp(reap_error_message(), "layer 4: aaa", 12), 0);
+  CU_ASSERT_EQUAL(reap_error_prefix(REAP_ERR_INPUT, "%s", longer), REAP_ERR_INPUT);
+  CU_ASSERT_EQUAL(strspn(reap_error_message(), "a"), REAP_ERROR_LENGTH - 1);
 }
 
 static void sizes_are_checked(void) {
@@ -99,10 +105,55 @@ static void hashes_match_sha256sum(void) {
   CHECK_FAILS(reap_hash_file(test_scratch_path("absent"), digest), REAP_ERR_INPUT, "absent");
 }
 
+static void halves_are_converted(void) {
+  static const struct {
+    float value;
+    uint16_t float16, bfloat16;
+  } exact[] = {{0, 0, 0},           {-0.0f, 0x8000, 0x8000},  {1, 0x3c00, 0x3f80},
+               {-2, 0xc000, 0xc000}, {0.5f, 0x3800, 0x3f00},   {65504, 0x7bff, 0x4780},
+               {0x1p-14f, 0x0400, 0x3880}, {0x1p-24f, 0x0001, 0x3380}, {0x1.ff8p-15f, 0x03ff, 0x3880},
+               {(float)INFINITY, 0x7c00, 0x7f80}};
+  for (size_t i = 0; i < sizeof exact / sizeof exact[0]; i++) {
+    CU_ASSERT_EQUAL(reap_to_float16(exact[i].value), exact[i].float16);
+    CU_ASSERT_EQUAL(reap_from_float16(exact[i].float16), exact[i].value);
+    CU_ASSERT_EQUAL(reap_to_bfloat16(exact[i].value), exact[i].bfloat16);
+  }
+  /* What is read and written again is the same, subnormal numbers and infinities included. */
+  for (uint32_t bits = 0; bits <= UINT16_MAX; bits++) {
+    float x = reap_from_float16((uint16_t)bits), y = reap_from_bfloat16((uint16_t)bits);
+    if (isnan(x) ? !isnan(reap_from_float16(reap_to_float16(x))) : reap_to_float16(x) != bits)
+      CU_FAIL("float16 does not come back");
+    if (isnan(y) ? !isnan(reap_from_bfloat16(reap_to_bfloat16(y))) : reap_to_bfloat16(y) != bits)
+      CU_FAIL("bfloat16 does not come back");
+  }
+  /* Half way between two goes to the even one, all else to the nearer one. */
+  for (uint32_t bits = 0; bits < 0x7bff; bits++) {
+    float low = reap_from_float16((uint16_t)bits), high = reap_from_float16((uint16_t)(bits + 1));
+    float middle = low + (high - low) / 2;
+    if (reap_to_float16(middle) != bits + bits % 2 || reap_to_float16(-nextafterf(middle, 0)) != (bits | 0x8000) ||
+        reap_to_float16(nextafterf(middle, high)) != bits + 1)
+      CU_FAIL("float16 is not rounded to nearest even");
+  }
+  for (uint32_t bits = 0; bits < 0x7f7f; bits++) {
+    float low = reap_from_bfloat16((uint16_t)bits), high = reap_from_bfloat16((uint16_t)(bits + 1));
+    float middle = low + (high - low) / 2;
+    if (reap_to_bfloat16(middle) != bits + bits % 2 || reap_to_bfloat16(nextafterf(middle, high)) != bits + 1)
+      CU_FAIL("bfloat16 is not rounded to nearest even");
+  }
+  CU_ASSERT_EQUAL(reap_to_float16(65519.99f), 0x7bff);
+  CU_ASSERT_EQUAL(reap_to_float16(65520), 0x7c00);
+  CU_ASSERT_EQUAL(reap_to_float16(-1e30f), 0xfc00);
+  CU_ASSERT_EQUAL(reap_to_bfloat16(3.4e38f), 0x7f80);
+  CU_ASSERT_EQUAL(reap_round_to(1.0f / 3, REAP_FLOAT32), 1.0f / 3);
+  CU_ASSERT_EQUAL(reap_round_to(1.0f / 3, REAP_FLOAT16), 0x1.554p-2f);
+  CU_ASSERT_EQUAL(reap_round_to(1.0f / 3, REAP_BFLOAT16), 0x1.56p-2f);
+}
+
 const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
                                 {"sizes_are_checked", sizes_are_checked},
                                 {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
                                 {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},
                                 {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
                                 {"hashes_match_sha256sum", hashes_match_sha256sum},
+                                {"halves_are_converted", halves_are_converted},
                                 {NULL, NULL}};

@@ -323,6 +323,42 @@ class Folder(Case):
                         words=["a/01.png: cannot identify image file\n"])
         self.assert_none_written()
 
+    def test_names_of_any_bytes(self):
+        for i, name in enumerate((b"caf\xe9", "na\u00efve".encode())):
+            folder = os.path.join(os.fsencode(self.path("in", "")), name)
+            os.makedirs(folder)
+            shutil.copy(self.made_file(i), os.path.join(folder, b"\xff.png"))
+        self.text("in/na\u00efve/x.png", "broken")
+        _, labels, attributes = self.convert(*SMALL, "--sorted")
+        self.assertEqual(labels.tolist(), [0, 1])
+        self.assertIn("na\u00efve", list(attributes["classes"]))
+
+    def made_file(self, seed):
+        self.image("made", "%d.png" % seed, seed=seed)
+        return self.path("made", "%d.png" % seed)
+
+    def test_lost_process(self):
+        # What is left when the system ends a process for want of memory.
+        paths = [images.Item(self.made_file(0), 0)] * 100
+        geometry = images.Geometry(16, 12, None, "bilinear", "exif")
+        progress = images.Progress("x", 100, True)
+        pool = images.concurrent.futures.ProcessPoolExecutor
+        started = []
+
+        class Pool(pool):
+            def __init__(self, *arguments, **options):
+                super().__init__(*arguments, **options)
+                started.append(self)
+        images.concurrent.futures.ProcessPoolExecutor = Pool
+        try:
+            with self.assertRaisesRegex(images.common.DataError,
+                                        "ended from outside"):
+                for _ in images.converted(paths, geometry, 2, False, progress):
+                    for process in started[0]._processes.values():
+                        process.kill()
+        finally:
+            images.concurrent.futures.ProcessPoolExecutor = pool
+
     def test_all_broken(self):
         self.text("in/a.png", "nothing")
         self.run_script("folder.py", self.path("in", ""), "-o",
@@ -486,10 +522,31 @@ class ImageNet(Case):
         meta = self.text("meta.txt", *SYNSETS)
         _, labels, _ = self.convert("--ground-truth", truth, "--meta", meta)
         self.assertEqual(labels.tolist(), [2, 1, 0, 2])
+        self.check_meta_mat(truth)
         self.refused("3 lines for 4 images", "--meta", meta, "--ground-truth",
                      self.text("short", "1", "3", "2"))
         self.refused("expected 1 to 3", "--meta", meta, "--ground-truth",
                      self.text("range", "1", "3", "2", "4"))
+
+
+    def check_meta_mat(self, truth):
+        """The development kit's table, with inner nodes of the hierarchy."""
+        broken = self.text("broken.mat", "nothing")
+        try:
+            import scipy.io
+        except ImportError:
+            self.refused("python3-scipy", "--ground-truth", truth, "--meta",
+                         broken)
+            return
+        self.refused("broken.mat: ", "--ground-truth", truth, "--meta", broken)
+        table = np.zeros((4, 1), [("ILSVRC2012_ID", object), ("WNID", object)])
+        for i, row in enumerate([(1, SYNSETS[0]), (2, SYNSETS[1]),
+                                 (3, SYNSETS[2]), (1001, "n00000099")]):
+            table[i, 0] = (np.array([[row[0]]]), row[1])
+        scipy.io.savemat(self.path("meta.mat"), {"synsets": table})
+        _, labels, _ = self.convert("--ground-truth", truth, "--meta",
+                                    self.path("meta.mat"))
+        self.assertEqual(labels.tolist(), [2, 1, 0, 2])
 
 
 class StanfordDogs(Case):

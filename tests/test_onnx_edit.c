@@ -198,6 +198,81 @@ static void listed_inputs_follow(void) {
   done(m);
 }
 
+/* Turns a tensor of zeros and its kind into 16 bits. */
+static Onnx__TensorProto *halve(Onnx__TensorProto *tensor, int32_t type) {
+  tensor->data_type = type;
+  tensor->raw_data.len /= 2;
+  memset(tensor->raw_data.data, 0, tensor->raw_data.len);
+  return tensor;
+}
+
+static void add_cast(const char *name, const char *in, const char *out, int64_t type) {
+  Onnx__NodeProto *node = add_node("Cast", name, in, out);
+  add_value_attribute(node, NULL);
+  node->attribute[0]->name = text("to");
+  node->attribute[0]->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+  node->attribute[0]->has_i = 1;
+  node->attribute[0]->i = type;
+}
+
+static bool is_half(const Onnx__TensorProto *tensor, int32_t type, uint16_t wanted) {
+  uint16_t bits = 0;
+  if (tensor && tensor->raw_data.len >= 2) memcpy(&bits, tensor->raw_data.data, 2);
+  return tensor && tensor->data_type == type && bits == wanted && tensor->raw_data.len % 2 == 0;
+}
+
+/* In place, copied from a shared one, from a Constant, behind a Cast, in an Add and as a new bias. */
+static void halves_stay_halves(void) {
+  static const int32_t f16 = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16, b16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16;
+  static const int64_t row[1] = {4};
+  for (int brain = 0; brain < 2; brain++) {
+    const int32_t type = brain ? b16 : f16;
+    const uint16_t two = 0x4000 /* in both */, third = brain ? 0x3eab : 0x3555;
+    begin_model(8);
+    add_cast("in", "x", "x2", type);
+    halve(add_weights("w", 2, SQUARE), type);
+    halve(add_weights("shared", 2, SQUARE), type);
+    add_weights("wide", 2, SQUARE);
+    add_value_attribute(add_node("Constant", "constant", "", "c"),
+                        halve(make_tensor("", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE), type));
+    add_cast("narrow", "wide", "v", type);
+    add_node("MatMul", "a", "x2 w", "h1"); /* node 3 */
+    add_node("MatMul", "b", "h1 shared", "h2");
+    add_node("MatMul", "c", "h2 shared", "h3");
+    add_node("MatMul", "d", "h3 c", "h4");
+    add_node("Gemm", "e", "h4 v", "h5"); /* node 7 */
+    add_cast("out", "h5", "y", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+    finish_model();
+    reap_edits edits = {0, 0, NULL};
+    for (int node = 3; node < 8; node++)
+      if (node != 4) CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, node, 1, new_tensor(2, SQUARE, 1.0f / 3)));
+    CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 3, 0, new_tensor(1, row, 2)));
+    CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 7, 2, new_tensor(1, row, 2)));
+    Onnx__ModelProto *m = apply(&edits);
+    const char *const weights[] = {"w", "shared_c", "c_d", "v_e"}, *const biases[] = {"a.bias", "e.bias"};
+    for (int i = 0; i < 4; i++) CU_ASSERT_TRUE(is_half(find(m, weights[i]), type, third));
+    for (int i = 0; i < 2; i++) CU_ASSERT_TRUE(is_half(find(m, biases[i]), type, two));
+    CU_ASSERT_TRUE(is_half(find(m, "shared"), type, 0));
+    CU_ASSERT_PTR_NULL(find(m, "wide")); /* nothing reads it any more */
+    done(m);
+  }
+}
+
+static void numbers_too_large_for_halves_are_refused(void) {
+  begin_model(8);
+  halve(add_weights("tiny", 2, SQUARE), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16);
+  add_node("MatMul", "first", "x tiny", "y");
+  finish_model();
+  reap_source *source = NULL;
+  CHECK_OK(reap_source_load(store_model("large.onnx"), &source));
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 1, new_tensor(2, SQUARE, 65520)));
+  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_NUMERIC,
+              "tensor \"tiny\": 65520 does not fit its type, float16");
+  reap_edits_clear(&edits);
+  reap_source_destroy(&source);
+}
+
 static void edits_out_of_range_are_refused(void) {
   begin_model(8);
   add_weights("w", 2, SQUARE);
@@ -222,5 +297,7 @@ const test_case test_cases[] = {{"tensors_of_one_user_are_replaced", tensors_of_
                                 {"a_bias_is_added", a_bias_is_added},
                                 {"an_add_is_put_behind", an_add_is_put_behind},
                                 {"listed_inputs_follow", listed_inputs_follow},
+                                {"halves_stay_halves", halves_stay_halves},
+                                {"numbers_too_large_for_halves_are_refused", numbers_too_large_for_halves_are_refused},
                                 {"edits_out_of_range_are_refused", edits_out_of_range_are_refused},
                                 {NULL, NULL}};

@@ -32,6 +32,10 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
                             const reap_shard *shard, reap_accumulator **out);
 void reap_accumulator_destroy(reap_accumulator **accumulator);
 
+/* Local. From now on targets are y + (before - now), both of y's shape; NULL, NULL: y alone. To be called before every block
+ * that is scanned, added or measured, since blocks lie in different places. */
+void reap_accumulator_set_drift(reap_accumulator *accumulator, const float *before, const float *now);
+
 /* Local. x: the layer's input of block `block` (of all blocks), in storage order; y: the target, likewise. */
 void reap_accumulator_scan(reap_accumulator *accumulator, const float *x, const float *y);
 
@@ -43,6 +47,10 @@ int reap_accumulator_add(reap_accumulator *accumulator, int64_t block, const flo
 
 /* Collective. The moments, the same on all ranks; the caller owns them. */
 int reap_accumulator_reduce(reap_accumulator *accumulator, const reap_comm *comm, reap_moments **out);
+
+/* Multiply-adds that the moments of so many rows take in the form chosen (a symmetric product counts half), without
+ * padding and other overhead: what the products would cost at best. Local. */
+double reap_accumulator_multiply_adds(const reap_accumulator *accumulator, int64_t samples);
 
 /* Squared error and centred energy on the images that are held out, for weights on the channels kept. */
 typedef struct reap_held_out_error {

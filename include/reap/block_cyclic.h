@@ -25,6 +25,9 @@ void reap_grid_destroy(reap_grid **grid);
 /* Local: shape of the grid and this rank's place in it. */
 void reap_grid_shape(const reap_grid *grid, int *rows, int *columns, int *row, int *column);
 
+/* Local: the communicator it was made over. */
+const reap_comm *reap_grid_comm(const reap_grid *grid);
+
 typedef struct reap_block_cyclic reap_block_cyclic;
 
 /* Collective. Zero-filled; the grid must outlive the matrix. */
@@ -41,14 +44,21 @@ double *reap_block_cyclic_local(reap_block_cyclic *matrix, int64_t *rows, int64_
 int64_t reap_block_cyclic_row(const reap_block_cyclic *matrix, int64_t i);
 int64_t reap_block_cyclic_column(const reap_block_cyclic *matrix, int64_t j);
 
-/* Collective: Cholesky factor of the lower triangle, in place (PDPOTRF). *info as for reap_dpotrf_lower and
- * equal on all ranks. */
+/* Collective: adds columns [first, first + count) given on every rank, summed over the ranks, to the matrix: how moments
+ * that each rank gathers from its own images get into the layout without any rank holding them all. panel [rows, count],
+ * column-major without gaps; it holds the sum afterwards. */
+int reap_block_cyclic_add_columns(reap_block_cyclic *matrix, int64_t first, int64_t count, double *panel);
+
+/* Collective: Cholesky factor of the lower ('L') or upper ('U': U'U) triangle of the leading rows and columns, in place
+ * (PDPOTRF); the other triangle stays. *info as for reap_dpotrf_lower and equal on all ranks. */
+int reap_block_cyclic_potrf(reap_block_cyclic *a, char uplo, int64_t order, int64_t *info);
 int reap_block_cyclic_potrf_lower(reap_block_cyclic *a, int64_t *info);
 
 /* Collective: solves A X = B in place of B with that factor (PDPOTRS). */
 int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b);
 
-/* Collective: lower triangle of the inverse from the factor, in place (PDPOTRI). */
+/* Collective: the inverse's triangle from the factor of the leading rows and columns, in place (PDPOTRI). */
+int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order);
 int reap_block_cyclic_potri_lower(reap_block_cyclic *a);
 
 #endif

@@ -21,14 +21,27 @@ int reap_dgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, double alpha, 
 int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, double beta,
                      double *c, int64_t ldc);
 
-/* Cholesky factor of the lower triangle of A [n, n], in place. *info is 0, or the order of the first leading
+/* Lower triangle of C [n, n] = alpha (A B' + B A') + beta C with A, B [n, k]. */
+int reap_dsyr2k_lower(int64_t n, int64_t k, double alpha, const double *a, int64_t lda, const double *b, int64_t ldb,
+                      double beta, double *c, int64_t ldc);
+
+/* C [m, n] = A B with A [m, m] symmetric, only its lower triangle read. */
+int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const double *b, int64_t ldb, double *c,
+                     int64_t ldc);
+
+/* B [m, n] = inverse(op(A)) B (side 'L') or B inverse(op(A)) (side 'R') with A triangular, uplo 'L' or 'U', trans 'N' or 'T'. */
+int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b, int64_t ldb);
+
+/* Cholesky factor of one triangle (uplo 'L' or 'U': A = L L' or U'U) of A [n, n], in place; the other one stays. *info is 0, or the order of the first leading
  * minor that is not positive definite (A is then partly overwritten); not an error in itself. */
+int reap_dpotrf(char uplo, int64_t n, double *a, int64_t lda, int64_t *info);
 int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info);
 
 /* Lower triangle of the inverse from the factor of reap_dpotrf_lower, in place. */
 int reap_dpotri_lower(int64_t n, double *a, int64_t lda);
 
-/* Solves A X = B in place of B [n, nrhs] with the factor of reap_dpotrf_lower. */
+/* Solves A X = B in place of B [n, nrhs] with the factor of reap_dpotrf. */
+int reap_dpotrs(char uplo, int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb);
 int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb);
 
 /* Reciprocal condition number (1-norm, estimate) from the factor and the 1-norm of A before it was factored. */

@@ -13,4 +13,13 @@ float reap_from_bfloat16(uint16_t bits);
 uint16_t reap_to_float16(float value);
 uint16_t reap_to_bfloat16(float value);
 
+/* Types that weights are kept in. */
+typedef enum reap_precision { REAP_FLOAT32, REAP_FLOAT16, REAP_BFLOAT16 } reap_precision;
+
+/* "float16" */
+const char *reap_precision_name(reap_precision precision);
+
+/* The nearest number of that type. */
+float reap_round_to(float value, reap_precision precision);
+
 #endif

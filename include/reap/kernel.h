@@ -20,6 +20,13 @@ typedef enum reap_backend {
   REAP_BACKEND_ONEDNN  /* REAP_ERR_USAGE if not built in */
 } reap_backend;
 
+/* What may be computed along with a node, while its output is still at hand: output = clamp(node(x) + addend). */
+typedef struct reap_fusion {
+  bool add;        /* the addend has the output's shape */
+  bool clamp;      /* to low .. high: a Relu or a Clip */
+  float low, high; /* -INFINITY, INFINITY: no such bound */
+} reap_fusion;
+
 typedef struct reap_kernel {
   /* Borrowed graph and node stay valid and unchanged until destroy(). *state is NULL before; may stay NULL. */
   int (*prepare)(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state);
@@ -29,6 +36,12 @@ typedef struct reap_kernel {
   /* NULL if prepare leaves no state. Takes the address of the state. */
   void (*destroy)(void **state);
   bool in_place; /* output may be input 0's own memory, where their shapes are equal */
+  /* In place of prepare(), for kernels that can clamp and, if they are `adding`, add as well; NULL for all others. With
+   * `add` run() takes the addend as inputs[n_inputs], which may be the output's own memory. Rounding is that of the
+   * nodes one by one; but a NaN may come out as a bound, unlike that of a Relu. */
+  int (*prepare_fused)(const reap_graph *graph, const reap_node *node, reap_backend backend, const reap_fusion *fusion,
+                       void **state);
+  bool adding;
 } reap_kernel;
 
 /* Kernel of an operator, or NULL if it exists in shape arithmetic only. */

@@ -20,6 +20,22 @@ typedef struct reap_moments {
   double energy; /* sum of Y squared */
 } reap_moments;
 
+/* Moments that are asked for piece by piece: in memory, in a file, or computed. What the solver reads, so that a matrix
+ * no rank can hold goes straight to where it is needed. The arrays belong to whoever made the source. */
+typedef struct reap_moments_source {
+  int64_t channels, block, n, m, samples;
+  double energy;
+  const double *diagonal; /* [n] of the Gram matrix, uncentred */
+  const double *sum_x, *sum_y;
+  void *context;
+  /* Rows row .. row + rows and columns column .. of X'X or X'Y into out, COLUMN-major with leading dimension ld. */
+  int (*gram)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
+  int (*cross)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
+} reap_moments_source;
+
+/* The source of moments in memory; *diagonal is the caller's to free (reap_free). */
+int reap_moments_as_source(const reap_moments *moments, double **diagonal, reap_moments_source *out);
+
 /* Zero moments; the caller owns them. */
 int reap_moments_create(int64_t channels, int64_t block, int64_t m, reap_moments **out);
 void reap_moments_destroy(reap_moments **moments);

@@ -28,6 +28,7 @@ typedef struct reap_prune_options {
   const int64_t *counts;      /* [groups] channels to keep */
   int64_t positions;          /* sampled per image; 0: all */
   double ridge;
+  bool ridge_auto;            /* each layer takes the ridge, and its target, that its held-out images prefer */
   uint64_t seed;
   reap_backend backend;
   const reap_progress *progress;
@@ -48,8 +49,12 @@ typedef struct reap_layer_result {
   double held_out_error;            /* on the images held out; NaN if there are none */
   double predicted_relative_error;  /* by the elimination; NaN where a method predicts nothing */
   double ridge, rcond, drift;
+  bool ridge_trained;               /* the ridge pulled towards the trained weights, not towards zero */
+  bool few_samples;                 /* fewer than 5 rows per column */
   bool repaired_shortcut;           /* the target carried the shortcut's drift */
   double seconds;
+  double moments_flops;             /* multiply-adds of the moments over all ranks, at best */
+  double moments_seconds;           /* this rank's time for them */
 } reap_layer_result;
 
 typedef struct reap_prune_result {

@@ -1,24 +1,60 @@
-/* The REAP solver: which channels of one layer go, in which order, and the weights of those that stay. Local.
+/* The REAP solver: which channels of one layer go, in which order, and the weights of those that stay.
  *
- * Equations and costs are at the top of src/prune/elimination.c.
+ * Equations, the panel scheme, costs and failure modes are at the top of src/prune/elimination.c.
  */
 #ifndef REAP_SOLVER_H
 #define REAP_SOLVER_H
 
+#include "reap/comm.h"
 #include "reap/moments.h"
 #include "reap/path.h"
 
 /* Relative ridge that is taken where nothing else is asked for. */
 #define REAP_DEFAULT_RIDGE 1e-6
 
-/* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors after every removal, and
- * least-squares weights and bias of the channels kept. A ridge too small for the factorisation is raised until it
- * serves; path->ridge tells. REAP_ERR_NUMERIC only for moments that are not numbers. */
+typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
+
+/* "auto", "local" or "scalapack"; anything else is auto. */
+reap_solver reap_solver_named(const char *name);
+const char *reap_solver_name(reap_solver solver);
+
+/* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
+ * ScaLAPACK otherwise. The same on all ranks. Collective. */
+reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+
+/* How the dual system is carried, see elimination.c; tests and measurements force it. */
+typedef enum reap_route { REAP_ROUTE_AUTO, REAP_ROUTE_WEIGHTS, REAP_ROUTE_PRODUCT } reap_route;
+
+typedef struct reap_solve_options {
+  const reap_comm *comm; /* NULL: local */
+  reap_solver solver;    /* REAP_SOLVER_SCALAPACK: collective over comm; else every caller solves for itself */
+  double ridge;
+  reap_route route;
+} reap_solve_options;
+
+/* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge term
+ * after every removal, and least-squares weights and bias of the channels kept: on rank 0 only if distributed (path->weights is
+ * NULL elsewhere), all else on all ranks. A ridge too small for the factorisation is raised until it serves; path->ridge
+ * tells. REAP_ERR_NUMERIC only for moments that are not numbers or of no data. */
+int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options, const char *what,
+                      reap_path **out);
+
+/* The same for moments in memory, which are checked first; local, or collective with the same moments on all ranks. */
+int reap_solve_with(const reap_moments *moments, int64_t n_kept, const reap_solve_options *options, const char *what,
+                    reap_path **out);
 int reap_solve(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out);
 
+/* The recursion as it stands in the paper, one update of all of H and W per removal: the reference that the solver is
+ * compared with and measured against. Local. */
+int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out);
+
 /* Weights and bias for given channels kept[n_kept] (ascending): no elimination, order and errors empty but for the
- * last: path->n_removed entries of the order are the channels not in kept, ascending. */
+ * last: path->n_removed entries of the order are the channels not in kept, ascending. Local. */
 int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
                reap_path **out);
+
+/* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order, errors,
+ * weights and bias, by one solve and without eliminating again. Local. */
+int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what, reap_path **out);
 
 #endif

@@ -22,13 +22,15 @@ const char *reap_source_path(const reap_source *source);
 /* SHA-256 of the file (for external data: of the message and then of the tensors' data). */
 const char *reap_source_hash(const reap_source *source);
 
-/* A new, unprepared graph; the caller owns it. REAP_ERR_INPUT names the node: see reap_graph_add_node. */
+/* A new, unprepared graph; the caller owns it. float16 and bfloat16 become float32. REAP_ERR_INPUT names the node: see
+ * reap_graph_add_node. */
 int reap_source_graph(const reap_source *source, reap_graph **out);
 
 /* Puts the edits into the message. A tensor that only the edited input uses is replaced under its own name; one
  * with other users (also through Identity nodes) stays, and the edited input gets a new one. Tensors and nodes
- * that nothing uses any more because of the edits are removed, stale value_info is dropped. Once per source, as
- * edits count nodes as they were loaded; after a failure the source can only be destroyed. */
+ * that nothing uses any more because of the edits are removed, stale value_info is dropped. In a float16 or bfloat16
+ * network new tensors have its type (REAP_ERR_NUMERIC names the one that holds a number too large for it). Once per
+ * source, as edits count nodes as they were loaded; after a failure the source can only be destroyed. */
 int reap_source_apply(reap_source *source, const reap_edits *edits);
 
 /* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded. REAP_ERR_INPUT if the file

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/half.h"
+
 enum { REAP_MAX_RANK = 8 };
 
 /* Weights are float32; every integer and boolean type of ONNX is held as int64. */
@@ -15,6 +17,7 @@ typedef struct reap_tensor {
   int rank;
   int64_t dims[REAP_MAX_RANK];
   int64_t count; /* product of dims; 1 for a scalar (rank 0) */
+  reap_precision precision; /* of REAP_F32: the type that the network has them in; the values fit it */
   float *f32;    /* [count] row-major, owned, if dtype is REAP_F32 */
   int64_t *i64;  /* [count] row-major, owned, if dtype is REAP_I64 */
 } reap_tensor;

@@ -1,4 +1,5 @@
 /* reap prune: from a network and images to a smaller network. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "memory_check.h"
 #include "prune_output.h"
 #include "prune_plan.h"
+#include "prune_stored.h"
 #include "reap/error.h"
 #include "reap/evaluate.h"
 #include "reap/network.h"
@@ -13,7 +15,9 @@
 #include "reap/solver.h"
 #include "reap/timer.h"
 
-static const char *const SYNOPSIS = "reap prune MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5 [options]";
+static const char *const SYNOPSIS =
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5 [options]\n"
+    "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F) -o OUT.h5 [options]";
 static const char *const ABOUT =
     "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
     "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
@@ -26,7 +30,8 @@ typedef struct job {
   reap_graph *pruned;
   reap_groups *groups;
   prune_plan plan;
-  reap_dataset *calibration, *evaluation;
+  reap_dataset *calibration, *evaluation; /* calibration: NULL with --from-stats */
+  prune_stored stored;
   reap_prune_result result;
   reap_evaluation before, after;
 } job;
@@ -36,8 +41,10 @@ static int prepare(job *j) {
   const prune_options *o = j->options;
   REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
   REAP_TRY(prune_plan_make(j->network.graph, j->groups, o->keep, o->flops, o->exclude, &j->plan));
-  REAP_TRY(reap_dataset_open(o->calibration, &j->calibration));
-  REAP_TRY(reap_network_check_images(&j->network, j->calibration));
+  if (o->calibration) {
+    REAP_TRY(reap_dataset_open(o->calibration, &j->calibration));
+    REAP_TRY(reap_network_check_images(&j->network, j->calibration));
+  }
   if (o->evaluation) {
     REAP_TRY(reap_dataset_open(o->evaluation, &j->evaluation));
     REAP_TRY(reap_network_check_images(&j->network, j->evaluation));
@@ -46,8 +53,8 @@ static int prepare(job *j) {
 }
 
 static reap_shard shard_of(const job *j, const reap_dataset *data, int64_t most) {
-  int64_t images, c, h, w;
-  reap_dataset_shape(data, &images, &c, &h, &w);
+  int64_t images = 0, c, h, w;
+  if (data) reap_dataset_shape(data, &images, &c, &h, &w);
   if (most > 0 && most < images) images = most;
   const reap_comm *comm = j->context->comm;
   return reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
@@ -66,9 +73,11 @@ static int prune(job *j) {
   const reap_shard shard = shard_of(j, j->calibration, o->images);
   const reap_prune_options options = {.method = reap_method_find(o->method), .refit = strcmp(o->refit, "ls") == 0,
                                       .chosen = j->plan.chosen, .counts = j->plan.counts, .positions = o->positions,
-                                      .ridge = o->ridge, .seed = (uint64_t)o->seed,
-                                      .backend = command_backend(o->common.kernels), .progress = &j->view->callback};
-  command_warn_idle(j->context->comm, shard.blocks);
+                                      .ridge = o->ridge, .ridge_auto = o->ridge_auto, .seed = (uint64_t)o->seed,
+                                      .backend = command_backend(o->common.kernels), .progress = &j->view->callback,
+                                      .save_stats = j->stored.save, .activations = j->stored.activations,
+                                      .from_stats = j->stored.from};
+  if (j->calibration) command_warn_idle(j->context->comm, shard.blocks);
   int status = reap_prune(j->context->comm, j->network.graph, j->pruned, j->groups, j->calibration, &shard, &options, &j->result);
   progress_view_finish(j->view);
   return status;
@@ -99,18 +108,21 @@ static int run(const command_context *context, const prune_options *o) {
   double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
-  const char *const outputs[] = {o->output, o->onnx, o->report};
+  const char *const outputs[] = {o->output, o->onnx, o->report, o->save_stats, o->activations};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
-  REAP_TRY_OR(command_check_writable(context->comm, outputs, 3), done);
+  REAP_TRY_OR(command_check_writable(context->comm, outputs, 5), done);
   REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
   REAP_TRY_OR(reap_comm_agree(context->comm, prepare(&j)), done);
   REAP_TRY_OR(check_memory(&j), done);
+  REAP_TRY_OR(prune_stored_open(context, o, &j.network, j.groups, j.plan.chosen, shard_of(&j, j.calibration, o->images).images, &j.stored), done);
   REAP_TRY_OR(prune(&j), done);
+  REAP_TRY_OR(prune_stored_commit(&j.stored), done);
   REAP_TRY_OR(evaluate(&j), done);
   status = reap_comm_agree(context->comm, finish(&j, start));
 done:
   progress_view_finish(&view);
+  prune_stored_close(&j.stored);
   reap_prune_result_clear(&j.result);
   reap_dataset_close(&j.calibration);
   reap_dataset_close(&j.evaluation);
@@ -122,44 +134,48 @@ done:
 }
 
 static int check(const prune_options *o) {
-  if (!o->calibration) return reap_error(REAP_ERR_USAGE, "reap prune: --calib is missing");
+  if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "reap prune: --calib is missing (or --from-stats)");
+  if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
+    return reap_error(REAP_ERR_USAGE, "reap prune: --from-stats takes no images: --calib, --images, --save-stats and --activations "
+                                      "do not go with it");
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap prune: -o is missing");
-  if ((o->keep != 0) == (o->flops != 0)) return reap_error(REAP_ERR_USAGE, "reap prune: give one of --keep and --flops");
-  if (o->keep != 0 && !(o->keep > 0 && o->keep <= 1))
+  const bool keep = !isnan(o->keep), flops = !isnan(o->flops); /* given */
+  if (keep == flops) return reap_error(REAP_ERR_USAGE, "reap prune: give one of --keep and --flops");
+  if (keep && !(o->keep > 0 && o->keep <= 1))
     return reap_error(REAP_ERR_USAGE, "reap prune: --keep wants a share above 0 and up to 1");
-  if (o->flops != 0 && !(o->flops > 0 && o->flops <= 1))
+  if (flops && !(o->flops > 0 && o->flops <= 1))
     return reap_error(REAP_ERR_USAGE, "reap prune: --flops wants a share above 0 and up to 1");
-  if (o->ridge < 0) return reap_error(REAP_ERR_USAGE, "reap prune: --ridge wants a number that is not negative");
-  const char *const paths[] = {o->output, o->onnx, o->report, o->model, o->calibration, o->evaluation};
-  for (int a = 0; a < 3; a++)
-    for (int b = a + 1; paths[a] && b < 6; b++)
-      if (paths[b] && strcmp(paths[a], paths[b]) == 0)
-        return reap_error(REAP_ERR_USAGE, "reap prune: \"%s\" is named twice; an output must not be another file of the run", paths[a]);
-  return REAP_OK;
+  if (o->ridge_auto && o->from_stats)
+    return reap_error(REAP_ERR_USAGE, "reap prune: --ridge auto needs images held out; it does not go with --from-stats");
+  const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations,
+                               o->model, o->calibration, o->evaluation, o->from_stats};
+  return command_check_names("reap prune", paths, 5, 9);
 }
 
-/* "all" or a number. */
-static int read_positions(const char *text, int64_t *positions) {
+/* A number, or "auto". */
+static int read_ridge(const char *text, prune_options *o) {
   char *end = NULL;
-  *positions = 0;
-  if (strcmp(text, "all") == 0) return REAP_OK;
-  long long value = strtoll(text, &end, 10);
-  if (end == text || *end || value < 1)
-    return reap_error(REAP_ERR_USAGE, "reap prune: --positions wants \"all\" or a number of positions per image, not \"%s\"", text);
-  *positions = value;
+  o->ridge_auto = strcmp(text, "auto") == 0;
+  if (o->ridge_auto) return REAP_OK;
+  o->ridge = strtod(text, &end);
+  if (end == text || *end || !isfinite(o->ridge) || o->ridge < 0)
+    return reap_error(REAP_ERR_USAGE, "reap prune: --ridge wants \"auto\" or a number that is not negative, not \"%s\"", text);
   return REAP_OK;
 }
 
 int command_prune(const command_context *context) {
-  prune_options o = {.method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, .common = COMMON_DEFAULTS};
-  const char *positions = "all";
+  prune_options o = {.keep = NAN, .flops = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, .common = COMMON_DEFAULTS};
+  const char *positions = NULL, *ridge = NULL;
   const option options[] = {
       {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required", &o.calibration, 0},
+      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats", &o.calibration, 0},
+      {"--from-stats", NULL, OPTION_TEXT, "S.h5", "moments of this network (reap stats) in place of images: channels\nand weights from the original network's activations", &o.from_stats, 0},
       {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; required", &o.output, 0},
       {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX as well", &o.onnx, 0},
       {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o.evaluation, 0},
       {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON", &o.report, 0},
+      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o.save_stats, 0},
+      {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file", &o.activations, 0},
       {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o.keep, 0},
       {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds, the same\nshare of channels in every group", &o.flops, 0},
@@ -170,7 +186,7 @@ int command_prune(const command_context *context) {
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
-      {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
+      {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &ridge, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local", "where layers are solved (default auto)", &o.solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o.seed, 0},
       COMMON_OPTIONS(o.common)};
@@ -179,7 +195,9 @@ int command_prune(const command_context *context) {
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
+  if (ridge) REAP_TRY(read_ridge(ridge, &o));
   REAP_TRY(check(&o));
-  REAP_TRY(read_positions(positions, &o.positions));
+  if (positions && o.from_stats) return reap_error(REAP_ERR_USAGE, "reap prune: --positions does not go with --from-stats");
+  REAP_TRY(command_positions("reap prune", positions ? positions : "all", &o.positions));
   return run(context, &o);
 }

@@ -13,6 +13,9 @@
 #include "reap/timer.h"
 #include "reap/version.h"
 
+/* What the run knew of images: the data set, or the moments of one. */
+static const char *images_of(const prune_options *o) { return o->from_stats ? o->from_stats : o->calibration; }
+
 static int write_model(const prune_output *p, const char *calibration_hash) {
   const reap_prune_result *result = p->result;
   reap_group_record *groups = NULL;
@@ -33,8 +36,8 @@ static int write_model(const prune_output *p, const char *calibration_hash) {
                                               {"ranks", ranks},
                                               {"model", p->options->model},
                                               {"model_sha256", reap_source_hash(p->network->source)},
-                                              {"calibration", p->options->calibration},
-                                              {"calibration_sha256", calibration_hash}};
+                                              {p->options->from_stats ? "statistics" : "calibration", images_of(p->options)},
+                                              {p->options->from_stats ? "statistics_sha256" : "calibration_sha256", calibration_hash}};
   const reap_model_record record = {result->n_layers, groups, (int)(sizeof provenance / sizeof provenance[0]), provenance};
   int status = reap_model_file_write(p->network->source, &record, p->options->output);
   reap_free(&groups);
@@ -52,6 +55,7 @@ static int write_report(const prune_output *p, const char *calibration_hash, dou
   cJSON_AddNumberToObject(seconds, "reduce", r->seconds_reduce);
   cJSON_AddNumberToObject(seconds, "solve", r->seconds_solve);
   cJSON_AddNumberToObject(seconds, "held_out", r->seconds_held_out);
+  cJSON_AddNumberToObject(seconds, "store", r->seconds_store);
   if (p->original_figures.evaluation)
     cJSON_AddNumberToObject(seconds, "evaluate",
                             p->original_figures.evaluation->seconds + p->pruned_figures.evaluation->seconds);
@@ -65,30 +69,39 @@ static int write_report(const prune_output *p, const char *calibration_hash, dou
   cJSON_AddStringToObject(options, "scope", o->scope);
   report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
   report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
-  cJSON_AddNumberToObject(options, "ridge", o->ridge);
+  if (o->ridge_auto)
+    cJSON_AddStringToObject(options, "ridge", "auto");
+  else
+    cJSON_AddNumberToObject(options, "ridge", o->ridge);
   cJSON_AddNumberToObject(options, "positions", (double)o->positions);
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
   report_add_input(report, "model", o->model, reap_source_hash(p->network->source));
-  report_add_input(report, "calibration", o->calibration, calibration_hash);
+  report_add_input(report, o->from_stats ? "statistics" : "calibration", images_of(o), calibration_hash);
+  cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
+  report_add_few_samples(report, r);
   cJSON_AddNumberToObject(report, "peak_resident_bytes", (double)reap_memory_peak_resident());
   int status = report_write(report, o->report);
   cJSON_Delete(report);
   return status;
 }
 
+/* On images held out where there are any. */
+static double worst_error(const reap_layer_result *l) { return isnan(l->held_out_error) ? l->relative_error : l->held_out_error; }
+
 static void print_worst(const reap_prune_result *result) {
   const reap_layer_result *worst = NULL;
   for (int i = 0; i < result->n_layers; i++)
-    if (!worst || result->layers[i].held_out_error > worst->held_out_error) worst = &result->layers[i];
-  if (worst)
-    printf("%-16s %lld groups; largest error of a layer's output %.3g (on held-out images %.3g): %s\n", "pruned",
-           (long long)result->n_layers, worst->relative_error, worst->held_out_error, worst->layer);
+    if (!worst || worst_error(&result->layers[i]) > worst_error(worst)) worst = &result->layers[i];
+  if (!worst) return;
+  printf("%-16s %lld groups; largest error of a layer's output %.3g", "pruned", (long long)result->n_layers, worst->relative_error);
+  if (!isnan(worst->held_out_error)) printf(" (on held-out images %.3g)", worst->held_out_error);
+  printf(": %s\n", worst->layer);
 }
 
 static void print_files(const prune_options *o) {
-  const char *const files[] = {o->output, o->onnx, o->report};
+  const char *const files[] = {o->output, o->onnx, o->report, o->save_stats, o->activations};
   printf("%-16s", "written");
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 5; i++)
     if (files[i]) printf(" %s", files[i]);
   printf("\n");
 }
@@ -97,7 +110,7 @@ int prune_output_write(const prune_output *p, double start) {
   reap_edits edits = {0};
   char hash[REAP_HASH_LENGTH];
   double writing = reap_seconds();
-  REAP_TRY(reap_hash_file(p->options->calibration, hash));
+  REAP_TRY(reap_hash_file(images_of(p->options), hash));
   int status = reap_surgery_edits(p->pruned, &edits);
   if (status == REAP_OK) status = reap_source_apply(p->network->source, &edits);
   reap_edits_clear(&edits);

@@ -13,7 +13,10 @@
 typedef struct prune_options {
   const char *model, *calibration, *evaluation, *output, *onnx, *report;
   const char *method, *refit, *scope, *exclude, *solver;
-  double keep, flops, ridge;
+  const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
+  double keep, flops; /* NaN: not given */
+  double ridge;
+  bool ridge_auto;
   int64_t images, positions, seed;
   common_options common;
 } prune_options;

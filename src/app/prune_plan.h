@@ -13,7 +13,7 @@ typedef struct prune_plan {
   int64_t *counts; /* [groups] channels kept */
 } prune_plan;
 
-/* keep or flops: a share, the other 0. exclude: names of groups or layers, comma-separated, or NULL; a layer stands for the
+/* keep or flops: a share, the other NaN. exclude: names of groups or layers, comma-separated, or NULL; a layer stands for the
  * group it produces and the one it consumes. REAP_ERR_USAGE for names that do not exist and budgets out of reach. */
 int prune_plan_make(const reap_graph *graph, const reap_groups *groups, double keep, double flops, const char *exclude,
                     prune_plan *plan);

@@ -68,14 +68,23 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
     report_add_number(object, "held_out_error", l->held_out_error);
     report_add_number(object, "predicted_relative_error", l->predicted_relative_error);
     report_add_number(object, "ridge", l->ridge);
+    cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
     cJSON_AddStringToObject(object, "solver", solver);
     report_add_number(object, "seconds", l->seconds);
     cJSON_AddNumberToObject(object, "samples", (double)l->samples);
     report_add_number(object, "rcond", l->rcond);
     report_add_number(object, "drift", l->drift);
+    report_add_number(object, "moments_flops", l->moments_flops);
+    report_add_number(object, "moments_seconds", l->moments_seconds);
     cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
     cJSON_AddItemToArray(layers, object);
   }
+}
+
+void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
+  cJSON *names = cJSON_AddArrayToObject(report, "few_samples");
+  for (int i = 0; i < result->n_layers; i++)
+    if (result->layers[i].few_samples) cJSON_AddItemToArray(names, cJSON_CreateString(result->layers[i].layer));
 }
 
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash) {

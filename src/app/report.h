@@ -27,6 +27,9 @@ cJSON *report_add_seconds(cJSON *report, double total);
 /* layers, one object per pruned consumer. `solver` tells where it was solved. */
 void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver);
 
+/* few_samples: names of the layers with fewer than 5 rows per column. */
+void report_add_few_samples(cJSON *report, const reap_prune_result *result);
+
 /* A file the result depends on: {"path": ..., "sha256": ...}. */
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash);
 

@@ -14,6 +14,15 @@ int reap_error(int status, const char *format, ...) {
   return status;
 }
 
+/* Puts `text`, cut to what has room, at position `used` of the message; returns the position behind it. */
+static size_t append(size_t used, const char *text) {
+  size_t length = strlen(text), room = sizeof message - 1 - used;
+  if (length > room) length = room;
+  memcpy(message + used, text, length);
+  message[used + length] = '\0';
+  return used + length;
+}
+
 int reap_error_prefix(int status, const char *format, ...) {
   if (status == REAP_OK) return status;
   char old[REAP_ERROR_LENGTH];
@@ -24,7 +33,7 @@ int reap_error_prefix(int status, const char *format, ...) {
   va_end(args);
   if (n < 0) n = 0;
   size_t used = (size_t)n < sizeof message ? (size_t)n : sizeof message - 1;
-  snprintf(message + used, sizeof message - used, ": %s", old);
+  append(append(used, ": "), old);
   return status;
 }
 

@@ -47,3 +47,15 @@ uint16_t reap_to_bfloat16(float value) {
   if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); /* NaN: never rounded to infinity */
   return (uint16_t)round_off(bits, 16);
 }
+
+const char *reap_precision_name(reap_precision precision) {
+  return precision == REAP_FLOAT16 ? "float16" : precision == REAP_BFLOAT16 ? "bfloat16" : "float32";
+}
+
+float reap_round_to(float value, reap_precision precision) {
+  switch (precision) {
+    case REAP_FLOAT16: return reap_from_float16(reap_to_float16(value));
+    case REAP_BFLOAT16: return reap_from_bfloat16(reap_to_bfloat16(value));
+    default: return value;
+  }
+}

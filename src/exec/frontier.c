@@ -1,7 +1,8 @@
 /* The frontier: blocks of the values that cross the present cut; see frontier.h.
  *
- * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader. Cost of an
- * advance: one plan for the segment, run on every block.
+ * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader in every
+ * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. Cost of an advance:
+ * one plan for the segment, run on every block.
  */
 #include "reap/frontier.h"
 
@@ -11,14 +12,19 @@
 #include "reap/memory.h"
 #include "reap/plan.h"
 
+/* One block of a value, shared by `references` frontiers. */
+typedef struct shared_block {
+  int64_t references, count; /* count: of floats */
+  float *data;
+} shared_block;
+
 struct reap_frontier {
   const reap_graph *graph;
   reap_backend backend;
   int64_t n_blocks;
   int n_values;
   bool *done;      /* [n_nodes] */
-  float ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
-  int64_t bytes;
+  shared_block ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
 };
 
 int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend backend, reap_frontier **out) {
@@ -38,14 +44,12 @@ failed:
   return status;
 }
 
-static int64_t value_bytes(const reap_frontier *f, int v) {
-  return reap_value_count(&f->graph->values[v]) * (int64_t)sizeof(float);
-}
-
 static void drop_block(reap_frontier *f, int v, int64_t block) {
-  if (!f->blocks[v][block]) return;
-  f->bytes -= value_bytes(f, v);
-  reap_free(&f->blocks[v][block]);
+  shared_block *b = f->blocks[v][block];
+  f->blocks[v][block] = NULL;
+  if (!b || --b->references > 0) return;
+  reap_free(&b->data);
+  reap_free(&b);
 }
 
 static void drop_value(reap_frontier *f, int v) {
@@ -68,19 +72,45 @@ static int hold_value(reap_frontier *f, int v) {
   return reap_calloc(&f->blocks[v], f->n_blocks, sizeof *f->blocks[v]);
 }
 
+static int make_block(int64_t count, shared_block **out) {
+  shared_block *b = NULL;
+  REAP_TRY(reap_calloc(&b, 1, sizeof *b));
+  *b = (shared_block){.references = 1, .count = count};
+  int status = reap_alloc(&b->data, count, sizeof *b->data);
+  if (status != REAP_OK) reap_free(&b);
+  *out = b;
+  return status;
+}
+
 static int hold_block(reap_frontier *f, int v, int64_t block) {
-  if (f->blocks[v][block]) return REAP_OK;
-  REAP_TRY(reap_alloc(&f->blocks[v][block], reap_value_count(&f->graph->values[v]), sizeof(float)));
-  f->bytes += value_bytes(f, v);
-  return REAP_OK;
+  return f->blocks[v][block] ? REAP_OK : make_block(reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
 }
 
 int reap_frontier_input(reap_frontier *f, int input, int64_t block, float **storage) {
   int v = f->graph->inputs[input];
   REAP_TRY(hold_value(f, v));
   REAP_TRY(hold_block(f, v, block));
-  *storage = f->blocks[v][block];
+  *storage = f->blocks[v][block]->data;
   return REAP_OK;
+}
+
+static int share_value(const reap_frontier *from, int v, reap_frontier *to) {
+  if (!from->blocks[v]) return REAP_OK;
+  REAP_TRY(hold_value(to, v));
+  for (int64_t b = 0; b < from->n_blocks; b++) {
+    to->blocks[v][b] = from->blocks[v][b];
+    if (to->blocks[v][b]) to->blocks[v][b]->references++;
+  }
+  return REAP_OK;
+}
+
+int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_frontier **out) {
+  REAP_TRY(reap_frontier_create(graph, f->n_blocks, f->backend, out));
+  int status = REAP_OK;
+  memcpy((*out)->done, f->done, (size_t)graph->n_nodes * sizeof *f->done);
+  for (int v = 0; status == REAP_OK && v < f->n_values; v++) status = share_value(f, v, *out);
+  if (status != REAP_OK) reap_frontier_destroy(out);
+  return status;
 }
 
 /* Marks the nodes not yet computed that `value` needs. */
@@ -147,7 +177,7 @@ static int plan_segment(reap_frontier *f, const int *values, int n, segment_plan
 static int run_block(reap_frontier *f, segment_plan *s, int64_t block) {
   for (int v = 0; v < f->n_values; v++) {
     if (s->kept[v]) REAP_TRY(hold_block(f, v, block));
-    s->storage[v] = f->blocks[v] ? f->blocks[v][block] : NULL;
+    s->storage[v] = f->blocks[v] && f->blocks[v][block] ? f->blocks[v][block]->data : NULL;
   }
   REAP_TRY(reap_plan_run(s->plan, s->storage));
   for (int v = 0; v < f->n_values; v++)
@@ -167,26 +197,40 @@ int reap_frontier_advance(reap_frontier *f, const int *values, int n) {
 }
 
 const float *reap_frontier_value(const reap_frontier *f, int value, int64_t block) {
-  return f->blocks[value] ? f->blocks[value][block] : NULL;
+  return f->blocks[value] && f->blocks[value][block] ? f->blocks[value][block]->data : NULL;
 }
 
 bool reap_frontier_done(const reap_frontier *f, int node) { return f->done[node]; }
-int64_t reap_frontier_bytes(const reap_frontier *f) { return f->bytes; }
 
-/* Keeps entries[count] along axis 1 of one block, into new memory of the smaller size. */
+int64_t reap_frontier_bytes(const reap_frontier *f) {
+  int64_t bytes = 0;
+  for (int v = 0; v < f->n_values; v++)
+    for (int64_t b = 0; f->blocks[v] && b < f->n_blocks; b++)
+      if (f->blocks[v][b]) bytes += f->blocks[v][b]->count * (int64_t)sizeof(float) / f->blocks[v][b]->references;
+  return bytes;
+}
+
+static void pick(float *restrict to, const float *restrict from, int64_t rows, int64_t width, int64_t count,
+                 const int64_t *restrict entries) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < count; k++) to[r * count + k] = from[r * width + entries[k]];
+}
+
+/* Keeps entries[count] along axis 1 of one block, in new memory of the smaller size. */
 static int cut_block(reap_frontier *f, int v, int64_t block, int64_t count, const int64_t *entries) {
   const reap_value *value = &f->graph->values[v];
-  const float *old = f->blocks[v][block];
-  float *fresh = NULL;
+  shared_block *old = f->blocks[v][block], *fresh = NULL;
+  if (!old) return REAP_OK;
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(value, strides);
   const int64_t inner = strides[1], width = value->dims[1], outer = reap_value_count(value) / (inner * width);
-  REAP_TRY(reap_alloc(&fresh, outer * count * inner, sizeof *fresh));
-  for (int64_t o = 0; o < outer; o++)
+  REAP_TRY(make_block(outer * count * inner, &fresh));
+  if (inner == 1) pick(fresh->data, old->data, outer, width, count, entries);
+  for (int64_t o = 0; o < outer && inner > 1; o++)
     for (int64_t k = 0; k < count; k++)
-      memcpy(fresh + (o * count + k) * inner, old + (o * width + entries[k]) * inner, (size_t)inner * sizeof *fresh);
-  f->bytes -= (outer * (width - count) * inner) * (int64_t)sizeof *fresh;
-  reap_free(&f->blocks[v][block]);
+      memcpy(fresh->data + (o * count + k) * inner, old->data + (o * width + entries[k]) * inner,
+             (size_t)inner * sizeof(float));
+  drop_block(f, v, block);
   f->blocks[v][block] = fresh;
   return REAP_OK;
 }

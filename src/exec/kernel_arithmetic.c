@@ -142,4 +142,4 @@ static int arithmetic_run(const reap_graph *graph, const reap_node *node, void *
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true};
+const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true, NULL, false};

@@ -80,4 +80,4 @@ static int concat_run(const reap_graph *graph, const reap_node *node, void *stat
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_concat = {concat_prepare, concat_run, concat_destroy, false};
+const reap_kernel reap_kernel_concat = {concat_prepare, concat_run, concat_destroy, false, NULL, false};

@@ -25,11 +25,13 @@ enum { SMALL_PRODUCT = 1000000, FEWEST_POSITIONS = 16, CHUNK_FLOATS = 1 << 20 };
 typedef struct conv_state {
   reap_window w;
   const float *bias; /* [outputs], in the graph; NULL if there is none */
+  reap_fusion fusion;
   float *weights;    /* [groups, taps * channels / groups, outputs / groups], tap-major; depthwise: [taps, channels] */
   bool in_place;     /* patches are the images' own pixels */
   bool depthwise;    /* one input and one output channel per group */
   int64_t chunk;     /* positions per product */
   float *patches;    /* [chunk, taps * channels / groups] */
+  float *products;   /* [chunk, outputs] with an addend, which may lie where the output goes */
   reap_onednn_conv *onednn; /* not NULL: all of the above except w is unused */
 } conv_state;
 
@@ -41,6 +43,7 @@ static void conv_destroy(void **state) {
 #endif
   reap_free(&s->weights);
   reap_free(&s->patches);
+  reap_free(&s->products);
   reap_free(state);
 }
 
@@ -75,14 +78,16 @@ static int prepare_plain(const float *weights, conv_state *s) {
   s->in_place = w->kernel_y == 1 && w->kernel_x == 1 && w->stride_y == 1 && w->stride_x == 1 && w->pad_top == 0 &&
                 w->pad_left == 0 && w->out_height == w->height && w->out_width == w->width;
   s->chunk = choose_chunk(w, columns);
+  if (s->depthwise) s->chunk = 1;
   REAP_TRY(reorder_weights(weights, s));
+  if (s->fusion.add) REAP_TRY(reap_alloc(&s->products, s->chunk * w->outputs, sizeof *s->products));
   if (s->depthwise || s->in_place) return REAP_OK;
   return reap_alloc(&s->patches, s->chunk * columns, sizeof *s->patches);
 }
 
 static int prepare_onednn(const reap_node *node, const float *weights, conv_state *s) {
 #ifdef REAP_HAVE_ONEDNN
-  return reap_onednn_conv_create(&s->w, reap_node_title(node), weights, s->bias, &s->onednn);
+  return reap_onednn_conv_create(&s->w, reap_node_title(node), weights, s->bias, &s->fusion, &s->onednn);
 #else
   (void)weights;
   (void)s;
@@ -109,23 +114,36 @@ static int fill(const reap_graph *graph, const reap_node *node, reap_backend bac
   return use_onednn(backend) ? prepare_onednn(node, weights->f32, s) : prepare_plain(weights->f32, s);
 }
 
-static int conv_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+static int conv_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
+                              const reap_fusion *fusion, void **state) {
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
   conv_state *s = NULL;
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
+  s->fusion = *fusion;
   int status = fill(graph, node, backend, s);
   if (status != REAP_OK) conv_destroy(state);
   return status;
 }
 
-/* rows [n, outputs] += bias */
-static void add_bias(const conv_state *s, int64_t n, float *restrict rows) {
+static int conv_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  return conv_prepare_fused(graph, node, backend, &(reap_fusion){.add = false}, state);
+}
+
+/* rows [n, outputs] = clamp(products + bias + addend), as far as there are such; in the order of the nodes, so that
+ * the rounding is theirs. products may be the rows. */
+static void finish(const conv_state *s, int64_t n, const float *products, const float *addend, float *rows) {
   int64_t outputs = s->w.outputs;
-  const float *restrict bias = s->bias;
-  if (!bias) return;
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t o = 0; o < outputs; o++) rows[i * outputs + o] += bias[o];
+  const float *bias = s->bias;
+  for (int64_t i = 0; i < n && (bias || addend); i++) {
+    const int64_t at = i * outputs;
+    REAP_INDEPENDENT
+    for (int64_t o = 0; o < outputs; o++) {
+      float value = bias ? products[at + o] + bias[o] : products[at + o];
+      rows[at + o] = addend ? value + addend[at + o] : value;
+    }
+  }
+  if (s->fusion.clamp) reap_kernel_clamp(n * outputs, rows, s->fusion.low, s->fusion.high, rows);
 }
 
 /* out [n, outputs] = patches [n, columns] * weights for the outputs of group g; rows of patches are `pitch` apart. */
@@ -153,12 +171,12 @@ static void gather(const conv_state *s, int64_t g, const float *images, int64_t 
 }
 
 /* The block: images [batch, height, width, channels] to out [batch, out_height, out_width, outputs]. */
-static int run_products(const conv_state *s, const float *images, float *out) {
+static int run_products(const conv_state *s, const float *images, const float *addend, float *out) {
   const reap_window *w = &s->w;
   int64_t positions = w->batch * w->out_height * w->out_width, depth = w->channels / w->groups;
   for (int64_t first = 0; first < positions; first += s->chunk) {
-    int64_t n = smaller(positions - first, s->chunk);
-    float *rows = out + first * w->outputs;
+    int64_t n = smaller(positions - first, s->chunk), at = first * w->outputs;
+    float *rows = addend ? s->products : out + at;
     for (int64_t g = 0; g < w->groups; g++) {
       if (s->in_place) {
         REAP_TRY(multiply(s, g, n, images + first * w->channels + g * depth, w->channels, rows));
@@ -167,12 +185,12 @@ static int run_products(const conv_state *s, const float *images, float *out) {
         REAP_TRY(multiply(s, g, n, s->patches, w->kernel_y * w->kernel_x * depth, rows));
       }
     }
-    add_bias(s, n, rows);
+    finish(s, n, rows, addend ? addend + at : NULL, out + at);
   }
   return REAP_OK;
 }
 
-/* One output position of a depthwise convolution: out [channels]. */
+/* One output position of a depthwise convolution: out [channels], the bias first. */
 static void depthwise_position(const conv_state *s, const float *image, int64_t oy, int64_t ox, float *restrict out) {
   const reap_window *w = &s->w;
   int64_t channels = w->channels;
@@ -190,25 +208,33 @@ static void depthwise_position(const conv_state *s, const float *image, int64_t 
   }
 }
 
-static void run_depthwise(const conv_state *s, const float *images, float *out) {
+static void run_depthwise(const conv_state *s, const float *images, const float *addend, float *out) {
   const reap_window *w = &s->w;
   for (int64_t i = 0; i < w->batch; i++)
     for (int64_t oy = 0; oy < w->out_height; oy++)
-      for (int64_t ox = 0; ox < w->out_width; ox++, out += w->outputs)
-        depthwise_position(s, images + i * w->height * w->width * w->channels, oy, ox, out);
+      for (int64_t ox = 0; ox < w->out_width; ox++, out += w->outputs) {
+        float *sums = addend ? s->products : out;
+        depthwise_position(s, images + i * w->height * w->width * w->channels, oy, ox, sums);
+        for (int64_t c = 0; c < w->outputs && addend; c++) out[c] = sums[c] + *addend++;
+        if (s->fusion.clamp) reap_kernel_clamp(w->outputs, out, s->fusion.low, s->fusion.high, out);
+      }
 }
 
 static int conv_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                     float *output) {
   (void)graph;
-  (void)node;
   const conv_state *s = state;
+  const float *addend = s->fusion.add ? inputs[node->n_inputs] : NULL;
 #ifdef REAP_HAVE_ONEDNN
-  if (s->onednn) return reap_onednn_conv_run(s->onednn, inputs[0], output);
+  if (s->onednn) { /* adds to what the output holds */
+    const int64_t count = s->w.batch * s->w.out_height * s->w.out_width * s->w.outputs;
+    if (addend && addend != output) memcpy(output, addend, (size_t)count * sizeof *output);
+    return reap_onednn_conv_run(s->onednn, inputs[0], output);
+  }
 #endif
-  if (!s->depthwise) return run_products(s, inputs[0], output);
-  run_depthwise(s, inputs[0], output);
+  if (!s->depthwise) return run_products(s, inputs[0], addend, output);
+  run_depthwise(s, inputs[0], addend, output);
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_conv = {conv_prepare, conv_run, conv_destroy, false};
+const reap_kernel reap_kernel_conv = {conv_prepare, conv_run, conv_destroy, false, conv_prepare_fused, true};

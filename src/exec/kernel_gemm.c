@@ -13,6 +13,7 @@
 typedef struct gemm_state {
   int64_t rows, m, n;
   const float *weights, *bias; /* in the graph; bias may be NULL */
+  reap_fusion fusion;
   float *input_rows, *output_rows; /* scratch, NULL unless the tensors have rank 4 */
 } gemm_state;
 
@@ -45,15 +46,21 @@ static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
   return REAP_OK;
 }
 
-static int gemm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+static int gemm_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
+                              const reap_fusion *fusion, void **state) {
   (void)backend;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
   gemm_state *s = NULL;
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
+  s->fusion = *fusion;
   int status = fill(graph, node, s);
   if (status != REAP_OK) gemm_destroy(state);
   return status;
+}
+
+static int gemm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  return gemm_prepare_fused(graph, node, backend, &(reap_fusion){.add = false}, state);
 }
 
 static int gemm_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
@@ -67,8 +74,9 @@ static int gemm_run(const reap_graph *graph, const reap_node *node, void *state,
   }
   for (int64_t r = 0; r < s->rows && s->bias; r++) memcpy(y + r * s->m, s->bias, (size_t)s->m * sizeof *y);
   REAP_TRY(reap_sgemm('T', 'N', s->m, s->rows, s->n, 1.0f, s->weights, s->n, x, s->n, s->bias ? 1.0f : 0.0f, y, s->m));
+  if (s->fusion.clamp) reap_kernel_clamp(s->rows * s->m, y, s->fusion.low, s->fusion.high, y);
   if (s->output_rows) reap_rows_to_storage(reap_node_output(graph, node, 0), s->output_rows, output);
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_gemm = {gemm_prepare, gemm_run, gemm_destroy, false};
+const reap_kernel reap_kernel_gemm = {gemm_prepare, gemm_run, gemm_destroy, false, gemm_prepare_fused, false};

@@ -63,7 +63,7 @@ static int slice_prepare(const reap_graph *graph, const reap_node *node, reap_ba
   return move_prepare(graph, node, state, slice_build);
 }
 
-const reap_kernel reap_kernel_slice = {slice_prepare, move_run, move_destroy, false};
+const reap_kernel reap_kernel_slice = {slice_prepare, move_run, move_destroy, false, NULL, false};
 
 /* ---------------------------------------------------------------- Pad */
 
@@ -86,7 +86,7 @@ static int pad_prepare(const reap_graph *graph, const reap_node *node, reap_back
   return move_prepare(graph, node, state, pad_build);
 }
 
-const reap_kernel reap_kernel_pad = {pad_prepare, move_run, move_destroy, false};
+const reap_kernel reap_kernel_pad = {pad_prepare, move_run, move_destroy, false, NULL, false};
 
 /* ---------------------------------------------------------------- Transpose */
 
@@ -107,4 +107,4 @@ static int transpose_prepare(const reap_graph *graph, const reap_node *node, rea
   return move_prepare(graph, node, state, transpose_build);
 }
 
-const reap_kernel reap_kernel_transpose = {transpose_prepare, move_run, move_destroy, false};
+const reap_kernel reap_kernel_transpose = {transpose_prepare, move_run, move_destroy, false, NULL, false};

@@ -84,4 +84,4 @@ static int norm_run(const reap_graph *graph, const reap_node *node, void *state,
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_norm = {norm_prepare, norm_run, norm_destroy, true};
+const reap_kernel reap_kernel_norm = {norm_prepare, norm_run, norm_destroy, true, NULL, false};

@@ -79,7 +79,7 @@ static int max_pool_run(const reap_graph *graph, const reap_node *node, void *st
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, pool_destroy, false};
+const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, pool_destroy, false, NULL, false};
 
 /* ---------------------------------------------------------------- average */
 
@@ -111,4 +111,4 @@ static int average_pool_run(const reap_graph *graph, const reap_node *node, void
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_average_pool = {pool_prepare, average_pool_run, pool_destroy, false};
+const reap_kernel reap_kernel_average_pool = {pool_prepare, average_pool_run, pool_destroy, false, NULL, false};

@@ -53,4 +53,4 @@ static int reshape_run(const reap_graph *graph, const reap_node *node, void *sta
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_reshape = {reshape_prepare, reshape_run, reshape_destroy, false};
+const reap_kernel reap_kernel_reshape = {reshape_prepare, reshape_run, reshape_destroy, false, NULL, false};

@@ -26,9 +26,22 @@ static int relu_run(const reap_graph *graph, const reap_node *node, void *state,
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_relu = {check_prepare, relu_run, NULL, true};
+const reap_kernel reap_kernel_relu = {check_prepare, relu_run, NULL, true, NULL, false};
 
 /* ---------------------------------------------------------------- Clip */
+
+void reap_kernel_clamp(int64_t n, const float *x, float low, float high, float *out) {
+  REAP_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) {
+    float raised = x[i] < low ? low : x[i];
+    out[i] = raised > high ? high : raised;
+  }
+}
+
+bool reap_kernel_clip_bounds(const reap_graph *graph, const reap_node *node, float *low, float *high) {
+  return reap_kernel_number(graph, node, 1, "min", -INFINITY, low) == REAP_OK &&
+         reap_kernel_number(graph, node, 2, "max", INFINITY, high) == REAP_OK;
+}
 
 typedef struct clip_state {
   float low, high;
@@ -49,19 +62,13 @@ static int clip_prepare(const reap_graph *graph, const reap_node *node, reap_bac
 static int clip_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                     float *output) {
   const clip_state *s = state;
-  const float *x = inputs[0], low = s->low, high = s->high;
-  int64_t n = reap_value_count(reap_node_output(graph, node, 0));
-  REAP_INDEPENDENT
-  for (int64_t i = 0; i < n; i++) {
-    float raised = x[i] < low ? low : x[i];
-    output[i] = raised > high ? high : raised; /* the upper bound wins, as in ONNX, should they cross */
-  }
+  reap_kernel_clamp(reap_value_count(reap_node_output(graph, node, 0)), inputs[0], s->low, s->high, output);
   return REAP_OK;
 }
 
 static void clip_destroy(void **state) { reap_free(state); }
 
-const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, clip_destroy, true};
+const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, clip_destroy, true, NULL, false};
 
 /* ---------------------------------------------------------------- copy */
 
@@ -73,4 +80,4 @@ static int copy_run(const reap_graph *graph, const reap_node *node, void *state,
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_copy = {check_prepare, copy_run, NULL, true};
+const reap_kernel reap_kernel_copy = {check_prepare, copy_run, NULL, true, NULL, false};

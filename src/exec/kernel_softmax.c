@@ -77,4 +77,4 @@ static int softmax_run(const reap_graph *graph, const reap_node *node, void *sta
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_softmax = {softmax_prepare, softmax_run, softmax_destroy, false};
+const reap_kernel reap_kernel_softmax = {softmax_prepare, softmax_run, softmax_destroy, false, NULL, false};

@@ -10,7 +10,7 @@
 /* OpenMP's runtime comes with oneDNN, if at all: weak, so that reap links without it. */
 extern void omp_set_num_threads(int) __attribute__((weak));
 
-static const reap_kernel reap_kernel_none = {NULL, NULL, NULL, false};
+static const reap_kernel reap_kernel_none = {NULL, NULL, NULL, false, NULL, false};
 
 #define REAP_OPERATOR(name, min, max, shape, fold, kernel, channels) &reap_kernel_##kernel,
 

@@ -27,6 +27,12 @@ int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int 
 int reap_kernel_number(const reap_graph *graph, const reap_node *node, int slot, const char *attribute, float fallback,
                        float *number);
 
+/* Bounds of a Clip node; false if they are not constant numbers. */
+bool reap_kernel_clip_bounds(const reap_graph *graph, const reap_node *node, float *low, float *high);
+
+/* x[n] into low .. high; a NaN stays. The upper bound wins, as in ONNX, should they cross. */
+void reap_kernel_clamp(int64_t n, const float *x, float low, float high, float *out);
+
 /* Strides, in ONNX's order of axes, of a block of that shape in storage order. */
 void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
 

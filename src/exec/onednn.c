@@ -10,6 +10,7 @@
 #include "onednn.h"
 
 #include <dnnl.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "reap/error.h"
@@ -44,6 +45,13 @@ static dnnl_status_t describe(dnnl_engine_t engine, const layout *src, const lay
   return code != dnnl_success ? code : dnnl_primitive_desc_create(out, &operation, attributes, engine, NULL);
 }
 
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1.0f); }
+
+static dnnl_status_t append_clamp(dnnl_post_ops_t ops, const reap_fusion *f) {
+  if (f->low == 0 && f->high == INFINITY) return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f);
+  return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_clip, f->low, f->high);
+}
+
 #elif DNNL_VERSION_MAJOR == 3
 
 typedef dnnl_memory_desc_t layout;
@@ -64,6 +72,15 @@ static dnnl_status_t describe(dnnl_engine_t engine, const layout *src, const lay
   return dnnl_convolution_forward_primitive_desc_create(
       out, engine, dnnl_forward_inference, dnnl_convolution_direct, *src, *weights, bias ? *bias : NULL, *dst,
       p->strides, p->dilates, p->before, p->after, attributes);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+  return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t append_clamp(dnnl_post_ops_t ops, const reap_fusion *f) {
+  if (f->low == 0 && f->high == INFINITY) return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f);
+  return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_clip, f->low, f->high);
 }
 
 #else
@@ -131,7 +148,20 @@ static int create_layouts(const reap_window *w, const char *title, builder *b) {
   return check(title, step, layout_create(&b->bias, 1, bias, dnnl_x));
 }
 
-static int create_primitive(const reap_window *w, bool has_bias, builder *b, reap_onednn_conv *c) {
+/* What the library does to the results while they are in registers. */
+static int set_fusion(const reap_fusion *fusion, const char *title, builder *b) {
+  dnnl_post_ops_t ops = NULL;
+  if (!fusion->add && !fusion->clamp) return REAP_OK;
+  dnnl_status_t code = dnnl_post_ops_create(&ops);
+  if (code == dnnl_success && fusion->add) code = append_sum(ops);
+  if (code == dnnl_success && fusion->clamp) code = append_clamp(ops, fusion);
+  if (code == dnnl_success) code = dnnl_primitive_attr_set_post_ops(b->attributes, ops);
+  if (ops) dnnl_post_ops_destroy(ops);
+  return check(title, "add to a convolution", code);
+}
+
+static int create_primitive(const reap_window *w, bool has_bias, const reap_fusion *fusion, builder *b,
+                            reap_onednn_conv *c) {
   const placement p = {.strides = {w->stride_y, w->stride_x},
                        .dilates = {w->dilation_y - 1, w->dilation_x - 1}, /* counted from 0 there */
                        .before = {w->pad_top, w->pad_left},
@@ -139,6 +169,7 @@ static int create_primitive(const reap_window *w, bool has_bias, builder *b, rea
   const char *step = "make a convolution";
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_create(&b->attributes)));
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_set_scratchpad_mode(b->attributes, dnnl_scratchpad_mode_user)));
+  REAP_TRY(set_fusion(fusion, c->title, b));
   REAP_TRY(check(c->title, step, describe(c->engine, &b->src, &b->weights, has_bias ? &b->bias : NULL, &b->dst, &p,
                                           b->attributes, &b->desc)));
   return check(c->title, step, dnnl_primitive_create(&c->primitive, b->desc));
@@ -195,21 +226,22 @@ static int create_arguments(const reap_window *w, const float *weights, const fl
   return add_owned(c, DNNL_ARG_SCRATCHPAD, dnnl_primitive_desc_query_md(b->desc, dnnl_query_scratchpad_md, 0));
 }
 
-static int create(const reap_window *w, const float *weights, const float *bias, builder *b, reap_onednn_conv *c) {
+static int create(const reap_window *w, const float *weights, const float *bias, const reap_fusion *fusion, builder *b,
+                  reap_onednn_conv *c) {
   REAP_TRY(check(c->title, "start", dnnl_engine_create(&c->engine, dnnl_cpu, 0)));
   REAP_TRY(check(c->title, "start", dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags)));
   REAP_TRY(create_layouts(w, c->title, b));
-  REAP_TRY(create_primitive(w, bias != NULL, b, c));
+  REAP_TRY(create_primitive(w, bias != NULL, fusion, b, c));
   return create_arguments(w, weights, bias, b, c);
 }
 
 int reap_onednn_conv_create(const reap_window *w, const char *title, const float *weights, const float *bias,
-                            reap_onednn_conv **out) {
+                            const reap_fusion *fusion, reap_onednn_conv **out) {
   reap_onednn_conv *c = NULL;
   REAP_TRY(reap_calloc(&c, 1, sizeof *c));
   snprintf(c->title, sizeof c->title, "%s", title);
   builder b = {.desc = NULL};
-  int status = create(w, weights, bias, &b, c);
+  int status = create(w, weights, bias, fusion, &b, c);
   builder_destroy(&b);
   if (status != REAP_OK) reap_onednn_conv_destroy(&c);
   *out = c;

@@ -1,26 +1,41 @@
 /* Plans: kernels prepared, temporaries laid out in one arena by their lifetimes; see plan.h.
  *
+ * Fusion: a node whose kernel can do so takes along the Add that alone reads its output (if the other operand is there
+ * by then) and the Relu or Clip that alone reads the result. What is left is a list of steps.
+ *
  * Layout: values that an in-place kernel turns into each other form one interval; intervals are placed largest
  * first at the lowest offset that is free for their whole life. Quadratic in the number of values, which is small.
  */
 #include "reap/plan.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/operators.h"
 
 typedef struct interval {
-  int first, last; /* positions in the list of nodes */
+  int first, last; /* positions in the list of steps */
   int64_t count;   /* floats */
   int64_t offset;  /* in the arena; -1 until placed */
 } interval;
 
+/* A node with what is computed along with it. */
+typedef struct step {
+  const reap_node *node;
+  const reap_kernel *kernel;
+  void *state; /* of the kernel */
+  int addend;  /* value, or -1 */
+  int output;  /* value: of the last node taken along */
+  reap_fusion fusion;
+} step;
+
 struct reap_plan {
   const reap_graph *graph;
-  int n_nodes;
-  int *nodes;
-  void **states;     /* [n_nodes] of the kernels */
+  int n_steps;
+  step *steps;
   int *interval_of;  /* [n_values] or -1: not in the arena */
   int n_intervals;
   interval *intervals;
@@ -32,12 +47,9 @@ struct reap_plan {
 void reap_plan_destroy(reap_plan **plan) {
   reap_plan *p = *plan;
   if (!p) return;
-  for (int i = 0; p->states && i < p->n_nodes; i++) {
-    const reap_kernel *kernel = reap_kernel_of(p->graph->nodes[p->nodes[i]]->op);
-    if (p->states[i] && kernel->destroy) kernel->destroy(&p->states[i]);
-  }
-  reap_free(&p->nodes);
-  reap_free(&p->states);
+  for (int i = 0; i < p->n_steps; i++)
+    if (p->steps[i].state && p->steps[i].kernel->destroy) p->steps[i].kernel->destroy(&p->steps[i].state);
+  reap_free(&p->steps);
   reap_free(&p->interval_of);
   reap_free(&p->intervals);
   reap_free(&p->arena);
@@ -45,33 +57,119 @@ void reap_plan_destroy(reap_plan **plan) {
   reap_free(plan);
 }
 
-/* Position of the last node that reads value v; at least `from`. */
-static int last_reader(const reap_plan *p, int v, int from) {
-  for (int i = p->n_nodes - 1; i > from; i--) {
-    const reap_node *node = p->graph->nodes[p->nodes[i]];
-    for (int k = 0; k < node->n_inputs; k++)
-      if (node->inputs[k] == v) return i;
+/* ---- steps */
+
+/* The nodes to be planned, while steps are formed. */
+typedef struct node_list {
+  const reap_graph *graph;
+  const int *nodes;
+  int count;
+  const bool *kept; /* [n_values] */
+  bool *taken;      /* [count] computed along with an earlier one */
+} node_list;
+
+/* Position of the node that alone reads value v, and once; -1 if v is kept or has other readers. */
+static int only_reader(const node_list *l, int v) {
+  int found = -1;
+  if (l->kept[v]) return -1;
+  for (int i = 0; i < l->count; i++) {
+    const reap_node *node = l->graph->nodes[l->nodes[i]];
+    for (int k = 0; k < node->n_inputs; k++) {
+      if (node->inputs[k] != v) continue;
+      if (found >= 0) return -1;
+      found = i;
+    }
   }
+  return found;
+}
+
+static bool is_op(const reap_node *node, const char *name) { return strcmp(node->op->name, name) == 0; }
+
+/* True if value v is there when the node at position `at` runs. */
+static bool there_before(const node_list *l, int v, int at) {
+  for (int i = at; i < l->count; i++)
+    if (l->graph->nodes[l->nodes[i]]->outputs[0] == v) return false;
+  return true;
+}
+
+/* Takes along the Add behind the node at position i. */
+static void take_add(const node_list *l, int i, step *s) {
+  int at = only_reader(l, s->output);
+  const reap_node *add = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
+  if (!add || !is_op(add, "Add")) return;
+  int other = add->inputs[0] == s->output ? add->inputs[1] : add->inputs[0];
+  const reap_value *a = &l->graph->values[s->output], *b = &l->graph->values[other];
+  if (b->constant || !reap_same_dims(a->rank, a->dims, b->rank, b->dims) || !there_before(l, other, i)) return;
+  s->fusion.add = true;
+  s->addend = other;
+  s->output = add->outputs[0];
+  l->taken[at] = true;
+}
+
+/* Takes along the Relu or Clip behind it. */
+static void take_clamp(const node_list *l, step *s) {
+  int at = only_reader(l, s->output);
+  const reap_node *node = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
+  if (!node) return;
+  if (is_op(node, "Relu")) {
+    s->fusion.low = 0;
+    s->fusion.high = INFINITY;
+  } else if (!is_op(node, "Clip") || !reap_kernel_clip_bounds(l->graph, node, &s->fusion.low, &s->fusion.high)) {
+    return;
+  }
+  s->fusion.clamp = true;
+  s->output = node->outputs[0];
+  l->taken[at] = true;
+}
+
+static int form_steps(reap_plan *p, node_list *l) {
+  REAP_TRY(reap_calloc(&l->taken, l->count, sizeof *l->taken));
+  for (int i = 0; i < l->count; i++) {
+    if (l->taken[i]) continue;
+    const reap_node *node = l->graph->nodes[l->nodes[i]];
+    step *s = &p->steps[p->n_steps++];
+    *s = (step){.node = node, .kernel = reap_kernel_of(node->op), .addend = -1, .output = node->outputs[0]};
+    if (!s->kernel->prepare_fused) continue;
+    if (s->kernel->adding) take_add(l, i, s);
+    take_clamp(l, s);
+  }
+  return REAP_OK;
+}
+
+/* ---- memory */
+
+static bool reads(const step *s, int v) {
+  if (s->addend == v) return true;
+  for (int k = 0; k < s->node->n_inputs; k++)
+    if (s->node->inputs[k] == v) return true;
+  return false;
+}
+
+/* Position of the last step that reads value v; at least `from`. */
+static int last_reader(const reap_plan *p, int v, int from) {
+  for (int i = p->n_steps - 1; i > from; i--)
+    if (reads(&p->steps[i], v)) return i;
   return from;
 }
 
-/* Input 0's interval if the node at position i may overwrite it, else -1. */
+/* Interval of an operand if step i may overwrite it, else -1. */
 static int reusable(const reap_plan *p, int i) {
-  const reap_node *node = p->graph->nodes[p->nodes[i]];
-  const reap_kernel *kernel = reap_kernel_of(node->op);
-  if (!kernel->in_place || node->n_inputs < 1 || node->inputs[0] < 0) return -1;
-  int in = p->interval_of[node->inputs[0]];
-  const reap_value *x = &p->graph->values[node->inputs[0]], *y = &p->graph->values[node->outputs[0]];
+  const step *s = &p->steps[i];
+  const reap_node *node = s->node;
+  int operand = s->fusion.add ? s->addend : s->kernel->in_place && node->n_inputs > 0 ? node->inputs[0] : -1;
+  if (operand < 0) return -1;
+  int in = p->interval_of[operand];
+  const reap_value *x = &p->graph->values[operand], *y = &p->graph->values[s->output];
   if (in < 0 || p->intervals[in].last != i || !reap_same_dims(x->rank, x->dims, y->rank, y->dims)) return -1;
-  for (int k = 1; k < node->n_inputs; k++) /* x + x */
+  for (int k = s->fusion.add ? 0 : 1; k < node->n_inputs; k++) /* x + x, or a convolution of its own addend */
     if (node->inputs[k] >= 0 && p->interval_of[node->inputs[k]] == in) return -1;
   return in;
 }
 
 static void find_intervals(reap_plan *p, const bool *kept) {
   for (int v = 0; v < p->graph->n_values; v++) p->interval_of[v] = -1;
-  for (int i = 0; i < p->n_nodes; i++) {
-    int v = p->graph->nodes[p->nodes[i]]->outputs[0];
+  for (int i = 0; i < p->n_steps; i++) {
+    int v = p->steps[i].output;
     if (kept[v]) continue;
     int last = last_reader(p, v, i), reused = reusable(p, i);
     if (reused >= 0) {
@@ -116,31 +214,32 @@ static void lay_out(reap_plan *p) {
   }
 }
 
-static int build(reap_plan *p, const int *nodes, int n_nodes, const bool *kept, reap_backend backend) {
+static int prepare(const reap_plan *p, step *s, reap_backend backend) {
+  if (s->fusion.add || s->fusion.clamp) return s->kernel->prepare_fused(p->graph, s->node, backend, &s->fusion, &s->state);
+  return s->kernel->prepare ? s->kernel->prepare(p->graph, s->node, backend, &s->state) : REAP_OK;
+}
+
+static int build(reap_plan *p, node_list *l, reap_backend backend) {
   const int n_values = p->graph->n_values;
-  REAP_TRY(reap_alloc(&p->nodes, n_nodes, sizeof *p->nodes));
-  memcpy(p->nodes, nodes, (size_t)n_nodes * sizeof *nodes);
-  p->n_nodes = n_nodes;
-  REAP_TRY(reap_calloc(&p->states, n_nodes, sizeof *p->states));
+  REAP_TRY(reap_calloc(&p->steps, l->count, sizeof *p->steps));
+  REAP_TRY(form_steps(p, l));
   REAP_TRY(reap_alloc(&p->interval_of, n_values, sizeof *p->interval_of));
-  REAP_TRY(reap_alloc(&p->intervals, n_nodes, sizeof *p->intervals));
+  REAP_TRY(reap_alloc(&p->intervals, l->count, sizeof *p->intervals));
   REAP_TRY(reap_calloc(&p->where, n_values, sizeof *p->where));
-  find_intervals(p, kept);
+  find_intervals(p, l->kept);
   lay_out(p);
   REAP_TRY(reap_alloc(&p->arena, p->arena_count, sizeof *p->arena));
-  for (int i = 0; i < n_nodes; i++) {
-    const reap_node *node = p->graph->nodes[nodes[i]];
-    const reap_kernel *kernel = reap_kernel_of(node->op);
-    if (kernel->prepare) REAP_TRY(kernel->prepare(p->graph, node, backend, &p->states[i]));
-  }
+  for (int i = 0; i < p->n_steps; i++) REAP_TRY(prepare(p, &p->steps[i], backend));
   return REAP_OK;
 }
 
 int reap_plan_create(const reap_graph *graph, const int *nodes, int n_nodes, const bool *kept, reap_backend backend,
                      reap_plan **out) {
+  node_list list = {.graph = graph, .nodes = nodes, .count = n_nodes, .kept = kept};
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->graph = graph;
-  int status = build(*out, nodes, n_nodes, kept, backend);
+  int status = build(*out, &list, backend);
+  reap_free(&list.taken);
   if (status != REAP_OK) reap_plan_destroy(out);
   return status;
 }
@@ -148,15 +247,16 @@ int reap_plan_create(const reap_graph *graph, const int *nodes, int n_nodes, con
 /* More inputs than any operator here has but Concat, whose list may be longer. */
 enum { USUAL_INPUTS = 64 };
 
-static int run_node(reap_plan *p, int i) {
-  const reap_node *node = p->graph->nodes[p->nodes[i]];
-  const float *few[USUAL_INPUTS], **inputs = few;
-  if (node->n_inputs > USUAL_INPUTS) REAP_TRY(reap_alloc(&inputs, node->n_inputs, sizeof *inputs));
-  for (int k = 0; k < node->n_inputs; k++) {
-    int v = node->inputs[k];
+static int run_step(reap_plan *p, const step *s) {
+  const int n = s->node->n_inputs;
+  const float *few[USUAL_INPUTS + 1], **inputs = few;
+  if (n > USUAL_INPUTS) REAP_TRY(reap_alloc(&inputs, n + 1, sizeof *inputs));
+  for (int k = 0; k < n; k++) {
+    int v = s->node->inputs[k];
     inputs[k] = v < 0 || p->graph->values[v].constant ? NULL : p->where[v];
   }
-  int status = reap_kernel_of(node->op)->run(p->graph, node, p->states[i], inputs, p->where[node->outputs[0]]);
+  inputs[n] = s->addend >= 0 ? p->where[s->addend] : NULL;
+  int status = s->kernel->run(p->graph, s->node, s->state, inputs, p->where[s->output]);
   if (inputs != few) reap_free(&inputs);
   return status;
 }
@@ -166,7 +266,7 @@ int reap_plan_run(reap_plan *p, float *const *storage) {
     int k = p->interval_of[v];
     p->where[v] = k >= 0 ? p->arena + p->intervals[k].offset : storage[v];
   }
-  for (int i = 0; i < p->n_nodes; i++) REAP_TRY(run_node(p, i));
+  for (int i = 0; i < p->n_steps; i++) REAP_TRY(run_step(p, &p->steps[i]));
   return REAP_OK;
 }
 

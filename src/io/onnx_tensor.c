@@ -14,14 +14,17 @@
 /* Float64 constants up to this count are taken as float32: they are factors and epsilons, not weights. */
 enum { MAX_DOUBLES = 64 };
 
-enum { TYPES = 17 };
+enum { TYPES = 24 };
 static const struct {
   const char *name;
   int bytes; /* 0: no fixed size */
-} types[TYPES] = {{"undefined", 0},   {"float32", 4}, {"uint8", 1},  {"int8", 1},   {"uint16", 2},
-                  {"int16", 2},       {"int32", 4},   {"int64", 8},  {"string", 0}, {"bool", 1},
-                  {"float16", 2},     {"float64", 8}, {"uint32", 4}, {"uint64", 8}, {"complex64", 8},
-                  {"complex128", 16}, {"bfloat16", 2}};
+} types[TYPES] = {{"undefined", 0},    {"float32", 4},        {"uint8", 1},      {"int8", 1},
+                  {"uint16", 2},       {"int16", 2},          {"int32", 4},      {"int64", 8},
+                  {"string", 0},       {"bool", 1},           {"float16", 2},    {"float64", 8},
+                  {"uint32", 4},       {"uint64", 8},         {"complex64", 8},  {"complex128", 16},
+                  {"bfloat16", 2},     {"float8e4m3fn", 1},   {"float8e4m3fnuz", 1},
+                  {"float8e5m2", 1},   {"float8e5m2fnuz", 1}, {"uint4", 0},      {"int4", 0},
+                  {"float4e2m1", 0}};
 
 const char *reap_onnx_type_name(int32_t type) { return type >= 0 && type < TYPES ? types[type].name : "unknown"; }
 
@@ -179,6 +182,7 @@ int reap_onnx_read_tensor(const Onnx__TensorProto *proto, const char *name, reap
     memcpy(tensor->f32, is_raw(proto) ? (const void *)proto->raw_data.data : (const void *)proto->float_data,
            (size_t)tensor->count * sizeof(float));
   } else if (reap_onnx_is_half(proto->data_type)) {
+    tensor->precision = proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ? REAP_FLOAT16 : REAP_BFLOAT16;
     for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = read_half(proto, i);
   } else if (dtype == REAP_F32) {
     for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = (float)read_double(proto, i);

@@ -65,6 +65,8 @@ void reap_grid_shape(const reap_grid *grid, int *rows, int *columns, int *row, i
   *column = grid->column;
 }
 
+const reap_comm *reap_grid_comm(const reap_grid *grid) { return grid->comm; }
+
 static int to_int(int64_t value, int *out) {
   if (value < 1 || value > INT_MAX)
     return reap_error(REAP_ERR_RESOURCE, "a distributed matrix dimension of %lld does not fit the integers of ScaLAPACK",
@@ -134,12 +136,27 @@ int64_t reap_block_cyclic_column(const reap_block_cyclic *m, int64_t j) {
   return to_global(j, m->column_block, m->grid->column, m->grid->columns);
 }
 
-int reap_block_cyclic_potrf_lower(reap_block_cyclic *a, int64_t *info) {
-  int code = 0;
-  pdpotrf_("L", &a->rows, a->data, &ONE, &ONE, a->descriptor, &code);
+int reap_block_cyclic_add_columns(reap_block_cyclic *m, int64_t first, int64_t count, double *panel) {
+  REAP_TRY(reap_comm_sum(m->grid->comm, panel, m->rows * count));
+  for (int64_t j = 0; j < m->local_columns; j++) {
+    const int64_t column = reap_block_cyclic_column(m, j) - first;
+    for (int64_t i = 0; column >= 0 && column < count && i < m->local_rows; i++)
+      m->data[i + j * m->ld] += panel[reap_block_cyclic_row(m, i) + column * m->rows];
+  }
+  return REAP_OK;
+}
+
+int reap_block_cyclic_potrf(reap_block_cyclic *a, char uplo, int64_t order, int64_t *info) {
+  int code = 0, n = 0;
+  REAP_TRY(to_int(order, &n));
+  pdpotrf_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code);
   if (code < 0) return reap_error(REAP_ERR_INTERNAL, "PDPOTRF: argument %d is wrong", -code);
   *info = code;
   return REAP_OK;
+}
+
+int reap_block_cyclic_potrf_lower(reap_block_cyclic *a, int64_t *info) {
+  return reap_block_cyclic_potrf(a, 'L', a->rows, info);
 }
 
 int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b) {
@@ -149,10 +166,13 @@ int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b) {
   return REAP_OK;
 }
 
-int reap_block_cyclic_potri_lower(reap_block_cyclic *a) {
-  int code = 0;
-  pdpotri_("L", &a->rows, a->data, &ONE, &ONE, a->descriptor, &code);
+int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order) {
+  int code = 0, n = 0;
+  REAP_TRY(to_int(order, &n));
+  pdpotri_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code);
   if (code < 0) return reap_error(REAP_ERR_INTERNAL, "PDPOTRI: argument %d is wrong", -code);
   if (code > 0) return reap_error(REAP_ERR_NUMERIC, "PDPOTRI: the factor is singular at row %d", code);
   return REAP_OK;
 }
+
+int reap_block_cyclic_potri_lower(reap_block_cyclic *a) { return reap_block_cyclic_potri(a, 'L', a->rows); }

@@ -59,16 +59,54 @@ int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const doubl
   return REAP_OK;
 }
 
+int reap_dsyr2k_lower(int64_t n, int64_t k, double alpha, const double *a, int64_t lda, const double *b, int64_t ldb,
+                      double beta, double *c, int64_t ldc) {
+  int in, ik, ia, ib, ic;
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_int(k, &ik));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  REAP_TRY(to_ld(ldc, &ic));
+  dsyr2k_("L", "N", &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  return REAP_OK;
+}
+
+int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const double *b, int64_t ldb, double *c,
+                     int64_t ldc) {
+  const double one = 1, zero = 0;
+  int im, in, ia, ib, ic;
+  REAP_TRY(to_int(m, &im));
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  REAP_TRY(to_ld(ldc, &ic));
+  dsymm_("L", "L", &im, &in, &one, a, &ia, b, &ib, &zero, c, &ic);
+  return REAP_OK;
+}
+
+int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b, int64_t ldb) {
+  const double one = 1;
+  int im, in, ia, ib;
+  REAP_TRY(to_int(m, &im));
+  REAP_TRY(to_int(n, &in));
+  REAP_TRY(to_ld(lda, &ia));
+  REAP_TRY(to_ld(ldb, &ib));
+  dtrsm_(&side, &uplo, &trans, "N", &im, &in, &one, a, &ia, b, &ib);
+  return REAP_OK;
+}
+
 /* A negative INFO is a wrong argument, hence a bug here. */
 static int bad_argument(const char *routine, int info) {
   return reap_error(REAP_ERR_INTERNAL, "%s: argument %d is wrong", routine, -info);
 }
 
-int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info) {
+int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info) { return reap_dpotrf('L', n, a, lda, info); }
+
+int reap_dpotrf(char uplo, int64_t n, double *a, int64_t lda, int64_t *info) {
   int in, ia, code = 0;
   REAP_TRY(to_int(n, &in));
   REAP_TRY(to_ld(lda, &ia));
-  dpotrf_("L", &in, a, &ia, &code);
+  dpotrf_(&uplo, &in, a, &ia, &code);
   if (code < 0) return bad_argument("DPOTRF", code);
   *info = code;
   return REAP_OK;
@@ -85,12 +123,16 @@ int reap_dpotri_lower(int64_t n, double *a, int64_t lda) {
 }
 
 int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb) {
+  return reap_dpotrs('L', n, nrhs, a, lda, b, ldb);
+}
+
+int reap_dpotrs(char uplo, int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb) {
   int in, ir, ia, ib, code = 0;
   REAP_TRY(to_int(n, &in));
   REAP_TRY(to_int(nrhs, &ir));
   REAP_TRY(to_ld(lda, &ia));
   REAP_TRY(to_ld(ldb, &ib));
-  dpotrs_("L", &in, &ir, a, &ia, b, &ib, &code);
+  dpotrs_(&uplo, &in, &ir, a, &ia, b, &ib, &code);
   return code < 0 ? bad_argument("DPOTRS", code) : REAP_OK;
 }
 

@@ -47,22 +47,55 @@ static bool all_finite(const double *values, int64_t count) {
   return sum == 0;
 }
 
+/* Tiles of both triangles that stay in the first-level cache. */
+static int check_symmetry(const reap_moments *s, const char *what) {
+  enum { TILE = 32 };
+  const int64_t n = s->n;
+  for (int64_t ii = 0; ii < n; ii += TILE)
+    for (int64_t jj = 0; jj <= ii; jj += TILE)
+      for (int64_t i = ii; i < ii + TILE && i < n; i++)
+        for (int64_t j = jj; j < jj + TILE && j < i; j++) {
+          const double gap = s->gram[i * n + j] - s->gram[j * n + i];
+          if (gap * gap > 1e-18 * s->gram[i * n + i] * s->gram[j * n + j])
+            return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix is not symmetric at (%lld, %lld)", what, (long long)i,
+                              (long long)j);
+        }
+  return REAP_OK;
+}
+
 int reap_moments_check(const reap_moments *s, const char *what) {
   if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold no samples", what);
   if (!all_finite(s->gram, s->n * s->n) || !all_finite(s->cross, s->n * s->m) || !all_finite(s->sum_x, s->n) ||
       !all_finite(s->sum_y, s->m) || !isfinite(s->energy))
     return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold a NaN or an infinity; look at the weights and images", what);
   if (s->energy < 0) return reap_error(REAP_ERR_NUMERIC, "%s: the energy of the outputs is negative", what);
-  for (int64_t i = 0; i < s->n; i++) {
-    double d = s->gram[i * s->n + i];
-    if (d < 0) return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix has a negative diagonal at %lld", what, (long long)i);
-    for (int64_t j = 0; j < i; j++) {
-      double scale = sqrt(d * s->gram[j * s->n + j]);
-      if (fabs(s->gram[i * s->n + j] - s->gram[j * s->n + i]) > 1e-9 * scale)
-        return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix is not symmetric at (%lld, %lld)", what, (long long)i,
-                          (long long)j);
-    }
-  }
+  for (int64_t i = 0; i < s->n; i++)
+    if (s->gram[i * s->n + i] < 0)
+      return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix has a negative diagonal at %lld", what, (long long)i);
+  return check_symmetry(s, what);
+}
+
+static int gram_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  const reap_moments *s = context;
+  for (int64_t j = 0; j < columns; j++) /* symmetric: a column is a row */
+    memcpy(out + j * ld, s->gram + (column + j) * s->n + row, (size_t)rows * sizeof *out);
+  return REAP_OK;
+}
+
+static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  enum { TILE = 16 };
+  const reap_moments *s = context;
+  for (int64_t jj = 0; jj < columns; jj += TILE)
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = jj; j < jj + TILE && j < columns; j++) out[i + j * ld] = s->cross[(row + i) * s->m + column + j];
+  return REAP_OK;
+}
+
+int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moments_source *out) {
+  REAP_TRY(reap_alloc(diagonal, s->n, sizeof **diagonal));
+  for (int64_t i = 0; i < s->n; i++) (*diagonal)[i] = s->gram[i * s->n + i];
+  *out = (reap_moments_source){s->channels, s->block, s->n, s->m, s->samples, s->energy, *diagonal, s->sum_x, s->sum_y,
+                               (void *)(uintptr_t)s, gram_in_memory, cross_in_memory};
   return REAP_OK;
 }
 

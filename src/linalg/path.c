@@ -5,12 +5,9 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out) {
+int reap_path_create_bare(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out) {
   reap_path *p = NULL;
   int status = REAP_OK;
-  int64_t n = 0, size = 0;
-  REAP_TRY(reap_multiply(n_kept, block, &n));
-  REAP_TRY(reap_multiply(n, m, &size));
   REAP_TRY(reap_calloc(&p, 1, sizeof *p));
   p->channels = channels;
   p->block = block;
@@ -21,13 +18,22 @@ int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept,
   REAP_TRY_OR(reap_calloc(&p->error, p->n_removed, sizeof *p->error), failed);
   REAP_TRY_OR(reap_calloc(&p->error_plain, p->n_removed, sizeof *p->error_plain), failed);
   REAP_TRY_OR(reap_calloc(&p->kept, n_kept, sizeof *p->kept), failed);
-  REAP_TRY_OR(reap_calloc(&p->weights, size, sizeof *p->weights), failed);
   REAP_TRY_OR(reap_calloc(&p->bias, m, sizeof *p->bias), failed);
   for (int64_t i = 0; i < p->n_removed; i++) p->error_plain[i] = NAN;
   *out = p;
   return REAP_OK;
 failed:
   reap_path_destroy(&p);
+  return status;
+}
+
+int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out) {
+  const int64_t dims[] = {n_kept, block, m};
+  int64_t size = 0;
+  REAP_TRY(reap_product(dims, 3, &size));
+  REAP_TRY(reap_path_create_bare(channels, block, m, n_kept, out));
+  int status = reap_calloc(&(*out)->weights, size, sizeof *(*out)->weights);
+  if (status != REAP_OK) reap_path_destroy(out);
   return status;
 }
 

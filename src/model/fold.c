@@ -32,7 +32,10 @@ static int size_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? 4 : 8; 
 static int new_output(reap_graph *graph, const reap_node *node, reap_dtype dtype, reap_tensor **out) {
   const reap_value *v = reap_node_output(graph, node, 0);
   if (reap_value_count(v) > FOLD_LIMIT) return reap_node_error(node, "a constant of this size cannot be folded");
-  return reap_error_prefix(reap_tensor_create(dtype, v->rank, v->dims, out), "%s", reap_node_title(node));
+  REAP_TRY(reap_error_prefix(reap_tensor_create(dtype, v->rank, v->dims, out), "%s", reap_node_title(node)));
+  const reap_tensor *x = reap_node_constant(graph, node, 0);
+  if (x && x->dtype == dtype) (*out)->precision = x->precision;
+  return REAP_OK;
 }
 
 int reap_fold_identity(reap_graph *graph, reap_node *node) {
@@ -230,18 +233,19 @@ int reap_fold_gather(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
-/* ONNX's type codes: 1 float, 10 float16, 11 double; all others met here are integers or booleans. */
+/* The shape rule has set what kind of numbers come out; rounding to 16 bits is what a network of that type does to its
+ * weights. */
 int reap_fold_cast(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
   int64_t to = reap_node_int(node, "to", 0);
-  bool real = to == 1 || to == 10 || to == 11;
+  bool real = reap_node_output(graph, node, 0)->dtype == REAP_F32;
   reap_tensor *t = NULL;
-  REAP_TRY(reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims));
   REAP_TRY(new_output(graph, node, real ? REAP_F32 : REAP_I64, &t));
+  t->precision = to == 10 ? REAP_FLOAT16 : to == 16 ? REAP_BFLOAT16 : REAP_FLOAT32;
   for (int64_t k = 0; k < x->count; k++) {
     double number = reap_tensor_number(x, k);
     if (real)
-      t->f32[k] = (float)number;
+      t->f32[k] = reap_round_to((float)number, t->precision);
     else if (x->dtype == REAP_I64)
       t->i64[k] = to == 9 ? x->i64[k] != 0 : x->i64[k];
     else

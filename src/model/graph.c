@@ -161,6 +161,12 @@ static int connect(reap_graph *graph, reap_node *node, int n_inputs, char *const
   return REAP_OK;
 }
 
+/* QuantizeLinear, DynamicQuantizeLinear, QLinearConv, MatMulInteger and their like. */
+static bool is_quantised(const char *op) {
+  return strstr(op, "QuantizeLinear") || strncmp(op, "QLinear", 7) == 0 || strcmp(op, "ConvInteger") == 0 ||
+         strcmp(op, "MatMulInteger") == 0;
+}
+
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes) {
@@ -177,8 +183,9 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
   node->op = standard ? reap_operator_find(op) : NULL;
   if (!node->op) {
-    status = reap_error(REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported",
-                        standard ? "" : domain, standard ? "" : ".", op, name, source);
+    status = reap_error(REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s",
+                        standard ? "" : domain, standard ? "" : ".", op, name, source,
+                        is_quantised(op) ? ": quantised networks are not supported; prune the float network, then quantise" : "");
     goto failed;
   }
   REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);

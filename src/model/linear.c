@@ -115,6 +115,7 @@ static int collect_one(reap_graph *graph, reap_node *node) {
   REAP_TRY(computation_weights(node, file, &weights));
   const int64_t m = weights->dims[0];
   const reap_tensor *file_bias = node->linear->bias_present ? reap_node_constant(graph, node, 2) : NULL;
+  node->linear->precision = file->precision;
   int slot = 0;
   reap_node *add = node->linear->bias_needs_add ? bias_add(graph, node, m, &slot) : NULL;
   if (add) {
@@ -126,6 +127,7 @@ static int collect_one(reap_graph *graph, reap_node *node) {
     node->outputs[0] = add->outputs[0];
     add->outputs[0] = -1; /* absorbed: nothing reads it any more */
   }
+  node->linear->bias_precision = (file_bias ? file_bias : file)->precision;
   int status = computation_bias(node, file_bias, m, &bias);
   if (status == REAP_OK) status = reap_grow(&node->inputs, node->n_inputs, 3, sizeof *node->inputs);
   if (status != REAP_OK) {
@@ -163,6 +165,7 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   reap_linear *linear = node->linear;
   REAP_TRY(norm_from_node(graph, norm_node, &linear->norm));
   const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
+  linear->bias_precision = reap_node_constant(graph, norm_node, 2)->precision;
   linear->n_raw = weights->count;
   REAP_TRY(reap_copy_floats(&linear->raw_weights, weights->f32, weights->count));
   REAP_TRY(reap_copy_floats(&linear->raw_bias, bias->f32, bias->count));

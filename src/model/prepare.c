@@ -51,6 +51,11 @@ static void recognise_flatten(reap_graph *graph, reap_node *node) {
   node->n_inputs = 1;
 }
 
+/* Only passes on what it is given. Computing in float32 makes a Cast from one float type to another such a node. */
+static bool is_copy(const reap_node *node) {
+  return node->op->fold == reap_fold_identity || node->op->shape == reap_shape_cast;
+}
+
 /* Shape of one node, and its value if that is known already. Sets *done if nothing is left to be computed. */
 static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
   const reap_value *y = reap_node_output(graph, node, 0);
@@ -80,7 +85,7 @@ static int infer_all(reap_graph *graph) {
     bool done = false;
     REAP_TRY(infer_or_fold(graph, node, &done));
     int out = node->outputs[0];
-    if (!done && node->op->fold == reap_fold_identity && !graph->values[out].is_output) {
+    if (!done && is_copy(node) && !graph->values[out].is_output) {
       redirect(graph, out, node->inputs[0]);
       done = true;
     }

@@ -12,6 +12,18 @@ int reap_shape_same(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, x->dtype, x->rank, x->dims);
 }
 
+/* ONNX's codes of the float types: 1 float32, 10 float16, 11 float64, 16 bfloat16. Everything is computed in float32; what
+ * depends on the images may not become anything else. */
+int reap_shape_cast(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  int64_t to = reap_node_int(node, "to", 0);
+  bool real = to == 1 || to == 10 || to == 11 || to == 16;
+  if (!x->constant && (!real || x->dtype != REAP_F32))
+    return reap_node_error(node, "turns what depends on the images into another kind of number (ONNX type %lld), which is not supported",
+                           (long long)to);
+  return reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims);
+}
+
 int reap_shape_norm(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   if (x->rank < 2) return reap_node_error(node, "its input has no channels");

@@ -113,8 +113,15 @@ static double usable_factor(reap_norm *norm, int64_t j) {
   return factor;
 }
 
-static int too_large(const reap_node *node) {
-  return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit float32; raise --ridge", node->layer);
+static int too_large(const reap_node *node, reap_precision precision) {
+  return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit %s; raise --ridge", node->layer,
+                    reap_precision_name(precision));
+}
+
+/* The weight as it comes back from the file, which holds it in its own type and without Gemm's factor. */
+static float as_stored(double value, reap_precision precision, float factor) {
+  if (precision == REAP_FLOAT32) return (float)value;
+  return reap_round_to((float)(value / (double)factor), precision) * factor;
 }
 
 int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights, const double *bias) {
@@ -126,14 +133,14 @@ int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights
   for (int64_t j = 0; j < m; j++) {
     double factor = linear->norm ? usable_factor(linear->norm, j) : 1;
     for (int64_t i = 0; i < n; i++) {
-      float value = (float)(weights[i * m + j] / factor);
-      if (!isfinite(value)) return too_large(node);
+      float value = as_stored(weights[i * m + j] / factor, linear->precision, linear->alpha);
+      if (!isfinite(value)) return too_large(node, linear->precision);
       target[j * n + i] = value;
     }
     float *file_bias = linear->norm ? linear->norm->bias : b->f32;
     double shift = linear->norm ? factor * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]) : 0;
-    file_bias[j] = (float)(bias[j] - shift);
-    if (!isfinite(file_bias[j])) return too_large(node);
+    file_bias[j] = as_stored(bias[j] - shift, linear->bias_precision, linear->norm ? 1 : linear->beta);
+    if (!isfinite(file_bias[j])) return too_large(node, linear->bias_precision);
   }
   linear->changed = true;
   if (!linear->norm) linear->bias_present = true;

@@ -30,6 +30,7 @@ int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out) {
     memcpy((*out)->f32, tensor->f32, (size_t)tensor->count * sizeof *tensor->f32);
   else
     memcpy((*out)->i64, tensor->i64, (size_t)tensor->count * sizeof *tensor->i64);
+  (*out)->precision = tensor->precision;
   return REAP_OK;
 }
 

@@ -55,14 +55,26 @@ static void slice_weights(const double *weights, const double *bias, decision *d
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
 }
 
-static int decide(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
-                  const reap_moments *moments, const double *present_weights, const double *present_bias, decision *d) {
-  const reap_method_input input = {graph, group, moments, d->n_kept, options->ridge, options->seed};
+/* Errors of moments that hold the ridge's pull (see ridge.h): what is predicted is relative to the plain energy, and
+ * of the path's plain errors only the last is known. */
+static void correct_path(const reap_path *path, double energy, decision *d) {
+  const int64_t n = path->n_removed;
+  if (!d->facts.has_path || n == 0) return;
+  for (int64_t i = 0; i < n; i++) d->path[i] = NAN;
+  d->path[n - 1] = d->facts.relative_error;
+  d->facts.predicted = relative(path->error[n - 1], energy);
+}
+
+/* moments: plain ones; solved: those that channels and weights come from, the same unless the ridge pulls. */
+static int decide_from(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
+                       const reap_moments *moments, const reap_moments *solved, double ridge, const double *present_weights,
+                       const double *present_bias, decision *d) {
+  const reap_method_input input = {graph, group, solved, d->n_kept, ridge, options->seed};
   reap_path *chosen = NULL, *refit = NULL;
   double error = 0;
   int status = options->method->choose(&input, d->kept, &chosen);
   if (status == REAP_OK && !chosen)
-    status = reap_refit(moments, d->n_kept, d->kept, options->ridge, group->name, &refit);
+    status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
   if (status != REAP_OK) goto done;
   take_path(chosen ? chosen : refit, chosen != NULL, d);
   if (options->refit)
@@ -71,22 +83,64 @@ static int decide(const reap_prune_options *options, const reap_graph *graph, co
     slice_weights(present_weights, present_bias, d);
   REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
   d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
+  if (solved != moments) correct_path(chosen ? chosen : refit, reap_moments_centred_energy(moments), d);
 done:
   reap_path_destroy(&chosen);
   reap_path_destroy(&refit);
   return status;
 }
 
-int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
-                  const reap_group *group, const reap_moments *moments, const double *present_weights,
+static int decide(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
+                  const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
                   const double *present_bias, decision *d) {
+  reap_moments *pulled = NULL;
+  if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
+  int status = decide_from(options, graph, group, moments, pulled ? pulled : moments, ridge->ridge, present_weights,
+                           present_bias, d);
+  d->facts.trained = ridge->trained;
+  reap_moments_destroy(&pulled);
+  return status;
+}
+
+int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                  const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                  const double *present_weights, const double *present_bias, decision *d) {
   const int64_t gone = d->channels - d->n_kept;
   int status = REAP_OK;
-  if (reap_comm_rank(comm) == 0) status = decide(options, graph, group, moments, present_weights, present_bias, d);
+  if (reap_comm_rank(comm) == 0) status = decide(options, graph, group, moments, ridge, present_weights, present_bias, d);
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->removed, (size_t)gone * sizeof *d->removed, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->path, (size_t)gone * sizeof *d->path, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
+  return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+}
+
+static int refit(const reap_group *group, const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
+                 decision *d) {
+  reap_moments *pulled = NULL;
+  reap_path *path = NULL;
+  double error = 0;
+  int status = REAP_OK;
+  if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
+  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->n_kept, d->kept, ridge->ridge, group->name, &path), done);
+  take_weights(path, d);
+  REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
+  d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
+  d->facts.ridge = path->ridge;
+  d->facts.rcond = path->rcond;
+  d->facts.trained = ridge->trained;
+done:
+  reap_path_destroy(&path);
+  reap_moments_destroy(&pulled);
+  return status;
+}
+
+int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                   const double *present_weights, decision *d) {
+  int status = reap_comm_rank(comm) == 0 ? refit(group, moments, ridge, present_weights, d) : REAP_OK;
+  REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
   return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);

@@ -4,6 +4,7 @@
 
 #include "reap/comm.h"
 #include "reap/prune.h"
+#include "ridge.h"
 
 /* Everything that follows from a layer's moments. */
 typedef struct decision {
@@ -15,7 +16,7 @@ typedef struct decision {
   double *bias;      /* [m] */
   struct {           /* plain numbers, broadcast as they are */
     double relative_error, predicted, ridge, rcond, drift;
-    int has_path;
+    int has_path, trained; /* trained: the ridge pulled towards the trained weights */
   } facts;
 } decision;
 
@@ -23,9 +24,14 @@ int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, 
 void decision_clear(decision *d);
 
 /* Collective: rank 0 chooses from the moments (the same on all ranks) and solves; everybody gets the result. present:
- * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. */
+ * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. ridge: in place of the
+ * options' one. */
 int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
-                  const reap_group *group, const reap_moments *moments, const double *present_weights,
-                  const double *present_bias, decision *d);
+                  const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                  const double *present_weights, const double *present_bias, decision *d);
+
+/* Collective: other weights for the channels already chosen. */
+int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                   const double *present_weights, decision *d);
 
 #endif

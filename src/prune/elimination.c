@@ -1,4 +1,4 @@
-/* Greedy elimination of channels with the biorthogonal system: REAP's own step.
+/* Greedy elimination of channels with the biorthogonal system: REAP's own step, at level 3.
  *
  * Method (Kamma and Wada, ISVC 2019). With H = (G + R)^-1 the columns of D = X H are the dual basis of the columns of X,
  * W = H C are the least-squares weights, and J = E - tr(W'C) is the squared error plus the ridge term. For channel j
@@ -10,321 +10,129 @@
  *     J  <-  J + dJ_j
  *
  * The channel with the smallest dJ_j goes, the lowest index among those within 1e-9 E of the smallest (exact duplicates
- * tie, and a rule makes all routes choose alike). One elimination gives the whole path of smaller and smaller layers.
- * This is Optimal Brain Surgeon (Hassibi and Stork, NeurIPS 1992) with one mask of whole blocks shared by all outputs,
- * as block-OBS in OBC (Frantar and Alistarh, NeurIPS 2022) and structured pruning in ZipLM (Kurtic et al., NeurIPS 2023).
+ * tie, and a rule makes all routes and rank counts choose alike). One elimination gives the whole path of smaller and
+ * smaller layers.
  *
- * In the code (paper): dual (H), weights (W), growth (dJ), error (J). All in the scaled system of
+ * Equivalence. This is Optimal Brain Surgeon (Hassibi and Stork, NeurIPS 1992) with the mask made of whole blocks of
+ * inputs and shared by all outputs: the layer's squared error is quadratic in W with the Hessian 2 (G + R) for each of
+ * them, OBS's cost w_j' [H_jj]^-1 w_j / 2 summed over the outputs is dJ_j / 2, its weight update is the second line and its
+ * update of the inverse Hessian the third; so do block-OBS in OBC (Frantar and Alistarh, NeurIPS 2022) and structured
+ * pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W, not the trained one.
+ *
+ * Panel scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is
+ * block Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j'. So only
+ * the pivot's own columns are formed when it is chosen, from H as it stood and the panel V of channels removed
+ * since; the blocks H_jj and (W W')_jj, which decide the choice, are kept current for all channels
+ * (channel_blocks.c); and once the panel is full H takes it as one symmetric rank-k update of the lower triangle, while the
+ * last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', so two
+ * routes are open: carry W, updated in panels too, and form W W_j' for each pivot; or carry K = W W' like H. The first
+ * costs (n^2 - r^2) m at the speed of products with `block` columns, the second n^2 m + 2/3 (n^3 - r^3) at full speed:
+ * counted cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either way.
+ * Nothing here knows whether the matrix is local or block-cyclic: symmetric.h.
+ *
+ * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
- * Cost: n^3 for the inverse, 2 n^2 m for W, and for each removal 2 a^2 b + 2 a b m on the a columns still alive; the
- * arrays are compacted whenever a quarter of the channels has gone.
+ * Cost: n^3 for H, 2 n^2 m for W, (n^3 - r^3) / 3 for the updates down to r columns and one of the routes above, r^3 / 3 +
+ * 2 r^2 m for the last weights; memory n^2 + n m + two panels, by product 2 n^2.
  *
- * Failure modes: rounding builds up along the recursion, at worst with the condition number of G + R. At each
- * compaction the system is factored afresh from G, the recursion's J is compared with the fresh one (path->drift is the
- * largest difference found, over E) and replaced by it. A Gram matrix that cannot be factored gets a larger ridge.
+ * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the upper
+ * triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every panel tells how far H has left its
+ * inverse; beyond 1e-6, and a hundred times what it was after the factorisation, the system is factored afresh. At the
+ * end J is compared with that of the fresh weights: path->drift is the difference over E; above 1e-9 solver.c repeats
+ * the elimination with regular factorisations. A matrix that is not positive definite to working precision gets a larger
+ * ridge from solver.c.
  */
-#include <math.h>
-#include <string.h>
+#include "elimination.h"
 
-#include "normal_equations.h"
-#include "reap/dense.h"
+#include <math.h>
+
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/solver.h"
 
-static const double TIE = 1e-9;
+static const double TIE = 1e-9, DRIFT = 1e-6, WORSE = 100;
 
-/* The dual system of the channels alive at the last compaction; removed channels keep their (zero) rows until the next. */
-typedef struct dual_system {
-  reap_normal_equations *equations;
-  int64_t n_slots;   /* channels at the last compaction */
-  int64_t n_alive;   /* of them still there */
-  int64_t *channel;  /* [n_slots] ascending */
-  bool *alive;       /* [n_slots] */
-  int64_t size;      /* n_slots * block: order of the arrays below */
-  int64_t *columns;  /* [size] of the normal equations */
-  double *dual;      /* [size, size] H, symmetric */
-  double *weights;   /* [size, m] row-major W */
-  double *pivot;     /* [block, block] inverse of H_jj; scratch for Cholesky factors */
-  double *panel;     /* [size, block] column-major H_:j H_jj^-1 */
-  double *strip;     /* [block, size or m] copy of H_j: or W_j, scratch */
-  double error;      /* J */
-  double drift;
-} dual_system;
-
-static void dual_clear(dual_system *d) {
-  reap_normal_destroy(&d->equations);
-  reap_free(&d->channel);
-  reap_free(&d->alive);
-  reap_free(&d->columns);
-  reap_free(&d->dual);
-  reap_free(&d->weights);
-  reap_free(&d->pivot);
-  reap_free(&d->panel);
-  reap_free(&d->strip);
-}
-
-static int dual_create(const reap_moments *moments, double ridge, dual_system *d) {
-  const int64_t n = moments->n, m = moments->m, b = moments->block;
-  REAP_TRY(reap_normal_create(moments, ridge, &d->equations));
-  REAP_TRY(reap_alloc(&d->channel, moments->channels, sizeof *d->channel));
-  REAP_TRY(reap_alloc(&d->alive, moments->channels, sizeof *d->alive));
-  REAP_TRY(reap_alloc(&d->columns, n, sizeof *d->columns));
-  REAP_TRY(reap_alloc(&d->dual, n * n, sizeof *d->dual));
-  REAP_TRY(reap_alloc(&d->weights, n * m, sizeof *d->weights));
-  REAP_TRY(reap_alloc(&d->pivot, b * b, sizeof *d->pivot));
-  REAP_TRY(reap_alloc(&d->panel, n * b, sizeof *d->panel));
-  REAP_TRY(reap_alloc(&d->strip, (n > m ? n : m) * b, sizeof *d->strip));
-  d->n_slots = d->n_alive = moments->channels;
-  for (int64_t c = 0; c < d->n_slots; c++) {
-    d->channel[c] = c;
-    d->alive[c] = true;
-  }
-  return REAP_OK;
-}
-
-/* tr(W'C) over the rows in use. */
-static double explained(const dual_system *d) {
-  const reap_normal_equations *e = d->equations;
-  double sum = 0;
-  for (int64_t i = 0; i < d->size; i++)
-    for (int64_t j = 0; j < e->m; j++) sum += d->weights[i * e->m + j] * e->cross[d->columns[i] * e->m + j];
-  return sum;
-}
-
-/* Drops removed channels and computes H, W and J afresh for those alive. */
-static int refresh(dual_system *d, bool first) {
-  reap_normal_equations *e = d->equations;
-  const int64_t m = e->m;
-  int64_t kept = 0;
-  for (int64_t s = 0; s < d->n_slots; s++)
-    if (d->alive[s]) d->channel[kept++] = d->channel[s];
-  d->n_slots = kept;
-  for (int64_t s = 0; s < kept; s++) d->alive[s] = true;
-  d->size = reap_normal_columns(e, kept, d->channel, d->columns);
-  REAP_TRY(reap_normal_factor(e, d->size, d->columns, d->dual));
-  REAP_TRY(reap_dpotri_lower(d->size, d->dual, d->size));
-  reap_mirror_lower(d->size, d->dual, d->size);
-  double *cross = NULL;
-  REAP_TRY(reap_alloc(&cross, d->size * m, sizeof *cross));
-  for (int64_t i = 0; i < d->size; i++) memcpy(cross + i * m, e->cross + d->columns[i] * m, (size_t)m * sizeof *cross);
-  /* Row-major W [size, m] is column-major [m, size]: W' = C' H. */
-  int status = reap_dgemm('N', 'N', m, d->size, d->size, 1, cross, m, d->dual, d->size, 0, d->weights, m);
-  reap_free(&cross);
-  REAP_TRY(status);
-  double fresh = e->energy - explained(d);
-  double drift = first || e->energy <= 0 ? 0 : fabs(d->error - fresh) / e->energy;
-  if (drift > d->drift) d->drift = drift;
-  d->error = fresh;
-  return REAP_OK;
-}
-
-/* Lower Cholesky factor of H_jj into d->pivot (column-major). */
-static int factor_pivot(dual_system *d, int64_t slot) {
-  const int64_t b = d->equations->block, at = slot * b;
-  int64_t info = 0;
-  for (int64_t j = 0; j < b; j++)
-    for (int64_t i = 0; i < b; i++) d->pivot[i + j * b] = d->dual[(at + i) + (at + j) * d->size];
-  REAP_TRY(reap_dpotrf_lower(b, d->pivot, b, &info));
-  if (info != 0) return reap_error(REAP_ERR_NUMERIC, "the dual system lost its positive definiteness; raise --ridge");
-  return REAP_OK;
-}
-
-/* dJ_j = |L^-1 W_j|^2 with H_jj = L L'. */
-static int growth_of(dual_system *d, int64_t slot, double *growth) {
-  const int64_t b = d->equations->block, m = d->equations->m;
-  const double *rows = d->weights + slot * b * m;
-  REAP_TRY(factor_pivot(d, slot));
-  double sum = 0;
-  for (int64_t i = 0; i < b; i++) { /* forward substitution, all outputs at once */
-    double *z = d->strip + i * m;
-    memcpy(z, rows + i * m, (size_t)m * sizeof *z);
-    for (int64_t k = 0; k < i; k++) {
-      const double l = d->pivot[i + k * b], *zk = d->strip + k * m;
-      for (int64_t j = 0; j < m; j++) z[j] -= l * zk[j];
-    }
-    const double inverse = 1 / d->pivot[i + i * b];
-    for (int64_t j = 0; j < m; j++) {
-      z[j] *= inverse;
-      sum += z[j] * z[j];
-    }
-  }
-  *growth = sum;
-  return REAP_OK;
-}
-
-/* Slot of the cheapest channel, the lowest among ties, and its growth. growth[n_slots] is scratch. */
-static int choose(dual_system *d, double *growth, int64_t *slot) {
+/* Slot of the cheapest channel, the one of lowest index among ties; -1 if the costs are no numbers. */
+static int64_t cheapest(const dual_system *d, const double *growth) {
   double least = INFINITY;
-  for (int64_t s = 0; s < d->n_slots; s++) {
+  int64_t slot = -1;
+  for (int64_t s = 0; s < d->slots; s++) {
     if (!d->alive[s]) continue;
-    REAP_TRY(growth_of(d, s, &growth[s]));
+    if (!isfinite(growth[s])) return -1;
     if (growth[s] < least) least = growth[s];
   }
-  for (int64_t s = 0; s < d->n_slots; s++)
-    if (d->alive[s] && growth[s] <= least + TIE * d->equations->energy) {
-      *slot = s;
+  const double limit = least + TIE * d->equations->energy;
+  for (int64_t s = 0; s < d->slots; s++)
+    if (d->alive[s] && growth[s] <= limit && (slot < 0 || d->channel[s] < d->channel[slot])) slot = s;
+  return slot;
+}
+
+/* One rank chooses: costs may differ in the last bits between processors. */
+static int choose(dual_system *d, double *growth, int64_t *slot) {
+  *slot = -1;
+  REAP_TRY(dual_growth(d, growth));
+  *slot = cheapest(d, growth);
+  return d->comm ? reap_comm_broadcast(d->comm, slot, sizeof *slot, 0) : REAP_OK;
+}
+
+static bool drifted(const dual_system *d) { return d->residual > DRIFT && d->residual > WORSE * d->residual_fresh; }
+
+/* Flushes and, where needed, factors afresh. */
+static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
+  bool again = fresh;
+  REAP_TRY(panel_flush(d, false));
+  if (d->comm) {
+    int64_t flag = fresh || drifted(d);
+    REAP_TRY(reap_comm_broadcast(d->comm, &flag, sizeof flag, 0));
+    again = flag != 0;
+  } else {
+    again = fresh || drifted(d);
+  }
+  if (!again) return REAP_OK;
+  path->refreshes++;
+  return dual_refresh(d, singular);
+}
+
+/* Removes the next channel; a block that has lost its definiteness, or costs that are no numbers, call for a fresh system. */
+static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
+  for (int attempt = 0; attempt < 2; attempt++) {
+    bool lost = true;
+    int64_t slot = -1;
+    REAP_TRY(choose(d, growth, &slot));
+    if (slot >= 0) REAP_TRY(panel_remove(d, slot, &lost));
+    if (!lost) {
+      path->order[at] = d->channel[slot];
+      path->error[at] = d->error;
+      path->error_plain[at] = fmax(d->error - d->equations->ridge * dual_squares(d), 0);
       return REAP_OK;
     }
-  return reap_error(REAP_ERR_NUMERIC, "the costs of the channels are not numbers");
-}
-
-/* Takes the channel of `slot` out of W and H. */
-static int eliminate(dual_system *d, int64_t slot) {
-  const int64_t b = d->equations->block, m = d->equations->m, n = d->size, at = slot * b;
-  REAP_TRY(factor_pivot(d, slot));
-  REAP_TRY(reap_dpotri_lower(b, d->pivot, b));
-  reap_mirror_lower(b, d->pivot, b);
-  REAP_TRY(reap_dgemm('N', 'N', n, b, b, 1, d->dual + at * n, n, d->pivot, b, 0, d->panel, n));
-  memcpy(d->strip, d->weights + at * m, (size_t)(b * m) * sizeof *d->strip);
-  REAP_TRY(reap_dgemm('N', 'T', m, n, b, -1, d->strip, m, d->panel, n, 1, d->weights, m));
-  memcpy(d->strip, d->dual + at * n, (size_t)(b * n) * sizeof *d->strip); /* H_:j, and H_j: by symmetry */
-  REAP_TRY(reap_dgemm('N', 'T', n, n, b, -1, d->panel, n, d->strip, n, 1, d->dual, n));
-  memset(d->weights + at * m, 0, (size_t)(b * m) * sizeof *d->weights); /* zero but for rounding */
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t k = at; k < at + b; k++) d->dual[i + k * n] = d->dual[k + i * n] = 0;
-  d->alive[slot] = false;
-  d->n_alive--;
+    REAP_TRY(renew(d, true, path, singular));
+    if (*singular) return REAP_OK;
+  }
+  *singular = true;
   return REAP_OK;
 }
 
-/* tr(W'RW): what J has beyond the plain squared error. */
-static double ridge_term(const dual_system *d) {
-  double sum = 0;
-  for (int64_t i = 0; i < d->size * d->equations->m; i++) sum += d->weights[i] * d->weights[i];
-  return sum * d->equations->ridge; /* rows of dead columns are zero */
+static void list_kept(const dual_system *d, reap_path *path) {
+  for (int64_t s = 0; s < d->slots; s++) { /* insertion keeps them ascending */
+    int64_t at = s;
+    for (; at > 0 && path->kept[at - 1] > d->channel[s]; at--) path->kept[at] = path->kept[at - 1];
+    path->kept[at] = d->channel[s];
+  }
 }
 
-static int remove_channels(dual_system *d, reap_path *path) {
+int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
   double *growth = NULL;
-  int status = REAP_OK;
-  REAP_TRY_OR(reap_alloc(&growth, d->n_slots, sizeof *growth), done);
-  REAP_TRY_OR(refresh(d, true), done);
-  for (int64_t step = 0; step < path->n_removed; step++) {
-    int64_t slot = -1;
-    if (4 * d->n_alive <= 3 * d->n_slots) REAP_TRY_OR(refresh(d, false), done);
-    REAP_TRY_OR(choose(d, growth, &slot), done);
-    REAP_TRY_OR(eliminate(d, slot), done);
-    d->error += growth[slot];
-    path->order[step] = d->channel[slot];
-    path->error[step] = d->error;
-    path->error_plain[step] = d->error - ridge_term(d);
+  int status = reap_alloc(&growth, d->slots, sizeof *growth);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  *singular = false;
+  for (int64_t at = 0; status == REAP_OK && !*singular && at < path->n_removed; at++) {
+    const bool due = interval > 0 && at > 0 && at % interval == 0;
+    if (due || panel_full(d)) status = renew(d, due, path, singular);
+    if (status == REAP_OK && !*singular) status = step(d, growth, at, path, singular);
   }
-done:
   reap_free(&growth);
+  if (status == REAP_OK && !*singular) status = panel_flush(d, true);
+  if (status == REAP_OK && !*singular) list_kept(d, path);
   return status;
-}
-
-/* Fresh least-squares weights of path->kept, unscaled, with the bias; returns J. */
-static int solve_kept(reap_normal_equations *e, const reap_moments *moments, reap_path *path, double *error) {
-  const int64_t m = e->m;
-  int64_t *columns = NULL;
-  double *factor = NULL, *right = NULL;
-  int status = REAP_OK;
-  REAP_TRY_OR(reap_alloc(&columns, e->n, sizeof *columns), done);
-  const int64_t n = reap_normal_columns(e, path->n_kept, path->kept, columns);
-  REAP_TRY_OR(reap_alloc(&factor, n * n, sizeof *factor), done);
-  REAP_TRY_OR(reap_alloc(&right, n * m, sizeof *right), done);
-  REAP_TRY_OR(reap_normal_factor(e, n, columns, factor), done);
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t j = 0; j < m; j++) right[i + j * n] = e->cross[columns[i] * m + j];
-  REAP_TRY_OR(reap_dpotrs_lower(n, m, factor, n, right, n), done);
-  double gained = 0;
-  for (int64_t j = 0; j < m; j++) {
-    double mean = moments->sum_y[j];
-    for (int64_t i = 0; i < n; i++) {
-      gained += right[i + j * n] * e->cross[columns[i] * m + j];
-      double w = right[i + j * n] * e->scale[columns[i]];
-      path->weights[i * m + j] = w;
-      mean -= w * moments->sum_x[columns[i]];
-    }
-    path->bias[j] = mean / (double)moments->samples;
-  }
-  *error = e->energy - gained;
-done:
-  reap_free(&columns);
-  reap_free(&factor);
-  reap_free(&right);
-  return status;
-}
-
-static int64_t dead_channels(const reap_normal_equations *e) {
-  int64_t count = 0;
-  for (int64_t c = 0; c < e->channels; c++) {
-    bool all = true;
-    for (int64_t t = 0; t < e->block; t++) all &= e->dead[c * e->block + t];
-    count += all;
-  }
-  return count;
-}
-
-/* What both ways of filling a path end with: weights, exact last errors, what to report. */
-static int finish(reap_normal_equations *e, const reap_moments *moments, double recursive, double drift, reap_path *path) {
-  double fresh = 0, plain = 0;
-  REAP_TRY(solve_kept(e, moments, path, &fresh));
-  REAP_TRY(reap_moments_error(moments, path->n_kept, path->kept, path->weights, path->bias, &plain));
-  double difference = e->energy > 0 && isfinite(recursive) ? fabs(recursive - fresh) / e->energy : 0;
-  path->drift = difference > drift ? difference : drift;
-  path->energy = e->energy;
-  path->ridge = e->ridge;
-  path->rcond = e->rcond;
-  path->dead = dead_channels(e);
-  if (path->n_removed > 0) {
-    path->error[path->n_removed - 1] = fresh;
-    path->error_plain[path->n_removed - 1] = plain;
-  }
-  return REAP_OK;
-}
-
-static int check_arguments(const reap_moments *moments, int64_t n_kept, double ridge, const char *what) {
-  if (n_kept < 1 || n_kept > moments->channels)
-    return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels cannot be kept", what, (long long)n_kept,
-                      (long long)moments->channels);
-  if (!(ridge >= 0) || !isfinite(ridge)) return reap_error(REAP_ERR_USAGE, "a ridge of %g is not possible", ridge);
-  return reap_moments_check(moments, what);
-}
-
-int reap_solve(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out) {
-  dual_system d = {0};
-  reap_path *path = NULL;
-  int status = REAP_OK;
-  REAP_TRY(check_arguments(moments, n_kept, ridge, what));
-  REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
-  REAP_TRY_OR(dual_create(moments, ridge, &d), done);
-  REAP_TRY_OR(remove_channels(&d, path), done);
-  int64_t kept = 0;
-  for (int64_t s = 0; s < d.n_slots; s++)
-    if (d.alive[s]) path->kept[kept++] = d.channel[s];
-  status = finish(d.equations, moments, d.error, d.drift, path);
-done:
-  dual_clear(&d);
-  if (status != REAP_OK) reap_path_destroy(&path);
-  *out = path;
-  return reap_error_prefix(status, "%s", what);
-}
-
-int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
-               reap_path **out) {
-  reap_normal_equations *equations = NULL;
-  reap_path *path = NULL;
-  int status = REAP_OK;
-  REAP_TRY(check_arguments(moments, n_kept, ridge, what));
-  REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
-  REAP_TRY_OR(reap_normal_create(moments, ridge, &equations), done);
-  int64_t k = 0, gone = 0;
-  for (int64_t c = 0; c < moments->channels; c++) {
-    if (k < n_kept && kept[k] == c)
-      path->kept[k++] = c;
-    else if (gone < path->n_removed)
-      path->order[gone++] = c;
-  }
-  for (int64_t i = 0; i < path->n_removed; i++) path->error[i] = NAN;
-  status = k == n_kept ? finish(equations, moments, NAN, 0, path)
-                       : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
-done:
-  reap_normal_destroy(&equations);
-  if (status != REAP_OK) reap_path_destroy(&path);
-  *out = path;
-  return reap_error_prefix(status, "%s", what);
 }

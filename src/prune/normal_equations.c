@@ -3,19 +3,19 @@
  * Networks have channels that are always zero behind a ReLU and channels that repeat others, so G is singular as a
  * rule. Columns whose centred diagonal is at most 1e-12 of the raw one are dead (zero or constant; what is left is
  * rounding): they get a zero row, zero cross moments and a unit pivot, hence weight zero and removal at no cost. The
- * others are scaled to unit diagonal, which makes the ridge relative to each column's own units: R = ridge * diag(G).
+ * others are scaled to unit diagonal, D = diag(G)^(-1/2), which makes the ridge relative to each column's own units:
+ * R = ridge * diag(G). With dead columns scaled by zero the whole system is D G D + R and D C, formed piece by piece where
+ * it is needed.
  *
- * Cost: n^2 + n m to set up, n^3 / 3 for a factor. Failure mode: a Gram matrix that is indefinite by rounding beyond the
- * ridge; then the ridge grows tenfold, at most to 1, where the matrix is positive definite for any moments of real data.
+ * Cost: 3 n^2 + 2 n m, spread over the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
+ * rounding beyond the ridge; elimination.c then raises the ridge.
  */
 #include "normal_equations.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
 #include "reap/error.h"
-#include "reap/log.h"
 #include "reap/memory.h"
 
 static const double DEAD = 1e-12;
@@ -23,43 +23,41 @@ static const double DEAD = 1e-12;
 void reap_normal_destroy(reap_normal_equations **equations) {
   reap_normal_equations *e = *equations;
   if (!e) return;
-  reap_free(&e->gram);
-  reap_free(&e->cross);
+  reap_free(&e->channel);
   reap_free(&e->scale);
-  reap_free(&e->dead);
   reap_free(equations);
 }
 
-static void scale_system(reap_normal_equations *e, const reap_moments *moments) {
-  const int64_t n = e->n, m = e->m;
-  for (int64_t i = 0; i < n; i++) {
-    double centred = e->gram[i * n + i];
-    e->dead[i] = centred <= DEAD * moments->gram[i * n + i];
-    e->scale[i] = e->dead[i] ? 1 : 1 / sqrt(centred);
+static void find_scales(reap_normal_equations *e) {
+  const reap_moments_source *s = &e->source;
+  const double weight = 1.0 / (double)s->samples;
+  for (int64_t c = 0; c < s->channels; c++) {
+    bool all = true;
+    for (int64_t i = c * s->block; i < (c + 1) * s->block; i++) {
+      const double centred = s->diagonal[i] - s->sum_x[i] * s->sum_x[i] * weight;
+      e->scale[i] = centred <= DEAD * s->diagonal[i] ? 0 : 1 / sqrt(centred);
+      all &= e->scale[i] == 0;
+    }
+    e->dead += all;
   }
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t j = 0; j < n; j++)
-      e->gram[i * n + j] = e->dead[i] || e->dead[j] ? 0 : e->gram[i * n + j] * (e->scale[i] * e->scale[j]);
-    e->gram[i * n + i] = 1;
-    for (int64_t j = 0; j < m; j++) e->cross[i * m + j] = e->dead[i] ? 0 : e->cross[i * m + j] * e->scale[i];
-  }
+  double means = 0;
+  for (int64_t j = 0; j < s->m; j++) means += s->sum_y[j] * s->sum_y[j];
+  e->energy = fmax(s->energy - means * weight, 0);
 }
 
-int reap_normal_create(const reap_moments *moments, double ridge, reap_normal_equations **out) {
+int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
+                       reap_normal_equations **out) {
   reap_normal_equations *e = NULL;
   int status = REAP_OK;
   REAP_TRY(reap_calloc(&e, 1, sizeof *e));
-  e->channels = moments->channels;
-  e->block = moments->block;
-  e->n = moments->n;
-  e->m = moments->m;
+  e->source = *source;
+  e->slots = channels ? count : source->channels;
+  e->n = e->slots * source->block;
   e->ridge = ridge;
-  REAP_TRY_OR(reap_alloc(&e->gram, e->n * e->n, sizeof *e->gram), failed);
-  REAP_TRY_OR(reap_alloc(&e->cross, e->n * e->m, sizeof *e->cross), failed);
-  REAP_TRY_OR(reap_alloc(&e->scale, e->n, sizeof *e->scale), failed);
-  REAP_TRY_OR(reap_alloc(&e->dead, e->n, sizeof *e->dead), failed);
-  reap_moments_centre(moments, e->gram, e->cross, &e->energy);
-  scale_system(e, moments);
+  REAP_TRY_OR(reap_alloc(&e->channel, e->slots, sizeof *e->channel), failed);
+  REAP_TRY_OR(reap_alloc(&e->scale, source->n, sizeof *e->scale), failed);
+  for (int64_t k = 0; k < e->slots; k++) e->channel[k] = channels ? channels[k] : k;
+  find_scales(e);
   *out = e;
   return REAP_OK;
 failed:
@@ -67,41 +65,68 @@ failed:
   return status;
 }
 
-int64_t reap_normal_columns(const reap_normal_equations *e, int64_t count, const int64_t *alive, int64_t *columns) {
-  int64_t n = 0;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t t = 0; t < e->block; t++) columns[n++] = alive[k] * e->block + t;
-  return n;
+double reap_normal_diagonal(const reap_normal_equations *e, int64_t column) { return e->scale[column] == 0 ? 1 : 1 + e->ridge; }
+
+/* First slot behind the run of neighbouring channels that starts at `slot`: a run is one piece of the source. */
+static int64_t run_end(const int64_t *channel, int64_t slot, int64_t last) {
+  int64_t end = slot + 1;
+  while (end < last && channel[end] == channel[end - 1] + 1) end++;
+  return end;
 }
 
-static void copy_ridged(const reap_normal_equations *e, int64_t count, const int64_t *columns, double *out, double *norm) {
-  *norm = 0;
-  for (int64_t j = 0; j < count; j++) {
-    double sum = 0;
-    const double *row = e->gram + columns[j] * e->n;
-    for (int64_t i = 0; i < count; i++) {
-      double g = row[columns[i]];
-      if (i == j && !e->dead[columns[j]]) g += e->ridge;
-      out[i + j * count] = g;
-      sum += fabs(g);
-    }
-    if (sum > *norm) *norm = sum;
+/* A piece of X'X becomes one of D G D + R; row and column count in the layer's columns. */
+static void scale_piece(const reap_normal_equations *e, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                        double *out, int64_t ld) {
+  const reap_moments_source *s = &e->source;
+  const double weight = 1.0 / (double)s->samples;
+  for (int64_t j = 0; j < columns; j++) {
+    const double sum = s->sum_x[column + j], scale = e->scale[column + j], *sums = s->sum_x + row, *scales = e->scale + row;
+    double *to = out + j * ld;
+    for (int64_t i = 0; i < rows; i++) to[i] = (to[i] - sums[i] * sum * weight) * (scales[i] * scale);
+    if (column + j >= row && column + j < row + rows) to[column + j - row] = reap_normal_diagonal(e, column + j);
   }
 }
 
-int reap_normal_factor(reap_normal_equations *e, int64_t count, const int64_t *columns, double *factor) {
-  for (;;) {
-    double norm = 0;
-    int64_t info = 0;
-    copy_ridged(e, count, columns, factor, &norm);
-    REAP_TRY(reap_dpotrf_lower(count, factor, count, &info));
-    if (info == 0) {
-      if (count == e->n) return reap_dpocon_lower(count, factor, count, norm, &e->rcond);
-      return REAP_OK;
+static int fill(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  const reap_normal_equations *e = context;
+  const int64_t b = e->source.block, last_row = (row + rows) / b, last_column = (column + columns) / b;
+  for (int64_t j = column / b, j_end; j < last_column; j = j_end) {
+    j_end = run_end(e->channel, j, last_column);
+    for (int64_t i = row / b, i_end; i < last_row; i = i_end) {
+      i_end = run_end(e->channel, i, last_row);
+      const int64_t r = e->channel[i] * b, c = e->channel[j] * b, height = (i_end - i) * b, width = (j_end - j) * b;
+      double *to = out + (i * b - row) + (j * b - column) * ld;
+      REAP_TRY(e->source.gram(e->source.context, r, height, c, width, to, ld));
+      scale_piece(e, r, height, c, width, to, ld);
     }
-    if (e->ridge >= 1)
-      return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", e->ridge);
-    e->ridge = e->ridge < 1e-12 ? 1e-12 : e->ridge * 10;
-    reap_log(REAP_LOG_DEBUG, "the Gram matrix is not positive definite: ridge raised to %g", e->ridge);
   }
+  return REAP_OK;
+}
+
+int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
+  double *diagonal = reap_symmetric_upper_diagonal(matrix);
+  for (int64_t i = 0; i < e->n; i++)
+    diagonal[i] = reap_normal_diagonal(e, e->channel[i / e->source.block] * e->source.block + i % e->source.block);
+  return reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e);
+}
+
+int reap_normal_cross(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first, int64_t count,
+                      double *out) {
+  const reap_moments_source *s = &e->source;
+  const int64_t b = s->block, ld = slots * b;
+  const double weight = 1.0 / (double)s->samples;
+  if (count == 0) return REAP_OK;
+  for (int64_t k = 0, end; k < slots; k = end) {
+    end = run_end(channel, k, slots);
+    const int64_t row = channel[k] * b, rows = (end - k) * b;
+    REAP_TRY(s->cross(s->context, row, rows, first, count, out + k * b, ld));
+    for (int64_t j = 0; j < count; j++) {
+      double *to = out + k * b + j * ld;
+      for (int64_t i = 0; i < rows; i++) {
+        const double mean = s->sum_x[row + i] * weight, scale = e->scale[row + i];
+        to[i] = scale == 0 ? 0 : (to[i] - mean * s->sum_y[first + j]) * scale;
+      }
+    }
+  }
+  return REAP_OK;
 }

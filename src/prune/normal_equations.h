@@ -1,4 +1,4 @@
-/* Scaled and ridged normal equations of one layer, and solves with them; private to src/prune. */
+/* Scaled and ridged normal equations of one layer or of some of its channels; private to src/prune. */
 #ifndef REAP_PRUNE_NORMAL_EQUATIONS_H
 #define REAP_PRUNE_NORMAL_EQUATIONS_H
 
@@ -6,28 +6,34 @@
 #include <stdint.h>
 
 #include "reap/moments.h"
+#include "reap/symmetric.h"
 
+/* Scales and facts, the same on all ranks; the matrices are made on demand from the moments' source. */
 typedef struct reap_normal_equations {
-  int64_t channels, block, n, m;
-  double *gram;   /* [n, n] symmetric: D G D with unit diagonal, without the ridge */
-  double *cross;  /* [n, m] row-major: D C */
-  double *scale;  /* [n] D: one over the root of the centred diagonal; 1 for dead columns */
-  bool *dead;     /* [n] zero or constant columns: zero row and column, unit pivot, zero cross moments */
-  double energy;  /* centred energy of the target */
-  double ridge;   /* added to the unit diagonal (dead columns take none) */
-  double rcond;   /* estimate for the full system; 0 until factored */
+  reap_moments_source source;
+  int64_t slots;    /* channels taken part, each `block` rows */
+  int64_t *channel; /* [slots] ascending */
+  int64_t n;        /* slots * block */
+  double *scale;    /* [source.n] D: one over the root of the centred diagonal; 0 for dead columns */
+  double energy;    /* centred energy of the target */
+  double ridge;     /* added to the unit diagonal (dead columns take none) */
+  int64_t dead;     /* channels of the layer whose columns are all dead */
 } reap_normal_equations;
 
-/* Centres and scales. */
-int reap_normal_create(const reap_moments *moments, double ridge, reap_normal_equations **out);
+/* All channels of the source (channels NULL) or `count` of them, ascending. The source's arrays must outlive it. Local. */
+int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
+                       reap_normal_equations **out);
 void reap_normal_destroy(reap_normal_equations **equations);
 
-/* Cholesky factor (lower, column-major, leading dimension `count`) of the rows and columns listed in columns[count], ridge
- * included, into factor [count, count]. If it is not positive definite the ridge is raised tenfold and the
- * factorisation tried again: equations->ridge tells. */
-int reap_normal_factor(reap_normal_equations *equations, int64_t count, const int64_t *columns, double *factor);
+/* Diagonal of D G D + R for a column of the layer: 1 + ridge, or 1 where it is dead. */
+double reap_normal_diagonal(const reap_normal_equations *equations, int64_t column);
 
-/* Columns of the channels alive[count], ascending: returns their number. */
-int64_t reap_normal_columns(const reap_normal_equations *equations, int64_t count, const int64_t *alive, int64_t *columns);
+/* D G D + R into both triangles of `matrix`, with the upper diagonal. Collective if it is distributed. */
+int reap_normal_set(const reap_normal_equations *equations, reap_symmetric *matrix);
+
+/* D C: rows of `slots` channels in the order given, columns first .. first + count: out [slots * block, count] column-major
+ * without gaps. Local. */
+int reap_normal_cross(const reap_normal_equations *equations, int64_t slots, const int64_t *channel, int64_t first,
+                      int64_t count, double *out);
 
 #endif

@@ -48,6 +48,7 @@ typedef struct step {
   decision decision;
   reap_held_out_error held_out;
   int64_t samples;
+  double moments_flops, moments_seconds;
   double start;
 } step;
 
@@ -92,16 +93,20 @@ static int load_images(run *r) {
   double start = reap_seconds();
   if (frozen(r)) return REAP_OK;
   REAP_TRY(reap_frontier_create(r->original, local_blocks(r), r->options->backend, &r->front_original));
-  REAP_TRY(reap_frontier_create(r->pruned, local_blocks(r), r->options->backend, &r->front_pruned));
   for (int64_t b = 0; b < local_blocks(r); b++) {
-    float *a = NULL, *copy = NULL;
-    REAP_TRY(reap_frontier_input(r->front_original, 0, b, &a));
-    REAP_TRY(reap_frontier_input(r->front_pruned, 0, b, &copy));
-    REAP_TRY(read_block(r, r->shard->first + b, a));
-    memcpy(copy, a, (size_t)reap_value_count(&r->original->values[r->original->inputs[0]]) * sizeof *a);
+    float *images = NULL;
+    REAP_TRY(reap_frontier_input(r->front_original, 0, b, &images));
+    REAP_TRY(read_block(r, r->shard->first + b, images));
   }
   r->result->seconds_read = reap_seconds() - start;
   return REAP_OK;
+}
+
+/* Up to the first layer both networks are one: it is computed once, and what is held there is shared. */
+static int start_pruned(run *r, const int *inputs, int count) {
+  if (r->front_pruned) return REAP_OK;
+  REAP_TRY(reap_frontier_advance(r->front_original, inputs, count));
+  return reap_frontier_fork(r->front_original, r->pruned, &r->front_pruned);
 }
 
 /* Brings both networks to the layer. Local; idle ranks have no blocks and only mark the nodes. */
@@ -110,6 +115,7 @@ static int advance(run *r, const step *s) {
   if (frozen(r)) return REAP_OK;
   const int wanted[] = {s->layer.output, s->shortcut}, inputs[] = {s->layer.input, s->shortcut};
   const int count = s->shortcut >= 0 ? 2 : 1;
+  REAP_TRY(start_pruned(r, inputs, count));
   REAP_TRY(reap_frontier_advance(r->front_original, wanted, count));
   REAP_TRY(reap_frontier_advance(r->front_pruned, inputs, count));
   r->result->seconds_forward += reap_seconds() - start;
@@ -131,6 +137,14 @@ static const float *input_of(const run *r, const step *s, int64_t b) {
   return reap_frontier_value(r->front_pruned, s->layer.input, b);
 }
 
+/* The original output, while the accumulator adds the drift by itself. */
+static const float *output_of(const run *r, const step *s, int64_t b) {
+  if (s->shortcut >= 0)
+    reap_accumulator_set_drift(s->accumulator, reap_frontier_value(r->front_original, s->shortcut, b),
+                               reap_frontier_value(r->front_pruned, s->shortcut, b));
+  return reap_frontier_value(r->front_original, s->layer.output, b);
+}
+
 static int gather_moments(run *r, step *s, reap_moments **moments) {
   double start = reap_seconds();
   const reap_sampling sampling = {r->options->positions, r->options->seed};
@@ -138,15 +152,17 @@ static int gather_moments(run *r, step *s, reap_moments **moments) {
   if (status == REAP_OK)
     status = reap_accumulator_create(&s->layer, r->pruned->nodes[s->node]->layer, &sampling, r->shard, &s->accumulator);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(r); b++)
-    reap_accumulator_scan(s->accumulator, input_of(r, s, b), target_of(r, s, b));
+    reap_accumulator_scan(s->accumulator, input_of(r, s, b), output_of(r, s, b));
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_fix_grid(s->accumulator, r->comm));
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(r); b++)
-    status = reap_accumulator_add(s->accumulator, r->shard->first + b, input_of(r, s, b), target_of(r, s, b));
+    status = reap_accumulator_add(s->accumulator, r->shard->first + b, input_of(r, s, b), output_of(r, s, b));
   double middle = reap_seconds();
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_reduce(s->accumulator, r->comm, moments));
   s->samples = (*moments)->samples;
+  s->moments_flops = reap_accumulator_multiply_adds(s->accumulator, s->samples);
+  s->moments_seconds = middle - start;
   r->result->seconds_moments += middle - start;
   r->result->seconds_reduce += reap_seconds() - middle;
   return REAP_OK;
@@ -161,30 +177,74 @@ static int read_moments(run *r, step *s, reap_moments **moments) {
   return REAP_OK;
 }
 
-typedef struct row_context {
+/* The layer's rows, for those who want them one by one. */
+typedef struct step_rows {
   const run *run;
   const step *step;
-} row_context;
+  reap_sampling sampling;
+  rows_source source;
+} step_rows;
 
 static const float *row_input(void *context, int64_t b) {
-  return input_of(((const row_context *)context)->run, ((const row_context *)context)->step, b);
+  return input_of(((const step_rows *)context)->run, ((const step_rows *)context)->step, b);
 }
 
 static const float *row_target(void *context, int64_t b) {
-  return target_of(((const row_context *)context)->run, ((const row_context *)context)->step, b);
+  return target_of(((const step_rows *)context)->run, ((const step_rows *)context)->step, b);
+}
+
+static void step_rows_set(const run *r, const step *s, step_rows *rows) {
+  const reap_node *node = r->pruned->nodes[s->node];
+  rows->run = r;
+  rows->step = s;
+  rows->sampling = (reap_sampling){r->options->positions, r->options->seed};
+  rows->source = (rows_source){&s->layer, node->layer, node->name, &rows->sampling, r->shard, row_input, row_target, rows};
 }
 
 /* What the layer was pruned from, for those who want to look at it or solve it anew. */
 static int keep_data(run *r, step *s, const reap_moments *moments) {
   const reap_node *node = r->pruned->nodes[s->node];
-  const reap_sampling sampling = {r->options->positions, r->options->seed};
-  row_context context = {r, s};
-  const rows_source rows = {&s->layer, node->layer, node->name, &sampling, r->shard, row_input, row_target, &context};
   double start = reap_seconds();
+  step_rows rows;
+  step_rows_set(r, s, &rows);
   if (r->options->save_stats) REAP_TRY(reap_stats_writer_add(r->options->save_stats, node->layer, node->name, moments));
-  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows, moments->energy, r->options->activations));
+  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows.source, moments->energy, r->options->activations));
   r->result->seconds_store += reap_seconds() - start;
   return REAP_OK;
+}
+
+/* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test as well. */
+static int improve_ridge(run *r, step *s, const reap_moments *moments, const ridge_choice *standard, const double *weights,
+                         const double *bias) {
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  decision *d = &s->decision, other = {0};
+  ridge_choice best;
+  step_rows rows;
+  double error = 0, again = 0;
+  step_rows_set(r, s, &rows);
+  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, standard, &best, &error));
+  if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
+  int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
+  if (status == REAP_OK) status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
+  if (status == REAP_OK)
+    status = ridge_measure(r->comm, &rows.source, other.n_kept, other.kept, other.weights, other.bias, &again);
+  if (status == REAP_OK && again <= error) {
+    const decision first = *d;
+    *d = other;
+    other = first;
+  } else if (status == REAP_OK) {
+    status = decision_refit(r->comm, group, moments, &best, weights, d);
+  }
+  decision_clear(&other);
+  return status;
+}
+
+static int decide_with(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
+  const ridge_choice standard = {r->options->ridge, false};
+  REAP_TRY(decision_make(r->comm, r->options, r->pruned, reap_groups_at(r->groups, s->group), moments, &standard, weights, bias,
+                         &s->decision));
+  if (!r->options->ridge_auto || !r->options->refit || frozen(r)) return REAP_OK;
+  return improve_ridge(r, s, moments, &standard, weights, bias);
 }
 
 static int decide(run *r, step *s, const reap_moments *moments) {
@@ -198,7 +258,7 @@ agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
-    status = decision_make(r->comm, r->options, r->pruned, group, moments, weights, bias, &s->decision);
+    status = decide_with(r, s, moments, weights, bias);
   }
   reap_free(&weights);
   reap_free(&bias);
@@ -212,7 +272,7 @@ static int measure_held_out(run *r, step *s) {
   if (frozen(r)) return REAP_OK;
   int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, d->weights, d->bias);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(r); b++)
-    status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, input_of(r, s, b), target_of(r, s, b));
+    status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, input_of(r, s, b), output_of(r, s, b));
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, &s->held_out));
   r->result->seconds_held_out += reap_seconds() - start;
@@ -239,6 +299,9 @@ static int copy_int64(int64_t **out, const int64_t *from, int64_t count) {
   return REAP_OK;
 }
 
+/* Few rows for many columns fit the calibration images and nothing else. */
+static bool has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
+
 static int record(run *r, const step *s) {
   const decision *d = &s->decision;
   reap_layer_result *l = &r->result->layers[r->result->n_layers++];
@@ -246,12 +309,16 @@ static int record(run *r, const step *s) {
   l->n_kept = d->n_kept;
   l->n_removed = d->channels - d->n_kept;
   l->samples = s->samples;
+  l->moments_flops = s->moments_flops;
+  l->moments_seconds = s->moments_seconds;
   l->relative_error = d->facts.relative_error;
   l->held_out_error = s->held_out.samples == 0 ? NAN : s->held_out.energy > 0 ? s->held_out.error / s->held_out.energy : 0;
   l->predicted_relative_error = d->facts.predicted;
   l->ridge = d->facts.ridge;
+  l->ridge_trained = d->facts.trained;
   l->rcond = d->facts.rcond;
   l->drift = d->facts.drift;
+  l->few_samples = has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;
   REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
@@ -273,9 +340,8 @@ static void announce(run *r, const step *s) {
   reap_progress_report(r->options->progress, "prune", l->layer, r->work_done, r->work_total, detail);
 }
 
-/* Few rows for many columns fit the calibration images and nothing else. */
 static void warn_few_samples(const step *s, const char *layer) {
-  if (s->samples < 5 * s->layer.n)
+  if (has_few_samples(s))
     reap_log(REAP_LOG_WARNING, "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
              layer, (double)s->samples / (double)s->layer.n, (long long)s->samples, (long long)s->layer.n);
 }

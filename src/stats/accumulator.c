@@ -20,6 +20,8 @@
 #include "rows.h"
 #include "shift_gram.h"
 
+enum { SCAN_COLUMNS = 16, SCAN_ROWS = 256 };
+
 struct reap_accumulator {
   reap_layer layer;
   reap_shard shard;
@@ -30,6 +32,8 @@ struct reap_accumulator {
   int64_t scan_columns;             /* channels of a convolution, else n */
   double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
   double grid_one;
+  const float *before, *now;        /* of the drift; see reap_accumulator_set_drift */
+  float *scan_scratch;              /* [SCAN_ROWS, m] */
   int64_t samples;
   double *gram, *cross, *sum_x, *sum_y, energy; /* sums on the grid, tap-major */
   double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
@@ -45,10 +49,11 @@ struct reap_accumulator {
 static int allocate(reap_accumulator *a) {
   const int64_t n = a->layer.n, m = a->layer.m;
   int64_t square = 0, cross = 0;
-  REAP_TRY(reap_multiply(n, n, &square)); /* the terms of the shift form are at most twice as many */
+  REAP_TRY(reap_multiply(n, n, &square)); /* the terms of the shift form are at most four times as many */
   if (a->shift) square = reap_shift_count(a->shift);
   a->gram_count = square;
   REAP_TRY(reap_multiply(n, m, &cross));
+  REAP_TRY(reap_alloc(&a->scan_scratch, SCAN_ROWS * m, sizeof(float)));
   REAP_TRY(reap_calloc(&a->energy_x, a->scan_columns, sizeof(double)));
   REAP_TRY(reap_calloc(&a->energy_y, m, sizeof(double)));
   REAP_TRY(reap_alloc(&a->grid_x, n, sizeof(double)));
@@ -92,6 +97,7 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
                        &a->sum_y,    &a->weights,  &a->bias,        &a->product,      &a->held_sum, &a->held_block_sum,
                        &a->block_error, &a->block_square};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
+  reap_free(&a->scan_scratch);
   free_block(a);
   reap_rows_clear(&a->rows);
   reap_shift_destroy(&a->shift);
@@ -99,8 +105,6 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
 }
 
 /* ---- first pass: energies */
-
-enum { SCAN_COLUMNS = 16, SCAN_ROWS = 256 };
 
 /* Sums of squares of at most SCAN_COLUMNS columns, kept in registers. */
 static void scan_tile(const float *restrict values, int64_t rows, int64_t columns, int64_t pitch, double *restrict sums) {
@@ -115,13 +119,22 @@ static void scan_tile(const float *restrict values, int64_t rows, int64_t column
   for (int64_t c = 0; c < columns; c++) sums[c] += local[c];
 }
 
-static void scan(const float *values, int64_t rows, int64_t columns, double *sums) {
+static void scan(const reap_target *values, int64_t rows, int64_t columns, float *scratch, double *sums) {
   memset(sums, 0, (size_t)columns * sizeof *sums);
-  for (int64_t r = 0; r < rows; r += SCAN_ROWS)
+  for (int64_t r = 0; r < rows; r += SCAN_ROWS) {
+    const int64_t here = rows - r < SCAN_ROWS ? rows - r : SCAN_ROWS;
+    const float *run = reap_target_run(values, r * columns, here * columns, scratch);
     for (int64_t c = 0; c < columns; c += SCAN_COLUMNS)
-      scan_tile(values + r * columns + c, rows - r < SCAN_ROWS ? rows - r : SCAN_ROWS,
-                columns - c < SCAN_COLUMNS ? columns - c : SCAN_COLUMNS, columns, sums + c);
+      scan_tile(run + c, here, columns - c < SCAN_COLUMNS ? columns - c : SCAN_COLUMNS, columns, sums + c);
+  }
 }
+
+void reap_accumulator_set_drift(reap_accumulator *a, const float *before, const float *now) {
+  a->before = before;
+  a->now = now;
+}
+
+static reap_target target_of(const reap_accumulator *a, const float *y) { return (reap_target){y, a->before, a->now}; }
 
 static void raise(double *largest, const double *sums, int64_t count) {
   for (int64_t i = 0; i < count; i++)
@@ -133,9 +146,10 @@ void reap_accumulator_scan(reap_accumulator *a, const float *x, const float *y) 
   const int64_t block = a->shard.block;
   const int64_t rows_x = layer->convolution ? block * layer->window.height * layer->window.width : block * layer->positions;
   /* A pixel is met at most once by each tap, so a channel's energy bounds that of each of its columns. */
-  scan(x, rows_x, a->scan_columns, a->block_sum_x);
+  const reap_target inputs = {.y = x}, targets = target_of(a, y);
+  scan(&inputs, rows_x, a->scan_columns, NULL, a->block_sum_x);
   raise(a->energy_x, a->block_sum_x, a->scan_columns);
-  scan(y, block * layer->positions, layer->m, a->block_sum_y);
+  scan(&targets, block * layer->positions, layer->m, a->scan_scratch, a->block_sum_y);
   raise(a->energy_y, a->block_sum_y, layer->m);
 }
 
@@ -206,13 +220,15 @@ static double energy_grid(const reap_accumulator *a) {
 /* The sums of one block by patches. */
 static int sum_rows(reap_accumulator *a, int64_t block, const float *x, const float *y) {
   a->block_empty = true;
-  return reap_rows_walk(&a->rows, &a->shard, block, false, x, y, use_rows, a);
+  const reap_target target = target_of(a, y);
+  return reap_rows_walk(&a->rows, &a->shard, block, false, x, &target, use_rows, a);
 }
 
 /* The same in the shift form. */
 static int sum_shifts(reap_accumulator *a, int64_t block, const float *x, const float *y) {
   reap_shift_sums sums = {.terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x, .sum_y = a->block_sum_y};
-  REAP_TRY(reap_shift_moments(a->shift, block, x, y, &sums));
+  const reap_target target = target_of(a, y);
+  REAP_TRY(reap_shift_moments(a->shift, block, x, &target, &sums));
   a->block_energy = sums.energy;
   a->samples += sums.samples;
   a->block_empty = sums.samples == 0;
@@ -281,6 +297,12 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
   return REAP_OK;
 }
 
+double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples) {
+  const double n = (double)a->layer.n, m = (double)a->layer.m;
+  if (!a->shift) return (double)samples * n * (0.5 * n + m);
+  return (double)samples / (double)a->layer.positions * reap_shift_multiply_adds(a->shift);
+}
+
 /* ---- held-out images */
 
 int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
@@ -327,15 +349,16 @@ static int use_held_rows(void *context, const reap_rows *rows, int64_t count) {
 
 int reap_accumulator_residual_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
   memset(a->held_block_sum, 0, (size_t)a->layer.m * sizeof(double));
+  const reap_target target = target_of(a, y);
   if (a->shift) {
     reap_shift_residual sums = {.sum_y = a->held_block_sum};
-    REAP_TRY(reap_shift_residual_add(a->shift, block, x, y, &sums));
+    REAP_TRY(reap_shift_residual_add(a->shift, block, x, &target, &sums));
     a->block_error[block] = sums.error;
     a->block_square[block] = sums.square;
     a->held_samples += sums.samples;
   } else {
     residual_context context = {a, block};
-    REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, y, use_held_rows, &context));
+    REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, &target, use_held_rows, &context));
   }
   add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->layer.m);
   return REAP_OK;

@@ -15,6 +15,14 @@
 static const int64_t CHUNK_BYTES = 8 << 20;
 enum { LEAST_ROWS = 64 };
 
+const float *reap_target_run(const reap_target *target, int64_t at, int64_t count, float *scratch) {
+  const float *y = target->y + at;
+  if (!target->before) return y;
+  const float *before = target->before + at, *now = target->now + at;
+  for (int64_t i = 0; i < count; i++) scratch[i] = y[i] + (before[i] - now[i]);
+  return scratch;
+}
+
 static uint64_t name_key(const char *name) {
   uint64_t h = 1469598103934665603u; /* FNV-1a */
   for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
@@ -38,6 +46,7 @@ int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampl
   REAP_TRY_OR(reap_alloc(&rows->positions, rows->per_image, sizeof *rows->positions), failed);
   REAP_TRY_OR(reap_alloc(&rows->x, size_x, sizeof *rows->x), failed);
   REAP_TRY_OR(reap_alloc(&rows->y, size_y, sizeof *rows->y), failed);
+  REAP_TRY_OR(reap_alloc(&rows->scratch, layer->m, sizeof *rows->scratch), failed);
   return REAP_OK;
 failed:
   reap_rows_clear(rows);
@@ -48,6 +57,7 @@ void reap_rows_clear(reap_rows *rows) {
   reap_free(&rows->positions);
   reap_free(&rows->x);
   reap_free(&rows->y);
+  reap_free(&rows->scratch);
 }
 
 /* Rows of a matrix product: columns c * block + t of the file become t * channels + c. */
@@ -61,8 +71,9 @@ static void matrix_rows(const reap_layer *layer, const float *x, int64_t count, 
   }
 }
 
-/* `count` rows of one image from row `first` on, into the chunk at row `at`. */
-static void gather(reap_rows *rows, int64_t at, const float *x, const float *y, int64_t first, int64_t count) {
+/* `count` rows of one image, the block's `image`, from row `first` on, into the chunk at row `at`. */
+static void gather(reap_rows *rows, int64_t at, const float *x, const reap_target *target, int64_t image, int64_t first,
+                   int64_t count) {
   const reap_layer *layer = &rows->layer;
   const int64_t *positions = rows->sampling.positions ? rows->positions + first : NULL;
   double *to = rows->x + at * layer->n;
@@ -71,13 +82,15 @@ static void gather(reap_rows *rows, int64_t at, const float *x, const float *y, 
   else
     matrix_rows(layer, x, count, positions, first, to);
   for (int64_t r = 0; r < count; r++) {
-    const float *from = y + (positions ? positions[r] : first + r) * layer->m;
+    const int64_t position = image * layer->positions + (positions ? positions[r] : first + r);
+    const float *from = reap_target_run(target, position * layer->m, layer->m, rows->scratch);
     double *row = rows->y + (at + r) * layer->m;
     for (int64_t j = 0; j < layer->m; j++) row[j] = (double)from[j];
   }
 }
 
-int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x, const float *y,
+int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
+                   const reap_target *target,
                    int (*use)(void *context, const reap_rows *rows, int64_t count), void *context) {
   const reap_layer *layer = &rows->layer;
   const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width * layer->channels
@@ -93,7 +106,7 @@ int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool
     for (int64_t done = 0; done < rows->per_image;) {
       int64_t count = rows->per_image - done;
       if (count > rows->capacity - filled) count = rows->capacity - filled;
-      gather(rows, filled, x + i * image_x, y + i * layer->positions * layer->m, done, count);
+      gather(rows, filled, x + i * image_x, target, i, done, count);
       done += count;
       filled += count;
       if (filled == rows->capacity) {

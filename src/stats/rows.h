@@ -16,14 +16,25 @@ typedef struct reap_rows {
   int64_t *positions; /* [per_image] scratch; unused for all positions */
   double *x;          /* [capacity, n] */
   double *y;          /* [capacity, m] */
+  float *scratch;     /* [m] */
 } reap_rows;
+
+/* What a layer is to produce on a block: y, plus before - now where these are given (a shortcut's drift). All of the same
+ * shape, in storage order. */
+typedef struct reap_target {
+  const float *y, *before, *now;
+} reap_target;
+
+/* Elements [at, at + count) of the target: y itself, or the sum in scratch[count]. */
+const float *reap_target_run(const reap_target *target, int64_t at, int64_t count, float *scratch);
 
 int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows);
 void reap_rows_clear(reap_rows *rows);
 
 /* Calls use(context, rows, count) for chunks of rows of those images of a block that are (not) held out, in image
- * order; chunks depend on the layer only. x and y in storage order. */
-int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x, const float *y,
+ * order; chunks depend on the layer only. x in storage order. */
+int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
+                   const reap_target *target,
                    int (*use)(void *context, const reap_rows *rows, int64_t count), void *context);
 
 #endif

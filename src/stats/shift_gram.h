@@ -5,6 +5,7 @@
 #include "reap/layer.h"
 #include "reap/moments.h"
 #include "reap/shard.h"
+#include "rows.h"
 #include "shift_plan.h"
 
 typedef struct reap_shift reap_shift;
@@ -27,7 +28,10 @@ typedef struct reap_shift_sums {
   int64_t samples;
 } reap_shift_sums;
 
-int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const float *y, reap_shift_sums *sums);
+int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const reap_target *target, reap_shift_sums *sums);
+
+/* Multiply-adds needed for one image. */
+double reap_shift_multiply_adds(const reap_shift *shift);
 
 /* Writes gram [n, n] in the order of the files (channel * block + t) from terms summed over whatever. */
 void reap_shift_assemble(const reap_shift *shift, const double *terms, double *gram);
@@ -43,6 +47,6 @@ typedef struct reap_shift_residual {
   int64_t samples;
 } reap_shift_residual;
 
-int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const float *y, reap_shift_residual *out);
+int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const reap_target *target, reap_shift_residual *out);
 
 #endif

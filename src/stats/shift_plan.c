@@ -109,10 +109,6 @@ int shift_plan_create(const reap_window *w, shift_plan *p) {
   memset(p, 0, sizeof *p);
   p->y = axis_make(w->height, w->out_height, w->kernel_y, w->dilation_y, w->pad_top);
   p->x = axis_make(w->width, w->out_width, w->kernel_x, w->dilation_x, w->pad_left);
-  p->margin = smaller((w->kernel_x - 1) * w->dilation_x, w->width - 1);
-  p->margin = larger(p->margin, larger(w->pad_left, w->pad_right));
-  p->margin = larger(p->margin, w->out_width - w->width);
-  p->pitch = w->width + p->margin;
   list_all(p);
   REAP_TRY(reap_alloc(&p->terms, p->n_terms, sizeof *p->terms));
   int status = reap_alloc(&p->index, (int64_t)shift_numbers(p) * p->y.n_cells * p->x.n_cells, sizeof *p->index);
@@ -151,13 +147,12 @@ double shift_plan_cross_pairs(const shift_plan *p) {
   return rows * columns;
 }
 
-double shift_plan_padded_pairs(const shift_plan *p) {
-  enum { CALL = 4 }; /* positions that a product of few of them costs in addition */
-  double sum = 0;
+double shift_plan_cost(const shift_plan *p) {
+  static const double CALL = 0.5; /* pixels that a product costs in addition, shared among the images of a batch */
+  double sum = shift_plan_pairs(p);
   for (int k = 0; k < p->n_terms; k++) {
     const shift_term *t = &p->terms[k];
-    double rows = overlap_size(&p->y, t->u, t->dy);
-    sum += t->v == p->x.core ? rows * (double)p->pitch : (rows + CALL) * overlap_size(&p->x, t->v, t->dx);
+    sum += CALL * (t->v == p->x.core ? overlap_size(&p->y, t->u, t->dy) : overlap_size(&p->x, t->v, t->dx));
   }
   return sum;
 }

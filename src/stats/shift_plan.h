@@ -25,8 +25,6 @@ typedef struct shift_term {
 
 typedef struct shift_plan {
   shift_axis y, x;
-  int64_t margin; /* zero pixels behind each row of an image, so that no shift meets the next row's pixels */
-  int64_t pitch;  /* pixels of a row with its margin; wide enough for an output row as well */
   int n_terms;
   shift_term *terms;
   int *index; /* [shifts][cells of y][cells of x]: term, or -1 */
@@ -49,10 +47,11 @@ int shift_plan_term(const shift_plan *plan, int dy, int dx, int u, int v);
 /* Positions p of cell `cell` for which p + shift * step lies in the image: [*first, *last), maybe empty. */
 void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last);
 
-/* Multiply-adds of an image: those needed, per pair of channels (shift 0 counting half) and per pair of channel and
- * output; and those that the padded form computes. */
+/* Multiply-adds that an image needs, per pair of channels (shift 0 counting half) and per pair of channel and output. */
 double shift_plan_pairs(const shift_plan *plan);
 double shift_plan_cross_pairs(const shift_plan *plan);
-double shift_plan_padded_pairs(const shift_plan *plan);
+
+/* shift_plan_pairs() and what short products cost in addition. */
+double shift_plan_cost(const shift_plan *plan);
 
 #endif

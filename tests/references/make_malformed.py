@@ -289,9 +289,22 @@ def tensor_cases():
          mean=np.array([1.0, np.nan, 0.0, 2.0], np.float32))
     norm("norm_channels", "mismatched", scale=weights(5))
 
-    case("weights_float16", "half", convolution(
-        "half", {"half.weight": weights(4, 3, 3, 3).astype(np.float16),
-                 "half.bias": weights(4).astype(np.float16)}))
+    def halved(name, word, model, kind):
+        for end in (model.graph.input[0], model.graph.output[0]):
+            end.type.tensor_type.elem_type = kind
+        case(name, word, model)
+    half = weights(4, 3, 3, 3).astype(np.float16)
+    half.flat[2] = np.inf
+    halved("weights_float16_inf", "boundless", convolution(
+        "boundless", {"boundless.weight": half, "boundless.bias":
+                      weights(4).astype(np.float16)}), TensorProto.FLOAT16)
+    brain = np.resize(np.array([0x3e80, 0xbd40, 0x7fc0], np.uint16), 108)
+    halved("weights_bfloat16_nan", "spoiled", network(
+        [node("Conv", "input spoiled.weight", "output", "spoiled")],
+        {"spoiled.weight": TensorProto(
+            name="spoiled.weight", data_type=TensorProto.BFLOAT16,
+            dims=[4, 3, 3, 3], raw_data=brain.tobytes())}, opset=22),
+        TensorProto.BFLOAT16)
     case("weights_float64", "wide", convolution(
         "wide", {"wide.weight": weights(4, 3, 3, 3).astype(np.float64)}))
     absurd = float_tensor("alien.weight", [4, 3, 3, 3], floats)
@@ -299,7 +312,7 @@ def tensor_cases():
     case("weights_no_such_type", "alien", convolution(
         "alien", {"alien.weight": absurd}))
 
-    case("weights_quantised", "rounded", network(
+    case("weights_quantised", "rounded networks", network(
         [node("QuantizeLinear", "input scale zero", "bytes", "rounded.first"),
          node("QLinearConv", "bytes scale zero weight scale zero scale zero",
               "product", "rounded"),

@@ -1,0 +1,83 @@
+/* Two symmetric matrices of one order in one square array, the lower triangle holding one and the upper triangle the
+ * other, cut in slots of `block` rows and columns; whole on one rank, or block-cyclic over a grid.
+ *
+ * The elimination keeps its dual system H below the diagonal and the Gram matrix it came from above: one array serves
+ * the recursion, the check of the recursion and the last solve. The diagonal belongs to the lower matrix; the
+ * upper one's is a vector that every rank has. Methods are written once on the calls below: a small table of
+ * operations has a local and a distributed form of each (symmetric_local.c, symmetric_cyclic.c).
+ *
+ * `slots` counts the leading slots at hand: rows and columns behind slots * block are left alone, so that a matrix
+ * shrinks without moving. Columns that all ranks hold ("replicated") are column-major with leading dimension
+ * slots * block. Every call is collective over the grid for a distributed matrix and local otherwise; statuses agree.
+ */
+#ifndef REAP_SYMMETRIC_H
+#define REAP_SYMMETRIC_H
+
+#include <stdint.h>
+
+#include "reap/block_cyclic.h"
+
+typedef struct reap_symmetric reap_symmetric;
+
+typedef enum reap_triangle { REAP_LOWER, REAP_UPPER } reap_triangle;
+
+/* Zero matrices of slots * block rows; grid NULL: local. The grid must outlive it. */
+int reap_symmetric_create(const reap_grid *grid, int64_t slots, int64_t block, reap_symmetric **out);
+void reap_symmetric_destroy(reap_symmetric **matrix);
+
+/* Bytes of this rank's part. */
+int64_t reap_symmetric_bytes(const reap_symmetric *matrix);
+
+/* Diagonal of the upper matrix, [slots * block], the same on all ranks and kept so by the caller. */
+double *reap_symmetric_upper_diagonal(reap_symmetric *matrix);
+
+/* Sets both triangles and the diagonal from a function that computes rows .. x columns .. into out (column-major, leading
+ * dimension ld); called for pieces made of whole slots. */
+typedef int (*reap_symmetric_source)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                                     double *out, int64_t ld);
+int reap_symmetric_set(reap_symmetric *matrix, reap_symmetric_source source, void *context);
+
+/* Replicated copy of whole columns of `count` slots of one of the two matrices: out [slots * block, count * block]. */
+int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
+                          const int64_t *slot, double *out);
+
+/* The reverse: replicated columns into row and column of each slot. */
+int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                       const double *columns);
+
+/* Replicated diagonal blocks of the lower matrix: out [slots][block * block], both triangles of each. */
+int reap_symmetric_blocks(reap_symmetric *matrix, int64_t slots, double *out);
+
+/* Lower matrix -= V V' (q NULL) or V Q' + Q V', with replicated V, Q [slots * block, k], leading dimension ld. */
+int reap_symmetric_update(reap_symmetric *matrix, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld);
+
+/* Lower matrix becomes a copy of the upper one. */
+int reap_symmetric_restore(reap_symmetric *matrix, int64_t slots);
+
+/* Cholesky factor of one of the matrices in place of it: L, or U with U'U (the upper matrix's diagonal then overwrites
+ * the lower one's). *info as for LAPACK. */
+int reap_symmetric_factor(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t *info);
+
+/* Inverse in place of the lower factor. */
+int reap_symmetric_invert(reap_symmetric *matrix, int64_t slots);
+
+/* w = H c for the lower matrix and this rank's columns: c, w [slots * block, columns]. */
+int reap_symmetric_multiply(reap_symmetric *matrix, int64_t slots, int64_t columns, const double *c, int64_t ldc,
+                            double *w, int64_t ldw);
+
+/* Lower matrix = sum over the ranks of w w' for this rank's columns w [slots * block, columns]. */
+int reap_symmetric_outer(reap_symmetric *matrix, int64_t slots, int64_t columns, const double *w, int64_t ldw);
+
+/* Solves with the upper factor in place of this rank's columns b [slots * block, columns]. */
+int reap_symmetric_solve(reap_symmetric *matrix, int64_t slots, int64_t columns, double *b, int64_t ldb);
+
+/* Largest column sum of absolute values of one of the matrices. */
+int reap_symmetric_norm(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, double *norm);
+
+/* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
+void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
+
+/* Sums over the ranks in place; nothing if local. */
+int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);
+
+#endif

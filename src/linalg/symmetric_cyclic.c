@@ -1,0 +1,376 @@
+/* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
+ *
+ * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the elimination
+ * needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one MPI_Allgatherv, everybody
+ * unpacks in the same order; the trailing update is then level 3 on each rank's own rows and columns without further
+ * messages. Slots leave at the end of the matrix (the caller moves the last ones into the holes), so what is left
+ * is always the leading part of the layout: balanced, and good for ScaLAPACK as it stands.
+ *
+ * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha; update
+ * n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks the
+ * n^2 elements received per product exceed the work; m columns per rank should stay above some tens.
+ */
+#include <limits.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "reap/comm_mpi.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "symmetric_table.h"
+
+enum { PIECE = 96 /* rows of a block of the layout, about */, PANEL = 512 /* columns gathered at a time, about */ };
+
+static void cyclic_destroy(reap_symmetric *s) {
+  reap_block_cyclic_destroy(&s->cyclic);
+  reap_free(&s->row_owner);
+  reap_free(&s->column_owner);
+  reap_free(&s->local_row);
+  reap_free(&s->local_column);
+}
+
+static const reap_comm *comm_of(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
+
+/* Where block (i, j) of the triangle is kept: the rank, and (if it is here) the address. *mirrored: as its transpose. */
+static int owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
+  const int columns = s->grid_columns;
+  *mirrored = triangle == REAP_LOWER ? i < j : i > j;
+  return *mirrored ? s->row_owner[j] * columns + s->column_owner[i] : s->row_owner[i] * columns + s->column_owner[j];
+}
+
+static double *block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
+  return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld : s->data + s->local_row[i] + s->local_column[j] * s->ld;
+}
+
+/* A block of the symmetric matrix, [b, b] column-major; within a diagonal block one triangle gives both. */
+static void read_block(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored, double *out) {
+  const int64_t b = s->block;
+  const double *from = block_at(s, i, j, mirrored);
+  for (int64_t t = 0; t < b; t++)
+    for (int64_t p = 0; p < b; p++) {
+      const bool swap = mirrored || (i == j && (triangle == REAP_LOWER ? p < t : p > t));
+      out[p + t * b] = swap ? from[t + p * s->ld] : from[p + t * s->ld];
+    }
+}
+
+/* Writes b columns of `rows` rows at row i*b of `columns` back into the block; other triangle and diagonal stay. */
+static void write_block(reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored, const double *columns,
+                        int64_t ld) {
+  const int64_t b = s->block;
+  double *to = block_at(s, i, j, mirrored);
+  for (int64_t t = 0; t < b; t++)
+    for (int64_t p = 0; p < b; p++) {
+      if (mirrored)
+        to[t + p * s->ld] = columns[p + t * ld];
+      else if (i != j || (triangle == REAP_LOWER ? p >= t : p < t))
+        to[p + t * s->ld] = columns[p + t * ld];
+    }
+}
+
+/* Everybody's packed blocks to everybody. counts in doubles; *all is the caller's to free. */
+static int exchange(const reap_symmetric *s, const double *mine, const int64_t *counts, int64_t *offsets, double *all) {
+  const int size = reap_comm_size(comm_of(s));
+  int *sizes = NULL, status = REAP_OK;
+  int64_t total = 0;
+  REAP_TRY(reap_alloc(&sizes, 2 * size, sizeof *sizes));
+  for (int r = 0; r < size; r++) {
+    offsets[r] = total;
+    total += counts[r];
+    if (total > INT_MAX)
+      status = reap_error(REAP_ERR_RESOURCE, "columns of %lld elements do not fit one message", (long long)total);
+    sizes[r] = (int)counts[r];
+    sizes[size + r] = (int)offsets[r];
+  }
+  const int rank = reap_comm_rank(comm_of(s));
+  if (status == REAP_OK)
+    MPI_Allgatherv(mine, sizes[rank], MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+  reap_free(&sizes);
+  return status;
+}
+
+static int cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                         double *out) {
+  const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
+  const int rank = reap_comm_rank(comm_of(s));
+  int64_t *counts = NULL;
+  double *mine = NULL, *all = NULL;
+  bool mirrored;
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i++) counts[owner_of(s, triangle, i, slot[k], &mirrored)] += b * b;
+  REAP_TRY_OR(reap_alloc(&mine, counts[rank], sizeof *mine), agree);
+  status = reap_alloc(&all, rows * b * count, sizeof *all);
+agree:
+  REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
+  double *next = mine;
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i++) {
+      if (owner_of(s, triangle, i, slot[k], &mirrored) != rank) continue;
+      read_block(s, triangle, i, slot[k], mirrored, next);
+      next += b * b;
+    }
+  REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i++) {
+      int64_t *offset = &counts[size + owner_of(s, triangle, i, slot[k], &mirrored)];
+      for (int64_t t = 0; t < b; t++)
+        for (int64_t p = 0; p < b; p++) out[i * b + p + (k * b + t) * rows] = all[*offset + p + t * b];
+      *offset += b * b;
+    }
+done:
+  reap_free(&counts);
+  reap_free(&mine);
+  reap_free(&all);
+  return status;
+}
+
+static int cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                      const double *columns) {
+  const int64_t b = s->block, rows = slots * b;
+  const int rank = reap_comm_rank(comm_of(s));
+  bool mirrored;
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i++)
+      if (owner_of(s, triangle, i, slot[k], &mirrored) == rank)
+        write_block(s, triangle, i, slot[k], mirrored, columns + i * b + k * b * rows, rows);
+  return REAP_OK;
+}
+
+static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
+  const int64_t b = s->block;
+  const int rank = reap_comm_rank(comm_of(s));
+  bool mirrored;
+  memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
+  for (int64_t k = 0; k < slots; k++)
+    if (owner_of(s, REAP_LOWER, k, k, &mirrored) == rank) read_block(s, REAP_LOWER, k, k, false, out + k * b * b);
+  return reap_comm_sum(comm_of(s), out, slots * b * b);
+}
+
+/* Own columns of the source, a block of the layout at a time; rows of other ranks are dropped. */
+static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *context) {
+  const int64_t n = s->slots * s->block;
+  double *columns = NULL;
+  int64_t rows, width, ld;
+  int status = reap_alloc(&columns, n * s->piece, sizeof *columns);
+  reap_block_cyclic_local(s->cyclic, &rows, &width, &ld);
+  for (int64_t j = 0; status == REAP_OK && j < width; j += s->piece) {
+    const int64_t count = symmetric_least(s->piece, width - j);
+    status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, columns, n);
+    for (int64_t i = 0; status == REAP_OK && i < rows; i += s->piece) {
+      const double *from = columns + reap_block_cyclic_row(s->cyclic, i);
+      for (int64_t t = 0; t < count; t++)
+        memcpy(s->data + i + (j + t) * ld, from + t * n, (size_t)symmetric_least(s->piece, rows - i) * sizeof *from);
+    }
+  }
+  reap_free(&columns);
+  return reap_comm_agree(comm_of(s), status);
+}
+
+/* Rows of replicated v that stand on this rank (by rows or by columns of the grid) into out [count, k]. */
+static int64_t take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld,
+                         double *out) {
+  const int64_t b = s->block;
+  int rows, columns, row, column;
+  reap_grid_shape(s->grid, &rows, &columns, &row, &column);
+  const int *owner = by_rows ? s->row_owner : s->column_owner, me = by_rows ? row : column;
+  int64_t count = 0;
+  for (int64_t i = 0; i < slots; i++) count += owner[i] == me ? b : 0;
+  for (int64_t j = 0; out && j < k; j++)
+    for (int64_t i = 0, at = 0; i < slots; i++)
+      if (owner[i] == me) {
+        memcpy(out + at + j * count, v + i * b + j * ld, (size_t)b * sizeof *v);
+        at += b;
+      }
+  return count;
+}
+
+/* Lower part of this rank's -= v q'; v [rows, k] by its rows, q [columns, k] by its columns. */
+static int update_own(reap_symmetric *s, int64_t rows, int64_t columns, int64_t k, const double *v, const double *q,
+                      double *square) {
+  const int64_t nb = s->piece;
+  for (int64_t j = 0; j < columns; j += nb) {
+    const int64_t width = symmetric_least(nb, columns - j), at = reap_block_cyclic_column(s->cyclic, j);
+    int64_t i = 0;
+    while (i < rows && reap_block_cyclic_row(s->cyclic, i) < at) i += nb;
+    if (i >= rows) continue;
+    double *c = s->data + i + j * s->ld;
+    if (reap_block_cyclic_row(s->cyclic, i) == at) { /* the diagonal block: what stands above it belongs to the upper matrix */
+      const int64_t height = symmetric_least(nb, rows - i);
+      REAP_TRY(reap_dgemm('N', 'T', height, width, k, 1, v + i, rows, q + j, columns, 0, square, nb));
+      for (int64_t t = 0; t < width; t++)
+        for (int64_t p = t; p < height; p++) c[p + t * s->ld] -= square[p + t * nb];
+      i += height;
+      c += height;
+    }
+    if (i < rows) REAP_TRY(reap_dgemm('N', 'T', rows - i, width, k, -1, v + i, rows, q + j, columns, 1, c, s->ld));
+  }
+  return REAP_OK;
+}
+
+static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
+  double *by_rows = NULL, *by_columns = NULL, *square = NULL;
+  const int64_t rows = take_rows(s, true, slots, k, NULL, ld, NULL), columns = take_rows(s, false, slots, k, NULL, ld, NULL);
+  int status = reap_alloc(&by_rows, rows * k, sizeof *by_rows);
+  if (status == REAP_OK) status = reap_alloc(&by_columns, columns * k, sizeof *by_columns);
+  if (status == REAP_OK) status = reap_alloc(&square, s->piece * s->piece, sizeof *square);
+  for (int pass = 0; status == REAP_OK && pass < (q ? 2 : 1); pass++) {
+    take_rows(s, true, slots, k, pass == 0 ? v : q, ld, by_rows);
+    take_rows(s, false, slots, k, pass == 0 && q ? q : v, ld, by_columns);
+    status = update_own(s, rows, columns, k, by_rows, by_columns, square);
+  }
+  reap_free(&by_rows);
+  reap_free(&by_columns);
+  reap_free(&square);
+  return reap_comm_agree(comm_of(s), status);
+}
+
+static int cyclic_factor(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info) {
+  const int rank = reap_comm_rank(comm_of(s));
+  bool mirrored;
+  for (int64_t k = 0; triangle == REAP_UPPER && k < slots; k++)
+    for (int64_t t = 0; t < s->block && owner_of(s, triangle, k, k, &mirrored) == rank; t++)
+      block_at(s, k, k, false)[t + t * s->ld] = s->upper_diagonal[k * s->block + t];
+  return reap_block_cyclic_potrf(s->cyclic, triangle == REAP_LOWER ? 'L' : 'U', slots * s->block, info);
+}
+
+static int cyclic_invert(reap_symmetric *s, int64_t slots) {
+  return reap_block_cyclic_potri(s->cyclic, 'L', slots * s->block);
+}
+
+/* Panels of columns, in order or in reverse: the walk that product and solve share. */
+typedef struct walk {
+  reap_symmetric *s;
+  int64_t slots, width, *slot;
+  double *columns; /* [slots * block, width * block] */
+} walk;
+
+static int walk_open(reap_symmetric *s, int64_t slots, walk *w) {
+  *w = (walk){.s = s, .slots = slots, .width = symmetric_least(slots, 1 + (PANEL - 1) / s->block)};
+  int status = reap_alloc(&w->slot, w->width, sizeof *w->slot);
+  if (status == REAP_OK) status = reap_alloc(&w->columns, slots * s->block * w->width * s->block, sizeof *w->columns);
+  return reap_comm_agree(comm_of(s), status);
+}
+
+static void walk_close(walk *w) {
+  reap_free(&w->slot);
+  reap_free(&w->columns);
+}
+
+/* Gathers the panel from `first`; *count slots. The factor's own diagonal comes with the upper triangle here. */
+static int walk_gather(walk *w, reap_triangle triangle, int64_t first, int64_t slots, int64_t *count) {
+  *count = symmetric_least(w->width, w->slots - first);
+  for (int64_t k = 0; k < *count; k++) w->slot[k] = first + k;
+  return cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
+}
+
+static int cyclic_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
+                           int64_t ldw) {
+  const int64_t b = s->block, rows = slots * b;
+  walk panel;
+  int64_t count;
+  int status = walk_open(s, slots, &panel);
+  for (int64_t first = 0; status == REAP_OK && first < slots; first += count) {
+    status = walk_gather(&panel, REAP_LOWER, first, slots, &count);
+    if (status == REAP_OK)
+      status = reap_dgemm('T', 'N', count * b, columns, rows, 1, panel.columns, rows, c, ldc, 0, w + first * b, ldw);
+  }
+  walk_close(&panel);
+  return status;
+}
+
+static int cyclic_outer(reap_symmetric *s, int64_t slots, int64_t columns, const double *w, int64_t ldw) {
+  const int64_t b = s->block, rows = slots * b;
+  walk panel;
+  int status = walk_open(s, slots, &panel);
+  for (int64_t first = 0; status == REAP_OK && first < slots; first += panel.width) {
+    const int64_t count = symmetric_least(panel.width, slots - first);
+    for (int64_t k = 0; k < count; k++) panel.slot[k] = first + k;
+    status = reap_dgemm('N', 'T', rows, count * b, columns, 1, w, ldw, w + first * b, ldw, 0, panel.columns, rows);
+    status = reap_comm_agree(comm_of(s), status);
+    if (status == REAP_OK) status = reap_comm_sum(comm_of(s), panel.columns, rows * count * b);
+    if (status == REAP_OK) status = cyclic_put(s, REAP_LOWER, slots, count, panel.slot, panel.columns);
+  }
+  walk_close(&panel);
+  return status;
+}
+
+/* U'U X = B: forward with U' top down, then back with U bottom up; each panel of U is gathered down to its last row. */
+static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb) {
+  walk panel;
+  int64_t count;
+  int status = walk_open(s, slots, &panel);
+  for (int64_t first = 0; status == REAP_OK && first < slots; first += count) {
+    const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
+    status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
+    if (status == REAP_OK && at > 0)
+      status = reap_dgemm('T', 'N', rows - at, columns, at, -1, panel.columns, rows, b, ldb, 1, b + at, ldb);
+    if (status == REAP_OK) status = reap_dtrsm('L', 'U', 'T', rows - at, columns, panel.columns + at, rows, b + at, ldb);
+  }
+  for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
+    const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
+    status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
+    if (status == REAP_OK) status = reap_dtrsm('L', 'U', 'N', rows - at, columns, panel.columns + at, rows, b + at, ldb);
+    if (status == REAP_OK && at > 0)
+      status = reap_dgemm('N', 'N', at, columns, rows - at, -1, panel.columns, rows, b + at, ldb, 1, b, ldb);
+  }
+  walk_close(&panel);
+  return status;
+}
+
+static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
+  const int64_t n = slots * s->block;
+  int64_t rows, columns, ld;
+  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++) {
+    const int64_t gj = reap_block_cyclic_column(s->cyclic, j);
+    if (gj >= n) break;
+    for (int64_t i = 0; i < rows; i++) {
+      const int64_t gi = reap_block_cyclic_row(s->cyclic, i);
+      if (gi >= n) break;
+      if (triangle == REAP_LOWER ? gi < gj : gi >= gj) continue;
+      const double value = fabs(s->data[i + j * ld]);
+      sums[gj] += value;
+      if (gi != gj) sums[gi] += value;
+    }
+  }
+  return reap_comm_sum(comm_of(s), sums, n);
+}
+
+static const symmetric_table cyclic_table = {cyclic_destroy, cyclic_set,    cyclic_gather, cyclic_put,
+                                             cyclic_blocks,  cyclic_update, cyclic_factor, cyclic_invert,
+                                             cyclic_multiply, cyclic_outer, cyclic_solve, cyclic_column_sums};
+
+static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
+  for (int64_t k = 0; k < s->slots; k++) {
+    const int64_t at = k * s->block, piece = at / s->piece, inside = at % s->piece;
+    s->row_owner[k] = (int)(piece % grid_rows);
+    s->column_owner[k] = (int)(piece % grid_columns);
+    s->local_row[k] = piece / grid_rows * s->piece + inside;
+    s->local_column[k] = piece / grid_columns * s->piece + inside;
+  }
+}
+
+int symmetric_cyclic_create(reap_symmetric *s) {
+  int grid_rows, grid_columns, row, column, status = REAP_OK;
+  int64_t rows = 0;
+  reap_grid_shape(s->grid, &grid_rows, &grid_columns, &row, &column);
+  s->table = &cyclic_table;
+  s->grid_columns = grid_columns;
+  /* Small matrices get small blocks, so that every rank has some. */
+  int64_t per_piece = symmetric_least(PIECE / s->block, s->slots / (2 * (int64_t)grid_columns));
+  s->piece = s->block * (per_piece > 1 ? per_piece : 1);
+  REAP_TRY_OR(reap_alloc(&s->row_owner, s->slots, sizeof *s->row_owner), agree);
+  REAP_TRY_OR(reap_alloc(&s->column_owner, s->slots, sizeof *s->column_owner), agree);
+  REAP_TRY_OR(reap_alloc(&s->local_row, s->slots, sizeof *s->local_row), agree);
+  status = reap_alloc(&s->local_column, s->slots, sizeof *s->local_column);
+agree:
+  REAP_TRY(reap_comm_agree(comm_of(s), status));
+  const int64_t n = s->slots * s->block;
+  REAP_TRY(reap_block_cyclic_create(s->grid, n, n, s->piece, s->piece, &s->cyclic));
+  s->data = reap_block_cyclic_local(s->cyclic, &rows, &s->local_columns, &s->ld);
+  place_slots(s, grid_rows, grid_columns);
+  return REAP_OK;
+}

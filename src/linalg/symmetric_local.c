@@ -1,0 +1,128 @@
+/* A symmetric pair of matrices whole on one rank: LAPACK and BLAS in place; see reap/symmetric.h.
+ *
+ * Rows are read across the columns, one cache line each. A leading dimension that is a multiple of 4 kB would send them
+ * all to the same few sets of the cache, so it is padded away from that.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "symmetric_table.h"
+
+static void local_destroy(reap_symmetric *s) { reap_free(&s->data); }
+
+static int local_set(reap_symmetric *s, reap_symmetric_source source, void *context) {
+  const int64_t n = s->slots * s->block;
+  return source(context, 0, n, 0, n, s->data, s->ld);
+}
+
+/* Column c as it stands below (or above) the diagonal and the row that completes it. */
+static int local_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                        double *out) {
+  const int64_t b = s->block, rows = slots * b, ld = s->ld;
+  for (int64_t k = 0; k < count; k++) {
+    const int64_t at = slot[k] * b;
+    const int64_t from = triangle == REAP_LOWER ? 0 : symmetric_least(at, rows), to = triangle == REAP_LOWER ? symmetric_least(at + b, rows) : rows;
+    for (int64_t i = from; i < to; i++)
+      for (int64_t t = 0; t < b; t++) out[i + (k * b + t) * rows] = s->data[at + t + i * ld];
+    for (int64_t t = 0; t < b; t++) {
+      const int64_t c = at + t;
+      const double *column = s->data + c * ld;
+      double *copy = out + (k * b + t) * rows;
+      if (triangle == REAP_UPPER)
+        memcpy(copy, column, (size_t)symmetric_least(c, rows) * sizeof *copy);
+      else if (c < rows)
+        memcpy(copy + c, column + c, (size_t)(rows - c) * sizeof *copy);
+    }
+  }
+  return REAP_OK;
+}
+
+static int local_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                     const double *columns) {
+  const int64_t b = s->block, rows = slots * b, ld = s->ld;
+  for (int64_t k = 0; k < count; k++) {
+    const int64_t at = slot[k] * b, from = triangle == REAP_LOWER ? 0 : at, to = triangle == REAP_LOWER ? at : rows;
+    for (int64_t i = from; i < to; i++)
+      for (int64_t t = 0; t < b; t++)
+        if (triangle == REAP_LOWER || i > at + t) s->data[at + t + i * ld] = columns[i + (k * b + t) * rows];
+    for (int64_t t = 0; t < b; t++) {
+      const int64_t c = at + t;
+      const double *column = columns + (k * b + t) * rows;
+      if (triangle == REAP_UPPER)
+        memcpy(s->data + c * ld, column, (size_t)c * sizeof *column);
+      else
+        for (int64_t i = at; i < rows; i++) {
+          if (i >= c) s->data[i + c * ld] = column[i];
+        }
+    }
+  }
+  return REAP_OK;
+}
+
+static int local_blocks(reap_symmetric *s, int64_t slots, double *out) {
+  const int64_t b = s->block;
+  for (int64_t k = 0; k < slots; k++)
+    for (int64_t j = 0; j < b; j++)
+      for (int64_t i = j; i < b; i++) {
+        const double value = s->data[k * b + i + (k * b + j) * s->ld];
+        out[k * b * b + i + j * b] = out[k * b * b + j + i * b] = value;
+      }
+  return REAP_OK;
+}
+
+static int local_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
+  const int64_t n = slots * s->block;
+  return q ? reap_dsyr2k_lower(n, k, -1, v, ld, q, ld, 1, s->data, s->ld)
+           : reap_dsyrk_lower('N', n, k, -1, v, ld, 1, s->data, s->ld);
+}
+
+static int local_factor(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info) {
+  const int64_t n = slots * s->block;
+  for (int64_t i = 0; triangle == REAP_UPPER && i < n; i++) s->data[i + i * s->ld] = s->upper_diagonal[i];
+  return reap_dpotrf(triangle == REAP_LOWER ? 'L' : 'U', n, s->data, s->ld, info);
+}
+
+static int local_invert(reap_symmetric *s, int64_t slots) { return reap_dpotri_lower(slots * s->block, s->data, s->ld); }
+
+static int local_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
+                          int64_t ldw) {
+  return reap_dsymm_lower(slots * s->block, columns, s->data, s->ld, c, ldc, w, ldw);
+}
+
+static int local_outer(reap_symmetric *s, int64_t slots, int64_t columns, const double *w, int64_t ldw) {
+  return reap_dsyrk_lower('N', slots * s->block, columns, 1, w, ldw, 0, s->data, s->ld);
+}
+
+static int local_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb) {
+  return reap_dpotrs('U', slots * s->block, columns, s->data, s->ld, b, ldb);
+}
+
+static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
+  const int64_t n = slots * s->block;
+  for (int64_t j = 0; j < n; j++) {
+    const double *column = s->data + j * s->ld;
+    const int64_t from = triangle == REAP_LOWER ? j + 1 : 0, to = triangle == REAP_LOWER ? n : j;
+    double sum = triangle == REAP_LOWER ? fabs(column[j]) : 0;
+    for (int64_t i = from; i < to; i++) sums[i] += fabs(column[i]);
+    for (int64_t i = from; i < to; i++) sum += fabs(column[i]);
+    sums[j] += sum;
+  }
+  return REAP_OK;
+}
+
+static const symmetric_table local_table = {local_destroy, local_set,    local_gather, local_put,
+                                            local_blocks,  local_update, local_factor, local_invert,
+                                            local_multiply, local_outer, local_solve, local_column_sums};
+
+int symmetric_local_create(reap_symmetric *s) {
+  enum { PAGE_DOUBLES = 512, PAD = 8 };
+  int64_t size = 0;
+  s->table = &local_table;
+  s->local_columns = s->slots * s->block;
+  s->ld = s->local_columns + (s->local_columns % PAGE_DOUBLES == 0 ? PAD : 0);
+  REAP_TRY(reap_multiply(s->ld, s->local_columns, &size));
+  return reap_alloc(&s->data, size, sizeof *s->data);
+}

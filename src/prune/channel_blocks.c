@@ -1,0 +1,192 @@
+/* Diagonal blocks of all channels, updated and compared after every removal.
+ *
+ * dJ_j = tr(W_j' H_jj^-1 W_j) = tr(H_jj^-1 K_jj) with K = W W'. A removal with the columns V = H_:s L^-T (H_ss = L L'),
+ * Z = L^-1 W_s and P = W Z' changes them by
+ *
+ *     H_jj -= V_j V_j'        K_jj -= Q_j V_j' + V_j Q_j'   with Q = P - V (Z Z') / 2
+ *
+ * which is what W <- W - V Z means for W W'. Blocks of a few columns (3x3 kernels: 9) are too small for BLAS: eight
+ * channels go through each operation side by side, element (p, q) of all eight next to each other, so that the compiler
+ * vectorises over channels. From 16 columns on each channel is a BLAS call.
+ *
+ * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W' shrinks;
+ * the caller loads fresh blocks after every panel.
+ */
+#include "channel_blocks.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+enum { LANES = 8, SMALL = 15 };
+
+/* The packed lower triangle of a small block: row p, column q <= p. */
+static int64_t packed(int64_t p, int64_t q) { return p * (p + 1) / 2 + q; }
+
+static int64_t groups_of(const channel_blocks *c) { return (c->slots + LANES - 1) / LANES; }
+static int64_t triangle_of(const channel_blocks *c) { return c->block * (c->block + 1) / 2; }
+
+int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *c) {
+  *c = (channel_blocks){.slots = slots, .block = block};
+  const int64_t size = block <= SMALL ? groups_of(c) * triangle_of(c) * LANES : slots * block * block;
+  REAP_TRY(reap_alloc(&c->dual, size, sizeof *c->dual));
+  REAP_TRY(reap_alloc(&c->product, size, sizeof *c->product));
+  return reap_alloc(&c->scratch, 2 * block * block * LANES, sizeof *c->scratch);
+}
+
+void channel_blocks_clear(channel_blocks *c) {
+  reap_free(&c->dual);
+  reap_free(&c->product);
+  reap_free(&c->scratch);
+}
+
+void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
+  const int64_t b = c->block, size = triangle_of(c);
+  c->slots = slots;
+  if (b > SMALL) {
+    memcpy(c->dual, dual, (size_t)(slots * b * b) * sizeof *dual);
+    memcpy(c->product, product, (size_t)(slots * b * b) * sizeof *product);
+    return;
+  }
+  for (int64_t s = 0; s < groups_of(c) * LANES; s++)
+    for (int64_t p = 0; p < b; p++)
+      for (int64_t q = 0; q <= p; q++) {
+        const int64_t to = (s / LANES * size + packed(p, q)) * LANES + s % LANES, from = s * b * b + p + q * b;
+        c->dual[to] = s < slots ? dual[from] : p == q; /* lanes behind the last channel are harmless */
+        c->product[to] = s < slots ? product[from] : 0;
+      }
+}
+
+void channel_blocks_dual(const channel_blocks *c, int64_t slot, double *out) {
+  const int64_t b = c->block;
+  for (int64_t p = 0; p < b; p++)
+    for (int64_t q = 0; q <= p; q++)
+      out[p + q * b] = out[q + p * b] =
+          b > SMALL ? c->dual[slot * b * b + p + q * b]
+                    : c->dual[(slot / LANES * triangle_of(c) + packed(p, q)) * LANES + slot % LANES];
+}
+
+/* Rows of eight channels from column-major v, transposed so that the channels are neighbours: out [b, b, LANES]. */
+static void take_lanes(const channel_blocks *c, int64_t group, const double *v, int64_t ld, double *out) {
+  const int64_t b = c->block, first = group * LANES, count = c->slots - first < LANES ? c->slots - first : LANES;
+  if (count < LANES) memset(out, 0, (size_t)(b * b * LANES) * sizeof *out);
+  for (int64_t t = 0; t < b; t++)
+    for (int64_t lane = 0; lane < count; lane++)
+      for (int64_t p = 0; p < b; p++) out[(p * b + t) * LANES + lane] = v[(first + lane) * b + p + t * ld];
+}
+
+static void update_lanes(int64_t b, const double *v, const double *q, double *dual, double *product) {
+  for (int64_t p = 0; p < b; p++)
+    for (int64_t r = 0; r <= p; r++) {
+      double d[LANES] = {0}, k[LANES] = {0};
+      for (int64_t t = 0; t < b; t++) {
+        const double *vp = v + (p * b + t) * LANES, *vr = v + (r * b + t) * LANES;
+        const double *qp = q + (p * b + t) * LANES, *qr = q + (r * b + t) * LANES;
+        for (int l = 0; l < LANES; l++) {
+          d[l] += vp[l] * vr[l];
+          k[l] += qp[l] * vr[l] + vp[l] * qr[l];
+        }
+      }
+      double *to_dual = dual + packed(p, r) * LANES, *to_product = product + packed(p, r) * LANES;
+      for (int l = 0; l < LANES; l++) {
+        to_dual[l] -= d[l];
+        to_product[l] -= k[l];
+      }
+    }
+}
+
+int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const double *q, int64_t ldq) {
+  const int64_t b = c->block, size = triangle_of(c) * LANES;
+  for (int64_t s = 0; b > SMALL && s < c->slots; s++) {
+    double *dual = c->dual + s * b * b, *product = c->product + s * b * b;
+    REAP_TRY(reap_dsyrk_lower('N', b, b, -1, v + s * b, ldv, 1, dual, b));
+    REAP_TRY(reap_dsyr2k_lower(b, b, -1, q + s * b, ldq, v + s * b, ldv, 1, product, b));
+  }
+  for (int64_t g = 0; b <= SMALL && g < groups_of(c); g++) {
+    double *some_v = c->scratch, *some_q = c->scratch + b * b * LANES;
+    take_lanes(c, g, v, ldv, some_v);
+    take_lanes(c, g, q, ldq, some_q);
+    update_lanes(b, some_v, some_q, c->dual + g * size, c->product + g * size);
+  }
+  return REAP_OK;
+}
+
+/* Cholesky factors of eight blocks; the diagonal holds reciprocals. */
+static void factor_lanes(int64_t b, const double *dual, double *factor) {
+  for (int64_t j = 0; j < b; j++)
+    for (int64_t i = j; i < b; i++) {
+      double sum[LANES];
+      for (int l = 0; l < LANES; l++) sum[l] = dual[packed(i, j) * LANES + l];
+      for (int64_t k = 0; k < j; k++) {
+        const double *fi = factor + packed(i, k) * LANES, *fj = factor + packed(j, k) * LANES;
+        for (int l = 0; l < LANES; l++) sum[l] -= fi[l] * fj[l];
+      }
+      double *to = factor + packed(i, j) * LANES;
+      const double *pivot = factor + packed(j, j) * LANES;
+      for (int l = 0; l < LANES; l++) to[l] = i == j ? 1 / sqrt(sum[l]) : sum[l] * pivot[l]; /* NaN tells */
+    }
+}
+
+/* tr(L^-1 K L^-T), row by row of M = L^-1: row t of M is m, its share m K m'. */
+static void growth_lanes(int64_t b, const double *factor, const double *product, double *m, double *growth) {
+  double total[LANES] = {0};
+  for (int64_t t = 0; t < b; t++) {
+    for (int64_t p = t; p >= 0; p--) { /* m L = e_t, from the right */
+      double sum[LANES];
+      for (int l = 0; l < LANES; l++) sum[l] = p == t;
+      for (int64_t k = p + 1; k <= t; k++)
+        for (int l = 0; l < LANES; l++) sum[l] -= m[k * LANES + l] * factor[packed(k, p) * LANES + l];
+      for (int l = 0; l < LANES; l++) m[p * LANES + l] = sum[l] * factor[packed(p, p) * LANES + l];
+    }
+    for (int64_t p = 0; p <= t; p++) {
+      double sum[LANES] = {0};
+      for (int64_t q = 0; q < p; q++)
+        for (int l = 0; l < LANES; l++) sum[l] += m[q * LANES + l] * product[packed(p, q) * LANES + l];
+      for (int l = 0; l < LANES; l++)
+        total[l] += m[p * LANES + l] * (2 * sum[l] + m[p * LANES + l] * product[packed(p, p) * LANES + l]);
+    }
+  }
+  memcpy(growth, total, sizeof total);
+}
+
+static int growth_of_large(channel_blocks *c, int64_t slot, double *growth) {
+  const int64_t b = c->block;
+  double *factor = c->scratch, *inner = c->scratch + b * b;
+  int64_t info = 0;
+  memcpy(factor, c->dual + slot * b * b, (size_t)(b * b) * sizeof *factor);
+  memcpy(inner, c->product + slot * b * b, (size_t)(b * b) * sizeof *inner);
+  reap_mirror_lower(b, inner, b);
+  REAP_TRY(reap_dpotrf_lower(b, factor, b, &info));
+  *growth = NAN;
+  if (info != 0) return REAP_OK;
+  REAP_TRY(reap_dtrsm('L', 'L', 'N', b, b, factor, b, inner, b));
+  REAP_TRY(reap_dtrsm('R', 'L', 'T', b, b, factor, b, inner, b));
+  *growth = 0;
+  for (int64_t i = 0; i < b; i++) *growth += inner[i + i * b];
+  return REAP_OK;
+}
+
+int channel_blocks_growth(channel_blocks *c, double *growth) {
+  const int64_t size = triangle_of(c) * LANES;
+  double some[LANES];
+  for (int64_t s = 0; c->block > SMALL && s < c->slots; s++) REAP_TRY(growth_of_large(c, s, &growth[s]));
+  for (int64_t g = 0; c->block <= SMALL && g < groups_of(c); g++) {
+    factor_lanes(c->block, c->dual + g * size, c->scratch);
+    growth_lanes(c->block, c->scratch, c->product + g * size, c->scratch + c->block * c->block * LANES, some);
+    for (int64_t l = 0; l < LANES && g * LANES + l < c->slots; l++) growth[g * LANES + l] = some[l];
+  }
+  return REAP_OK;
+}
+
+double channel_blocks_squares(const channel_blocks *c, const bool *alive) {
+  const int64_t b = c->block;
+  double sum = 0;
+  for (int64_t s = 0; s < c->slots; s++)
+    for (int64_t p = 0; alive[s] && p < b; p++)
+      sum += b > SMALL ? c->product[s * b * b + p + p * b]
+                       : c->product[(s / LANES * triangle_of(c) + packed(p, p)) * LANES + s % LANES];
+  return sum;
+}

@@ -1,0 +1,34 @@
+/* What the choice of the next channel needs of every channel: its diagonal blocks H_jj and (W W')_jj, kept current from one
+ * removal to the next; private to src/prune. Local. */
+#ifndef REAP_PRUNE_CHANNEL_BLOCKS_H
+#define REAP_PRUNE_CHANNEL_BLOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct channel_blocks {
+  int64_t slots, block;
+  double *dual;    /* H_jj */
+  double *product; /* K_jj = (W W')_jj */
+  double *scratch;
+} channel_blocks;
+
+int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *out);
+void channel_blocks_clear(channel_blocks *blocks);
+
+/* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric. */
+void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
+
+/* The dual block of one slot, [block, block], both triangles. */
+void channel_blocks_dual(const channel_blocks *blocks, int64_t slot, double *out);
+
+/* H_jj -= V_j V_j' and K_jj -= Q_j V_j' + V_j Q_j' for all slots; v, q [slots * block, block] column-major. */
+int channel_blocks_update(channel_blocks *blocks, const double *v, int64_t ldv, const double *q, int64_t ldq);
+
+/* growth[j] = tr(H_jj^-1 K_jj) of all slots; NaN where H_jj is not positive definite. */
+int channel_blocks_growth(channel_blocks *blocks, double *growth);
+
+/* Sum of tr(K_jj) over the slots where alive[slot]: |W|^2. */
+double channel_blocks_squares(const channel_blocks *blocks, const bool *alive);
+
+#endif

@@ -1,0 +1,25 @@
+/* The last solve: fresh weights of the channels kept; private to src/prune. */
+#ifndef REAP_PRUNE_FIT_H
+#define REAP_PRUNE_FIT_H
+
+#include "normal_equations.h"
+#include "reap/path.h"
+#include "reap/symmetric.h"
+
+/* A solve of the upper matrix's leading slots against the outputs. */
+typedef struct fit {
+  const reap_normal_equations *equations;
+  reap_symmetric *matrix;   /* above: D G D + R; overwritten by its factor */
+  const reap_comm *comm;    /* NULL: local */
+  int64_t slots;
+  const int64_t *channel;   /* [slots], the channels of path->kept in any order */
+} fit;
+
+/* Weights (where path->weights is there), bias, J and the plain error without the ridge term. *singular: not positive
+ * definite, nothing done. Collective if distributed. */
+int fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular);
+
+/* Facts of a path that the equations know. */
+void fit_facts(const reap_normal_equations *equations, reap_path *path);
+
+#endif

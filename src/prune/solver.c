@@ -1,0 +1,160 @@
+/* The way from moments to a path: ridge raised where needed, elimination repeated where it drifted, fresh weights. */
+#include "reap/solver.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "elimination.h"
+#include "fit.h"
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+
+/* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
+static const double DRIFT = 1e-9;
+
+reap_solver reap_solver_named(const char *name) {
+  if (name && strcmp(name, "local") == 0) return REAP_SOLVER_LOCAL;
+  return name && strcmp(name, "scalapack") == 0 ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_AUTO;
+}
+
+const char *reap_solver_name(reap_solver solver) {
+  return solver == REAP_SOLVER_LOCAL ? "local" : solver == REAP_SOLVER_SCALAPACK ? "scalapack" : "auto";
+}
+
+reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
+  enum { LARGE = 4096 };
+  if (solver != REAP_SOLVER_AUTO) return solver;
+  if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
+  /* Moments, dual system and a panel beside what the process holds already: half of the memory is the limit. */
+  const double bytes = 8.0 * (2.2 * (double)n * (double)n + 3.0 * (double)n * (double)m);
+  const double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+  int64_t large = n >= LARGE || bytes > memory / 2;
+  if (reap_comm_max_int64(comm, &large, 1) != REAP_OK) return REAP_SOLVER_LOCAL;
+  return large ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL;
+}
+
+static int check_arguments(const reap_moments_source *s, int64_t n_kept, double ridge) {
+  if (n_kept < 1 || n_kept > s->channels)
+    return reap_error(REAP_ERR_USAGE, "%lld of %lld channels cannot be kept", (long long)n_kept, (long long)s->channels);
+  if (!(ridge >= 0) || !isfinite(ridge)) return reap_error(REAP_ERR_USAGE, "a ridge of %g is not possible", ridge);
+  if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "the moments hold no samples");
+  double sum = 0 * s->energy; /* a NaN or an infinity anywhere makes it a NaN */
+  for (int64_t i = 0; i < s->n; i++) sum += 0 * s->diagonal[i] + 0 * s->sum_x[i];
+  for (int64_t j = 0; j < s->m; j++) sum += 0 * s->sum_y[j];
+  if (sum != 0) return reap_error(REAP_ERR_NUMERIC, "the moments hold a NaN or an infinity; look at the weights and images");
+  return REAP_OK;
+}
+
+/* Elimination and last solve; the drift between the two into the path. */
+static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
+  double fresh = 0, plain = 0, start = reap_seconds();
+  REAP_TRY(dual_start(d, singular));
+  path->seconds.factor = reap_seconds() - start;
+  if (*singular) return REAP_OK;
+  start = reap_seconds();
+  REAP_TRY(elimination_run(d, interval, path, singular));
+  path->seconds.eliminate = reap_seconds() - start;
+  path->seconds.updates = d->seconds_updates;
+  if (*singular) return REAP_OK;
+  start = reap_seconds();
+  reap_free(&d->weights);
+  const fit f = {d->equations, d->dual, d->comm, d->slots, d->channel};
+  REAP_TRY(fit_weights(&f, path, &fresh, &plain, singular));
+  path->seconds.weights = reap_seconds() - start;
+  path->rcond = d->rcond;
+  path->drift = d->equations->energy > 0 ? fabs(d->error - fresh) / d->equations->energy : 0;
+  if (path->n_removed > 0) {
+    path->error[path->n_removed - 1] = fresh;
+    path->error_plain[path->n_removed - 1] = plain;
+  }
+  return REAP_OK;
+}
+
+/* One try with a ridge, on a system of its own. */
+static int attempt(const reap_moments_source *source, double ridge, int64_t interval, const reap_grid *grid, reap_route route,
+                   reap_path *path, bool *singular) {
+  dual_system d = {0};
+  reap_normal_equations *equations = NULL;
+  double start = reap_seconds();
+  int status = reap_normal_create(source, 0, NULL, ridge, &equations);
+  if (grid) status = reap_comm_agree(reap_grid_comm(grid), status);
+  if (status == REAP_OK)
+    status = dual_create(equations, grid, route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
+                                          : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
+                                                                        : DUAL_ROUTE_AUTO, &d);
+  else
+    reap_normal_destroy(&equations);
+  path->seconds.set_up = reap_seconds() - start;
+  if (status == REAP_OK) status = run(&d, interval, path, singular);
+  if (status == REAP_OK) fit_facts(d.equations, path);
+  dual_clear(&d);
+  return status;
+}
+
+/* Raises the ridge until the matrix can be factored, and repeats an elimination that drifted. */
+static int solve(const reap_moments_source *source, const reap_solve_options *o, const reap_grid *grid, const char *what,
+                 reap_path *path) {
+  double ridge = o->ridge;
+  int64_t interval = 0;
+  for (;;) {
+    bool singular = false;
+    path->refreshes = 0;
+    REAP_TRY(attempt(source, ridge, interval, grid, o->route, path, &singular));
+    if (!singular && (path->drift <= DRIFT || interval > 0 || path->n_removed == 0)) break;
+    if (!singular) {
+      interval = 1 + path->n_removed / 8;
+      reap_log(REAP_LOG_DEBUG, "%s: the recursion drifted by %.1e: again with regular factorisations", what, path->drift);
+      continue;
+    }
+    if (ridge >= 1)
+      return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
+    ridge = ridge < 1e-12 ? 1e-12 : ridge * 10;
+    reap_log(REAP_LOG_DEBUG, "%s: the Gram matrix is not positive definite: ridge raised to %g", what, ridge);
+  }
+  if (ridge != o->ridge)
+    reap_log(REAP_LOG_INFO, "%s: ridge raised from %g to %g, the Gram matrix being singular", what, o->ridge, ridge);
+  return REAP_OK;
+}
+
+int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options, const char *what,
+                      reap_path **out) {
+  const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
+  const bool first = !distributed || reap_comm_rank(options->comm) == 0;
+  reap_grid *grid = NULL;
+  reap_path *path = NULL;
+  int status = check_arguments(source, n_kept, options->ridge);
+  if (status == REAP_OK)
+    status = first ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
+                   : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  if (distributed) status = reap_comm_agree(options->comm, status);
+  if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);
+  if (status == REAP_OK) {
+    path->distributed = distributed;
+    status = solve(source, options, grid, what, path);
+  }
+  reap_grid_destroy(&grid);
+  if (status != REAP_OK) reap_path_destroy(&path);
+  *out = path;
+  return reap_error_prefix(status, "%s", what);
+}
+
+int reap_solve_with(const reap_moments *moments, int64_t n_kept, const reap_solve_options *options, const char *what,
+                    reap_path **out) {
+  reap_moments_source source;
+  double *diagonal = NULL;
+  *out = NULL;
+  int status = reap_moments_check(moments, what);
+  if (status == REAP_OK) status = reap_moments_as_source(moments, &diagonal, &source);
+  if (options->comm && options->solver == REAP_SOLVER_SCALAPACK) status = reap_comm_agree(options->comm, status);
+  if (status == REAP_OK) status = reap_solve_source(&source, n_kept, options, what, out);
+  reap_free(&diagonal);
+  return status;
+}
+
+int reap_solve(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out) {
+  const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, ridge, REAP_ROUTE_AUTO};
+  return reap_solve_with(moments, n_kept, &options, what, out);
+}

@@ -1,0 +1,337 @@
+#!/usr/bin/env bash
+# The program as its users meet it: exit statuses, messages, files written or left alone.
+#
+#   test_cli.sh PROGRAM MAKER SCRATCH RANKS      MAKER: tests/make_cli_files.c, built
+#
+# On one rank the program is started without mpirun. What a failing command says is kept in SCRATCH/messages-RANKS;
+# test_cli.sh --compare SCRATCH A B tells whether two rank counts said the same.
+set -uo pipefail
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+if [ "$1" = --compare ]; then
+  diff "$2/messages-$3" "$2/messages-$4" && echo "the same messages on $3 and $4 ranks"
+  exit
+fi
+program=$1 maker=$2 ranks=$4
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+fashion=$source/datasets/fashion
+vgg=$fashion/vgg-fashion.onnx resnet=$fashion/resnet-fashion.onnx
+mkdir -p "$3"
+messages=$3/messages-$ranks
+scratch=$3/ranks-$ranks
+rm -rf "$scratch" "$messages"
+mkdir -p "$scratch"
+cd "$scratch" || exit 1
+"$maker" . || { echo "FAILED: test files could not be made"; exit 1; }
+failures=0 checks=0
+launch=(mpirun -n "$ranks")
+[ "$ranks" = 1 ] && launch=()
+
+fail() {
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$*"
+}
+
+check() { # check WHAT COMMAND...: the command has to succeed
+  checks=$((checks + 1))
+  local what=$1
+  shift
+  "$@" || fail "$what"
+}
+
+# run ARGS...: leaves status, out and err; mpirun's own banners are taken out of err.
+run() {
+  local code=0
+  timeout 60 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || code=$?
+  status=$code
+  sed '/^-----/,/^-----/d' err.raw >err.txt
+  [ "$code" != 124 ] || fail "more than 60 s: $*"
+}
+
+show() { sed 's/^/    /' out.txt err.txt | head -n 8; }
+
+works() {
+  run "$@"
+  checks=$((checks + 1))
+  [ "$status" = 0 ] || { fail "status $status: $*"; show; return 1; }
+}
+
+no_leftovers() {
+  local left
+  left=$(find . -name '*.tmp*')
+  [ -z "$left" ] || { fail "left behind by $*: $left"; find . -name '*.tmp*' -delete; }
+}
+
+# wrong "WORDS" ARGS...: a usage error. One line that contains the words, one that points to --help, nothing else.
+wrong() {
+  local words=$1
+  shift
+  run "$@"
+  checks=$((checks + 1))
+  local bad=
+  [ "$status" = 2 ] || bad="status $status"
+  [ "$(wc -l <err.txt)" = 2 ] || bad="$bad, $(wc -l <err.txt) lines"
+  head -n 1 err.txt | grep -qF -- "$words" || bad="$bad, the first line does not say: $words"
+  head -n 1 err.txt | grep -q '^reap' || bad="$bad, the first line does not begin with reap"
+  tail -n 1 err.txt | grep -q '^try "reap.* --help"$' || bad="$bad, the second line does not point to --help"
+  [ ! -s out.txt ] || bad="$bad, something on standard output"
+  { echo "reap $*"; cat err.txt; } >>"$messages"
+  [ -z "$bad" ] || { fail "usage error of \"reap $*\": ${bad#, }"; show; }
+  no_leftovers "$*"
+}
+
+# refused FILE "WORDS" ARGS...: status 3 and one line that names the file and contains the words (warnings aside).
+refused() {
+  local file=$1 words=$2 bad=
+  shift 2
+  run "$@" --progress none
+  checks=$((checks + 1))
+  grep -v '^reap: warning: ' err.txt >lines.txt
+  [ "$status" = 3 ] || bad="status $status"
+  [ "$(wc -l <lines.txt)" = 1 ] || bad="$bad, $(wc -l <lines.txt) lines"
+  grep -q '^reap: ' lines.txt || bad="$bad, the line does not begin with reap:"
+  grep -qF -- "$file" lines.txt || bad="$bad, $file is not named"
+  grep -qF -- "$words" lines.txt || bad="$bad, it does not say: $words"
+  { echo "reap $*"; cat lines.txt; } >>"$messages"
+  [ -z "$bad" ] || { fail "\"reap $*\": ${bad#, }"; show; }
+  no_leftovers "$*"
+}
+
+# The N-th number of that name in a JSON file of cJSON's (one entry a line).
+number() { grep -o "\"$2\":[[:space:]]*[-0-9.e+nul]*" "$1" | sed 's/.*:[[:space:]]*//' | sed -n "${3:-1}p"; }
+
+same_numbers() { # FILE FILE NAME [N [N]]
+  local a b
+  a=$(number "$1" "$3" "${4:-1}") b=$(number "$2" "$3" "${5:-1}")
+  checks=$((checks + 1))
+  if [ -z "$a" ] || [ "$a" != "$b" ]; then fail "$3 is \"$a\" in $1 and \"$b\" in $2"; fi
+}
+
+python=
+for candidate in /usr/bin/python3 python3; do
+  command -v "$candidate" >/dev/null && "$candidate" -c 'import json' 2>/dev/null && python=$candidate && break
+done
+
+# ------------------------------------------------------------------ help and versions
+
+works --help || { cat err.raw; exit 1; } # nothing else would work
+check "--help: once" [ "$(grep -c '^usage:' out.txt)" = 1 ]
+cp out.txt help.txt
+for command in inspect eval prune solve export; do
+  works "$command" --help
+  check "$command --help: usage comes first" grep -q "^usage: reap $command " <(head -n 1 out.txt)
+  check "$command --help: once, not once per rank" [ "$(grep -c '^usage:' out.txt)" = 1 ]
+  check "$command --help: nothing on standard error" [ ! -s err.txt ]
+  check "reap --help lists $command" grep -q "reap $command " help.txt
+done
+works prune -h --keep nonsense
+for option in --calib --output --onnx --eval --report --keep --flops --method --refit --scope --exclude --images --positions \
+              --ridge --solver --seed --threads --kernels --progress --log-level; do
+  check "prune --help tells $option" grep -qe "$option " out.txt
+done
+works --version
+check "--version: once" [ "$(grep -c '^reap [0-9]' out.txt)" = 1 ]
+
+# ------------------------------------------------------------------ usage errors
+
+wrong "a command is missing"
+wrong '"frobnicate"' frobnicate
+wrong '"--frobnicate"' inspect "$vgg" --frobnicate
+wrong "MODEL is missing" inspect
+wrong '"another"' inspect "$vgg" another
+wrong "--data is missing" eval "$vgg"
+wrong "--data wants a value" eval "$vgg" --data
+wrong "--images wants a whole number of at least 1, not \"0\"" eval "$vgg" --data sound.h5 --images 0
+wrong "--images wants a whole number of at least 1, not \"5x\"" eval "$vgg" --data sound.h5 --images=5x
+wrong "--kernels wants one of auto|plain|onednn, not \"cuda\"" eval "$vgg" --data sound.h5 --kernels cuda
+wrong "--calib is missing" prune "$vgg" --keep 0.5 -o out.h5
+wrong "-o is missing" prune "$vgg" --keep 0.5 --calib sound.h5
+wrong "--keep and --flops" prune "$vgg" --calib sound.h5 -o out.h5
+wrong "--keep and --flops" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --flops 0.5
+wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 1.5
+wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0
+wrong "--flops wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --flops -0.5
+wrong "--keep wants a number" prune "$vgg" --calib sound.h5 -o out.h5 --keep half
+wrong "--keep wants a number" prune "$vgg" --calib sound.h5 -o out.h5 --keep nan
+wrong "--flops 1e-05 cannot be reached" prune "$vgg" --calib sound.h5 -o out.h5 --flops 0.00001
+wrong "--method wants one of" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --method best
+wrong "--refit wants one of" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --refit maybe
+wrong "--positions wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --positions none
+wrong "--ridge wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --ridge -1
+wrong "--seed wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --seed -1
+wrong "named twice" prune "$vgg" --calib sound.h5 -o same.h5 --report same.h5 --keep 0.5
+wrong "named twice" prune "$vgg" --calib sound.h5 -o sound.h5 --keep 0.5
+wrong '"nosuchlayer"' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --exclude nosuchlayer
+wrong "-o is missing" solve stats.h5 --keep 0.5
+wrong "--keep wants a share above 0" solve stats.h5 -o path.h5
+wrong "OUT.onnx is missing" export out.h5
+
+# ------------------------------------------------------------------ unusable input
+
+head -c 20000 "$vgg" >truncated.onnx
+: >empty.onnx
+mkdir folder.onnx
+head -c 3000 "$fashion/fashion-test.h5" >truncated.h5
+cp "$source/README.md" text.onnx
+refused nosuch.onnx "No such file" eval nosuch.onnx --data sound.h5
+refused truncated.onnx "" eval truncated.onnx --data sound.h5
+refused empty.onnx "empty" eval empty.onnx --data sound.h5
+refused folder.onnx "regular file" eval folder.onnx --data sound.h5
+refused text.onnx "ONNX" eval text.onnx --data sound.h5
+refused sound.h5 "reap-model" eval sound.h5 --data sound.h5
+refused truncated.onnx "" prune truncated.onnx --calib sound.h5 --keep 0.5 -o out.h5
+refused nosuch.h5 "No such file" eval "$vgg" --data nosuch.h5
+refused truncated.h5 "" eval "$vgg" --data truncated.h5
+refused vgg-fashion.onnx "HDF5" eval "$vgg" --data "$vgg"
+refused folder.onnx "regular file" eval "$vgg" --data folder.onnx
+refused stats.h5 "images" eval "$vgg" --data stats.h5
+refused shape.h5 "3 x 32 x 32" eval "$vgg" --data shape.h5
+refused shape.h5 "3 x 32 x 32" prune "$vgg" --calib shape.h5 --keep 0.5 -o out.h5
+refused shape.h5 "3 x 32 x 32" prune "$vgg" --calib sound.h5 --eval shape.h5 --keep 0.5 -o out.h5
+refused nan.h5 "image 101" eval "$vgg" --data nan.h5
+refused infinite.h5 "image 3" eval "$vgg" --data infinite.h5
+refused nan.h5 "image 101" prune "$resnet" --calib nan.h5 --keep 0.5 -o out.h5 --onnx out.onnx --report out.json
+refused nan.h5 "image 101" prune "$resnet" --calib few.h5 --positions 2 --eval nan.h5 --keep 0.5 -o out.h5 --onnx out.onnx --report out.json
+check "nothing was written by failing runs" [ -z "$(ls out.* 2>/dev/null | grep -v 'out.txt')" ]
+refused nosuch.h5 "No such file" solve nosuch.h5 --keep 0.5 -o path.h5
+refused sound.h5 "reap-stats" solve sound.h5 --keep 0.5 -o path.h5
+check "no path was written by failing runs" [ ! -e path.h5 ]
+
+# ------------------------------------------------------------------ unusable output
+
+refused nowhere/out.h5 "" prune "$resnet" --calib few.h5 --keep 0.5 -o nowhere/out.h5
+refused sound.h5/out.onnx "" prune "$resnet" --calib few.h5 --keep 0.5 -o out.h5 --onnx sound.h5/out.onnx
+refused sound.h5/out.json "" prune "$resnet" --calib few.h5 --keep 0.5 -o out.h5 --report sound.h5/out.json
+refused folder.onnx "" prune "$resnet" --calib few.h5 --keep 0.5 -o folder.onnx
+refused nowhere/o.h5 "" eval "$resnet" --data few.h5 --outputs nowhere/o.h5
+refused nowhere/r.json "" eval "$resnet" --data few.h5 --report nowhere/r.json
+refused nowhere/path.h5 "" solve stats.h5 --keep 0.5 -o nowhere/path.h5
+check "no other output was written" [ ! -e out.h5 ]
+
+# What was there stays as it was when a run fails.
+for name in kept.h5 kept.onnx kept.json; do echo "precious" >"$name"; done
+refused nan.h5 "image 101" prune "$resnet" --calib nan.h5 --keep 0.5 -o kept.h5 --onnx kept.onnx --report kept.json
+refused nan.h5 "image 101" eval "$resnet" --data nan.h5 --outputs kept.h5 --report kept.json
+for name in kept.h5 kept.onnx kept.json; do check "$name is as it was" grep -qx precious "$name"; done
+
+# ------------------------------------------------------------------ prune, eval, export, eval
+
+works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 300 --positions 6 --keep 0.5 -o p.h5 --report p.json \
+  --eval few.h5 --progress json --log-level warning
+grep -v '^reap: warning' err.txt >progress.txt
+check "progress tells each of the nine groups" [ "$(grep -c '"detail"' progress.txt)" = 9 ]
+check "a table is printed" grep -q '^multiply-adds' out.txt
+works eval p.h5 --data few.h5 --report p-eval.json --outputs p-out.h5 --progress none
+works export p.h5 p.onnx
+check "export tells what it wrote" grep -q 'p.onnx' out.txt
+works eval p.onnx --data few.h5 --report x-eval.json --outputs x-out.h5 --progress none
+for name in top1 top5 loss flops params; do
+  same_numbers p-eval.json x-eval.json "$name"
+  same_numbers p.json p-eval.json "$name" 2 1 # pruned comes second
+done
+if command -v h5diff >/dev/null; then
+  check "outputs of the .h5 and of the .onnx are equal" h5diff p-out.h5 x-out.h5 /outputs
+else
+  echo "SKIPPED comparison of outputs: there is no h5diff (hdf5-tools)"
+fi
+works inspect p.onnx
+check "inspect names the layers" grep -q 'conv2' out.txt
+works inspect p.h5 --json
+if [ -n "$python" ]; then
+  "$python" - "$ranks" <<'PYTHON' || fail "the report or the progress is not as promised"
+import json, sys
+
+report, evaluated, inspected = json.load(open("p.json")), json.load(open("p-eval.json")), json.load(open("out.txt"))
+assert report["ranks"] == int(sys.argv[1]) and report["command"].startswith("reap prune ")
+for key in ("reap_version", "command", "ranks", "seconds", "baseline", "pruned", "layers"):
+    assert key in report, key
+assert "total" in report["seconds"] and len(report["seconds"]) > 3
+for part in (report["baseline"], report["pruned"], evaluated["baseline"]):
+    for key in ("top1", "top5", "loss", "flops", "params"):
+        assert isinstance(part[key], (int, float)), key
+    assert 0 <= part["top1"] <= part["top5"] <= 1
+assert "pruned" not in evaluated and "baseline" in evaluated
+assert len(report["layers"]) == 9
+for layer in report["layers"]:
+    for key in ("name", "group", "channels", "kept", "relative_error", "held_out_error", "predicted_relative_error",
+                "ridge", "solver", "seconds"):
+        assert key in layer, key
+    assert layer["kept"] == sorted(set(layer["kept"])) and len(layer["kept"]) == layer["channels"] // 2
+    assert set(layer["kept"]) | set(layer["removed"]) == set(range(layer["channels"]))
+assert report["pruned"]["flops"] < 0.6 * report["baseline"]["flops"]
+for key in ("flops", "params", "layers", "groups"):
+    assert key in inspected, key
+assert inspected["flops"] == report["pruned"]["flops"] and inspected["params"] == report["pruned"]["params"]
+for group in inspected["groups"]:
+    assert set(group) >= {"name", "channels", "producers", "consumers", "prunable", "reason"}
+    assert group["prunable"] == (group["reason"] is None)
+    if group["prunable"]:
+        assert len(group["producers"]) == len(group["consumers"]) == 1
+last = 0
+for line in open("progress.txt"):
+    event = json.loads(line)
+    assert {"phase", "share", "seconds", "seconds_left"} <= set(event) and 0 <= event["share"] <= 1
+    if event["phase"] == "prune" and "detail" in event:
+        assert event["share"] >= last
+        last = event["share"]
+assert last == 1
+json.dump([[l["kept"], l["relative_error"], l["held_out_error"]] for l in report["layers"]], open("choice.json", "w"))
+PYTHON
+  checks=$((checks + 1))
+  cat choice.json >>"$messages" # the same on any number of ranks
+else
+  echo "SKIPPED the look at every key of the report: there is no python3"
+fi
+for key in reap_version command ranks seconds total baseline pruned layers name group channels kept relative_error \
+           held_out_error predicted_relative_error ridge solver; do
+  check "the report has $key" grep -q "\"$key\":" p.json
+done
+
+# Options that change what happens.
+works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --flops 0.5 --method random --refit none \
+  -o v.h5 --onnx v.onnx --report v.json --progress lines
+check "lines of progress" grep -q '^reap: prune 100 %' err.txt
+check "half the multiply-adds" awk -v a="$(number v.json flops 1)" -v b="$(number v.json flops 2)" \
+  'BEGIN { exit !(b <= a / 2 && b > 0.48 * a) }'
+check "accuracy is null without --eval" [ "$(number v.json top1 1)$(number v.json loss 2)" = nullnull ]
+excluded=$(grep -o '"group":[[:space:]]*"[^"]*"' v.json | sed -n '1s/.*"\([^"]*\)"$/\1/p')
+works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --keep 0.5 --method l1 --refit none \
+  --exclude "$excluded" -o e.h5 --report e.json --progress none --log-level quiet
+check "the excluded group stays whole" [ "$(grep -c '"group"' e.json)" = $(($(grep -c '"group"' v.json) - 1)) ]
+check "--log-level quiet and --progress none: silence" [ ! -s err.txt ]
+
+works eval "$vgg" --data nolabels.h5 --report n.json --progress none
+check "no labels: accuracy is null" [ "$(number n.json top1)$(number n.json top5)$(number n.json loss)" = nullnullnull ]
+works eval "$vgg" --data sound.h5 --images 70 --report n.json --progress none
+check "--images counts" [ "$(number n.json images)" = 70 ]
+
+# ------------------------------------------------------------------ more ranks than blocks
+
+works eval "$vgg" --data few.h5 --progress none
+idle=$(grep -c "^reap: warning: .*stay idle" err.txt)
+check "a warning tells of idle ranks, once" [ "$idle" = "$([ "$ranks" -gt 1 ] && echo 1 || echo 0)" ]
+
+# ------------------------------------------------------------------ solve
+
+works solve stats.h5 --keep 0.5 -o path.h5 --progress none
+check "solve tells all layers" [ "$(grep -c 'relative error' out.txt)" = 4 ]
+cat out.txt >>"$messages"
+run solve skewed.h5 --keep 0.5 -o bad.h5 --progress none
+check "moments that cannot be: status 5" [ "$status" = 5 ]
+check "moments that cannot be: the layer is named" grep -q 'small' err.txt
+check "moments that cannot be: said once" [ "$(grep -c '^reap: ' err.txt)" = 1 ]
+check "moments that cannot be: nothing written" [ ! -e bad.h5 ]
+no_leftovers solve
+oracle=${TEST_DATA_DIR:-}/oracle/reap_oracle.py
+if [ ! -f "$oracle" ]; then
+  echo "SKIPPED solve against the reference solver: no $oracle"
+elif ! /usr/bin/python3 -c 'import h5py, numpy' 2>/dev/null; then
+  echo "SKIPPED solve against the reference solver: /usr/bin/python3 has no h5py"
+else
+  for ridge in 1e-6 1e-3; do
+    works solve stats.h5 --keep 0.5 --ridge $ridge -o path.h5 --progress none
+    check "the reference solver agrees (ridge $ridge)" /usr/bin/python3 "$oracle" check stats.h5 path.h5 --keep 0.5 --ridge $ridge >oracle.txt
+  done
+fi
+
+echo "$checks checks on $ranks ranks, $failures failed"
+[ "$failures" = 0 ]

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What reap writes and computes, judged by the ONNX checker and onnxruntime (references/check_export.py).
+#
+#   test_export.sh PROGRAM SCRATCH VENV
+#
+# Needs a Python with onnx, onnxruntime, h5py and numpy: that of VENV (made by tests/run.sh) or one of the system's. Exit status
+# 77 if there is none.
+set -uo pipefail
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+program=$1 scratch=$2 venv=$3
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+fashion=$source/datasets/fashion
+python=
+for candidate in "$venv/bin/python" /usr/bin/python3 python3; do
+  command -v "$candidate" >/dev/null && "$candidate" -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null && python=$candidate && break
+done
+if [ -z "$python" ]; then
+  echo "SKIPPED export: there is no Python with onnx, onnxruntime, h5py and numpy"
+  exit 77
+fi
+rm -rf "$scratch"
+mkdir -p "$scratch"
+cd "$scratch" || exit 1
+failures=0
+
+fail() {
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$*"
+}
+
+reap() { timeout 120 mpirun -n 2 "$program" "$@" --progress none --log-level warning >log.txt 2>&1 || { fail "reap $*"; tail -n 5 log.txt; return 1; }; }
+
+# judge NAME MODEL DATA: reap's outputs and multiply-adds of the model against the other runtime's.
+judge() {
+  local name=$1 model=$2 data=$3
+  reap eval "$model" --data "$data" --outputs "$name.h5" --report "$name.json" || return
+  timeout 120 "$python" "$source/tests/references/check_export.py" "$model" "$data" "$name.h5" --report "$name.json" >judged.txt 2>&1
+  local status=$?
+  sed "s/^/$name: /" judged.txt
+  [ $status = 0 ] || fail "$name: check_export.py ended with $status"
+}
+
+# The two embedded networks at half their channels, written by prune and by export.
+for network in vgg resnet; do
+  if reap prune "$fashion/$network-fashion.onnx" --calib "$fashion/fashion-calib.h5" --images 256 --positions 6 --keep 0.5 \
+      -o "$network-half.h5m" --onnx "$network-half.onnx" --report "$network-prune.json"; then
+    judge "$network-half" "$network-half.onnx" "$fashion/fashion-test.h5"
+    "$python" - "$network-prune.json" "$network-half.json" <<'PYTHON' || fail "$network: prune and eval count differently"
+import json, sys
+pruned, evaluated = (json.load(open(name)) for name in sys.argv[1:])
+for key in ("flops", "params"):
+    assert pruned["pruned"][key] == evaluated["baseline"][key], key
+PYTHON
+    "$program" export "$network-half.h5m" "$network-again.onnx" >/dev/null || fail "export of $network-half.h5m"
+    cmp "$network-half.onnx" "$network-again.onnx" || fail "$network: prune --onnx and export write different files"
+  fi
+done
+
+# Larger ones, where they are at hand.
+data=${TEST_DATA_DIR:-}/data
+if ls "$data"/*-cifar10*.onnx >/dev/null 2>&1; then
+  for model in "$data"/*-cifar10*.onnx; do judge "$(basename "$model" .onnx)" "$model" "$data/cifar10-test.h5"; done
+  reap prune "$data/resnet20-cifar10-bn.onnx" --calib "$data/cifar10-calib.h5" --images 256 --positions 10 --keep 0.5 \
+    -o resnet20-half.h5m --onnx resnet20-half.onnx && judge resnet20-half resnet20-half.onnx "$data/cifar10-test.h5"
+else
+  echo "SKIPPED the CIFAR-10 networks: they are not in $data"
+fi
+[ "$failures" = 0 ]

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# The layers of the code: which folder may use which, and who may name MPI, HDF5, oneDNN, protobuf, ScaLAPACK and cJSON.
+#
+#   test_layering.sh [ROOT]           checks src and include below ROOT; prints every offending line
+#   test_layering.sh --self-test      checks that every rule can fail, on a copy with planted violations
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# From the bottom up: a folder may use itself and those before it, but for the pairs that do not know each other.
+layers=(base comm linalg model io exec stats prune app)
+strangers=("model linalg")
+
+# Headers whose folder has no .c file of that name.
+owner_of() {
+  local found
+  case $1 in
+    version|progress) echo base ;;
+    comm_mpi) echo comm ;;
+    kernel|im2col_window) echo exec ;;
+    source|model_file|network|dataset|outputs_file|stats_file|durable) echo io ;;
+    solver|prune|method) echo prune ;;
+    *)
+      found=$(cd "$root/src" && ls -d ./*/"$1.c" 2>/dev/null | cut -d/ -f2)
+      [ "$(wc -w <<<"$found")" = 1 ] && echo "$found" ;;
+  esac
+}
+
+# All files without comments and without what stands in strings: FILE, line number and text, between tabs.
+strip() {
+  awk '
+  FNR == 1 { inside = 0 }
+  {
+    line = $0; out = ""
+    while (length(line) > 0) {
+      if (inside) {
+        end = index(line, "*/")
+        if (end == 0) { line = ""; break }
+        line = substr(line, end + 2); inside = 0
+      } else if (match(line, /\/\*|\/\/|"([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047/)) {
+        token = substr(line, RSTART, 2)
+        if (token == "/*") { out = out substr(line, 1, RSTART - 1); line = substr(line, RSTART + 2); inside = 1 }
+        else if (token == "//") { out = out substr(line, 1, RSTART - 1); line = "" }
+        else if (out line ~ /^[ \t]*#[ \t]*include/) { out = out substr(line, 1, RSTART + RLENGTH - 1); line = substr(line, RSTART + RLENGTH) }
+        else { out = out substr(line, 1, RSTART - 1) "\"\""; line = substr(line, RSTART + RLENGTH) }
+      } else { out = out line; line = "" }
+    }
+    if (out ~ /[^ \t]/) print FILENAME "\t" FNR "\t" out
+  }' "$@"
+}
+
+violations=0
+report() { # FILE LINE TEXT WHY
+  violations=$((violations + 1))
+  printf '%s:%s: %s\n    %s\n' "$1" "$2" "$4" "$3"
+}
+
+may_use() { # USER USED
+  local user=-1 used=-1 i pair
+  for i in "${!layers[@]}"; do
+    [ "${layers[$i]}" = "$1" ] && user=$i
+    [ "${layers[$i]}" = "$2" ] && used=$i
+  done
+  for pair in "${strangers[@]}"; do
+    if [ "$pair" = "$1 $2" ] || [ "$pair" = "$2 $1" ]; then return 1; fi
+  done
+  [ "$used" -ge 0 ] && [ "$used" -le "$user" ]
+}
+
+folder_of() { # FILE
+  case $1 in
+    src/*) cut -d/ -f2 <<<"$1" ;;
+    *) name=${1##*/}; echo "${owners[${name%.h}]:-}" ;;
+  esac
+}
+
+check_includes() {
+  local file number text name owner folder last=
+  while IFS=$'\t' read -r file number text; do
+    [ "$file" = "$last" ] || folder=$(folder_of "$file")
+    last=$file
+    name=${text#*\"}
+    name=${name%%\"*}
+    case $name in
+      reap/*.def) owner=model ;;
+      reap/*)
+        name=${name#reap/}
+        owner=${owners[${name%.h}]:-}
+        [ -n "$owner" ] || { report "$file" "$number" "$text" "no folder is known to implement this header: see owner_of in the check"; continue; } ;;
+      onnx.pb-c.h) owner=io ;; # generated
+      *)
+        [ -e "${file%/*}/$name" ] || report "$file" "$number" "$text" "a private header of another folder"
+        continue ;;
+    esac
+    may_use "$folder" "$owner" || report "$file" "$number" "$text" "$folder must not use $owner"
+  done < <(grep -E $'\t[ ]*#[ ]*include[ ]*"' "$stripped")
+}
+
+# rule "PATTERN" "WHERE IT IS ALLOWED (regular expression of paths)" "WHY NOT": on the stripped text.
+rules=(
+  '\<(MPI|PMPI)_[A-Za-z]' '^(src/(comm|linalg|io|stats|app)/|include/reap/comm_mpi\.h)' 'MPI is named in comm, linalg, io, stats and app only'
+  '\<MPI_COMM_WORLD\>' '^src/app/main\.c' 'the world communicator belongs to main()'
+  '\<H5[A-Z]*_?[A-Za-z]|<hdf5' '^src/io/' 'HDF5 is named in io only'
+  '\<dnnl_|<(oneapi|dnnl)' '^src/exec/onednn\.c' 'oneDNN is named in src/exec/onednn.c only'
+  '\<(Onnx__|onnx__|ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
+  '\<C?blacs_|\<(numroc|descinit|indx[gl]2[gpl]|infog2l)_|\<p[sdcz](ge|po|sy|tr|la|dot|gemr|axpy|scal|copy|nrm)[a-z0-9]*_\>' '^src/linalg/' 'ScaLAPACK is named in linalg only'
+  '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
+  '\<(exit|abort|_exit|_Exit|quick_exit|MPI_Abort)[[:space:]]*\(' '^$' 'a library returns its errors'
+)
+
+check_names() {
+  local file i number text
+  for ((i = 0; i < ${#rules[@]}; i += 3)); do
+    while IFS=$'\t' read -r file number text; do
+      [[ $file =~ ${rules[i + 1]} ]] || report "$file" "$number" "$(sed -n "${number}p" "$file")" "${rules[i + 2]}"
+    done < <(grep -E -e "${rules[i]}" "$stripped")
+  done
+}
+
+check_tree() { # ROOT
+  root=$1
+  cd "$root" || exit 1
+  local file folder name
+  declare -gA owners=()
+  for file in include/reap/*.h; do
+    name=$(basename "$file" .h)
+    owners[$name]=$(owner_of "$name")
+    [ -n "${owners[$name]}" ] || report "$file" 1 "$file" "no folder is known to implement this header: see owner_of in the check"
+  done
+  for folder in src/*/; do
+    folder=$(basename "$folder")
+    [[ " ${layers[*]} " == *" $folder "* ]] || report "src/$folder" 1 "$folder" "not a layer"
+  done
+  strip src/*/*.[ch] include/reap/*.h >"$stripped"
+  check_includes
+  check_names
+}
+
+stripped=$(mktemp)
+trap 'rm -rf "$stripped" "${copy:-}"' EXIT
+
+if [ "${1:-}" != --self-test ]; then
+  check_tree "${1:-$here}"
+  [ "$violations" = 0 ] && echo "all layers keep to themselves"
+  exit $((violations > 0))
+fi
+
+# ------------------------------------------------------------------ can it fail?
+
+copy=$(mktemp -d)
+cp -r "$here/src" "$here/include" "$copy"
+bash "${BASH_SOURCE[0]}" "$copy" >/dev/null || { echo "the tree itself has violations: see the check"; exit 1; }
+planted=() harmless=()
+plant() { # FILE LINE: has to be found
+  printf '%s\n' "$2" >>"$copy/$1"
+  planted+=("$1" "$2")
+}
+harmless() { # FILE LINE: may stand there
+  printf '%s\n' "$2" >>"$copy/$1"
+  harmless+=("$2")
+}
+plant src/base/error.c '#include "reap/graph.h"'
+plant src/model/graph.c '#include "reap/dense.h"'
+plant src/linalg/dense.c '#include "reap/graph.h"'
+plant src/exec/plan.c '#include "reap/accumulator.h"'
+plant src/io/dataset.c '#include "reap/evaluate.h"'
+plant src/prune/budget.c '#include "options.h"'
+plant include/reap/tensor.h '#include "reap/kernel.h"'
+plant src/prune/prune.c 'static MPI_Comm world;'
+plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
+plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'
+plant src/exec/im2col.c 'static dnnl_engine_t e;'
+plant src/model/tensor.c 'static Onnx__ModelProto *m;'
+plant src/prune/elimination.c 'void f(void) { pdpotrf_("L"); }'
+plant src/comm/comm.c 'static int g(int *n) { return numroc_(n, n, n, n, n); }'
+plant src/prune/prune.c '#include <cjson/cJSON.h>'
+plant src/app/options.c 'static void stop(void) { exit(1); }'
+plant src/linalg/dense.c 'static void stop(void) { abort (); }'
+harmless src/prune/prune.c '/* MPI_Comm, H5Fopen and exit() in a comment */'
+harmless src/model/graph.c 'static const char *const s = "MPI_Init, exit(1), dnnl_engine";'
+answer=$(bash "${BASH_SOURCE[0]}" "$copy") && { echo "the check passed all the same"; exit 1; }
+missed=0
+for ((i = 0; i < ${#planted[@]}; i += 2)); do # the text stands below FILE:LINE: REASON
+  grep -qxF -- "    ${planted[i + 1]}" <(grep -A1 -F "${planted[i]}:" <<<"$answer") && continue
+  echo "not found: ${planted[i]}: ${planted[i + 1]}"
+  missed=$((missed + 1))
+done
+for line in "${harmless[@]}"; do
+  grep -qF -- "    $line" <<<"$answer" || continue
+  echo "wrongly found: $line"
+  missed=$((missed + 1))
+done
+[ "$missed" = 0 ] && echo "every one of $((${#planted[@]} / 2)) planted violations was found"
+exit $((missed > 0))
