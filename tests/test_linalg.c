@@ -8,6 +8,7 @@
 #include "reap/dense.h"
 #include "reap/memory.h"
 #include "reap/random.h"
+#include "reap/symmetric.h"
 
 const char *const test_suite_name = "linalg";
 
@@ -142,10 +143,113 @@ static void scalapack_reports_indefinite_matrices_everywhere(void) {
   reap_grid_destroy(&grid);
 }
 
+static void columns_are_added_over_ranks_into_the_layout(void) {
+  enum { ROWS = 23, COLUMNS = 17, FIRST = 3, COUNT = 9 };
+  reap_grid *grid = NULL;
+  reap_block_cyclic *a = NULL;
+  double panel[ROWS * COUNT];
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  CHECK_OK(reap_block_cyclic_create(grid, ROWS, COLUMNS, 4, 4, &a));
+  for (int twice = 0; twice < 2; twice++) {
+    for (int i = 0; i < ROWS * COUNT; i++) panel[i] = (double)(i * (test_rank() + 1));
+    CHECK_OK(reap_block_cyclic_add_columns(a, FIRST, COUNT, panel));
+  }
+  int64_t rows, columns, ld;
+  const double *local = reap_block_cyclic_local(a, &rows, &columns, &ld),
+               ranks = test_ranks() * (test_ranks() + 1) / 2.0;
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++) {
+      const int64_t column = reap_block_cyclic_column(a, j) - FIRST, row = reap_block_cyclic_row(a, i);
+      CU_ASSERT_EQUAL(local[i + j * ld], column >= 0 && column < COUNT ? 2 * ranks * (double)(row + column * ROWS) : 0);
+    }
+  reap_block_cyclic_destroy(&a);
+  reap_grid_destroy(&grid);
+}
+
+enum { SLOTS = 29, WIDE = 3, ORDER = SLOTS * WIDE };
+
+/* Another matrix above the diagonal than below. */
+static int two_matrices(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                        int64_t ld) {
+  (void)context;
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++)
+      out[i + j * ld] = spd(row + i, column + j, ORDER) * (row + i < column + j ? 2 : 1);
+  return REAP_OK;
+}
+
+static reap_symmetric *two_in_one(const reap_grid *grid) {
+  reap_symmetric *s = NULL;
+  CHECK_OK(reap_symmetric_create(grid, SLOTS, WIDE, &s));
+  CHECK_OK(reap_symmetric_set(s, two_matrices, NULL));
+  for (int64_t i = 0; i < ORDER; i++) reap_symmetric_upper_diagonal(s)[i] = 2 * spd(i, i, ORDER);
+  return s;
+}
+
+static double whole[2][ORDER * ORDER];
+
+/* Both matrices' leading slots in full, from the local and the distributed form, compared. */
+static void compare_forms(reap_symmetric *const s[2], int64_t slots, double tolerance) {
+  int64_t slot[SLOTS];
+  for (int64_t k = 0; k < slots; k++) slot[k] = slots - 1 - k;
+  for (int triangle = REAP_LOWER; triangle <= REAP_UPPER; triangle++) {
+    for (int f = 0; f < 2; f++)
+      CHECK_OK(reap_symmetric_gather(s[f], (reap_triangle)triangle, slots, slots, slot, whole[f]));
+    CHECK_NEAR(test_max_difference(whole[0], whole[1], slots * WIDE * slots * WIDE), 0, tolerance);
+  }
+}
+
+static void both_forms_of_a_symmetric_pair_agree(void) {
+  reap_grid *grid = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  reap_symmetric *s[2] = {two_in_one(NULL), two_in_one(grid)};
+  double v[ORDER * 4], b[2][ORDER], c[ORDER], norm[2], blocks[2][SLOTS * WIDE * WIDE];
+  int64_t info = -1;
+  const int64_t from[] = {SLOTS - 1, SLOTS - 2}, to[] = {4, 11};
+  for (int i = 0; i < ORDER * 4; i++) v[i] = sin(i) / 4;
+  for (int i = 0; i < ORDER; i++) c[i] = cos(i);
+  compare_forms(s, SLOTS, 0);
+  for (int64_t i = 0; i < ORDER; i++)
+    CHECK_NEAR(whole[1][i + (ORDER - WIDE) * ORDER], 2 * spd(i, 0, ORDER), 0); /* upper, slot 0 */
+  for (int f = 0; f < 2; f++) {
+    CHECK_OK(reap_symmetric_update(s[f], SLOTS, 2, v, v + 2 * ORDER, ORDER));
+    CHECK_OK(reap_symmetric_update(s[f], SLOTS, 4, v, NULL, ORDER));
+    CHECK_OK(reap_symmetric_gather(s[f], REAP_LOWER, SLOTS, 2, from, whole[f]));
+    for (int64_t j = 1; j < 2 * WIDE; j++)
+      memmove(whole[f] + j * (SLOTS - 2) * WIDE, whole[f] + j * ORDER, (SLOTS - 2) * WIDE * sizeof **whole);
+    CHECK_OK(reap_symmetric_put(s[f], REAP_LOWER, SLOTS - 2, 2, to, whole[f]));
+    CHECK_OK(reap_symmetric_blocks(s[f], SLOTS, blocks[f]));
+    CHECK_OK(reap_symmetric_norm(s[f], REAP_LOWER, SLOTS - 2, &norm[f]));
+  }
+  compare_forms(s, SLOTS - 2, 1e-13);
+  CHECK_NEAR(test_max_difference(blocks[0], blocks[1], SLOTS * WIDE * WIDE), 0, 1e-13);
+  CHECK_NEAR(norm[0], norm[1], 1e-10);
+  for (int f = 0; f < 2; f++) { /* the upper matrix, solved directly and through its inverse */
+    int64_t first, count;
+    CHECK_OK(reap_symmetric_restore(s[f], SLOTS - 2));
+    CHECK_OK(reap_symmetric_factor(s[f], REAP_LOWER, SLOTS - 2, &info));
+    CHECK_OK(reap_symmetric_invert(s[f], SLOTS - 2));
+    CHECK_OK(reap_symmetric_multiply(s[f], SLOTS - 2, 1, c, ORDER, b[0], ORDER));
+    CHECK_OK(reap_symmetric_factor(s[f], REAP_UPPER, SLOTS - 2, &info));
+    CU_ASSERT_EQUAL(info, 0);
+    memcpy(b[1], c, sizeof c);
+    CHECK_OK(reap_symmetric_solve(s[f], SLOTS - 2, 1, b[1], ORDER));
+    CHECK_NEAR(test_max_difference(b[0], b[1], ORDER - 2 * WIDE), 0, 1e-13);
+    reap_symmetric_share(s[f], 10, &first, &count);
+    double total = (double)count;
+    CHECK_OK(reap_symmetric_sum(s[f], &total, 1));
+    CU_ASSERT_EQUAL(total, 10);
+    reap_symmetric_destroy(&s[f]);
+  }
+  reap_grid_destroy(&grid);
+}
+
 const test_case test_cases[] = {
     {"gemm_matches_the_definition", gemm_matches_the_definition},
     {"syrk_fills_the_lower_triangle", syrk_fills_the_lower_triangle},
     {"cholesky_solves_and_inverts", cholesky_solves_and_inverts},
     {"scalapack_solves_on_the_grid", scalapack_solves_on_the_grid},
     {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
+    {"columns_are_added_over_ranks_into_the_layout", columns_are_added_over_ranks_into_the_layout},
+    {"both_forms_of_a_symmetric_pair_agree", both_forms_of_a_symmetric_pair_agree},
     {NULL, NULL}};

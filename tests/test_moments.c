@@ -1,4 +1,5 @@
-/* Moments: the shift form, patches, samples and matrix products against sums written out; the same on any number of ranks. */
+/* Moments: the shift form, patches, samples and matrix products against sums written out; the same on any number of
+ * ranks. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,7 +74,8 @@ static double target_at(const scene *s, int64_t image, int64_t position, int64_t
   return (double)(s->before ? s->y[i] + (s->before[i] - s->now[i]) : s->y[i]);
 }
 
-/* The moments written out, over the images that are not held out and the positions `used` [images, positions] (NULL: all). */
+/* The moments written out, over the images that are not held out and the positions `used` [images, positions] (NULL:
+ * all). */
 static reap_moments *brute_force(const scene *s, const bool *used) {
   const reap_layer *l = &s->layer;
   reap_moments *r = NULL;

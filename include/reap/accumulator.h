@@ -1,8 +1,8 @@
 /* From activations to moments: sums over this rank's blocks, then over ranks.
  *
  * The result does not depend on the number of ranks, to the last bit. Every block's contribution is computed alone
- * and rounded to a grid that is coarse enough for all sums of grid points to be exact in float64, in any order; the grid is
- * derived from the columns' energies (largest over blocks, times the number of blocks), hence the two passes:
+ * and rounded to a grid that is coarse enough for all sums of grid points to be exact in float64, in any order; the
+ * grid is derived from the columns' energies (largest over blocks, times the number of blocks), hence the two passes:
  *
  *   scan every block;  fix the grid (collective);  add every block;  reduce (collective).
  *
@@ -32,8 +32,8 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
                             const reap_shard *shard, reap_accumulator **out);
 void reap_accumulator_destroy(reap_accumulator **accumulator);
 
-/* Local. From now on targets are y + (before - now), both of y's shape; NULL, NULL: y alone. To be called before every block
- * that is scanned, added or measured, since blocks lie in different places. */
+/* Local. From now on targets are y + (before - now), both of y's shape; NULL, NULL: y alone. To be called before every
+ * block that is scanned, added or measured, since blocks lie in different places. */
 void reap_accumulator_set_drift(reap_accumulator *accumulator, const float *before, const float *now);
 
 /* Local. x: the layer's input of block `block` (of all blocks), in storage order; y: the target, likewise. */

@@ -1,5 +1,5 @@
-/* Stored activations (format "reap-activations"): the rows X and Y of layers, float32, in one HDF5 file that all ranks write
- * together, chunked and compressed. */
+/* Stored activations (format "reap-activations"): the rows X and Y of layers, float32, in one HDF5 file that all ranks
+ * write together, chunked and compressed. */
 #ifndef REAP_ACTIVATIONS_FILE_H
 #define REAP_ACTIVATIONS_FILE_H
 
@@ -16,12 +16,13 @@ typedef struct reap_activations_file reap_activations_file;
 int reap_activations_file_create(const reap_comm *comm, const char *path, const reap_origin *origin,
                                  reap_activations_file **out);
 
-/* Begins a layer of `rows` rows in all: inputs [rows, channels * block], outputs [rows, m], image [rows], position [rows, 2]. */
+/* Begins a layer of `rows` rows in all: inputs [rows, channels * block], outputs [rows, m], image [rows], position
+ * [rows, 2]. */
 int reap_activations_file_begin(reap_activations_file *file, const char *layer, const char *node, int64_t channels,
                                 int64_t block, int64_t m, int64_t rows);
 
-/* Rows [first, first + count) of the layer begun; a rank that has nothing (left) takes part with count 0. The bytes of one
- * call have to stay below 1 GB on every rank. */
+/* Rows [first, first + count) of the layer begun; a rank that has nothing (left) takes part with count 0. The bytes of
+ * one call have to stay below 1 GB on every rank. */
 int reap_activations_file_write(reap_activations_file *file, int64_t first, int64_t count, const float *inputs,
                                 const float *outputs, const int64_t *image, const int64_t *position);
 

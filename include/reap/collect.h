@@ -20,7 +20,7 @@
 #include "reap/stats_file.h"
 
 typedef struct reap_collect_options {
-  bool all;                           /* every linear layer but grouped convolutions, not only consumers of prunable groups */
+  bool all; /* every linear layer but grouped convolutions, not only consumers of prunable groups */
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats;           /* takes up the moments; NULL: none are formed */
@@ -41,7 +41,8 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
 int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                  const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result);
 
-/* Local. Bytes that the rows of these layers, of `images` images, take in an activations file before they are packed. */
+/* Local. Bytes that the rows of these layers, of `images` images, take in an activations file before they are packed.
+ */
 double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images);
 
 /* Collective. Moments from stored activations: layer by layer, the rows dealt out to ranks. */

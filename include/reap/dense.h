@@ -17,7 +17,8 @@ int reap_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, c
 int reap_dgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 
-/* Lower triangle of C [n, n] = alpha A A' + beta C (trans 'N', A [n, k]) or alpha A' A + beta C (trans 'T', A [k, n]). */
+/* Lower triangle of C [n, n] = alpha A A' + beta C (trans 'N', A [n, k]) or alpha A' A + beta C (trans 'T', A [k, n]).
+ */
 int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, double beta,
                      double *c, int64_t ldc);
 
@@ -29,11 +30,14 @@ int reap_dsyr2k_lower(int64_t n, int64_t k, double alpha, const double *a, int64
 int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const double *b, int64_t ldb, double *c,
                      int64_t ldc);
 
-/* B [m, n] = inverse(op(A)) B (side 'L') or B inverse(op(A)) (side 'R') with A triangular, uplo 'L' or 'U', trans 'N' or 'T'. */
-int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b, int64_t ldb);
+/* B [m, n] = inverse(op(A)) B (side 'L') or B inverse(op(A)) (side 'R') with A triangular, uplo 'L' or 'U', trans 'N'
+ * or 'T'. */
+int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b,
+               int64_t ldb);
 
-/* Cholesky factor of one triangle (uplo 'L' or 'U': A = L L' or U'U) of A [n, n], in place; the other one stays. *info is 0, or the order of the first leading
- * minor that is not positive definite (A is then partly overwritten); not an error in itself. */
+/* Cholesky factor of one triangle (uplo 'L' or 'U': A = L L' or U'U) of A [n, n], in place; the other one stays. *info
+ * is 0, or the order of the first leading minor that is not positive definite (A is then partly overwritten); not an
+ * error in itself. */
 int reap_dpotrf(char uplo, int64_t n, double *a, int64_t lda, int64_t *info);
 int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info);
 

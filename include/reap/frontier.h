@@ -23,8 +23,8 @@ void reap_frontier_destroy(reap_frontier **frontier);
 /* Memory for input `input` of block `block` (storage order), to be filled by the caller before the first advance. */
 int reap_frontier_input(reap_frontier *frontier, int input, int64_t block, float **storage);
 
-/* A frontier at the same cut for `graph`, a clone of the first one's graph whose computed nodes still are the same. Both share
- * the memory of what is held, and go their own ways from here on. */
+/* A frontier at the same cut for `graph`, a clone of the first one's graph whose computed nodes still are the same.
+ * Both share the memory of what is held, and go their own ways from here on. */
 int reap_frontier_fork(const reap_frontier *frontier, const reap_graph *graph, reap_frontier **out);
 
 /* Computes, for all blocks, whatever values[n] need and has not been computed. Afterwards these are held, and values

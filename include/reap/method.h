@@ -8,6 +8,7 @@
 #include "reap/groups.h"
 #include "reap/moments.h"
 #include "reap/path.h"
+#include "reap/solver.h"
 
 /* What a method may look at: one inner group, the consumer's moments with the group's channels still all there. */
 typedef struct reap_method_input {
@@ -17,6 +18,7 @@ typedef struct reap_method_input {
   int64_t n_kept; /* channels to keep, 1 .. group->channels */
   double ridge;
   uint64_t seed;
+  const reap_comm *comm; /* NULL: one rank chooses alone; else all choose together, with ScaLAPACK */
 } reap_method_input;
 
 typedef struct reap_method {

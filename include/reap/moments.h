@@ -48,8 +48,8 @@ int reap_moments_check(const reap_moments *moments, const char *what);
  * written to the caller's arrays. G = X'X - N x x', C = X'Y - N x y', E = |Y|^2 - N |y|^2 (means x, y). */
 void reap_moments_centre(const reap_moments *moments, double *gram, double *cross, double *energy);
 
-/* Plain squared error sum |Y - X_S W - 1 b'|^2 of given weights [kept * block, m] (row-major) and bias [m] on the channels
- * kept[n_kept], from the moments alone; never negative. */
+/* Plain squared error sum |Y - X_S W - 1 b'|^2 of given weights [kept * block, m] (row-major) and bias [m] on the
+ * channels kept[n_kept], from the moments alone; never negative. */
 int reap_moments_error(const reap_moments *moments, int64_t n_kept, const int64_t *kept, const double *weights,
                        const double *bias, double *error);
 

@@ -35,8 +35,9 @@ void reap_origin_clear(reap_origin *origin);
 /* Number of images in all. */
 int64_t reap_origin_count(const reap_origin *origin);
 
-/* The origin of both together. REAP_ERR_INPUT, naming a_path and b_path, unless both are of the same original network, with
- * the same sampling, of different images, with inputs of the original network. */
-int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origin *b, const char *b_path, reap_origin *out);
+/* The origin of both together. REAP_ERR_INPUT, naming a_path and b_path, unless both are of the same original network,
+ * with the same sampling, of different images, with inputs of the original network. */
+int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origin *b, const char *b_path,
+                      reap_origin *out);
 
 #endif

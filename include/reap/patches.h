@@ -21,8 +21,8 @@ void reap_patches_place(const reap_layer *layer, int64_t position, int64_t place
 
 /* X [count, n] in the file's order of columns (channel * block + t) and Y [count, m] at positions[count] of one image
  * of a block; x, y: the layer's input and output of that image in storage order. scratch: [n] floats. */
-void reap_patches_gather(const reap_layer *layer, const float *x, const float *y, int64_t count, const int64_t *positions,
-                         float *scratch, float *rows_x, float *rows_y);
+void reap_patches_gather(const reap_layer *layer, const float *x, const float *y, int64_t count,
+                         const int64_t *positions, float *scratch, float *rows_x, float *rows_y);
 
 /* Elements of one image's input and output. */
 int64_t reap_patches_input_size(const reap_layer *layer);

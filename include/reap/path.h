@@ -27,7 +27,8 @@ typedef struct reap_path {
 } reap_path;
 
 /* Zero-filled arrays for the given counts; the caller owns the path. */
-int reap_path_create_bare(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out); /* without weights */
+int reap_path_create_bare(int64_t channels, int64_t block, int64_t m, int64_t n_kept,
+                          reap_path **out); /* without weights */
 int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out);
 void reap_path_destroy(reap_path **path);
 

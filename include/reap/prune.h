@@ -27,6 +27,7 @@ typedef struct reap_prune_options {
   const bool *chosen;         /* [groups] groups to prune; prunable ones only */
   const int64_t *counts;      /* [groups] channels to keep */
   int64_t positions;          /* sampled per image; 0: all */
+  reap_solver solver;         /* where layers are solved, for methods that solve */
   double ridge;
   bool ridge_auto;            /* each layer takes the ridge, and its target, that its held-out images prefer */
   uint64_t seed;
@@ -49,6 +50,7 @@ typedef struct reap_layer_result {
   double held_out_error;            /* on the images held out; NaN if there are none */
   double predicted_relative_error;  /* by the elimination; NaN where a method predicts nothing */
   double ridge, rcond, drift;
+  bool distributed;                 /* solved on all ranks together */
   bool ridge_trained;               /* the ridge pulled towards the trained weights, not towards zero */
   bool few_samples;                 /* fewer than 5 rows per column */
   bool repaired_shortcut;           /* the target carried the shortcut's drift */

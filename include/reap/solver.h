@@ -32,12 +32,12 @@ typedef struct reap_solve_options {
   reap_route route;
 } reap_solve_options;
 
-/* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge term
- * after every removal, and least-squares weights and bias of the channels kept: on rank 0 only if distributed (path->weights is
- * NULL elsewhere), all else on all ranks. A ridge too small for the factorisation is raised until it serves; path->ridge
- * tells. REAP_ERR_NUMERIC only for moments that are not numbers or of no data. */
-int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options, const char *what,
-                      reap_path **out);
+/* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge
+ * term after every removal, and least-squares weights and bias of the channels kept: on rank 0 only if distributed
+ * (path->weights is NULL elsewhere), all else on all ranks. A ridge too small for the factorisation is raised until it
+ * serves; path->ridge tells. REAP_ERR_NUMERIC only for moments that are not numbers or of no data. */
+int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options,
+                      const char *what, reap_path **out);
 
 /* The same for moments in memory, which are checked first; local, or collective with the same moments on all ranks. */
 int reap_solve_with(const reap_moments *moments, int64_t n_kept, const reap_solve_options *options, const char *what,
@@ -53,8 +53,9 @@ int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, 
 int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
                reap_path **out);
 
-/* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order, errors,
- * weights and bias, by one solve and without eliminating again. Local. */
-int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what, reap_path **out);
+/* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order,
+ * errors, weights and bias, by one solve and without eliminating again. Local. */
+int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,
+                      reap_path **out);
 
 #endif

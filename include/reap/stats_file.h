@@ -42,6 +42,16 @@ int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const ch
 int reap_stats_writer_commit(reap_stats_writer **writer);
 void reap_stats_writer_destroy(reap_stats_writer **writer);
 
+/* Sizes of one layer, without reading its matrices. */
+int reap_stats_file_shape(reap_stats_file *file, int layer, int64_t *channels, int64_t *block, int64_t *m);
+
+/* The moments of one layer piece by piece: every rank opens the file and reads its own part of a distributed matrix, side
+ * by side. The file must outlive the source. */
+typedef struct reap_stats_source reap_stats_source;
+int reap_stats_source_open(reap_stats_file *file, int layer, reap_stats_source **out);
+void reap_stats_source_close(reap_stats_source **source);
+const reap_moments_source *reap_stats_source_moments(const reap_stats_source *source);
+
 /* A path file: one group per layer. Created beside its name; complete when committed, nothing if destroyed before. */
 typedef struct reap_path_file reap_path_file;
 int reap_path_file_create(const char *path, reap_path_file **out);

@@ -31,8 +31,8 @@ int64_t reap_symmetric_bytes(const reap_symmetric *matrix);
 /* Diagonal of the upper matrix, [slots * block], the same on all ranks and kept so by the caller. */
 double *reap_symmetric_upper_diagonal(reap_symmetric *matrix);
 
-/* Sets both triangles and the diagonal from a function that computes rows .. x columns .. into out (column-major, leading
- * dimension ld); called for pieces made of whole slots. */
+/* Sets both triangles and the diagonal from a function that computes rows .. x columns .. into out (column-major,
+ * leading dimension ld); called for pieces made of whole slots. */
 typedef int (*reap_symmetric_source)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns,
                                      double *out, int64_t ld);
 int reap_symmetric_set(reap_symmetric *matrix, reap_symmetric_source source, void *context);
@@ -42,14 +42,15 @@ int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_
                           const int64_t *slot, double *out);
 
 /* The reverse: replicated columns into row and column of each slot. */
-int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                       const double *columns);
+int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
+                       const int64_t *slot, const double *columns);
 
 /* Replicated diagonal blocks of the lower matrix: out [slots][block * block], both triangles of each. */
 int reap_symmetric_blocks(reap_symmetric *matrix, int64_t slots, double *out);
 
 /* Lower matrix -= V V' (q NULL) or V Q' + Q V', with replicated V, Q [slots * block, k], leading dimension ld. */
-int reap_symmetric_update(reap_symmetric *matrix, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld);
+int reap_symmetric_update(reap_symmetric *matrix, int64_t slots, int64_t k, const double *v, const double *q,
+                          int64_t ld);
 
 /* Lower matrix becomes a copy of the upper one. */
 int reap_symmetric_restore(reap_symmetric *matrix, int64_t slots);

@@ -25,6 +25,8 @@ int command_eval(const command_context *context);
 int command_prune(const command_context *context);
 int command_solve(const command_context *context);
 int command_export(const command_context *context);
+int command_bench(const command_context *context);
+int command_bench_solve(const command_context *context);
 int command_stats(const command_context *context);
 int command_merge(const command_context *context);
 

@@ -1,5 +1,5 @@
-/* reap merge: adds the moments of different images. Rank 0 does it, layer by layer; the sums need no more than two layers'
- * memory. */
+/* reap merge: adds the moments of different images. Rank 0 does it, layer by layer; the sums need no more than two
+ * layers' memory. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +10,8 @@
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =
-    "Adds the moments of two statistics files (reap stats) of the same network, of different images: what two days or two\n"
+    "Adds the moments of two statistics files (reap stats) of the same network, of different images: what two days or "
+    "two\n"
     "sites have gathered becomes one file, as if all images had been there at once.\n";
 
 typedef struct merge_options {
@@ -54,7 +55,8 @@ static void add_array(double *sum, const double *values, int64_t count) {
 
 static int add_moments(reap_moments *sum, const reap_moments *other) {
   if (sum->channels != other->channels || sum->block != other->block || sum->m != other->m)
-    return reap_error(REAP_ERR_INPUT, "%lld channels of %lld columns to %lld outputs in one file, %lld of %lld to %lld in the other",
+    return reap_error(REAP_ERR_INPUT,
+                      "%lld channels of %lld columns to %lld outputs in one file, %lld of %lld to %lld in the other",
                       (long long)sum->channels, (long long)sum->block, (long long)sum->m, (long long)other->channels,
                       (long long)other->block, (long long)other->m);
   add_array(sum->gram, other->gram, sum->n * sum->n);
@@ -84,7 +86,8 @@ static int add_all(const command_context *context, const merge *g, reap_stats_wr
     int status = first ? add_layer(g, i, &sum) : REAP_OK;
     if (status == REAP_OK && first) status = reap_stats_file_node(g->files[0], i, &node);
     status = reap_comm_agree(context->comm, status);
-    if (status == REAP_OK) status = reap_stats_writer_add(writer, reap_stats_file_layer_name(g->files[0], i), node, sum);
+    if (status == REAP_OK)
+      status = reap_stats_writer_add(writer, reap_stats_file_layer_name(g->files[0], i), node, sum);
     reap_moments_destroy(&sum);
     reap_free(&node);
     REAP_TRY(status);

@@ -40,7 +40,9 @@ typedef struct job {
 static int prepare(job *j) {
   const prune_options *o = j->options;
   REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
-  REAP_TRY(prune_plan_make(j->network.graph, j->groups, o->keep, o->flops, o->exclude, &j->plan));
+  int status = prune_plan_make(j->network.graph, j->groups, o->keep, o->flops, o->exclude, &j->plan);
+  if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", o->model);
+  REAP_TRY(status);
   if (o->calibration) {
     REAP_TRY(reap_dataset_open(o->calibration, &j->calibration));
     REAP_TRY(reap_network_check_images(&j->network, j->calibration));
@@ -73,7 +75,7 @@ static int prune(job *j) {
   const reap_shard shard = shard_of(j, j->calibration, o->images);
   const reap_prune_options options = {.method = reap_method_find(o->method), .refit = strcmp(o->refit, "ls") == 0,
                                       .chosen = j->plan.chosen, .counts = j->plan.counts, .positions = o->positions,
-                                      .ridge = o->ridge, .ridge_auto = o->ridge_auto, .seed = (uint64_t)o->seed,
+                                      .solver = reap_solver_named(o->solver), .ridge = o->ridge, .ridge_auto = o->ridge_auto, .seed = (uint64_t)o->seed,
                                       .backend = command_backend(o->common.kernels), .progress = &j->view->callback,
                                       .save_stats = j->stored.save, .activations = j->stored.activations,
                                       .from_stats = j->stored.from};
@@ -187,7 +189,7 @@ int command_prune(const command_context *context) {
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
       {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &ridge, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local", "where layers are solved (default auto)", &o.solver, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together\n(default auto: by size and memory)", &o.solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o.seed, 0},
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

@@ -1,16 +1,19 @@
-/* reap solve: the solver alone, on stored moments. Layers are dealt out to ranks; rank 0 writes. */
+/* reap solve: the solver alone, on stored moments. Small layers are dealt out to ranks, large ones solved by all ranks
+ * together; rank 0 writes. */
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
 #include "reap/budget.h"
 #include "reap/error.h"
+#include "reap/memory.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 
-static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R]";
+static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
-    "Chooses channels and solves for weights from stored moments (format reap-stats, see datasets/README.md): for every layer the\n"
+    "Chooses channels and solves for weights from stored moments (format reap-stats, see datasets/README.md): for "
+    "every layer the\n"
     "order in which channels go, the error after each, and the weights of those kept.\n";
 
 typedef struct solve_options {
@@ -54,34 +57,90 @@ static int solve_layer(const solve_options *o, reap_stats_file *stats, int layer
 }
 
 static void print_path(const char *name, const reap_path *p) {
-  printf("%-40s %6lld -> %-6lld relative error %.6g\n", name, (long long)p->channels, (long long)p->n_kept,
-         p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0);
+  printf("%-40s %6lld -> %-6lld relative error %.6g  (%s)\n", name, (long long)p->channels, (long long)p->n_kept,
+         p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0,
+         p->distributed ? "scalapack" : "local");
 }
 
-/* Solves the layers in rounds, one a rank, so that the ranks work side by side. */
-static int solve_all(const command_context *context, const solve_options *o, reap_stats_file *stats, reap_path_file *file,
-                     progress_view *view) {
-  const int rank = reap_comm_rank(context->comm), size = reap_comm_size(context->comm), n = reap_stats_file_layers(stats);
-  for (int first = 0; first < n; first += size) {
-    reap_path *mine = NULL;
-    int status = first + rank < n ? solve_layer(o, stats, first + rank, &mine) : REAP_OK;
-    status = reap_comm_agree(context->comm, status);
-    for (int k = 0; status == REAP_OK && k < size && first + k < n; k++) {
-      reap_path *path = rank == k ? mine : NULL;
-      status = share_path(context->comm, k, &path);
-      if (status == REAP_OK && rank == 0) {
-        const char *name = reap_stats_file_layer_name(stats, first + k);
-        status = reap_path_file_write(file, name, path);
-        print_path(name, path);
-        reap_progress_report(&view->callback, "solve", NULL, first + k + 1, n, NULL);
-      }
-      if (path != mine) reap_path_destroy(&path);
-      status = reap_comm_agree(context->comm, status);
-    }
-    reap_path_destroy(&mine);
-    REAP_TRY(status);
+/* Writes and shows a path that rank 0 has. Collective. */
+static int take_path(const command_context *context, reap_stats_file *stats, int layer, const reap_path *path,
+                     reap_path_file *file) {
+  int status = REAP_OK;
+  if (reap_comm_rank(context->comm) == 0) {
+    const char *name = reap_stats_file_layer_name(stats, layer);
+    status = reap_path_file_write(file, name, path);
+    print_path(name, path);
+  }
+  return reap_comm_agree(context->comm, status);
+}
+
+/* A round of layers that one rank can solve, one each, side by side. */
+static int solve_side_by_side(const command_context *context, const solve_options *o, reap_stats_file *stats, int count,
+                              const int *layers, reap_path_file *file) {
+  const int rank = reap_comm_rank(context->comm);
+  reap_path *mine = NULL;
+  int status = rank < count ? solve_layer(o, stats, layers[rank], &mine) : REAP_OK;
+  status = reap_comm_agree(context->comm, status);
+  for (int k = 0; status == REAP_OK && k < count; k++) {
+    reap_path *path = rank == k ? mine : NULL;
+    status = share_path(context->comm, k, &path);
+    if (status == REAP_OK) status = take_path(context, stats, layers[k], path, file);
+    if (path != mine) reap_path_destroy(&path);
+  }
+  reap_path_destroy(&mine);
+  return status;
+}
+
+/* One layer by all ranks together, read straight into the layout. */
+static int solve_together(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
+                          reap_path_file *file) {
+  const reap_solve_options options = {context->comm, REAP_SOLVER_SCALAPACK, o->ridge, REAP_ROUTE_AUTO};
+  reap_stats_source *source = NULL;
+  reap_path *path = NULL;
+  int status = reap_comm_agree(context->comm, reap_stats_source_open(stats, layer, &source));
+  if (status == REAP_OK) {
+    const reap_moments_source *moments = reap_stats_source_moments(source);
+    status = reap_solve_source(moments, reap_budget_round(o->keep, moments->channels), &options,
+                               reap_stats_file_layer_name(stats, layer), &path);
+  }
+  status = reap_comm_agree(context->comm, status);
+  if (status == REAP_OK) status = take_path(context, stats, layer, path, file);
+  reap_path_destroy(&path);
+  reap_stats_source_close(&source);
+  return status;
+}
+
+/* Which layers one rank solves, listed first, and which all solve together. */
+static int deal_layers(const command_context *context, const solve_options *o, reap_stats_file *stats, int *layers,
+                       int *alone) {
+  const int n = reap_stats_file_layers(stats);
+  int last = n;
+  *alone = 0;
+  for (int k = 0; k < n; k++) {
+    int64_t channels = 0, block = 0, m = 0;
+    REAP_TRY(reap_comm_agree(context->comm, reap_stats_file_shape(stats, k, &channels, &block, &m)));
+    if (reap_solver_settle(context->comm, reap_solver_named(o->solver), channels * block, m) == REAP_SOLVER_SCALAPACK)
+      layers[--last] = k;
+    else
+      layers[(*alone)++] = k;
   }
   return REAP_OK;
+}
+
+static int solve_all(const command_context *context, const solve_options *o, reap_stats_file *stats,
+                     reap_path_file *file, progress_view *view) {
+  const int size = reap_comm_size(context->comm), n = reap_stats_file_layers(stats);
+  int *layers = NULL, alone = 0, status = reap_alloc(&layers, n, sizeof *layers);
+  status = reap_comm_agree(context->comm, status);
+  if (status == REAP_OK) status = deal_layers(context, o, stats, layers, &alone);
+  for (int done = 0, count; status == REAP_OK && done < n; done += count) {
+    count = done >= alone ? 1 : alone - done < size ? alone - done : size;
+    status = done < alone ? solve_side_by_side(context, o, stats, count, layers + done, file)
+                          : solve_together(context, o, stats, layers[done], file);
+    reap_progress_report(&view->callback, "solve", NULL, done + count, n, NULL);
+  }
+  reap_free(&layers);
+  return status;
 }
 
 static int run(const command_context *context, const solve_options *o) {
@@ -104,18 +163,21 @@ static int run(const command_context *context, const solve_options *o) {
 
 int command_solve(const command_context *context) {
   solve_options o = {.ridge = REAP_DEFAULT_RIDGE, .solver = "auto", .common = COMMON_DEFAULTS};
-  const option options[] = {{"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep, 0 < F <= 1; required", &o.keep, 0},
-                            {"--output", "-o", OPTION_TEXT, "PATH.h5", "where to write orders, errors and weights; required", &o.output, 0},
-                            {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
-                            {"--solver", NULL, OPTION_CHOICE, "auto|local", "where a layer is solved (default auto)", &o.solver, 0},
-                            COMMON_OPTIONS(o.common)};
+  const option options[] = {
+      {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep, 0 < F <= 1; required", &o.keep, 0},
+      {"--output", "-o", OPTION_TEXT, "PATH.h5", "where to write orders, errors and weights; required", &o.output, 0},
+      {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+       "where a layer is solved: on one rank, or on all together\n(default auto: by size and memory)", &o.solver, 0},
+      COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"STATS.h5"};
   command_line line = {"reap solve", options, 1, names, &o.stats, false};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   if (!o.output) return reap_error(REAP_ERR_USAGE, "reap solve: -o is missing");
-  if (!(o.keep > 0 && o.keep <= 1)) return reap_error(REAP_ERR_USAGE, "reap solve: --keep wants a share above 0 and up to 1");
+  if (!(o.keep > 0 && o.keep <= 1))
+    return reap_error(REAP_ERR_USAGE, "reap solve: --keep wants a share above 0 and up to 1");
   if (o.ridge < 0) return reap_error(REAP_ERR_USAGE, "reap solve: --ridge wants a number that is not negative");
   return run(context, &o);
 }

@@ -14,10 +14,10 @@ static const char *const SYNOPSIS =
     "reap stats MODEL --calib D.h5 -o S.h5 [options]\n"
     "       reap stats --from A.h5 -o S.h5";
 static const char *const ABOUT =
-    "Gathers, in one pass over the images, the second moments of every layer whose inputs can be pruned: all that reap solve and\n"
-    "reap prune --from-stats need to know of the images. Moments of different images add up (reap merge), over days\n"
-    "and sites. Images whose index is 9 modulo 10 are held out, as in reap prune. The result does not depend on the number\n"
-    "of ranks.\n";
+    "Gathers, in one pass over the images, the second moments of every layer whose inputs can be pruned: all that reap\n"
+    "solve and reap prune --from-stats need to know of the images. Moments of different images add up (reap merge), over\n"
+    "days and sites. Images whose index is 9 modulo 10 are held out, as in reap prune. The result does not depend on the\n"
+    "number of ranks.\n";
 
 typedef struct stats_options {
   const char *model, *calibration, *from, *output, *activations;
@@ -48,15 +48,17 @@ static int make_shard(job *j) {
   int64_t images, c, h, w;
   reap_dataset_shape(j->images, &images, &c, &h, &w);
   if (o->first % block != 0)
-    return reap_error(REAP_ERR_USAGE, "reap stats: --first has to be a multiple of %lld, the images of a block of this network",
+    return reap_error(REAP_ERR_USAGE,
+                      "reap stats: --first has to be a multiple of %lld, the images of a block of this network",
                       (long long)block);
   if (o->first >= images)
-    return reap_error(REAP_ERR_USAGE, "reap stats: --first %lld: %s holds %lld images", (long long)o->first, o->calibration,
-                      (long long)images);
+    return reap_error(REAP_ERR_USAGE, "reap stats: --first %lld: %s holds %lld images", (long long)o->first,
+                      o->calibration, (long long)images);
   const int64_t end = o->images > 0 && o->images < images - o->first ? o->first + o->images : images;
   j->shard = reap_shard_make(end, block, 0, 1);
   const int64_t skipped = o->first / block;
-  reap_comm_share(j->shard.blocks - skipped, reap_comm_rank(comm), reap_comm_size(comm), &j->shard.first, &j->shard.last);
+  reap_comm_share(j->shard.blocks - skipped, reap_comm_rank(comm), reap_comm_size(comm), &j->shard.first,
+                  &j->shard.last);
   j->shard.first += skipped;
   j->shard.last += skipped;
   return REAP_OK;
@@ -96,9 +98,12 @@ static int from_images(job *j) {
   command_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
   REAP_TRY(reap_stats_writer_create(comm, o->output, &j->origin, &j->stats));
   if (o->activations) REAP_TRY(reap_activations_file_create(comm, o->activations, &j->origin, &j->activations));
-  const reap_collect_options options = {.all = o->all, .sampling = {o->positions, (uint64_t)o->seed},
-                                        .backend = command_backend(o->common.kernels), .stats = j->stats,
-                                        .activations = j->activations, .progress = &j->view->callback};
+  const reap_collect_options options = {.all = o->all,
+                                        .sampling = {o->positions, (uint64_t)o->seed},
+                                        .backend = command_backend(o->common.kernels),
+                                        .stats = j->stats,
+                                        .activations = j->activations,
+                                        .progress = &j->view->callback};
   REAP_TRY(reap_collect(comm, j->network.graph, j->groups, j->images, &j->shard, &options, &j->result));
   if (j->activations) REAP_TRY(reap_activations_file_commit(&j->activations));
   return reap_stats_writer_commit(&j->stats);
@@ -129,9 +134,9 @@ static int run(const command_context *context, const stats_options *o) {
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
     printf("%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));
     printf("%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "", o->activations ? o->activations : "");
-    printf("%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time", reap_seconds() - start,
-           reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward, j.result.seconds_moments,
-           j.result.seconds_store);
+    printf("%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time",
+           reap_seconds() - start, reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward,
+           j.result.seconds_moments, j.result.seconds_store);
   }
   reap_activations_file_destroy(&j.activations);
   reap_stats_writer_destroy(&j.stats);
@@ -146,8 +151,9 @@ static int check(const stats_options *o, bool sampled) {
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap stats: -o is missing");
   if (!o->from && !o->calibration) return reap_error(REAP_ERR_USAGE, "reap stats: --calib is missing");
   if (o->from && (o->calibration || o->activations || o->all || sampled || o->first || o->images))
-    return reap_error(REAP_ERR_USAGE, "reap stats: --from takes the layers, images and positions that the file holds; "
-                                      "only -o goes with it");
+    return reap_error(REAP_ERR_USAGE,
+                      "reap stats: --from takes the layers, images and positions that the file holds; "
+                      "only -o goes with it");
   const char *const paths[] = {o->output, o->activations, o->model, o->calibration, o->from};
   return command_check_names("reap stats", paths, 2, 5);
 }
@@ -167,12 +173,15 @@ int command_stats(const command_context *context) {
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images; required without --from", &o.calibration, 0},
       {"--from", NULL, OPTION_TEXT, "A.h5", "stored activations in place of a model and images", &o.from, 0},
       {"--output", "-o", OPTION_TEXT, "S.h5", "the moments (format reap-stats); required", &o.output, 0},
-      {"--activations", NULL, OPTION_TEXT, "A.h5", "store the layers' inputs and outputs as well, in one file\n(format reap-activations)", &o.activations, 0},
+      {"--activations", NULL, OPTION_TEXT, "A.h5",
+       "store the layers' inputs and outputs as well, in one file\n(format reap-activations)", &o.activations, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--all", NULL, OPTION_FLAG, NULL, "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
+      {"--all", NULL, OPTION_FLAG, NULL,
+       "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
       {"--first", NULL, OPTION_INT, "F", "begin with image F (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
-      {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
+      {"--positions", NULL, OPTION_TEXT, "all|K",
+       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

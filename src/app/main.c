@@ -19,6 +19,7 @@ static const command commands[] = {
     {"merge", "A.h5 B.h5 -o C.h5", "adds the moments of different images", command_merge},
     {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
     {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},
+    {"bench", "solve [options]", "speed of the solver on this machine", command_bench},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -73,7 +73,7 @@ static int write_report(const prune_output *p, const char *calibration_hash, dou
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
     cJSON_AddNumberToObject(options, "ridge", o->ridge);
-  cJSON_AddNumberToObject(options, "positions", (double)o->positions);
+  report_add_number(options, "positions", o->from_stats ? NAN : (double)o->positions); /* the file's own, then */
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
   report_add_input(report, "model", o->model, reap_source_hash(p->network->source));
   report_add_input(report, o->from_stats ? "statistics" : "calibration", images_of(o), calibration_hash);
@@ -122,6 +122,7 @@ int prune_output_write(const prune_output *p, double start) {
   report_print(&p->original_figures, &p->pruned_figures);
   print_worst(p->result);
   print_files(p->options);
-  printf("%-16s %.1f s on %d ranks\n", "time", reap_seconds() - start, reap_comm_size(p->context->comm));
+  const int ranks = reap_comm_size(p->context->comm);
+  printf("%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
   return REAP_OK;
 }

@@ -15,18 +15,20 @@ static int open_stats(const prune_options *o, const reap_network *network, prune
   REAP_TRY(reap_stats_file_origin(s->from, &origin));
   int status = REAP_OK;
   if (origin.pruned)
-    status = reap_error(REAP_ERR_INPUT, "%s: holds moments of a network as pruned so far; those of the original are wanted (reap stats)",
-                        o->from_stats);
+    status =
+        reap_error(REAP_ERR_INPUT,
+                   "%s: holds moments of a network as pruned so far; those of the original are wanted (reap stats)",
+                   o->from_stats);
   else if (strcmp(origin.model, reap_source_hash(network->source)) != 0)
-    status = reap_error(REAP_ERR_INPUT, "%s: holds moments of another model than %s (sha256 %.12s and %.12s)", o->from_stats, o->model,
-                        origin.model, reap_source_hash(network->source));
+    status = reap_error(REAP_ERR_INPUT, "%s: holds moments of another model than %s (sha256 %.12s and %.12s)",
+                        o->from_stats, o->model, origin.model, reap_source_hash(network->source));
   reap_origin_clear(&origin);
   return status;
 }
 
 /* Local. Layers whose inputs are pruned, and what their rows would take on the disk. */
-static int check_size(const prune_options *o, const reap_network *network, const reap_groups *groups, const bool *chosen,
-                      int64_t images) {
+static int check_size(const prune_options *o, const reap_network *network, const reap_groups *groups,
+                      const bool *chosen, int64_t images) {
   const reap_sampling sampling = {o->positions, (uint64_t)o->seed};
   double bytes = 0;
   for (int g = 0; o->activations && g < reap_groups_count(groups); g++) {
@@ -53,7 +55,8 @@ int prune_stored_open(const command_context *context, const prune_options *o, co
   if (status == REAP_OK) status = check_size(o, network, groups, chosen, images);
   if (status == REAP_OK && writes) status = make_origin(o, network, images, &origin);
   status = reap_comm_agree(context->comm, status);
-  if (status == REAP_OK && o->save_stats) status = reap_stats_writer_create(context->comm, o->save_stats, &origin, &s->save);
+  if (status == REAP_OK && o->save_stats)
+    status = reap_stats_writer_create(context->comm, o->save_stats, &origin, &s->save);
   if (status == REAP_OK && o->activations)
     status = reap_activations_file_create(context->comm, o->activations, &origin, &s->activations);
   reap_origin_clear(&origin);

@@ -13,8 +13,8 @@ typedef struct prune_stored {
   reap_activations_file *activations; /* --activations */
 } prune_stored;
 
-/* Collective. Opens what the command line names: --from-stats has to be of the original network `network`. chosen[groups]:
- * those pruned; images: of the calibration data. */
+/* Collective. Opens what the command line names: --from-stats has to be of the original network `network`.
+ * chosen[groups]: those pruned; images: of the calibration data. */
 int prune_stored_open(const command_context *context, const prune_options *options, const reap_network *network,
                       const reap_groups *groups, const bool *chosen, int64_t images, prune_stored *out);
 

@@ -1,8 +1,9 @@
 /* The frontier: blocks of the values that cross the present cut; see frontier.h.
  *
  * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader in every
- * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. Cost of an advance:
- * one plan for the segment, run on every block.
+ * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. Cost of an
+ * advance: one plan for the segment, run on every block. While it runs, blocks given back wait in a short list for the
+ * next ones of their size: fresh memory would cost as much in page faults as a layer's computation.
  */
 #include "reap/frontier.h"
 
@@ -18,6 +19,8 @@ typedef struct shared_block {
   float *data;
 } shared_block;
 
+enum { SPARES = 8 };
+
 struct reap_frontier {
   const reap_graph *graph;
   reap_backend backend;
@@ -25,6 +28,7 @@ struct reap_frontier {
   int n_values;
   bool *done;      /* [n_nodes] */
   shared_block ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
+  shared_block *spares[SPARES]; /* empty between calls */
 };
 
 int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend backend, reap_frontier **out) {
@@ -44,12 +48,28 @@ failed:
   return status;
 }
 
+static void free_block(shared_block *b) {
+  reap_free(&b->data);
+  reap_free(&b);
+}
+
 static void drop_block(reap_frontier *f, int v, int64_t block) {
   shared_block *b = f->blocks[v][block];
   f->blocks[v][block] = NULL;
   if (!b || --b->references > 0) return;
-  reap_free(&b->data);
-  reap_free(&b);
+  for (int i = 0; i < SPARES; i++)
+    if (!f->spares[i]) {
+      f->spares[i] = b;
+      return;
+    }
+  free_block(b);
+}
+
+static void free_spares(reap_frontier *f) {
+  for (int i = 0; i < SPARES; i++) {
+    if (f->spares[i]) free_block(f->spares[i]);
+    f->spares[i] = NULL;
+  }
 }
 
 static void drop_value(reap_frontier *f, int v) {
@@ -62,6 +82,7 @@ void reap_frontier_destroy(reap_frontier **frontier) {
   reap_frontier *f = *frontier;
   if (!f) return;
   for (int v = 0; f->blocks && v < f->n_values; v++) drop_value(f, v);
+  free_spares(f);
   reap_free(&f->blocks);
   reap_free(&f->done);
   reap_free(frontier);
@@ -72,7 +93,14 @@ static int hold_value(reap_frontier *f, int v) {
   return reap_calloc(&f->blocks[v], f->n_blocks, sizeof *f->blocks[v]);
 }
 
-static int make_block(int64_t count, shared_block **out) {
+static int make_block(reap_frontier *f, int64_t count, shared_block **out) {
+  for (int i = 0; i < SPARES; i++)
+    if (f->spares[i] && f->spares[i]->count == count) {
+      *out = f->spares[i];
+      (*out)->references = 1;
+      f->spares[i] = NULL;
+      return REAP_OK;
+    }
   shared_block *b = NULL;
   REAP_TRY(reap_calloc(&b, 1, sizeof *b));
   *b = (shared_block){.references = 1, .count = count};
@@ -83,7 +111,7 @@ static int make_block(int64_t count, shared_block **out) {
 }
 
 static int hold_block(reap_frontier *f, int v, int64_t block) {
-  return f->blocks[v][block] ? REAP_OK : make_block(reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
+  return f->blocks[v][block] ? REAP_OK : make_block(f, reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
 }
 
 int reap_frontier_input(reap_frontier *f, int input, int64_t block, float **storage) {
@@ -193,6 +221,7 @@ int reap_frontier_advance(reap_frontier *f, const int *values, int n) {
     if (!s.needed[v]) drop_value(f, v);
   for (int i = 0; status == REAP_OK && i < f->graph->n_nodes; i++) f->done[i] |= s.segment[i];
   clear_segment(&s);
+  free_spares(f);
   return status;
 }
 
@@ -224,7 +253,7 @@ static int cut_block(reap_frontier *f, int v, int64_t block, int64_t count, cons
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(value, strides);
   const int64_t inner = strides[1], width = value->dims[1], outer = reap_value_count(value) / (inner * width);
-  REAP_TRY(make_block(outer * count * inner, &fresh));
+  REAP_TRY(make_block(f, outer * count * inner, &fresh));
   if (inner == 1) pick(fresh->data, old->data, outer, width, count, entries);
   for (int64_t o = 0; o < outer && inner > 1; o++)
     for (int64_t k = 0; k < count; k++)
@@ -247,5 +276,6 @@ int reap_frontier_cut(reap_frontier *f, const reap_groups *groups, int group, co
   }
 done:
   reap_free(&entries);
+  free_spares(f);
   return status;
 }

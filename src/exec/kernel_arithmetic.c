@@ -17,6 +17,7 @@ typedef struct arithmetic_state {
   reap_nest nest; /* operands: output, input 0, input 1 */
   loop loop;
   float *constant[2]; /* in storage order, or NULL if the input is computed */
+  reap_fusion fusion; /* clamp only */
 } arithmetic_state;
 
 /* The steps that occur in practice get loops of their own, which vectorise. */
@@ -117,14 +118,35 @@ static int fill(const reap_graph *graph, const reap_node *node, arithmetic_state
   return REAP_OK;
 }
 
-static int arithmetic_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+static int arithmetic_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
+                                    const reap_fusion *fusion, void **state) {
   (void)backend;
   arithmetic_state *s = NULL;
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
+  s->fusion = *fusion;
   int status = fill(graph, node, s);
   if (status != REAP_OK) arithmetic_destroy(state);
   return status;
+}
+
+static int arithmetic_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  return arithmetic_prepare_fused(graph, node, backend, &(reap_fusion){.add = false}, state);
+}
+
+/* One innermost loop, piece by piece where results are clamped, so that they are still in the cache. */
+static void run_loop(const arithmetic_state *s, int64_t n, float *out, const float *a, int64_t step_a, const float *b,
+                     int64_t step_b) {
+  enum { PIECE = 4096 };
+  if (!s->fusion.clamp) {
+    s->loop(n, out, a, step_a, b, step_b);
+    return;
+  }
+  for (int64_t at = 0; at < n; at += PIECE) {
+    const int64_t here = n - at < PIECE ? n - at : PIECE;
+    s->loop(here, out + at, a + at * step_a, step_a, b + at * step_b, step_b);
+    reap_kernel_clamp(here, out + at, s->fusion.low, s->fusion.high, out + at);
+  }
 }
 
 static int arithmetic_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
@@ -137,9 +159,10 @@ static int arithmetic_run(const reap_graph *graph, const reap_node *node, void *
   const float *b = s->constant[1] ? s->constant[1] : inputs[1];
   int64_t n = reap_nest_length(nest), step_a = reap_nest_step(nest, 1), step_b = reap_nest_step(nest, 2);
   reap_cursor cursor = {{0}, {0}};
-  do s->loop(n, output + cursor.offset[0], a + cursor.offset[1], step_a, b + cursor.offset[2], step_b);
+  do run_loop(s, n, output + cursor.offset[0], a + cursor.offset[1], step_a, b + cursor.offset[2], step_b);
   while (reap_nest_next(nest, &cursor));
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true, NULL, false};
+const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true,
+                                              arithmetic_prepare_fused, false};

@@ -215,7 +215,8 @@ static void lay_out(reap_plan *p) {
 }
 
 static int prepare(const reap_plan *p, step *s, reap_backend backend) {
-  if (s->fusion.add || s->fusion.clamp) return s->kernel->prepare_fused(p->graph, s->node, backend, &s->fusion, &s->state);
+  if (s->fusion.add || s->fusion.clamp)
+    return s->kernel->prepare_fused(p->graph, s->node, backend, &s->fusion, &s->state);
   return s->kernel->prepare ? s->kernel->prepare(p->graph, s->node, backend, &s->state) : REAP_OK;
 }
 

@@ -100,7 +100,8 @@ static int create_column(reap_activations_file *file, column *c) {
   return status;
 }
 
-static int create_layer(reap_activations_file *file, const char *layer, const char *node, int64_t channels, int64_t block) {
+static int create_layer(reap_activations_file *file, const char *layer, const char *node, int64_t channels,
+                        int64_t block) {
   REAP_TRY(reap_h5_create_group(file->layers, layer, &file->layer));
   REAP_TRY(reap_h5_write_integer(file->layer, "channels", channels));
   REAP_TRY(reap_h5_write_integer(file->layer, "block", block));
@@ -120,11 +121,13 @@ int reap_activations_file_begin(reap_activations_file *file, const char *layer, 
   };
   for (int i = 0; i < COLUMNS; i++) file->columns[i] = columns[i];
   file->rows = rows;
-  if (rows < 1) return reap_error(REAP_ERR_INPUT, "%s: layer \"%s\" has no rows: no image enters the moments", file->path, layer);
+  if (rows < 1)
+    return reap_error(REAP_ERR_INPUT, "%s: layer \"%s\" has no rows: no image enters the moments", file->path, layer);
   return reap_comm_agree(file->comm, create_layer(file, layer, node, channels, block));
 }
 
-static int write_column(reap_activations_file *file, const column *c, int64_t first, int64_t count, const void *values) {
+static int write_column(reap_activations_file *file, const column *c, int64_t first, int64_t count,
+                        const void *values) {
   hsize_t start[2] = {(hsize_t)first, 0}, sizes[2] = {(hsize_t)count, (hsize_t)c->width};
   hid_t space = H5Dget_space(c->dataset), memory = H5Screate_simple(c->rank, sizes, NULL);
   bool ready = space >= 0 && memory >= 0;
@@ -133,7 +136,8 @@ static int write_column(reap_activations_file *file, const column *c, int64_t fi
   else if (ready)
     ready = H5Sselect_none(space) >= 0 && H5Sselect_none(memory) >= 0;
   const char nothing = 0;
-  bool done = ready && H5Dwrite(c->dataset, c->memory_type, memory, space, file->transfer, count > 0 ? values : &nothing) >= 0;
+  bool done =
+      ready && H5Dwrite(c->dataset, c->memory_type, memory, space, file->transfer, count > 0 ? values : &nothing) >= 0;
   int status = done ? REAP_OK : fail(file, c->name);
   reap_h5_close(&memory);
   reap_h5_close(&space);

@@ -53,7 +53,8 @@ static int open_layer(const reap_activations_reader *reader, const char *name, s
   if (status == REAP_OK) status = reap_h5_expect(group, "inputs", H5T_FLOAT, 2, inputs, &l->inputs);
   if (status == REAP_OK) status = reap_h5_expect(group, "outputs", H5T_FLOAT, 2, outputs, &l->outputs);
   if (status == REAP_OK)
-    status = reap_h5_has_attribute(group, "node") ? reap_h5_read_string(group, "node", &l->node) : reap_strdup(&l->node, "");
+    status =
+        reap_h5_has_attribute(group, "node") ? reap_h5_read_string(group, "node", &l->node) : reap_strdup(&l->node, "");
   l->about.node = l->node;
   reap_h5_close(&group);
   return status;

@@ -45,25 +45,27 @@ int64_t reap_origin_count(const reap_origin *origin) {
 
 static int check_mergeable(const reap_origin *a, const char *a_path, const reap_origin *b, const char *b_path) {
   if (a->pruned || b->pruned)
-    return reap_error(REAP_ERR_INPUT, "%s: holds moments of a network as pruned so far; only those of the original network add up",
+    return reap_error(REAP_ERR_INPUT,
+                      "%s: holds moments of a network as pruned so far; only those of the original network add up",
                       a->pruned ? a_path : b_path);
   if (strcmp(a->model, b->model) != 0)
-    return reap_error(REAP_ERR_INPUT, "%s and %s are of different models (sha256 %.12s and %.12s)", a_path, b_path, a->model,
-                      b->model);
+    return reap_error(REAP_ERR_INPUT, "%s and %s are of different models (sha256 %.12s and %.12s)", a_path, b_path,
+                      a->model, b->model);
   if (a->positions != b->positions)
-    return reap_error(REAP_ERR_INPUT, "%s and %s differ in sampling: %lld and %lld positions of an image (0: all)", a_path,
-                      b_path, (long long)a->positions, (long long)b->positions);
+    return reap_error(REAP_ERR_INPUT, "%s and %s differ in sampling: %lld and %lld positions of an image (0: all)",
+                      a_path, b_path, (long long)a->positions, (long long)b->positions);
   if (a->positions != 0 && a->seed != b->seed)
-    return reap_error(REAP_ERR_INPUT, "%s and %s differ in sampling: seeds %lld and %lld", a_path, b_path, (long long)a->seed,
-                      (long long)b->seed);
+    return reap_error(REAP_ERR_INPUT, "%s and %s differ in sampling: seeds %lld and %lld", a_path, b_path,
+                      (long long)a->seed, (long long)b->seed);
   for (int i = 0; i < a->n_images; i++)
     for (int k = 0; k < b->n_images; k++) {
       const reap_origin_images *x = &a->images[i], *y = &b->images[k];
       int64_t first = x->first > y->first ? x->first : y->first;
       int64_t end = x->first + x->count < y->first + y->count ? x->first + x->count : y->first + y->count;
       if (strcmp(x->data, y->data) == 0 && first < end)
-        return reap_error(REAP_ERR_INPUT, "%s and %s share images: %lld to %lld of the data file with sha256 %.12s are in both",
-                          a_path, b_path, (long long)first, (long long)(end - 1), x->data);
+        return reap_error(REAP_ERR_INPUT,
+                          "%s and %s share images: %lld to %lld of the data file with sha256 %.12s are in both", a_path,
+                          b_path, (long long)first, (long long)(end - 1), x->data);
     }
   return REAP_OK;
 }
@@ -82,7 +84,8 @@ static void append(reap_origin *origin, const reap_origin_images *images) {
   origin->images[origin->n_images++] = *images;
 }
 
-int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origin *b, const char *b_path, reap_origin *out) {
+int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origin *b, const char *b_path,
+                      reap_origin *out) {
   REAP_TRY(check_mergeable(a, a_path, b, b_path));
   *out = *a;
   out->n_images = 0;
@@ -92,7 +95,8 @@ int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origi
   for (int i = 0; i < b->n_images; i++) append(out, &b->images[i]);
   if (out->n_images <= MAX_STRETCHES) return REAP_OK;
   reap_origin_clear(out);
-  return reap_error(REAP_ERR_INPUT, "%s and %s: more than %d separate stretches of images", a_path, b_path, MAX_STRETCHES);
+  return reap_error(REAP_ERR_INPUT, "%s and %s: more than %d separate stretches of images", a_path, b_path,
+                    MAX_STRETCHES);
 }
 
 /* ------------------------------------------------------------------ in a file */
@@ -173,7 +177,8 @@ static int read_integers(hid_t file, const char *name, int64_t count, int64_t *o
   int64_t found = 0;
   int status = vector_length(file, name, H5T_INTEGER, &attribute, &found);
   if (status == REAP_OK && found != count)
-    status = reap_h5_refuse(file, "attribute \"%s\" has %lld elements, wanted %lld", name, (long long)found, (long long)count);
+    status = reap_h5_refuse(file, "attribute \"%s\" has %lld elements, wanted %lld", name, (long long)found,
+                            (long long)count);
   if (status == REAP_OK && H5Aread(attribute, H5T_NATIVE_INT64, out) < 0) status = reap_h5_error(file, name);
   reap_h5_close(&attribute);
   return status;

@@ -74,6 +74,13 @@ typedef struct arrays {
   hid_t gram, cross, sum_x, sum_y;
 } arrays;
 
+static void close_arrays(arrays *a) {
+  reap_h5_close(&a->gram);
+  reap_h5_close(&a->cross);
+  reap_h5_close(&a->sum_x);
+  reap_h5_close(&a->sum_y);
+}
+
 static int open_arrays(hid_t layer, int64_t n, int64_t *m, arrays *a) {
   int64_t cross[2], gram[2] = {n, n};
   REAP_TRY(reap_h5_open_dataset(layer, "cross", &a->cross));
@@ -113,10 +120,7 @@ static int read_layer(hid_t layer, reap_moments **out) {
   if (status == REAP_OK) status = open_arrays(layer, n, &m, &a);
   if (status == REAP_OK) status = reap_moments_create(channels, block, m, out);
   if (status == REAP_OK) status = read_moments(layer, &a, *out);
-  reap_h5_close(&a.gram);
-  reap_h5_close(&a.cross);
-  reap_h5_close(&a.sum_x);
-  reap_h5_close(&a.sum_y);
+  close_arrays(&a);
   return status;
 }
 
@@ -147,3 +151,125 @@ int reap_stats_file_read(reap_stats_file *file, int index, reap_moments **out) {
     reap_moments_destroy(&moments);
   return status;
 }
+
+/* ------------------------------------------------------------------ piece by piece */
+
+struct reap_stats_source {
+  hid_t layer;
+  arrays data;
+  reap_moments_source moments;
+  double *diagonal, *sum_x, *sum_y;
+};
+
+int reap_stats_file_shape(reap_stats_file *file, int index, int64_t *channels, int64_t *block, int64_t *m) {
+  hid_t layer = REAP_H5_NONE;
+  int64_t n = 0;
+  arrays a = {REAP_H5_NONE, REAP_H5_NONE, REAP_H5_NONE, REAP_H5_NONE};
+  REAP_TRY(reap_h5_open_group(file->layers, file->names[index], &layer));
+  int status = read_sizes(layer, channels, block, &n);
+  if (status == REAP_OK) status = open_arrays(layer, n, m, &a);
+  close_arrays(&a);
+  reap_h5_close(&layer);
+  return name_layer(file, file->names[index], status);
+}
+
+/* Rows and columns of a stored matrix as rows of `ld` elements in memory. */
+static int read_rows(hid_t dataset, const char *name, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                     int64_t ld) {
+  const hsize_t start[] = {(hsize_t)row, (hsize_t)column}, count[] = {(hsize_t)rows, (hsize_t)columns};
+  const hsize_t zero[] = {0, 0}, shape[] = {(hsize_t)rows, (hsize_t)ld};
+  hid_t space = H5Dget_space(dataset), memory = H5Screate_simple(2, shape, NULL);
+  bool done = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+              H5Sselect_hyperslab(memory, H5S_SELECT_SET, zero, NULL, count, NULL) >= 0 &&
+              H5Dread(dataset, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, out) >= 0;
+  int status = done ? REAP_OK : reap_h5_error(dataset, name);
+  reap_h5_close(&space);
+  reap_h5_close(&memory);
+  return status;
+}
+
+/* Slabs of whole rows, well below the 2 GB that a transfer of parallel HDF5 1.10 may have. */
+enum { SLAB_BYTES = 1 << 28 };
+
+static int gram_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  const reap_stats_source *s = context;
+  const int64_t most = 1 + SLAB_BYTES / ((int64_t)sizeof *out * ld);
+  for (int64_t j = 0; j < columns; j += most) /* symmetric: what is wanted by columns lies by rows */
+    REAP_TRY(read_rows(s->data.gram, "gram", column + j, columns - j < most ? columns - j : most, row, rows, out + j * ld, ld));
+  return REAP_OK;
+}
+
+static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  const reap_stats_source *s = context;
+  const int64_t most = 1 + (1 << 20) / columns;
+  double *slab = NULL;
+  int status = reap_alloc(&slab, (rows < most ? rows : most) * columns, sizeof *slab);
+  for (int64_t i = 0; status == REAP_OK && i < rows; i += most) {
+    const int64_t height = rows - i < most ? rows - i : most;
+    status = read_rows(s->data.cross, "cross", row + i, height, column, columns, slab, columns);
+    for (int64_t j = 0; status == REAP_OK && j < columns; j++)
+      for (int64_t k = 0; k < height; k++) out[i + k + j * ld] = slab[k * columns + j];
+  }
+  reap_free(&slab);
+  return status;
+}
+
+static int read_diagonal(hid_t gram, int64_t n, double *out) {
+  hsize_t *points = NULL;
+  const hsize_t count = (hsize_t)n;
+  REAP_TRY(reap_alloc(&points, 2 * n, sizeof *points));
+  for (int64_t i = 0; i < n; i++) points[2 * i] = points[2 * i + 1] = (hsize_t)i;
+  hid_t space = H5Dget_space(gram), memory = H5Screate_simple(1, &count, NULL);
+  bool done = space >= 0 && memory >= 0 && H5Sselect_elements(space, H5S_SELECT_SET, (size_t)n, points) >= 0 &&
+              H5Dread(gram, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, out) >= 0;
+  int status = done ? REAP_OK : reap_h5_error(gram, "gram");
+  reap_h5_close(&space);
+  reap_h5_close(&memory);
+  reap_free(&points);
+  return status;
+}
+
+static int fill_source(reap_stats_source *s) {
+  reap_moments_source *m = &s->moments;
+  REAP_TRY(read_sizes(s->layer, &m->channels, &m->block, &m->n));
+  REAP_TRY(open_arrays(s->layer, m->n, &m->m, &s->data));
+  REAP_TRY(reap_h5_read_integer(s->layer, "samples", &m->samples));
+  REAP_TRY(reap_h5_read_numbers(s->layer, "energy", 1, &m->energy));
+  REAP_TRY(reap_alloc(&s->diagonal, m->n, sizeof *s->diagonal));
+  REAP_TRY(reap_alloc(&s->sum_x, m->n, sizeof *s->sum_x));
+  REAP_TRY(reap_alloc(&s->sum_y, m->m, sizeof *s->sum_y));
+  REAP_TRY(reap_h5_read(s->data.sum_x, "sum_x", H5T_NATIVE_DOUBLE, s->sum_x));
+  REAP_TRY(reap_h5_read(s->data.sum_y, "sum_y", H5T_NATIVE_DOUBLE, s->sum_y));
+  m->diagonal = s->diagonal;
+  m->sum_x = s->sum_x;
+  m->sum_y = s->sum_y;
+  m->context = s;
+  m->gram = gram_piece;
+  m->cross = cross_piece;
+  return read_diagonal(s->data.gram, m->n, s->diagonal);
+}
+
+int reap_stats_source_open(reap_stats_file *file, int index, reap_stats_source **out) {
+  reap_stats_source *s = NULL;
+  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
+  s->layer = REAP_H5_NONE;
+  s->data = (arrays){REAP_H5_NONE, REAP_H5_NONE, REAP_H5_NONE, REAP_H5_NONE};
+  int status = reap_h5_open_group(file->layers, file->names[index], &s->layer);
+  if (status == REAP_OK) status = name_layer(file, file->names[index], fill_source(s));
+  if (status != REAP_OK) reap_stats_source_close(&s);
+  *out = s;
+  return status;
+}
+
+void reap_stats_source_close(reap_stats_source **source) {
+  reap_stats_source *s = *source;
+  if (!s) return;
+  close_arrays(&s->data);
+  reap_h5_close(&s->layer);
+  reap_free(&s->diagonal);
+  reap_free(&s->sum_x);
+  reap_free(&s->sum_y);
+  reap_free(source);
+}
+
+const reap_moments_source *reap_stats_source_moments(const reap_stats_source *s) { return &s->moments; }

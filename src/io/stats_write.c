@@ -20,7 +20,8 @@ static int begin(reap_stats_writer *w, const char *path, const reap_origin *orig
   return reap_h5_create_group(w->file, "layers", &w->layers);
 }
 
-int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin, reap_stats_writer **out) {
+int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin,
+                             reap_stats_writer **out) {
   reap_stats_writer *w = NULL;
   int status = reap_calloc(&w, 1, sizeof *w);
   if (status == REAP_OK) {

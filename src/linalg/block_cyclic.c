@@ -69,7 +69,8 @@ const reap_comm *reap_grid_comm(const reap_grid *grid) { return grid->comm; }
 
 static int to_int(int64_t value, int *out) {
   if (value < 1 || value > INT_MAX)
-    return reap_error(REAP_ERR_RESOURCE, "a distributed matrix dimension of %lld does not fit the integers of ScaLAPACK",
+    return reap_error(REAP_ERR_RESOURCE,
+                      "a distributed matrix dimension of %lld does not fit the integers of ScaLAPACK",
                       (long long)value);
   *out = (int)value;
   return REAP_OK;

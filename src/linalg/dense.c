@@ -84,7 +84,8 @@ int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const d
   return REAP_OK;
 }
 
-int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b, int64_t ldb) {
+int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b,
+               int64_t ldb) {
   const double one = 1;
   int im, in, ia, ib;
   REAP_TRY(to_int(m, &im));

@@ -57,8 +57,8 @@ static int check_symmetry(const reap_moments *s, const char *what) {
         for (int64_t j = jj; j < jj + TILE && j < i; j++) {
           const double gap = s->gram[i * n + j] - s->gram[j * n + i];
           if (gap * gap > 1e-18 * s->gram[i * n + i] * s->gram[j * n + j])
-            return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix is not symmetric at (%lld, %lld)", what, (long long)i,
-                              (long long)j);
+            return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix is not symmetric at (%lld, %lld)", what,
+                              (long long)i, (long long)j);
         }
   return REAP_OK;
 }
@@ -67,7 +67,8 @@ int reap_moments_check(const reap_moments *s, const char *what) {
   if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold no samples", what);
   if (!all_finite(s->gram, s->n * s->n) || !all_finite(s->cross, s->n * s->m) || !all_finite(s->sum_x, s->n) ||
       !all_finite(s->sum_y, s->m) || !isfinite(s->energy))
-    return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold a NaN or an infinity; look at the weights and images", what);
+    return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold a NaN or an infinity; look at the weights and images",
+                      what);
   if (s->energy < 0) return reap_error(REAP_ERR_NUMERIC, "%s: the energy of the outputs is negative", what);
   for (int64_t i = 0; i < s->n; i++)
     if (s->gram[i * s->n + i] < 0)
@@ -75,14 +76,16 @@ int reap_moments_check(const reap_moments *s, const char *what) {
   return check_symmetry(s, what);
 }
 
-static int gram_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+static int gram_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                          int64_t ld) {
   const reap_moments *s = context;
   for (int64_t j = 0; j < columns; j++) /* symmetric: a column is a row */
     memcpy(out + j * ld, s->gram + (column + j) * s->n + row, (size_t)rows * sizeof *out);
   return REAP_OK;
 }
 
-static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                           int64_t ld) {
   enum { TILE = 16 };
   const reap_moments *s = context;
   for (int64_t jj = 0; jj < columns; jj += TILE)
@@ -94,8 +97,9 @@ static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t col
 int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moments_source *out) {
   REAP_TRY(reap_alloc(diagonal, s->n, sizeof **diagonal));
   for (int64_t i = 0; i < s->n; i++) (*diagonal)[i] = s->gram[i * s->n + i];
-  *out = (reap_moments_source){s->channels, s->block, s->n, s->m, s->samples, s->energy, *diagonal, s->sum_x, s->sum_y,
-                               (void *)(uintptr_t)s, gram_in_memory, cross_in_memory};
+  *out = (reap_moments_source){s->channels,    s->block,       s->n,     s->m,     s->samples,
+                               s->energy,      *diagonal,      s->sum_x, s->sum_y, (void *)(uintptr_t)s,
+                               gram_in_memory, cross_in_memory};
   return REAP_OK;
 }
 

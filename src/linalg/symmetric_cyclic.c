@@ -1,14 +1,14 @@
 /* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
  *
- * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the elimination
- * needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one MPI_Allgatherv, everybody
- * unpacks in the same order; the trailing update is then level 3 on each rank's own rows and columns without further
- * messages. Slots leave at the end of the matrix (the caller moves the last ones into the holes), so what is left
- * is always the leading part of the layout: balanced, and good for ScaLAPACK as it stands.
+ * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the
+ * elimination needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one
+ * MPI_Allgatherv, everybody unpacks in the same order; the trailing update is then level 3 on each rank's own rows and
+ * columns without further messages. Slots leave at the end of the matrix (the caller moves the last ones into the
+ * holes), so what is left is always the leading part of the layout: balanced, and good for ScaLAPACK as it stands.
  *
  * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha; update
- * n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks the
- * n^2 elements received per product exceed the work; m columns per rank should stay above some tens.
+ * n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks
+ * the n^2 elements received per product exceed the work; m columns per rank should stay above some tens.
  */
 #include <limits.h>
 #include <math.h>
@@ -33,7 +33,8 @@ static void cyclic_destroy(reap_symmetric *s) {
 
 static const reap_comm *comm_of(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
 
-/* Where block (i, j) of the triangle is kept: the rank, and (if it is here) the address. *mirrored: as its transpose. */
+/* Where block (i, j) of the triangle is kept: the rank, and (if it is here) the address. *mirrored: as its transpose.
+ */
 static int owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
   const int columns = s->grid_columns;
   *mirrored = triangle == REAP_LOWER ? i < j : i > j;
@@ -41,11 +42,13 @@ static int owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, 
 }
 
 static double *block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
-  return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld : s->data + s->local_row[i] + s->local_column[j] * s->ld;
+  return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld
+                  : s->data + s->local_row[i] + s->local_column[j] * s->ld;
 }
 
 /* A block of the symmetric matrix, [b, b] column-major; within a diagonal block one triangle gives both. */
-static void read_block(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored, double *out) {
+static void read_block(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored,
+                       double *out) {
   const int64_t b = s->block;
   const double *from = block_at(s, i, j, mirrored);
   for (int64_t t = 0; t < b; t++)
@@ -56,8 +59,8 @@ static void read_block(const reap_symmetric *s, reap_triangle triangle, int64_t 
 }
 
 /* Writes b columns of `rows` rows at row i*b of `columns` back into the block; other triangle and diagonal stay. */
-static void write_block(reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored, const double *columns,
-                        int64_t ld) {
+static void write_block(reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored,
+                        const double *columns, int64_t ld) {
   const int64_t b = s->block;
   double *to = block_at(s, i, j, mirrored);
   for (int64_t t = 0; t < b; t++)
@@ -197,7 +200,8 @@ static int update_own(reap_symmetric *s, int64_t rows, int64_t columns, int64_t 
     while (i < rows && reap_block_cyclic_row(s->cyclic, i) < at) i += nb;
     if (i >= rows) continue;
     double *c = s->data + i + j * s->ld;
-    if (reap_block_cyclic_row(s->cyclic, i) == at) { /* the diagonal block: what stands above it belongs to the upper matrix */
+    if (reap_block_cyclic_row(s->cyclic, i) ==
+        at) { /* the diagonal block: what stands above it belongs to the upper matrix */
       const int64_t height = symmetric_least(nb, rows - i);
       REAP_TRY(reap_dgemm('N', 'T', height, width, k, 1, v + i, rows, q + j, columns, 0, square, nb));
       for (int64_t t = 0; t < width; t++)
@@ -212,7 +216,8 @@ static int update_own(reap_symmetric *s, int64_t rows, int64_t columns, int64_t 
 
 static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
   double *by_rows = NULL, *by_columns = NULL, *square = NULL;
-  const int64_t rows = take_rows(s, true, slots, k, NULL, ld, NULL), columns = take_rows(s, false, slots, k, NULL, ld, NULL);
+  const int64_t rows = take_rows(s, true, slots, k, NULL, ld, NULL),
+                columns = take_rows(s, false, slots, k, NULL, ld, NULL);
   int status = reap_alloc(&by_rows, rows * k, sizeof *by_rows);
   if (status == REAP_OK) status = reap_alloc(&by_columns, columns * k, sizeof *by_columns);
   if (status == REAP_OK) status = reap_alloc(&square, s->piece * s->piece, sizeof *square);
@@ -307,12 +312,14 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
     status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
     if (status == REAP_OK && at > 0)
       status = reap_dgemm('T', 'N', rows - at, columns, at, -1, panel.columns, rows, b, ldb, 1, b + at, ldb);
-    if (status == REAP_OK) status = reap_dtrsm('L', 'U', 'T', rows - at, columns, panel.columns + at, rows, b + at, ldb);
+    if (status == REAP_OK)
+      status = reap_dtrsm('L', 'U', 'T', rows - at, columns, panel.columns + at, rows, b + at, ldb);
   }
   for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
     const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
     status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
-    if (status == REAP_OK) status = reap_dtrsm('L', 'U', 'N', rows - at, columns, panel.columns + at, rows, b + at, ldb);
+    if (status == REAP_OK)
+      status = reap_dtrsm('L', 'U', 'N', rows - at, columns, panel.columns + at, rows, b + at, ldb);
     if (status == REAP_OK && at > 0)
       status = reap_dgemm('N', 'N', at, columns, rows - at, -1, panel.columns, rows, b + at, ldb, 1, b, ldb);
   }
@@ -339,9 +346,9 @@ static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
-static const symmetric_table cyclic_table = {cyclic_destroy, cyclic_set,    cyclic_gather, cyclic_put,
-                                             cyclic_blocks,  cyclic_update, cyclic_factor, cyclic_invert,
-                                             cyclic_multiply, cyclic_outer, cyclic_solve, cyclic_column_sums};
+static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_gather, cyclic_put,
+                                             cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
+                                             cyclic_multiply, cyclic_outer,  cyclic_solve,  cyclic_column_sums};
 
 static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   for (int64_t k = 0; k < s->slots; k++) {

@@ -24,7 +24,8 @@ static int local_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots
   const int64_t b = s->block, rows = slots * b, ld = s->ld;
   for (int64_t k = 0; k < count; k++) {
     const int64_t at = slot[k] * b;
-    const int64_t from = triangle == REAP_LOWER ? 0 : symmetric_least(at, rows), to = triangle == REAP_LOWER ? symmetric_least(at + b, rows) : rows;
+    const int64_t from = triangle == REAP_LOWER ? 0 : symmetric_least(at, rows),
+                  to = triangle == REAP_LOWER ? symmetric_least(at + b, rows) : rows;
     for (int64_t i = from; i < to; i++)
       for (int64_t t = 0; t < b; t++) out[i + (k * b + t) * rows] = s->data[at + t + i * ld];
     for (int64_t t = 0; t < b; t++) {
@@ -85,7 +86,9 @@ static int local_factor(reap_symmetric *s, reap_triangle triangle, int64_t slots
   return reap_dpotrf(triangle == REAP_LOWER ? 'L' : 'U', n, s->data, s->ld, info);
 }
 
-static int local_invert(reap_symmetric *s, int64_t slots) { return reap_dpotri_lower(slots * s->block, s->data, s->ld); }
+static int local_invert(reap_symmetric *s, int64_t slots) {
+  return reap_dpotri_lower(slots * s->block, s->data, s->ld);
+}
 
 static int local_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
                           int64_t ldw) {
@@ -113,9 +116,9 @@ static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t 
   return REAP_OK;
 }
 
-static const symmetric_table local_table = {local_destroy, local_set,    local_gather, local_put,
-                                            local_blocks,  local_update, local_factor, local_invert,
-                                            local_multiply, local_outer, local_solve, local_column_sums};
+static const symmetric_table local_table = {local_destroy,  local_set,    local_gather, local_put,
+                                            local_blocks,   local_update, local_factor, local_invert,
+                                            local_multiply, local_outer,  local_solve,  local_column_sums};
 
 int symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };

@@ -7,14 +7,16 @@
 typedef struct symmetric_table {
   void (*destroy)(reap_symmetric *s);
   int (*set)(reap_symmetric *s, reap_symmetric_source source, void *context);
-  int (*gather)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot, double *out);
+  int (*gather)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                double *out);
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
              const double *columns);
   int (*blocks)(reap_symmetric *s, int64_t slots, double *out);
   int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld);
   int (*factor)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info);
   int (*invert)(reap_symmetric *s, int64_t slots);
-  int (*multiply)(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w, int64_t ldw);
+  int (*multiply)(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
+                  int64_t ldw);
   int (*outer)(reap_symmetric *s, int64_t slots, int64_t columns, const double *w, int64_t ldw);
   int (*solve)(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb);
   /* Sums of absolute values of the columns, diagonal left out, into sums[slots * block]. */
@@ -28,11 +30,11 @@ struct reap_symmetric {
   double *upper_diagonal;
   double *data; /* this rank's part, column-major */
   int64_t ld, local_columns;
-  reap_block_cyclic *cyclic;          /* distributed only */
-  int64_t piece;                      /* rows of a block of the layout, a multiple of `block` */
+  reap_block_cyclic *cyclic; /* distributed only */
+  int64_t piece;             /* rows of a block of the layout, a multiple of `block` */
   int grid_columns;
-  int *row_owner, *column_owner;      /* [slots] place in the grid */
-  int64_t *local_row, *local_column;  /* [slots] first row and column on the rank that owns them */
+  int *row_owner, *column_owner;     /* [slots] place in the grid */
+  int64_t *local_row, *local_column; /* [slots] first row and column on the rank that owns them */
 };
 
 int symmetric_local_create(reap_symmetric *s);

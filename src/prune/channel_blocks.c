@@ -9,8 +9,8 @@
  * channels go through each operation side by side, element (p, q) of all eight next to each other, so that the compiler
  * vectorises over channels. From 16 columns on each channel is a BLAS call.
  *
- * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W' shrinks;
- * the caller loads fresh blocks after every panel.
+ * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W'
+ * shrinks; the caller loads fresh blocks after every panel.
  */
 #include "channel_blocks.h"
 

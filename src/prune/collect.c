@@ -45,7 +45,8 @@ static int64_t wanted_channels(const reap_graph *graph, const reap_groups *group
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
   const bool convolution = weights->rank == 4;
   if (convolution && reap_node_int(node, "group", 1) != 1) return 0;
-  if (!convolution && reap_node_input(graph, node, 0)->rank == 4) return 0; /* stored channels last: not rows of columns */
+  if (!convolution && reap_node_input(graph, node, 0)->rank == 4)
+    return 0; /* stored channels last: not rows of columns */
   if (group >= 0 && reap_groups_at(groups, group)->prunable) {
     const int64_t channels = reap_groups_at(groups, group)->channels;
     if (weights->count / weights->dims[0] % channels == 0) return channels;
@@ -64,7 +65,8 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
     if (channels > 0) status = reap_layer_view(graph, i, channels, &(*layers)[(*count)++]);
   }
   if (status == REAP_OK && *count == 0)
-    status = reap_error(REAP_ERR_INPUT, "the network has no layer whose inputs can be pruned; --all takes every linear layer");
+    status = reap_error(REAP_ERR_INPUT,
+                        "the network has no layer whose inputs can be pruned; --all takes every linear layer");
   if (status != REAP_OK) reap_free(layers);
   return status;
 }
@@ -124,8 +126,10 @@ static int advance(pass *p, const reap_layer *layer) {
 static int gather_moments(pass *p, layer_context *c, reap_moments **moments) {
   const double start = reap_seconds();
   reap_accumulator *a = NULL;
-  int status = reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) reap_accumulator_scan(a, input_of(c, b), output_of(c, b));
+  int status =
+      reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
+  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++)
+    reap_accumulator_scan(a, input_of(c, b), output_of(c, b));
   REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
   REAP_TRY_OR(reap_accumulator_fix_grid(a, p->comm), done);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++)
@@ -142,7 +146,8 @@ static int store(pass *p, layer_context *c, const reap_moments *moments) {
   if (!p->options->activations) return REAP_OK;
   const double start = reap_seconds();
   const reap_node *node = p->graph->nodes[c->layer->node];
-  const rows_source source = {c->layer, node->layer, node->name, &p->options->sampling, p->shard, input_of, output_of, c};
+  const rows_source source = {c->layer, node->layer, node->name, &p->options->sampling,
+                              p->shard, input_of,    output_of,  c};
   int status = store_rows(p->comm, &source, moments->energy, p->options->activations);
   p->result->seconds_store += reap_seconds() - start;
   return status;
@@ -154,7 +159,8 @@ static int collect_layer(pass *p, const reap_layer *layer) {
   reap_moments *moments = NULL;
   int status = reap_comm_agree(p->comm, advance(p, layer));
   if (status == REAP_OK) status = gather_moments(p, &c, &moments);
-  if (status == REAP_OK && p->options->stats) status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
+  if (status == REAP_OK && p->options->stats)
+    status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
   if (status == REAP_OK) status = store(p, &c, moments);
   reap_moments_destroy(&moments);
   return reap_error_prefix(status, "statistics of %s", node->layer);

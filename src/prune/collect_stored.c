@@ -1,8 +1,8 @@
 /* Moments from stored rows; see collect.h.
  *
- * The rows are those of a matrix product, one to an "image". As no stored row is held out and an accumulator leaves every tenth
- * image out (shard.h), rows take the places 0..8, 10..18, ... and the tenth ones stay empty. Rows go through the
- * accumulator in fixed blocks, so that the moments do not depend on the number of ranks.
+ * The rows are those of a matrix product, one to an "image". As no stored row is held out and an accumulator leaves
+ * every tenth image out (shard.h), rows take the places 0..8, 10..18, ... and the tenth ones stay empty. Rows go
+ * through the accumulator in fixed blocks, so that the moments do not depend on the number of ranks.
  *
  * Cost: each rank reads its rows twice (energies first, then sums). Memory: one block of rows and the layer's moments.
  */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "methods.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
@@ -67,15 +68,16 @@ static void correct_path(const reap_path *path, double energy, decision *d) {
 
 /* moments: plain ones; solved: those that channels and weights come from, the same unless the ridge pulls. */
 static int decide_from(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
-                       const reap_moments *moments, const reap_moments *solved, double ridge, const double *present_weights,
-                       const double *present_bias, decision *d) {
-  const reap_method_input input = {graph, group, solved, d->n_kept, ridge, options->seed};
+                       const reap_moments *moments, const reap_moments *solved, double ridge,
+                       const double *present_weights, const double *present_bias, const reap_comm *together,
+                       decision *d) {
+  const reap_method_input input = {graph, group, solved, d->n_kept, ridge, options->seed, together};
   reap_path *chosen = NULL, *refit = NULL;
   double error = 0;
   int status = options->method->choose(&input, d->kept, &chosen);
   if (status == REAP_OK && !chosen)
     status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
-  if (status != REAP_OK) goto done;
+  if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
   take_path(chosen ? chosen : refit, chosen != NULL, d);
   if (options->refit)
     take_weights(chosen ? chosen : refit, d);
@@ -92,11 +94,14 @@ done:
 
 static int decide(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
                   const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
-                  const double *present_bias, decision *d) {
+                  const double *present_bias, const reap_comm *together, decision *d) {
   reap_moments *pulled = NULL;
-  if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
-  int status = decide_from(options, graph, group, moments, pulled ? pulled : moments, ridge->ridge, present_weights,
-                           present_bias, d);
+  int status = ridge->trained ? ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
+  if (together) status = reap_comm_agree(together, status);
+  if (status == REAP_OK)
+    status = decide_from(options, graph, group, moments, pulled ? pulled : moments, ridge->ridge, present_weights,
+                         present_bias, together, d);
+  d->facts.distributed = together != NULL;
   d->facts.trained = ridge->trained;
   reap_moments_destroy(&pulled);
   return status;
@@ -106,8 +111,11 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
                   const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d) {
   const int64_t gone = d->channels - d->n_kept;
+  const bool large = options->method->choose == reap_choose_reap &&
+                     reap_solver_settle(comm, options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
   int status = REAP_OK;
-  if (reap_comm_rank(comm) == 0) status = decide(options, graph, group, moments, ridge, present_weights, present_bias, d);
+  if (large || reap_comm_rank(comm) == 0)
+    status = decide(options, graph, group, moments, ridge, present_weights, present_bias, large ? comm : NULL, d);
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->removed, (size_t)gone * sizeof *d->removed, 0));
@@ -117,8 +125,8 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
   return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
 }
 
-static int refit(const reap_group *group, const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
-                 decision *d) {
+static int refit(const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                 const double *present_weights, decision *d) {
   reap_moments *pulled = NULL;
   reap_path *path = NULL;
   double error = 0;
@@ -137,8 +145,8 @@ done:
   return status;
 }
 
-int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
-                   const double *present_weights, decision *d) {
+int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments,
+                   const ridge_choice *ridge, const double *present_weights, decision *d) {
   int status = reap_comm_rank(comm) == 0 ? refit(group, moments, ridge, present_weights, d) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));

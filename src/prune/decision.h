@@ -16,6 +16,7 @@ typedef struct decision {
   double *bias;      /* [m] */
   struct {           /* plain numbers, broadcast as they are */
     double relative_error, predicted, ridge, rcond, drift;
+    int distributed; /* solved on all ranks together */
     int has_path, trained; /* trained: the ridge pulled towards the trained weights */
   } facts;
 } decision;
@@ -31,7 +32,7 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
                   const double *present_weights, const double *present_bias, decision *d);
 
 /* Collective: other weights for the channels already chosen. */
-int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
-                   const double *present_weights, decision *d);
+int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments,
+                   const ridge_choice *ridge, const double *present_weights, decision *d);
 
 #endif

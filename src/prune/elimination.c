@@ -1,7 +1,7 @@
 /* Greedy elimination of channels with the biorthogonal system: REAP's own step, at level 3.
  *
- * Method (Kamma and Wada, ISVC 2019). With H = (G + R)^-1 the columns of D = X H are the dual basis of the columns of X,
- * W = H C are the least-squares weights, and J = E - tr(W'C) is the squared error plus the ridge term. For channel j
+ * Method (Kamma and Wada, ISVC 2019). With H = (G + R)^-1 the columns of D = X H are the dual basis of the columns of
+ * X, W = H C are the least-squares weights, and J = E - tr(W'C) is the squared error plus the ridge term. For channel j
  * with its `block` columns, H_jj the block of H and W_j the rows of W,
  *
  *     dJ_j = tr( W_j' H_jj^-1 W_j )           exact growth of J if channel j goes
@@ -15,16 +15,17 @@
  *
  * Equivalence. This is Optimal Brain Surgeon (Hassibi and Stork, NeurIPS 1992) with the mask made of whole blocks of
  * inputs and shared by all outputs: the layer's squared error is quadratic in W with the Hessian 2 (G + R) for each of
- * them, OBS's cost w_j' [H_jj]^-1 w_j / 2 summed over the outputs is dJ_j / 2, its weight update is the second line and its
- * update of the inverse Hessian the third; so do block-OBS in OBC (Frantar and Alistarh, NeurIPS 2022) and structured
- * pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W, not the trained one.
+ * them, so that OBS's cost w_j' [(H / 2)_jj]^-1 w_j / 2 summed over the outputs is dJ_j, its weight update is the
+ * second line and its update of the inverse Hessian the third; so do block-OBS in OBC (Frantar and Alistarh, NeurIPS 2022) and
+ * structured pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W, not the trained
+ * one.
  *
  * Panel scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is
- * block Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j'. So only
- * the pivot's own columns are formed when it is chosen, from H as it stood and the panel V of channels removed
+ * block Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j'. So
+ * only the pivot's own columns are formed when it is chosen, from H as it stood and the panel V of channels removed
  * since; the blocks H_jj and (W W')_jj, which decide the choice, are kept current for all channels
- * (channel_blocks.c); and once the panel is full H takes it as one symmetric rank-k update of the lower triangle, while the
- * last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', so two
+ * (channel_blocks.c); and once the panel is full H takes it as one symmetric rank-k update of the lower triangle, while
+ * the last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', so two
  * routes are open: carry W, updated in panels too, and form W W_j' for each pivot; or carry K = W W' like H. The first
  * costs (n^2 - r^2) m at the speed of products with `block` columns, the second n^2 m + 2/3 (n^3 - r^3) at full speed:
  * counted cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either way.
@@ -33,15 +34,15 @@
  * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
- * Cost: n^3 for H, 2 n^2 m for W, (n^3 - r^3) / 3 for the updates down to r columns and one of the routes above, r^3 / 3 +
- * 2 r^2 m for the last weights; memory n^2 + n m + two panels, by product 2 n^2.
+ * Cost: n^3 for H, 2 n^2 m for W, (n^3 - r^3) / 3 for the updates down to r columns and one of the routes above, r^3 /
+ * 3 + 2 r^2 m for the last weights; memory n^2 + n m + two panels, by product 2 n^2.
  *
- * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the upper
- * triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every panel tells how far H has left its
+ * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the
+ * upper triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every panel tells how far H has left its
  * inverse; beyond 1e-6, and a hundred times what it was after the factorisation, the system is factored afresh. At the
  * end J is compared with that of the fresh weights: path->drift is the difference over E; above 1e-9 solver.c repeats
- * the elimination with regular factorisations. A matrix that is not positive definite to working precision gets a larger
- * ridge from solver.c.
+ * the elimination with regular factorisations. A matrix that is not positive definite to working precision gets a
+ * larger ridge from solver.c.
  */
 #include "elimination.h"
 
@@ -93,7 +94,8 @@ static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
   return dual_refresh(d, singular);
 }
 
-/* Removes the next channel; a block that has lost its definiteness, or costs that are no numbers, call for a fresh system. */
+/* Removes the next channel; a block that has lost its definiteness, or costs that are no numbers, call for a fresh
+ * system. */
 static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool lost = true;

@@ -26,7 +26,10 @@ static void place_slots(const fit *f, const reap_path *path, int64_t *place) {
     int64_t low = 0, high = path->n_kept - 1;
     while (low < high) {
       const int64_t middle = (low + high) / 2;
-      if (path->kept[middle] < f->channel[s]) low = middle + 1; else high = middle;
+      if (path->kept[middle] < f->channel[s])
+        low = middle + 1;
+      else
+        high = middle;
     }
     place[s] = low;
   }
@@ -36,7 +39,8 @@ static void place_slots(const fit *f, const reap_path *path, int64_t *place) {
 enum { AT_ONCE = 64, TILE = 8 };
 
 /* Unscaled weights of `count` outputs from `first`, and their biases, into the path. */
-static void store(const fit *f, const int64_t *place, int64_t first, int64_t count, const double *solved, reap_path *path) {
+static void store(const fit *f, const int64_t *place, int64_t first, int64_t count, const double *solved,
+                  reap_path *path) {
   const reap_moments_source *s = &f->equations->source;
   const int64_t b = s->block, rows = f->slots * b;
   for (int64_t j = 0; j < count; j++) path->bias[first + j] = s->sum_y[first + j];
@@ -148,8 +152,9 @@ static int refit(const reap_moments *moments, double ridge, reap_path *path) {
   double *diagonal = NULL;
   bool singular = true;
   int status = reap_moments_as_source(moments, &diagonal, &source);
-  while (status == REAP_OK && (status = refit_once(&source, ridge, path, &singular)) == REAP_OK && singular && ridge < 1)
-    ridge = ridge < 1e-12 ? 1e-12 : ridge * 10;
+  while (status == REAP_OK && (status = refit_once(&source, ridge, path, &singular)) == REAP_OK && singular &&
+         ridge < 1)
+    ridge = reap_normal_raise(ridge);
   reap_free(&diagonal);
   if (status == REAP_OK && singular)
     status = reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
@@ -162,8 +167,8 @@ int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept,
   int status = REAP_OK;
   *out = NULL;
   if (n_kept < 1 || n_kept > moments->channels || !(ridge >= 0) || !isfinite(ridge))
-    return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what, (long long)n_kept,
-                      (long long)moments->channels, ridge);
+    return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
+                      (long long)n_kept, (long long)moments->channels, ridge);
   REAP_TRY(reap_moments_check(moments, what));
   REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
   int64_t k = 0, gone = 0;
@@ -174,14 +179,16 @@ int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept,
       path->order[gone++] = c;
   }
   for (int64_t i = 0; i < path->n_removed; i++) path->error[i] = NAN;
-  status = k == n_kept ? refit(moments, ridge, path) : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
+  status =
+      k == n_kept ? refit(moments, ridge, path) : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
 done:
   if (status != REAP_OK) reap_path_destroy(&path);
   *out = path;
   return reap_error_prefix(status, "%s", what);
 }
 
-int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what, reap_path **out) {
+int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,
+                      reap_path **out) {
   bool *gone = NULL;
   int64_t *kept = NULL;
   const int64_t removed = path->channels - n_kept;

@@ -9,10 +9,10 @@
 /* A solve of the upper matrix's leading slots against the outputs. */
 typedef struct fit {
   const reap_normal_equations *equations;
-  reap_symmetric *matrix;   /* above: D G D + R; overwritten by its factor */
-  const reap_comm *comm;    /* NULL: local */
+  reap_symmetric *matrix; /* above: D G D + R; overwritten by its factor */
+  const reap_comm *comm;  /* NULL: local */
   int64_t slots;
-  const int64_t *channel;   /* [slots], the channels of path->kept in any order */
+  const int64_t *channel; /* [slots], the channels of path->kept in any order */
 } fit;
 
 /* Weights (where path->weights is there), bias, J and the plain error without the ridge term. *singular: not positive

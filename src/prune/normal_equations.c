@@ -4,8 +4,8 @@
  * rule. Columns whose centred diagonal is at most 1e-12 of the raw one are dead (zero or constant; what is left is
  * rounding): they get a zero row, zero cross moments and a unit pivot, hence weight zero and removal at no cost. The
  * others are scaled to unit diagonal, D = diag(G)^(-1/2), which makes the ridge relative to each column's own units:
- * R = ridge * diag(G). With dead columns scaled by zero the whole system is D G D + R and D C, formed piece by piece where
- * it is needed.
+ * R = ridge * diag(G). With dead columns scaled by zero the whole system is D G D + R and D C, formed piece by piece
+ * where it is needed.
  *
  * Cost: 3 n^2 + 2 n m, spread over the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
  * rounding beyond the ridge; elimination.c then raises the ridge.
@@ -65,7 +65,9 @@ failed:
   return status;
 }
 
-double reap_normal_diagonal(const reap_normal_equations *e, int64_t column) { return e->scale[column] == 0 ? 1 : 1 + e->ridge; }
+double reap_normal_diagonal(const reap_normal_equations *e, int64_t column) {
+  return e->scale[column] == 0 ? 1 : 1 + e->ridge;
+}
 
 /* First slot behind the run of neighbouring channels that starts at `slot`: a run is one piece of the source. */
 static int64_t run_end(const int64_t *channel, int64_t slot, int64_t last) {
@@ -80,7 +82,8 @@ static void scale_piece(const reap_normal_equations *e, int64_t row, int64_t row
   const reap_moments_source *s = &e->source;
   const double weight = 1.0 / (double)s->samples;
   for (int64_t j = 0; j < columns; j++) {
-    const double sum = s->sum_x[column + j], scale = e->scale[column + j], *sums = s->sum_x + row, *scales = e->scale + row;
+    const double sum = s->sum_x[column + j], scale = e->scale[column + j], *sums = s->sum_x + row,
+                 *scales = e->scale + row;
     double *to = out + j * ld;
     for (int64_t i = 0; i < rows; i++) to[i] = (to[i] - sums[i] * sum * weight) * (scales[i] * scale);
     if (column + j >= row && column + j < row + rows) to[column + j - row] = reap_normal_diagonal(e, column + j);
@@ -110,23 +113,59 @@ int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
   return reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e);
 }
 
-int reap_normal_cross(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first, int64_t count,
-                      double *out) {
+/* X'Y of one piece becomes D C. */
+static void scale_cross(const reap_normal_equations *e, int64_t row, int64_t rows, int64_t first, int64_t count,
+                        double *out, int64_t ld) {
+  const reap_moments_source *s = &e->source;
+  const double weight = 1.0 / (double)s->samples;
+  for (int64_t j = 0; j < count; j++)
+    for (int64_t i = 0; i < rows; i++) {
+      const double mean = s->sum_x[row + i] * weight, scale = e->scale[row + i];
+      double *to = out + i + j * ld;
+      *to = scale == 0 ? 0 : (*to - mean * s->sum_y[first + j]) * scale;
+    }
+}
+
+/* A run of neighbouring channels after the other. */
+static int cross_by_runs(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first,
+                         int64_t count, double *out) {
   const reap_moments_source *s = &e->source;
   const int64_t b = s->block, ld = slots * b;
-  const double weight = 1.0 / (double)s->samples;
-  if (count == 0) return REAP_OK;
   for (int64_t k = 0, end; k < slots; k = end) {
     end = run_end(channel, k, slots);
-    const int64_t row = channel[k] * b, rows = (end - k) * b;
-    REAP_TRY(s->cross(s->context, row, rows, first, count, out + k * b, ld));
-    for (int64_t j = 0; j < count; j++) {
-      double *to = out + k * b + j * ld;
-      for (int64_t i = 0; i < rows; i++) {
-        const double mean = s->sum_x[row + i] * weight, scale = e->scale[row + i];
-        to[i] = scale == 0 ? 0 : (to[i] - mean * s->sum_y[first + j]) * scale;
-      }
-    }
+    REAP_TRY(s->cross(s->context, channel[k] * b, (end - k) * b, first, count, out + k * b, ld));
+    scale_cross(e, channel[k] * b, (end - k) * b, first, count, out + k * b, ld);
   }
   return REAP_OK;
+}
+
+/* Scattered channels: all rows of some outputs at a time, of which the wanted ones are picked. */
+static int cross_by_outputs(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first,
+                            int64_t count, double *out) {
+  enum { AT_ONCE = 1 << 20 /* elements */ };
+  const reap_moments_source *s = &e->source;
+  const int64_t b = s->block, ld = slots * b, most = 1 + AT_ONCE / s->n;
+  double *all = NULL;
+  int status = reap_alloc(&all, s->n * (count < most ? count : most), sizeof *all);
+  for (int64_t j = 0; status == REAP_OK && j < count; j += most) {
+    const int64_t some = count - j < most ? count - j : most;
+    status = s->cross(s->context, 0, s->n, first + j, some, all, s->n);
+    if (status == REAP_OK) scale_cross(e, 0, s->n, first + j, some, all, s->n);
+    for (int64_t t = 0; status == REAP_OK && t < some; t++)
+      for (int64_t k = 0; k < slots; k++)
+        memcpy(out + k * b + (j + t) * ld, all + channel[k] * b + t * s->n, (size_t)b * sizeof *out);
+  }
+  reap_free(&all);
+  return status;
+}
+
+int reap_normal_cross(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first,
+                      int64_t count, double *out) {
+  enum { LONG = 64 /* rows of a run that is worth a call */ };
+  int64_t runs = 0;
+  if (count == 0) return REAP_OK;
+  for (int64_t k = 0; k < slots; k = run_end(channel, k, slots)) runs++;
+  return slots * e->source.block >= runs * LONG || 4 * slots < e->source.channels
+             ? cross_by_runs(e, slots, channel, first, count, out)
+             : cross_by_outputs(e, slots, channel, first, count, out);
 }

@@ -20,10 +20,15 @@ typedef struct reap_normal_equations {
   int64_t dead;     /* channels of the layer whose columns are all dead */
 } reap_normal_equations;
 
-/* All channels of the source (channels NULL) or `count` of them, ascending. The source's arrays must outlive it. Local. */
+/* All channels of the source (channels NULL) or `count` of them, ascending. The source's arrays must outlive it. Local.
+ */
 int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
                        reap_normal_equations **out);
 void reap_normal_destroy(reap_normal_equations **equations);
+
+/* The ridge to try next where one is too small. A singular system needs one at which rounding stays below the tie
+ * rule's 1e-9 E, not just one at which the factorisation happens to go through. */
+static inline double reap_normal_raise(double ridge) { return ridge < 1e-8 ? 1e-7 : ridge * 10; }
 
 /* Diagonal of D G D + R for a column of the layer: 1 + ridge, or 1 where it is dead. */
 double reap_normal_diagonal(const reap_normal_equations *equations, int64_t column);
@@ -31,8 +36,8 @@ double reap_normal_diagonal(const reap_normal_equations *equations, int64_t colu
 /* D G D + R into both triangles of `matrix`, with the upper diagonal. Collective if it is distributed. */
 int reap_normal_set(const reap_normal_equations *equations, reap_symmetric *matrix);
 
-/* D C: rows of `slots` channels in the order given, columns first .. first + count: out [slots * block, count] column-major
- * without gaps. Local. */
+/* D C: rows of `slots` channels in the order given, columns first .. first + count: out [slots * block, count]
+ * column-major without gaps. Local. */
 int reap_normal_cross(const reap_normal_equations *equations, int64_t slots, const int64_t *channel, int64_t first,
                       int64_t count, double *out);
 

@@ -5,12 +5,12 @@
  *     H now = H - V V'      K now = K - V Q' - Q V'      W now = W - V Z
  *
  * and channel s with H_ss = L L' adds V_new = H_:s L^-T, Z_new = L^-1 W_s, Q_new = P - V_new (Z_new Z_new') / 2, where
- * P = W Z_new' = K_:s L^-T. Columns are formed for all rows by products with the panel from the left, V [V_s' | Z Z_new'] or
- * V [V_s' | Q_s'] and Q V_s'. Channels that left keep their rows until the flush, where the last slots move into the
- * holes.
+ * P = W Z_new' = K_:s L^-T. Columns are formed for all rows by products with the panel from the left, V [V_s' | Z
+ * Z_new'] or V [V_s' | Q_s'] and Q V_s'. Channels that left keep their rows until the flush, where the last slots move
+ * into the holes.
  *
- * Cost of a removal: 4 rows k block (by product 6), and by weights 2 rows m block; of a flush rows^2 k, by product three
- * times that, by weights 2 rows m k more.
+ * Cost of a removal: 4 rows k block (by product 6), and by weights 2 rows m block; of a flush rows^2 k, by product
+ * three times that, by weights 2 rows m k more.
  */
 #include <math.h>
 #include <string.h>
@@ -29,7 +29,8 @@ static void rows_of(const dual_system *d, const double *panel, int64_t slot, dou
     for (int64_t t = 0; t < d->k; t++) out[t + p * d->k] = panel[slot * d->block + p + t * d->n0];
 }
 
-/* work: [rows, b] column of H, [rows, b] of K or W Z', then what goes into one sum with the latter: [k, b] and [b, b]. */
+/* work: [rows, b] column of H, [rows, b] of K or W Z', then what goes into one sum with the latter: [k, b] and [b, b].
+ */
 typedef struct pivot_work {
   double *h, *p, *t, *s;
 } pivot_work;
@@ -86,7 +87,8 @@ static int check_pivot(dual_system *d, int64_t slot, const double *column) {
     for (int64_t q = 0; q < b; q++) {
       double sum = p == q ? -1 : 0;
       for (int64_t s = 0; s < d->slots; s++)
-        for (int64_t i = s * b; d->alive[s] && i < (s + 1) * b; i++) sum += column[i + p * rows] * d->own_q[i + q * rows];
+        for (int64_t i = s * b; d->alive[s] && i < (s + 1) * b; i++)
+          sum += column[i + p * rows] * d->own_q[i + q * rows];
       if (!(fabs(sum) <= worst)) worst = isnan(sum) ? INFINITY : fabs(sum);
     }
   if (d->residual_fresh == 0) d->residual_fresh = worst;
@@ -139,20 +141,21 @@ static int64_t plan_moves(const dual_system *d, int64_t *from, int64_t *to) {
 }
 
 /* Moves rows of column-major a [.., columns]. */
-static void move_rows(const dual_system *d, int64_t count, const int64_t *from, const int64_t *to, int64_t columns, double *a,
-                      int64_t ld) {
+static void move_rows(const dual_system *d, int64_t count, const int64_t *from, const int64_t *to, int64_t columns,
+                      double *a, int64_t ld) {
   const int64_t b = d->block;
   for (int64_t j = 0; j < columns; j++)
     for (int64_t i = 0; i < count; i++) memcpy(a + to[i] * b + j * ld, a + from[i] * b + j * ld, (size_t)b * sizeof *a);
 }
 
 /* Moves whole slots of a symmetric matrix; `columns` [rows, count * b] is scratch. */
-static int move_slots(const dual_system *d, reap_symmetric *matrix, reap_triangle triangle, int64_t count, const int64_t *from,
-                      const int64_t *to, double *columns) {
+static int move_slots(const dual_system *d, reap_symmetric *matrix, reap_triangle triangle, int64_t count,
+                      const int64_t *from, const int64_t *to, double *columns) {
   const int64_t rows = d->rows, kept = d->n_alive * d->block;
   REAP_TRY(reap_symmetric_gather(matrix, triangle, d->slots, count, from, columns));
   move_rows(d, count, from, to, count * d->block, columns, rows);
-  for (int64_t j = 1; j < count * d->block; j++) memmove(columns + j * kept, columns + j * rows, (size_t)kept * sizeof *columns);
+  for (int64_t j = 1; j < count * d->block; j++)
+    memmove(columns + j * kept, columns + j * rows, (size_t)kept * sizeof *columns);
   return reap_symmetric_put(matrix, triangle, d->n_alive, count, to, columns);
 }
 
@@ -196,7 +199,8 @@ agree:
   const double start = reap_seconds();
   REAP_TRY(reap_symmetric_update(d->dual, d->slots, k, d->v, NULL, d->n0));
   if (d->product) REAP_TRY(reap_symmetric_update(d->product, d->slots, k, d->v, d->q, d->n0));
-  if (d->weights) REAP_TRY(reap_dgemm('N', 'T', d->rows, d->m_count, k, -1, d->v, d->n0, d->z, d->m_count + 1, 1, d->weights, d->n0));
+  if (d->weights)
+    REAP_TRY(reap_dgemm('N', 'T', d->rows, d->m_count, k, -1, d->v, d->n0, d->z, d->m_count + 1, 1, d->weights, d->n0));
   d->seconds_updates += reap_seconds() - start;
   return dual_load_blocks(d);
 }

@@ -38,7 +38,8 @@ void reap_patches_place(const reap_layer *layer, int64_t position, int64_t place
 }
 
 int64_t reap_patches_input_size(const reap_layer *layer) {
-  return layer->convolution ? layer->window.height * layer->window.width * layer->channels : layer->positions * layer->n;
+  return layer->convolution ? layer->window.height * layer->window.width * layer->channels
+                            : layer->positions * layer->n;
 }
 
 int64_t reap_patches_output_size(const reap_layer *layer) { return layer->positions * layer->m; }
@@ -49,8 +50,8 @@ static void reorder(const reap_layer *layer, const float *from, float *to) {
     for (int64_t c = 0; c < layer->channels; c++) to[c * layer->block + t] = from[t * layer->channels + c];
 }
 
-void reap_patches_gather(const reap_layer *layer, const float *x, const float *y, int64_t count, const int64_t *positions,
-                         float *scratch, float *rows_x, float *rows_y) {
+void reap_patches_gather(const reap_layer *layer, const float *x, const float *y, int64_t count,
+                         const int64_t *positions, float *scratch, float *rows_x, float *rows_y) {
   const int64_t n = layer->n, m = layer->m;
   for (int64_t r = 0; r < count; r++) {
     const int64_t p = positions[r];

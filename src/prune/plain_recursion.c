@@ -1,11 +1,11 @@
 /* The recursion as in the paper, unblocked: what elimination.c is compared with and measured against.
  *
- * For every removal one full update of W and one of H by a matrix product of rank `block`; nothing is compacted, the costs
- * of all channels come from W as it stands, and there is one factorisation, at the start. The equations are those at the top of
- * elimination.c.
+ * For every removal one full update of W and one of H by a matrix product of rank `block`; nothing is compacted, the
+ * costs of all channels come from W as it stands, and there is one factorisation, at the start. The equations are those
+ * at the top of elimination.c.
  *
- * Cost per removal: 2 n^2 block + 2 n m block for the updates, n m block for the costs. Failure mode: no protection from
- * drift; for tests and measurements only.
+ * Cost per removal: 2 n^2 block + 2 n m block for the updates, n m block for the costs. Failure mode: no protection
+ * from drift; for tests and measurements only.
  */
 #include <math.h>
 #include <string.h>
@@ -25,8 +25,8 @@ typedef struct recursion {
   reap_symmetric *matrix;
   int64_t n, m, block, channels;
   bool *alive;
-  double *dual, *weights;      /* [n, n] and [n, m], column-major */
-  double *panel, *strip;       /* [n, b] H_:j H_jj^-1; copies of H_:j or W_j */
+  double *dual, *weights; /* [n, n] and [n, m], column-major */
+  double *panel, *strip;  /* [n, b] H_:j H_jj^-1; copies of H_:j or W_j */
   double *pivot, *products, *duals, *growth;
   channel_blocks blocks;
   double error;
@@ -121,7 +121,8 @@ static int eliminate(recursion *r, int64_t channel) {
   REAP_TRY(reap_dgemm('N', 'N', n, m, b, -1, r->panel, n, r->strip, b, 1, r->weights, n));
   memcpy(r->strip, r->dual + at * n, (size_t)(b * n) * sizeof *r->strip); /* H_:j, and H_j: by symmetry */
   REAP_TRY(reap_dgemm('N', 'T', n, n, b, -1, r->panel, n, r->strip, n, 1, r->dual, n));
-  for (int64_t j = 0; j < m; j++) memset(r->weights + at + j * n, 0, (size_t)b * sizeof *r->weights); /* zero but for rounding */
+  for (int64_t j = 0; j < m; j++)
+    memset(r->weights + at + j * n, 0, (size_t)b * sizeof *r->weights); /* zero but for rounding */
   r->alive[channel] = false;
   r->error += r->growth[channel];
   return REAP_OK;
@@ -166,13 +167,14 @@ int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, 
   bool singular = false;
   int status = REAP_OK;
   *out = NULL;
-  if (n_kept < 1 || n_kept > moments->channels) return reap_error(REAP_ERR_USAGE, "%s: no such number of channels", what);
+  if (n_kept < 1 || n_kept > moments->channels)
+    return reap_error(REAP_ERR_USAGE, "%s: no such number of channels", what);
   REAP_TRY(reap_moments_check(moments, what));
   REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
   REAP_TRY_OR(reap_moments_as_source(moments, &diagonal, &source), done);
   REAP_TRY_OR(create(&source, ridge, &r), done);
   while ((status = start(&r, &singular)) == REAP_OK && singular && r.equations->ridge < 1)
-    r.equations->ridge = r.equations->ridge < 1e-12 ? 1e-12 : r.equations->ridge * 10;
+    r.equations->ridge = reap_normal_raise(r.equations->ridge);
   if (status == REAP_OK && singular) status = reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data");
   if (status != REAP_OK) goto done;
   path->seconds.factor = reap_seconds() - begin;

@@ -198,7 +198,8 @@ static void step_rows_set(const run *r, const step *s, step_rows *rows) {
   rows->run = r;
   rows->step = s;
   rows->sampling = (reap_sampling){r->options->positions, r->options->seed};
-  rows->source = (rows_source){&s->layer, node->layer, node->name, &rows->sampling, r->shard, row_input, row_target, rows};
+  rows->source =
+      (rows_source){&s->layer, node->layer, node->name, &rows->sampling, r->shard, row_input, row_target, rows};
 }
 
 /* What the layer was pruned from, for those who want to look at it or solve it anew. */
@@ -213,9 +214,9 @@ static int keep_data(run *r, step *s, const reap_moments *moments) {
   return REAP_OK;
 }
 
-/* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test as well. */
-static int improve_ridge(run *r, step *s, const reap_moments *moments, const ridge_choice *standard, const double *weights,
-                         const double *bias) {
+/* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test too. */
+static int improve_ridge(run *r, step *s, const reap_moments *moments, const ridge_choice *standard,
+                         const double *weights, const double *bias) {
   const reap_group *group = reap_groups_at(r->groups, s->group);
   decision *d = &s->decision, other = {0};
   ridge_choice best;
@@ -225,7 +226,8 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, standard, &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
-  if (status == REAP_OK) status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
+  if (status == REAP_OK)
+    status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
   if (status == REAP_OK)
     status = ridge_measure(r->comm, &rows.source, other.n_kept, other.kept, other.weights, other.bias, &again);
   if (status == REAP_OK && again <= error) {
@@ -241,8 +243,8 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
 
 static int decide_with(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
   const ridge_choice standard = {r->options->ridge, false};
-  REAP_TRY(decision_make(r->comm, r->options, r->pruned, reap_groups_at(r->groups, s->group), moments, &standard, weights, bias,
-                         &s->decision));
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  REAP_TRY(decision_make(r->comm, r->options, r->pruned, group, moments, &standard, weights, bias, &s->decision));
   if (!r->options->ridge_auto || !r->options->refit || frozen(r)) return REAP_OK;
   return improve_ridge(r, s, moments, &standard, weights, bias);
 }
@@ -318,6 +320,7 @@ static int record(run *r, const step *s) {
   l->ridge_trained = d->facts.trained;
   l->rcond = d->facts.rcond;
   l->drift = d->facts.drift;
+  l->distributed = d->facts.distributed;
   l->few_samples = has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;

@@ -1,25 +1,25 @@
 /* The ridge by held-out error.
  *
- * Method. With few rows for many columns least squares fits the calibration images and nothing else. The ridge R keeps it
- * from that, and where it pulls towards the trained weights W0 instead of zero, what the rows do not tell stays as it
- * was trained:
+ * Method. With few rows for many columns least squares fits the calibration images and nothing else. The ridge R keeps
+ * it from that, and where it pulls towards the trained weights W0 instead of zero, what the rows do not tell stays as
+ * it was trained:
  *
  *     min |Y - X W|^2 + tr((W - W0)' R (W - W0))      solved by  (G + R) W = C + R W0,
  *
  * which are the usual equations for the moments C + R W0 and E + tr(W0' R W0): selection and weights need nothing else
  * (ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
  *
- * Candidates are ridges 1e-8 ... 10 with either target. They are compared on the channels that the standard ridge keeps,
- * each by a fresh solve on the images in the moments and its squared error on the images held out (at MOST_POSITIONS
- * positions of each: the same rows for all candidates, so that few serve). Every block of images has
- * a slot of its own in the sums, so that the choice does not depend on the number of ranks.
+ * Candidates are ridges 1e-8 ... 10 with either target. They are compared on the channels that the standard ridge
+ * keeps, each by a fresh solve on the images in the moments and its squared error on the images held out (at
+ * MOST_POSITIONS positions of each: the same rows for all candidates, so that few serve). Every block of images has a
+ * slot of its own in the sums, so that the choice does not depend on the number of ranks.
  *
- * The best then eliminates anew. What it keeps may hold columns that the images in the moments hardly move: their own scale, and
- * with it the ridge, is tiny, and what they do on other images is not seen. So the result has to stand the same test
- * (ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's weights.
+ * The best then eliminates anew. What it keeps may hold columns that the images in the moments hardly move: their own
+ * scale, and with it the ridge, is tiny, and what they do on other images is not seen. So the result has to stand the
+ * same test (ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's weights.
  *
- * Cost: K = 21 solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row. Memory: weights of as
- * many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
+ * Cost: K = 21 solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row. Memory:
+ * weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
  */
 #include "ridge.h"
 
@@ -222,7 +222,8 @@ static int solve_candidate(contest *c, const reap_moments *sub, const double *tr
 }
 
 /* On rank 0. */
-static int solve_batch(contest *c, const reap_moments *moments, const double *trained, const ridge_choice *list, int count) {
+static int solve_batch(contest *c, const reap_moments *moments, const double *trained, const ridge_choice *list,
+                       int count) {
   reap_moments *sub = NULL;
   double *kept_weights = NULL;
   int64_t *all = NULL;
@@ -255,8 +256,8 @@ static int measure_weights(contest *c, int count, double *errors) {
   return REAP_OK;
 }
 
-static int measure_batch(contest *c, const reap_moments *moments, const double *trained, const ridge_choice *list, int count,
-                         double *errors) {
+static int measure_batch(contest *c, const reap_moments *moments, const double *trained, const ridge_choice *list,
+                         int count, double *errors) {
   int status = reap_comm_rank(c->comm) == 0 ? solve_batch(c, moments, trained, list, count) : REAP_OK;
   REAP_TRY(reap_comm_agree(c->comm, status));
   REAP_TRY(reap_comm_broadcast(c->comm, c->weights, (size_t)(c->a * c->batch * c->m) * sizeof *c->weights, 0));
@@ -264,9 +265,14 @@ static int measure_batch(contest *c, const reap_moments *moments, const double *
   return measure_weights(c, count, errors);
 }
 
-int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept, const double *weights,
-                  const double *bias, double *error) {
-  contest c = {.comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * rows->layer->block, .m = rows->layer->m, .kept = kept};
+int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept,
+                  const double *weights, const double *bias, double *error) {
+  contest c = {.comm = comm,
+               .rows = rows,
+               .n_kept = n_kept,
+               .a = n_kept * rows->layer->block,
+               .m = rows->layer->m,
+               .kept = kept};
   int status = reap_comm_agree(comm, contest_create(&c, 1));
   if (status == REAP_OK) {
     memcpy(c.weights, weights, (size_t)(c.a * c.m) * sizeof *weights);
@@ -279,7 +285,12 @@ int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept
 
 int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
                  int64_t n_kept, const int64_t *kept, const ridge_choice *standard, ridge_choice *out, double *error) {
-  contest c = {.comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * rows->layer->block, .m = rows->layer->m, .kept = kept};
+  contest c = {.comm = comm,
+               .rows = rows,
+               .n_kept = n_kept,
+               .a = n_kept * rows->layer->block,
+               .m = rows->layer->m,
+               .kept = kept};
   ridge_choice list[N_CANDIDATES];
   double errors[N_CANDIDATES];
   list_candidates(standard, list);

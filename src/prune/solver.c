@@ -38,13 +38,15 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
 
 static int check_arguments(const reap_moments_source *s, int64_t n_kept, double ridge) {
   if (n_kept < 1 || n_kept > s->channels)
-    return reap_error(REAP_ERR_USAGE, "%lld of %lld channels cannot be kept", (long long)n_kept, (long long)s->channels);
+    return reap_error(REAP_ERR_USAGE, "%lld of %lld channels cannot be kept", (long long)n_kept,
+                      (long long)s->channels);
   if (!(ridge >= 0) || !isfinite(ridge)) return reap_error(REAP_ERR_USAGE, "a ridge of %g is not possible", ridge);
   if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "the moments hold no samples");
   double sum = 0 * s->energy; /* a NaN or an infinity anywhere makes it a NaN */
   for (int64_t i = 0; i < s->n; i++) sum += 0 * s->diagonal[i] + 0 * s->sum_x[i];
   for (int64_t j = 0; j < s->m; j++) sum += 0 * s->sum_y[j];
-  if (sum != 0) return reap_error(REAP_ERR_NUMERIC, "the moments hold a NaN or an infinity; look at the weights and images");
+  if (sum != 0)
+    return reap_error(REAP_ERR_NUMERIC, "the moments hold a NaN or an infinity; look at the weights and images");
   return REAP_OK;
 }
 
@@ -74,17 +76,19 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
 }
 
 /* One try with a ridge, on a system of its own. */
-static int attempt(const reap_moments_source *source, double ridge, int64_t interval, const reap_grid *grid, reap_route route,
-                   reap_path *path, bool *singular) {
+static int attempt(const reap_moments_source *source, double ridge, int64_t interval, const reap_grid *grid,
+                   reap_route route, reap_path *path, bool *singular) {
   dual_system d = {0};
   reap_normal_equations *equations = NULL;
   double start = reap_seconds();
   int status = reap_normal_create(source, 0, NULL, ridge, &equations);
   if (grid) status = reap_comm_agree(reap_grid_comm(grid), status);
   if (status == REAP_OK)
-    status = dual_create(equations, grid, route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
-                                          : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
-                                                                        : DUAL_ROUTE_AUTO, &d);
+    status = dual_create(equations, grid,
+                         route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
+                         : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
+                                                       : DUAL_ROUTE_AUTO,
+                         &d);
   else
     reap_normal_destroy(&equations);
   path->seconds.set_up = reap_seconds() - start;
@@ -95,8 +99,8 @@ static int attempt(const reap_moments_source *source, double ridge, int64_t inte
 }
 
 /* Raises the ridge until the matrix can be factored, and repeats an elimination that drifted. */
-static int solve(const reap_moments_source *source, const reap_solve_options *o, const reap_grid *grid, const char *what,
-                 reap_path *path) {
+static int solve(const reap_moments_source *source, const reap_solve_options *o, const reap_grid *grid,
+                 const char *what, reap_path *path) {
   double ridge = o->ridge;
   int64_t interval = 0;
   for (;;) {
@@ -106,12 +110,13 @@ static int solve(const reap_moments_source *source, const reap_solve_options *o,
     if (!singular && (path->drift <= DRIFT || interval > 0 || path->n_removed == 0)) break;
     if (!singular) {
       interval = 1 + path->n_removed / 8;
-      reap_log(REAP_LOG_DEBUG, "%s: the recursion drifted by %.1e: again with regular factorisations", what, path->drift);
+      reap_log(REAP_LOG_DEBUG, "%s: the recursion drifted by %.1e: again with regular factorisations", what,
+               path->drift);
       continue;
     }
     if (ridge >= 1)
       return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
-    ridge = ridge < 1e-12 ? 1e-12 : ridge * 10;
+    ridge = reap_normal_raise(ridge);
     reap_log(REAP_LOG_DEBUG, "%s: the Gram matrix is not positive definite: ridge raised to %g", what, ridge);
   }
   if (ridge != o->ridge)
@@ -119,8 +124,8 @@ static int solve(const reap_moments_source *source, const reap_solve_options *o,
   return REAP_OK;
 }
 
-int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options, const char *what,
-                      reap_path **out) {
+int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options,
+                      const char *what, reap_path **out) {
   const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
   const bool first = !distributed || reap_comm_rank(options->comm) == 0;
   reap_grid *grid = NULL;

@@ -1,8 +1,8 @@
 /* Gathers a rank's rows into slabs and writes them with all others.
  *
- * Blocks of images are contiguous on every rank, so a rank's rows are one stretch of the file, and where it begins follows
- * from the images before it. All ranks write as often as the one with most rows: transfers to compressed data sets are
- * collective. Memory: one slab.
+ * Blocks of images are contiguous on every rank, so a rank's rows are one stretch of the file, and where it begins
+ * follows from the images before it. All ranks write as often as the one with most rows: transfers to compressed data
+ * sets are collective. Memory: one slab.
  */
 #include "store_rows.h"
 
@@ -81,7 +81,8 @@ static int fill(cursor *c) {
     while (c->image < count && c->filled < c->capacity) {
       const int64_t image = first + c->image;
       if (!reap_held_out(image)) {
-        take_image(c, image, x + c->image * reap_patches_input_size(s->layer), y + c->image * reap_patches_output_size(s->layer));
+        take_image(c, image, x + c->image * reap_patches_input_size(s->layer),
+                   y + c->image * reap_patches_output_size(s->layer));
         if (c->done < c->per_image) break; /* the slab is full */
       }
       c->image++;
@@ -117,7 +118,9 @@ int store_rows(const reap_comm *comm, const rows_source *source, double energy, 
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   rounds = c.capacity > 0 ? (count + c.capacity - 1) / c.capacity : 0;
   REAP_TRY_OR(reap_comm_max_int64(comm, &rounds, 1), done);
-  REAP_TRY_OR(reap_activations_file_begin(file, source->name, source->node, layer->channels, layer->block, layer->m, total), done);
+  REAP_TRY_OR(
+      reap_activations_file_begin(file, source->name, source->node, layer->channels, layer->block, layer->m, total),
+      done);
   for (int64_t r = 0; r < rounds; r++) {
     REAP_TRY_OR(reap_comm_agree(comm, fill(&c)), done);
     REAP_TRY_OR(reap_activations_file_write(file, first, c.filled, c.x, c.y, c.images, c.places), done);

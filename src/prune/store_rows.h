@@ -5,8 +5,8 @@
 #include "reap/accumulator.h"
 #include "reap/activations_file.h"
 
-/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order, or NULL after a
- * failure with the thread's message set; what they return stays valid until the next call of the same. */
+/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order, or NULL after
+ * a failure with the thread's message set; what they return stays valid until the next call of the same. */
 typedef struct rows_source {
   const reap_layer *layer;
   const char *name, *node;
@@ -17,7 +17,8 @@ typedef struct rows_source {
   void *context;
 } rows_source;
 
-/* Collective. Rows of all images that are not held out, in the order of images and positions. energy: sum of Y squared. */
+/* Collective. Rows of all images that are not held out, in the order of images and positions. energy: sum of Y squared.
+ */
 int store_rows(const reap_comm *comm, const rows_source *source, double energy, reap_activations_file *file);
 
 /* Bytes that the rows of a layer take before compression. Local; images: those not held out. */

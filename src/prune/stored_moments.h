@@ -6,7 +6,8 @@
 #include "reap/moments.h"
 #include "reap/stats_file.h"
 
-/* Local. REAP_ERR_INPUT naming file and layer if they are not there or not of this layer's shape; the caller owns *out. */
+/* Local. REAP_ERR_INPUT naming file and layer if they are not there or not of this layer's shape; the caller owns *out.
+ */
 int stored_moments_read(reap_stats_file *file, const char *name, const reap_layer *layer, reap_moments **out);
 
 #endif

@@ -1,8 +1,8 @@
 /* Moments of a layer over blocks and ranks, bit for bit the same on any number of ranks; see accumulator.h.
  *
  * Per block: G_b = X'X, C_b = X'Y, column sums. For convolutions of stride 1 at all positions from shifted correlations
- * (shift_gram.c), G_b then standing as a list of terms of which the Gram matrix is made up at the end; else from patches, by
- * DSYRK and DGEMM; whichever takes fewer operations. Each sum is then added on the grid: with
+ * (shift_gram.c), G_b then standing as a list of terms of which the Gram matrix is made up at the end; else from
+ * patches, by DSYRK and DGEMM; whichever takes fewer operations. Each sum is then added on the grid: with
  * a_i = 2^e_i >= sqrt(E_i), an element (i, j) is rounded to a multiple of q = 2^-50 a_i a_j, by adding and
  * subtracting 1.5 * 2^52 q = 6 a_i a_j. All partial sums are multiples of q below 2^53 q, hence exact. A column of ones
  * (for the sums) has the energy "number of rows".
@@ -93,7 +93,7 @@ static void free_block(reap_accumulator *a) {
 void reap_accumulator_destroy(reap_accumulator **accumulator) {
   reap_accumulator *a = *accumulator;
   if (!a) return;
-  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x,      &a->grid_y,       &a->gram,     &a->cross,         &a->sum_x,
+  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x, &a->grid_y, &a->gram, &a->cross, &a->sum_x,
                        &a->sum_y,    &a->weights,  &a->bias,        &a->product,      &a->held_sum, &a->held_block_sum,
                        &a->block_error, &a->block_square};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
@@ -107,7 +107,8 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
 /* ---- first pass: energies */
 
 /* Sums of squares of at most SCAN_COLUMNS columns, kept in registers. */
-static void scan_tile(const float *restrict values, int64_t rows, int64_t columns, int64_t pitch, double *restrict sums) {
+static void scan_tile(const float *restrict values, int64_t rows, int64_t columns, int64_t pitch,
+                      double *restrict sums) {
   double local[SCAN_COLUMNS] = {0};
   if (columns == SCAN_COLUMNS) {
     for (int64_t r = 0; r < rows; r++)
@@ -144,7 +145,8 @@ static void raise(double *largest, const double *sums, int64_t count) {
 void reap_accumulator_scan(reap_accumulator *a, const float *x, const float *y) {
   const reap_layer *layer = &a->layer;
   const int64_t block = a->shard.block;
-  const int64_t rows_x = layer->convolution ? block * layer->window.height * layer->window.width : block * layer->positions;
+  const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width : layer->positions;
+  const int64_t rows_x = block * image_x;
   /* A pixel is met at most once by each tap, so a channel's energy bounds that of each of its columns. */
   const reap_target inputs = {.y = x}, targets = target_of(a, y);
   scan(&inputs, rows_x, a->scan_columns, NULL, a->block_sum_x);
@@ -153,7 +155,8 @@ void reap_accumulator_scan(reap_accumulator *a, const float *x, const float *y) 
   raise(a->energy_y, a->block_sum_y, layer->m);
 }
 
-/* Power of two at or above the square root of an energy. Energies of zero get one so small that products stay normal. */
+/* Power of two at or above the square root of an energy. Energies of zero get one so small that products stay normal.
+ * */
 static double grid_of(double energy) {
   int exponent;
   if (!(energy > 0) || !isfinite(energy)) return ldexp(1, -400);
@@ -226,7 +229,8 @@ static int sum_rows(reap_accumulator *a, int64_t block, const float *x, const fl
 
 /* The same in the shift form. */
 static int sum_shifts(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  reap_shift_sums sums = {.terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x, .sum_y = a->block_sum_y};
+  reap_shift_sums sums = {.terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x,
+                          .sum_y = a->block_sum_y};
   const reap_target target = target_of(a, y);
   REAP_TRY(reap_shift_moments(a->shift, block, x, &target, &sums));
   a->block_energy = sums.energy;
@@ -318,7 +322,8 @@ int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const i
   REAP_TRY(reap_alloc(&a->product, a->rows.capacity * m, sizeof(double)));
   for (int64_t k = 0; k < n_kept; k++)
     for (int64_t t = 0; t < taps; t++)
-      memcpy(a->weights + (t * a->layer.channels + kept[k]) * m, weights + (k * taps + t) * m, (size_t)m * sizeof(double));
+      memcpy(a->weights + (t * a->layer.channels + kept[k]) * m, weights + (k * taps + t) * m,
+             (size_t)m * sizeof(double));
   memcpy(a->bias, bias, (size_t)m * sizeof(double));
   return REAP_OK;
 }

@@ -19,8 +19,8 @@ typedef struct reap_rows {
   float *scratch;     /* [m] */
 } reap_rows;
 
-/* What a layer is to produce on a block: y, plus before - now where these are given (a shortcut's drift). All of the same
- * shape, in storage order. */
+/* What a layer is to produce on a block: y, plus before - now where these are given (a shortcut's drift). All of the
+ * same shape, in storage order. */
 typedef struct reap_target {
   const float *y, *before, *now;
 } reap_target;

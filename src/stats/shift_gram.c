@@ -1,8 +1,8 @@
 /* The shift form: moments of a convolution without its patches. shift_plan.c says which correlations are needed.
  *
- * Storage: the images of a batch are widened to float64 and interleaved pixel by pixel: pixel (y, x) of all images of the
- * batch lies in one run, those of (y, x + 1) behind it. A shift is then one constant distance in memory, and any range of
- * columns of a row is one run, for all images at once: one product without padding. A second copy, column by
+ * Storage: the images of a batch are widened to float64 and interleaved pixel by pixel: pixel (y, x) of all images of
+ * the batch lies in one run, those of (y, x + 1) behind it. A shift is then one constant distance in memory, and any
+ * range of columns of a row is one run, for all images at once: one product without padding. A second copy, column by
  * column, does the same for the narrow cells at the left and right border, where it makes ranges of rows one run.
  * The cross moments of tap t are products of the pixels at distance o_t with the targets, stored in the same way.
  *
@@ -10,8 +10,8 @@
  * few channels is up to twice as fast as its packed path; the batch is as large as makes runs of a good length. All
  * shifts of a row follow each other, so that few channels are read from the cache.
  *
- * Cost: channels^2 multiply-adds for each shift and pixel (13 shifts for 3x3 against 40.5 by patches), channels * outputs
- * for each tap and pixel. Memory: the batch twice, its targets, and the terms (about the size of the Gram
+ * Cost: channels^2 multiply-adds for each shift and pixel (13 shifts for 3x3 against 40.5 by patches), channels *
+ * outputs for each tap and pixel. Memory: the batch twice, its targets, and the terms (about the size of the Gram
  * matrix; up to four times as much without padding).
  *
  * Failure modes: none of its own; numbers that are not finite leave moments that are not, as they would by patches. All
@@ -26,7 +26,8 @@
 #include "reap/memory.h"
 
 static const double SMALL_PRODUCT = 1e6;
-enum { LEAST_RUN = 64, GOOD_RUN = 512, PACKED_RUN = 384, WIDE = 100 }; /* WIDE: channels from which packing pays anyway */
+/* Pixels of a run, and the channels from which packing pays anyway. */
+enum { LEAST_RUN = 64, GOOD_RUN = 512, PACKED_RUN = 384, WIDE = 100 };
 static const int64_t BATCH_BYTES = 64 << 20;
 
 struct reap_shift {
@@ -185,10 +186,12 @@ static void load_columns(reap_shift *s, int64_t images) {
   const int64_t pixel = images * w->channels;
   for (int64_t x = 0; x < w->width && s->columns; x++)
     for (int64_t y = 0; y < w->height && s->at_border[x]; y++)
-      memcpy(s->columns + (x * w->height + y) * pixel, s->x + (y * w->width + x) * pixel, (size_t)pixel * sizeof(double));
+      memcpy(s->columns + (x * w->height + y) * pixel, s->x + (y * w->width + x) * pixel,
+             (size_t)pixel * sizeof(double));
 }
 
-static void add_squares(int64_t pixels, int64_t m, const double *restrict y, double *restrict sum, double *restrict square) {
+static void add_squares(int64_t pixels, int64_t m, const double *restrict y, double *restrict sum,
+                        double *restrict square) {
   for (int64_t i = 0; i < pixels; i++)
     for (int64_t j = 0; j < m; j++) {
       sum[j] += y[i * m + j];
@@ -277,6 +280,7 @@ static int border_term(reap_shift *s, int64_t images, const shift_term *t, doubl
 static int all_terms(reap_shift *s, int64_t images, double *terms) {
   const shift_plan *p = &s->plan;
   const int64_t size = s->layer.channels * s->layer.channels;
+  if (p->n_terms == 0) return REAP_OK; /* all windows read nothing but padding: there may be no core */
   for (int u = 0; u < p->y.n_cells; u++)
     for (int64_t row = p->y.first[u]; row < p->y.last[u]; row++) REAP_TRY(core_row(s, images, u, row, terms));
   for (int k = 0; k < p->n_terms; k++)
@@ -284,7 +288,8 @@ static int all_terms(reap_shift *s, int64_t images, double *terms) {
   return REAP_OK;
 }
 
-/* What is done with the pixels that a tap reads: `count` pixels of s->x at `x` meet the output positions of s->y at `y`. */
+/* What is done with the pixels that a tap reads: `count` pixels of s->x at `x` meet the output positions of s->y at
+ * `y`. */
 typedef int (*tap_product)(reap_shift *s, int64_t tap, int64_t count, const double *x, double *y, double *out);
 
 static int walk_taps(reap_shift *s, int64_t images, int64_t channels, tap_product product, double *out) {
@@ -375,13 +380,15 @@ void reap_shift_assemble(const reap_shift *s, const double *terms, double *gram)
     for (int64_t t2 = t; t2 < taps; t2++) {
       add_tap_pair(s, (int)t, (int)t2, terms, gram);
       for (int64_t b = 0; b < channels && t2 > t; b++)
-        for (int64_t a = 0; a < channels; a++) gram[(b * taps + t2) * n + a * taps + t] = gram[(a * taps + t) * n + b * taps + t2];
+        for (int64_t a = 0; a < channels; a++)
+          gram[(b * taps + t2) * n + a * taps + t] = gram[(a * taps + t) * n + b * taps + t2];
     }
 }
 
 /* ---- held-out images */
 
-int reap_shift_residual_begin(reap_shift *s, int64_t n_kept, const int64_t *kept, const double *weights, const double *bias) {
+int reap_shift_residual_begin(reap_shift *s, int64_t n_kept, const int64_t *kept, const double *weights,
+                              const double *bias) {
   const int64_t m = s->layer.m, taps = s->layer.block;
   s->n_kept = n_kept;
   REAP_TRY(reap_alloc(&s->kept, n_kept, sizeof *s->kept));
@@ -420,7 +427,8 @@ static int predict_batch(reap_shift *s, int64_t images, const float *x) {
   return walk_taps(s, images, s->n_kept, add_prediction, s->weights);
 }
 
-int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const reap_target *target, reap_shift_residual *out) {
+int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const reap_target *target,
+                            reap_shift_residual *out) {
   const reap_window *w = &s->layer.window;
   const int64_t m = s->layer.m, line = w->out_width * m;
   double *error = s->square, *square = NULL;

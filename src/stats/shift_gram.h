@@ -1,4 +1,5 @@
-/* Moments of stride-1 convolutions at all positions from shifted correlations; private to src/stats. See shift_gram.c. */
+/* Moments of stride-1 convolutions at all positions from shifted correlations; private to src/stats. See
+ * shift_gram.c. */
 #ifndef REAP_STATS_SHIFT_GRAM_H
 #define REAP_STATS_SHIFT_GRAM_H
 
@@ -28,7 +29,8 @@ typedef struct reap_shift_sums {
   int64_t samples;
 } reap_shift_sums;
 
-int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const reap_target *target, reap_shift_sums *sums);
+int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const reap_target *target,
+                       reap_shift_sums *sums);
 
 /* Multiply-adds needed for one image. */
 double reap_shift_multiply_adds(const reap_shift *shift);
@@ -47,6 +49,7 @@ typedef struct reap_shift_residual {
   int64_t samples;
 } reap_shift_residual;
 
-int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const reap_target *target, reap_shift_residual *out);
+int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const reap_target *target,
+                            reap_shift_residual *out);
 
 #endif

@@ -5,12 +5,12 @@
  *
  *     G[(t, c), (t', c')] = sum over p in P_t of x[p, c] x[p + o_t' - o_t, c'],
  *
- * P_t being the pixels that tap t reads. The summand depends on the difference of the taps only; the range P_t depends on t,
- * but only near the borders. So both axes are cut into cells at the ends of all ranges: one wide core in the middle,
- * narrow cells at the borders. For each shift and each cell (u, v) one correlation of channels, a term, is computed, and
- * an element of G is the sum of the terms of its shift over the cells that make up P_t. Everything is added, nothing
- * subtracted: a channel that is active at the border only, or a tap that sees nothing but padding, gets its exact
- * zeros, and no element loses accuracy to a larger one.
+ * P_t being the pixels that tap t reads. The summand depends on the difference of the taps only; the range P_t depends
+ * on t, but only near the borders. So both axes are cut into cells at the ends of all ranges: one wide core in the
+ * middle, narrow cells at the borders. For each shift and each cell (u, v) one correlation of channels, a term, is
+ * computed, and an element of G is the sum of the terms of its shift over the cells that make up P_t. Everything is
+ * added, nothing subtracted: a channel that is active at the border only, or a tap that sees nothing but padding, gets
+ * its exact zeros, and no element loses accuracy to a larger one.
  *
  * Half the shifts are enough, as G is symmetric: dy > 0, or dy = 0 and dx >= 0.
  */

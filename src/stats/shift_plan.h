@@ -1,4 +1,5 @@
-/* Which shifted correlations a stride-1 convolution's Gram matrix is made of; private to src/stats. See shift_plan.c. */
+/* Which shifted correlations a stride-1 convolution's Gram matrix is made of; private to src/stats. See shift_plan.c.
+ * */
 #ifndef REAP_STATS_SHIFT_PLAN_H
 #define REAP_STATS_SHIFT_PLAN_H
 
@@ -47,7 +48,8 @@ int shift_plan_term(const shift_plan *plan, int dy, int dx, int u, int v);
 /* Positions p of cell `cell` for which p + shift * step lies in the image: [*first, *last), maybe empty. */
 void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last);
 
-/* Multiply-adds that an image needs, per pair of channels (shift 0 counting half) and per pair of channel and output. */
+/* Multiply-adds that an image needs, per pair of channels (shift 0 counting half) and per pair of channel and output.
+ * */
 double shift_plan_pairs(const shift_plan *plan);
 double shift_plan_cross_pairs(const shift_plan *plan);
 
