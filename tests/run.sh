@@ -8,7 +8,8 @@ case "${1:-}" in
     exit 0 ;;
 esac
 . "$here/../jobs/setup.sh"
-reap_setup libcunit1-dev hdf5-tools
+# The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
+reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx
 
 # onnxruntime judges what reap writes. It is not in Debian: a Python environment of the build folder's own has it, if it can be
 # fetched; else the test that needs it says that it is skipped.

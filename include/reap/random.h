@@ -15,6 +15,9 @@ typedef struct reap_random {
 /* A stream of its own for every triple, e.g. (seed, layer, image). */
 reap_random reap_random_init(uint64_t seed, uint64_t a, uint64_t b);
 
+/* A number for a name, to be part of a key (FNV-1a, 64 bits). */
+uint64_t reap_random_key(const char *name);
+
 uint64_t reap_random_next(reap_random *random);
 
 /* Uniform in 0 .. bound-1, without bias; bound >= 1. */

@@ -13,6 +13,12 @@ reap_random reap_random_init(uint64_t seed, uint64_t a, uint64_t b) {
   return random;
 }
 
+uint64_t reap_random_key(const char *name) {
+  uint64_t h = 1469598103934665603u;
+  for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
+  return h;
+}
+
 uint64_t reap_random_next(reap_random *random) {
   random->state += 0x9e3779b97f4a7c15u;
   return mix(random->state);

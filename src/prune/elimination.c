@@ -16,9 +16,9 @@
  * Equivalence. This is Optimal Brain Surgeon (Hassibi and Stork, NeurIPS 1992) with the mask made of whole blocks of
  * inputs and shared by all outputs: the layer's squared error is quadratic in W with the Hessian 2 (G + R) for each of
  * them, so that OBS's cost w_j' [(H / 2)_jj]^-1 w_j / 2 summed over the outputs is dJ_j, its weight update is the
- * second line and its update of the inverse Hessian the third; so do block-OBS in OBC (Frantar and Alistarh, NeurIPS 2022) and
- * structured pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W, not the trained
- * one.
+ * second line and its update of the inverse Hessian the third; so do block-OBS in OBC (Frantar and Alistarh, NeurIPS
+ * 2022) and structured pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W,
+ * not the trained one.
  *
  * Panel scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is
  * block Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j'. So

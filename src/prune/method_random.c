@@ -5,9 +5,7 @@
 
 int reap_choose_random(const reap_method_input *input, int64_t *kept, reap_path **path) {
   (void)path;
-  uint64_t key = 0;
-  for (const char *c = input->group->name; *c; c++) key = key * 131 + (unsigned char)*c;
-  reap_random random = reap_random_init(input->seed, key, 0);
+  reap_random random = reap_random_init(input->seed, reap_random_key(input->group->name), 0);
   reap_random_sample(&random, input->group->channels, input->n_kept, kept);
   return REAP_OK;
 }

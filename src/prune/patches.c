@@ -6,13 +6,6 @@
 #include "reap/im2col.h"
 #include "reap/random.h"
 
-/* FNV-1a: the stream of random numbers that src/stats draws a layer's positions from. */
-static uint64_t name_key(const char *name) {
-  uint64_t h = 1469598103934665603u;
-  for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
-  return h;
-}
-
 static bool takes_all(const reap_layer *layer, const reap_sampling *sampling) {
   return sampling->positions <= 0 || sampling->positions >= layer->positions;
 }
@@ -27,7 +20,7 @@ void reap_patches_positions(const reap_layer *layer, const char *name, const rea
     for (int64_t p = 0; p < layer->positions; p++) positions[p] = p;
     return;
   }
-  reap_random random = reap_random_init(sampling->seed, name_key(name), (uint64_t)image);
+  reap_random random = reap_random_init(sampling->seed, reap_random_key(name), (uint64_t)image);
   reap_random_sample(&random, layer->positions, sampling->positions, positions);
 }
 

@@ -23,17 +23,11 @@ const float *reap_target_run(const reap_target *target, int64_t at, int64_t coun
   return scratch;
 }
 
-static uint64_t name_key(const char *name) {
-  uint64_t h = 1469598103934665603u; /* FNV-1a */
-  for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
-  return h;
-}
-
 int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows) {
   memset(rows, 0, sizeof *rows);
   rows->layer = *layer;
   rows->sampling = *sampling;
-  rows->key = name_key(name);
+  rows->key = reap_random_key(name);
   bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
   rows->sampling.positions = all ? 0 : sampling->positions;
   rows->per_image = all ? layer->positions : sampling->positions;
