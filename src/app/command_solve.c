@@ -12,7 +12,7 @@
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
-    "Chooses channels and solves for weights from stored moments (format reap-stats, see datasets/README.md): for "
+    "Chooses channels and solves for weights from stored moments (format reap-stats, see the README): for "
     "every layer the\n"
     "order in which channels go, the error after each, and the weights of those kept.\n";
 
