@@ -22,7 +22,4 @@ void reap_plan_destroy(reap_plan **plan);
  * outside and all kept ones; other entries are not looked at. */
 int reap_plan_run(reap_plan *plan, float *const *storage);
 
-/* Bytes of the arena. */
-int64_t reap_plan_arena(const reap_plan *plan);
-
 #endif

@@ -111,15 +111,3 @@ void options_print(FILE *to, const option *options) {
     }
   }
 }
-
-int options_bytes(const char *text, int64_t *bytes) {
-  char *end = NULL;
-  double value = strtod(text, &end);
-  const char *units = "KMGT", *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
-  if (end == text || value <= 0 || !isfinite(value) || (*end && (!unit || end[1])))
-    return reap_error(REAP_ERR_USAGE, "\"%s\" is not a size such as 4G or 512M", text);
-  for (const char *u = units; unit && u <= unit; u++) value *= 1024;
-  if (value > 9e18) return reap_error(REAP_ERR_USAGE, "\"%s\" is too large", text);
-  *bytes = (int64_t)value;
-  return REAP_OK;
-}

@@ -41,7 +41,4 @@ int options_parse(command_line *line, int argc, char **argv);
 /* Prints the table, aligned. */
 void options_print(FILE *to, const option *options);
 
-/* A number such as 4G, 512M or 1000 in bytes. */
-int options_bytes(const char *text, int64_t *bytes);
-
 #endif

@@ -270,5 +270,3 @@ int reap_plan_run(reap_plan *p, float *const *storage) {
   for (int i = 0; i < p->n_steps; i++) REAP_TRY(run_step(p, &p->steps[i]));
   return REAP_OK;
 }
-
-int64_t reap_plan_arena(const reap_plan *plan) { return plan->arena_count * (int64_t)sizeof(float); }

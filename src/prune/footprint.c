@@ -1,8 +1,8 @@
 /* Memory of a run, estimated before it starts.
  *
  * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more of
- * each for the block at hand (2 n^2 + 2 n m); the rank that solves holds the moments, the scaled system and the dual
- * system (3 n^2 + 4 n m). Activations: the values that cross the widest cut, once for each network.
+ * each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound of the
+ * moments, the array that holds G and H, and the weights. Activations: the values that cross the widest cut, once for each network.
  */
 #include "reap/footprint.h"
 
