@@ -1,0 +1,83 @@
+/* What a run has done: recorded for the report, told to the user. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+#include "run.h"
+
+static int copy_int64(int64_t **out, const int64_t *from, int64_t count) {
+  REAP_TRY(reap_alloc(out, count, sizeof **out));
+  memcpy(*out, from, (size_t)count * sizeof *from);
+  return REAP_OK;
+}
+
+/* Few rows for many columns fit the calibration images and nothing else. */
+static bool has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
+
+void step_warn_few_samples(const run *r, const step *s) {
+  if (has_few_samples(s))
+    reap_log(REAP_LOG_WARNING, "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
+             r->pruned->nodes[s->node]->layer, (double)s->samples / (double)s->layer.n, (long long)s->samples,
+             (long long)s->layer.n);
+}
+
+static double held_out_error(const step *s) {
+  if (s->held_out.samples == 0) return NAN;
+  return s->held_out.energy > 0 ? s->held_out.error / s->held_out.energy : 0;
+}
+
+int step_record(run *r, const step *s) {
+  const decision *d = &s->decision;
+  reap_layer_result *l = &r->result->layers[r->result->n_layers++];
+  l->channels = d->channels;
+  l->n_kept = d->n_kept;
+  l->n_removed = d->channels - d->n_kept;
+  l->samples = s->samples;
+  l->moments_flops = s->moments_flops;
+  l->moments_seconds = s->moments_seconds;
+  l->relative_error = d->facts.relative_error;
+  l->held_out_error = held_out_error(s);
+  l->predicted_relative_error = d->facts.predicted;
+  l->ridge = d->facts.ridge;
+  l->ridge_trained = d->facts.trained;
+  l->rcond = d->facts.rcond;
+  l->drift = d->facts.drift;
+  l->distributed = d->facts.distributed;
+  l->few_samples = has_few_samples(s);
+  l->repaired_shortcut = s->shortcut >= 0;
+  l->seconds = reap_seconds() - s->start;
+  REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
+  REAP_TRY(reap_strdup(&l->group, reap_groups_at(r->groups, s->group)->name));
+  REAP_TRY(copy_int64(&l->kept, d->kept, d->n_kept));
+  REAP_TRY(copy_int64(&l->removed, d->removed, l->n_removed));
+  if (!d->facts.has_path) return REAP_OK;
+  REAP_TRY(reap_alloc(&l->path, l->n_removed, sizeof *l->path));
+  memcpy(l->path, d->path, (size_t)l->n_removed * sizeof *l->path);
+  return REAP_OK;
+}
+
+void step_announce(run *r, const step *s) {
+  char detail[160];
+  const reap_layer_result *l = &r->result->layers[r->result->n_layers - 1];
+  r->work_done += (double)reap_node_flops(r->original, s->node);
+  snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)l->channels, (long long)l->n_kept,
+           l->relative_error);
+  reap_progress_report(r->options->progress, "prune", l->layer, r->work_done, r->work_total, detail);
+}
+
+void reap_prune_result_clear(reap_prune_result *result) {
+  for (int i = 0; i < result->n_layers; i++) {
+    reap_layer_result *l = &result->layers[i];
+    reap_free(&l->layer);
+    reap_free(&l->group);
+    reap_free(&l->kept);
+    reap_free(&l->removed);
+    reap_free(&l->path);
+  }
+  reap_free(&result->layers);
+  result->n_layers = 0;
+}

@@ -1,0 +1,92 @@
+/* A run over the layers of a network, and the layer at hand; private to src/prune.
+ *
+ * A run is a list of steps in topological order of their layers. A step belongs to a linear layer; it prunes the group that
+ * this layer consumes, if it has one, and re-solves the layer's weights.
+ */
+#ifndef REAP_PRUNE_RUN_H
+#define REAP_PRUNE_RUN_H
+
+#include "decision.h"
+#include "reap/accumulator.h"
+#include "reap/frontier.h"
+#include "reap/layer.h"
+#include "reap/prune.h"
+#include "store_rows.h"
+
+/* What a step is about. */
+typedef struct run_step {
+  int node;  /* the linear layer */
+  int group; /* pruned here, all of it read by the layer; -1: none */
+} run_step;
+
+typedef struct run {
+  const reap_comm *comm;
+  const reap_graph *original;
+  reap_graph *pruned;
+  reap_groups *groups;
+  reap_dataset *images;
+  const reap_shard *shard;
+  const reap_prune_options *options;
+  reap_prune_result *result;
+  reap_frontier *front_original, *front_pruned;
+  bool *resolved, *pending; /* [n_nodes] layers done, and still to be done */
+  int n_steps;
+  run_step *steps;          /* in topological order of the layers */
+  double work_total, work_done;
+} run;
+
+/* One layer at hand. */
+typedef struct step {
+  int group, node; /* see run_step */
+  reap_layer layer;
+  int shortcut;    /* value whose drift the target carries, or -1 */
+  reap_accumulator *accumulator;
+  float *target;   /* [block, positions, m] */
+  decision decision;
+  reap_held_out_error held_out;
+  int64_t samples;
+  double moments_flops, moments_seconds;
+  double start;
+} step;
+
+/* True without images: everything comes from the original network's moments. */
+bool run_frozen(const run *r);
+
+/* Blocks of images that this rank has. */
+int64_t run_blocks(const run *r);
+
+/* run_images.c: the images into the frontier of the original network; then both networks up to a step's layer. Local. */
+int run_load_images(run *r);
+int run_advance(run *r, const step *s);
+
+/* step_rows.c: the layer's input, what it is to produce (with the shortcut's drift, if it carries that), and the original
+ * network's output while the accumulator adds the drift by itself. b: this rank's block; storage order. Local. */
+const float *step_input(const run *r, const step *s, int64_t b);
+const float *step_target(const run *r, const step *s, int64_t b);
+const float *step_output(const run *r, const step *s, int64_t b);
+
+/* The same for those who want the rows one by one; filled by step_rows_set, borrows run and step. */
+typedef struct step_rows {
+  const run *run;
+  const step *step;
+  reap_sampling sampling;
+  rows_source source;
+} step_rows;
+
+void step_rows_set(const run *r, const step *s, step_rows *rows);
+
+/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller; kept for those
+ * who want to see them; the error of the decision on images held out. Collective. */
+int step_moments(run *r, step *s, reap_moments **moments);
+int step_keep_data(run *r, const step *s, const reap_moments *moments);
+int step_measure_held_out(run *r, step *s);
+
+/* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
+int step_decide(run *r, step *s, const reap_moments *moments);
+
+/* prune_result.c: what was done, into the result and to the user. Local. */
+void step_warn_few_samples(const run *r, const step *s);
+int step_record(run *r, const step *s);
+void step_announce(run *r, const step *s);
+
+#endif

@@ -1,0 +1,62 @@
+/* Channels and weights of the layer at hand: by the method with the standard ridge, then with the ridge that images held
+ * out prefer.
+ */
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/surgery.h"
+#include "reap/timer.h"
+#include "run.h"
+
+/* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test too. */
+static int improve_ridge(run *r, step *s, const reap_moments *moments, const ridge_choice *standard,
+                         const double *weights, const double *bias) {
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  decision *d = &s->decision, other = {0};
+  ridge_choice best;
+  step_rows rows;
+  double error = 0, again = 0;
+  step_rows_set(r, s, &rows);
+  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, standard, &best, &error));
+  if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
+  int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
+  if (status == REAP_OK)
+    status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
+  if (status == REAP_OK)
+    status = ridge_measure(r->comm, &rows.source, other.n_kept, other.kept, other.weights, other.bias, &again);
+  if (status == REAP_OK && again <= error) {
+    const decision first = *d;
+    *d = other;
+    other = first;
+  } else if (status == REAP_OK) {
+    status = decision_refit(r->comm, group, moments, &best, weights, d);
+  }
+  decision_clear(&other);
+  return status;
+}
+
+static int decide_with(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
+  const ridge_choice standard = {r->options->ridge, false};
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  REAP_TRY(decision_make(r->comm, r->options, r->pruned, group, moments, &standard, weights, bias, &s->decision));
+  if (!r->options->ridge_auto || !r->options->refit || run_frozen(r)) return REAP_OK;
+  return improve_ridge(r, s, moments, &standard, weights, bias);
+}
+
+int step_decide(run *r, step *s, const reap_moments *moments) {
+  double start = reap_seconds(), *weights = NULL, *bias = NULL;
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights), agree);
+  REAP_TRY_OR(reap_alloc(&bias, s->layer.m, sizeof *bias), agree);
+  status = decision_create(group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+agree:
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, bias);
+    status = decide_with(r, s, moments, weights, bias);
+  }
+  reap_free(&weights);
+  reap_free(&bias);
+  r->result->seconds_solve += reap_seconds() - start;
+  return status;
+}

@@ -1,0 +1,67 @@
+/* Sums over the images of the layer at hand: its moments, and what is left of its target on images held out. */
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+#include "run.h"
+#include "stored_moments.h"
+
+static int gather_moments(run *r, step *s, reap_moments **moments) {
+  double start = reap_seconds();
+  const reap_sampling sampling = {r->options->positions, r->options->seed};
+  int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
+  if (status == REAP_OK)
+    status = reap_accumulator_create(&s->layer, r->pruned->nodes[s->node]->layer, &sampling, r->shard, &s->accumulator);
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
+    reap_accumulator_scan(s->accumulator, step_input(r, s, b), step_output(r, s, b));
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  REAP_TRY(reap_accumulator_fix_grid(s->accumulator, r->comm));
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
+    status = reap_accumulator_add(s->accumulator, r->shard->first + b, step_input(r, s, b), step_output(r, s, b));
+  double middle = reap_seconds();
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  REAP_TRY(reap_accumulator_reduce(s->accumulator, r->comm, moments));
+  s->samples = (*moments)->samples;
+  s->moments_flops = reap_accumulator_multiply_adds(s->accumulator, s->samples);
+  s->moments_seconds = middle - start;
+  r->result->seconds_moments += middle - start;
+  r->result->seconds_reduce += reap_seconds() - middle;
+  return REAP_OK;
+}
+
+static int read_moments(run *r, step *s, reap_moments **moments) {
+  double start = reap_seconds();
+  int status = stored_moments_read(r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer, moments);
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  s->samples = (*moments)->samples;
+  r->result->seconds_read += reap_seconds() - start;
+  return REAP_OK;
+}
+
+int step_moments(run *r, step *s, reap_moments **moments) {
+  return run_frozen(r) ? read_moments(r, s, moments) : gather_moments(r, s, moments);
+}
+
+/* What the layer was pruned from, for those who want to look at it or solve it anew. */
+int step_keep_data(run *r, const step *s, const reap_moments *moments) {
+  const reap_node *node = r->pruned->nodes[s->node];
+  double start = reap_seconds();
+  step_rows rows;
+  step_rows_set(r, s, &rows);
+  if (r->options->save_stats) REAP_TRY(reap_stats_writer_add(r->options->save_stats, node->layer, node->name, moments));
+  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows.source, moments->energy, r->options->activations));
+  r->result->seconds_store += reap_seconds() - start;
+  return REAP_OK;
+}
+
+int step_measure_held_out(run *r, step *s) {
+  double start = reap_seconds();
+  const decision *d = &s->decision;
+  if (run_frozen(r)) return REAP_OK;
+  int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, d->weights, d->bias);
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
+    status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, step_input(r, s, b), step_output(r, s, b));
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, &s->held_out));
+  r->result->seconds_held_out += reap_seconds() - start;
+  return REAP_OK;
+}
