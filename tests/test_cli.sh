@@ -240,6 +240,15 @@ for name in top1 top5 loss flops params; do
   same_numbers p-eval.json x-eval.json "$name"
   same_numbers p.json p-eval.json "$name" 2 1 # pruned comes second
 done
+works eval p.onnx --against "$resnet" --data few.h5 --report a-eval.json --progress none
+check "the distance to the original is printed" grep -q '^KL to original ' out.txt
+for name in top1 top5 loss flops params; do
+  same_numbers p.json a-eval.json "$name" 1 1
+  same_numbers p.json a-eval.json "$name" 2 2
+done
+works eval "$resnet" --against "$resnet" --data few.h5 --report s-eval.json --progress none
+check "a network is where it is" [ "$(number s-eval.json kl)$(number s-eval.json output_error)" = 00 ]
+refused nosuch.onnx "No such file" eval p.onnx --against nosuch.onnx --data few.h5
 if command -v h5diff >/dev/null; then
   check "outputs of the .h5 and of the .onnx are equal" h5diff p-out.h5 x-out.h5 /outputs
 else

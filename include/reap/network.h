@@ -17,6 +17,10 @@ typedef struct reap_network {
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out);
 void reap_network_clear(reap_network *network);
 
+/* Local. Prepares the network anew for blocks of `batch` images, so that two networks share their blocks. REAP_ERR_INPUT if
+ * its file fixes another batch. */
+int reap_network_set_batch(reap_network *network, int64_t batch);
+
 /* REAP_ERR_INPUT naming both files if the images are not what the network takes. */
 int reap_network_check_images(const reap_network *network, const reap_dataset *images);
 

@@ -11,76 +11,127 @@
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
 static const char *const ABOUT =
-    "Runs a network over a data set: top-1, top-5, loss and images per second.\n"
-    "MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data set is HDF5, see datasets/README.md.\n";
+    "Runs a network over a data set: top-1, top-5, loss and images per second; with --against how far its output is from\n"
+    "another network's. MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data set is HDF5, see\n"
+    "datasets/README.md.\n";
 
 typedef struct eval_options {
-  const char *model, *data, *outputs, *report;
+  const char *model, *data, *against, *outputs, *report;
   int64_t images;
   common_options common;
 } eval_options;
 
-static int evaluate(const command_context *context, const eval_options *o, const reap_network *network,
-                    reap_dataset *data, progress_view *view, reap_evaluation *evaluation) {
+typedef struct job {
+  const command_context *context;
+  const eval_options *options;
+  progress_view *view;
+  reap_network network, original; /* original: empty without --against */
+  reap_dataset *data;
+  reap_evaluation figures, original_figures;
+} job;
+
+/* Local. */
+static int open_data(job *j) {
+  const eval_options *o = j->options;
+  REAP_TRY(reap_dataset_open(o->data, &j->data));
+  REAP_TRY(reap_network_check_images(&j->network, j->data));
+  if (!o->against) return REAP_OK;
+  REAP_TRY(reap_network_check_images(&j->original, j->data));
+  const int64_t a = j->network.graph->batch, b = j->original.graph->batch, least = a < b ? a : b;
+  REAP_TRY(reap_network_set_batch(&j->network, least));
+  return reap_network_set_batch(&j->original, least);
+}
+
+static int evaluate(job *j) {
+  const eval_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
   reap_outputs_file *outputs = NULL;
+  reap_reference *reference = NULL;
   int64_t images, c, h, w, dims[REAP_MAX_RANK];
-  int rank;
-  reap_dataset_shape(data, &images, &c, &h, &w);
+  int rank, status = REAP_OK;
+  reap_dataset_shape(j->data, &images, &c, &h, &w);
   if (o->images > 0 && o->images < images) images = o->images;
-  reap_shard shard = reap_shard_make(images, network->graph->batch, reap_comm_rank(context->comm), reap_comm_size(context->comm));
-  command_warn_idle(context->comm, shard.blocks);
-  reap_evaluate_output_shape(network->graph, &rank, dims);
-  if (o->outputs) REAP_TRY(reap_outputs_file_create(context->comm, o->outputs, images, rank, dims, &outputs));
-  int status = reap_evaluate(context->comm, network->graph, data, &shard, command_backend(o->common.kernels), outputs,
-                             &view->callback, o->data, evaluation);
+  const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  command_warn_idle(comm, shard.blocks);
+  reap_evaluate_output_shape(j->network.graph, &rank, dims);
+  reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback};
+  if (o->against) {
+    e.keep = &reference;
+    e.label = o->against;
+    REAP_TRY(reap_evaluate_with(comm, j->original.graph, j->data, &shard, &e, &j->original_figures));
+    e.keep = NULL;
+    e.against = reference;
+  }
+  if (o->outputs) REAP_TRY_OR(reap_outputs_file_create(comm, o->outputs, images, rank, dims, &outputs), done);
+  e.outputs = outputs;
+  e.label = o->data;
+  status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);
   if (status == REAP_OK && outputs) status = reap_outputs_file_commit(&outputs);
   reap_outputs_file_destroy(&outputs);
+done:
+  reap_reference_destroy(&reference);
   return status;
 }
 
-static int write_report(const command_context *context, const eval_options *o, const reap_network *network,
-                        const report_network *figures, double total) {
+static report_network figures_of(const reap_network *network, const reap_evaluation *evaluation) {
+  return (report_network){evaluation, reap_graph_flops(network->graph), reap_graph_params(network->graph)};
+}
+
+/* With --against the networks are called as reap prune calls them. */
+static int write_report(const job *j, double total) {
+  const eval_options *o = j->options;
+  const report_network first = figures_of(&j->network, &j->figures);
   char hash[REAP_HASH_LENGTH];
   REAP_TRY(reap_hash_file(o->data, hash));
-  cJSON *report = report_create(context, command_backend(o->common.kernels));
+  cJSON *report = report_create(j->context, command_backend(o->common.kernels));
   cJSON *seconds = report_add_seconds(report, total);
-  cJSON_AddNumberToObject(seconds, "evaluate", figures->evaluation->seconds);
-  cJSON_AddNumberToObject(seconds, "forward", figures->evaluation->seconds_forward);
-  report_add_network(report, "baseline", figures);
-  report_add_input(report, "model", o->model, reap_source_hash(network->source));
+  cJSON_AddNumberToObject(seconds, "evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0));
+  cJSON_AddNumberToObject(seconds, "forward", j->figures.seconds_forward);
+  if (o->against) {
+    const report_network original = figures_of(&j->original, &j->original_figures);
+    report_add_network(report, "baseline", &original);
+    report_add_input(report, "against", o->against, reap_source_hash(j->original.source));
+  }
+  report_add_network(report, o->against ? "pruned" : "baseline", &first);
+  report_add_input(report, "model", o->model, reap_source_hash(j->network.source));
   report_add_input(report, "data", o->data, hash);
   int status = report_write(report, o->report);
   cJSON_Delete(report);
   return status;
 }
 
+static int show(const job *j, double start) {
+  const report_network figures = figures_of(&j->network, &j->figures);
+  if (j->options->against) {
+    const report_network original = figures_of(&j->original, &j->original_figures);
+    report_print(&original, &figures);
+  } else {
+    report_print(&figures, NULL);
+  }
+  printf("%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
+         (double)j->figures.images / j->figures.seconds);
+  return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
+}
+
 static int run(const command_context *context, const eval_options *o) {
   double start = reap_seconds();
   progress_view view;
-  reap_network network = {0};
-  reap_dataset *data = NULL;
-  reap_evaluation evaluation;
+  job j = {.context = context, .options = o, .view = &view};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
   const char *const outputs[] = {o->outputs, o->report};
   REAP_TRY_OR(command_check_writable(context->comm, outputs, 2), done);
-  REAP_TRY_OR(reap_network_load(context->comm, o->model, &network), done);
-  status = reap_dataset_open(o->data, &data);
-  if (status == REAP_OK) status = reap_network_check_images(&network, data);
-  REAP_TRY_OR(reap_comm_agree(context->comm, status), done);
-  status = evaluate(context, o, &network, data, &view, &evaluation);
+  REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
+  if (o->against) REAP_TRY_OR(reap_network_load(context->comm, o->against, &j.original), done);
+  REAP_TRY_OR(reap_comm_agree(context->comm, open_data(&j)), done);
+  status = evaluate(&j);
   progress_view_finish(&view);
-  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
-    report_network figures = {&evaluation, reap_graph_flops(network.graph), reap_graph_params(network.graph)};
-    report_print(&figures, NULL);
-    printf("%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)evaluation.images, evaluation.seconds,
-           (double)evaluation.images / evaluation.seconds);
-    if (o->report) status = write_report(context, o, &network, &figures, reap_seconds() - start);
-  }
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
   status = reap_comm_agree(context->comm, status);
 done:
-  reap_dataset_close(&data);
-  reap_network_clear(&network);
+  reap_dataset_close(&j.data);
+  reap_network_clear(&j.original);
+  reap_network_clear(&j.network);
   return status;
 }
 
@@ -88,6 +139,7 @@ int command_eval(const command_context *context) {
   eval_options o = {.common = COMMON_DEFAULTS};
   const option options[] = {{"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
                             {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
+                            {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's", &o.against, 0},
                             {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]", &o.outputs, 0},
                             {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON", &o.report, 0},
                             COMMON_OPTIONS(o.common)};

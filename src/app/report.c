@@ -36,6 +36,11 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
   report_add_number(object, "loss", known ? e->loss : NAN);
   cJSON_AddNumberToObject(object, "flops", (double)network->flops);
   cJSON_AddNumberToObject(object, "params", (double)network->params);
+  if (strcmp(name, "pruned") == 0) {
+    const bool compared = e && e->compared;
+    report_add_number(object, "kl", compared ? e->kl : NAN);
+    report_add_number(object, "output_error", compared ? e->output_error : NAN);
+  }
   if (!e) return;
   cJSON_AddNumberToObject(object, "images", (double)e->images);
   cJSON_AddNumberToObject(object, "seconds", e->seconds);
@@ -141,6 +146,12 @@ void report_print(const report_network *original, const report_network *pruned) 
     printf("%-16s %12.4f", "loss", a->loss);
     if (b) printf(" %12.4f", b->loss);
     printf("\n");
+  }
+  if (b && b->compared) {
+    if (isfinite(b->kl))
+      printf("%-16s %12s %12.5f\n", "KL to original", "", b->kl);
+    else
+      printf("%-16s %12s %12.5f\n", "output error", "", b->output_error);
   }
   print_count("multiply-adds", original->flops, both ? pruned->flops : 0, both);
   print_count("parameters", original->params, both ? pruned->params : 0, both);

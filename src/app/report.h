@@ -18,7 +18,7 @@ typedef struct report_network {
 /* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). NULL if there is no memory. */
 cJSON *report_create(const command_context *context, reap_backend backend);
 
-/* baseline or pruned. */
+/* "baseline", or "pruned": that one also tells how far its output is from the original's. */
 void report_add_network(cJSON *report, const char *name, const report_network *network);
 
 /* seconds: total and phases. */

@@ -52,6 +52,15 @@ int reap_network_load(const reap_comm *comm, const char *path, reap_network *out
   return status;
 }
 
+int reap_network_set_batch(reap_network *network, int64_t batch) {
+  reap_graph *graph = NULL;
+  if (network->graph->batch == batch) return REAP_OK;
+  REAP_TRY(prepared(network->source, batch, &graph));
+  reap_graph_destroy(&network->graph);
+  network->graph = graph;
+  return REAP_OK;
+}
+
 void reap_network_clear(reap_network *network) {
   reap_graph_destroy(&network->graph);
   reap_source_destroy(&network->source);
