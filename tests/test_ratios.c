@@ -1,0 +1,212 @@
+/* Choice of sizes under a budget, against enumeration of every choice of small random problems. */
+#include <math.h>
+#include <string.h>
+
+#include "harness.h"
+#include "reap/budget.h"
+#include "reap/cost_model.h"
+#include "reap/knapsack.h"
+#include "reap/memory.h"
+#include "reap/random.h"
+#include "reap/ratios.h"
+#include "small_networks.h"
+
+const char *const test_suite_name = "ratios";
+
+enum { MOST_GROUPS = 6, MOST_CHANNELS = 9 };
+
+/* ------------------------------------------------------------------ one knapsack */
+
+typedef struct instance {
+  int n;
+  double cost[MOST_GROUPS][MOST_CHANNELS], loss[MOST_GROUPS][MOST_CHANNELS];
+  reap_knapsack_class classes[MOST_GROUPS];
+  double budget;
+} instance;
+
+static void make_instance(uint64_t seed, bool whole, instance *in) {
+  reap_random r = reap_random_init(seed, whole, 1);
+  double least = 0, most = 0;
+  in->n = 1 + (int)reap_random_below(&r, 5);
+  for (int g = 0; g < in->n; g++) {
+    const int64_t items = 1 + reap_random_below(&r, 7);
+    double low = INFINITY, high = 0;
+    for (int64_t i = 0; i < items; i++) {
+      in->cost[g][i] = whole ? (double)(12 * reap_random_below(&r, 40)) : 100 * reap_random_uniform(&r) - 10;
+      in->loss[g][i] = whole ? (double)reap_random_below(&r, 9) : reap_random_uniform(&r);
+      low = fmin(low, in->cost[g][i]);
+      high = fmax(high, in->cost[g][i]);
+    }
+    in->classes[g] = (reap_knapsack_class){items, in->cost[g], in->loss[g]};
+    least += low;
+    most += high;
+  }
+  in->budget = least + (most - least) * (1.2 * reap_random_uniform(&r) - 0.1);
+}
+
+/* Least loss within the budget; infinite if nothing fits. */
+static double enumerate(const instance *in) {
+  int64_t at[MOST_GROUPS] = {0};
+  double best = INFINITY;
+  for (;;) {
+    double cost = 0, loss = 0;
+    for (int g = 0; g < in->n; g++) {
+      cost += in->cost[g][at[g]];
+      loss += in->loss[g][at[g]];
+    }
+    if (cost <= in->budget && loss < best) best = loss;
+    int g = 0;
+    while (g < in->n && ++at[g] == in->classes[g].n) at[g++] = 0;
+    if (g == in->n) return best;
+  }
+}
+
+static void check_knapsack(uint64_t seed, bool whole) {
+  instance in;
+  int64_t chosen[MOST_GROUPS];
+  bool feasible = false;
+  double cost = 0, loss = 0;
+  make_instance(seed, whole, &in);
+  const double best = enumerate(&in), bound = reap_knapsack_bound(in.n, in.classes, in.budget, NULL);
+  CHECK_OK(reap_knapsack_solve(in.n, in.classes, in.budget, chosen, &feasible));
+  CU_ASSERT_EQUAL(feasible, isfinite(best));
+  if (!feasible) return;
+  for (int g = 0; g < in.n; g++) {
+    cost += in.cost[g][chosen[g]];
+    loss += in.loss[g][chosen[g]];
+  }
+  CU_ASSERT(cost <= in.budget + 1e-9);
+  if (whole) CHECK_NEAR(loss, best, 1e-12);
+  if (!whole) CU_ASSERT(loss >= best - 1e-12);
+  CU_ASSERT(bound <= best + 1e-9);
+  if (whole) return;
+  /* Costs rounded up: at least as good as the best with the budget short of one unit a class. */
+  const double shorter = in.budget;
+  double least = 0;
+  for (int g = 0; g < in.n; g++) {
+    double low = INFINITY;
+    for (int64_t i = 0; i < in.classes[g].n; i++) low = fmin(low, in.cost[g][i]);
+    least += low;
+  }
+  in.budget = shorter - in.n * (shorter - least) / 32768 * 1.01;
+  CU_ASSERT(loss <= enumerate(&in) + 1e-12);
+}
+
+static void test_knapsack_is_exact(void) {
+  for (uint64_t seed = 0; seed < 300; seed++) {
+    check_knapsack(seed, true);
+    check_knapsack(seed, false);
+  }
+}
+
+/* The bound is the linear relaxation: for two classes with two items each it is known in closed form. */
+static void test_bound_in_closed_form(void) {
+  const double costs[2][2] = {{0, 10}, {0, 4}}, losses[2][2] = {{5, 0}, {4, 0}};
+  const reap_knapsack_class classes[] = {{2, costs[0], losses[0]}, {2, costs[1], losses[1]}};
+  double multiplier = 0;
+  /* 1 a unit for the second class, 0.5 for the first: with 9 units the second whole and half of the first. */
+  CHECK_NEAR(reap_knapsack_bound(2, classes, 9, &multiplier), 2.5, 1e-9);
+  CHECK_NEAR(multiplier, 0.5, 1e-9);
+  CHECK_NEAR(reap_knapsack_bound(2, classes, 100, NULL), 0, 1e-12);
+}
+
+/* ------------------------------------------------------------------ coupled costs */
+
+typedef struct coupled {
+  int n;
+  int64_t channels[MOST_GROUPS], least[MOST_GROUPS], multiple[MOST_GROUPS];
+  bool chosen[MOST_GROUPS];
+  double values[MOST_GROUPS][MOST_CHANNELS + 1];
+  const double *loss[MOST_GROUPS];
+  reap_cost_model *cost;
+  reap_ratio_problem problem;
+} coupled;
+
+enum { APART, CHAIN, RING };
+
+static void make_coupled(uint64_t seed, int shape, coupled *c) {
+  reap_random r = reap_random_init(seed, (uint64_t)shape, 2);
+  memset(c, 0, sizeof *c);
+  c->n = 2 + (int)reap_random_below(&r, 3);
+  for (int g = 0; g < c->n; g++) {
+    c->channels[g] = 2 + reap_random_below(&r, MOST_CHANNELS - 2);
+    c->chosen[g] = reap_random_below(&r, 6) > 0;
+    c->least[g] = 1 + reap_random_below(&r, 2);
+    c->multiple[g] = 1 + reap_random_below(&r, 3);
+    for (int64_t k = c->channels[g] - 1; k >= 0; k--) c->values[g][k] = c->values[g][k + 1] + reap_random_uniform(&r);
+    c->loss[g] = c->values[g];
+  }
+  c->chosen[0] = true;
+  CHECK_OK(reap_cost_model_create_bare(c->n, c->channels, c->chosen, &c->cost));
+  for (int g = 0; g < c->n; g++) CHECK_OK(reap_cost_model_add(c->cost, -1, g, (double)(1 + reap_random_below(&r, 50)), NULL));
+  for (int g = 0; shape != APART && g + 1 < c->n; g++)
+    CHECK_OK(reap_cost_model_add(c->cost, g, g + 1, (double)(1 + reap_random_below(&r, 20)), NULL));
+  if (shape == RING) CHECK_OK(reap_cost_model_add(c->cost, c->n - 1, 0, 7, NULL));
+  reap_cost_model_finish(c->cost);
+  c->problem = (reap_ratio_problem){c->cost, c->loss, c->least, c->multiple, 0};
+  c->problem.budget = c->cost->whole * (0.2 + 0.7 * reap_random_uniform(&r));
+}
+
+static bool allowed(const coupled *c, int g, int64_t k) {
+  if (k == c->channels[g]) return true;
+  return c->chosen[g] && k >= c->least[g] && k % c->multiple[g] == 0;
+}
+
+static double enumerate_coupled(const coupled *c) {
+  int64_t k[MOST_GROUPS];
+  double best = INFINITY;
+  for (int g = 0; g < c->n; g++) k[g] = 1;
+  for (;;) {
+    bool fine = true;
+    double loss = 0;
+    for (int g = 0; g < c->n; g++) {
+      fine &= allowed(c, g, k[g]);
+      if (c->chosen[g]) loss += c->values[g][k[g]];
+    }
+    if (fine && loss < best && reap_cost_model_at(c->cost, k) <= c->problem.budget) best = loss;
+    int g = 0;
+    while (g < c->n && ++k[g] > c->channels[g]) k[g++] = 1;
+    if (g == c->n) return best;
+  }
+}
+
+/* Adds to *excess how far above the best the choice is, relative to it. */
+static void check_coupled(uint64_t seed, int shape, double *excess) {
+  coupled c;
+  int64_t counts[MOST_GROUPS];
+  reap_ratio_outcome outcome;
+  make_coupled(seed, shape, &c);
+  const double best = enumerate_coupled(&c);
+  if (isfinite(best)) {
+    CHECK_OK(reap_ratios_choose(&c.problem, counts, &outcome));
+    for (int g = 0; g < c.n; g++) CU_ASSERT(allowed(&c, g, counts[g]));
+    CU_ASSERT(reap_cost_model_at(c.cost, counts) <= c.problem.budget);
+    CHECK_NEAR(outcome.cost, reap_cost_model_at(c.cost, counts), 0);
+    CU_ASSERT(outcome.loss >= best - 1e-9);
+    CU_ASSERT(outcome.bound <= best + 1e-9);
+    CU_ASSERT(reap_ratios_gap(&outcome) >= 0);
+    if (best > 0) *excess += outcome.loss / best - 1;
+    if (shape == APART) CHECK_NEAR(outcome.loss, best, 1e-9);
+    CHECK_OK(reap_ratios_uniform(&c.problem, counts));
+    for (int g = 0; g < c.n; g++) CU_ASSERT(allowed(&c, g, counts[g]));
+    CU_ASSERT(reap_cost_model_at(c.cost, counts) <= c.problem.budget);
+  } else {
+    CHECK_FAILS(reap_ratios_choose(&c.problem, counts, &outcome), REAP_ERR_USAGE, "cannot be reached");
+    CHECK_FAILS(reap_ratios_uniform(&c.problem, counts), REAP_ERR_USAGE, "cannot be reached");
+  }
+  reap_cost_model_destroy(&c.cost);
+}
+
+static void test_coupled_choice(void) {
+  double excess[3] = {0};
+  for (int shape = APART; shape <= RING; shape++)
+    for (uint64_t seed = 0; seed < 200; seed++) check_coupled(seed, shape, &excess[shape]);
+  CHECK_NEAR(excess[APART], 0, 1e-9);
+  CU_ASSERT(excess[CHAIN] / 200 < 0.01); /* the mean loss is within 1 % of the best */
+  CU_ASSERT(excess[RING] / 200 < 0.01);
+}
+
+const test_case test_cases[] = {{"knapsack", test_knapsack_is_exact},
+                                {"bound", test_bound_in_closed_form},
+                                {"coupled", test_coupled_choice},
+                                {NULL, NULL}};
