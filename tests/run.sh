@@ -9,7 +9,8 @@ case "${1:-}" in
 esac
 . "$here/../jobs/setup.sh"
 # The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
-reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx
+reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx \
+  python3-pandas python3-matplotlib
 
 # onnxruntime judges what reap writes. It is not in Debian: a Python environment of the build folder's own has it, if it can be
 # fetched; else the test that needs it says that it is skipped.

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Trains a pruned network on for some epochs and writes it as ONNX again.
+
+reap needs no retraining; this is for those who have labels and time and want the last tenths back. The network is run in
+PyTorch as the ONNX file has it (batch norms that are in the file are trained too), by stochastic gradient descent with momentum
+and a cosine schedule. With --teacher the original's soft-max is the target as well as the labels (or alone, if there are none)."""
+import argparse
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+
+class ImageFile:
+    """A data set of reap's, normalised as the network sees it."""
+
+    def __init__(self, path, limit):
+        import h5py
+        import torch
+        with h5py.File(path, "r") as f:
+            data = f["images"]
+            self.images = torch.from_numpy(data[:limit or None])
+            self.labels = torch.from_numpy(f["labels"][:limit or None].astype("int64")) if "labels" in f else None
+            self.affine = None
+            if data.dtype == "uint8":
+                shape = (1, -1, 1, 1)
+                mean = torch.tensor(data.attrs["mean"], dtype=torch.float32).reshape(shape)
+                std = torch.tensor(data.attrs["std"], dtype=torch.float32).reshape(shape)
+                self.affine = (float(data.attrs["scale"]), mean, std)
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, places):
+        x = self.images[places].float()
+        if self.affine:
+            scale, mean, std = self.affine
+            x = (x * scale - mean) / std
+        return x, None if self.labels is None else self.labels[places]
+
+
+def augment(x, shift, generator):
+    """Random mirror images and shifts with zeros coming in: what small images are usually trained with."""
+    import torch
+    flips = torch.rand(len(x), generator=generator) < 0.5
+    x = torch.where(flips[:, None, None, None], x.flip(3), x)
+    if shift == 0:
+        return x
+    padded = torch.nn.functional.pad(x, [shift] * 4)
+    places = torch.randint(0, 2 * shift + 1, (len(x), 2), generator=generator)
+    height, width = x.shape[2:]
+    return torch.stack([p[:, r:r + height, c:c + width] for p, (r, c) in zip(padded, places.tolist())])
+
+
+def accuracy(module, data, batch):
+    import torch
+    module.eval()
+    right, loss = 0, 0.0
+    with torch.no_grad():
+        for start in range(0, len(data), batch):
+            x, labels = data.batch(slice(start, start + batch))
+            logits = module(x)
+            right += int((logits.argmax(1) == labels).sum())
+            loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+    return right / len(data), loss / len(data)
+
+
+def objective(logits, labels, taught, weight):
+    import torch
+    total = 0.0
+    if labels is not None and (taught is None or weight < 1):
+        total = (1 - weight if taught is not None else 1) * torch.nn.functional.cross_entropy(logits, labels)
+    if taught is not None:
+        share = weight if labels is not None else 1
+        total = total + share * torch.nn.functional.kl_div(torch.log_softmax(logits, 1), torch.softmax(taught, 1), reduction="batchmean")
+    return total
+
+
+def train(module, teacher, data, test, arguments):
+    import math
+    import torch
+    generator = torch.Generator().manual_seed(arguments.seed)
+    optimizer = torch.optim.SGD(module.parameters(), lr=arguments.lr, momentum=0.9, weight_decay=arguments.weight_decay, nesterov=True)
+    batches = -(-len(data) // arguments.batch)
+    for epoch in range(arguments.epochs):
+        module.train()
+        order, start, sum_loss = torch.randperm(len(data), generator=generator), time.time(), 0.0
+        for k in range(batches):
+            progress = (epoch + k / batches) / arguments.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = arguments.lr * 0.5 * (1 + math.cos(math.pi * progress))
+            x, labels = data.batch(order[k * arguments.batch:(k + 1) * arguments.batch])
+            x = augment(x, arguments.shift, generator) if arguments.augment else x
+            with torch.no_grad():
+                taught = teacher(x) if teacher else None
+            loss = objective(module(x), labels, taught, arguments.distill)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            sum_loss += loss.item()
+            if not math.isfinite(sum_loss):
+                sys.exit("finetune.py: the loss is no longer a number; try a smaller --lr")
+        line = "epoch %d/%d: loss %.4f" % (epoch + 1, arguments.epochs, sum_loss / batches)
+        if test:
+            line += ", test top-1 %.2f %%, loss %.4f" % tuple(f * v for f, v in zip((100, 1), accuracy(module, test, 256)))
+        print("%s (%.0f s)" % (line, time.time() - start), flush=True)
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", metavar="PRUNED.onnx")
+    parser.add_argument("--data", required=True, metavar="D.h5", help="training images (reap's format), with labels unless --teacher")
+    parser.add_argument("--eval", metavar="D.h5", help="test images: accuracy before, after every epoch and in the end")
+    parser.add_argument("--teacher", metavar="ORIGINAL.onnx", help="distil from the original")
+    parser.add_argument("--distill", type=float, default=0.5, help="the teacher's share of the loss where there are labels (default 0.5)")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=0.005, help="learning rate at the start (default 0.005)")
+    parser.add_argument("--weight-decay", type=float, default=1e-4)
+    parser.add_argument("--augment", action="store_true", help="mirror images and shifts by up to --shift pixels")
+    parser.add_argument("--shift", type=int, default=4)
+    parser.add_argument("--images", type=int, default=0, help="use the first N only")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.onnx")
+    return parser.parse_args()
+
+
+def main():
+    arguments = options()
+    try:
+        import torch
+        import onnx_torch
+    except ImportError as error:
+        sys.exit("finetune.py: %s; see analysis/requirements.txt" % error)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    try:
+        module = onnx_torch.load(arguments.model)
+        teacher = onnx_torch.load(arguments.teacher).eval() if arguments.teacher else None
+        data = ImageFile(arguments.data, arguments.images)
+        test = ImageFile(arguments.eval, 0) if arguments.eval else None
+        if data.labels is None and not teacher:
+            sys.exit("finetune.py: %s has no labels; give --teacher ORIGINAL.onnx to learn from" % arguments.data)
+        if test and test.labels is None:
+            sys.exit("finetune.py: %s has no labels to measure accuracy with" % arguments.eval)
+        if test:
+            print("before: test top-1 %.2f %%, loss %.4f" % tuple(f * v for f, v in zip((100, 1), accuracy(module, test, 256))), flush=True)
+        train(module, teacher, data, test, arguments)
+        module.eval()
+        beside = arguments.output + ".part"
+        module.write(beside)
+        os.replace(beside, arguments.output)
+    except (onnx_torch.UnsupportedNetwork, OSError, KeyError) as error:
+        sys.exit("finetune.py: %s" % error)
+    print("written %s" % arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""An ONNX network as a PyTorch module that can be trained, and its weights back into the same ONNX file.
+
+The graph is walked node by node. Weights of convolutions, matrix products and batch norms become parameters (running means
+and variances buffers); everything else that the file holds stays constant, and shape arithmetic is computed as it stands.
+Writing back replaces the tensors' data and leaves the rest of the file alone, so what another program makes of the
+file does not change. Operators: those of the convolutional networks that reap prunes.
+"""
+import numpy
+import onnx
+import torch
+from onnx import numpy_helper
+from torch.nn import functional
+
+
+class UnsupportedNetwork(Exception):
+    pass
+
+
+def _attributes(node):
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _symmetric(pads):
+    half = len(pads) // 2
+    return list(pads[:half]) if list(pads[:half]) == list(pads[half:]) else None
+
+
+def _pad_space(x, pads, value=0.0):
+    """pads as ONNX has them: the starts of all axes, then the ends."""
+    half = len(pads) // 2
+    flat = []
+    for axis in reversed(range(half)):
+        flat += [int(pads[axis]), int(pads[half + axis])]
+    return functional.pad(x, flat, value=value)
+
+
+def _auto_pad(attributes, x, kernel, strides, dilations):
+    mode = attributes.get("auto_pad", b"NOTSET").decode()
+    if mode in ("NOTSET", "VALID"):
+        return list(attributes.get("pads", [0] * 2 * len(kernel))) if mode == "NOTSET" else [0] * 2 * len(kernel)
+    starts, ends = [], []
+    for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations):
+        total = max(0, (-(-size // s) - 1) * s + d * (k - 1) + 1 - size)
+        small, large = total // 2, total - total // 2
+        starts.append(large if mode == "SAME_LOWER" else small)
+        ends.append(small if mode == "SAME_LOWER" else large)
+    return starts + ends
+
+
+def _conv(module, node, a, x, weights, bias=None):
+    space = weights.dim() - 2
+    strides, dilations = a.get("strides", [1] * space), a.get("dilations", [1] * space)
+    pads = _auto_pad(a, x, weights.shape[2:], strides, dilations)
+    padding = _symmetric(pads)
+    if padding is None:
+        x, padding = _pad_space(x, pads), [0] * space
+    return functional.conv2d(x, weights, bias, strides, padding, dilations, a.get("group", 1))
+
+
+def _norm(module, node, a, x, scale, bias, mean, var):
+    # ONNX's momentum is the share of the old value, PyTorch's that of the new one.
+    return functional.batch_norm(x, mean, var, scale, bias, module.training, 1 - a.get("momentum", 0.9), a.get("epsilon", 1e-5))
+
+
+def _gemm(module, node, a, x, weights, bias=None):
+    x = x.t() if a.get("transA") else x
+    product = a.get("alpha", 1.0) * (x @ (weights.t() if a.get("transB") else weights))
+    return product if bias is None else product + a.get("beta", 1.0) * bias
+
+
+def _pool(x, a, average):
+    kernel = a["kernel_shape"]
+    strides = a.get("strides", [1] * len(kernel))
+    if a.get("ceil_mode") or any(d != 1 for d in a.get("dilations", [1])):
+        raise UnsupportedNetwork("pooling with ceil_mode or dilations")
+    pads = _auto_pad(a, x, kernel, strides, [1] * len(kernel))
+    padded = _pad_space(x, pads, 0.0 if average else -float("inf"))
+    if not average:
+        return functional.max_pool2d(padded, kernel, strides)
+    if any(pads) and not a.get("count_include_pad", 0):
+        weight = _pad_space(torch.ones_like(x[:1, :1]), pads)
+        return functional.avg_pool2d(padded, kernel, strides) / functional.avg_pool2d(weight, kernel, strides)
+    return functional.avg_pool2d(padded, kernel, strides)
+
+
+def _clip(module, node, a, x, low=None, high=None):
+    low, high = a.get("min", low), a.get("max", high)
+    return torch.clamp(x, None if low is None else float(low), None if high is None else float(high))
+
+
+def _slice(module, node, a, x, starts=None, ends=None, axes=None, steps=None):
+    starts = a["starts"] if starts is None else starts.tolist()
+    ends = a["ends"] if ends is None else ends.tolist()
+    axes = (a.get("axes") if axes is None else axes.tolist()) or list(range(len(starts)))
+    steps = [1] * len(starts) if steps is None else steps.tolist()
+    for start, end, axis, step in zip(starts, ends, axes, steps):
+        places = range(x.shape[axis])[slice(start, max(end, -x.shape[axis] - 1) if step > 0 or end > -x.shape[axis] - 1 else None, step)]
+        x = x.index_select(axis, torch.tensor(list(places), dtype=torch.long, device=x.device))
+    return x
+
+
+def _pad(module, node, a, x, pads=None, value=None):
+    pads = a["pads"] if pads is None else pads.tolist()
+    mode = a.get("mode", b"constant").decode()
+    if mode != "constant":
+        raise UnsupportedNetwork("Pad of mode %s" % mode)
+    return _pad_space(x, pads, a.get("value", 0.0) if value is None else float(value))
+
+
+def _reshape(module, node, a, x, shape):
+    sizes = [x.shape[i] if s == 0 and not a.get("allowzero") else s for i, s in enumerate(shape.tolist())]
+    return x.reshape(sizes)
+
+
+def _axes(a, axes, default=None):
+    found = a.get("axes") if axes is None else axes.tolist()
+    return default if found is None else list(found)
+
+
+def _squeeze(module, node, a, x, axes=None):
+    chosen = _axes(a, axes, [i for i, s in enumerate(x.shape) if s == 1])
+    for axis in sorted((i % x.dim() for i in chosen), reverse=True):
+        x = x.squeeze(axis)
+    return x
+
+
+def _unsqueeze(module, node, a, x, axes=None):
+    chosen = _axes(a, axes)
+    for axis in sorted(i % (x.dim() + len(chosen)) for i in chosen):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _reduce_mean(module, node, a, x, axes=None):
+    return x.mean(_axes(a, axes, list(range(x.dim()))), keepdim=bool(a.get("keepdims", 1)))
+
+
+def _softmax(function):
+    return lambda module, node, a, x: function(x, a.get("axis", 1 if module.opset < 13 else -1))
+
+
+def _flatten(module, node, a, x):
+    axis = a.get("axis", 1)
+    return x.reshape(int(numpy.prod(x.shape[:axis], dtype=numpy.int64)), -1)
+
+
+def _filled(module, node, a, shape):
+    value = numpy_helper.to_array(a["value"]) if "value" in a else numpy.zeros(1, numpy.float32)
+    return torch.from_numpy(numpy.full(shape.tolist(), value.reshape(-1)[0]))
+
+
+def _constant(module, node, a):
+    if "value" in a:
+        return torch.from_numpy(numpy.array(numpy_helper.to_array(a["value"])))
+    name, value = next(iter(a.items()))
+    return torch.tensor(value, dtype=torch.int64 if "int" in name else torch.float32)
+
+
+def _cast(module, node, a, x):
+    return x.to(torch.from_numpy(numpy.zeros(1, onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[a["to"]])).dtype)
+
+
+def _div(module, node, a, x, y):
+    whole = not (x.is_floating_point() or y.is_floating_point())
+    return torch.div(x, y, rounding_mode="trunc") if whole else x / y
+
+
+def _gather(module, node, a, x, indices):
+    axis = a.get("axis", 0) % x.dim()
+    flat = torch.where(indices < 0, indices + x.shape[axis], indices).reshape(-1).long()
+    return x.index_select(axis, flat).reshape(list(x.shape[:axis]) + list(indices.shape) + list(x.shape[axis + 1:]))
+
+
+OPERATORS = {
+    "Conv": _conv, "BatchNormalization": _norm, "Gemm": _gemm, "Clip": _clip, "Slice": _slice, "Pad": _pad, "Reshape": _reshape,
+    "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "ReduceMean": _reduce_mean, "Flatten": _flatten, "ConstantOfShape": _filled,
+    "Constant": _constant, "Cast": _cast, "Div": _div, "Gather": _gather,
+    "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
+    "Relu": lambda module, node, a, x: torch.relu(x),
+    "Add": lambda module, node, a, x, y: x + y, "Sub": lambda module, node, a, x, y: x - y,
+    "Mul": lambda module, node, a, x, y: x * y, "MatMul": lambda module, node, a, x, y: x @ y,
+    "Identity": lambda module, node, a, x: x, "Dropout": lambda module, node, a, x, *rest: x,
+    "MaxPool": lambda module, node, a, x: _pool(x, a, False), "AveragePool": lambda module, node, a, x: _pool(x, a, True),
+    "GlobalAveragePool": lambda module, node, a, x: x.mean(dim=(2, 3), keepdim=True),
+    "GlobalMaxPool": lambda module, node, a, x: x.amax(dim=(2, 3), keepdim=True),
+    "Concat": lambda module, node, a, *x: torch.cat(x, a["axis"]),
+    "Transpose": lambda module, node, a, x: x.permute(*a.get("perm", reversed(range(x.dim())))),
+    "Shape": lambda module, node, a, x: torch.tensor(x.shape, dtype=torch.int64),
+}
+
+
+class OnnxModule(torch.nn.Module):
+    """The network of an ONNX file; forward(x) takes and gives one tensor."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.opset = max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        self.steps = [(n, _attributes(n)) for n in model.graph.node]
+        missing = sorted({n.op_type for n, _ in self.steps} - set(OPERATORS))
+        if missing:
+            raise UnsupportedNetwork("operators that cannot be trained here: %s" % ", ".join(missing))
+        self.held = {t.name: torch.from_numpy(numpy.array(numpy_helper.to_array(t))) for t in model.graph.initializer}
+        inputs = [i.name for i in model.graph.input if i.name not in self.held]
+        if len(inputs) != 1 or len(model.graph.output) != 1:
+            raise UnsupportedNetwork("%d inputs and %d outputs; wanted one of each" % (len(inputs), len(model.graph.output)))
+        self.input, self.output = inputs[0], model.graph.output[0].name
+        self.learned = {}
+        self._find_parameters()
+
+    def _owner(self, name):
+        """The initialiser behind a name, through Identity nodes; None if it is computed."""
+        sources = {n.output[0]: n.input[0] for n, _ in self.steps if n.op_type == "Identity"}
+        while name in sources:
+            name = sources[name]
+        return name if name in self.held and self.held[name].is_floating_point() else None
+
+    def _find_parameters(self):
+        slots = {"Conv": (1, 2), "Gemm": (1, 2), "MatMul": (1,), "BatchNormalization": (1, 2)}
+        for node, _ in self.steps:
+            for slot in slots.get(node.op_type, ()):
+                owner = self._owner(node.input[slot]) if slot < len(node.input) else None
+                if owner:
+                    self._learn(owner, torch.nn.Parameter)
+            if node.op_type == "BatchNormalization":
+                for slot in (3, 4):
+                    self._learn(self._owner(node.input[slot]), None)
+
+    def _learn(self, name, kind):
+        if name in self.learned or name is None:
+            return
+        tensor, attribute = self.held[name].float().clone(), "t%d" % len(self.learned)
+        if kind:
+            self.register_parameter(attribute, kind(tensor))
+        else:
+            self.register_buffer(attribute, tensor)
+        self.learned[name] = attribute
+
+    def forward(self, x):
+        values = {name: tensor for name, tensor in self.held.items()}
+        for name, attribute in self.learned.items():
+            values[name] = getattr(self, attribute)
+        values[self.input] = x
+        for node, attributes in self.steps:
+            given = [values[name] if name else None for name in node.input]
+            try:
+                values[node.output[0]] = OPERATORS[node.op_type](self, node, attributes, *given)
+            except UnsupportedNetwork:
+                raise
+            except Exception as error:
+                raise UnsupportedNetwork("%s %s: %s" % (node.op_type, node.name, error)) from error
+        return values[self.output]
+
+    def write(self, path):
+        """The file with the present weights, each in the type it had."""
+        for tensor in self.model.graph.initializer:
+            if tensor.name in self.learned:
+                old = numpy_helper.to_array(tensor)
+                new = getattr(self, self.learned[tensor.name]).detach().cpu().numpy().astype(old.dtype).reshape(old.shape)
+                tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
+        onnx.checker.check_model(self.model)
+        onnx.save(self.model, path)
+
+
+def load(path):
+    return OnnxModule(onnx.load(path))

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tests of the scripts in analysis/, on results that the program makes here.
+
+Exit status 77 (skipped) where pandas, matplotlib or h5py are missing; the tests that train are skipped without PyTorch, the
+one that times without onnxruntime. REAP_PROGRAM names the program.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import h5py
+    import matplotlib
+    import numpy as np
+    import pandas  # noqa: F401
+except ImportError as error:
+    print("skipped: %s" % error)
+    sys.exit(77)
+matplotlib.use("Agg")
+from matplotlib import image as picture_file  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCRIPTS = os.path.join(HERE, os.pardir, "analysis")
+FASHION = os.path.join(HERE, os.pardir, "datasets", "fashion")
+MODEL = os.path.join(FASHION, "resnet-fashion.onnx")
+CALIBRATION, TEST = os.path.join(FASHION, "fashion-calib.h5"), os.path.join(FASHION, "fashion-test.h5")
+PROGRAM = os.environ["REAP_PROGRAM"]
+sys.dont_write_bytecode = True
+sys.path.insert(0, SCRIPTS)
+
+import pictures  # noqa: E402
+import results  # noqa: E402
+
+
+def run(*words, python=sys.executable):
+    """(status, output) of a script or of the program."""
+    command = [python, "-B", os.path.join(SCRIPTS, words[0])] if words[0].endswith(".py") else [PROGRAM]
+    command += list(words[1:] if words[0].endswith(".py") else words)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return done.returncode, done.stdout
+
+
+def images_to(path, source, count):
+    with h5py.File(source, "r") as old, h5py.File(path, "w") as new:
+        for name in ("images", "labels"):
+            new[name] = old[name][:count]
+        for key, value in old["images"].attrs.items():
+            new["images"].attrs[key] = value
+
+
+class Analysis(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.test_images = cls.at("test.h5")
+        images_to(cls.test_images, TEST, 200)
+        for share in ("0.7", "0.5"):
+            status, output = run("prune", MODEL, "--calib", CALIBRATION, "--images", "200", "--positions", "20", "--keep", share,
+                                 "--eval", cls.test_images, "-o", cls.at(share + ".h5"), "--onnx", cls.at(share + ".onnx"),
+                                 "--report", cls.at(share + ".json"), "--progress", "none")
+            assert status == 0, output
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @classmethod
+    def at(cls, name):
+        return os.path.join(cls.folder.name, name)
+
+    def report(self, share):
+        with open(self.at(share + ".json")) as f:
+            return json.load(f)
+
+    def sweep(self):
+        """A merged file as `reap sweep` leaves it."""
+        path = self.at("sweep.h5")
+        with h5py.File(path, "w") as f:
+            f.attrs["format"] = "reap-sweep"
+            for share in ("0.7", "0.5"):
+                f["settings/keep-%s/report" % share] = json.dumps(self.report(share))
+        return path
+
+    # -------------------------------------------------------------- reading
+
+    def test_table_has_the_reports_figures(self):
+        frame = results.table(results.reports([self.at("0.7.json"), self.at("0.5.json")]))
+        self.assertEqual(list(frame["name"]), ["0.5", "0.7"])  # by cost
+        for row in frame.itertuples():
+            report = self.report(row.name)
+            self.assertEqual(row.flops, report["pruned"]["flops"])
+            self.assertEqual(row.flops_share, report["pruned"]["flops"] / report["baseline"]["flops"])
+            self.assertEqual((row.top1, row.original_top1), (report["pruned"]["top1"], report["baseline"]["top1"]))
+            self.assertEqual((row.budget, row.value), ("keep", float(row.name)))
+
+    def test_sweep_reads_like_its_reports(self):
+        one = results.table(results.reports([self.sweep()]))
+        two = results.table(results.reports([self.at("0.7.json"), self.at("0.5.json")]))
+        self.assertEqual(list(one["loss"]), list(two["loss"]))
+
+    def test_paths_are_those_of_the_model(self):
+        found = results.paths(self.at("0.5.h5"))
+        report = self.report("0.5")
+        self.assertEqual(set(found), {l["group"] for l in report["layers"]})
+        for layer in report["layers"]:
+            path = found[layer["group"]]
+            self.assertEqual(len(path["error"]), layer["channels"] - len(layer["kept"]))
+            self.assertTrue(np.all(np.diff(path["error"]) >= -1e-12))
+
+    def test_layers(self):
+        frame = results.layers(self.report("0.5"))
+        self.assertTrue((frame["share"] == 0.5).all())
+        self.assertTrue((frame["relative_error"] > 0).all())
+
+    def test_short_names(self):
+        self.assertEqual(results.short("stage1.stage1.0.conv1.Conv"), "stage1.0.conv1")
+        self.assertEqual(results.short("Conv"), "Conv")
+
+    def test_errors_are_one_line(self):
+        with open(self.at("broken.json"), "w") as f:
+            f.write('{"baseline": ')
+        for words, wanted in ((["tradeoff", "nothing.json"], "no such file"),
+                              (["tradeoff", self.at("broken.json")], "not a JSON report"),
+                              (["channels", self.at("0.5.json"), self.at("0.7.json")], "single report"),
+                              (["paths", self.at("0.5.json")], "not an HDF5 file"),
+                              (["paths", self.test_images], "no error path"),
+                              (["tradeoff", self.at("0.5.h5")], "reap-model"),
+                              (["scaling", self.at("0.5.json"), self.at("0.7.json")], "different numbers of ranks")):
+            status, output = run("plot.py", *words, "-o", self.at("no.png"))
+            self.assertEqual(status, 1, output)
+            self.assertIn(wanted, output)
+            self.assertEqual(output.count("\n"), 1, output)
+            self.assertFalse(os.path.exists(self.at("no.png")))
+
+    # -------------------------------------------------------------- pictures
+
+    def assert_drawn(self, path):
+        pixels = picture_file.imread(path)
+        self.assertGreater(min(pixels.shape[:2]), 300)
+        self.assertGreater(len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)), 20)
+
+    def test_every_picture(self):
+        other = self.report("0.5")
+        other["ranks"], other["seconds"]["total"] = 2, other["seconds"]["total"] / 1.9
+        with open(self.at("two.json"), "w") as f:
+            json.dump(other, f)
+        for kind, inputs in (("tradeoff", [self.at("0.7.json"), self.at("0.5.json")]), ("tradeoff", [self.sweep()]),
+                             ("channels", [self.at("0.5.json")]), ("paths", [self.at("0.5.h5")]),
+                             ("predicted", [self.at("0.5.json")]), ("scaling", [self.at("0.5.json"), self.at("two.json")])):
+            path = self.at(kind + ".png")
+            status, output = run("plot.py", kind, *inputs, "-o", path)
+            self.assertEqual((status, output), (0, path + "\n"))
+            self.assert_drawn(path)
+
+    def test_tradeoff_marks_original_and_points(self):
+        frame = results.table(results.reports([self.at("0.7.json"), self.at("0.5.json")]))
+        axis = pictures.tradeoff(frame).axes[0]
+        drawn = {(round(float(x), 6), round(float(y), 6)) for line in axis.lines
+                 for x, y in zip(line.get_xdata(), line.get_ydata())}
+        self.assertIn((100.0, round(100 * self.report("0.5")["baseline"]["top1"], 6)), drawn)
+        for share in ("0.7", "0.5"):
+            report = self.report(share)
+            x = 100 * report["pruned"]["flops"] / report["baseline"]["flops"]
+            self.assertIn((round(x, 6), round(100 * report["pruned"]["top1"], 6)), drawn)
+
+    def test_html_report(self):
+        for inputs, pictures_wanted in (([self.at("0.5.json"), "--model", self.at("0.5.h5")], 3), ([self.sweep()], 3)):
+            path = self.at("page.html")
+            status, output = run("html_report.py", *inputs, "-o", path)
+            self.assertEqual(status, 0, output)
+            with open(path) as f:
+                page = f.read()
+            self.assertEqual(page.count("data:image/png;base64,"), pictures_wanted)
+            self.assertIsNone(re.search(r'(src|href)="(?!data:)', page))  # nothing from elsewhere
+            report = self.report("0.5")
+            self.assertIn("%.1f" % (100 * report["pruned"]["flops"] / report["baseline"]["flops"]), page)
+            self.assertIn("%.4g" % report["pruned"]["loss"], page)
+
+    def test_help(self):
+        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py"):
+            status, output = run(name, "--help")
+            self.assertEqual(status, 0)
+            self.assertIn("usage: " + name, output)
+
+    # -------------------------------------------------------------- training and timing
+
+    def test_torch_computes_what_reap_computes(self):
+        try:
+            import onnx_torch
+            import torch
+        except ImportError as error:
+            self.skipTest(str(error))
+        status, output = run("eval", self.at("0.5.onnx"), "--data", self.test_images, "--outputs", self.at("out.h5"), "--progress", "none")
+        self.assertEqual(status, 0, output)
+        import finetune
+        module = onnx_torch.load(self.at("0.5.onnx")).eval()
+        with torch.no_grad():
+            ours = module(finetune.ImageFile(self.test_images, 0).batch(slice(0, 200))[0]).numpy()
+        with h5py.File(self.at("out.h5"), "r") as f:
+            theirs = f["outputs"][()]
+        self.assertLess(abs(ours - theirs).max(), 1e-4 * abs(theirs).max())
+
+    def test_finetuning_lowers_the_loss_it_trains_on(self):
+        try:
+            import torch  # noqa: F401
+            import onnx  # noqa: F401
+        except ImportError as error:
+            self.skipTest(str(error))
+        small, trained = self.at("small.h5"), self.at("trained.onnx")
+        images_to(small, CALIBRATION, 96)
+        status, output = run("finetune.py", self.at("0.5.onnx"), "--data", small, "--epochs", "3", "--batch", "32", "--lr", "0.01",
+                             "--threads", "1", "-o", trained)
+        self.assertEqual(status, 0, output)
+        losses = []
+        for model in (self.at("0.5.onnx"), trained):
+            status, output = run("eval", model, "--data", small, "--report", self.at("eval.json"), "--progress", "none")
+            self.assertEqual(status, 0, output)
+            with open(self.at("eval.json")) as f:
+                losses.append(json.load(f)["baseline"]["loss"])
+        self.assertLess(losses[1], 0.9 * losses[0])
+
+    def test_finetuning_needs_something_to_learn_from(self):
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            self.skipTest(str(error))
+        bare = self.at("bare.h5")
+        images_to(bare, CALIBRATION, 32)
+        with h5py.File(bare, "a") as f:
+            del f["labels"]
+        status, output = run("finetune.py", self.at("0.5.onnx"), "--data", bare, "-o", self.at("never.onnx"))
+        self.assertEqual(status, 1)
+        self.assertIn("no labels; give --teacher", output)
+        self.assertFalse(os.path.exists(self.at("never.onnx")))
+
+    def test_latency(self):
+        python = os.environ.get("REAP_VENV_PYTHON", sys.executable)
+        if not os.path.exists(python) or subprocess.run([python, "-c", "import onnxruntime"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no onnxruntime")
+        status, output = run("latency.py", MODEL, self.at("0.5.onnx"), "--batch", "4", "--seconds", "0.2", "--json", self.at("l.json"), python=python)
+        self.assertEqual(status, 0, output)
+        with open(self.at("l.json")) as f:
+            figures = json.load(f)
+        self.assertEqual([n["model"] for n in figures["networks"]], [MODEL, self.at("0.5.onnx")])
+        self.assertTrue(all(n["quartiles"][0] <= n["milliseconds"] <= n["quartiles"][1] for n in figures["networks"]))
+        status, output = run("latency.py", self.at("0.5.json"), python=python)
+        self.assertEqual(status, 1)
+        self.assertIn("0.5.json", output)
+
+
+if __name__ == "__main__":
+    unittest.main()
