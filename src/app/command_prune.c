@@ -4,14 +4,8 @@
 #include <string.h>
 
 #include "command.h"
-#include "memory_check.h"
 #include "prune_output.h"
-#include "prune_plan.h"
-#include "prune_stored.h"
 #include "reap/error.h"
-#include "reap/evaluate.h"
-#include "reap/network.h"
-#include "reap/prune.h"
 #include "reap/solver.h"
 #include "reap/timer.h"
 
@@ -22,116 +16,26 @@ static const char *const ABOUT =
     "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
     "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
 
-typedef struct job {
-  const command_context *context;
-  const prune_options *options;
-  progress_view *view;
-  reap_network network;
-  reap_graph *pruned;
-  reap_groups *groups;
-  prune_plan plan;
-  reap_dataset *calibration, *evaluation; /* calibration: NULL with --from-stats */
-  prune_stored stored;
-  reap_prune_result result;
-  reap_evaluation before, after;
-} job;
-
-/* Local: everything that can be found wrong before work starts. */
-static int prepare(job *j) {
-  const prune_options *o = j->options;
-  REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
-  int status = prune_plan_make(j->network.graph, j->groups, o->keep, o->flops, o->exclude, &j->plan);
-  if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", o->model);
-  REAP_TRY(status);
-  if (o->calibration) {
-    REAP_TRY(reap_dataset_open(o->calibration, &j->calibration));
-    REAP_TRY(reap_network_check_images(&j->network, j->calibration));
-  }
-  if (o->evaluation) {
-    REAP_TRY(reap_dataset_open(o->evaluation, &j->evaluation));
-    REAP_TRY(reap_network_check_images(&j->network, j->evaluation));
-  }
-  return reap_graph_clone(j->network.graph, &j->pruned);
-}
-
-static reap_shard shard_of(const job *j, const reap_dataset *data, int64_t most) {
-  int64_t images = 0, c, h, w;
-  if (data) reap_dataset_shape(data, &images, &c, &h, &w);
-  if (most > 0 && most < images) images = most;
-  const reap_comm *comm = j->context->comm;
-  return reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
-}
-
-static int check_memory(job *j) {
-  reap_footprint footprint;
-  const reap_shard shard = shard_of(j, j->calibration, j->options->images);
-  int status = reap_footprint_estimate(j->pruned, j->groups, j->plan.chosen, shard.images, &footprint);
-  REAP_TRY(reap_comm_agree(j->context->comm, status));
-  return memory_check(j->context->comm, &footprint);
-}
-
-static int prune(job *j) {
-  const prune_options *o = j->options;
-  const reap_shard shard = shard_of(j, j->calibration, o->images);
-  const reap_prune_options options = {.method = reap_method_find(o->method), .refit = strcmp(o->refit, "ls") == 0,
-                                      .chosen = j->plan.chosen, .counts = j->plan.counts, .positions = o->positions,
-                                      .solver = reap_solver_named(o->solver), .ridge = o->ridge, .ridge_auto = o->ridge_auto, .seed = (uint64_t)o->seed,
-                                      .backend = command_backend(o->common.kernels), .progress = &j->view->callback,
-                                      .save_stats = j->stored.save, .activations = j->stored.activations,
-                                      .from_stats = j->stored.from};
-  if (j->calibration) command_warn_idle(j->context->comm, shard.blocks);
-  int status = reap_prune(j->context->comm, j->network.graph, j->pruned, j->groups, j->calibration, &shard, &options, &j->result);
-  progress_view_finish(j->view);
-  return status;
-}
-
-static int evaluate(job *j) {
-  if (!j->evaluation) return REAP_OK;
-  const reap_shard shard = shard_of(j, j->evaluation, 0);
-  const reap_backend backend = command_backend(j->options->common.kernels);
-  const reap_comm *comm = j->context->comm;
-  REAP_TRY(reap_evaluate(comm, j->network.graph, j->evaluation, &shard, backend, NULL, &j->view->callback, "original", &j->before));
-  REAP_TRY(reap_evaluate(comm, j->pruned, j->evaluation, &shard, backend, NULL, &j->view->callback, "pruned", &j->after));
-  progress_view_finish(j->view);
-  return REAP_OK;
-}
-
-static int finish(job *j, double start) {
-  if (reap_comm_rank(j->context->comm) != 0) return REAP_OK;
-  prune_output output = {.context = j->context, .options = j->options, .network = &j->network, .pruned = j->pruned,
-                         .result = &j->result};
-  output.original_figures = (report_network){j->evaluation ? &j->before : NULL, reap_graph_flops(j->network.graph),
-                                             reap_graph_params(j->network.graph)};
-  output.pruned_figures = (report_network){j->evaluation ? &j->after : NULL, reap_graph_flops(j->pruned), reap_graph_params(j->pruned)};
-  return prune_output_write(&output, start);
-}
-
 static int run(const command_context *context, const prune_options *o) {
-  double start = reap_seconds();
-  progress_view view;
-  job j = {.context = context, .options = o, .view = &view};
+  const double start = reap_seconds();
   const char *const outputs[] = {o->output, o->onnx, o->report, o->save_stats, o->activations};
+  progress_view view;
+  prune_inputs inputs = {0};
+  prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
   REAP_TRY_OR(command_check_writable(context->comm, outputs, 5), done);
-  REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
-  REAP_TRY_OR(reap_comm_agree(context->comm, prepare(&j)), done);
-  REAP_TRY_OR(check_memory(&j), done);
-  REAP_TRY_OR(prune_stored_open(context, o, &j.network, j.groups, j.plan.chosen, shard_of(&j, j.calibration, o->images).images, &j.stored), done);
-  REAP_TRY_OR(prune(&j), done);
-  REAP_TRY_OR(prune_stored_commit(&j.stored), done);
-  REAP_TRY_OR(evaluate(&j), done);
-  status = reap_comm_agree(context->comm, finish(&j, start));
+  REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
+  REAP_TRY_OR(prune_run_plan(&job), done);
+  REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
+  REAP_TRY_OR(prune_run_do(&job), done);
+  progress_view_finish(&view);
+  if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);
+  status = reap_comm_agree(context->comm, status);
 done:
   progress_view_finish(&view);
-  prune_stored_close(&j.stored);
-  reap_prune_result_clear(&j.result);
-  reap_dataset_close(&j.calibration);
-  reap_dataset_close(&j.evaluation);
-  prune_plan_clear(&j.plan);
-  reap_groups_destroy(&j.groups);
-  reap_graph_destroy(&j.pruned);
-  reap_network_clear(&j.network);
+  prune_run_clear(&job);
+  prune_inputs_close(&inputs);
   return status;
 }
 

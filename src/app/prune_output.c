@@ -12,12 +12,11 @@
 #include "reap/surgery.h"
 #include "reap/timer.h"
 #include "reap/version.h"
+#include "report.h"
 
-/* What the run knew of images: the data set, or the moments of one. */
-static const char *images_of(const prune_options *o) { return o->from_stats ? o->from_stats : o->calibration; }
-
-static int write_model(const prune_output *p, const char *calibration_hash) {
-  const reap_prune_result *result = p->result;
+static int write_model(const prune_run *p) {
+  const reap_prune_result *result = &p->result;
+  const reap_network *network = &p->inputs->network;
   reap_group_record *groups = NULL;
   char seed[32], ranks[32];
   snprintf(seed, sizeof seed, "%lld", (long long)p->options->seed);
@@ -35,53 +34,12 @@ static int write_model(const prune_output *p, const char *calibration_hash) {
                                               {"seed", seed},
                                               {"ranks", ranks},
                                               {"model", p->options->model},
-                                              {"model_sha256", reap_source_hash(p->network->source)},
-                                              {p->options->from_stats ? "statistics" : "calibration", images_of(p->options)},
-                                              {p->options->from_stats ? "statistics_sha256" : "calibration_sha256", calibration_hash}};
+                                              {"model_sha256", reap_source_hash(network->source)},
+                                              {p->options->from_stats ? "statistics" : "calibration", prune_options_images(p->options)},
+                                              {p->options->from_stats ? "statistics_sha256" : "calibration_sha256", p->inputs->images_hash}};
   const reap_model_record record = {result->n_layers, groups, (int)(sizeof provenance / sizeof provenance[0]), provenance};
-  int status = reap_model_file_write(p->network->source, &record, p->options->output);
+  int status = reap_model_file_write(network->source, &record, p->options->output);
   reap_free(&groups);
-  return status;
-}
-
-static int write_report(const prune_output *p, const char *calibration_hash, double total, double writing) {
-  const prune_options *o = p->options;
-  const reap_prune_result *r = p->result;
-  cJSON *report = report_create(p->context, command_backend(o->common.kernels));
-  cJSON *seconds = report_add_seconds(report, total);
-  cJSON_AddNumberToObject(seconds, "read", r->seconds_read);
-  cJSON_AddNumberToObject(seconds, "forward", r->seconds_forward);
-  cJSON_AddNumberToObject(seconds, "moments", r->seconds_moments);
-  cJSON_AddNumberToObject(seconds, "reduce", r->seconds_reduce);
-  cJSON_AddNumberToObject(seconds, "solve", r->seconds_solve);
-  cJSON_AddNumberToObject(seconds, "held_out", r->seconds_held_out);
-  cJSON_AddNumberToObject(seconds, "store", r->seconds_store);
-  if (p->original_figures.evaluation)
-    cJSON_AddNumberToObject(seconds, "evaluate",
-                            p->original_figures.evaluation->seconds + p->pruned_figures.evaluation->seconds);
-  cJSON_AddNumberToObject(seconds, "write", writing);
-  report_add_network(report, "baseline", &p->original_figures);
-  report_add_network(report, "pruned", &p->pruned_figures);
-  report_add_layers(report, r, "local");
-  cJSON *options = cJSON_AddObjectToObject(report, "options");
-  cJSON_AddStringToObject(options, "method", o->method);
-  cJSON_AddStringToObject(options, "refit", o->refit);
-  cJSON_AddStringToObject(options, "scope", o->scope);
-  report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
-  report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
-  if (o->ridge_auto)
-    cJSON_AddStringToObject(options, "ridge", "auto");
-  else
-    cJSON_AddNumberToObject(options, "ridge", o->ridge);
-  report_add_number(options, "positions", o->from_stats ? NAN : (double)o->positions); /* the file's own, then */
-  cJSON_AddNumberToObject(options, "seed", (double)o->seed);
-  report_add_input(report, "model", o->model, reap_source_hash(p->network->source));
-  report_add_input(report, o->from_stats ? "statistics" : "calibration", images_of(o), calibration_hash);
-  cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
-  report_add_few_samples(report, r);
-  cJSON_AddNumberToObject(report, "peak_resident_bytes", (double)reap_memory_peak_resident());
-  int status = report_write(report, o->report);
-  cJSON_Delete(report);
   return status;
 }
 
@@ -106,21 +64,39 @@ static void print_files(const prune_options *o) {
   printf("\n");
 }
 
-int prune_output_write(const prune_output *p, double start) {
+int prune_output_write_models(const prune_run *p) {
   reap_edits edits = {0};
-  char hash[REAP_HASH_LENGTH];
-  double writing = reap_seconds();
-  REAP_TRY(reap_hash_file(images_of(p->options), hash));
+  if (!p->inputs->images_hash[0]) REAP_TRY(reap_hash_file(prune_options_images(p->options), p->inputs->images_hash));
   int status = reap_surgery_edits(p->pruned, &edits);
-  if (status == REAP_OK) status = reap_source_apply(p->network->source, &edits);
+  if (status == REAP_OK) status = reap_source_apply(p->inputs->network.source, &edits);
   reap_edits_clear(&edits);
-  if (status == REAP_OK) status = write_model(p, hash);
-  if (status == REAP_OK && p->options->onnx) status = reap_source_write_onnx(p->network->source, p->options->onnx);
+  if (status == REAP_OK && p->options->output) status = write_model(p);
+  if (status == REAP_OK && p->options->onnx) status = reap_source_write_onnx(p->inputs->network.source, p->options->onnx);
+  return status;
+}
+
+static int write_report(const prune_run *p, double total, double writing) {
+  cJSON *report = prune_run_report(p, total, writing);
+  int status = report_write(report, p->options->report);
+  cJSON_Delete(report);
+  return status;
+}
+
+static void print_networks(const prune_run *p) {
+  const bool evaluated = p->inputs->evaluation != NULL;
+  const reap_graph *original = p->inputs->network.graph;
+  const report_network before = {evaluated ? &p->before : NULL, reap_graph_flops(original), reap_graph_params(original)};
+  const report_network after = {evaluated ? &p->after : NULL, reap_graph_flops(p->pruned), reap_graph_params(p->pruned)};
+  report_print(&before, &after);
+}
+
+int prune_output_write(const prune_run *p, double start) {
+  double writing = reap_seconds();
+  REAP_TRY(prune_output_write_models(p));
   double now = reap_seconds();
-  if (status == REAP_OK && p->options->report) status = write_report(p, hash, now - start, now - writing);
-  if (status != REAP_OK) return status;
-  report_print(&p->original_figures, &p->pruned_figures);
-  print_worst(p->result);
+  if (p->options->report) REAP_TRY(write_report(p, now - start, now - writing));
+  print_networks(p);
+  print_worst(&p->result);
   print_files(p->options);
   const int ranks = reap_comm_size(p->context->comm);
   printf("%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");

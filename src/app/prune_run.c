@@ -1,0 +1,173 @@
+#include "prune_run.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "memory_check.h"
+#include "prune_stored.h"
+#include "reap/error.h"
+#include "reap/footprint.h"
+#include "reap/memory.h"
+#include "reap/solver.h"
+#include "report.h"
+
+static int open_images(const reap_network *network, const char *path, reap_dataset **out) {
+  if (!path) return REAP_OK;
+  REAP_TRY(reap_dataset_open(path, out));
+  return reap_network_check_images(network, *out);
+}
+
+int prune_inputs_load(const reap_comm *comm, const prune_options *o, prune_inputs *in) {
+  return reap_network_load(comm, o->model, &in->network);
+}
+
+int prune_inputs_open_images(const reap_comm *comm, const prune_options *o, prune_inputs *in) {
+  int status = open_images(&in->network, o->calibration, &in->calibration);
+  if (status == REAP_OK) status = open_images(&in->network, o->evaluation, &in->evaluation);
+  return reap_comm_agree(comm, status);
+}
+
+void prune_inputs_close(prune_inputs *in) {
+  reap_dataset_close(&in->calibration);
+  reap_dataset_close(&in->evaluation);
+  reap_network_clear(&in->network);
+}
+
+static int plan(prune_run *r) {
+  const prune_options *o = r->options;
+  const reap_graph *graph = r->inputs->network.graph;
+  REAP_TRY(reap_groups_find(graph, &r->groups));
+  int status = prune_plan_make(graph, r->groups, o->keep, o->flops, o->exclude, &r->plan);
+  if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", o->model);
+  REAP_TRY(status);
+  return reap_graph_clone(graph, &r->pruned);
+}
+
+int prune_run_plan(prune_run *r) { return reap_comm_agree(r->context->comm, plan(r)); }
+
+static reap_shard shard_of(const prune_run *r, const reap_dataset *data, int64_t most) {
+  int64_t images = 0, c, h, w;
+  if (data) reap_dataset_shape(data, &images, &c, &h, &w);
+  if (most > 0 && most < images) images = most;
+  const reap_comm *comm = r->context->comm;
+  return reap_shard_make(images, r->inputs->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+}
+
+static reap_shard calibration_shard(const prune_run *r) { return shard_of(r, r->inputs->calibration, r->options->images); }
+
+static int check_memory(const prune_run *r) {
+  reap_footprint footprint;
+  int status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, calibration_shard(r).images, &footprint);
+  REAP_TRY(reap_comm_agree(r->context->comm, status));
+  return memory_check(r->context->comm, &footprint);
+}
+
+static int prune(prune_run *r, const prune_stored *stored) {
+  const prune_options *o = r->options;
+  const reap_shard shard = calibration_shard(r);
+  const reap_prune_options options = {.method = reap_method_find(o->method),
+                                      .refit = strcmp(o->refit, "ls") == 0,
+                                      .chosen = r->plan.chosen,
+                                      .counts = r->plan.counts,
+                                      .positions = o->positions,
+                                      .solver = reap_solver_named(o->solver),
+                                      .ridge = o->ridge,
+                                      .ridge_auto = o->ridge_auto,
+                                      .seed = (uint64_t)o->seed,
+                                      .backend = command_backend(o->common.kernels),
+                                      .progress = r->progress,
+                                      .save_stats = stored->save,
+                                      .activations = stored->activations,
+                                      .from_stats = stored->from};
+  if (r->inputs->calibration) command_warn_idle(r->context->comm, shard.blocks);
+  return reap_prune(r->context->comm, r->inputs->network.graph, r->pruned, r->groups, r->inputs->calibration, &shard, &options,
+                    &r->result);
+}
+
+static int prune_with_stored(prune_run *r) {
+  prune_stored stored = {0};
+  int status = prune_stored_open(r->context, r->options, &r->inputs->network, r->groups, r->plan.chosen,
+                                 calibration_shard(r).images, &stored);
+  if (status == REAP_OK) status = prune(r, &stored);
+  if (status == REAP_OK) status = prune_stored_commit(&stored);
+  prune_stored_close(&stored);
+  return status;
+}
+
+static int evaluate(prune_run *r) {
+  const reap_comm *comm = r->context->comm;
+  const reap_graph *original = r->inputs->network.graph;
+  reap_dataset *images = r->inputs->evaluation;
+  const reap_backend backend = command_backend(r->options->common.kernels);
+  if (!images) return REAP_OK;
+  const reap_shard shard = shard_of(r, images, 0);
+  if (r->baseline)
+    r->before = *r->baseline;
+  else
+    REAP_TRY(reap_evaluate(comm, original, images, &shard, backend, NULL, r->progress, "original", &r->before));
+  return reap_evaluate(comm, r->pruned, images, &shard, backend, NULL, r->progress, "pruned", &r->after);
+}
+
+int prune_run_do(prune_run *r) {
+  REAP_TRY(check_memory(r));
+  REAP_TRY(prune_with_stored(r));
+  return evaluate(r);
+}
+
+void prune_run_clear(prune_run *r) {
+  reap_prune_result_clear(&r->result);
+  prune_plan_clear(&r->plan);
+  reap_groups_destroy(&r->groups);
+  reap_graph_destroy(&r->pruned);
+}
+
+static void report_seconds(const prune_run *run, cJSON *report, double total, double writing) {
+  const reap_prune_result *r = &run->result;
+  cJSON *seconds = report_add_seconds(report, total);
+  cJSON_AddNumberToObject(seconds, "read", r->seconds_read);
+  cJSON_AddNumberToObject(seconds, "forward", r->seconds_forward);
+  cJSON_AddNumberToObject(seconds, "moments", r->seconds_moments);
+  cJSON_AddNumberToObject(seconds, "reduce", r->seconds_reduce);
+  cJSON_AddNumberToObject(seconds, "solve", r->seconds_solve);
+  cJSON_AddNumberToObject(seconds, "held_out", r->seconds_held_out);
+  cJSON_AddNumberToObject(seconds, "store", r->seconds_store);
+  if (run->inputs->evaluation)
+    cJSON_AddNumberToObject(seconds, "evaluate", (run->baseline ? 0 : run->before.seconds) + run->after.seconds);
+  cJSON_AddNumberToObject(seconds, "write", writing);
+}
+
+static void report_options(const prune_options *o, cJSON *report) {
+  cJSON *options = cJSON_AddObjectToObject(report, "options");
+  cJSON_AddStringToObject(options, "method", o->method);
+  cJSON_AddStringToObject(options, "refit", o->refit);
+  cJSON_AddStringToObject(options, "scope", o->scope);
+  report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
+  report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
+  if (o->ridge_auto)
+    cJSON_AddStringToObject(options, "ridge", "auto");
+  else
+    cJSON_AddNumberToObject(options, "ridge", o->ridge);
+  report_add_number(options, "positions", o->from_stats ? NAN : (double)o->positions); /* the file's own, then */
+  cJSON_AddNumberToObject(options, "seed", (double)o->seed);
+}
+
+cJSON *prune_run_report(const prune_run *run, double total, double writing) {
+  const prune_options *o = run->options;
+  const reap_network *network = &run->inputs->network;
+  const bool evaluated = run->inputs->evaluation != NULL;
+  const report_network before = {evaluated ? &run->before : NULL, reap_graph_flops(network->graph),
+                                 reap_graph_params(network->graph)};
+  const report_network after = {evaluated ? &run->after : NULL, reap_graph_flops(run->pruned), reap_graph_params(run->pruned)};
+  cJSON *report = report_create(run->context, command_backend(o->common.kernels));
+  report_seconds(run, report, total, writing);
+  report_add_network(report, "baseline", &before);
+  report_add_network(report, "pruned", &after);
+  report_add_layers(report, &run->result, "local");
+  report_options(o, report);
+  report_add_input(report, "model", o->model, reap_source_hash(network->source));
+  report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
+  cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
+  report_add_few_samples(report, &run->result);
+  cJSON_AddNumberToObject(report, "peak_resident_bytes", (double)reap_memory_peak_resident());
+  return report;
+}

@@ -1,0 +1,60 @@
+/* One pruning run, without its command line: what reap prune does once and reap sweep once per setting; private to src/app. */
+#ifndef REAP_APP_PRUNE_RUN_H
+#define REAP_APP_PRUNE_RUN_H
+
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "command.h"
+#include "prune_options.h"
+#include "prune_plan.h"
+#include "reap/dataset.h"
+#include "reap/evaluate.h"
+#include "reap/groups.h"
+#include "reap/hash.h"
+#include "reap/network.h"
+#include "reap/prune.h"
+
+/* What runs read and leave as it is: loaded once, used by as many runs as there are. */
+typedef struct prune_inputs {
+  reap_network network;
+  reap_dataset *calibration;          /* NULL with --from-stats */
+  reap_dataset *evaluation;           /* NULL without --eval */
+  char images_hash[REAP_HASH_LENGTH]; /* of the calibration images or of the statistics in their place; "": not known yet */
+} prune_inputs;
+
+/* Collective. The network that `options` name into zeroed `inputs`, which are to be closed also after an error. */
+int prune_inputs_load(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
+
+/* Collective. Opens the images that `options` name and checks that the network takes them. */
+int prune_inputs_open_images(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
+void prune_inputs_close(prune_inputs *inputs);
+
+/* One run. The first part is set by the caller and borrowed; the rest is what the run yields, and zero before. */
+typedef struct prune_run {
+  const command_context *context; /* its communicator does the work; its command line is told in reports */
+  const prune_options *options;
+  prune_inputs *inputs;
+  const reap_progress *progress;
+  const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */
+
+  reap_graph *pruned;
+  reap_groups *groups; /* of the pruned graph */
+  prune_plan plan;
+  reap_prune_result result;
+  reap_evaluation before, after; /* set with --eval */
+} prune_run;
+
+/* Collective. Groups, plan and pruned graph, not cut yet: finds wishes that cannot be met before images are opened. */
+int prune_run_plan(prune_run *run);
+
+/* Collective. Prunes as planned and evaluates; writes --save-stats and --activations, and nothing else. To be cleared also
+ * after an error. */
+int prune_run_do(prune_run *run);
+void prune_run_clear(prune_run *run);
+
+/* Local. The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent on
+ * output files. Needs inputs->images_hash. NULL if there is no memory; the caller deletes it (cJSON_Delete). */
+cJSON *prune_run_report(const prune_run *run, double total, double writing);
+
+#endif
