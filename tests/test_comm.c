@@ -29,6 +29,39 @@ static void sums_and_maxima(void) {
   CU_ASSERT_EQUAL(counts[0], p - 1);
 }
 
+/* Several slabs of whole numbers, so that any order of adding gives the same: for all, and for each rank alone. */
+static void sums_under_way_arrive(void) {
+  enum { COUNT = (2 << 20) + 17 };
+  const int size = test_ranks();
+  double *values = NULL, *others = NULL;
+  CHECK_OK(reap_alloc(&values, COUNT, sizeof *values));
+  CHECK_OK(reap_alloc(&others, COUNT, sizeof *others));
+  for (int root = -1; root < size; root++) {
+    reap_comm_pending *pending[2] = {NULL, NULL};
+    for (int64_t i = 0; i < COUNT; i++) values[i] = others[i] = (double)(i % 1000 + test_rank());
+    CHECK_OK(reap_comm_sum_begin(test_comm(), values, COUNT, root, &pending[0]));
+    CHECK_OK(reap_comm_sum_begin(test_comm(), others, COUNT, root, &pending[1])); /* two at a time */
+    for (int k = 0; k < 3; k++) reap_comm_sum_advance(pending[0]);
+    int64_t marks = 1; /* other collectives pass by */
+    CHECK_OK(reap_comm_sum_int64(test_comm(), &marks, 1));
+    CU_ASSERT_EQUAL(marks, size);
+    for (int k = 0; k < 2; k++) reap_comm_sum_finish(&pending[k]);
+    CU_ASSERT_PTR_NULL(pending[0]);
+    const bool mine = root < 0 || root == test_rank();
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < COUNT; i++) {
+      const double sum = (double)(i % 1000 * size + size * (size - 1) / 2), own = (double)(i % 1000 + test_rank());
+      wrong += values[i] != (mine ? sum : own) || others[i] != (mine ? sum : own);
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+  }
+  reap_comm_pending *none = NULL;
+  reap_comm_sum_advance(none);
+  reap_comm_sum_finish(&none);
+  reap_free(&values);
+  reap_free(&others);
+}
+
 static void broadcast_reaches_everybody(void) {
   char text[32] = "";
   if (test_rank() == test_ranks() - 1) strcpy(text, "from the last rank");
@@ -83,6 +116,7 @@ static void grids_are_as_square_as_can_be(void) {
 
 const test_case test_cases[] = {{"agreement_takes_the_lowest_failing_rank", agreement_takes_the_lowest_failing_rank},
                                 {"sums_and_maxima", sums_and_maxima},
+                                {"sums_under_way_arrive", sums_under_way_arrive},
                                 {"broadcast_reaches_everybody", broadcast_reaches_everybody},
                                 {"differences_are_noticed", differences_are_noticed},
                                 {"splitting_gives_working_groups", splitting_gives_working_groups},

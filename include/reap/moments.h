@@ -20,6 +20,10 @@ typedef struct reap_moments {
   double energy; /* sum of Y squared */
 } reap_moments;
 
+/* Takes a panel of X'X of some channels: columns of slots first .. first + count, rows from slot `first` down to the
+ * last, column-major with leading dimension ld; the taker may change them. */
+typedef int (*reap_panel_taker)(void *context, int64_t first, int64_t count, double *columns, int64_t ld);
+
 /* Moments that are asked for piece by piece: in memory, in a file, or computed. What the solver reads, so that a matrix
  * no rank can hold goes straight to where it is needed. The arrays belong to whoever made the source. */
 typedef struct reap_moments_source {
@@ -31,6 +35,10 @@ typedef struct reap_moments_source {
   /* Rows row .. row + rows and columns column .. of X'X or X'Y into out, COLUMN-major with leading dimension ld. */
   int (*gram)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
   int (*cross)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
+  /* In place of gram (then NULL) where no rank can tell any piece by itself: collective over the ranks that hold the
+   * images, who all ask for the same `slots` channels, ascending, and all get every panel, from the first on; statuses
+   * agree. `cross` then knows the outputs that reap_comm_share deals to the rank, and no others. */
+  int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker);
 } reap_moments_source;
 
 /* The source of moments in memory; *diagonal is the caller's to free (reap_free). */

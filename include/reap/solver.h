@@ -53,6 +53,11 @@ int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, 
 int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
                reap_path **out);
 
+/* The same for moments that are asked for piece by piece; on all ranks together if the options say ScaLAPACK, weights
+ * then on rank 0 only. options->route is of no concern. */
+int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+                      const reap_solve_options *options, const char *what, reap_path **out);
+
 /* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order,
  * errors, weights and bias, by one solve and without eliminating again. Local. */
 int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,

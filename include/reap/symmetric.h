@@ -37,6 +37,11 @@ typedef int (*reap_symmetric_source)(void *context, int64_t row, int64_t rows, i
                                      double *out, int64_t ld);
 int reap_symmetric_set(reap_symmetric *matrix, reap_symmetric_source source, void *context);
 
+/* Local. Sets a part of both triangles from a panel that all ranks have: columns of slots first .. first + count and rows
+ * from slot `first` on, column-major with leading dimension ld. Panels one after the other make up the matrix; the upper
+ * diagonal is the caller's. */
+int reap_symmetric_put_panel(reap_symmetric *matrix, int64_t first, int64_t count, const double *columns, int64_t ld);
+
 /* Replicated copy of whole columns of `count` slots of one of the two matrices: out [slots * block, count * block]. */
 int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                           const int64_t *slot, double *out);

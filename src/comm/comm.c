@@ -1,5 +1,6 @@
 #include "reap/comm.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "reap/comm_mpi.h"
@@ -80,6 +81,51 @@ int reap_comm_sum(const reap_comm *comm, double *values, int64_t count) {
 int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count) {
   reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_SUM);
   return REAP_OK;
+}
+
+/* Slabs of a sum under way are smaller, so that what MPI copies and adds in one go does not hold up the work. */
+enum { PENDING_SLAB = 1 << 20 };
+
+struct reap_comm_pending {
+  int count;
+  MPI_Request requests[];
+};
+
+int reap_comm_sum_begin(const reap_comm *comm, double *values, int64_t count, int root, reap_comm_pending **out) {
+  reap_comm_pending *pending = NULL;
+  const int64_t slabs = (count + PENDING_SLAB - 1) / PENDING_SLAB;
+  *out = NULL;
+  int status = slabs > INT_MAX ? reap_error(REAP_ERR_RESOURCE, "a sum of %lld numbers is too long", (long long)count)
+                               : reap_alloc(&pending, 1, sizeof *pending + (size_t)slabs * sizeof(MPI_Request));
+  status = reap_comm_agree(comm, status);
+  if (status != REAP_OK) {
+    reap_free(&pending);
+    return status;
+  }
+  pending->count = (int)slabs;
+  for (int s = 0; s < pending->count; s++) {
+    double *at = values + (int64_t)s * PENDING_SLAB;
+    const int64_t left = count - (int64_t)s * PENDING_SLAB;
+    const int n = (int)(left < PENDING_SLAB ? left : PENDING_SLAB);
+    if (root < 0)
+      MPI_Iallreduce(MPI_IN_PLACE, at, n, MPI_DOUBLE, MPI_SUM, comm->mpi, &pending->requests[s]);
+    else
+      MPI_Ireduce(root == comm->rank ? MPI_IN_PLACE : at, root == comm->rank ? at : NULL, n, MPI_DOUBLE, MPI_SUM, root,
+                  comm->mpi, &pending->requests[s]);
+  }
+  *out = pending;
+  return REAP_OK;
+}
+
+void reap_comm_sum_advance(reap_comm_pending *pending) {
+  int done;
+  if (pending) MPI_Testall(pending->count, pending->requests, &done, MPI_STATUSES_IGNORE);
+}
+
+void reap_comm_sum_finish(reap_comm_pending **pending) {
+  if (!*pending) return;
+  MPI_Waitall((*pending)->count, (*pending)->requests, MPI_STATUSES_IGNORE);
+  reap_free(pending);
 }
 
 int reap_comm_max(const reap_comm *comm, double *values, int64_t count) {

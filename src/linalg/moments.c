@@ -99,7 +99,7 @@ int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moment
   for (int64_t i = 0; i < s->n; i++) (*diagonal)[i] = s->gram[i * s->n + i];
   *out = (reap_moments_source){s->channels,    s->block,       s->n,     s->m,     s->samples,
                                s->energy,      *diagonal,      s->sum_x, s->sum_y, (void *)(uintptr_t)s,
-                               gram_in_memory, cross_in_memory};
+                               gram_in_memory, cross_in_memory, NULL};
   return REAP_OK;
 }
 

@@ -39,6 +39,13 @@ int reap_symmetric_set(reap_symmetric *s, reap_symmetric_source source, void *co
   return s->table->set(s, source, context);
 }
 
+int reap_symmetric_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
+  if (first < 0 || count < 1 || first + count > s->slots || ld < (s->slots - first) * s->block)
+    return reap_error(REAP_ERR_INTERNAL, "a panel does not fit its matrix");
+  s->table->put_panel(s, first, count, columns, ld);
+  return REAP_OK;
+}
+
 int reap_symmetric_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                           double *out) {
   const int64_t b = s->block, rows = slots * b;

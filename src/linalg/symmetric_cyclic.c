@@ -142,6 +142,18 @@ static int cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, 
   return REAP_OK;
 }
 
+static void cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
+  static const reap_triangle both[] = {REAP_LOWER, REAP_UPPER};
+  const int64_t b = s->block;
+  const int rank = reap_comm_rank(comm_of(s));
+  bool mirrored;
+  for (int64_t k = first; k < first + count; k++)
+    for (int64_t i = k; i < s->slots; i++)
+      for (int t = 0; t < 2; t++)
+        if (owner_of(s, both[t], i, k, &mirrored) == rank)
+          write_block(s, both[t], i, k, mirrored, columns + (i - first) * b + (k - first) * b * ld, ld);
+}
+
 static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
   const int64_t b = s->block;
   const int rank = reap_comm_rank(comm_of(s));
@@ -346,7 +358,7 @@ static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
-static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_gather, cyclic_put,
+static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_put,
                                              cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
                                              cyclic_multiply, cyclic_outer,  cyclic_solve,  cyclic_column_sums};
 

@@ -18,6 +18,12 @@ static int local_set(reap_symmetric *s, reap_symmetric_source source, void *cont
   return source(context, 0, n, 0, n, s->data, s->ld);
 }
 
+static void local_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
+  const int64_t from = first * s->block, to = (first + count) * s->block, n = s->slots * s->block;
+  for (int64_t j = from; j < to; j++)
+    for (int64_t i = j; i < n; i++) s->data[i + j * s->ld] = s->data[j + i * s->ld] = columns[i - from + (j - from) * ld];
+}
+
 /* Column c as it stands below (or above) the diagonal and the row that completes it. */
 static int local_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                         double *out) {
@@ -116,7 +122,7 @@ static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t 
   return REAP_OK;
 }
 
-static const symmetric_table local_table = {local_destroy,  local_set,    local_gather, local_put,
+static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_put,
                                             local_blocks,   local_update, local_factor, local_invert,
                                             local_multiply, local_outer,  local_solve,  local_column_sums};
 

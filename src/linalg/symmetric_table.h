@@ -7,6 +7,7 @@
 typedef struct symmetric_table {
   void (*destroy)(reap_symmetric *s);
   int (*set)(reap_symmetric *s, reap_symmetric_source source, void *context);
+  void (*put_panel)(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
   int (*gather)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                 double *out);
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,

@@ -126,15 +126,18 @@ int fit_weights(const fit *f, reap_path *path, double *error, double *plain, boo
 }
 
 /* One try with the ridge that the equations have. */
-static int refit_once(const reap_moments_source *source, double ridge, reap_path *path, bool *singular) {
+static int refit_once(const reap_moments_source *source, double ridge, const reap_grid *grid, reap_path *path,
+                      bool *singular) {
+  const reap_comm *comm = grid ? reap_grid_comm(grid) : NULL;
   reap_normal_equations *equations = NULL;
   reap_symmetric *matrix = NULL;
   double error = 0, plain = 0;
   int status = reap_normal_create(source, path->n_kept, path->kept, ridge, &equations);
-  if (status == REAP_OK) status = reap_symmetric_create(NULL, path->n_kept, source->block, &matrix);
+  if (comm) status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = reap_symmetric_create(grid, path->n_kept, source->block, &matrix);
   if (status == REAP_OK) status = reap_normal_set(equations, matrix);
   if (status == REAP_OK) {
-    const fit f = {equations, matrix, NULL, path->n_kept, path->kept};
+    const fit f = {equations, matrix, comm, path->n_kept, path->kept};
     status = fit_weights(&f, path, &error, &plain, singular);
     fit_facts(equations, path);
   }
@@ -147,44 +150,67 @@ static int refit_once(const reap_moments_source *source, double ridge, reap_path
   return status;
 }
 
-static int refit(const reap_moments *moments, double ridge, reap_path *path) {
-  reap_moments_source source;
-  double *diagonal = NULL;
+/* Raises the ridge until the matrix can be factored. */
+static int refit(const reap_moments_source *source, double ridge, const reap_grid *grid, reap_path *path) {
   bool singular = true;
-  int status = reap_moments_as_source(moments, &diagonal, &source);
-  while (status == REAP_OK && (status = refit_once(&source, ridge, path, &singular)) == REAP_OK && singular &&
-         ridge < 1)
+  for (;;) {
+    REAP_TRY(refit_once(source, ridge, grid, path, &singular));
+    if (!singular) return REAP_OK;
+    if (ridge >= 1)
+      return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
     ridge = reap_normal_raise(ridge);
-  reap_free(&diagonal);
-  if (status == REAP_OK && singular)
-    status = reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
-  return status;
+  }
 }
 
-int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
-               reap_path **out) {
-  reap_path *path = NULL;
-  int status = REAP_OK;
-  *out = NULL;
-  if (n_kept < 1 || n_kept > moments->channels || !(ridge >= 0) || !isfinite(ridge))
-    return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
-                      (long long)n_kept, (long long)moments->channels, ridge);
-  REAP_TRY(reap_moments_check(moments, what));
-  REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
+/* A path without an elimination: what is kept is given. */
+static int bare_order(int64_t n_kept, const int64_t *kept, reap_path *path) {
   int64_t k = 0, gone = 0;
-  for (int64_t c = 0; c < moments->channels; c++) {
+  for (int64_t c = 0; c < path->channels; c++) {
     if (k < n_kept && kept[k] == c)
       path->kept[k++] = c;
     else if (gone < path->n_removed)
       path->order[gone++] = c;
   }
   for (int64_t i = 0; i < path->n_removed; i++) path->error[i] = NAN;
-  status =
-      k == n_kept ? refit(moments, ridge, path) : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
-done:
+  return k == n_kept ? REAP_OK : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
+}
+
+int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+                      const reap_solve_options *options, const char *what, reap_path **out) {
+  const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
+  reap_grid *grid = NULL;
+  reap_path *path = NULL;
+  *out = NULL;
+  if (n_kept < 1 || n_kept > source->channels || !(options->ridge >= 0) || !isfinite(options->ridge))
+    return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
+                      (long long)n_kept, (long long)source->channels, options->ridge);
+  const bool first = !distributed || reap_comm_rank(options->comm) == 0;
+  int status = first ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
+                     : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  if (status == REAP_OK) status = bare_order(n_kept, kept, path);
+  if (distributed) status = reap_comm_agree(options->comm, status);
+  if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);
+  if (status == REAP_OK) {
+    path->distributed = distributed;
+    status = refit(source, options->ridge, grid, path);
+  }
+  reap_grid_destroy(&grid);
   if (status != REAP_OK) reap_path_destroy(&path);
   *out = path;
   return reap_error_prefix(status, "%s", what);
+}
+
+int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
+               reap_path **out) {
+  const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, ridge, REAP_ROUTE_AUTO};
+  reap_moments_source source;
+  double *diagonal = NULL;
+  *out = NULL;
+  REAP_TRY(reap_moments_check(moments, what));
+  int status = reap_moments_as_source(moments, &diagonal, &source);
+  if (status == REAP_OK) status = reap_refit_source(&source, n_kept, kept, &options, what, out);
+  reap_free(&diagonal);
+  return status;
 }
 
 int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,

@@ -106,10 +106,31 @@ static int fill(void *context, int64_t row, int64_t rows, int64_t column, int64_
   return REAP_OK;
 }
 
+/* Where panels of X'X go. */
+typedef struct panel_target {
+  const reap_normal_equations *equations;
+  reap_symmetric *matrix;
+} panel_target;
+
+/* A panel of X'X becomes one of D G D + R, channel by channel, and goes into the matrix. */
+static int take_panel(void *context, int64_t first, int64_t count, double *columns, int64_t ld) {
+  const panel_target *target = context;
+  const reap_normal_equations *e = target->equations;
+  const int64_t b = e->source.block;
+  for (int64_t k = first; k < first + count; k++)
+    for (int64_t i = first; i < e->slots; i++)
+      scale_piece(e, e->channel[i] * b, b, e->channel[k] * b, b, columns + (i - first) * b + (k - first) * b * ld, ld);
+  return reap_symmetric_put_panel(target->matrix, first, count, columns, ld);
+}
+
 int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
   double *diagonal = reap_symmetric_upper_diagonal(matrix);
   for (int64_t i = 0; i < e->n; i++)
     diagonal[i] = reap_normal_diagonal(e, e->channel[i / e->source.block] * e->source.block + i % e->source.block);
+  if (e->source.gram_panels) {
+    panel_target target = {e, matrix};
+    return e->source.gram_panels(e->source.context, e->slots, e->channel, take_panel, &target);
+  }
   return reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e);
 }
 

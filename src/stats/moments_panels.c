@@ -1,0 +1,351 @@
+/* Moments by panels: sums over ranks overlapped with products; see moments_panels.h.
+ *
+ * Method. A panel is X' X_P for the columns P of a few neighbouring channels, from the first of them down: by symmetry
+ * the rows above belong to earlier panels. Every rank forms its own images' part with DGEMM, over chunks of rows
+ * (row_chunks.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel, letting
+ * MPI work between the tiles of the product. The panel then goes to whoever takes it: on every rank, whole, and once. X'Y
+ * goes the same way in panels of outputs, each summed on the rank that keeps them alone.
+ *
+ * Cost for N rows on p ranks: N n (n / 2 + w / 2 + m) / p multiply-adds with panels of w columns, and n / w + m / w walks
+ * over the rows (row_chunks.c); n^2 + n m numbers through the network for each rank. Memory of a rank: two panels of n w
+ * numbers and one more inside MPI, n m / p for X'Y, a chunk of rows. A solver that has to start anew, with a larger ridge
+ * say, streams the panels again: that costs the products once more, and no second matrix.
+ *
+ * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs, and all ranks learn of it at
+ * the end. Activations that overflow give moments that are not finite; the solver says so.
+ */
+#include "reap/moments_panels.h"
+
+#include <string.h>
+
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "row_chunks.h"
+
+static const int64_t PANEL_BYTES = (int64_t)64 << 20, ROWS_BYTES = (int64_t)64 << 20;
+enum { SHARE = 16, TILE = 4096 /* rows of a panel between two turns of MPI */ };
+
+struct reap_moments_panels {
+  const reap_comm *comm;
+  reap_layer_rows rows;
+  int64_t width; /* columns of a panel */
+  reap_moments_source source;
+  double *diagonal, *sum_x, *sum_y; /* [n], [n], [m], summed over the ranks */
+  double *cross;                    /* [n, count] column-major: this rank's outputs first .. first + count */
+  int64_t first, count;
+};
+
+int64_t reap_moments_panels_width(int64_t n, int ranks) {
+  const int64_t share = n / ranks * n / SHARE * (int64_t)sizeof(double);
+  const int64_t width = (share > PANEL_BYTES ? share : PANEL_BYTES) / (n * (int64_t)sizeof(double));
+  return width < 1 ? 1 : width < n ? width : n;
+}
+
+double reap_moments_panels_bytes(const reap_layer *layer, int ranks) {
+  const double n = (double)layer->n, m = (double)layer->m;
+  return 8 * (3 * n * (double)reap_moments_panels_width(layer->n, ranks) + n * m / ranks + 3 * n + m) + (double)ROWS_BYTES;
+}
+
+void reap_moments_panels_destroy(reap_moments_panels **panels) {
+  reap_moments_panels *p = *panels;
+  if (!p) return;
+  reap_free(&p->diagonal);
+  reap_free(&p->sum_x);
+  reap_free(&p->sum_y);
+  reap_free(&p->cross);
+  reap_free(panels);
+}
+
+const reap_moments_source *reap_moments_panels_source(const reap_moments_panels *p) { return &p->source; }
+
+double reap_moments_panels_multiply_adds(const reap_moments_panels *p) {
+  const double n = (double)p->source.n;
+  return (double)p->source.samples * n * (0.5 * n + (double)p->source.m);
+}
+
+/* ------------------------------------------------------------------ one panel */
+
+/* A panel being formed, or summed. */
+typedef struct panel {
+  double *values;        /* [rows, count] column-major without gaps */
+  int64_t first, rows, count;
+  bool empty;            /* no chunk has come yet */
+  reap_comm_pending *sum;
+  reap_comm_pending *under_way; /* the panel before, which gets a turn now and then */
+  reap_moments_panels *owner;
+} panel;
+
+/* values += left right', tile by tile; chunks are row-major, hence column-major transposes. */
+static int add_product(panel *p, int64_t samples, const double *left, int64_t ld_left, const double *right,
+                       int64_t ld_right) {
+  const double beta = p->empty ? 0 : 1;
+  for (int64_t i = 0; i < p->rows; i += TILE) {
+    const int64_t height = p->rows - i < TILE ? p->rows - i : TILE;
+    REAP_TRY(reap_dgemm('N', 'T', height, p->count, samples, 1, left + i, ld_left, right, ld_right, beta, p->values + i,
+                        p->rows));
+    reap_comm_sum_advance(p->under_way);
+  }
+  p->empty = false;
+  return REAP_OK;
+}
+
+static int use_gram(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
+  panel *p = context;
+  const int64_t n = p->first + p->rows; /* columns of the chunk */
+  (void)block, (void)y;
+  return add_product(p, samples, x + p->first, n, x + p->first, n);
+}
+
+static int use_cross(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
+  panel *p = context;
+  reap_moments_panels *m = p->owner;
+  (void)block;
+  for (int64_t r = 0; r < samples; r++)
+    for (int64_t j = 0; j < p->count; j++) {
+      const double value = y[r * p->count + j];
+      m->sum_y[p->first + j] += value;
+      m->source.energy += value * value;
+    }
+  return add_product(p, samples, x, p->rows, y, p->count);
+}
+
+/* This rank's part of a panel; zeros after a failure. */
+static int form(panel *p, int status, row_chunks *chunks, const row_walk *walk,
+                int (*use)(void *context, int64_t block, int64_t rows, const double *x, const double *y)) {
+  p->empty = true;
+  if (status == REAP_OK) status = row_chunks_walk(chunks, walk, use, p);
+  if (p->empty || status != REAP_OK) memset(p->values, 0, (size_t)(p->rows * p->count) * sizeof *p->values);
+  return status;
+}
+
+/* ------------------------------------------------------------------ X'X, streamed */
+
+static int hand_over(panel *p, int status, int64_t block, reap_panel_taker take, void *taker) {
+  if (!p->sum) return status;
+  reap_comm_sum_finish(&p->sum);
+  return status == REAP_OK ? take(taker, p->first / block, p->count / block, p->values, p->rows) : status;
+}
+
+static int stream(reap_moments_panels *m, row_chunks *chunks, int64_t slots, panel *panels, reap_panel_taker take,
+                  void *taker) {
+  const int64_t b = m->source.block, step = m->width < b ? 1 : m->width / b;
+  int status = REAP_OK, k = 0;
+  for (int64_t first = 0; first < slots; first += step, k ^= 1) {
+    panel *p = &panels[k], *before = &panels[1 - k];
+    const row_walk walk = {.first = first};
+    p->first = first * b;
+    p->rows = (slots - first) * b;
+    p->count = (slots - first < step ? slots - first : step) * b;
+    p->under_way = before->sum;
+    status = form(p, status, chunks, &walk, use_gram);
+    const int begun = reap_comm_sum_begin(m->comm, p->values, p->rows * p->count, -1, &p->sum);
+    status = hand_over(before, status, b, take, taker);
+    if (begun != REAP_OK) return begun;
+  }
+  return hand_over(&panels[1 - k], status, b, take, taker);
+}
+
+static int gram_panels(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker) {
+  reap_moments_panels *m = context;
+  const int64_t b = m->source.block, width = m->width < b ? b : m->width;
+  row_chunks *chunks = NULL;
+  panel panels[2] = {{0}, {0}};
+  int64_t size = 0;
+  int status = reap_multiply(slots * b, width < slots * b ? width : slots * b, &size);
+  if (status == REAP_OK) status = row_chunks_create(&m->rows, slots, channel, 0, &chunks);
+  for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&panels[k].values, size, sizeof(double));
+  status = reap_comm_agree(m->comm, status);
+  if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, chunks, slots, panels, take, taker));
+  for (int k = 0; k < 2; k++) reap_free(&panels[k].values);
+  row_chunks_destroy(&chunks);
+  return status;
+}
+
+/* ------------------------------------------------------------------ X'Y and sums */
+
+static int use_sums(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
+  reap_moments_panels *m = context;
+  const int64_t n = m->source.n;
+  (void)block, (void)y;
+  for (int64_t r = 0; r < samples; r++)
+    for (int64_t i = 0; i < n; i++) {
+      m->sum_x[i] += x[r * n + i];
+      m->diagonal[i] += x[r * n + i] * x[r * n + i];
+    }
+  m->source.samples += samples;
+  return REAP_OK;
+}
+
+/* Panels of outputs, owner by owner; an owner sums in place. */
+static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t width, double *const buffers[2]) {
+  const int64_t n = m->source.n;
+  const int rank = reap_comm_rank(m->comm), ranks = reap_comm_size(m->comm);
+  reap_comm_pending *before = NULL;
+  int status = REAP_OK, begun = REAP_OK, k = 0;
+  for (int owner = 0; begun == REAP_OK && owner < ranks; owner++) {
+    int64_t first, last;
+    reap_comm_share(m->source.m, owner, ranks, &first, &last);
+    for (int64_t at = first; begun == REAP_OK && at < last; at += width, k ^= 1) {
+      const int64_t count = last - at < width ? last - at : width;
+      panel p = {.values = owner == rank ? m->cross + (at - first) * n : buffers[k],
+                 .first = at, .rows = n, .count = count, .under_way = before, .owner = m};
+      const row_walk walk = {.y_first = at, .y_count = count};
+      status = form(&p, status, chunks, &walk, use_cross);
+      reap_comm_pending *sum = NULL;
+      begun = reap_comm_sum_begin(m->comm, p.values, n * count, owner, &sum);
+      reap_comm_sum_finish(&before);
+      before = sum;
+    }
+  }
+  reap_comm_sum_finish(&before);
+  return begun != REAP_OK ? begun : status;
+}
+
+static int gather(reap_moments_panels *m) {
+  const int64_t n = m->source.n, width = m->width < m->source.m ? m->width : m->source.m;
+  const row_walk all = {0};
+  row_chunks *chunks = NULL;
+  double *buffers[2] = {NULL, NULL};
+  int64_t size = 0;
+  int status = reap_multiply(n, width, &size);
+  if (status == REAP_OK) status = row_chunks_create(&m->rows, m->source.channels, NULL, width, &chunks);
+  for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&buffers[k], size, sizeof(double));
+  if (status == REAP_OK) status = row_chunks_walk(chunks, &all, use_sums, m);
+  status = reap_comm_agree(m->comm, status);
+  if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, chunks, width, buffers));
+  for (int k = 0; k < 2; k++) reap_free(&buffers[k]);
+  row_chunks_destroy(&chunks);
+  return status;
+}
+
+/* X'Y of this rank's outputs; the solver asks for no others. */
+static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+  const reap_moments_panels *m = context;
+  if (column < m->first || column + columns > m->first + m->count)
+    return reap_error(REAP_ERR_INTERNAL, "outputs %lld to %lld are another rank's", (long long)column,
+                      (long long)(column + columns - 1));
+  for (int64_t j = 0; j < columns; j++)
+    memcpy(out + j * ld, m->cross + row + (column - m->first + j) * m->source.n, (size_t)rows * sizeof *out);
+  return REAP_OK;
+}
+
+static int allocate(reap_moments_panels *m) {
+  const int64_t n = m->source.n;
+  int64_t last = 0, size = 0;
+  reap_comm_share(m->source.m, reap_comm_rank(m->comm), reap_comm_size(m->comm), &m->first, &last);
+  m->count = last - m->first;
+  REAP_TRY(reap_multiply(n, m->count, &size));
+  REAP_TRY(reap_calloc(&m->diagonal, n, sizeof *m->diagonal));
+  REAP_TRY(reap_calloc(&m->sum_x, n, sizeof *m->sum_x));
+  REAP_TRY(reap_calloc(&m->sum_y, m->source.m, sizeof *m->sum_y));
+  return reap_alloc(&m->cross, size, sizeof *m->cross);
+}
+
+static int sum_up(reap_moments_panels *m) {
+  REAP_TRY(reap_comm_sum(m->comm, m->diagonal, m->source.n));
+  REAP_TRY(reap_comm_sum(m->comm, m->sum_x, m->source.n));
+  REAP_TRY(reap_comm_sum(m->comm, m->sum_y, m->source.m));
+  REAP_TRY(reap_comm_sum(m->comm, &m->source.energy, 1));
+  return reap_comm_sum_int64(m->comm, &m->source.samples, 1);
+}
+
+int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width,
+                               reap_moments_panels **out) {
+  const reap_layer *layer = rows->layer;
+  reap_moments_panels *m = NULL;
+  int status = reap_calloc(&m, 1, sizeof *m);
+  if (status == REAP_OK) {
+    m->comm = comm;
+    m->rows = *rows;
+    m->width = width > 0 ? width : reap_moments_panels_width(layer->n, reap_comm_size(comm));
+    m->source = (reap_moments_source){.channels = layer->channels, .block = layer->block, .n = layer->n, .m = layer->m};
+    status = allocate(m);
+  }
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = gather(m);
+  if (status == REAP_OK) status = sum_up(m);
+  if (status != REAP_OK) {
+    reap_moments_panels_destroy(&m);
+  } else {
+    m->source.diagonal = m->diagonal;
+    m->source.sum_x = m->sum_x;
+    m->source.sum_y = m->sum_y;
+    m->source.context = m;
+    m->source.cross = cross_piece;
+    m->source.gram_panels = gram_panels;
+  }
+  *out = m;
+  return status;
+}
+
+/* ------------------------------------------------------------------ errors of given weights */
+
+typedef struct residual {
+  int64_t columns, m; /* of X, of Y */
+  const double *weights, *bias;
+  double *product;                /* [TILE_ROWS, m] */
+  double *errors, *squares, *sum; /* [blocks], [blocks], [m] */
+  int64_t samples;
+} residual;
+
+enum { TILE_ROWS = 256 };
+
+static int use_residual(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
+  residual *r = context;
+  const int64_t m = r->m;
+  for (int64_t from = 0; from < samples; from += TILE_ROWS) {
+    const int64_t count = samples - from < TILE_ROWS ? samples - from : TILE_ROWS;
+    REAP_TRY(reap_dgemm('N', 'N', m, count, r->columns, 1, r->weights, m, x + from * r->columns, r->columns, 0, r->product, m));
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < m; j++) {
+        const double value = y[(from + i) * m + j], rest = value - r->product[i * m + j] - r->bias[j];
+        r->errors[block] += rest * rest;
+        r->squares[block] += value * value;
+        r->sum[j] += value;
+      }
+  }
+  r->samples += samples;
+  return REAP_OK;
+}
+
+/* Each block's sums stand in a slot of their own, one after the other in `errors` and `squares`. */
+static int residual_end(const reap_moments_panels *p, residual *r, reap_held_out_error *out) {
+  const int64_t blocks = p->rows.shard->blocks;
+  REAP_TRY(reap_comm_sum(p->comm, r->errors, blocks));
+  REAP_TRY(reap_comm_sum(p->comm, r->squares, blocks));
+  REAP_TRY(reap_comm_sum(p->comm, r->sum, r->m));
+  REAP_TRY(reap_comm_sum_int64(p->comm, &r->samples, 1));
+  *out = (reap_held_out_error){.samples = r->samples};
+  for (int64_t b = 0; b < blocks; b++) {
+    out->error += r->errors[b];
+    out->energy += r->squares[b];
+  }
+  double means = 0;
+  for (int64_t j = 0; j < r->m; j++) means += r->sum[j] * r->sum[j];
+  if (out->samples > 0) out->energy -= means / (double)out->samples;
+  if (out->energy < 0) out->energy = 0;
+  return REAP_OK;
+}
+
+int reap_moments_panels_residual(reap_moments_panels *p, bool held_out, int64_t n_kept, const int64_t *kept,
+                                 const double *weights, const double *bias, reap_held_out_error *out) {
+  const int64_t m = p->source.m, blocks = p->rows.shard->blocks;
+  const row_walk walk = {.held_out = held_out, .by_block = true, .y_count = m};
+  residual r = {.columns = n_kept * p->source.block, .m = m, .weights = weights, .bias = bias};
+  row_chunks *chunks = NULL;
+  int status = row_chunks_create(&p->rows, n_kept, kept, m, &chunks);
+  if (status == REAP_OK) status = reap_alloc(&r.product, TILE_ROWS * m, sizeof *r.product);
+  if (status == REAP_OK) status = reap_calloc(&r.errors, blocks, sizeof *r.errors);
+  if (status == REAP_OK) status = reap_calloc(&r.squares, blocks, sizeof *r.squares);
+  if (status == REAP_OK) status = reap_calloc(&r.sum, m, sizeof *r.sum);
+  if (status == REAP_OK) status = row_chunks_walk(chunks, &walk, use_residual, &r);
+  status = reap_comm_agree(p->comm, status);
+  if (status == REAP_OK) status = residual_end(p, &r, out);
+  row_chunks_destroy(&chunks);
+  reap_free(&r.product);
+  reap_free(&r.errors);
+  reap_free(&r.squares);
+  reap_free(&r.sum);
+  return status;
+}
