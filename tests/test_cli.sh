@@ -246,6 +246,9 @@ for name in top1 top5 loss flops params; do
   same_numbers p.json a-eval.json "$name" 1 1
   same_numbers p.json a-eval.json "$name" 2 2
 done
+same_numbers p.json a-eval.json kl
+same_numbers p.json a-eval.json output_error
+check "a pruned network's output has moved" awk -v kl="$(number p.json kl)" 'BEGIN { exit !(kl > 0 && kl < 5) }'
 works eval "$resnet" --against "$resnet" --data few.h5 --report s-eval.json --progress none
 check "a network is where it is" [ "$(number s-eval.json kl)$(number s-eval.json output_error)" = 00 ]
 refused nosuch.onnx "No such file" eval p.onnx --against nosuch.onnx --data few.h5
@@ -314,6 +317,7 @@ check "lines of progress" grep -q '^reap: prune 100 %' err.txt
 check "half the multiply-adds" awk -v a="$(number v.json flops 1)" -v b="$(number v.json flops 2)" \
   'BEGIN { exit !(b <= a / 2 && b > 0.48 * a) }'
 check "accuracy is null without --eval" [ "$(number v.json top1 1)$(number v.json loss 2)" = nullnull ]
+check "so is the distance to the original" [ "$(number v.json kl)$(number v.json output_error)" = nullnull ]
 excluded=$(grep -o '"group":[[:space:]]*"[^"]*"' v.json | sed -n '1s/.*"\([^"]*\)"$/\1/p')
 works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --keep 0.5 --method l1 --refit none \
   --exclude "$excluded" -o e.h5 --report e.json --progress none --log-level quiet

@@ -101,11 +101,17 @@ static int evaluate(prune_run *r) {
   const reap_backend backend = command_backend(r->options->common.kernels);
   if (!images) return REAP_OK;
   const reap_shard shard = shard_of(r, images, 0);
+  reap_reference *reference = NULL;
+  reap_evaluate_options e = {.backend = backend, .progress = r->progress, .label = "original", .keep = &reference};
   if (r->baseline)
     r->before = *r->baseline;
   else
-    REAP_TRY(reap_evaluate(comm, original, images, &shard, backend, NULL, r->progress, "original", &r->before));
-  return reap_evaluate(comm, r->pruned, images, &shard, backend, NULL, r->progress, "pruned", &r->after);
+    REAP_TRY(reap_evaluate_with(comm, original, images, &shard, &e, &r->before));
+  e = (reap_evaluate_options){.backend = backend, .progress = r->progress, .label = "pruned",
+                              .against = r->baseline ? r->reference : reference};
+  int status = reap_evaluate_with(comm, r->pruned, images, &shard, &e, &r->after);
+  reap_reference_destroy(&reference);
+  return status;
 }
 
 int prune_run_do(prune_run *r) {

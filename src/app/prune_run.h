@@ -37,6 +37,7 @@ typedef struct prune_run {
   prune_inputs *inputs;
   const reap_progress *progress;
   const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */
+  const reap_reference *reference; /* with baseline: this rank's outputs of the original network; NULL: KL stays unknown */
 
   reap_graph *pruned;
   reap_groups *groups; /* of the pruned graph */
