@@ -12,6 +12,7 @@
 #include "reap/activations_file.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
+#include "reap/frontier.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/kernel.h"
@@ -25,11 +26,14 @@ typedef struct reap_collect_options {
   reap_backend backend;
   reap_stats_writer *stats;           /* takes up the moments; NULL: none are formed */
   reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
+  int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  const char *scratch;                /* folder for what exceeds them */
   const reap_progress *progress;
 } reap_collect_options;
 
 typedef struct reap_collect_result {
   int n_layers;
+  reap_frontier_use use; /* of this rank */
   double seconds_read, seconds_forward, seconds_moments, seconds_store; /* of this rank */
 } reap_collect_result;
 

@@ -13,6 +13,7 @@
 #include "reap/activations_file.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
+#include "reap/frontier.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/kernel.h"
@@ -32,6 +33,8 @@ typedef struct reap_prune_options {
   bool ridge_auto;            /* each layer takes the ridge, and its target, that its held-out images prefer */
   uint64_t seed;
   reap_backend backend;
+  int64_t memory;             /* bytes for both networks' values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  const char *scratch;        /* folder for what exceeds them */
   const reap_progress *progress;
   reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
   reap_activations_file *activations; /* takes up inputs and targets as used; NULL: they are not kept */
@@ -62,6 +65,7 @@ typedef struct reap_layer_result {
 typedef struct reap_prune_result {
   int n_layers;
   reap_layer_result *layers; /* in the order in which they were pruned */
+  reap_frontier_use use;     /* of this rank */
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;
 

@@ -1,37 +1,39 @@
 /* The frontier: blocks of the values that cross the present cut; see frontier.h.
  *
  * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader in every
- * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. Cost of an
- * advance: one plan for the segment, run on every block. While it runs, blocks given back wait in a short list for the
- * next ones of their size: fresh memory would cost as much in page faults as a layer's computation.
+ * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. With a limit,
+ * what exceeds it is parked (block_store.h) in a scratch file, or forgotten and computed again (segment.h), whichever is
+ * the cheaper by count: bytes to the file and back against multiply-adds at MULTIPLY_ADDS_PER_BYTE, and what else has to
+ * be held for it. Input images that come from a data set are read again instead.
+ *
+ * Cost of an advance: one plan for the segment, run on every block.
  */
 #include "reap/frontier.h"
 
 #include <string.h>
 
+#include "block_store.h"
+#include "image_blocks.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/plan.h"
+#include "segment.h"
 
-/* One block of a value, shared by `references` frontiers. */
-typedef struct shared_block {
-  int64_t references, count; /* count: of floats */
-  float *data;
-} shared_block;
-
-enum { SPARES = 8 };
+/* A core does some 40 to 80 thousand million multiply-adds a second; a file in a local scratch folder moves about one
+ * thousand million bytes. Most values are read that often before they are dropped: scanned, added up, measured, passed on. */
+enum { MULTIPLY_ADDS_PER_BYTE = 40, READS = 4 };
 
 struct reap_frontier {
   const reap_graph *graph;
   reap_backend backend;
   int64_t n_blocks;
   int n_values;
-  bool *done;      /* [n_nodes] */
-  shared_block ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
-  shared_block *spares[SPARES]; /* empty between calls */
+  bool *done;            /* [n_nodes] */
+  value_block ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
+  block_store *store;    /* shared by forks */
 };
 
-int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend backend, reap_frontier **out) {
+static int create(const reap_graph *graph, int64_t n_blocks, reap_backend backend, block_store *store,
+                  reap_frontier **out) {
   reap_frontier *f = NULL;
   int status = REAP_OK;
   REAP_TRY(reap_calloc(&f, 1, sizeof *f));
@@ -41,6 +43,10 @@ int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend
   f->n_values = graph->n_values;
   REAP_TRY_OR(reap_calloc(&f->done, graph->n_nodes, sizeof *f->done), failed);
   REAP_TRY_OR(reap_calloc(&f->blocks, graph->n_values, sizeof *f->blocks), failed);
+  if (store)
+    f->store = block_store_share(store);
+  else
+    REAP_TRY_OR(block_store_create(n_blocks, &f->store), failed);
   *out = f;
   return REAP_OK;
 failed:
@@ -48,33 +54,28 @@ failed:
   return status;
 }
 
-static void free_block(shared_block *b) {
-  reap_free(&b->data);
-  reap_free(&b);
+int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend backend, reap_frontier **out) {
+  return create(graph, n_blocks, backend, NULL, out);
 }
 
-static void drop_block(reap_frontier *f, int v, int64_t block) {
-  shared_block *b = f->blocks[v][block];
-  f->blocks[v][block] = NULL;
-  if (!b || --b->references > 0) return;
-  for (int i = 0; i < SPARES; i++)
-    if (!f->spares[i]) {
-      f->spares[i] = b;
-      return;
-    }
-  free_block(b);
+void reap_frontier_limit(reap_frontier *f, int64_t bytes, const char *scratch) {
+  block_store_limit(f->store, bytes, scratch);
 }
 
-static void free_spares(reap_frontier *f) {
-  for (int i = 0; i < SPARES; i++) {
-    if (f->spares[i]) free_block(f->spares[i]);
-    f->spares[i] = NULL;
-  }
+void reap_frontier_get_use(const reap_frontier *f, reap_frontier_use *out) {
+  const block_store_facts *facts = block_store_get_facts(f->store);
+  *out = (reap_frontier_use){.peak = facts->peak,
+                             .spilled = facts->written,
+                             .read_back = facts->read,
+                             .images_read = facts->images_read,
+                             .recomputed = facts->recomputed,
+                             .seconds_scratch = facts->seconds,
+                             .seconds_images = facts->seconds_images};
 }
 
 static void drop_value(reap_frontier *f, int v) {
   if (!f->blocks[v]) return;
-  for (int64_t b = 0; b < f->n_blocks; b++) drop_block(f, v, b);
+  for (int64_t b = 0; b < f->n_blocks; b++) block_drop(f->store, &f->blocks[v][b]);
   reap_free(&f->blocks[v]);
 }
 
@@ -82,7 +83,7 @@ void reap_frontier_destroy(reap_frontier **frontier) {
   reap_frontier *f = *frontier;
   if (!f) return;
   for (int v = 0; f->blocks && v < f->n_values; v++) drop_value(f, v);
-  free_spares(f);
+  block_store_release(&f->store);
   reap_free(&f->blocks);
   reap_free(&f->done);
   reap_free(frontier);
@@ -93,33 +94,26 @@ static int hold_value(reap_frontier *f, int v) {
   return reap_calloc(&f->blocks[v], f->n_blocks, sizeof *f->blocks[v]);
 }
 
-static int make_block(reap_frontier *f, int64_t count, shared_block **out) {
-  for (int i = 0; i < SPARES; i++)
-    if (f->spares[i] && f->spares[i]->count == count) {
-      *out = f->spares[i];
-      (*out)->references = 1;
-      f->spares[i] = NULL;
-      return REAP_OK;
-    }
-  shared_block *b = NULL;
-  REAP_TRY(reap_calloc(&b, 1, sizeof *b));
-  *b = (shared_block){.references = 1, .count = count};
-  int status = reap_alloc(&b->data, count, sizeof *b->data);
-  if (status != REAP_OK) reap_free(&b);
-  *out = b;
-  return status;
-}
-
 static int hold_block(reap_frontier *f, int v, int64_t block) {
-  return f->blocks[v][block] ? REAP_OK : make_block(f, reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
+  if (f->blocks[v][block]) return REAP_OK;
+  return block_create(block, reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
 }
 
 int reap_frontier_input(reap_frontier *f, int input, int64_t block, float **storage) {
   int v = f->graph->inputs[input];
+  block_store_visit(f->store, block, false);
   REAP_TRY(hold_value(f, v));
   REAP_TRY(hold_block(f, v, block));
+  REAP_TRY(block_allocate(f->store, f->blocks[v][block]));
   *storage = f->blocks[v][block]->data;
   return REAP_OK;
+}
+
+int reap_frontier_images(reap_frontier *f, reap_dataset *images, const reap_shard *shard) {
+  const int v = f->graph->inputs[0];
+  REAP_TRY(hold_value(f, v));
+  for (int64_t b = 0; b < f->n_blocks; b++) REAP_TRY(hold_block(f, v, b));
+  return image_blocks_attach(images, shard, f->store, f->n_blocks, f->blocks[v]);
 }
 
 static int share_value(const reap_frontier *from, int v, reap_frontier *to) {
@@ -133,7 +127,7 @@ static int share_value(const reap_frontier *from, int v, reap_frontier *to) {
 }
 
 int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_frontier **out) {
-  REAP_TRY(reap_frontier_create(graph, f->n_blocks, f->backend, out));
+  REAP_TRY(create(graph, f->n_blocks, f->backend, f->store, out));
   int status = REAP_OK;
   memcpy((*out)->done, f->done, (size_t)graph->n_nodes * sizeof *f->done);
   for (int v = 0; status == REAP_OK && v < f->n_values; v++) status = share_value(f, v, *out);
@@ -141,92 +135,99 @@ int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_fro
   return status;
 }
 
-/* Marks the nodes not yet computed that `value` needs. */
-static void mark(const reap_frontier *f, int value, bool *segment) {
-  int i = f->graph->values[value].producer;
-  if (i < 0 || f->done[i] || segment[i]) return;
-  segment[i] = true;
-  const reap_node *node = f->graph->nodes[i];
-  for (int k = 0; k < node->n_inputs; k++)
-    if (node->inputs[k] >= 0) mark(f, node->inputs[k], segment);
+/* ---- advancing */
+
+/* Values of the segment at hand, block by block. */
+typedef struct advance {
+  segment *segment;
+  bool recompute;   /* cheaper than parking its results */
+  int64_t result;   /* bytes of a block's results */
+  value_block **sources, **results; /* [n_reads], [n_kept] of the block at hand */
+} advance;
+
+static int64_t bytes_of(const reap_frontier *f, int v) {
+  return reap_value_count(&f->graph->values[v]) * (int64_t)sizeof(float);
 }
 
-/* True if a node that is still to be computed after this segment reads `value`. */
-static bool read_later(const reap_frontier *f, int value, const bool *segment) {
-  for (int i = 0; i < f->graph->n_nodes; i++) {
-    if (f->done[i] || segment[i]) continue;
-    const reap_node *node = f->graph->nodes[i];
-    for (int k = 0; k < node->n_inputs; k++)
-      if (node->inputs[k] == value) return true;
+/* By count: what the results would move to and from the scratch file, against computing them again from sources that
+ * would have to be held for longer. */
+static bool recomputing_pays(const reap_frontier *f, const segment *s) {
+  double sources = 0, results = 0;
+  for (int k = 0; k < s->n_reads; k++) {
+    const int v = s->reads[k];
+    const bool lasts = s->needed[v] || !f->blocks[v] || image_blocks_make(f->blocks[v][0]);
+    if (!lasts) sources += (double)bytes_of(f, v);
   }
-  return false;
+  for (int k = 0; k < s->n_kept; k++) results += (double)bytes_of(f, s->kept[k]);
+  return (1 + READS) * sources + READS * s->work / MULTIPLY_ADDS_PER_BYTE < (1 + READS) * results;
 }
 
-typedef struct segment_plan {
-  bool *segment; /* [n_nodes] nodes to be computed */
-  bool *kept;    /* [n_values] computed here and held on */
-  bool *needed;  /* [n_values] asked for, or read by a node computed later */
-  int *nodes;
-  float **storage; /* [n_values] of the block at hand */
-  reap_plan *plan;
-} segment_plan;
-
-static void clear_segment(segment_plan *s) {
-  reap_plan_destroy(&s->plan);
-  reap_free(&s->segment);
-  reap_free(&s->kept);
-  reap_free(&s->needed);
-  reap_free(&s->nodes);
-  reap_free(&s->storage);
-}
-
-static int plan_segment(reap_frontier *f, const int *values, int n, segment_plan *s) {
-  const reap_graph *graph = f->graph;
-  REAP_TRY(reap_calloc(&s->segment, graph->n_nodes, sizeof *s->segment));
-  REAP_TRY(reap_calloc(&s->kept, graph->n_values, sizeof *s->kept));
-  REAP_TRY(reap_calloc(&s->needed, graph->n_values, sizeof *s->needed));
-  REAP_TRY(reap_alloc(&s->nodes, graph->n_nodes, sizeof *s->nodes));
-  REAP_TRY(reap_calloc(&s->storage, graph->n_values, sizeof *s->storage));
-  for (int k = 0; k < n; k++) mark(f, values[k], s->segment);
-  for (int k = 0; k < n; k++) s->needed[values[k]] = true;
-  int count = 0;
-  for (int i = 0; i < graph->n_nodes; i++)
-    if (s->segment[i]) s->nodes[count++] = i;
-  for (int v = 0; v < graph->n_values; v++) {
-    int producer = graph->values[v].producer;
-    bool computed = producer >= 0 && s->segment[producer];
-    if (!s->needed[v] && (computed || f->blocks[v])) s->needed[v] = read_later(f, v, s->segment);
-    s->kept[v] = computed && s->needed[v];
-    if (s->kept[v]) REAP_TRY(hold_value(f, v));
+static int begin_advance(reap_frontier *f, const int *values, int n, advance *a) {
+  REAP_TRY(segment_create(f->graph, f->done, values, n, f->backend, f->store, &a->segment));
+  const segment *s = a->segment;
+  REAP_TRY(reap_calloc(&a->sources, s->n_reads, sizeof(value_block *)));
+  REAP_TRY(reap_calloc(&a->results, s->n_kept, sizeof(value_block *)));
+  for (int k = 0; k < s->n_kept; k++) {
+    REAP_TRY(hold_value(f, s->kept[k]));
+    a->result += bytes_of(f, s->kept[k]);
   }
-  return reap_plan_create(graph, s->nodes, count, s->kept, f->backend, &s->plan);
+  a->recompute = f->n_blocks > 0 && recomputing_pays(f, s);
+  return REAP_OK;
 }
 
-static int run_block(reap_frontier *f, segment_plan *s, int64_t block) {
-  for (int v = 0; v < f->n_values; v++) {
-    if (s->kept[v]) REAP_TRY(hold_block(f, v, block));
-    s->storage[v] = f->blocks[v] && f->blocks[v][block] ? f->blocks[v][block]->data : NULL;
+static int run_block(reap_frontier *f, advance *a, int64_t block) {
+  segment *s = a->segment;
+  block_store_visit(f->store, block, true);
+  for (int k = 0; k < s->n_reads; k++) {
+    const int v = s->reads[k];
+    a->sources[k] = f->blocks[v] ? f->blocks[v][block] : NULL;
+    if (!a->sources[k]) return reap_error(REAP_ERR_INTERNAL, "%s is not held", f->graph->values[v].name);
+    REAP_TRY(block_fetch(f->store, a->sources[k], &s->storage[v]));
+  }
+  for (int k = 0; k < s->n_kept; k++) {
+    const int v = s->kept[k];
+    REAP_TRY(hold_block(f, v, block));
+    a->results[k] = f->blocks[v][block];
+    REAP_TRY(block_allocate(f->store, a->results[k]));
+    s->storage[v] = a->results[k]->data;
   }
   REAP_TRY(reap_plan_run(s->plan, s->storage));
+  if (a->recompute && !block_store_fits(f->store, a->result)) REAP_TRY(segment_remember(s, a->sources, a->results));
   for (int v = 0; v < f->n_values; v++)
-    if (f->blocks[v] && !s->needed[v]) drop_block(f, v, block);
+    if (f->blocks[v] && !s->needed[v]) block_drop(f->store, &f->blocks[v][block]);
   return REAP_OK;
 }
 
 int reap_frontier_advance(reap_frontier *f, const int *values, int n) {
-  segment_plan s = {0};
-  int status = plan_segment(f, values, n, &s);
-  for (int64_t b = 0; status == REAP_OK && b < f->n_blocks; b++) status = run_block(f, &s, b);
+  advance a = {0};
+  int status = begin_advance(f, values, n, &a);
+  for (int64_t b = 0; status == REAP_OK && b < f->n_blocks; b++) status = run_block(f, &a, b);
   for (int v = 0; status == REAP_OK && v < f->n_values; v++)
-    if (!s.needed[v]) drop_value(f, v);
-  for (int i = 0; status == REAP_OK && i < f->graph->n_nodes; i++) f->done[i] |= s.segment[i];
-  clear_segment(&s);
-  free_spares(f);
+    if (!a.segment->needed[v]) drop_value(f, v);
+  for (int i = 0; status == REAP_OK && i < f->graph->n_nodes; i++) f->done[i] |= a.segment->computed[i];
+  segment_release(&a.segment);
+  reap_free(&a.sources);
+  reap_free(&a.results);
+  block_store_trim(f->store);
   return status;
 }
 
+/* ---- reading */
+
+int reap_frontier_read(const reap_frontier *f, int value, int64_t block, const float **out) {
+  float *data = NULL;
+  *out = NULL;
+  if (!f->blocks[value] || !f->blocks[value][block])
+    return reap_error(REAP_ERR_INTERNAL, "%s is not held", f->graph->values[value].name);
+  REAP_TRY(block_fetch(f->store, f->blocks[value][block], &data));
+  *out = data;
+  return REAP_OK;
+}
+
 const float *reap_frontier_value(const reap_frontier *f, int value, int64_t block) {
-  return f->blocks[value] && f->blocks[value][block] ? f->blocks[value][block]->data : NULL;
+  const float *data = NULL;
+  if (!f->blocks[value] || !f->blocks[value][block]) return NULL;
+  return reap_frontier_read(f, value, block, &data) == REAP_OK ? data : NULL;
 }
 
 bool reap_frontier_done(const reap_frontier *f, int node) { return f->done[node]; }
@@ -234,10 +235,19 @@ bool reap_frontier_done(const reap_frontier *f, int node) { return f->done[node]
 int64_t reap_frontier_bytes(const reap_frontier *f) {
   int64_t bytes = 0;
   for (int v = 0; v < f->n_values; v++)
-    for (int64_t b = 0; f->blocks[v] && b < f->n_blocks; b++)
-      if (f->blocks[v][b]) bytes += f->blocks[v][b]->count * (int64_t)sizeof(float) / f->blocks[v][b]->references;
+    for (int64_t b = 0; f->blocks[v] && b < f->n_blocks; b++) {
+      const value_block *held = f->blocks[v][b];
+      if (held && held->data) bytes += held->count * (int64_t)sizeof(float) / held->references;
+    }
   return bytes;
 }
+
+/* ---- cutting */
+
+/* What stays of every value held. */
+typedef struct stay {
+  int64_t count, *entries; /* along axis 1; count -1: all */
+} stay;
 
 static void pick(float *restrict to, const float *restrict from, int64_t rows, int64_t width, int64_t count,
                  const int64_t *restrict entries) {
@@ -245,37 +255,61 @@ static void pick(float *restrict to, const float *restrict from, int64_t rows, i
     for (int64_t k = 0; k < count; k++) to[r * count + k] = from[r * width + entries[k]];
 }
 
-/* Keeps entries[count] along axis 1 of one block, in new memory of the smaller size. */
-static int cut_block(reap_frontier *f, int v, int64_t block, int64_t count, const int64_t *entries) {
+/* Keeps the entries of one block, in new memory of the smaller size. */
+static int cut_block(reap_frontier *f, int v, int64_t block, const stay *stays) {
   const reap_value *value = &f->graph->values[v];
-  shared_block *old = f->blocks[v][block], *fresh = NULL;
-  if (!old) return REAP_OK;
+  const int64_t count = stays->count, *entries = stays->entries;
+  value_block *fresh = NULL;
+  float *old = NULL;
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(value, strides);
   const int64_t inner = strides[1], width = value->dims[1], outer = reap_value_count(value) / (inner * width);
-  REAP_TRY(make_block(f, outer * count * inner, &fresh));
-  if (inner == 1) pick(fresh->data, old->data, outer, width, count, entries);
+  REAP_TRY(block_fetch(f->store, f->blocks[v][block], &old));
+  REAP_TRY(block_create(block, outer * count * inner, &fresh));
+  int status = block_allocate(f->store, fresh);
+  if (status != REAP_OK) block_drop(f->store, &fresh);
+  REAP_TRY(status);
+  if (inner == 1) pick(fresh->data, old, outer, width, count, entries);
   for (int64_t o = 0; o < outer && inner > 1; o++)
     for (int64_t k = 0; k < count; k++)
-      memcpy(fresh->data + (o * count + k) * inner, old->data + (o * width + entries[k]) * inner,
+      memcpy(fresh->data + (o * count + k) * inner, old + (o * width + entries[k]) * inner,
              (size_t)inner * sizeof(float));
-  drop_block(f, v, block);
+  block_drop(f->store, &f->blocks[v][block]);
   f->blocks[v][block] = fresh;
   return REAP_OK;
 }
 
-int reap_frontier_cut(reap_frontier *f, const reap_groups *groups, int group, const bool *keep) {
-  int status = REAP_OK;
-  int64_t *entries = NULL;
+/* Nodes that could compute blocks again are about to change: from now on these blocks are held. */
+static int keep_blocks(reap_frontier *f, int64_t block) {
   for (int v = 0; v < f->n_values; v++) {
-    if (!f->blocks[v] || f->graph->values[v].rank < 2) continue;
-    REAP_TRY_OR(reap_alloc(&entries, f->graph->values[v].dims[1], sizeof *entries), done);
-    int64_t count = reap_groups_entries(groups, v, group, keep, entries);
-    for (int64_t b = 0; count >= 0 && b < f->n_blocks; b++) REAP_TRY_OR(cut_block(f, v, b, count, entries), done);
-    reap_free(&entries);
+    value_block *b = f->blocks[v] ? f->blocks[v][block] : NULL;
+    if (b && segment_makes(b, f->graph)) REAP_TRY(block_keep(f->store, b));
   }
-done:
-  reap_free(&entries);
-  free_spares(f);
+  return REAP_OK;
+}
+
+static int find_entries(reap_frontier *f, const reap_groups *groups, int group, const bool *keep, stay *stays) {
+  for (int v = 0; v < f->n_values; v++) {
+    stays[v].count = -1;
+    if (!f->blocks[v] || f->graph->values[v].rank < 2) continue;
+    REAP_TRY(reap_alloc(&stays[v].entries, f->graph->values[v].dims[1], sizeof *stays[v].entries));
+    stays[v].count = reap_groups_entries(groups, v, group, keep, stays[v].entries);
+  }
+  return REAP_OK;
+}
+
+int reap_frontier_cut(reap_frontier *f, const reap_groups *groups, int group, const bool *keep) {
+  stay *stays = NULL;
+  REAP_TRY(reap_calloc(&stays, f->n_values, sizeof *stays));
+  int status = find_entries(f, groups, group, keep, stays);
+  for (int64_t b = 0; status == REAP_OK && b < f->n_blocks; b++) {
+    block_store_visit(f->store, b, true);
+    status = keep_blocks(f, b);
+    for (int v = 0; status == REAP_OK && v < f->n_values; v++)
+      if (stays[v].count >= 0 && f->blocks[v][b]) status = cut_block(f, v, b, &stays[v]);
+  }
+  for (int v = 0; v < f->n_values; v++) reap_free(&stays[v].entries);
+  reap_free(&stays);
+  block_store_trim(f->store);
   return status;
 }

@@ -81,23 +81,18 @@ double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap
 
 static int64_t local_blocks(const pass *p) { return p->shard->last - p->shard->first; }
 
-/* The tail of a block is padded with its last image. */
 static int load_images(pass *p) {
-  const double start = reap_seconds();
-  int64_t first, count, images, channels, height, width;
-  reap_dataset_shape(p->images, &images, &channels, &height, &width);
-  const int64_t size = channels * height * width;
   REAP_TRY(reap_frontier_create(p->graph, local_blocks(p), p->options->backend, &p->front));
-  for (int64_t b = 0; b < local_blocks(p); b++) {
-    float *storage = NULL;
-    REAP_TRY(reap_frontier_input(p->front, 0, b, &storage));
-    reap_shard_block(p->shard, p->shard->first + b, &first, &count);
-    REAP_TRY(reap_dataset_read(p->images, first, count, storage));
-    for (int64_t i = count; i < p->shard->block; i++)
-      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
-  }
-  p->result->seconds_read += reap_seconds() - start;
-  return REAP_OK;
+  reap_frontier_limit(p->front, p->options->memory, p->options->scratch);
+  return reap_frontier_images(p->front, p->images, p->shard);
+}
+
+/* What the frontier has used so far. */
+static void note_use(pass *p) {
+  const double before = p->result->use.seconds_images;
+  if (!p->front) return;
+  reap_frontier_get_use(p->front, &p->result->use);
+  p->result->seconds_read += p->result->use.seconds_images - before;
 }
 
 typedef struct layer_context {
@@ -105,35 +100,46 @@ typedef struct layer_context {
   const reap_layer *layer;
 } layer_context;
 
-static const float *input_of(void *context, int64_t b) {
+static int input_of(void *context, int64_t b, const float **x) {
   const layer_context *c = context;
-  return reap_frontier_value(c->p->front, c->layer->input, b);
+  return reap_frontier_read(c->p->front, c->layer->input, b, x);
 }
 
-static const float *output_of(void *context, int64_t b) {
+static int output_of(void *context, int64_t b, const float **y) {
   const layer_context *c = context;
-  return reap_frontier_value(c->p->front, c->layer->output, b);
+  return reap_frontier_read(c->p->front, c->layer->output, b, y);
+}
+
+static int block_of(layer_context *c, int64_t b, const float **x, const float **y) {
+  REAP_TRY(input_of(c, b, x));
+  return output_of(c, b, y);
 }
 
 static int advance(pass *p, const reap_layer *layer) {
-  const double start = reap_seconds();
+  const double start = reap_seconds(), read = p->result->use.seconds_images;
   const int values[] = {layer->input, layer->output};
   int status = reap_frontier_advance(p->front, values, 2);
-  p->result->seconds_forward += reap_seconds() - start;
+  note_use(p);
+  p->result->seconds_forward += reap_seconds() - start - (p->result->use.seconds_images - read);
   return status;
 }
 
 static int gather_moments(pass *p, layer_context *c, reap_moments **moments) {
   const double start = reap_seconds();
   reap_accumulator *a = NULL;
+  const float *x = NULL, *y = NULL;
   int status =
       reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++)
-    reap_accumulator_scan(a, input_of(c, b), output_of(c, b));
+  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) {
+    status = block_of(c, b, &x, &y);
+    if (status == REAP_OK) reap_accumulator_scan(a, x, y);
+  }
   REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
   REAP_TRY_OR(reap_accumulator_fix_grid(a, p->comm), done);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++)
-    status = reap_accumulator_add(a, p->shard->first + b, input_of(c, b), output_of(c, b));
+  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) {
+    status = block_of(c, b, &x, &y);
+    if (status == REAP_OK) status = reap_accumulator_add(a, p->shard->first + b, x, y);
+  }
   REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
   status = reap_accumulator_reduce(a, p->comm, moments);
 done:
@@ -180,6 +186,7 @@ int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_grou
     reap_progress_report(options->progress, "statistics", graph->nodes[layers[k].node]->layer, k + 1, count, NULL);
   }
   result->n_layers = count;
+  note_use(&p);
   reap_frontier_destroy(&p.front);
   reap_free(&layers);
   return status;

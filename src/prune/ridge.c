@@ -181,9 +181,9 @@ static int add_blocks(contest *c) {
     int64_t first, count;
     double *slots = c->errors + b * c->batch;
     reap_shard_block(shard, b, &first, &count);
-    const float *x = c->rows->input(c->rows->context, b - shard->first);
-    const float *y = x ? c->rows->output(c->rows->context, b - shard->first) : NULL;
-    if (!x || !y) return reap_error(REAP_ERR_INTERNAL, "%s: block %lld is not held", c->rows->name, (long long)b);
+    const float *x = NULL, *y = NULL;
+    REAP_TRY(c->rows->input(c->rows->context, b - shard->first, &x));
+    REAP_TRY(c->rows->output(c->rows->context, b - shard->first, &y));
     for (int64_t i = 0; i < count; i++)
       if (reap_held_out(first + i))
         REAP_TRY(add_image(c, first + i, x + i * reap_patches_input_size(c->rows->layer),

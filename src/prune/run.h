@@ -55,17 +55,18 @@ bool run_frozen(const run *r);
 /* Blocks of images that this rank has. */
 int64_t run_blocks(const run *r);
 
-/* run_images.c: the images into the frontier of the original network; then both networks up to a step's layer. Local. */
+/* run_images.c: the images to the frontier of the original network, within the memory given; then both networks up to a
+ * step's layer; what the frontiers have used so far into the result. Local. */
 int run_load_images(run *r);
 int run_advance(run *r, const step *s);
+void run_note_use(run *r);
 
-/* step_rows.c: the layer's input, what it is to produce (with the shortcut's drift, if it carries that), and the original
- * network's output while the accumulator adds the drift by itself. b: this rank's block; storage order. Local. */
-const float *step_input(const run *r, const step *s, int64_t b);
-const float *step_target(const run *r, const step *s, int64_t b);
-const float *step_output(const run *r, const step *s, int64_t b);
+/* step_rows.c: the layer's input and the original network's output for the accumulator, which is told of the shortcut's
+ * drift if the layer carries that. b: this rank's block; storage order; valid until another block is asked for. Local. */
+int step_block(const run *r, const step *s, int64_t b, const float **x, const float **y);
 
-/* The same for those who want the rows one by one; filled by step_rows_set, borrows run and step. */
+/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one; filled by
+ * step_rows_set, borrows run and step. */
 typedef struct step_rows {
   const run *run;
   const step *step;

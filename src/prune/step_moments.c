@@ -8,15 +8,20 @@
 static int gather_moments(run *r, step *s, reap_moments **moments) {
   double start = reap_seconds();
   const reap_sampling sampling = {r->options->positions, r->options->seed};
+  const float *x = NULL, *y = NULL;
   int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
   if (status == REAP_OK)
     status = reap_accumulator_create(&s->layer, r->pruned->nodes[s->node]->layer, &sampling, r->shard, &s->accumulator);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
-    reap_accumulator_scan(s->accumulator, step_input(r, s, b), step_output(r, s, b));
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
+    status = step_block(r, s, b, &x, &y);
+    if (status == REAP_OK) reap_accumulator_scan(s->accumulator, x, y);
+  }
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_fix_grid(s->accumulator, r->comm));
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
-    status = reap_accumulator_add(s->accumulator, r->shard->first + b, step_input(r, s, b), step_output(r, s, b));
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
+    status = step_block(r, s, b, &x, &y);
+    if (status == REAP_OK) status = reap_accumulator_add(s->accumulator, r->shard->first + b, x, y);
+  }
   double middle = reap_seconds();
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_reduce(s->accumulator, r->comm, moments));
@@ -58,8 +63,11 @@ int step_measure_held_out(run *r, step *s) {
   const decision *d = &s->decision;
   if (run_frozen(r)) return REAP_OK;
   int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, d->weights, d->bias);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++)
-    status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, step_input(r, s, b), step_output(r, s, b));
+  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
+    const float *x = NULL, *y = NULL;
+    status = step_block(r, s, b, &x, &y);
+    if (status == REAP_OK) status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, x, y);
+  }
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, &s->held_out));
   r->result->seconds_held_out += reap_seconds() - start;

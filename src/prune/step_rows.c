@@ -1,34 +1,46 @@
 /* Inputs and targets of the layer at hand, block by block. */
+#include "reap/error.h"
 #include "run.h"
 
+/* What the shortcut was in the original network, and what it is now. */
+static int shortcut_block(const run *r, const step *s, int64_t b, const float **before, const float **now) {
+  REAP_TRY(reap_frontier_read(r->front_original, s->shortcut, b, before));
+  return reap_frontier_read(r->front_pruned, s->shortcut, b, now);
+}
+
+static int input_block(const run *r, const step *s, int64_t b, const float **x) {
+  return reap_frontier_read(r->front_pruned, s->layer.input, b, x);
+}
+
 /* The sum behind the shortcut comes out right if the branch makes up for what the shortcut has lost. */
-const float *step_target(const run *r, const step *s, int64_t b) {
-  const float *y = reap_frontier_value(r->front_original, s->layer.output, b);
-  if (s->shortcut < 0) return y;
-  const float *before = reap_frontier_value(r->front_original, s->shortcut, b);
-  const float *now = reap_frontier_value(r->front_pruned, s->shortcut, b);
+static int target_block(const run *r, const step *s, int64_t b, const float **target) {
+  const float *y = NULL, *before = NULL, *now = NULL;
+  REAP_TRY(reap_frontier_read(r->front_original, s->layer.output, b, &y));
+  *target = y;
+  if (s->shortcut < 0) return REAP_OK;
+  REAP_TRY(shortcut_block(r, s, b, &before, &now));
   const int64_t count = reap_value_count(&r->pruned->values[s->layer.output]);
   for (int64_t i = 0; i < count; i++) s->target[i] = y[i] + (before[i] - now[i]);
-  return s->target;
+  *target = s->target;
+  return REAP_OK;
 }
 
-const float *step_input(const run *r, const step *s, int64_t b) {
-  return reap_frontier_value(r->front_pruned, s->layer.input, b);
+int step_block(const run *r, const step *s, int64_t b, const float **x, const float **y) {
+  const float *before = NULL, *now = NULL;
+  REAP_TRY(input_block(r, s, b, x));
+  REAP_TRY(reap_frontier_read(r->front_original, s->layer.output, b, y));
+  if (s->shortcut < 0) return REAP_OK;
+  REAP_TRY(shortcut_block(r, s, b, &before, &now));
+  reap_accumulator_set_drift(s->accumulator, before, now);
+  return REAP_OK;
 }
 
-const float *step_output(const run *r, const step *s, int64_t b) {
-  if (s->shortcut >= 0)
-    reap_accumulator_set_drift(s->accumulator, reap_frontier_value(r->front_original, s->shortcut, b),
-                               reap_frontier_value(r->front_pruned, s->shortcut, b));
-  return reap_frontier_value(r->front_original, s->layer.output, b);
+static int row_input(void *context, int64_t b, const float **x) {
+  return input_block(((const step_rows *)context)->run, ((const step_rows *)context)->step, b, x);
 }
 
-static const float *row_input(void *context, int64_t b) {
-  return step_input(((const step_rows *)context)->run, ((const step_rows *)context)->step, b);
-}
-
-static const float *row_target(void *context, int64_t b) {
-  return step_target(((const step_rows *)context)->run, ((const step_rows *)context)->step, b);
+static int row_target(void *context, int64_t b, const float **y) {
+  return target_block(((const step_rows *)context)->run, ((const step_rows *)context)->step, b, y);
 }
 
 void step_rows_set(const run *r, const step *s, step_rows *rows) {

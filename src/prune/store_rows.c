@@ -76,8 +76,9 @@ static int fill(cursor *c) {
   for (c->filled = 0; c->filled < c->capacity && c->block < blocks;) {
     int64_t first, count;
     reap_shard_block(s->shard, s->shard->first + c->block, &first, &count);
-    const float *x = s->input(s->context, c->block), *y = x ? s->output(s->context, c->block) : NULL;
-    if (!x || !y) return reap_error(REAP_ERR_INTERNAL, "%s: block %lld is not held", s->name, (long long)c->block);
+    const float *x = NULL, *y = NULL;
+    REAP_TRY(s->input(s->context, c->block, &x));
+    REAP_TRY(s->output(s->context, c->block, &y));
     while (c->image < count && c->filled < c->capacity) {
       const int64_t image = first + c->image;
       if (!reap_held_out(image)) {

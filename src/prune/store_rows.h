@@ -5,15 +5,15 @@
 #include "reap/accumulator.h"
 #include "reap/activations_file.h"
 
-/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order, or NULL after
- * a failure with the thread's message set; what they return stays valid until the next call of the same. */
+/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order; it stays valid
+ * until another block is asked for. */
 typedef struct rows_source {
   const reap_layer *layer;
   const char *name, *node;
   const reap_sampling *sampling;
   const reap_shard *shard;
-  const float *(*input)(void *context, int64_t b);
-  const float *(*output)(void *context, int64_t b);
+  int (*input)(void *context, int64_t b, const float **x);
+  int (*output)(void *context, int64_t b, const float **y);
   void *context;
 } rows_source;
 

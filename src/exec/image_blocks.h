@@ -1,0 +1,18 @@
+/* Blocks of input images, read from their data set when they are needed; private to src/exec. Local. */
+#ifndef REAP_EXEC_IMAGE_BLOCKS_H
+#define REAP_EXEC_IMAGE_BLOCKS_H
+
+#include <stdbool.h>
+
+#include "block_store.h"
+#include "reap/dataset.h"
+#include "reap/shard.h"
+
+/* Gives blocks[count], block k being block shard->first + k of all, a maker that reads them; `images` is borrowed. */
+int image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
+                        value_block *const *blocks);
+
+/* True if the block comes from a data set. */
+bool image_blocks_make(const value_block *block);
+
+#endif

@@ -1,0 +1,38 @@
+/* A stretch of the graph that is run on one block after another, private to src/exec. Local. */
+#ifndef REAP_EXEC_SEGMENT_H
+#define REAP_EXEC_SEGMENT_H
+
+#include <stdbool.h>
+
+#include "block_store.h"
+#include "reap/graph.h"
+#include "reap/kernel.h"
+#include "reap/plan.h"
+
+typedef struct segment {
+  int64_t references;
+  block_store *store; /* charged with the plan's memory; borrowed */
+  const reap_graph *graph;
+  bool *computed;     /* [n_nodes] nodes of the segment */
+  bool *needed;       /* [n_values] asked for, or read by a node computed later */
+  int n_reads, *reads; /* values that come from outside */
+  int n_kept, *kept;   /* values computed here and needed */
+  float **storage;    /* [n_values] of the block at hand */
+  reap_plan *plan;
+  int64_t bytes;      /* of the plan */
+  double work;        /* multiply-adds of a block; other operations counted by the memory they touch */
+} segment;
+
+/* What `values[n]` need and is not done[n_nodes] yet. One reference. */
+int segment_create(const reap_graph *graph, const bool *done, const int *values, int n, reap_backend backend,
+                   block_store *store, segment **out);
+void segment_release(segment **s);
+
+/* Gives the results of one block of images a maker that runs the segment again on its sources (sources[n_reads],
+ * results[n_kept]; sources get a reference each). */
+int segment_remember(segment *s, value_block *const *sources, value_block *const *results);
+
+/* True if the block is made by running a segment of `graph`. */
+bool segment_makes(const value_block *block, const reap_graph *graph);
+
+#endif

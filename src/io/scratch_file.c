@@ -1,0 +1,128 @@
+/* Arrays of floats parked in a file without a name; see scratch_file.h.
+ *
+ * Cost: one transfer for each array, contiguous, without conversion, and a look-up of its name. HDF5 keeps account of
+ * the gaps that dropped arrays leave for as long as the file is open.
+ *
+ * Failure modes: a full disk shows when an array is written; the file is then closed like any other. Before closing, it
+ * is cut to nothing through its descriptor: what HDF5 still has to write would find no room on a full disk.
+ */
+#include "reap/scratch_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hdf5_util.h"
+#include "reap/durable.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+struct reap_scratch_file {
+  char *folder;
+  hid_t file;
+  int64_t written; /* arrays so far: the next one's number */
+};
+
+enum { SLOT_NAME = 24 };
+
+int reap_scratch_folder_check(const char *folder) {
+  struct stat about;
+  if (!*folder) return reap_error(REAP_ERR_INPUT, "--scratch: the folder's name is empty");
+  if (stat(folder, &about) != 0)
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another with --scratch", folder, strerror(errno));
+  if (!S_ISDIR(about.st_mode))
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: is not a folder; name another with --scratch", folder);
+  if (access(folder, W_OK | X_OK) != 0)
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another with --scratch", folder, strerror(errno));
+  return REAP_OK;
+}
+
+/* A failure of HDF5 or of the system, in words that tell what to do. */
+static int explain(const char *folder, int status) {
+  if (status == REAP_ERR_RESOURCE)
+    return reap_error(status, "scratch folder %s has no room left for what exceeds --memory; name another with --scratch, "
+                              "or raise --memory", folder);
+  return reap_error_prefix(status, "scratch folder %s", folder);
+}
+
+/* Creates the file under a name of its own and takes the name away. */
+static int create_nameless(const char *folder, hid_t *file) {
+  char *path = NULL;
+  REAP_TRY(reap_format(&path, "%s/reap-scratch-XXXXXX", folder));
+  int fd = mkstemp(path), status = REAP_OK;
+  if (fd < 0) {
+    status = reap_durable_error(path, "cannot be created");
+  } else {
+    close(fd);
+    status = reap_h5_create(path, path, H5P_DEFAULT, file);
+    unlink(path);
+  }
+  reap_free(&path);
+  return status == REAP_OK ? REAP_OK : explain(folder, status);
+}
+
+int reap_scratch_file_create(const char *folder, reap_scratch_file **out) {
+  reap_scratch_file *f = NULL;
+  *out = NULL;
+  REAP_TRY(reap_scratch_folder_check(folder));
+  REAP_TRY(reap_calloc(&f, 1, sizeof *f));
+  f->file = REAP_H5_NONE;
+  int status = reap_strdup(&f->folder, folder);
+  if (status == REAP_OK) status = create_nameless(folder, &f->file);
+  if (status != REAP_OK) reap_scratch_file_destroy(&f);
+  *out = f;
+  return status;
+}
+
+static int descriptor(const reap_scratch_file *f) {
+  void *handle = NULL;
+  return H5Fget_vfd_handle(f->file, H5P_DEFAULT, &handle) < 0 || !handle ? -1 : *(const int *)handle;
+}
+
+void reap_scratch_file_destroy(reap_scratch_file **file) {
+  reap_scratch_file *f = *file;
+  if (!f) return;
+  if (f->file >= 0) {
+    const int fd = descriptor(f);
+    if (fd >= 0 && ftruncate(fd, 0) != 0) errno = 0; /* then closing has to write to it as it is */
+    reap_h5_close(&f->file);
+  }
+  reap_free(&f->folder);
+  reap_free(file);
+}
+
+static void slot_name(int64_t slot, char name[SLOT_NAME]) { snprintf(name, SLOT_NAME, "%lld", (long long)slot); }
+
+int reap_scratch_file_write(reap_scratch_file *f, int64_t count, const float *values, int64_t *slot) {
+  char name[SLOT_NAME];
+  slot_name(f->written, name);
+  int status = reap_h5_write(f->file, name, H5T_NATIVE_FLOAT, H5T_NATIVE_FLOAT, 1, &count, values, NULL);
+  if (status != REAP_OK) return explain(f->folder, status);
+  *slot = f->written++;
+  return REAP_OK;
+}
+
+int reap_scratch_file_read(reap_scratch_file *f, int64_t slot, int64_t count, float *values) {
+  char name[SLOT_NAME];
+  hid_t dataset = REAP_H5_NONE;
+  slot_name(slot, name);
+  int status = reap_h5_expect(f->file, name, H5T_FLOAT, 1, &count, &dataset);
+  if (status == REAP_OK) status = reap_h5_read(dataset, name, H5T_NATIVE_FLOAT, values);
+  reap_h5_close(&dataset);
+  return status == REAP_OK ? REAP_OK : explain(f->folder, status);
+}
+
+void reap_scratch_file_drop(reap_scratch_file *f, int64_t slot) {
+  char name[SLOT_NAME];
+  slot_name(slot, name);
+  H5Ldelete(f->file, name, H5P_DEFAULT);
+}
+
+int64_t reap_scratch_file_size(const reap_scratch_file *f) {
+  struct stat about;
+  const int fd = descriptor(f);
+  return fd >= 0 && fstat(fd, &about) == 0 ? (int64_t)about.st_blocks * 512 : 0;
+}
