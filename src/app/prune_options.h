@@ -2,12 +2,15 @@
 #ifndef REAP_APP_PRUNE_OPTIONS_H
 #define REAP_APP_PRUNE_OPTIONS_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "command.h"
+#include "reap/solver.h"
 
 typedef struct prune_options {
+  const char *title; /* "reap prune": whose options messages speak of */
   const char *model, *calibration, *evaluation, *output, *onnx, *report;
   const char *method, *refit, *scope, *exclude, *solver;
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
@@ -15,8 +18,25 @@ typedef struct prune_options {
   double ridge;
   bool ridge_auto;
   int64_t images, positions, seed;
+  const char *ridge_text, *positions_text; /* as typed, or NULL; prune_options_read() fills in the numbers */
   common_options common;
 } prune_options;
+
+#define PRUNE_DEFAULTS(t)                                                                                              \
+  {.title = (t), .keep = NAN, .flops = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
+   .common = COMMON_DEFAULTS}
+
+enum { PRUNE_OPTIONS_MOST = 64 };
+
+/* Fills table[PRUNE_OPTIONS_MOST] with the options of reap prune, bound to *o, and the entry that ends it. reap sweep takes over
+ * all of them but those that it lists or writes itself. */
+void prune_options_table(prune_options *o, option *table);
+
+/* After parsing: turns texts into numbers. */
+int prune_options_read(prune_options *o);
+
+/* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
+int prune_options_check(const prune_options *o);
 
 /* What the run knows of images: the data set, or the moments of one. */
 static inline const char *prune_options_images(const prune_options *o) { return o->from_stats ? o->from_stats : o->calibration; }

@@ -1,0 +1,72 @@
+#include "prune_options.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reap/error.h"
+
+void prune_options_table(prune_options *o, option *table) {
+  const option options[] = {
+      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats", &o->calibration, 0},
+      {"--from-stats", NULL, OPTION_TEXT, "S.h5", "moments of this network (reap stats) in place of images: channels\nand weights from the original network's activations", &o->from_stats, 0},
+      {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; required", &o->output, 0},
+      {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX as well", &o->onnx, 0},
+      {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o->evaluation, 0},
+      {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON", &o->report, 0},
+      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o->save_stats, 0},
+      {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file", &o->activations, 0},
+      {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
+      {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds, the same\nshare of channels in every group", &o->flops, 0},
+      {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
+      {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
+      {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
+      {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o->exclude, 0},
+      {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->images, 1},
+      {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
+      {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &o->ridge_text, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together\n(default auto: by size and memory)", &o->solver, 0},
+      {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
+      COMMON_OPTIONS(o->common)};
+  _Static_assert(sizeof options / sizeof options[0] <= PRUNE_OPTIONS_MOST, "PRUNE_OPTIONS_MOST is too small");
+  memcpy(table, options, sizeof options);
+}
+
+/* A number, or "auto". */
+static int read_ridge(prune_options *o) {
+  const char *text = o->ridge_text;
+  char *end = NULL;
+  o->ridge_auto = strcmp(text, "auto") == 0;
+  if (o->ridge_auto) return REAP_OK;
+  o->ridge = strtod(text, &end);
+  if (end == text || *end || !isfinite(o->ridge) || o->ridge < 0)
+    return reap_error(REAP_ERR_USAGE, "%s: --ridge wants \"auto\" or a number that is not negative, not \"%s\"", o->title, text);
+  return REAP_OK;
+}
+
+int prune_options_read(prune_options *o) {
+  if (o->ridge_text) REAP_TRY(read_ridge(o));
+  return command_positions(o->title, o->positions_text ? o->positions_text : "all", &o->positions);
+}
+
+int prune_options_check(const prune_options *o) {
+  if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
+  if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
+    return reap_error(REAP_ERR_USAGE, "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it", o->title);
+  if (o->from_stats && o->positions_text) return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
+  if (!o->output) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
+  const bool keep = !isnan(o->keep), flops = !isnan(o->flops); /* given */
+  if (keep == flops) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep and --flops", o->title);
+  if (keep && !(o->keep > 0 && o->keep <= 1))
+    return reap_error(REAP_ERR_USAGE, "%s: --keep wants a share above 0 and up to 1", o->title);
+  if (flops && !(o->flops > 0 && o->flops <= 1))
+    return reap_error(REAP_ERR_USAGE, "%s: --flops wants a share above 0 and up to 1", o->title);
+  if (o->ridge_auto && o->from_stats)
+    return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
+  const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations,
+                               o->model, o->calibration, o->evaluation, o->from_stats};
+  return command_check_names(o->title, paths, 5, 9);
+}
