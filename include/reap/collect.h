@@ -20,11 +20,20 @@
 #include "reap/shard.h"
 #include "reap/stats_file.h"
 
+/* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it may
+ * keep them by setting *moments to NULL. */
+typedef struct reap_moments_taker {
+  int (*take)(void *context, const reap_layer *layer, reap_moments **moments);
+  void *context;
+} reap_moments_taker;
+
 typedef struct reap_collect_options {
   bool all; /* every linear layer but grouped convolutions, not only consumers of prunable groups */
+  const bool *chosen; /* [groups] only consumers of these; NULL: of all */
   reap_sampling sampling;
   reap_backend backend;
-  reap_stats_writer *stats;           /* takes up the moments; NULL: none are formed */
+  reap_stats_writer *stats;           /* takes up the moments; NULL: they are not stored */
+  const reap_moments_taker *taker;    /* gets the moments; may be NULL */
   reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
   int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;                /* folder for what exceeds them */

@@ -71,6 +71,16 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
   return status;
 }
 
+/* Drops layers that read none of the chosen groups; returns how many are left. */
+static int keep_chosen(const reap_groups *groups, const bool *chosen, int count, reap_layer *layers) {
+  int left = 0;
+  for (int k = 0; k < count; k++) {
+    const int group = reap_groups_consumed_by(groups, layers[k].node);
+    if (group >= 0 && chosen[group]) layers[left++] = layers[k];
+  }
+  return left;
+}
+
 double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images) {
   double bytes = 0;
   for (int i = 0; i < count; i++) bytes += store_rows_bytes(&layers[i], sampling, images - images / 10);
@@ -162,12 +172,14 @@ static int store(pass *p, layer_context *c, const reap_moments *moments) {
 static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
   layer_context c = {p, layer};
+  const reap_moments_taker *taker = p->options->taker;
   reap_moments *moments = NULL;
   int status = reap_comm_agree(p->comm, advance(p, layer));
   if (status == REAP_OK) status = gather_moments(p, &c, &moments);
   if (status == REAP_OK && p->options->stats)
     status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
   if (status == REAP_OK) status = store(p, &c, moments);
+  if (status == REAP_OK && taker) status = taker->take(taker->context, layer, &moments);
   reap_moments_destroy(&moments);
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }
@@ -179,6 +191,7 @@ int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_grou
   int count = 0;
   memset(result, 0, sizeof *result);
   int status = reap_collect_layers(graph, groups, options->all, &count, &layers);
+  if (status == REAP_OK && options->chosen) count = keep_chosen(groups, options->chosen, count, layers);
   if (status == REAP_OK) status = load_images(&p);
   status = reap_comm_agree(comm, status);
   for (int k = 0; status == REAP_OK && k < count; k++) {

@@ -1,0 +1,410 @@
+/* paths: orders, errors and movements of the output of whole networks, against the solver on stored moments and against
+ * networks that are cut and run from end to end; on any number of ranks. */
+#include <math.h>
+#include <string.h>
+
+#include "../src/prune/path_work.h"
+#include "reap/collect.h"
+#include "reap/dataset.h"
+#include "reap/hash.h"
+#include "reap/network.h"
+#include "reap/origin.h"
+#include "reap/paths.h"
+#include "reap/surgery.h"
+#include "small_networks.h"
+
+const char *const test_suite_name = "paths";
+
+static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET = "datasets/fashion/resnet-fashion.onnx";
+
+/* ------------------------------------------------------------------ a network and its images */
+
+typedef struct subject {
+  const reap_comm *comm;
+  reap_network network; /* empty for a graph made here */
+  reap_graph *graph;
+  reap_groups *groups;
+  reap_dataset *images;
+  reap_shard shard;
+} subject;
+
+static void subject_begin(const reap_comm *comm, const char *model, reap_graph *graph, int64_t images, subject *s) {
+  memset(s, 0, sizeof *s);
+  s->comm = comm;
+  if (model) CHECK_OK(reap_network_load(comm, test_source_path(model), &s->network));
+  s->graph = model ? s->network.graph : graph;
+  CU_ASSERT_PTR_NOT_NULL_FATAL(s->graph);
+  CHECK_OK(reap_groups_find(s->graph, &s->groups));
+  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &s->images));
+  s->shard = reap_shard_make(images, s->graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+}
+
+static void subject_end(subject *s) {
+  reap_dataset_close(&s->images);
+  reap_groups_destroy(&s->groups);
+  reap_network_clear(&s->network);
+}
+
+static const reap_paths_options USUAL = {.sizes = 3, .measured_images = 500, .sampling = {5, 1},
+                                         .ridge = REAP_DEFAULT_RIDGE};
+
+static reap_group_paths *collect(subject *s, const reap_paths_options *options) {
+  reap_group_paths *paths = NULL;
+  CHECK_OK(reap_paths_collect(s->comm, s->graph, s->groups, s->images, &s->shard, options, NULL, &paths));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(paths);
+  CHECK_OK(reap_group_paths_check(paths, "paths"));
+  return paths;
+}
+
+static void check_same(const reap_group_paths *a, const reap_group_paths *b) {
+  CU_ASSERT_EQUAL_FATAL(a->n, b->n);
+  CU_ASSERT_EQUAL(a->divergence, b->divergence);
+  CU_ASSERT_EQUAL(a->images, b->images);
+  CU_ASSERT_EQUAL(a->measured_images, b->measured_images);
+  for (int i = 0; i < a->n; i++) {
+    const reap_group_path *p = &a->paths[i], *q = &b->paths[i];
+    CU_ASSERT_STRING_EQUAL(p->group, q->group);
+    CU_ASSERT_STRING_EQUAL(p->layer, q->layer);
+    CU_ASSERT_EQUAL(p->samples, q->samples);
+    CU_ASSERT_EQUAL(p->energy, q->energy);
+    CU_ASSERT_EQUAL(p->ridge, q->ridge);
+    CU_ASSERT_EQUAL_FATAL(p->n_removed, q->n_removed);
+    CU_ASSERT_EQUAL_FATAL(p->n_sizes, q->n_sizes);
+    CU_ASSERT_EQUAL(memcmp(p->order, q->order, (size_t)p->n_removed * sizeof *p->order), 0);
+    CU_ASSERT_EQUAL(memcmp(p->error, q->error, (size_t)p->n_removed * sizeof *p->error), 0);
+    CU_ASSERT_EQUAL(memcmp(p->sizes, q->sizes, (size_t)p->n_sizes * sizeof *p->sizes), 0);
+    CU_ASSERT_EQUAL(memcmp(p->moved, q->moved, (size_t)p->n_sizes * sizeof *p->moved), 0);
+  }
+}
+
+/* ------------------------------------------------------------------ the same on any number of ranks, and from a file */
+
+/* Only the last so many prunable groups. */
+static reap_group_paths *collect_last(const reap_comm *comm, const char *model, int64_t images, int last) {
+  subject s;
+  bool chosen[64] = {false};
+  reap_paths_options options = USUAL;
+  subject_begin(comm, model, NULL, images, &s);
+  for (int g = reap_groups_count(s.groups) - 1; g >= 0 && last > 0; g--) {
+    chosen[g] = reap_groups_at(s.groups, g)->prunable;
+    last -= chosen[g];
+  }
+  options.chosen = chosen;
+  reap_group_paths *paths = collect(&s, &options);
+  subject_end(&s);
+  return paths;
+}
+
+static void check_any_ranks(const char *model, int64_t images, int last) {
+  reap_comm *one = NULL;
+  reap_group_paths *together = collect_last(test_comm(), model, images, last);
+  CHECK_OK(reap_comm_split(test_comm(), test_rank(), &one));
+  reap_group_paths *alone = test_rank() == 0 ? collect_last(one, model, images, last) : NULL;
+  if (!alone) {
+    reap_group_paths_destroy(&together);
+    reap_comm_destroy(&one);
+    return;
+  }
+  check_same(together, alone);
+  CU_ASSERT_TRUE(together->divergence);
+  CU_ASSERT_EQUAL(together->measured_images, images / 10);
+  for (int i = 0; i < together->n; i++) {
+    const reap_group_path *p = &together->paths[i];
+    CU_ASSERT_EQUAL(p->n_sizes, 3);
+    CU_ASSERT_EQUAL(reap_group_path_least(p), 1);
+    CU_ASSERT_TRUE(p->moved[2] > 0);
+  }
+  reap_group_paths_destroy(&together);
+  reap_group_paths_destroy(&alone);
+  reap_comm_destroy(&one);
+}
+
+static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(VGG, 130, 3); }
+static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(RESNET, 190, 9); }
+static void ranks_share_the_images_of_a_group(void) { check_any_ranks(RESNET, 1300, 1); } /* three blocks held out */
+
+static void stored_moments_give_the_same(void) {
+  subject s;
+  reap_stats_writer *writer = NULL;
+  reap_stats_file *file = NULL;
+  reap_origin origin = {0};
+  char path[1024];
+  snprintf(path, sizeof path, "%s", test_scratch_path("stats.h5"));
+  subject_begin(test_comm(), RESNET, NULL, 200, &s);
+  const char *hash = reap_source_hash(s.network.source);
+  CHECK_OK(reap_origin_make(hash, false, USUAL.sampling.positions, (int64_t)USUAL.sampling.seed, hash, 0, 200, &origin));
+  CHECK_OK(reap_stats_writer_create(test_comm(), path, &origin, &writer));
+  reap_paths_options options = USUAL;
+  options.save_stats = writer;
+  reap_group_paths *first = collect(&s, &options), *second = NULL;
+  CHECK_OK(reap_stats_writer_commit(&writer));
+  CHECK_OK(reap_stats_file_open(path, &file));
+  options = USUAL;
+  options.from_stats = file;
+  second = collect(&s, &options);
+  check_same(first, second);
+  CU_ASSERT_EQUAL(second->positions, USUAL.sampling.positions);
+  reap_group_paths_destroy(&second);
+
+  /* Without images: the same paths, and no sizes. */
+  CHECK_OK(reap_paths_collect(s.comm, s.graph, s.groups, NULL, NULL, &options, NULL, &second));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(second);
+  CU_ASSERT_EQUAL(second->images, 200);
+  CU_ASSERT_EQUAL(second->measured_images, 0);
+  for (int i = 0; i < second->n; i++) {
+    const reap_group_path *p = &first->paths[i], *q = &second->paths[i];
+    CU_ASSERT_EQUAL(q->n_sizes, 0);
+    CU_ASSERT_EQUAL(memcmp(p->error, q->error, (size_t)p->n_removed * sizeof *p->error), 0);
+  }
+  reap_group_paths_destroy(&first);
+  reap_group_paths_destroy(&second);
+  reap_stats_file_close(&file);
+  reap_origin_clear(&origin);
+  subject_end(&s);
+}
+
+/* ------------------------------------------------------------------ by brute force */
+
+/* Moments of all layers, one after the other. */
+typedef struct moments_list {
+  int count;
+  reap_moments *moments[64];
+} moments_list;
+
+static int append(void *context, const reap_layer *layer, reap_moments **moments) {
+  moments_list *list = context;
+  (void)layer;
+  list->moments[list->count++] = *moments;
+  *moments = NULL;
+  return REAP_OK;
+}
+
+/* Outputs [images, size] of the images whose index is 9 modulo 10, the whole network from end to end, padded with zeros. */
+static float *run_held_out(const subject *s, const reap_graph *graph, int64_t *count) {
+  const int64_t batch = graph->batch;
+  const reap_value *x = &graph->values[graph->inputs[0]], *y = &graph->values[graph->outputs[0]];
+  const int64_t in = reap_value_count(x) / batch, out = reap_value_count(y) / batch;
+  float *rows = NULL;
+  *count = s->shard.images / 10;
+  CHECK_OK(reap_alloc(&rows, (*count + batch) * out, sizeof *rows));
+  for (int64_t at = 0; at < *count; at += batch) {
+    reap_frontier *f = NULL;
+    float *storage = NULL;
+    CHECK_OK(reap_frontier_create(graph, 1, REAP_BACKEND_AUTO, &f));
+    CHECK_OK(reap_frontier_input(f, 0, 0, &storage));
+    memset(storage, 0, (size_t)(batch * in) * sizeof *storage);
+    for (int64_t i = at; i < at + batch && i < *count; i++)
+      CHECK_OK(reap_dataset_read(s->images, 10 * i + 9, 1, storage + (i - at) * in));
+    CHECK_OK(reap_frontier_advance(f, graph->outputs, 1));
+    reap_storage_to_rows(y, reap_frontier_value(f, graph->outputs[0], 0), rows + at * out);
+    reap_frontier_destroy(&f);
+  }
+  return rows;
+}
+
+static double textbook_kl(const float *x, const float *y, int64_t images, int64_t classes) {
+  double sum = 0;
+  for (int64_t i = 0; i < images; i++, x += classes, y += classes) {
+    double p = 0, q = 0;
+    for (int64_t k = 0; k < classes; k++) p += exp(x[k]);
+    for (int64_t k = 0; k < classes; k++) q += exp(y[k]);
+    for (int64_t k = 0; k < classes; k++) sum += exp(x[k]) / p * ((double)x[k] - log(p) - (double)y[k] + log(q));
+  }
+  return sum / (double)images;
+}
+
+static double squared_error(const float *x, const float *y, int64_t count) {
+  double error = 0, energy = 0;
+  for (int64_t i = 0; i < count; i++) {
+    error += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+    energy += (double)x[i] * (double)x[i];
+  }
+  return error / energy;
+}
+
+/* One group at one size: channels by the solver's path, weights by a fresh solve, the network cut and run. */
+static void check_moved(const subject *s, const reap_group_path *p, int which, int group, int node,
+                        const reap_moments *moments, const float *reference, bool divergence) {
+  const int64_t size = p->sizes[which];
+  reap_path *at = NULL, *solved = NULL;
+  reap_graph *graph = NULL;
+  reap_groups *groups = NULL;
+  int64_t count;
+  CHECK_OK(reap_solve(moments, size, REAP_DEFAULT_RIDGE, p->layer, &solved));
+  CHECK_OK(reap_refit(moments, size, solved->kept, REAP_DEFAULT_RIDGE, p->layer, &at));
+  CHECK_OK(reap_graph_clone(s->graph, &graph));
+  CHECK_OK(reap_groups_find(graph, &groups));
+  CHECK_OK(reap_surgery_cut(graph, groups, group, size, solved->kept));
+  CHECK_OK(reap_surgery_set_weights(graph, node, at->weights, at->bias));
+  float *rows = run_held_out(s, graph, &count);
+  const int64_t outputs = reap_value_count(&graph->values[graph->outputs[0]]) / graph->batch;
+  const double moved =
+      divergence ? textbook_kl(reference, rows, count, outputs) : squared_error(reference, rows, count * outputs);
+  CU_ASSERT_TRUE(moved > 0);
+  CHECK_NEAR(p->moved[which], moved, 1e-4 * moved + 1e-10);
+  reap_free(&rows);
+  reap_path_destroy(&at);
+  reap_path_destroy(&solved);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&graph);
+}
+
+static void check_brute_force(subject *s, bool divergence) {
+  moments_list list = {0};
+  const reap_moments_taker taker = {append, &list};
+  const reap_collect_options options = {.sampling = USUAL.sampling, .taker = &taker};
+  reap_collect_result result;
+  reap_layer *layers = NULL;
+  int n = 0;
+  int64_t count;
+  reap_group_paths *paths = collect(s, &USUAL);
+  CU_ASSERT_EQUAL(paths->divergence, divergence);
+  CHECK_OK(reap_collect(s->comm, s->graph, s->groups, s->images, &s->shard, &options, &result));
+  CHECK_OK(reap_collect_layers(s->graph, s->groups, false, &n, &layers));
+  CU_ASSERT_EQUAL_FATAL(n, paths->n);
+  CU_ASSERT_EQUAL_FATAL(n, list.count);
+  float *reference = run_held_out(s, s->graph, &count);
+  for (int k = 0; k < n; k++) {
+    const reap_group_path *p = &paths->paths[k];
+    const int group = reap_groups_consumed_by(s->groups, layers[k].node);
+    reap_path *solved = NULL;
+    CU_ASSERT_STRING_EQUAL(p->layer, s->graph->nodes[layers[k].node]->layer);
+    CU_ASSERT_STRING_EQUAL(p->group, reap_groups_at(s->groups, group)->name);
+    CHECK_OK(reap_solve(list.moments[k], 1, REAP_DEFAULT_RIDGE, p->layer, &solved));
+    CU_ASSERT_EQUAL_FATAL(solved->n_removed, p->n_removed);
+    for (int64_t i = 0; i < p->n_removed; i++) {
+      CU_ASSERT_EQUAL(p->order[i], solved->order[i]);
+      CHECK_NEAR(p->error[i], solved->error[i] / solved->energy, 1e-14);
+    }
+    for (int i = 0; i < p->n_sizes; i++)
+      check_moved(s, p, i, group, layers[k].node, list.moments[k], reference, divergence);
+    reap_path_destroy(&solved);
+    reap_moments_destroy(&list.moments[k]);
+  }
+  reap_free(&reference);
+  reap_free(&layers);
+  reap_group_paths_destroy(&paths);
+}
+
+static void classifiers_move_as_if_cut_and_run(void) {
+  subject s;
+  subject_begin(test_comm(), RESNET, NULL, 160, &s);
+  check_brute_force(&s, true);
+  subject_end(&s);
+}
+
+/* No classifier: an image comes out, with a shortcut around the group and a stride. */
+static void other_networks_move_as_if_cut_and_run(void) {
+  subject s;
+  reap_graph *g = net_begin();
+  net_image(g, "x", 1, 28, 28);
+  net_conv3(g, "a", "x", 1, 6);
+  net_step(g, "Relu", "a.relu", "a");
+  net_conv3(g, "b", "a.relu", 6, 8);
+  net_step(g, "Relu", "b.relu", "b");
+  net_conv3(g, "c", "b.relu", 8, 7);
+  net_step(g, "Relu", "c.relu", "c");
+  net_conv3(g, "d", "c.relu", 7, 8);
+  net_node(g, "Add", "sum", "d b.relu", "sum", NULL);
+  net_step(g, "Relu", "sum.relu", "sum");
+  net_conv3(g, "e", "sum.relu", 8, 2);
+  net_finish(g, "e", 7);
+  subject_begin(test_comm(), NULL, g, 93, &s);
+  check_brute_force(&s, false);
+  subject_end(&s);
+  reap_graph_destroy(&g);
+}
+
+/* ------------------------------------------------------------------ options */
+
+static void options_are_followed(void) {
+  subject s;
+  bool *chosen = NULL;
+  int wanted = -1;
+  subject_begin(test_comm(), VGG, NULL, 70, &s);
+  CHECK_OK(reap_calloc(&chosen, reap_groups_count(s.groups), sizeof *chosen));
+  for (int g = 0; g < reap_groups_count(s.groups); g++)
+    if (reap_groups_at(s.groups, g)->prunable) wanted = g;
+  chosen[wanted] = true;
+  reap_paths_options options = USUAL;
+  options.chosen = chosen;
+  options.min_keep = 9;
+  options.measured_images = 4;
+  options.sizes = 40;
+  reap_group_paths *paths = collect(&s, &options);
+  CU_ASSERT_EQUAL_FATAL(paths->n, 1);
+  CU_ASSERT_EQUAL(paths->measured_images, 4);
+  CU_ASSERT_STRING_EQUAL(paths->paths[0].group, reap_groups_at(s.groups, wanted)->name);
+  CU_ASSERT_EQUAL(reap_group_path_least(&paths->paths[0]), 9);
+  CU_ASSERT_TRUE(paths->paths[0].n_sizes > 10 && paths->paths[0].sizes[paths->paths[0].n_sizes - 1] >= 9);
+  reap_group_paths_destroy(&paths);
+  chosen[wanted] = false;
+  CHECK_FAILS(reap_paths_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, NULL, &paths), REAP_ERR_INPUT,
+              "no channel group");
+  reap_free(&chosen);
+  subject_end(&s);
+}
+
+static void without_held_out_images_nothing_is_measured(void) {
+  subject s;
+  subject_begin(test_comm(), RESNET, NULL, 9, &s);
+  reap_group_paths *paths = collect(&s, &USUAL);
+  CU_ASSERT_EQUAL(paths->measured_images, 0);
+  for (int i = 0; i < paths->n; i++) {
+    CU_ASSERT_EQUAL(paths->paths[i].n_sizes, 0);
+    CU_ASSERT_EQUAL(reap_group_path_moved(&paths->paths[i], 1), 0);
+    CU_ASSERT_TRUE(reap_group_path_error(&paths->paths[i], 1) > 0);
+  }
+  reap_group_paths_destroy(&paths);
+  subject_end(&s);
+}
+
+static void held_out_images_are_spread_evenly(void) {
+  int64_t indices[16];
+  CU_ASSERT_EQUAL(held_out_images(9, 100, NULL), 0);
+  CU_ASSERT_EQUAL(held_out_images(100, 0, indices), 0);
+  CU_ASSERT_EQUAL(held_out_images(100, 16, indices), 10);
+  for (int i = 0; i < 10; i++) CU_ASSERT_EQUAL(indices[i], 10 * i + 9);
+  CU_ASSERT_EQUAL(held_out_images(1000, 4, indices), 4);
+  for (int i = 0; i < 4; i++) CU_ASSERT_EQUAL(indices[i], 250 * i + 9);
+  CU_ASSERT_EQUAL(held_out_images(75, 3, indices), 3);
+  for (int i = 0; i < 3; i++) CU_ASSERT_TRUE(reap_held_out(indices[i]) && (i == 0 || indices[i] > indices[i - 1]));
+}
+
+/* Teams share the work out evenly where there are as many groups, and images otherwise. */
+static void work_is_dealt_out_evenly(void) {
+  subject s;
+  path_works works;
+  subject_begin(test_comm(), RESNET, NULL, 10, &s);
+  CHECK_OK(path_works_create(s.graph, s.groups, NULL, &works));
+  for (int ranks = 1; ranks <= 40; ranks++) {
+    double busy[64] = {0}, slowest = 0, all = 0;
+    CHECK_OK(path_works_deal(s.graph, 5, 8, ranks, &works));
+    CU_ASSERT_TRUE_FATAL(works.teams >= 1 && works.teams <= ranks && works.teams <= works.n);
+    for (int k = 0; k < works.n; k++) {
+      const int team = works.list[k].team;
+      CU_ASSERT_TRUE_FATAL(team >= 0 && team < works.teams);
+      const int members = ranks / works.teams + (team < ranks % works.teams), turns = (8 + members - 1) / members;
+      busy[team] += turns * works.list[k].cost;
+      all += 8 * works.list[k].cost;
+    }
+    for (int t = 0; t < works.teams; t++) slowest = fmax(slowest, busy[t]);
+    if (ranks <= 2) CU_ASSERT_TRUE(slowest < 1.2 * all / ranks);
+    if (ranks == 40) CU_ASSERT_TRUE(slowest < all / 16);
+  }
+  path_works_clear(&works);
+  subject_end(&s);
+}
+
+const test_case test_cases[] = {
+    {"VGG is the same on any ranks", vgg_is_the_same_on_any_ranks},
+    {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
+    {"ranks share the images of a group", ranks_share_the_images_of_a_group},
+    {"stored moments give the same", stored_moments_give_the_same},
+    {"classifiers move as if cut and run", classifiers_move_as_if_cut_and_run},
+    {"other networks move as if cut and run", other_networks_move_as_if_cut_and_run},
+    {"options are followed", options_are_followed},
+    {"without held-out images nothing is measured", without_held_out_images_nothing_is_measured},
+    {"held-out images are spread evenly", held_out_images_are_spread_evenly},
+    {"work is dealt out evenly", work_is_dealt_out_evenly},
+    {NULL, NULL}};
