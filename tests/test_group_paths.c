@@ -2,9 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "harness.h"
 #include "reap/group_paths.h"
-#include "reap/memory.h"
+#include "small_networks.h"
 
 const char *const test_suite_name = "group paths";
 
@@ -135,10 +134,33 @@ static void names_are_not_there_twice(void) {
   reap_group_paths_destroy(&p);
 }
 
+static void paths_of_other_networks_are_refused(void) {
+  reap_graph *g = net_begin();
+  reap_groups *groups = NULL;
+  reap_group_paths *p = example();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, CHANNELS);
+  net_step(g, "Relu", "r", "a");
+  net_conv3(g, "b", "r", CHANNELS, 4);
+  net_finish(g, "b", 2);
+  CHECK_OK(reap_groups_find(g, &groups));
+  CHECK_OK(reap_group_paths_match(p, groups, "x.h5"));
+  p->paths[0].channels = CHANNELS + 1;
+  CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT, "x.h5: group \"a\" has 9 channels there and 8");
+  strcpy(p->paths[0].group, "b"); /* an output of the network */
+  CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT, "no group \"b\"");
+  strcpy(p->paths[0].group, "c");
+  CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT, "no group \"c\"");
+  reap_group_paths_destroy(&p);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&g);
+}
+
 const test_case test_cases[] = {{"paths are looked up", paths_are_looked_up},
                                 {"moved passes through what was measured", moved_passes_through_what_was_measured},
                                 {"noise is made ascending", noise_is_made_ascending},
                                 {"zeros do no harm", zeros_do_no_harm},
                                 {"what cannot be a path is refused", what_cannot_be_a_path_is_refused},
                                 {"names are not there twice", names_are_not_there_twice},
+                                {"paths of other networks are refused", paths_of_other_networks_are_refused},
                                 {NULL, NULL}};

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/groups.h"
+
 /* One prunable group. Owns its arrays. */
 typedef struct reap_group_path {
   char *group, *layer;       /* name of the group; of the layer that consumes it */
@@ -53,6 +55,10 @@ const reap_group_path *reap_group_paths_find(const reap_group_paths *paths, cons
 /* REAP_ERR_INPUT naming `what` and the group if a path cannot be one: an order that names a channel twice, errors that are
  * not finite or descend, sizes out of order. */
 int reap_group_paths_check(const reap_group_paths *paths, const char *what);
+
+/* REAP_ERR_INPUT naming `what` and the group if the paths are not those of this network: a group that it does not have, that
+ * has other channels or that cannot be pruned. */
+int reap_group_paths_match(const reap_group_paths *paths, const reap_groups *groups, const char *what);
 
 /* The smallest size that the path reaches: channels - n_removed. */
 int64_t reap_group_path_least(const reap_group_path *path);

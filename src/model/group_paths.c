@@ -118,6 +118,25 @@ int reap_group_paths_check(const reap_group_paths *paths, const char *what) {
   return REAP_OK;
 }
 
+static const reap_group *group_named(const reap_groups *groups, const char *name) {
+  for (int g = 0; g < reap_groups_count(groups); g++)
+    if (strcmp(reap_groups_at(groups, g)->name, name) == 0) return reap_groups_at(groups, g);
+  return NULL;
+}
+
+int reap_group_paths_match(const reap_group_paths *paths, const reap_groups *groups, const char *what) {
+  for (int i = 0; i < paths->n; i++) {
+    const reap_group_path *p = &paths->paths[i];
+    const reap_group *group = group_named(groups, p->group);
+    if (!group || !group->prunable)
+      return reap_error(REAP_ERR_INPUT, "%s: the network has no group \"%s\" that can be pruned", what, p->group);
+    if (group->channels != p->channels)
+      return reap_error(REAP_ERR_INPUT, "%s: group \"%s\" has %lld channels there and %lld in the network", what, p->group,
+                        (long long)p->channels, (long long)group->channels);
+  }
+  return REAP_OK;
+}
+
 /* ------------------------------------------------------------------ along a path */
 
 int64_t reap_group_path_least(const reap_group_path *p) { return p->channels - p->n_removed; }
