@@ -27,6 +27,8 @@ typedef struct reap_prune_options {
   bool refit;                 /* re-solve the weights by least squares */
   const bool *chosen;         /* [groups] groups to prune; prunable ones only */
   const int64_t *counts;      /* [groups] channels to keep */
+  int64_t *const *given;      /* [groups] which ones, ascending, counts[group] of them; an entry of NULL, or NULL: the method
+                                 chooses */
   int64_t positions;          /* sampled per image; 0: all */
   reap_solver solver;         /* where layers are solved, for methods that solve */
   double ridge;

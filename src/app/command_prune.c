@@ -5,21 +5,21 @@
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
-    "reap prune MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5 [options]\n"
-    "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F) -o OUT.h5 [options]";
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --plan P.json) -o OUT.h5 [options]\n"
+    "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
 static const char *const ABOUT =
     "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
     "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
 
 static int run(const command_context *context, const prune_options *o) {
   const double start = reap_seconds();
-  const char *const outputs[] = {o->output, o->onnx, o->report, o->save_stats, o->activations};
+  const char *const outputs[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths};
   progress_view view;
   prune_inputs inputs = {0};
   prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
-  REAP_TRY_OR(command_check_writable(context->comm, outputs, 5), done);
+  REAP_TRY_OR(command_check_writable(context->comm, outputs, 7), done);
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
   REAP_TRY_OR(prune_run_plan(&job), done);
   REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);

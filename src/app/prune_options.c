@@ -19,7 +19,11 @@ void prune_options_table(prune_options *o, option *table) {
       {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file", &o->activations, 0},
       {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
-      {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds, the same\nshare of channels in every group", &o->flops, 0},
+      {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
+      {"--params", NULL, OPTION_NUMBER, "F", "end at or just below this share of the parameters", &o->params, 0},
+      {"--plan", NULL, OPTION_TEXT, "P.json", "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
+      {"--min-keep", NULL, OPTION_NUMBER, "K", "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
+      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen", &o->save_plan, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
@@ -52,21 +56,38 @@ int prune_options_read(prune_options *o) {
   return command_positions(o->title, o->positions_text ? o->positions_text : "all", &o->positions);
 }
 
+static int check_share(const prune_options *o, const char *name, double share) {
+  if (isnan(share) || (share > 0 && share <= 1)) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE, "%s: %s wants a share above 0 and up to 1", o->title, name);
+}
+
+/* How much is to stay, and by what sizes are chosen. */
+static int check_size(const prune_options *o) {
+  const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->plan != NULL);
+  if (ways != 1) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params and --plan", o->title);
+  REAP_TRY(check_share(o, "--keep", o->keep));
+  REAP_TRY(check_share(o, "--flops", o->flops));
+  REAP_TRY(check_share(o, "--params", o->params));
+  if (o->ratios && (o->plan || (!isnan(o->keep) && strcmp(o->ratios, "uniform") != 0)))
+    return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title, o->ratios,
+                      o->plan ? "--plan" : "--keep");
+  if (o->min_keep < 0 || (o->min_keep >= 1 && o->min_keep != floor(o->min_keep)))
+    return reap_error(REAP_ERR_USAGE, "%s: --min-keep wants a number of channels, or a share below 1", o->title);
+  if (o->min_keep > 0 && o->plan)
+    return reap_error(REAP_ERR_USAGE, "%s: --min-keep does not go with --plan, which fixes all sizes", o->title);
+  return REAP_OK;
+}
+
 int prune_options_check(const prune_options *o) {
   if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
   if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
     return reap_error(REAP_ERR_USAGE, "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it", o->title);
   if (o->from_stats && o->positions_text) return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
   if (!o->output) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
-  const bool keep = !isnan(o->keep), flops = !isnan(o->flops); /* given */
-  if (keep == flops) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep and --flops", o->title);
-  if (keep && !(o->keep > 0 && o->keep <= 1))
-    return reap_error(REAP_ERR_USAGE, "%s: --keep wants a share above 0 and up to 1", o->title);
-  if (flops && !(o->flops > 0 && o->flops <= 1))
-    return reap_error(REAP_ERR_USAGE, "%s: --flops wants a share above 0 and up to 1", o->title);
+  REAP_TRY(check_size(o));
   if (o->ridge_auto && o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
-  const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations,
-                               o->model, o->calibration, o->evaluation, o->from_stats};
-  return command_check_names(o->title, paths, 5, 9);
+  const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths,
+                               o->model, o->calibration, o->evaluation, o->from_stats, o->plan, o->from_paths};
+  return command_check_names(o->title, paths, 7, 13);
 }

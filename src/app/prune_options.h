@@ -14,7 +14,10 @@ typedef struct prune_options {
   const char *model, *calibration, *evaluation, *output, *onnx, *report;
   const char *method, *refit, *scope, *exclude, *solver;
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
-  double keep, flops; /* NaN: not given */
+  double keep, flops, params; /* shares; NaN: not given */
+  const char *ratios;         /* NULL: not given; see prune_plan.h */
+  double min_keep;            /* of every group: a share below 1, else a number; 0: not given */
+  const char *plan, *save_plan, *from_paths, *save_paths;
   double ridge;
   bool ridge_auto;
   int64_t images, positions, seed;
@@ -23,7 +26,7 @@ typedef struct prune_options {
 } prune_options;
 
 #define PRUNE_DEFAULTS(t)                                                                                              \
-  {.title = (t), .keep = NAN, .flops = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
+  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
    .common = COMMON_DEFAULTS}
 
 enum { PRUNE_OPTIONS_MOST = 64 };

@@ -57,9 +57,9 @@ static void print_worst(const reap_prune_result *result) {
 }
 
 static void print_files(const prune_options *o) {
-  const char *const files[] = {o->output, o->onnx, o->report, o->save_stats, o->activations};
+  const char *const files[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths};
   printf("%-16s", "written");
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < 7; i++)
     if (files[i]) printf(" %s", files[i]);
   printf("\n");
 }
@@ -71,6 +71,7 @@ int prune_output_write_models(const prune_run *p) {
   if (status == REAP_OK) status = reap_source_apply(p->inputs->network.source, &edits);
   reap_edits_clear(&edits);
   if (status == REAP_OK && p->options->output) status = write_model(p);
+  if (status == REAP_OK && p->options->save_plan) status = prune_plan_save(&p->plan, p->groups, p->options->save_plan);
   if (status == REAP_OK && p->options->onnx) status = reap_source_write_onnx(p->inputs->network.source, p->options->onnx);
   return status;
 }

@@ -30,6 +30,7 @@ int prune_inputs_open_images(const reap_comm *comm, const prune_options *o, prun
 void prune_inputs_close(prune_inputs *in) {
   reap_dataset_close(&in->calibration);
   reap_dataset_close(&in->evaluation);
+  reap_group_paths_destroy(&in->paths);
   reap_network_clear(&in->network);
 }
 
@@ -37,13 +38,22 @@ static int plan(prune_run *r) {
   const prune_options *o = r->options;
   const reap_graph *graph = r->inputs->network.graph;
   REAP_TRY(reap_groups_find(graph, &r->groups));
-  int status = prune_plan_make(graph, r->groups, o->keep, o->flops, o->exclude, &r->plan);
-  if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", o->model);
+  int status = prune_plan_begin(graph, r->groups, o, &r->plan);
+  if (status == REAP_ERR_INPUT && !o->plan) reap_error_prefix(status, "%s", o->model);
   REAP_TRY(status);
   return reap_graph_clone(graph, &r->pruned);
 }
 
 int prune_run_plan(prune_run *r) { return reap_comm_agree(r->context->comm, plan(r)); }
+
+/* One rank chooses: everybody else takes its sizes. */
+static int finish_plan(prune_run *r) {
+  const reap_comm *comm = r->context->comm;
+  prune_plan *p = &r->plan;
+  int status = prune_plan_finish(r->inputs->network.graph, r->groups, r->options, r->inputs->paths, p);
+  REAP_TRY(reap_comm_agree(comm, status));
+  return reap_comm_broadcast(comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
+}
 
 static reap_shard shard_of(const prune_run *r, const reap_dataset *data, int64_t most) {
   int64_t images = 0, c, h, w;
@@ -69,6 +79,7 @@ static int prune(prune_run *r, const prune_stored *stored) {
                                       .refit = strcmp(o->refit, "ls") == 0,
                                       .chosen = r->plan.chosen,
                                       .counts = r->plan.counts,
+                                      .given = r->plan.given,
                                       .positions = o->positions,
                                       .solver = reap_solver_named(o->solver),
                                       .ridge = o->ridge,
@@ -115,6 +126,7 @@ static int evaluate(prune_run *r) {
 }
 
 int prune_run_do(prune_run *r) {
+  REAP_TRY(finish_plan(r));
   REAP_TRY(check_memory(r));
   REAP_TRY(prune_with_stored(r));
   return evaluate(r);
@@ -149,6 +161,7 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON_AddStringToObject(options, "scope", o->scope);
   report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
   report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
+  report_add_number(options, "params", o->params > 0 ? o->params : NAN);
   if (o->ridge_auto)
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
@@ -170,6 +183,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &run->result, "local");
   report_options(o, report);
+  prune_plan_report(&run->plan, run->groups, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));
   report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
   cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");

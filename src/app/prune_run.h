@@ -10,6 +10,7 @@
 #include "prune_plan.h"
 #include "reap/dataset.h"
 #include "reap/evaluate.h"
+#include "reap/group_paths.h"
 #include "reap/groups.h"
 #include "reap/hash.h"
 #include "reap/network.h"
@@ -20,6 +21,7 @@ typedef struct prune_inputs {
   reap_network network;
   reap_dataset *calibration;          /* NULL with --from-stats */
   reap_dataset *evaluation;           /* NULL without --eval */
+  reap_group_paths *paths;            /* losses of all groups; NULL: not needed, or not there yet (prune_paths.h) */
   char images_hash[REAP_HASH_LENGTH]; /* of the calibration images or of the statistics in their place; "": not known yet */
 } prune_inputs;
 
@@ -46,10 +48,11 @@ typedef struct prune_run {
   reap_evaluation before, after; /* set with --eval */
 } prune_run;
 
-/* Collective. Groups, plan and pruned graph, not cut yet: finds wishes that cannot be met before images are opened. */
+/* Collective. Groups, pruned graph, not cut yet, and the plan as far as it can be made without losses: finds wishes that cannot be
+ * met before images are opened. */
 int prune_run_plan(prune_run *run);
 
-/* Collective. Prunes as planned and evaluates; writes --save-stats and --activations, and nothing else. To be cleared also
+/* Collective. Completes the plan by inputs->paths if need be, prunes as planned and evaluates; writes --save-stats and --activations, and nothing else. To be cleared also
  * after an error. */
 int prune_run_do(prune_run *run);
 void prune_run_clear(prune_run *run);

@@ -74,7 +74,11 @@ static int decide_from(const reap_prune_options *options, const reap_graph *grap
   const reap_method_input input = {graph, group, solved, d->n_kept, ridge, options->seed, together};
   reap_path *chosen = NULL, *refit = NULL;
   double error = 0;
-  int status = options->method->choose(&input, d->kept, &chosen);
+  int status = REAP_OK;
+  if (d->given)
+    memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
+  else
+    status = options->method->choose(&input, d->kept, &chosen);
   if (status == REAP_OK && !chosen)
     status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
   if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
@@ -111,7 +115,7 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
                   const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d) {
   const int64_t gone = d->channels - d->n_kept;
-  const bool large = options->method->choose == reap_choose_reap &&
+  const bool large = !d->given && options->method->choose == reap_choose_reap &&
                      reap_solver_settle(comm, options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
   int status = REAP_OK;
   if (large || reap_comm_rank(comm) == 0)

@@ -9,6 +9,7 @@
 /* Everything that follows from a layer's moments. */
 typedef struct decision {
   int64_t channels, block, m, n_kept;
+  const int64_t *given; /* [n_kept] channels to keep, borrowed; NULL: the method chooses */
   int64_t *kept;     /* [n_kept] */
   int64_t *removed;  /* [channels - n_kept] */
   double *path;      /* [channels - n_kept] relative errors; only if has_path */

@@ -19,6 +19,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, standard, &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
+  other.given = d->given;
   if (status == REAP_OK)
     status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
   if (status == REAP_OK)
@@ -49,6 +50,7 @@ int step_decide(run *r, step *s, const reap_moments *moments) {
   REAP_TRY_OR(reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights), agree);
   REAP_TRY_OR(reap_alloc(&bias, s->layer.m, sizeof *bias), agree);
   status = decision_create(group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+  if (r->options->given) s->decision.given = r->options->given[s->group];
 agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {

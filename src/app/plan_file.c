@@ -1,0 +1,149 @@
+#include "plan_file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/durable.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "report.h"
+
+enum { MOST_BYTES = 64 << 20 };
+
+typedef struct reader {
+  const char *path;
+  const reap_groups *groups;
+  int64_t *counts, **given;
+  bool *named;
+} reader;
+
+static int read_text(const char *path, char **text) {
+  FILE *file = fopen(path, "rb");
+  if (!file) return reap_error(REAP_ERR_INPUT, "%s: cannot be read", path);
+  int status = reap_alloc(text, MOST_BYTES + 1, 1);
+  if (status == REAP_OK) {
+    const size_t bytes = fread(*text, 1, MOST_BYTES, file);
+    (*text)[bytes] = '\0';
+    if (ferror(file) || !feof(file))
+      status = reap_error(REAP_ERR_INPUT, "%s: %s", path, ferror(file) ? "cannot be read" : "too large for a plan");
+    else if (strlen(*text) != bytes)
+      status = reap_error(REAP_ERR_INPUT, "%s: no plan: it has zero bytes in it", path);
+  }
+  fclose(file);
+  return status;
+}
+
+static int parse(const char *path, const char *text, cJSON **out) {
+  const char *stop = NULL;
+  *out = cJSON_ParseWithOpts(text, &stop, true);
+  if (*out) return REAP_OK;
+  int line = 1;
+  for (const char *c = text; stop && c < stop; c++) line += *c == '\n';
+  return reap_error(REAP_ERR_INPUT, "%s: line %d is not JSON", path, line);
+}
+
+static int find_group(const reader *r, const char *name, int *group) {
+  for (int g = 0; g < reap_groups_count(r->groups); g++) {
+    const reap_group *candidate = reap_groups_at(r->groups, g);
+    if (!candidate->name || strcmp(candidate->name, name) != 0) continue;
+    *group = g;
+    return REAP_OK;
+  }
+  return reap_error(REAP_ERR_INPUT, "%s: \"%s\" is no channel group of this network; reap inspect lists them", r->path, name);
+}
+
+/* A whole number in least .. most. */
+static bool whole(const cJSON *item, int64_t least, int64_t most, int64_t *value) {
+  const double number = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+  if (!(number >= (double)least && number <= (double)most) || number != floor(number)) return false;
+  *value = (int64_t)number;
+  return true;
+}
+
+static int read_indices(const reader *r, const cJSON *list, const reap_group *group, int64_t *kept, bool *there) {
+  const cJSON *item;
+  int64_t index, count = 0;
+  cJSON_ArrayForEach(item, list) {
+    if (!whole(item, 0, group->channels - 1, &index))
+      return reap_error(REAP_ERR_INPUT, "%s: group %s: indices of channels are whole numbers from 0 to %lld", r->path,
+                        group->name, (long long)group->channels - 1);
+    if (there[index])
+      return reap_error(REAP_ERR_INPUT, "%s: group %s: channel %lld is named twice", r->path, group->name, (long long)index);
+    there[index] = true;
+  }
+  for (int64_t c = 0; c < group->channels; c++)
+    if (there[c]) kept[count++] = c;
+  return REAP_OK;
+}
+
+static int read_list(reader *r, const cJSON *list, int g) {
+  const reap_group *group = reap_groups_at(r->groups, g);
+  const int64_t count = cJSON_GetArraySize(list);
+  bool *there = NULL;
+  if (count < 1) return reap_error(REAP_ERR_INPUT, "%s: group %s has to keep at least one channel", r->path, group->name);
+  REAP_TRY(reap_calloc(&there, group->channels, sizeof *there));
+  int status = reap_alloc(&r->given[g], group->channels, sizeof *r->given[g]);
+  if (status == REAP_OK) status = read_indices(r, list, group, r->given[g], there);
+  reap_free(&there);
+  r->counts[g] = count;
+  return status;
+}
+
+static int read_group(reader *r, const cJSON *item) {
+  int g = -1;
+  REAP_TRY(find_group(r, item->string, &g));
+  const reap_group *group = reap_groups_at(r->groups, g);
+  if (r->named[g]) return reap_error(REAP_ERR_INPUT, "%s: group %s is named twice", r->path, group->name);
+  if (!group->prunable)
+    return reap_error(REAP_ERR_INPUT, "%s: group %s cannot be pruned: %s", r->path, group->name, group->reason);
+  r->named[g] = true;
+  if (cJSON_IsArray(item)) return read_list(r, item, g);
+  if (whole(item, 1, group->channels, &r->counts[g])) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT,
+                    "%s: group %s wants a whole number of channels from 1 to %lld, or a list of indices from 0 to %lld", r->path,
+                    group->name, (long long)group->channels, (long long)group->channels - 1);
+}
+
+static int read_groups(reader *r, const cJSON *root) {
+  const cJSON *groups = cJSON_GetObjectItemCaseSensitive(root, "groups"), *item;
+  if (!cJSON_IsObject(groups))
+    return reap_error(REAP_ERR_INPUT, "%s: no plan: it wants an object \"groups\" of names and numbers of channels kept", r->path);
+  cJSON_ArrayForEach(item, groups) REAP_TRY(read_group(r, item));
+  return REAP_OK;
+}
+
+int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given, bool *named) {
+  reader r = {path, groups, counts, given, named};
+  char *text = NULL;
+  cJSON *root = NULL;
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    counts[g] = reap_groups_at(groups, g)->channels;
+    given[g] = NULL;
+    named[g] = false;
+  }
+  int status = read_text(path, &text);
+  if (status == REAP_OK) status = parse(path, text, &root);
+  if (status == REAP_OK) status = read_groups(&r, root);
+  cJSON_Delete(root);
+  reap_free(&text);
+  return status;
+}
+
+int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
+                    int64_t *const *given, cJSON *facts) {
+  cJSON *list = cJSON_AddObjectToObject(facts, "groups");
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (!chosen[g]) continue;
+    if (!given || !given[g]) {
+      cJSON_AddNumberToObject(list, group->name, (double)counts[g]);
+      continue;
+    }
+    cJSON *indices = cJSON_AddArrayToObject(list, group->name);
+    for (int64_t k = 0; k < counts[g]; k++) cJSON_AddItemToArray(indices, cJSON_CreateNumber((double)given[g][k]));
+  }
+  int status = report_write(facts, path);
+  cJSON_Delete(facts);
+  return status;
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Sizes under a budget and plan files, as users of reap prune meet them: budgets met, plans read back, wrong plans refused.
+#
+#   test_plans.sh PROGRAM SCRATCH RANKS
+set -uo pipefail
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+program=$(realpath "$1") scratch=$2/ranks-$3 ranks=$3
+fashion=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/datasets/fashion
+resnet=$fashion/resnet-fashion.onnx vgg=$fashion/vgg-fashion.onnx calib=$fashion/fashion-calib.h5
+rm -rf "$scratch"
+mkdir -p "$scratch"
+cd "$scratch" || exit 1
+failures=0 wrongs=0
+launch=(mpirun -n "$ranks")
+[ "$ranks" = 1 ] && launch=()
+
+fail() {
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$*"
+  sed 's/^/    /' out.txt err.txt | head -n 6
+}
+
+# run STATUS "WORDS" ARGS...: the exit status, and words that the first line of standard error has to contain.
+run() {
+  local wanted=$1 words=$2 status=0
+  shift 2
+  timeout 120 "${launch[@]}" "$program" "$@" --progress none --log-level quiet >out.txt 2>err.raw || status=$?
+  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
+  [ "$status" = "$wanted" ] || fail "status $status, not $wanted: reap $*"
+  [ -z "$words" ] || head -n 1 err.txt | grep -qF -- "$words" || fail "does not say \"$words\": reap $*"
+  [ -z "$(find . -name '*.tmp*')" ] || fail "something is left behind: reap $*"
+}
+
+prune=(prune "$resnet" --calib "$calib" --images 100 -o out.h5)
+
+number() { grep -o "\"$2\":[[:space:]]*[-0-9.e+]*" "$1" | sed 's/.*:[[:space:]]*//' | sed -n "${3:-1}p"; }
+
+# met REPORT KIND SHARE: the pruned network has at most that share of multiply-adds or parameters, and nearly all of it.
+met() {
+  awk -v a="$(number "$1" "$2" 1)" -v b="$(number "$1" "$2" 2)" -v f="$3" 'BEGIN { exit !(b <= f * a && b > (f - 0.05) * a) }' ||
+    fail "$2 $(number "$1" "$2" 1) and $(number "$1" "$2" 2): not just below $3"
+}
+
+same_kept() { # REPORT REPORT
+  diff <(awk '/"name"|"kept"/' "$1") <(awk '/"name"|"kept"/' "$2") >/dev/null || fail "$1 and $2 keep other channels"
+}
+
+# ------------------------------------------------------------------ budgets
+
+for budget in flops params; do
+  run 0 "" "${prune[@]}" --$budget 0.6 --report $budget.json --save-plan $budget.plan.json
+  met $budget.json $budget 0.6
+  run 0 "" prune "$vgg" --calib "$calib" --images 100 -o out.h5 --$budget 0.6 --report vgg.json
+  met vgg.json $budget 0.6
+done
+run 2 "--params 0.001 cannot be reached" "${prune[@]}" --params 0.001
+run 2 "--flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
+run 0 "" "${prune[@]}" --flops 0.5 --min-keep 8 --report least.json
+awk '/"groups"/ { inside = 1 } inside && /"kept"/ { gsub(/[^0-9]/, ""); if ($0 + 0 < 8) exit 1 }' least.json || fail "a group keeps fewer than 8"
+
+# ------------------------------------------------------------------ plans
+
+run 0 "" "${prune[@]}" --plan flops.plan.json --report again.json --save-plan again.plan.json
+same_kept flops.json again.json
+diff <(grep Conv flops.plan.json) <(grep Conv again.plan.json) >/dev/null || fail "the plan read and saved is another one"
+
+group=stage3.stage3.1.conv1.Conv
+plan() { printf '%s' "$1" >plan.json; }
+plan "{ \"groups\": { \"$group\": [ 40, 2, 0, 63, 17 ], \"stage1.stage1.0.conv1.Conv\": 5 } }"
+run 0 "" "${prune[@]}" --plan plan.json --report lists.json --save-plan lists.plan.json
+tr -d ' \t\n' <lists.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept"
+tr -d ' \t\n' <lists.plan.json | grep -q "\"$group\":\[0,2,17,40,63\]" || fail "the list is not saved as a list"
+[ "$(grep -c '"relative_error"' lists.json)" = 2 ] || fail "groups that the plan does not name were pruned"
+
+wrong() { # WORDS TEXT; starting many ranks takes its time, so that they meet only every fifth of these
+  wrongs=$((wrongs + 1))
+  [ "$ranks" = 1 ] || [ $((wrongs % 5)) = 0 ] || return
+  plan "$2"
+  run 3 "plan.json: $1" "${prune[@]}" --plan plan.json
+}
+wrong "line 2 is not JSON" '{ "groups":
+  { "a": } }'
+wrong "line 1 is not JSON" ''
+wrong "line 1 is not JSON" '{"groups": {}} and more'
+wrong "no plan" '[1, 2]'
+wrong "no plan" '{ "group": {} }'
+wrong '"nobody" is no channel group' '{ "groups": { "nobody": 3 } }'
+for value in 0 -1 65 2.5 1e300 true '"8"' null '{}'; do wrong "group $group wants a whole number" "{ \"groups\": { \"$group\": $value } }"; done
+wrong "group $group has to keep at least one" "{ \"groups\": { \"$group\": [] } }"
+wrong "group $group: channel 3 is named twice" "{ \"groups\": { \"$group\": [3, 1, 3] } }"
+for value in 64 -1 0.5 '"1"' '[1]'; do wrong "group $group: indices of channels" "{ \"groups\": { \"$group\": [0, $value] } }"; done
+wrong "group $group is named twice" "{ \"groups\": { \"$group\": 3, \"$group\": 4 } }"
+wrong "group conv1.Conv cannot be pruned: coupled" '{ "groups": { "conv1.Conv": 3 } }'
+run 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
+plan "{ \"groups\": { \"$group\": 3 } }"
+run 2 "--exclude takes out group $group" "${prune[@]}" --plan plan.json --exclude "$group"
+run 2 "give one of" "${prune[@]}" --plan plan.json --keep 0.5
+run 2 "give one of" "${prune[@]}" --params 0.5 --flops 0.5
+run 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
+run 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
+run 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
+
+[ "$failures" = 0 ] && echo "plans and budgets hold on $ranks ranks"
+exit $((failures > 0))
