@@ -164,7 +164,7 @@ static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, c
   CHECK_OK(reap_accumulator_create(&s->layer, "layer", sampling, &shard, &a));
   for (int64_t b = shard.first; b < shard.last; b++) {
     offer(s, a, b);
-    reap_accumulator_scan(a, s->x + b * x, s->y + b * y);
+    CHECK_OK(reap_accumulator_scan(a, b, s->x + b * x, s->y + b * y));
   }
   CHECK_OK(reap_accumulator_fix_grid(a, comm));
   for (int64_t b = shard.first; b < shard.last; b++) {
@@ -371,6 +371,21 @@ static void columns_behind_a_flatten_are_in_the_files_order(void) {
   }
 }
 
+/* The positions [images, positions] that a sample is made of, drawn as accumulator.h says. */
+static bool *sample_of(const scene *s, const reap_sampling *sampling) {
+  bool *used = NULL;
+  CHECK_OK(reap_calloc(&used, s->images * s->layer.positions, sizeof *used));
+  for (int64_t i = 0; i < s->images; i++) {
+    int64_t positions[64];
+    uint64_t key = 1469598103934665603u;
+    for (const char *c = "layer"; *c; c++) key = (key ^ (unsigned char)*c) * 1099511628211u;
+    reap_random draws = reap_random_init(sampling->seed, key, (uint64_t)i);
+    reap_random_sample(&draws, s->layer.positions, sampling->positions, positions);
+    for (int64_t k = 0; k < sampling->positions; k++) used[i * s->layer.positions + positions[k]] = true;
+  }
+  return used;
+}
+
 /* A sample has the asked-for number of positions per image, each at most once, and does not depend on the ranks. */
 static void samples_do_not_depend_on_ranks(void) {
   reap_random random = reap_random_init(7, 8, 9);
@@ -383,16 +398,7 @@ static void samples_do_not_depend_on_ranks(void) {
   reap_moments *together = accumulate(&s, &few, test_comm(), NULL, NULL), *alone = accumulate(&s, &few, self, NULL, NULL);
   check_equal_bits(together, alone);
   CU_ASSERT_EQUAL(together->samples, 5 * 39);
-  bool *used = NULL;
-  CHECK_OK(reap_calloc(&used, s.images * layer.positions, sizeof *used));
-  for (int64_t i = 0; i < s.images; i++) {
-    int64_t positions[64];
-    uint64_t key = 1469598103934665603u;
-    for (const char *c = "layer"; *c; c++) key = (key ^ (unsigned char)*c) * 1099511628211u;
-    reap_random draws = reap_random_init(few.seed, key, (uint64_t)i);
-    reap_random_sample(&draws, layer.positions, few.positions, positions);
-    for (int64_t k = 0; k < few.positions; k++) used[i * layer.positions + positions[k]] = true;
-  }
+  bool *used = sample_of(&s, &few);
   reap_moments *expected = brute_force(&s, used);
   compare(together, expected);
   reap_free(&used);
@@ -400,6 +406,49 @@ static void samples_do_not_depend_on_ranks(void) {
   reap_moments_destroy(&together);
   reap_moments_destroy(&alone);
   reap_comm_destroy(&self);
+  free_scene(&s);
+}
+
+/* Makes everything a thousand times larger that no sampled position reads. */
+static void raise_the_rest(scene *s, const bool *used) {
+  const reap_window *w = &s->layer.window;
+  const int64_t pixels = w->height * w->width;
+  for (int64_t i = 0; i < s->images; i++) {
+    bool *read = NULL;
+    CHECK_OK(reap_calloc(&read, pixels, sizeof *read));
+    for (int64_t p = 0; p < s->layer.positions; p++)
+      for (int64_t t = 0; t < s->layer.block && used[i * s->layer.positions + p]; t++) {
+        int64_t y = p / w->out_width + t / w->kernel_x - w->pad_top, x = p % w->out_width + t % w->kernel_x - w->pad_left;
+        if (y >= 0 && y < w->height && x >= 0 && x < w->width) read[y * w->width + x] = true;
+      }
+    for (int64_t k = 0; k < s->size_x; k++)
+      if (!read[k / w->channels]) s->x[i * s->size_x + k] *= 1000;
+    for (int64_t k = 0; k < s->size_y; k++)
+      if (!used[i * s->layer.positions + k / s->layer.m]) s->y[i * s->size_y + k] *= 1000;
+    reap_free(&read);
+  }
+}
+
+/* 10 of 784 positions: their moments are as exact as those of all positions are, and what lies elsewhere is without
+ * influence, even on the last bit. */
+static void samples_are_exact_whatever_lies_elsewhere(void) {
+  reap_random random = reap_random_init(17, 18, 19);
+  const reap_sampling few = {10, 3};
+  reap_window w = plain_window(28, 3, 3, 2);
+  reap_layer layer = conv_layer(&w);
+  scene s = make_scene(&layer, 40, 2, false, &random);
+  bool *used = sample_of(&s, &few);
+  reap_moments *expected = brute_force(&s, used), *before = accumulate(&s, &few, test_comm(), NULL, NULL);
+  /* 20 blocks, each rounded by at most half of 2^-50 a_i a_j, where a_i is up to twice the root of 20 times the largest
+   * block's energy (up to half above the mean). */
+  CHECK_NEAR(gram_error(before->gram, expected->gram, layer.n), 0, 20 * 0x1p-51 * 4 * 1.5);
+  raise_the_rest(&s, used);
+  reap_moments *after = accumulate(&s, &few, test_comm(), NULL, NULL);
+  check_equal_bits(before, after);
+  reap_free(&used);
+  reap_moments_destroy(&expected);
+  reap_moments_destroy(&before);
+  reap_moments_destroy(&after);
   free_scene(&s);
 }
 
@@ -442,5 +491,6 @@ const test_case test_cases[] = {
     {"wide_layers_are_right", wide_layers_are_right},
     {"columns_behind_a_flatten_are_in_the_files_order", columns_behind_a_flatten_are_in_the_files_order},
     {"samples_do_not_depend_on_ranks", samples_do_not_depend_on_ranks},
+    {"samples_are_exact_whatever_lies_elsewhere", samples_are_exact_whatever_lies_elsewhere},
     {"constant_channels_stay_dead", constant_channels_stay_dead},
     {NULL, NULL}};

@@ -86,7 +86,7 @@ static reap_moments *accumulate(scene *s, int64_t n_kept, const int64_t *kept, c
   reap_moments *moments = NULL;
   const int64_t blocks = s->shard.last - s->shard.first;
   CHECK_OK(reap_accumulator_create(&s->layer, "layer", &s->sampling, &s->shard, &a));
-  for (int64_t b = 0; b < blocks; b++) reap_accumulator_scan(a, input_of(s, b), output_of(s, b));
+  for (int64_t b = 0; b < blocks; b++) CHECK_OK(reap_accumulator_scan(a, s->shard.first + b, input_of(s, b), output_of(s, b)));
   CHECK_OK(reap_accumulator_fix_grid(a, test_comm()));
   for (int64_t b = 0; b < blocks; b++)
     CHECK_OK(reap_accumulator_add(a, s->shard.first + b, input_of(s, b), output_of(s, b)));

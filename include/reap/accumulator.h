@@ -37,7 +37,7 @@ void reap_accumulator_destroy(reap_accumulator **accumulator);
 void reap_accumulator_set_drift(reap_accumulator *accumulator, const float *before, const float *now);
 
 /* Local. x: the layer's input of block `block` (of all blocks), in storage order; y: the target, likewise. */
-void reap_accumulator_scan(reap_accumulator *accumulator, const float *x, const float *y);
+int reap_accumulator_scan(reap_accumulator *accumulator, int64_t block, const float *x, const float *y);
 
 /* Collective. */
 int reap_accumulator_fix_grid(reap_accumulator *accumulator, const reap_comm *comm);

@@ -142,7 +142,7 @@ static int gather_moments(pass *p, layer_context *c, reap_moments **moments) {
       reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) {
     status = block_of(c, b, &x, &y);
-    if (status == REAP_OK) reap_accumulator_scan(a, x, y);
+    if (status == REAP_OK) status = reap_accumulator_scan(a, p->shard->first + b, x, y);
   }
   REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
   REAP_TRY_OR(reap_accumulator_fix_grid(a, p->comm), done);

@@ -51,7 +51,7 @@ static int gather(const reap_comm *comm, stored *s, reap_moments **moments) {
   if (status == REAP_OK) status = reap_accumulator_create(&layer, about->name, &sampling, &s->shard, &a);
   for (int64_t b = s->shard.first; status == REAP_OK && b < s->shard.last; b++) {
     status = read_block(s, b);
-    if (status == REAP_OK) reap_accumulator_scan(a, s->x, s->y);
+    if (status == REAP_OK) status = reap_accumulator_scan(a, b, s->x, s->y);
   }
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   REAP_TRY_OR(reap_accumulator_fix_grid(a, comm), done);

@@ -14,7 +14,7 @@ static int gather_moments(run *r, step *s, reap_moments **moments) {
     status = reap_accumulator_create(&s->layer, r->pruned->nodes[s->node]->layer, &sampling, r->shard, &s->accumulator);
   for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
     status = step_block(r, s, b, &x, &y);
-    if (status == REAP_OK) reap_accumulator_scan(s->accumulator, x, y);
+    if (status == REAP_OK) status = reap_accumulator_scan(s->accumulator, r->shard->first + b, x, y);
   }
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_accumulator_fix_grid(s->accumulator, r->comm));

@@ -20,8 +20,6 @@
 #include "rows.h"
 #include "shift_gram.h"
 
-enum { SCAN_COLUMNS = 16, SCAN_ROWS = 256 };
-
 struct reap_accumulator {
   reap_layer layer;
   reap_shard shard;
@@ -29,11 +27,11 @@ struct reap_accumulator {
   reap_shift *shift;                /* NULL: by patches */
   int64_t gram_count;               /* numbers in gram: n * n, or those of the shift form's terms */
   double *energy_x, *energy_y;      /* [channels or n], [m] largest over blocks; see scan_columns */
-  int64_t scan_columns;             /* channels of a convolution, else n */
+  bool sampled;                     /* some positions only */
+  int64_t scan_columns;             /* channels of a convolution at all positions, else n */
   double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
   double grid_one;
   const float *before, *now;        /* of the drift; see reap_accumulator_set_drift */
-  float *scan_scratch;              /* [SCAN_ROWS, m] */
   int64_t samples;
   double *gram, *cross, *sum_x, *sum_y, energy; /* sums on the grid, tap-major */
   double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
@@ -53,7 +51,6 @@ static int allocate(reap_accumulator *a) {
   if (a->shift) square = reap_shift_count(a->shift);
   a->gram_count = square;
   REAP_TRY(reap_multiply(n, m, &cross));
-  REAP_TRY(reap_alloc(&a->scan_scratch, SCAN_ROWS * m, sizeof(float)));
   REAP_TRY(reap_calloc(&a->energy_x, a->scan_columns, sizeof(double)));
   REAP_TRY(reap_calloc(&a->energy_y, m, sizeof(double)));
   REAP_TRY(reap_alloc(&a->grid_x, n, sizeof(double)));
@@ -74,9 +71,9 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
   reap_accumulator *a = *out;
   a->layer = *layer;
   a->shard = *shard;
-  a->scan_columns = layer->convolution ? layer->channels : layer->n;
-  bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
-  int status = all && reap_shift_pays(layer) ? reap_shift_create(layer, shard, &a->shift)
+  a->sampled = sampling->positions > 0 && sampling->positions < layer->positions;
+  a->scan_columns = layer->convolution && !a->sampled ? layer->channels : layer->n;
+  int status = !a->sampled && reap_shift_pays(layer) ? reap_shift_create(layer, shard, &a->shift)
                                              : reap_rows_create(layer, name, sampling, &a->rows);
   if (status == REAP_OK) status = allocate(a);
   if (status != REAP_OK) reap_accumulator_destroy(out);
@@ -97,7 +94,6 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
                        &a->sum_y,    &a->weights,  &a->bias,        &a->product,      &a->held_sum, &a->held_block_sum,
                        &a->block_error, &a->block_square};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
-  reap_free(&a->scan_scratch);
   free_block(a);
   reap_rows_clear(&a->rows);
   reap_shift_destroy(&a->shift);
@@ -105,30 +101,6 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
 }
 
 /* ---- first pass: energies */
-
-/* Sums of squares of at most SCAN_COLUMNS columns, kept in registers. */
-static void scan_tile(const float *restrict values, int64_t rows, int64_t columns, int64_t pitch,
-                      double *restrict sums) {
-  double local[SCAN_COLUMNS] = {0};
-  if (columns == SCAN_COLUMNS) {
-    for (int64_t r = 0; r < rows; r++)
-      for (int c = 0; c < SCAN_COLUMNS; c++) local[c] += (double)values[r * pitch + c] * (double)values[r * pitch + c];
-  } else {
-    for (int64_t r = 0; r < rows; r++)
-      for (int64_t c = 0; c < columns; c++) local[c] += (double)values[r * pitch + c] * (double)values[r * pitch + c];
-  }
-  for (int64_t c = 0; c < columns; c++) sums[c] += local[c];
-}
-
-static void scan(const reap_target *values, int64_t rows, int64_t columns, float *scratch, double *sums) {
-  memset(sums, 0, (size_t)columns * sizeof *sums);
-  for (int64_t r = 0; r < rows; r += SCAN_ROWS) {
-    const int64_t here = rows - r < SCAN_ROWS ? rows - r : SCAN_ROWS;
-    const float *run = reap_target_run(values, r * columns, here * columns, scratch);
-    for (int64_t c = 0; c < columns; c += SCAN_COLUMNS)
-      scan_tile(run + c, here, columns - c < SCAN_COLUMNS ? columns - c : SCAN_COLUMNS, columns, sums + c);
-  }
-}
 
 void reap_accumulator_set_drift(reap_accumulator *a, const float *before, const float *now) {
   a->before = before;
@@ -142,17 +114,38 @@ static void raise(double *largest, const double *sums, int64_t count) {
     if (!(sums[i] <= largest[i])) largest[i] = sums[i]; /* a NaN is taken over */
 }
 
-void reap_accumulator_scan(reap_accumulator *a, const float *x, const float *y) {
+static void scan_all(reap_accumulator *a, const reap_target *inputs, const reap_target *targets) {
   const reap_layer *layer = &a->layer;
   const int64_t block = a->shard.block;
   const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width : layer->positions;
-  const int64_t rows_x = block * image_x;
-  /* A pixel is met at most once by each tap, so a channel's energy bounds that of each of its columns. */
+  reap_add_squares(inputs, block * image_x, a->scan_columns, a->block_sum_x);
+  reap_add_squares(targets, block * layer->positions, layer->m, a->block_sum_y);
+}
+
+static int scan_rows(void *context, const reap_rows *rows, int64_t count) {
+  reap_accumulator *a = context;
+  reap_add_columns(rows->x, count, a->layer.n, NULL, a->block_sum_x);
+  reap_add_columns(rows->y, count, a->layer.m, NULL, a->block_sum_y);
+  return REAP_OK;
+}
+
+/* Sampled positions alone: all of them may have a hundred times the energy, and the grid would be that much coarser. */
+static int scan_sample(reap_accumulator *a, int64_t block, const float *x, const reap_target *targets) {
+  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, targets, scan_rows, a));
+  return reap_rows_walk(&a->rows, &a->shard, block, true, x, targets, scan_rows, a);
+}
+
+int reap_accumulator_scan(reap_accumulator *a, int64_t block, const float *x, const float *y) {
   const reap_target inputs = {.y = x}, targets = target_of(a, y);
-  scan(&inputs, rows_x, a->scan_columns, NULL, a->block_sum_x);
+  memset(a->block_sum_x, 0, (size_t)a->layer.n * sizeof(double));
+  memset(a->block_sum_y, 0, (size_t)a->layer.m * sizeof(double));
+  if (a->sampled)
+    REAP_TRY(scan_sample(a, block, x, &targets));
+  else
+    scan_all(a, &inputs, &targets);
   raise(a->energy_x, a->block_sum_x, a->scan_columns);
-  scan(&targets, block * layer->positions, layer->m, a->scan_scratch, a->block_sum_y);
-  raise(a->energy_y, a->block_sum_y, layer->m);
+  raise(a->energy_y, a->block_sum_y, a->layer.m);
+  return REAP_OK;
 }
 
 /* Power of two at or above the square root of an energy. Energies of zero get one so small that products stay normal.
@@ -165,6 +158,12 @@ static double grid_of(double energy) {
   return ldexp(1, exponent);
 }
 
+/* Place of tap t of channel c in the energies: samples are tap-major, matrices in the file's order. */
+static int64_t scanned_column(const reap_accumulator *a, int64_t t, int64_t c) {
+  if (a->sampled) return t * a->layer.channels + c;
+  return a->layer.convolution ? c : c * a->layer.block + t;
+}
+
 int reap_accumulator_fix_grid(reap_accumulator *a, const reap_comm *comm) {
   const reap_layer *layer = &a->layer;
   const double blocks = (double)a->shard.blocks;
@@ -172,11 +171,12 @@ int reap_accumulator_fix_grid(reap_accumulator *a, const reap_comm *comm) {
   REAP_TRY(reap_comm_max(comm, a->energy_y, layer->m));
   for (int64_t t = 0; t < layer->block; t++)
     for (int64_t c = 0; c < layer->channels; c++) {
-      int64_t column = t * layer->channels + c; /* tap-major; scans of matrices are in the file's order */
-      a->grid_x[column] = grid_of(blocks * a->energy_x[layer->convolution ? c : c * layer->block + t]);
+      const int64_t column = t * layer->channels + c;
+      a->grid_x[column] = grid_of(blocks * a->energy_x[scanned_column(a, t, c)]);
     }
   for (int64_t j = 0; j < layer->m; j++) a->grid_y[j] = grid_of(blocks * a->energy_y[j]);
-  a->grid_one = grid_of((double)a->shard.images * (double)layer->positions);
+  const int64_t per_image = a->sampled ? a->rows.per_image : layer->positions;
+  a->grid_one = grid_of((double)a->shard.images * (double)per_image);
   return REAP_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "columns.h"
 #include "reap/accumulator.h"
 
 /* Columns are tap-major inside src/stats: column t * channels + c, the order in which patches lie in memory. */
@@ -18,12 +19,6 @@ typedef struct reap_rows {
   double *y;          /* [capacity, m] */
   float *scratch;     /* [m] */
 } reap_rows;
-
-/* What a layer is to produce on a block: y, plus before - now where these are given (a shortcut's drift). All of the
- * same shape, in storage order. */
-typedef struct reap_target {
-  const float *y, *before, *now;
-} reap_target;
 
 /* Elements [at, at + count) of the target: y itself, or the sum in scratch[count]. */
 const float *reap_target_run(const reap_target *target, int64_t at, int64_t count, float *scratch);
