@@ -58,7 +58,7 @@ typedef struct reap_held_out_error {
   double error, energy;
 } reap_held_out_error;
 
-/* Local, for every block between begin and end; end is collective and gives the same result on all ranks.
+/* Local, for every block between begin and end, after which other weights may begin; end is collective and gives the same result on all ranks.
  * weights [n_kept * block, m] row-major on the channels kept[n_kept], bias [m]. */
 int reap_accumulator_residual_begin(reap_accumulator *accumulator, int64_t n_kept, const int64_t *kept,
                                     const double *weights, const double *bias);

@@ -29,6 +29,7 @@ typedef struct reap_prune_options {
   const int64_t *counts;      /* [groups] channels to keep */
   int64_t *const *given;      /* [groups] which ones, ascending, counts[group] of them; an entry of NULL, or NULL: the method
                                  chooses */
+  const bool *repair;         /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Needs images */
   int64_t positions;          /* sampled per image; 0: all */
   reap_solver solver;         /* where layers are solved, for methods that solve */
   double ridge;
@@ -64,9 +65,26 @@ typedef struct reap_layer_result {
   double moments_seconds;           /* this rank's time for them */
 } reap_layer_result;
 
+/* A layer that lost no inputs but reads tensors that pruning has changed: re-solved against the original outputs. */
+typedef struct reap_repair_result {
+  char *layer;
+  int64_t samples;        /* rows in the moments */
+  double error_before;    /* relative, of the old weights, on the images in the moments */
+  double relative_error;  /* of the weights used */
+  double held_out_before; /* the same on the images held out; NaN if there are none */
+  double held_out_error;
+  double ridge;
+  bool ridge_trained;     /* the ridge pulled towards the trained weights, not towards zero */
+  bool changed;           /* false: the old weights were better on images held out, and stayed */
+  bool few_samples;       /* fewer than 5 rows per column */
+  bool repaired_shortcut; /* the target carried the shortcut's drift */
+  double seconds;
+} reap_repair_result;
+
 typedef struct reap_prune_result {
-  int n_layers;
+  int n_layers, n_repaired;
   reap_layer_result *layers; /* in the order in which they were pruned */
+  reap_repair_result *repaired;
   reap_frontier_use use;     /* of this rank */
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;

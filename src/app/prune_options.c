@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "prune_repair.h"
 #include "reap/error.h"
 
 void prune_options_table(prune_options *o, option *table) {
@@ -27,6 +28,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
+      {"--repair", NULL, OPTION_CHOICE, "on|off", "re-solve layers that lose no inputs as well, where pruning has changed\nwhat they read (default on, but with --refit none or --from-stats)", &o->repair, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o->exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->images, 1},
@@ -87,6 +89,7 @@ int prune_options_check(const prune_options *o) {
   REAP_TRY(check_size(o));
   if (o->ridge_auto && o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
+  REAP_TRY(prune_repair_check(o));
   const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths,
                                o->model, o->calibration, o->evaluation, o->from_stats, o->plan, o->from_paths};
   return command_check_names(o->title, paths, 7, 13);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "memory_check.h"
+#include "prune_repair.h"
 #include "prune_stored.h"
 #include "reap/error.h"
 #include "reap/footprint.h"
@@ -41,6 +42,7 @@ static int plan(prune_run *r) {
   int status = prune_plan_begin(graph, r->groups, o, &r->plan);
   if (status == REAP_ERR_INPUT && !o->plan) reap_error_prefix(status, "%s", o->model);
   REAP_TRY(status);
+  REAP_TRY(prune_repair_layers(o, graph, &r->repair));
   return reap_graph_clone(graph, &r->pruned);
 }
 
@@ -80,6 +82,7 @@ static int prune(prune_run *r, const prune_stored *stored) {
                                       .chosen = r->plan.chosen,
                                       .counts = r->plan.counts,
                                       .given = r->plan.given,
+                                      .repair = r->repair,
                                       .positions = o->positions,
                                       .solver = reap_solver_named(o->solver),
                                       .ridge = o->ridge,
@@ -135,6 +138,7 @@ int prune_run_do(prune_run *r) {
 void prune_run_clear(prune_run *r) {
   reap_prune_result_clear(&r->result);
   prune_plan_clear(&r->plan);
+  reap_free(&r->repair);
   reap_groups_destroy(&r->groups);
   reap_graph_destroy(&r->pruned);
 }
@@ -158,6 +162,7 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON *options = cJSON_AddObjectToObject(report, "options");
   cJSON_AddStringToObject(options, "method", o->method);
   cJSON_AddStringToObject(options, "refit", o->refit);
+  cJSON_AddBoolToObject(options, "repair", prune_repair_wanted(o));
   cJSON_AddStringToObject(options, "scope", o->scope);
   report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
   report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
@@ -182,6 +187,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &run->result, "local");
+  report_add_repaired(report, &run->result);
   report_options(o, report);
   prune_plan_report(&run->plan, run->groups, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));

@@ -44,6 +44,7 @@ typedef struct prune_run {
   reap_graph *pruned;
   reap_groups *groups; /* of the pruned graph */
   prune_plan plan;
+  bool *repair; /* see prune_repair.h */
   reap_prune_result result;
   reap_evaluation before, after; /* set with --eval */
 } prune_run;

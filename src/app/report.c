@@ -86,10 +86,32 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
   }
 }
 
+void report_add_repaired(cJSON *report, const reap_prune_result *result) {
+  cJSON *layers = cJSON_AddArrayToObject(report, "repaired");
+  for (int i = 0; i < result->n_repaired; i++) {
+    const reap_repair_result *l = &result->repaired[i];
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", l->layer);
+    cJSON_AddBoolToObject(object, "changed", l->changed);
+    report_add_number(object, "relative_error_before", l->error_before);
+    report_add_number(object, "relative_error", l->relative_error);
+    report_add_number(object, "held_out_error_before", l->held_out_before);
+    report_add_number(object, "held_out_error", l->held_out_error);
+    report_add_number(object, "ridge", l->ridge);
+    cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
+    cJSON_AddNumberToObject(object, "samples", (double)l->samples);
+    report_add_number(object, "seconds", l->seconds);
+    cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
+    cJSON_AddItemToArray(layers, object);
+  }
+}
+
 void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
   cJSON *names = cJSON_AddArrayToObject(report, "few_samples");
   for (int i = 0; i < result->n_layers; i++)
     if (result->layers[i].few_samples) cJSON_AddItemToArray(names, cJSON_CreateString(result->layers[i].layer));
+  for (int i = 0; i < result->n_repaired; i++)
+    if (result->repaired[i].few_samples) cJSON_AddItemToArray(names, cJSON_CreateString(result->repaired[i].layer));
 }
 
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash) {

@@ -27,6 +27,9 @@ cJSON *report_add_seconds(cJSON *report, double total);
 /* layers, one object per pruned consumer. `solver` tells where it was solved. */
 void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver);
 
+/* repaired, one object per layer that was re-solved without losing inputs. */
+void report_add_repaired(cJSON *report, const reap_prune_result *result);
+
 /* few_samples: names of the layers with fewer than 5 rows per column. */
 void report_add_few_samples(cJSON *report, const reap_prune_result *result);
 

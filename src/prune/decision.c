@@ -129,14 +129,14 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
   return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
 }
 
-static int refit(const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+static int refit(const char *what, const reap_moments *moments, const ridge_choice *ridge,
                  const double *present_weights, decision *d) {
   reap_moments *pulled = NULL;
   reap_path *path = NULL;
   double error = 0;
   int status = REAP_OK;
   if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
-  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->n_kept, d->kept, ridge->ridge, group->name, &path), done);
+  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->n_kept, d->kept, ridge->ridge, what, &path), done);
   take_weights(path, d);
   REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
   d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
@@ -149,9 +149,9 @@ done:
   return status;
 }
 
-int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments,
-                   const ridge_choice *ridge, const double *present_weights, decision *d) {
-  int status = reap_comm_rank(comm) == 0 ? refit(group, moments, ridge, present_weights, d) : REAP_OK;
+int decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                   const double *present_weights, decision *d) {
+  int status = reap_comm_rank(comm) == 0 ? refit(what, moments, ridge, present_weights, d) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));

@@ -32,8 +32,8 @@ int decision_make(const reap_comm *comm, const reap_prune_options *options, cons
                   const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d);
 
-/* Collective: other weights for the channels already chosen. */
-int decision_refit(const reap_comm *comm, const reap_group *group, const reap_moments *moments,
-                   const ridge_choice *ridge, const double *present_weights, decision *d);
+/* Collective: other weights for the channels already chosen. what: named in messages. */
+int decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                   const double *present_weights, decision *d);
 
 #endif

@@ -1,5 +1,9 @@
 /* The run over all groups; see prune.h.
  *
+ * Repair: what a layer reads has drifted once any layer before it was re-solved. Where such a layer loses no inputs of
+ * its own (the first convolution of a residual block, the classifier, a group that keeps all its channels), it is
+ * re-solved all the same, against the original network's outputs, if it may be; layers before the first change stay as they are.
+ *
  * Cost: one forward pass of each network, the moments (n^2 + 2 n m flops a row and layer) and the solves on one rank.
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
  * three matrices n x n in the solver.
@@ -24,28 +28,60 @@ static void add_step(run *r, int node, int group) {
   r->steps[at] = (run_step){node, group};
 }
 
+/* Of which channels are to go. */
+static bool is_pruned(const run *r, int group) {
+  return r->options->chosen[group] && r->options->counts[group] < reap_groups_at(r->groups, group)->channels;
+}
+
+/* Steps without a group: layers that may be repaired and read what a step before them has changed. */
+static int add_repairs(run *r) {
+  bool *drifted = NULL;
+  REAP_TRY(reap_calloc(&drifted, r->pruned->n_nodes, sizeof *drifted));
+  for (int i = 0; i < r->pruned->n_nodes; i++) {
+    const reap_node *node = r->pruned->nodes[i];
+    for (int k = 0; k < node->n_inputs && !drifted[i]; k++) {
+      const int from = node->inputs[k] < 0 ? -1 : r->pruned->values[node->inputs[k]].producer;
+      drifted[i] = from >= 0 && drifted[from];
+    }
+    if (drifted[i] && !r->pending[i] && r->options->repair[i] && step_can_repair(r->pruned, i)) add_step(r, i, -1);
+    drifted[i] |= r->pending[i];
+  }
+  reap_free(&drifted);
+  return REAP_OK;
+}
+
 static int order_steps(run *r) {
   REAP_TRY(reap_alloc(&r->steps, r->pruned->n_nodes, sizeof *r->steps));
   REAP_TRY(reap_calloc(&r->resolved, r->pruned->n_nodes, sizeof *r->resolved));
   REAP_TRY(reap_calloc(&r->pending, r->pruned->n_nodes, sizeof *r->pending));
-  for (int g = 0; g < reap_groups_count(r->groups); g++) {
-    const reap_group *group = reap_groups_at(r->groups, g);
-    if (r->options->chosen[g] && r->options->counts[g] < group->channels) add_step(r, group->consumers[0], g);
-  }
-  return REAP_OK;
+  for (int g = 0; g < reap_groups_count(r->groups); g++)
+    if (is_pruned(r, g)) add_step(r, reap_groups_at(r->groups, g)->consumers[0], g);
+  return r->options->repair && r->options->refit && !run_frozen(r) ? add_repairs(r) : REAP_OK;
 }
 
 /* The layer as it is now, and whether it is to carry a shortcut's drift. Local. */
 static int begin_step(run *r, step *s) {
-  REAP_TRY(reap_layer_view(r->pruned, s->node, reap_groups_at(r->groups, s->group)->channels, &s->layer));
+  const int64_t channels = s->group < 0 ? step_repair_channels(r->pruned, s->node) : reap_groups_at(r->groups, s->group)->channels;
+  REAP_TRY(reap_layer_view(r->pruned, s->node, channels, &s->layer));
   s->shortcut = -1;
   return run_frozen(r) ? REAP_OK : reap_shortcut_of(r->pruned, s->layer.output, r->resolved, r->pending, &s->shortcut);
+}
+
+/* Channels and weights from the moments. Collective. */
+static int solve(run *r, step *s, const reap_moments *moments) {
+  if (s->group < 0) return step_repair(r, s, moments);
+  REAP_TRY(step_keep_data(r, s, moments));
+  step_warn_few_samples(r, s);
+  REAP_TRY(step_decide(r, s, moments));
+  return step_measure_held_out(r, s, s->decision.weights, s->decision.bias, &s->held_out);
 }
 
 /* Frontier, graph and groups lose the channels; the layer gets its new weights. Local. */
 static int cut(run *r, step *s) {
   const decision *d = &s->decision;
   bool *keep = NULL;
+  if (s->group < 0)
+    return s->repair.changed ? reap_surgery_set_weights(r->pruned, s->node, d->weights, d->bias) : REAP_OK;
   REAP_TRY(reap_calloc(&keep, d->channels, sizeof *keep));
   for (int64_t k = 0; k < d->n_kept; k++) keep[d->kept[k]] = true;
   int status = run_frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
@@ -63,10 +99,7 @@ static int take_step(run *r, const run_step *what) {
   if (status == REAP_OK) status = run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   REAP_TRY_OR(step_moments(r, &s, &moments), done);
-  REAP_TRY_OR(step_keep_data(r, &s, moments), done);
-  step_warn_few_samples(r, &s);
-  REAP_TRY_OR(step_decide(r, &s, moments), done);
-  REAP_TRY_OR(step_measure_held_out(r, &s), done);
+  REAP_TRY_OR(solve(r, &s, moments), done);
   status = cut(r, &s);
   if (status == REAP_OK) status = step_record(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
@@ -78,7 +111,7 @@ done:
   reap_accumulator_destroy(&s.accumulator);
   reap_free(&s.target);
   decision_clear(&s.decision);
-  return reap_error_prefix(status, "pruning the inputs of %s", r->pruned->nodes[s.node]->layer);
+  return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s", r->pruned->nodes[s.node]->layer);
 }
 
 int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
@@ -89,6 +122,7 @@ int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pr
   memset(result, 0, sizeof *result);
   int status = order_steps(&r);
   if (status == REAP_OK) status = reap_calloc(&result->layers, r.n_steps, sizeof *result->layers);
+  if (status == REAP_OK) status = reap_calloc(&result->repaired, r.n_steps, sizeof *result->repaired);
   if (status == REAP_OK) status = run_load_images(&r);
   status = reap_comm_agree(comm, status);
   for (int k = 0; status == REAP_OK && k < r.n_steps; k++) status = take_step(&r, &r.steps[k]);

@@ -16,21 +16,31 @@ static int copy_int64(int64_t **out, const int64_t *from, int64_t count) {
 }
 
 /* Few rows for many columns fit the calibration images and nothing else. */
-static bool has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
+bool step_has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
 
 void step_warn_few_samples(const run *r, const step *s) {
-  if (has_few_samples(s))
+  if (step_has_few_samples(s))
     reap_log(REAP_LOG_WARNING, "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
              r->pruned->nodes[s->node]->layer, (double)s->samples / (double)s->layer.n, (long long)s->samples,
              (long long)s->layer.n);
 }
 
-static double held_out_error(const step *s) {
-  if (s->held_out.samples == 0) return NAN;
-  return s->held_out.energy > 0 ? s->held_out.error / s->held_out.energy : 0;
+double step_held_out_error(const reap_held_out_error *error) {
+  if (error->samples == 0) return NAN;
+  return error->energy > 0 ? error->error / error->energy : 0;
 }
 
-int step_record(run *r, const step *s) {
+static int record_repair(run *r, const step *s) {
+  reap_repair_result *l = &r->result->repaired[r->result->n_repaired++];
+  *l = s->repair;
+  l->samples = s->samples;
+  l->few_samples = step_has_few_samples(s);
+  l->repaired_shortcut = s->shortcut >= 0;
+  l->seconds = reap_seconds() - s->start;
+  return reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer);
+}
+
+static int record_layer(run *r, const step *s) {
   const decision *d = &s->decision;
   reap_layer_result *l = &r->result->layers[r->result->n_layers++];
   l->channels = d->channels;
@@ -40,14 +50,14 @@ int step_record(run *r, const step *s) {
   l->moments_flops = s->moments_flops;
   l->moments_seconds = s->moments_seconds;
   l->relative_error = d->facts.relative_error;
-  l->held_out_error = held_out_error(s);
+  l->held_out_error = step_held_out_error(&s->held_out);
   l->predicted_relative_error = d->facts.predicted;
   l->ridge = d->facts.ridge;
   l->ridge_trained = d->facts.trained;
   l->rcond = d->facts.rcond;
   l->drift = d->facts.drift;
   l->distributed = d->facts.distributed;
-  l->few_samples = has_few_samples(s);
+  l->few_samples = step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;
   REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
@@ -60,13 +70,19 @@ int step_record(run *r, const step *s) {
   return REAP_OK;
 }
 
+int step_record(run *r, const step *s) { return s->group < 0 ? record_repair(r, s) : record_layer(r, s); }
+
 void step_announce(run *r, const step *s) {
   char detail[160];
-  const reap_layer_result *l = &r->result->layers[r->result->n_layers - 1];
+  const decision *d = &s->decision;
   r->work_done += (double)reap_node_flops(r->original, s->node);
-  snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)l->channels, (long long)l->n_kept,
-           l->relative_error);
-  reap_progress_report(r->options->progress, "prune", l->layer, r->work_done, r->work_total, detail);
+  if (s->group < 0)
+    snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g", s->repair.error_before, s->repair.relative_error);
+  else
+    snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)d->channels, (long long)d->n_kept,
+             d->facts.relative_error);
+  reap_progress_report(r->options->progress, "prune", r->pruned->nodes[s->node]->layer, r->work_done, r->work_total,
+                       detail);
 }
 
 void reap_prune_result_clear(reap_prune_result *result) {
@@ -78,6 +94,8 @@ void reap_prune_result_clear(reap_prune_result *result) {
     reap_free(&l->removed);
     reap_free(&l->path);
   }
+  for (int i = 0; i < result->n_repaired; i++) reap_free(&result->repaired[i].layer);
   reap_free(&result->layers);
-  result->n_layers = 0;
+  reap_free(&result->repaired);
+  result->n_layers = result->n_repaired = 0;
 }

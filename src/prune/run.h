@@ -44,6 +44,7 @@ typedef struct step {
   float *target;   /* [block, positions, m] */
   decision decision;
   reap_held_out_error held_out;
+  reap_repair_result repair; /* of a step without a group */
   int64_t samples;
   double moments_flops, moments_seconds;
   double start;
@@ -77,15 +78,26 @@ typedef struct step_rows {
 void step_rows_set(const run *r, const step *s, step_rows *rows);
 
 /* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller; kept for those
- * who want to see them; the error of the decision on images held out. Collective. */
+ * who want to see them; the error on images held out of weights [n_kept * block, m] and bias [m] on the channels that the
+ * decision keeps. Collective. */
 int step_moments(run *r, step *s, reap_moments **moments);
 int step_keep_data(run *r, const step *s, const reap_moments *moments);
-int step_measure_held_out(run *r, step *s);
+int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
+
+/* step_repair.c: whether layer `node` is one that can be repaired, and its input channels then (columns of a matrix). */
+bool step_can_repair(const reap_graph *graph, int node);
+int64_t step_repair_channels(const reap_graph *graph, int node);
+
+/* For a step without a group, new weights if they are better than the present ones, into s->decision and
+ * s->repair. Collective. */
+int step_repair(run *r, step *s, const reap_moments *moments);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int step_decide(run *r, step *s, const reap_moments *moments);
 
 /* prune_result.c: what was done, into the result and to the user. Local. */
+bool step_has_few_samples(const step *s);
+double step_held_out_error(const reap_held_out_error *error);
 void step_warn_few_samples(const run *r, const step *s);
 int step_record(run *r, const step *s);
 void step_announce(run *r, const step *s);

@@ -29,7 +29,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
     *d = other;
     other = first;
   } else if (status == REAP_OK) {
-    status = decision_refit(r->comm, group, moments, &best, weights, d);
+    status = decision_refit(r->comm, group->name, moments, &best, weights, d);
   }
   decision_clear(&other);
   return status;

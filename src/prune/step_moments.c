@@ -58,18 +58,18 @@ int step_keep_data(run *r, const step *s, const reap_moments *moments) {
   return REAP_OK;
 }
 
-int step_measure_held_out(run *r, step *s) {
+int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out) {
   double start = reap_seconds();
   const decision *d = &s->decision;
   if (run_frozen(r)) return REAP_OK;
-  int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, d->weights, d->bias);
+  int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, weights, bias);
   for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
     const float *x = NULL, *y = NULL;
     status = step_block(r, s, b, &x, &y);
     if (status == REAP_OK) status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, x, y);
   }
   REAP_TRY(reap_comm_agree(r->comm, status));
-  REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, &s->held_out));
+  REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, out));
   r->result->seconds_held_out += reap_seconds() - start;
   return REAP_OK;
 }

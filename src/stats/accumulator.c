@@ -312,6 +312,9 @@ double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples
 int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
                                     const double *bias) {
   const int64_t m = a->layer.m, taps = a->layer.block;
+  double **arrays[] = {&a->block_error, &a->block_square, &a->held_sum, &a->held_block_sum, &a->weights, &a->bias, &a->product};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]); /* of weights measured before */
+  a->held_samples = 0;
   REAP_TRY(reap_calloc(&a->block_error, a->shard.blocks, sizeof(double)));
   REAP_TRY(reap_calloc(&a->block_square, a->shard.blocks, sizeof(double)));
   REAP_TRY(reap_calloc(&a->held_sum, m, sizeof(double)));

@@ -290,6 +290,9 @@ int reap_shift_residual_begin(reap_shift *s, int64_t n_kept, const int64_t *kept
                               const double *bias) {
   const int64_t m = s->layer.m, taps = s->layer.block;
   s->n_kept = n_kept;
+  reap_free(&s->kept); /* of weights measured before */
+  reap_free(&s->weights);
+  reap_free(&s->bias);
   REAP_TRY(reap_alloc(&s->kept, n_kept, sizeof *s->kept));
   REAP_TRY(reap_alloc(&s->prediction, s->plan.x.out * s->batch.capacity * m, sizeof *s->prediction));
   REAP_TRY(reap_alloc(&s->weights, n_kept * taps * m, sizeof *s->weights));

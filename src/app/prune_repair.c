@@ -1,0 +1,35 @@
+#include "prune_repair.h"
+
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+
+bool prune_repair_wanted(const prune_options *o) {
+  return strcmp(o->refit, "ls") == 0 && !o->from_stats && !(o->repair && strcmp(o->repair, "off") == 0);
+}
+
+int prune_repair_check(const prune_options *o) {
+  if (!o->repair || strcmp(o->repair, "on") != 0 || prune_repair_wanted(o)) return REAP_OK;
+  if (o->from_stats)
+    return reap_error(REAP_ERR_USAGE, "%s: --repair on needs images; it does not go with --from-stats", o->title);
+  return reap_error(REAP_ERR_USAGE, "%s: --repair on re-solves weights; it does not go with --refit none", o->title);
+}
+
+/* Whether the comma-separated list holds the name. */
+static bool is_listed(const char *list, const char *name) {
+  while (list && *list) {
+    const size_t length = strcspn(list, ",");
+    if (length == strlen(name) && strncmp(list, name, length) == 0) return true;
+    list += length + (list[length] == ',');
+  }
+  return false;
+}
+
+int prune_repair_layers(const prune_options *o, const reap_graph *graph, bool **layers) {
+  *layers = NULL;
+  if (!prune_repair_wanted(o)) return REAP_OK;
+  REAP_TRY(reap_calloc(layers, graph->n_nodes, sizeof **layers));
+  for (int i = 0; i < graph->n_nodes; i++) (*layers)[i] = !is_listed(o->exclude, graph->nodes[i]->layer);
+  return REAP_OK;
+}

@@ -1,0 +1,88 @@
+/* Repair of a layer that loses no inputs but reads tensors that pruning has changed.
+ *
+ * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
+ * that, as those of a pruned layer are (ridge.c tells how the ridge is picked and when it pulls towards the trained
+ * weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there.
+ *
+ * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
+ * moments would be larger than those of the layers that are pruned.
+ */
+#include <math.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/surgery.h"
+#include "reap/timer.h"
+#include "run.h"
+
+enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
+
+int64_t step_repair_channels(const reap_graph *graph, int node) {
+  const reap_tensor *weights = reap_node_constant(graph, graph->nodes[node], 1);
+  return weights->dims[1]; /* behind a Flatten every column is one */
+}
+
+bool step_can_repair(const reap_graph *graph, int index) {
+  const reap_node *node = graph->nodes[index];
+  if (!node->linear || reap_node_int(node, "group", 1) != 1) return false;
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  return weights->count / weights->dims[0] <= MOST_COLUMNS;
+}
+
+/* Errors of the old weights. Collective. */
+static int measure_before(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
+  const decision *d = &s->decision;
+  reap_held_out_error held_out = {0};
+  double error = 0, energy = reap_moments_centred_energy(moments);
+  int status = reap_moments_error(moments, d->n_kept, d->kept, weights, bias, &error);
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  s->repair.error_before = energy > 0 ? error / energy : 0;
+  REAP_TRY(step_measure_held_out(r, s, weights, bias, &held_out));
+  s->repair.held_out_before = step_held_out_error(&held_out);
+  return REAP_OK;
+}
+
+/* New weights, and whether they are the better ones. Collective. */
+static int solve(run *r, step *s, const reap_moments *moments, const double *weights) {
+  const char *layer = r->pruned->nodes[s->node]->layer;
+  const ridge_choice standard = {r->options->ridge, false};
+  decision *d = &s->decision;
+  ridge_choice best;
+  step_rows rows;
+  double error = 0;
+  step_rows_set(r, s, &rows);
+  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, &standard, &best, &error));
+  REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
+  REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
+  s->repair.relative_error = d->facts.relative_error;
+  s->repair.held_out_error = step_held_out_error(&s->held_out);
+  s->repair.ridge = d->facts.ridge;
+  s->repair.ridge_trained = d->facts.trained;
+  s->repair.changed = s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
+  if (s->repair.changed) return REAP_OK;
+  s->repair.relative_error = s->repair.error_before;
+  s->repair.held_out_error = s->repair.held_out_before;
+  return REAP_OK;
+}
+
+int step_repair(run *r, step *s, const reap_moments *moments) {
+  const double start = reap_seconds(), measured = r->result->seconds_held_out;
+  double *weights = NULL, *bias = NULL;
+  const reap_layer *layer = &s->layer;
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
+  REAP_TRY_OR(reap_alloc(&bias, layer->m, sizeof *bias), agree);
+  status = decision_create(layer->channels, layer->block, layer->m, layer->channels, &s->decision);
+  for (int64_t k = 0; status == REAP_OK && k < layer->channels; k++) s->decision.kept[k] = k;
+agree:
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, bias);
+    status = measure_before(r, s, moments, weights, bias);
+  }
+  if (status == REAP_OK) status = solve(r, s, moments, weights);
+  reap_free(&weights);
+  reap_free(&bias);
+  r->result->seconds_solve += reap_seconds() - start - (r->result->seconds_held_out - measured);
+  return status;
+}
