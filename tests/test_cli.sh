@@ -164,6 +164,9 @@ if [ "$ranks" = 1 ]; then
   wrong "--positions wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --positions none
   wrong "--ridge wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --ridge -1
   wrong "--seed wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --seed -1
+  wrong "--repair on" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair on --refit none
+  wrong "--from-stats" prune "$vgg" --from-stats stats.h5 -o out.h5 --keep 0.5 --repair on
+  wrong "--repair" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair maybe
   wrong "named twice" prune "$vgg" --calib sound.h5 -o same.h5 --report same.h5 --keep 0.5
   wrong "named twice" prune "$vgg" --calib sound.h5 -o sound.h5 --keep 0.5
   wrong '"nosuchlayer"' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --exclude nosuchlayer
@@ -230,7 +233,8 @@ for name in kept.h5 kept.onnx kept.json; do check "$name is as it was" grep -qx 
 works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 300 --positions 6 --keep 0.5 -o p.h5 --report p.json \
   --eval few.h5 --progress json --log-level warning
 grep -v '^reap: warning' err.txt >progress.txt
-check "progress tells each of the nine groups" [ "$(grep -c '"detail"' progress.txt)" = 9 ]
+check "progress tells each of the nine groups and eleven repaired layers" [ "$(grep -c '"detail"' progress.txt)" = 20 ]
+check "the report tells of repaired layers" [ "$(grep -c '"relative_error_before"' p.json)" = 11 ]
 check "a table is printed" grep -q '^multiply-adds' out.txt
 works eval p.h5 --data few.h5 --report p-eval.json --outputs p-out.h5 --progress none
 works export p.h5 p.onnx
@@ -311,6 +315,10 @@ for key in reap_version command ranks seconds total baseline pruned layers name 
 done
 
 # Options that change what happens.
+works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --repair off -o off.h5 --report off.json --progress none --log-level quiet
+check "--repair off: none are repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"repair":.*false' off.json)" = 01 ]
+works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --exclude fc.Gemm -o off.h5 --report off.json --progress none --log-level quiet
+check "an excluded layer is not repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"name":.*"fc.Gemm"' off.json)" = 100 ]
 works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --flops 0.5 --method random --refit none \
   -o v.h5 --onnx v.onnx --report v.json --progress lines
 check "lines of progress" grep -q '^reap: prune 100 %' err.txt

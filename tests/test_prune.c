@@ -1,154 +1,24 @@
 /* prune: whole runs on real networks and images, on any number of ranks; budgets, methods, the frontier. */
-#include "small_networks.h"
+#include "prune_runs.h"
 
-#include "reap/budget.h"
-#include "reap/comm.h"
-#include "reap/dataset.h"
-#include "reap/groups.h"
-#include "reap/log.h"
-#include "reap/method.h"
-#include "reap/network.h"
-#include "reap/prune.h"
-#include "reap/shard.h"
-#include "reap/solver.h"
 #include "reap/surgery.h"
 
 const char *const test_suite_name = "prune";
 
-static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET = "datasets/fashion/resnet-fashion.onnx";
-
-/* ---------------------------------------------------------------- one run and all that belongs to it */
-
-typedef struct setting {
-  const char *model, *method;
-  bool refit;
-  int64_t images, positions;
-  uint64_t seed;
-  int last; /* > 0: only the last so many prunable groups */
-} setting;
-
-typedef struct outcome {
-  reap_network network;
-  reap_graph *pruned;
-  reap_groups *groups;
-  bool *chosen;
-  int64_t *counts;
-  reap_dataset *images;
-  reap_shard shard;
-  reap_prune_result result;
-} outcome;
-
-static void choose_half(outcome *o, int last) {
-  const int n = reap_groups_count(o->groups);
-  CHECK_OK(reap_calloc(&o->chosen, n, sizeof *o->chosen));
-  CHECK_OK(reap_calloc(&o->counts, n, sizeof *o->counts));
-  int found = 0;
-  for (int g = n - 1; g >= 0; g--) {
-    const reap_group *group = reap_groups_at(o->groups, g);
-    o->chosen[g] = group->prunable && (last == 0 || found < last);
-    found += group->prunable;
-    o->counts[g] = o->chosen[g] ? reap_budget_round(0.5, group->channels) : group->channels;
-  }
-}
-
-/* Collective over `comm`. */
-static void run(const reap_comm *comm, const setting *s, outcome *o) {
-  memset(o, 0, sizeof *o);
-  CHECK_OK(reap_network_load(comm, test_source_path(s->model), &o->network));
-  CU_ASSERT_PTR_NOT_NULL_FATAL(o->network.graph);
-  CHECK_OK(reap_graph_clone(o->network.graph, &o->pruned));
-  CHECK_OK(reap_groups_find(o->pruned, &o->groups));
-  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &o->images));
-  choose_half(o, s->last);
-  o->shard = reap_shard_make(s->images, o->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
-  const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
-                                      .chosen = o->chosen, .counts = o->counts, .positions = s->positions,
-                                      .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
-  CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);
-  reap_log_set_level(REAP_LOG_QUIET); /* few rows for fc, and that is as meant */
-  CHECK_OK(reap_prune(comm, o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
-}
-
-static void clear(outcome *o) {
-  reap_prune_result_clear(&o->result);
-  reap_dataset_close(&o->images);
-  reap_free(&o->chosen);
-  reap_free(&o->counts);
-  reap_groups_destroy(&o->groups);
-  reap_graph_destroy(&o->pruned);
-  reap_network_clear(&o->network);
-}
-
 /* ---------------------------------------------------------------- the same on any number of ranks */
 
-/* Bit for bit; NaN counts as equal to itself. */
-static void check_same_layer(const reap_layer_result *a, const reap_layer_result *b) {
-  CU_ASSERT_STRING_EQUAL_FATAL(a->layer, b->layer);
-  CU_ASSERT_EQUAL_FATAL(a->n_kept, b->n_kept);
-  CU_ASSERT_EQUAL(a->samples, b->samples);
-  CU_ASSERT_EQUAL(memcmp(a->kept, b->kept, (size_t)a->n_kept * sizeof *a->kept), 0);
-  CU_ASSERT_EQUAL(memcmp(a->removed, b->removed, (size_t)a->n_removed * sizeof *a->removed), 0);
-  CU_ASSERT_EQUAL_FATAL(a->path == NULL, b->path == NULL);
-  if (a->path) CU_ASSERT_EQUAL(memcmp(a->path, b->path, (size_t)a->n_removed * sizeof *a->path), 0);
-  const double x[] = {a->relative_error, a->held_out_error, a->predicted_relative_error, a->ridge};
-  const double y[] = {b->relative_error, b->held_out_error, b->predicted_relative_error, b->ridge};
-  if (memcmp(x, y, sizeof x) != 0)
-    fprintf(stderr, "%s: errors %.17g %.17g %.17g, on one rank %.17g %.17g %.17g\n", a->layer, x[0], x[1], x[2], y[0], y[1], y[2]);
-  CU_ASSERT_EQUAL(memcmp(x, y, sizeof x), 0);
-  CU_ASSERT_EQUAL(a->repaired_shortcut, b->repaired_shortcut);
-}
-
-static void check_same_weights(const reap_graph *a, const reap_graph *b) {
-  CU_ASSERT_EQUAL_FATAL(a->n_values, b->n_values);
-  for (int v = 0; v < a->n_values; v++) {
-    const reap_tensor *x = a->values[v].constant, *y = b->values[v].constant;
-    CU_ASSERT_EQUAL_FATAL(x == NULL, y == NULL);
-    if (!x || x->dtype != REAP_F32) continue;
-    CU_ASSERT_EQUAL_FATAL(x->count, y->count);
-    CU_ASSERT_EQUAL(memcmp(x->f32, y->f32, (size_t)x->count * sizeof *x->f32), 0);
-  }
-}
-
-/* All ranks together, then rank 0 by itself; and the result is the same on every rank. */
-static void check_any_ranks(const setting *s) {
-  outcome together, alone;
-  reap_comm *one = NULL;
-  run(test_comm(), s, &together);
-  CU_ASSERT_TRUE(together.result.n_layers > 0);
-  CHECK_OK(reap_comm_split(test_comm(), test_rank() == 0 ? 0 : 1, &one));
-  if (test_rank() == 0) {
-    run(one, s, &alone);
-    CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
-    for (int i = 0; i < alone.result.n_layers; i++) check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
-    check_same_weights(together.pruned, alone.pruned);
-    clear(&alone);
-  }
-  reap_comm_destroy(&one);
-  for (int i = 0; i < together.result.n_layers; i++) {
-    const reap_layer_result *l = &together.result.layers[i];
-    CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
-    CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
-    CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, l->layer));
-  }
-  for (int v = 0; v < together.pruned->n_values; v++) {
-    const reap_tensor *t = together.pruned->values[v].constant;
-    if (t && t->dtype == REAP_F32) CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
-  }
-  clear(&together);
-}
-
-static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4}); }
-static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0}); }
+static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4, false}); }
+static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0, false}); }
 static void ranks_without_images_do_no_harm(void) {
-  check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3}); /* one block */
-  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3});  /* two, the second with six images */
+  check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3, false}); /* one block */
+  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false});  /* two, the second with six images */
 }
 
 /* ---------------------------------------------------------------- what the errors say */
 
 static void errors_are_plausible(void) {
   outcome o;
-  run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0, false}, &o);
   CU_ASSERT_EQUAL(o.result.n_layers, 9);
   for (int i = 0; i < o.result.n_layers; i++) {
     const reap_layer_result *l = &o.result.layers[i];
@@ -173,7 +43,7 @@ static void errors_are_plausible(void) {
 static void resolved_weights_beat_sliced_ones(void) {
   static const char *const methods[] = {"l1", "l1-filter", "random"};
   for (int k = 0; k < 3; k++) {
-    setting s = {RESNET, methods[k], true, 200, 25, 1, 0};
+    setting s = {RESNET, methods[k], true, 200, 25, 1, 0, false};
     outcome solved, sliced;
     run(test_comm(), &s, &solved);
     s.refit = false;
@@ -195,10 +65,10 @@ static void resolved_weights_beat_sliced_ones(void) {
 static void reap_beats_the_others(void) {
   static const char *const methods[] = {"l1", "l1-filter", "random"};
   outcome best;
-  run(test_comm(), &(setting){RESNET, "reap", true, 200, 25, 1, 0}, &best);
+  run(test_comm(), &(setting){RESNET, "reap", true, 200, 25, 1, 0, false}, &best);
   for (int k = 0; k < 3; k++) {
     outcome other;
-    run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0}, &other);
+    run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0, false}, &other);
     /* Up to the first layer everything is the same; there greedy choice has to win. */
     CU_ASSERT_TRUE(best.result.layers[0].relative_error <= other.result.layers[0].relative_error);
     clear(&other);
@@ -208,63 +78,11 @@ static void reap_beats_the_others(void) {
 
 /* ---------------------------------------------------------------- the errors, measured on the finished networks */
 
-/* Values of a network for the images of the shard, all of this rank's blocks behind each other, in storage order. */
-static float *values_of(const reap_graph *g, int value, const outcome *o, int64_t *count) {
-  reap_frontier *frontier = NULL;
-  float *all = NULL;
-  const int64_t blocks = o->shard.last - o->shard.first, size = reap_value_count(&g->values[value]);
-  CHECK_OK(reap_frontier_create(g, blocks, REAP_BACKEND_AUTO, &frontier));
-  CHECK_OK(reap_alloc(&all, blocks * size, sizeof *all));
-  for (int64_t b = 0; b < blocks; b++) {
-    float *storage = NULL;
-    int64_t first_image, images;
-    CHECK_OK(reap_frontier_input(frontier, 0, b, &storage));
-    memset(storage, 0, (size_t)reap_value_count(&g->values[g->inputs[0]]) * sizeof *storage);
-    reap_shard_block(&o->shard, o->shard.first + b, &first_image, &images);
-    CHECK_OK(reap_dataset_read(o->images, first_image, images, storage));
-  }
-  CHECK_OK(reap_frontier_advance(frontier, &value, 1));
-  for (int64_t b = 0; b < blocks; b++)
-    memcpy(all + b * size, reap_frontier_value(frontier, value, b), (size_t)size * sizeof *all);
-  reap_frontier_destroy(&frontier);
-  *count = blocks * size;
-  return all;
-}
-
-/* Sums over ranks: squared error, sums and squares of the target per output, on images held out or not. */
-static double measured_error(const outcome *o, const float *target, const float *got, int64_t m, int64_t positions, bool held_out) {
-  double sums[3 * 256] = {0}, rows = 0; /* error, sum, squares */
-  CU_ASSERT_TRUE_FATAL(m <= 256);
-  for (int64_t b = o->shard.first; b < o->shard.last; b++) {
-    int64_t first_image, images;
-    reap_shard_block(&o->shard, b, &first_image, &images);
-    for (int64_t i = 0; i < images; i++) {
-      if ((reap_held_out(first_image + i) != 0) != held_out) continue;
-      int64_t at = ((b - o->shard.first) * o->shard.block + i) * positions * m;
-      for (int64_t k = 0; k < positions * m; k++) {
-        double y = (double)target[at + k], e = y - (double)got[at + k];
-        sums[k % m] += e * e;
-        sums[256 + k % m] += y;
-        sums[512 + k % m] += y * y;
-      }
-      rows += (double)positions;
-    }
-  }
-  CHECK_OK(reap_comm_sum(test_comm(), sums, 3 * 256));
-  CHECK_OK(reap_comm_sum(test_comm(), &rows, 1));
-  double error = 0, energy = 0;
-  for (int64_t j = 0; j < m; j++) {
-    error += sums[j];
-    energy += sums[512 + j] - sums[256 + j] * sums[256 + j] / rows;
-  }
-  return error / energy;
-}
-
 /* The classifier of the VGG network: its outputs are the network's. */
 static void errors_are_those_of_the_outputs(void) {
   outcome o;
   int64_t count;
-  run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1}, &o);
+  run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1, false}, &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
   const reap_layer_result *l = &o.result.layers[0];
   CU_ASSERT_STRING_EQUAL(l->layer, o.pruned->nodes[o.pruned->values[o.pruned->outputs[0]].producer]->layer);
@@ -282,7 +100,7 @@ static void errors_are_those_of_the_outputs(void) {
 static void errors_are_those_of_the_repaired_sum(void) {
   outcome o;
   int64_t count;
-  run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3, false}, &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
   const reap_layer_result *l = &o.result.layers[2];
   CU_ASSERT_TRUE(l->repaired_shortcut);
@@ -326,7 +144,7 @@ static void l1_keeps_the_largest_norms(void) {
   for (int of_filter = 0; of_filter < 2; of_filter++)
     for (int model = 0; model < 2; model++) {
       outcome o;
-      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0}, &o);
+      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false}, &o);
       for (int i = 0; i < o.result.n_layers; i++) {
         const reap_layer_result *l = &o.result.layers[i];
         const reap_graph *g = o.network.graph; /* with batch norms folded */
@@ -350,8 +168,8 @@ static void l1_keeps_the_largest_norms(void) {
 static void random_follows_the_seed(void) {
   outcome a, b;
   int different = 0, same_as_another_group = 0;
-  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0}, &a);
-  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0}, &b);
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0, false}, &a);
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0, false}, &b);
   for (int i = 0; i < a.result.n_layers; i++) {
     const reap_layer_result *x = &a.result.layers[i], *y = &b.result.layers[i];
     different += memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept) != 0;
@@ -363,7 +181,7 @@ static void random_follows_the_seed(void) {
   CU_ASSERT_EQUAL(different, a.result.n_layers);
   CU_ASSERT_EQUAL(same_as_another_group, 0);
   clear(&b);
-  run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0}, &b); /* other images, same seed */
+  run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0, false}, &b); /* other images, same seed */
   for (int i = 0; i < a.result.n_layers; i++)
     CU_ASSERT_EQUAL(memcmp(a.result.layers[i].kept, b.result.layers[i].kept,
                            (size_t)a.result.layers[i].n_kept * sizeof(int64_t)), 0);
