@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "reap/counter.h"
 #include "reap/memory.h"
 
 const char *const test_suite_name = "comm";
@@ -16,6 +17,25 @@ static void agreement_takes_the_lowest_failing_rank(void) {
   CHECK_FAILS(reap_comm_agree(test_comm(), mine), REAP_ERR_NUMERIC, text);
   mine = reap_error(REAP_ERR_INPUT, "all fail, I am %d", test_rank());
   CHECK_FAILS(reap_comm_agree(test_comm(), mine), REAP_ERR_INPUT, "I am 0");
+}
+
+/* Every number below the limit is drawn by exactly one rank, whoever is quicker. */
+static void a_counter_deals_each_number_once(void) {
+  enum { NUMBERS = 200 };
+  int64_t drawn[NUMBERS] = {0}, wrong = 0;
+  reap_counter *counter = NULL, *other = NULL;
+  CHECK_OK(reap_counter_create(test_comm(), &counter));
+  CHECK_OK(reap_counter_create(test_comm(), &other));
+  for (int64_t i; (i = reap_counter_add(counter, 1)) < NUMBERS;) drawn[i]++;
+  reap_counter_add(other, 5);
+  CHECK_OK(reap_comm_sum_int64(test_comm(), drawn, NUMBERS));
+  for (int i = 0; i < NUMBERS; i++) wrong += drawn[i] != 1;
+  CU_ASSERT_EQUAL(wrong, 0);
+  CU_ASSERT_EQUAL(reap_counter_add(counter, 0), NUMBERS + test_ranks());
+  CU_ASSERT_EQUAL(reap_counter_add(other, 0), 5 * test_ranks());
+  reap_counter_destroy(&counter);
+  reap_counter_destroy(&other);
+  reap_counter_destroy(&other);
 }
 
 static void sums_and_maxima(void) {
@@ -117,6 +137,7 @@ static void grids_are_as_square_as_can_be(void) {
 const test_case test_cases[] = {{"agreement_takes_the_lowest_failing_rank", agreement_takes_the_lowest_failing_rank},
                                 {"sums_and_maxima", sums_and_maxima},
                                 {"sums_under_way_arrive", sums_under_way_arrive},
+                                {"a counter deals each number once", a_counter_deals_each_number_once},
                                 {"broadcast_reaches_everybody", broadcast_reaches_everybody},
                                 {"differences_are_noticed", differences_are_noticed},
                                 {"splitting_gives_working_groups", splitting_gives_working_groups},

@@ -193,6 +193,29 @@ static void comparison_does_not_depend_on_the_ranks(void) {
   clear_pair(&p);
 }
 
+/* Kept by all ranks, dealt anew to each rank alone. */
+static void kept_outputs_serve_smaller_groups(void) {
+  pair p;
+  reap_comm *one = NULL;
+  reap_reference *reference = NULL;
+  reap_evaluation together = {0}, alone = {0};
+  make_pair(test_comm(), &p);
+  compare(test_comm(), &p, NULL, &together);
+  CHECK_OK(reap_comm_split(test_comm(), test_rank(), &one));
+  const int64_t batch = p.network.graph->batch;
+  const reap_shard from = reap_shard_make(IMAGES, batch, test_rank(), test_ranks()), to = reap_shard_make(IMAGES, batch, 0, 1);
+  reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .keep = &reference};
+  CHECK_OK(reap_evaluate_with(test_comm(), p.network.graph, p.data, &from, &options, &alone));
+  CHECK_OK(reap_reference_redeal(test_comm(), &from, &to, &reference));
+  options = (reap_evaluate_options){.backend = REAP_BACKEND_AUTO, .against = reference};
+  CHECK_OK(reap_evaluate_with(one, p.cut, p.data, &to, &options, &alone));
+  CU_ASSERT_EQUAL(together.kl, alone.kl);
+  CU_ASSERT_EQUAL(together.output_error, alone.output_error);
+  reap_reference_destroy(&reference);
+  reap_comm_destroy(&one);
+  clear_pair(&p);
+}
+
 static void outputs_of_another_shape_are_refused(void) {
   pair p;
   reap_reference *reference = NULL;
@@ -222,5 +245,6 @@ const test_case test_cases[] = {
     {"outputs are told apart", outputs_are_told_apart},
     {"evaluation compares what it stores", evaluation_compares_what_it_stores},
     {"comparison does not depend on the ranks", comparison_does_not_depend_on_the_ranks},
+    {"kept outputs serve smaller groups", kept_outputs_serve_smaller_groups},
     {"outputs of another shape are refused", outputs_of_another_shape_are_refused},
     {NULL, NULL}};

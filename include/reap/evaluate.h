@@ -28,6 +28,10 @@ typedef struct reap_evaluation {
 typedef struct reap_reference reap_reference;
 void reap_reference_destroy(reap_reference **reference);
 
+/* Collective over `comm`, by whose ranks the outputs were kept. Replaces *reference, kept for the shard `from`, by the outputs of
+ * `to`, any shard of the same images and blocks: that of a smaller communicator, say. */
+int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, reap_reference **reference);
+
 /* All but the backend may be left out. */
 typedef struct reap_evaluate_options {
   reap_backend backend;

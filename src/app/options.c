@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "reap/error.h"
+#include "reap/memory.h"
 
 static const option *find(const option *options, const char *word, size_t length) {
   for (const option *o = options; o->name; o++) {
@@ -23,7 +24,7 @@ static bool is_choice(const char *choices, const char *text) {
   return false;
 }
 
-static int store(const char *command, const option *o, const char *text) {
+int option_store(const char *command, const option *o, const char *text) {
   char *end = NULL;
   errno = 0;
   switch (o->kind) {
@@ -51,6 +52,19 @@ static int store(const char *command, const option *o, const char *text) {
   }
 }
 
+int option_text(const option *o, char **out) {
+  switch (o->kind) {
+    case OPTION_FLAG: return reap_strdup(out, *(const bool *)o->target ? "on" : "off");
+    case OPTION_INT: return reap_format(out, "%lld", (long long)*(const int64_t *)o->target);
+    case OPTION_NUMBER: return reap_format(out, "%.17g", *(const double *)o->target);
+    case OPTION_HEADING: return reap_strdup(out, "");
+    default: {
+      const char *text = *(const char *const *)o->target;
+      return reap_strdup(out, text ? text : "");
+    }
+  }
+}
+
 static int parse_option(command_line *line, int argc, char **argv, int *at) {
   const char *word = argv[*at], *equals = strchr(word, '=');
   size_t length = equals ? (size_t)(equals - word) : strlen(word);
@@ -61,9 +75,9 @@ static int parse_option(command_line *line, int argc, char **argv, int *at) {
     *(bool *)o->target = true;
     return REAP_OK;
   }
-  if (equals) return store(line->command, o, equals + 1);
+  if (equals) return option_store(line->command, o, equals + 1);
   if (*at + 1 >= argc) return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
-  return store(line->command, o, argv[++*at]);
+  return option_store(line->command, o, argv[++*at]);
 }
 
 int options_parse(command_line *line, int argc, char **argv) {

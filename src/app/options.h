@@ -38,6 +38,12 @@ typedef struct command_line {
 /* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. */
 int options_parse(command_line *line, int argc, char **argv);
 
+/* Local. Puts one value into its variable, as the command line does. */
+int option_store(const char *command, const option *o, const char *text);
+
+/* Local. The value at hand as text ("" for a text not given) in a new string that the caller owns. */
+int option_text(const option *o, char **out);
+
 /* Prints the table, aligned. */
 void options_print(FILE *to, const option *options);
 

@@ -76,6 +76,43 @@ static int64_t local_images(const reap_shard *shard) {
   return (end < shard->images ? end : shard->images) - (begin < shard->images ? begin : shard->images);
 }
 
+/* Every block goes to everybody: outputs are small beside images. */
+static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, const reap_reference *old, float *buffer,
+                  reap_reference *fresh) {
+  const int ranks = reap_comm_size(comm);
+  for (int root = 0; root < ranks; root++) {
+    const reap_shard owner = reap_shard_make(from->images, from->block, root, ranks);
+    for (int64_t b = owner.first; b < owner.last; b++) {
+      int64_t first, count;
+      reap_shard_block(&owner, b, &first, &count);
+      const size_t bytes = (size_t)(count * old->size) * sizeof *buffer;
+      if (root == reap_comm_rank(comm)) memcpy(buffer, old->rows + (first - from->first * from->block) * old->size, bytes);
+      REAP_TRY(reap_comm_broadcast(comm, buffer, bytes, root));
+      if (b >= to->first && b < to->last) memcpy(fresh->rows + (first - to->first * to->block) * old->size, buffer, bytes);
+    }
+  }
+  return REAP_OK;
+}
+
+int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, reap_reference **reference) {
+  reap_reference *old = *reference, *fresh = NULL;
+  float *buffer = NULL;
+  int64_t count = 0;
+  int status = reap_calloc(&fresh, 1, sizeof *fresh);
+  if (status == REAP_OK) {
+    *fresh = (reap_reference){old->images, to->first, old->size, old->kind, NULL};
+    status = reap_multiply(local_images(to), old->size, &count);
+  }
+  if (status == REAP_OK) status = reap_alloc(&fresh->rows, count, sizeof *fresh->rows);
+  if (status == REAP_OK) status = reap_alloc(&buffer, from->block * old->size, sizeof *buffer);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = redeal(comm, from, to, old, buffer, fresh);
+  reap_free(&buffer);
+  reap_reference_destroy(status == REAP_OK ? reference : &fresh);
+  if (status == REAP_OK) *reference = fresh;
+  return status;
+}
+
 static int set_up_reference(runner *r) {
   const reap_reference *against = r->options->against;
   int64_t count = 0;

@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# reap sweep as its users meet it: what it leaves, that it equals reap prune, restarts, failing settings, killed sweeps.
+#
+#   test_sweep.sh PROGRAM MAKER SCRATCH RANKS      MAKER: tests/make_cli_files.c, built
+set -uo pipefail
+program=$1 maker=$2 ranks=$4
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+network=$source/datasets/fashion/vgg-fashion.onnx other_network=$source/datasets/fashion/resnet-fashion.onnx
+scratch=$3/ranks-$ranks
+rm -rf "$scratch"
+mkdir -p "$scratch"
+cd "$scratch" || exit 1
+"$maker" . || { echo "FAILED: test files could not be made"; exit 1; }
+command -v h5dump >/dev/null || { echo "SKIPPED: h5dump is missing (Debian: hdf5-tools)"; exit 77; }
+failures=0 checks=0
+launch=(mpirun -n "$ranks")
+[ "$ranks" = 1 ] && launch=()
+groups=$((ranks > 1 ? 2 : 1))
+data=("$network" --calib sound.h5 --images 100 --eval sound.h5 --log-level info)
+
+fail() {
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$*"
+}
+
+check() { # check WHAT COMMAND...: the command has to succeed
+  checks=$((checks + 1))
+  local what=$1
+  shift
+  "$@" || fail "$what"
+}
+
+# sweep STATUS ARGS...: leaves out.txt and err.txt
+sweep() {
+  local wanted=$1 code=0
+  shift
+  timeout 100 "${launch[@]}" "$program" sweep "$@" >out.txt 2>err.txt || code=$?
+  checks=$((checks + 1))
+  [ "$code" = "$wanted" ] && return
+  fail "status $code, not $wanted: reap sweep $*"
+  sed 's/^/    /' out.txt err.txt | head -n 12
+}
+
+says() { # says "WORDS": on standard error
+  checks=$((checks + 1))
+  grep -qF -- "$1" err.txt || { fail "it does not say: $1"; sed 's/^/    /' err.txt | head -n 8; }
+}
+
+# A report without what differs from run to run: times, memory, the command line, the number of ranks.
+lasting() { tr -d ' \t' | grep -v -E '^"(total|read|forward|moments|reduce|solve|held_out|store|evaluate|write|seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|command|ranks|path)":-?["0-9]' | grep -v '^$'; }
+report_in() { h5dump -d "$2" "$1" | sed -n '/(0): "/,$p' | sed 's/^ *(0): "//' | sed '/^ *}"$/,$d'; }
+same_report() { # FILE DATASET JSON
+  checks=$((checks + 1))
+  report_in "$1" "$2" | lasting >a.txt
+  sed '$d' "$3" | lasting >b.txt
+  [ "$(wc -l <b.txt)" -gt 100 ] || fail "$3 has only $(wc -l <b.txt) lines"
+  cmp -s a.txt b.txt || { fail "$2 of $1 is not the report $3"; diff a.txt b.txt | head -n 6; }
+}
+
+number_of() { find "$1" -maxdepth 1 -name "$2" | wc -l; }
+
+# ------------------------------------------------------------------ a sweep equals single runs
+for flops in 0.8 0.5; do
+  for method in reap random; do
+    "$program" prune "${data[@]}" --flops $flops --method $method --seed 3 -o one.h5 --onnx $method-$flops.onnx --report $method-$flops.json \
+      >/dev/null 2>&1 || fail "reap prune --flops $flops --method $method"
+  done
+done
+sweep 0 "${data[@]}" --flops 0.8,0.5 --method reap,random --seed 3 --groups $groups --save-models onnx -o S.h5
+says "4 settings on $ranks rank"
+says "4 of 4 settings"
+for flops in 0.8 0.5; do
+  for method in reap random; do
+    name=$(cd S.h5.d && ls | grep "^$method-.*flops-$flops-seed3.h5$")
+    name=${name%.h5}
+    check "a file of $method at $flops" [ -n "$name" ]
+    same_report "S.h5.d/$name.h5" /report $method-$flops.json
+    same_report S.h5 "/settings/$name/report" $method-$flops.json
+    check "$name.onnx is what reap prune writes" cmp "S.h5.d/$name.onnx" $method-$flops.onnx
+  done
+done
+check "four settings and four models" [ "$(ls S.h5.d | wc -l)" = 8 ]
+columns=$(h5dump -n S.h5 | grep -c '/table/')
+check "14 columns, not $columns" [ "$columns" = 14 ]
+check "a table row for every setting" [ "$(h5dump -d /table/value S.h5 | grep -c 'SIMPLE { ( 4 )')" = 1 ]
+check "a baseline" [ "$(h5dump -a /baseline/flops S.h5 | grep -c '(0): 29275904')" = 1 ]
+
+# ------------------------------------------------------------------ a restart does what is missing, in other groups
+stamp() { find S.h5.d -name '*.h5' ! -name '*-0.3-*' -printf '%f %i %T@\n' | sort; }
+before=$(stamp)
+rm -f S.h5
+sweep 0 "${data[@]}" --flops 0.80,0.5,3e-1 --method reap --seed 3 --groups 1 -o S.h5
+says "2 of 3 settings are done already"
+check "what was done is left alone" [ "$before" = "$(stamp)" ]
+check "five settings now" [ "$(number_of S.h5.d '*.h5')" = 5 ]
+check "the merged file has those that nobody asked for, too" [ "$(h5dump -n S.h5 | grep -c '/report$')" = 5 ]
+sweep 0 "${data[@]}" --flops 0.3,0.5 --method reap --seed 3 -o S.h5
+says "2 of 2 settings are done already"
+
+# ------------------------------------------------------------------ files of another sweep are refused
+refused() { # "WORDS" ARGS...
+  local words=$1
+  shift
+  sweep 3 "$@" --flops 0.5 -o S.h5
+  says "$words"
+  says "S.h5.d"
+}
+refused '--ridge was "", and is "1e-3" now' "${data[@]}" --ridge 1e-3
+refused '--images was "100", and is "59" now' "${data[@]}" --images 59
+if [ "$ranks" = 1 ]; then
+  refused calibration_sha256 "$network" --calib few.h5 --images 100 --eval sound.h5
+  refused evaluation_sha256 "$network" --calib sound.h5 --images 100 --eval few.h5
+  refused model_sha256 "$other_network" --calib sound.h5 --images 100 --eval sound.h5
+  mkdir -p bad.h5.d
+  echo text >bad.h5.d/damaged.h5
+  sweep 3 "${data[@]}" --flops 0.5 -o bad.h5
+  says bad.h5.d/damaged.h5
+fi
+
+# ------------------------------------------------------------------ one that fails does not stop the others
+sweep 2 "${data[@]}" --flops 0.00001,0.5 --method random --groups $groups -o F.h5
+says "--flops 1e-05"
+says "cannot be reached"
+says "1 of 2 settings failed"
+check "the other setting is there" [ "$(number_of F.h5.d '*flops-0.5-seed0.h5')" = 1 ]
+check "the failure is told in the merged file" [ "$(h5dump -n F.h5 | grep -c '/failed/.*flops-1e-05-seed0')" = 1 ]
+
+# ------------------------------------------------------------------ killed, then continued
+"${launch[@]}" "$program" sweep "${data[@]}" --keep 0.9,0.8,0.7,0.6,0.5,0.4 -o K.h5 >killed.txt 2>&1 &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+  ls K.h5.d/*.h5 >/dev/null 2>&1 && break
+  sleep 0.1
+done
+if [ "$ranks" = 1 ]; then kill -KILL $pid; else kill -TERM $pid; fi
+wait $pid 2>/dev/null
+done=$(number_of K.h5.d '*.h5')
+check "killed after the first setting, at $done" [ "$done" -ge 1 ]
+sweep 0 "${data[@]}" --keep 0.9,0.8,0.7,0.6,0.5,0.4 -o K.h5
+says "$done of 6 settings are done already"
+check "all six in the end" [ "$(h5dump -n K.h5 | grep -c '/report$')" = 6 ]
+check "nothing left behind" [ -z "$(find . -name '*.tmp*')" ]
+
+# ------------------------------------------------------------------ merging later, moments in place of images, mistakes
+if [ "$ranks" != 2 ]; then
+  sweep 0 "${data[@]}" --keep 0.5,0.25 --no-merge -o N.h5
+  check "no merged file" [ ! -e N.h5 ]
+  sweep 0 "${data[@]}" --keep 0.5 -o N.h5
+  check "both are merged" [ "$(h5dump -n N.h5 | grep -c '/report$')" = 2 ]
+fi
+if [ "$ranks" = 1 ]; then
+  "$program" stats "$network" --calib sound.h5 --images 100 -o stats.h5 >/dev/null 2>&1 || fail "reap stats"
+  "$program" prune "$network" --from-stats stats.h5 --eval sound.h5 --keep 0.5 -o one.h5 --report one.json >/dev/null 2>&1 || fail "--from-stats"
+  sweep 0 "$network" --from-stats stats.h5 --eval sound.h5 --keep 0.5 -o M.h5
+  same_report "$(ls M.h5.d/*.h5)" /report one.json
+  wrong() {
+    local words=$1
+    shift
+    sweep 2 "$@"
+    says "$words"
+    says 'try "reap sweep --help"'
+  }
+  wrong "give budgets" "${data[@]}" -o W.h5
+  wrong "asked for twice" "${data[@]}" --flops 0.5,0.50 -o W.h5
+  wrong 'wants a number, not "x"' "${data[@]}" --flops 0.5,x -o W.h5
+  wrong 'wants a number, not ""' "${data[@]}" --flops 0.5, -o W.h5
+  wrong 'not "l2"' "${data[@]}" --flops 0.5 --method reap,l2 -o W.h5
+  wrong "share above 0" "${data[@]}" --flops 0.5,1.5 -o W.h5
+  wrong "--groups 2" "${data[@]}" --flops 0.5 --groups 2 -o W.h5
+  wrong 'no option "--report"' "${data[@]}" --flops 0.5 --report R.json -o W.h5
+  wrong "-o is missing" "${data[@]}" --flops 0.5
+  check "mistakes leave nothing" [ ! -e W.h5.d ]
+fi
+
+echo "$checks checks on $ranks ranks, $failures failed"
+[ "$failures" = 0 ]
