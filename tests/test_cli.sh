@@ -121,7 +121,7 @@ done
 works --help || { cat err.raw; exit 1; } # nothing else would work
 check "--help: once" [ "$(grep -c '^usage:' out.txt)" = 1 ]
 cp out.txt help.txt
-for command in inspect eval prune solve export; do
+for command in inspect eval prune solve export paths; do
   works "$command" --help
   check "$command --help: usage comes first" grep -q "^usage: reap $command " <(head -n 1 out.txt)
   check "$command --help: once, not once per rank" [ "$(grep -c '^usage:' out.txt)" = 1 ]
@@ -376,6 +376,51 @@ else
     check "the reference solver agrees (ridge $ridge)" /usr/bin/python3 "$oracle" check stats.h5 path.h5 --keep 0.5 --ridge $ridge >oracle.txt
   done
 fi
+
+# ------------------------------------------------------------------ paths
+
+works paths "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positions 6 --sizes 2 --progress none -o paths.h5
+check "paths tells all groups" [ "$(grep -c 'Conv  ' out.txt)" = 9 ]
+{ echo "@ paths"; grep -v '^time' out.txt; } >>"$messages"
+works stats "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positions 6 --progress none -o few-stats.h5
+works paths "$resnet" --from-stats few-stats.h5 --calib "$fashion/fashion-calib.h5" --images 200 --sizes 2 --progress none -o again.h5
+if command -v h5diff >/dev/null; then
+  check "paths from images and from stored moments are equal" h5diff paths.h5 again.h5 /groups
+fi
+works paths "$resnet" --from-stats few-stats.h5 --progress none -o bare.h5
+check "without images nothing is measured, and that is said" grep -q '^reap: warning: without --calib' err.txt
+if /usr/bin/python3 -c 'import h5py, numpy' 2>/dev/null; then
+  works solve few-stats.h5 --keep 0.001 -o solved.h5 --progress none
+  /usr/bin/python3 - <<'PYTHON' || fail "paths are not those of reap solve, or the file is not as promised"
+import h5py, numpy
+
+paths, solved, bare = h5py.File("paths.h5", "r"), h5py.File("solved.h5", "r"), h5py.File("bare.h5", "r")
+text = lambda value: value.decode() if isinstance(value, bytes) else value
+assert text(paths.attrs["format"]) == "reap-paths" and paths.attrs["version"] == 1
+assert text(paths.attrs["measure"]) == "kl" and paths.attrs["images"] == 200 and paths.attrs["measured_images"] == 20
+assert len(text(paths.attrs["model_sha256"])) == len(text(paths.attrs["calibration_sha256"])) == 64
+assert paths.attrs["positions"] == 6 and paths.attrs["ridge"] == 1e-6 and bare.attrs["measured_images"] == 0
+for name, group in paths["groups"].items():
+    layer = solved["layers"][text(group.attrs["layer"])]
+    assert (group["order"][:] == layer["order"][:]).all(), name
+    relative = layer["error"][:] / layer.attrs["energy"]
+    assert numpy.abs(group["error"][:] - relative).max() < 1e-12, name
+    assert group.attrs["columns"] == group.attrs["channels"] * group.attrs["block"]
+    assert len(group["order"]) == group.attrs["channels"] - 1 and len(group["moved"]) == len(group["sizes"]) == 2
+    assert (group["moved"][:] > 0).all() and len(bare["groups"][name]["sizes"]) == 0
+PYTHON
+  checks=$((checks + 1))
+fi
+if [ "$ranks" = 1 ]; then
+  wrong "--calib is missing" paths "$resnet" -o x.h5
+  wrong "-o is missing" paths "$resnet" --calib few.h5
+  wrong "--positions and --seed are those of the file" paths "$resnet" --from-stats few-stats.h5 --positions 3 -o x.h5
+  wrong "named twice" paths "$resnet" --calib few.h5 -o few.h5
+fi
+refused few-stats.h5 "another model" paths "$vgg" --from-stats few-stats.h5 -o x.h5
+refused nosuch.h5 "No such file" paths "$resnet" --calib nosuch.h5 -o x.h5
+check "no paths were written by failing runs" [ ! -e x.h5 ]
+no_leftovers paths
 
 echo "$checks checks on $ranks ranks, $failures failed"
 [ "$failures" = 0 ]

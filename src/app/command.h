@@ -29,6 +29,7 @@ int command_bench(const command_context *context);
 int command_bench_solve(const command_context *context);
 int command_stats(const command_context *context);
 int command_sweep(const command_context *context);
+int command_paths(const command_context *context);
 int command_merge(const command_context *context);
 
 /* Options that every computing command takes. */

@@ -17,6 +17,7 @@ static const command commands[] = {
     {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights", command_prune},
     {"sweep", "MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5", "many budgets, methods and seeds at once", command_sweep},
     {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers, to be stored and added up", command_stats},
+    {"paths", "MODEL --calib D.h5 -o P.h5", "what each group loses at each size; the output's sensitivity", command_paths},
     {"merge", "A.h5 B.h5 -o C.h5", "adds the moments of different images", command_merge},
     {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
     {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},

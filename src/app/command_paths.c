@@ -1,0 +1,180 @@
+/* reap paths: what every group would lose at every size, and how far the network's output moves. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "prune_options.h"
+#include "prune_stored.h"
+#include "reap/error.h"
+#include "reap/hash.h"
+#include "reap/log.h"
+#include "reap/network.h"
+#include "reap/paths.h"
+#include "reap/paths_file.h"
+#include "reap/timer.h"
+
+static const char *const SYNOPSIS =
+    "reap paths MODEL --calib D.h5 -o P.h5 [options]\n"
+    "       reap paths MODEL --from-stats S.h5 [--calib D.h5] -o P.h5 [options]";
+static const char *const ABOUT =
+    "Follows every prunable group down to its last channel in one pass over the original network: the order in which\n"
+    "channels go and the error of the layer that reads them. Then prunes each group alone to a few sizes and measures, on\n"
+    "calibration images held out (index 9 modulo 10), how far the network's output moves: KL divergence of the soft-max for\n"
+    "classifiers, relative squared error otherwise. Labels are not used. What budgets are shared out by; the result does not\n"
+    "depend on the number of ranks.\n";
+
+typedef struct paths_options {
+  const char *model, *calibration, *from_stats, *output, *solver, *positions_text;
+  int64_t images, positions, seed, sizes, measured, min_keep;
+  double ridge;
+  common_options common;
+} paths_options;
+
+typedef struct job {
+  const command_context *context;
+  const paths_options *options;
+  progress_view *view;
+  reap_network network;
+  reap_groups *groups;
+  reap_dataset *images; /* NULL without --calib */
+  reap_shard shard;
+  prune_stored stored;  /* --from-stats */
+  char data_hash[REAP_HASH_LENGTH];
+  reap_group_paths *paths;
+  reap_paths_times times;
+} job;
+
+/* Local: everything that can be found wrong before work starts. */
+static int prepare(job *j) {
+  const paths_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
+  int64_t images, c, h, w;
+  REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
+  REAP_TRY(reap_hash_file(o->from_stats ? o->from_stats : o->calibration, j->data_hash));
+  if (!o->calibration) return REAP_OK;
+  REAP_TRY(reap_dataset_open(o->calibration, &j->images));
+  REAP_TRY(reap_network_check_images(&j->network, j->images));
+  reap_dataset_shape(j->images, &images, &c, &h, &w);
+  if (o->images > 0 && o->images < images) images = o->images;
+  j->shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  return REAP_OK;
+}
+
+/* Collective. The file has to be of this network. */
+static int open_stats(job *j) {
+  prune_options o = PRUNE_DEFAULTS("reap paths");
+  o.model = j->options->model;
+  o.from_stats = j->options->from_stats;
+  return prune_stored_open(j->context, &o, &j->network, j->groups, NULL, 0, &j->stored);
+}
+
+static int collect(job *j) {
+  const paths_options *o = j->options;
+  const reap_paths_options options = {.min_keep = o->min_keep, .sizes = (int)o->sizes, .measured_images = o->measured,
+                                      .sampling = {o->positions, (uint64_t)o->seed}, .ridge = o->ridge,
+                                      .solver = reap_solver_named(o->solver), .backend = command_backend(o->common.kernels),
+                                      .from_stats = j->stored.from, .progress = &j->view->callback};
+  if (j->images && !o->from_stats) command_warn_idle(j->context->comm, j->shard.blocks);
+  REAP_TRY(reap_paths_collect(j->context->comm, j->network.graph, j->groups, j->images, j->images ? &j->shard : NULL, &options,
+                              &j->times, &j->paths));
+  snprintf(j->paths->model_hash, sizeof j->paths->model_hash, "%s", reap_source_hash(j->network.source));
+  snprintf(j->paths->calibration_hash, sizeof j->paths->calibration_hash, "%s", j->data_hash);
+  if (j->paths->measured_images == 0 && o->sizes > 0 && o->measured > 0)
+    reap_log(REAP_LOG_WARNING, "%s: how far the output moves is not measured",
+             j->images ? "of fewer than 10 images none is held out" : "without --calib there are no images");
+  return REAP_OK;
+}
+
+static void print_paths(const job *j) {
+  const reap_group_paths *paths = j->paths;
+  const bool measured = paths->measured_images > 0;
+  printf("%-40s %9s %9s %14s%s\n", "group", "channels", "half", "layer's error", measured ? paths->divergence ? "  KL of output" : "  output error" : "");
+  for (int i = 0; i < paths->n; i++) {
+    const reap_group_path *p = &paths->paths[i];
+    int64_t half = (p->channels + 1) / 2;
+    if (half < reap_group_path_least(p)) half = reap_group_path_least(p);
+    printf("%-40s %9lld %9lld %14.4g", p->group, (long long)p->channels, (long long)half, reap_group_path_error(p, half));
+    if (measured) printf(" %13.4g", reap_group_path_moved(p, half));
+    printf("\n");
+  }
+  printf("%-16s %d groups, %lld images, output measured on %lld held out\n", "paths", paths->n, (long long)paths->images,
+         (long long)paths->measured_images);
+}
+
+static int finish(const job *j, double start) {
+  const paths_options *o = j->options;
+  const reap_paths_times *t = &j->times;
+  const int ranks = reap_comm_size(j->context->comm);
+  if (reap_comm_rank(j->context->comm) != 0) return REAP_OK;
+  REAP_TRY(reap_paths_file_write(o->output, j->paths));
+  print_paths(j);
+  printf("%-16s %s\n", "written", o->output);
+  printf("%-16s %.1f s on %d rank%s (read %.1f, forward %.1f, moments %.1f, solve %.1f, output %.1f)\n", "time",
+         reap_seconds() - start, ranks, ranks > 1 ? "s" : "", t->read, t->forward, t->moments, t->solve, t->measure);
+  return REAP_OK;
+}
+
+static int run(const command_context *context, const paths_options *o) {
+  const double start = reap_seconds();
+  progress_view view;
+  job j = {.context = context, .options = o, .view = &view};
+  const char *const outputs[] = {o->output};
+  command_set_up(context, &o->common, &view);
+  int status = command_check_writable(context->comm, outputs, 1);
+  if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
+  if (status == REAP_OK) status = reap_comm_agree(context->comm, prepare(&j));
+  if (status == REAP_OK) status = open_stats(&j);
+  if (status == REAP_OK) status = collect(&j);
+  progress_view_finish(&view);
+  if (status == REAP_OK) status = reap_comm_agree(context->comm, finish(&j, start));
+  reap_group_paths_destroy(&j.paths);
+  prune_stored_close(&j.stored);
+  reap_dataset_close(&j.images);
+  reap_groups_destroy(&j.groups);
+  reap_network_clear(&j.network);
+  return status;
+}
+
+static int check(const paths_options *o) {
+  if (!o->output) return reap_error(REAP_ERR_USAGE, "reap paths: -o is missing");
+  if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "reap paths: --calib is missing (or --from-stats)");
+  if (o->from_stats && (o->positions_text || o->seed))
+    return reap_error(REAP_ERR_USAGE, "reap paths: --positions and --seed are those of the file that --from-stats names");
+  if (!(o->ridge >= 0)) return reap_error(REAP_ERR_USAGE, "reap paths: --ridge wants a number that is not negative");
+  const char *const paths[] = {o->output, o->model, o->calibration, o->from_stats};
+  return command_check_names("reap paths", paths, 1, 4);
+}
+
+int command_paths(const command_context *context) {
+  paths_options o = {.solver = "auto", .sizes = REAP_PATHS_SIZES, .measured = REAP_PATHS_IMAGES, .min_keep = 1,
+                     .ridge = REAP_DEFAULT_RIDGE, .common = COMMON_DEFAULTS};
+  const option options[] = {
+      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images; required without --from-stats", &o.calibration, 0},
+      {"--from-stats", NULL, OPTION_TEXT, "S.h5",
+       "moments of this network (reap stats) in place of a pass over the\nimages; those of --calib then serve to measure the output alone", &o.from_stats, 0},
+      {"--output", "-o", OPTION_TEXT, "P.h5", "orders, errors and movements (format reap-paths); required", &o.output, 0},
+      {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.images, 1},
+      {"--positions", NULL, OPTION_TEXT, "all|K",
+       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o.positions_text, 0},
+      {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
+      {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.min_keep, 1},
+      {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+       "where a layer is solved: on one rank, or on all together\n(default auto: by size and memory)", &o.solver, 0},
+      {"--sizes", NULL, OPTION_INT, "N", "sizes of each group at which the output is measured (default 5; 0:\nit is not)", &o.sizes, 0},
+      {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images that the output is measured on, at most (default 500)",
+       &o.measured, 0},
+      COMMON_OPTIONS(o.common)};
+  static const char *const names[] = {"MODEL"};
+  command_line line = {"reap paths", options, 1, names, &o.model, false};
+  bool done;
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  REAP_TRY(check(&o));
+  REAP_TRY(command_positions("reap paths", o.positions_text ? o.positions_text : "all", &o.positions));
+  if (o.sizes > 64) o.sizes = 64;
+  return run(context, &o);
+}
