@@ -22,15 +22,18 @@ typedef struct scene {
   int64_t broken; /* block, of all, that cannot be read; -1: none */
 } scene;
 
-static const float *input_of(void *context, int64_t b) {
+static int input_of(void *context, int64_t b, const float **x) {
   const scene *s = context;
-  if (s->shard.first + b == s->broken) return NULL;
-  return s->x + (s->shard.first + b) * s->shard.block * s->size_x;
+  const int64_t block = s->shard.first + b;
+  if (block == s->broken) return reap_error(REAP_ERR_INPUT, "block %lld is broken", (long long)block);
+  *x = s->x + block * s->shard.block * s->size_x;
+  return REAP_OK;
 }
 
-static const float *output_of(void *context, int64_t b) {
+static int output_of(void *context, int64_t b, const float **y) {
   const scene *s = context;
-  return s->y + (s->shard.first + b) * s->shard.block * s->size_y;
+  *y = s->y + (s->shard.first + b) * s->shard.block * s->size_y;
+  return REAP_OK;
 }
 
 static reap_layer_rows rows_of(scene *s) {
@@ -85,16 +88,19 @@ static reap_moments *accumulate(scene *s, int64_t n_kept, const int64_t *kept, c
   reap_accumulator *a = NULL;
   reap_moments *moments = NULL;
   const int64_t blocks = s->shard.last - s->shard.first;
+  const float *x = s->x + s->shard.first * s->shard.block * s->size_x, *y = s->y + s->shard.first * s->shard.block * s->size_y;
+  const int64_t step_x = s->shard.block * s->size_x, step_y = s->shard.block * s->size_y;
   CHECK_OK(reap_accumulator_create(&s->layer, "layer", &s->sampling, &s->shard, &a));
-  for (int64_t b = 0; b < blocks; b++) CHECK_OK(reap_accumulator_scan(a, s->shard.first + b, input_of(s, b), output_of(s, b)));
+  for (int64_t b = 0; b < blocks; b++)
+    CHECK_OK(reap_accumulator_scan(a, s->shard.first + b, x + b * step_x, y + b * step_y));
   CHECK_OK(reap_accumulator_fix_grid(a, test_comm()));
   for (int64_t b = 0; b < blocks; b++)
-    CHECK_OK(reap_accumulator_add(a, s->shard.first + b, input_of(s, b), output_of(s, b)));
+    CHECK_OK(reap_accumulator_add(a, s->shard.first + b, x + b * step_x, y + b * step_y));
   CHECK_OK(reap_accumulator_reduce(a, test_comm(), &moments));
   if (error) {
     CHECK_OK(reap_accumulator_residual_begin(a, n_kept, kept, weights, bias));
     for (int64_t b = 0; b < blocks; b++)
-      CHECK_OK(reap_accumulator_residual_add(a, s->shard.first + b, input_of(s, b), output_of(s, b)));
+      CHECK_OK(reap_accumulator_residual_add(a, s->shard.first + b, x + b * step_x, y + b * step_y));
     CHECK_OK(reap_accumulator_residual_end(a, test_comm(), error));
   }
   reap_accumulator_destroy(&a);
@@ -328,9 +334,9 @@ static void failures_reach_all_ranks(void) {
   CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_RESOURCE,
               "no room for slot 6");
   s.broken = s.shard.blocks - 1; /* one rank's */
-  CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_INTERNAL, "block 14");
+  CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_INPUT, "block 14 is broken");
   reap_moments_panels_destroy(&panels);
-  CHECK_FAILS(reap_moments_panels_create(test_comm(), &rows, 8, &panels), REAP_ERR_INTERNAL, "block 14");
+  CHECK_FAILS(reap_moments_panels_create(test_comm(), &rows, 8, &panels), REAP_ERR_INPUT, "block 14 is broken");
   CU_ASSERT_PTR_NULL(panels);
   free_scene(&s);
 }

@@ -15,15 +15,14 @@
 #include "reap/shard.h"
 
 /* Where a layer's rows come from, as often as they are wanted. input() and output() give local block b (0 .. last - first)
- * in storage order, or NULL after a failure with the thread's message set; what they return stays valid until the next
- * call of the same. */
+ * in storage order; what they give stays valid until another block is asked for. */
 typedef struct reap_layer_rows {
   const reap_layer *layer;
   const char *name; /* the layer's, for sampling */
   const reap_sampling *sampling;
   const reap_shard *shard;
-  const float *(*input)(void *context, int64_t b);
-  const float *(*output)(void *context, int64_t b);
+  int (*input)(void *context, int64_t b, const float **x);
+  int (*output)(void *context, int64_t b, const float **y);
   void *context;
 } reap_layer_rows;
 

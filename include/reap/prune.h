@@ -57,6 +57,7 @@ typedef struct reap_layer_result {
   double predicted_relative_error;  /* by the elimination; NaN where a method predicts nothing */
   double ridge, rcond, drift;
   bool distributed;                 /* solved on all ranks together */
+  bool spread;                      /* from moments that no rank held */
   bool ridge_trained;               /* the ridge pulled towards the trained weights, not towards zero */
   bool few_samples;                 /* fewer than 5 rows per column */
   bool repaired_shortcut;           /* the target carried the shortcut's drift */

@@ -5,6 +5,8 @@
 #ifndef REAP_SOLVER_H
 #define REAP_SOLVER_H
 
+#include <stdbool.h>
+
 #include "reap/comm.h"
 #include "reap/moments.h"
 #include "reap/path.h"
@@ -21,6 +23,11 @@ const char *reap_solver_name(reap_solver solver);
 /* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
  * ScaLAPACK otherwise. The same on all ranks. Collective. */
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+
+/* Whether a layer's moments go by panels straight to a solver on all ranks (moments_panels.h), so that no rank holds them: with
+ * ScaLAPACK asked for; or, left to choose, for more than 8192 columns, or where all ranks' moments of a node together take
+ * half of its memory. The same on all ranks. Collective. */
+bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 /* How the dual system is carried, see elimination.c; tests and measurements force it. */
 typedef enum reap_route { REAP_ROUTE_AUTO, REAP_ROUTE_WEIGHTS, REAP_ROUTE_PRODUCT } reap_route;

@@ -39,6 +39,11 @@ int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap
 
 /* node: the ONNX node's name. The moments are looked at on rank 0 alone: others may pass NULL. */
 int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_moments *moments);
+
+/* The same for moments that no rank holds (gram_panels is set): rank 0 writes panel after panel. Files are alike to the last
+ * digits that plain sums over the ranks leave open. Memory: one panel, and some columns of X'Y. */
+int reap_stats_writer_add_panels(reap_stats_writer *writer, const char *layer, const char *node,
+                                 const reap_moments_source *moments);
 int reap_stats_writer_commit(reap_stats_writer **writer);
 void reap_stats_writer_destroy(reap_stats_writer **writer);
 

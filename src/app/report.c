@@ -75,6 +75,7 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
     report_add_number(object, "ridge", l->ridge);
     cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
     cJSON_AddStringToObject(object, "solver", l->distributed ? "scalapack" : solver);
+    cJSON_AddStringToObject(object, "moments", l->spread ? "panels" : "whole");
     report_add_number(object, "seconds", l->seconds);
     cJSON_AddNumberToObject(object, "samples", (double)l->samples);
     report_add_number(object, "rcond", l->rcond);

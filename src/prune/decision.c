@@ -32,8 +32,7 @@ void decision_clear(decision *d) {
 
 static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
 
-/* Order of removal, and the errors along it where the method has them. */
-static void take_path(const reap_path *path, bool eliminated, decision *d) {
+void decision_take_path(const reap_path *path, bool eliminated, decision *d) {
   memcpy(d->removed, path->order, (size_t)path->n_removed * sizeof *d->removed);
   d->facts.has_path = eliminated;
   for (int64_t i = 0; eliminated && i < path->n_removed; i++) d->path[i] = relative(path->error_plain[i], path->energy);
@@ -71,7 +70,7 @@ static int decide_from(const reap_prune_options *options, const reap_graph *grap
                        const reap_moments *moments, const reap_moments *solved, double ridge,
                        const double *present_weights, const double *present_bias, const reap_comm *together,
                        decision *d) {
-  const reap_method_input input = {graph, group, solved, d->n_kept, ridge, options->seed, together};
+  const reap_method_input input = {graph, group, solved, NULL, d->n_kept, ridge, options->seed, together};
   reap_path *chosen = NULL, *refit = NULL;
   double error = 0;
   int status = REAP_OK;
@@ -82,7 +81,7 @@ static int decide_from(const reap_prune_options *options, const reap_graph *grap
   if (status == REAP_OK && !chosen)
     status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
   if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
-  take_path(chosen ? chosen : refit, chosen != NULL, d);
+  decision_take_path(chosen ? chosen : refit, chosen != NULL, d);
   if (options->refit)
     take_weights(chosen ? chosen : refit, d);
   else

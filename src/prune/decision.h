@@ -25,6 +25,14 @@ typedef struct decision {
 int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);
 void decision_clear(decision *d);
 
+/* Local: order of removal, and the errors along it where the path comes from an elimination. */
+void decision_take_path(const reap_path *path, bool eliminated, decision *d);
+
+/* Collective: chooses and re-solves from moments that no rank holds, all ranks together; everybody gets the result. Weights and
+ * relative error are the re-solved ones', also where options->refit is false. */
+int decision_make_together(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                           const reap_group *group, const reap_moments_source *source, decision *d);
+
 /* Collective: rank 0 chooses from the moments (the same on all ranks) and solves; everybody gets the result. present:
  * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. ridge: in place of the
  * options' one. */

@@ -108,6 +108,8 @@ static int take_step(run *r, const run_step *what) {
   step_announce(r, &s);
 done:
   reap_moments_destroy(&moments);
+  reap_moments_panels_destroy(&s.panels);
+  reap_stats_source_close(&s.stored);
   reap_accumulator_destroy(&s.accumulator);
   reap_free(&s.target);
   decision_clear(&s.decision);

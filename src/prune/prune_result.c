@@ -57,6 +57,7 @@ static int record_layer(run *r, const step *s) {
   l->rcond = d->facts.rcond;
   l->drift = d->facts.drift;
   l->distributed = d->facts.distributed;
+  l->spread = s->source != NULL;
   l->few_samples = step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;

@@ -10,6 +10,7 @@
 #include "reap/accumulator.h"
 #include "reap/frontier.h"
 #include "reap/layer.h"
+#include "reap/moments_panels.h"
 #include "reap/prune.h"
 #include "store_rows.h"
 
@@ -35,12 +36,24 @@ typedef struct run {
   double work_total, work_done;
 } run;
 
+/* The layer's rows, block by block; see step_rows.c. */
+typedef struct step_rows {
+  const run *run;
+  const struct step *step;
+  reap_sampling sampling;
+  rows_source source;
+} step_rows;
+
 /* One layer at hand. */
 typedef struct step {
   int group, node; /* see run_step */
   reap_layer layer;
   int shortcut;    /* value whose drift the target carries, or -1 */
   reap_accumulator *accumulator;
+  const reap_moments_source *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
+  reap_moments_panels *panels;
+  reap_stats_source *stored;
+  step_rows rows; /* of panels */
   float *target;   /* [block, positions, m] */
   decision decision;
   reap_held_out_error held_out;
@@ -66,20 +79,13 @@ void run_note_use(run *r);
  * drift if the layer carries that. b: this rank's block; storage order; valid until another block is asked for. Local. */
 int step_block(const run *r, const step *s, int64_t b, const float **x, const float **y);
 
-/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one; filled by
- * step_rows_set, borrows run and step. */
-typedef struct step_rows {
-  const run *run;
-  const step *step;
-  reap_sampling sampling;
-  rows_source source;
-} step_rows;
-
+/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one: borrows run and
+ * step. */
 void step_rows_set(const run *r, const step *s, step_rows *rows);
 
-/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller; kept for those
- * who want to see them; the error on images held out of weights [n_kept * block, m] and bias [m] on the channels that the
- * decision keeps. Collective. */
+/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller (NULL where no
+ * rank is to hold them: step_panels.c); kept for those who want to see them; the error on images held out of weights
+ * [n_kept * block, m] and bias [m] on the channels that the decision keeps. Collective. */
 int step_moments(run *r, step *s, reap_moments **moments);
 int step_keep_data(run *r, const step *s, const reap_moments *moments);
 int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
@@ -91,6 +97,12 @@ int64_t step_repair_channels(const reap_graph *graph, int node);
 /* For a step without a group, new weights if they are better than the present ones, into s->decision and
  * s->repair. Collective. */
 int step_repair(run *r, step *s, const reap_moments *moments);
+
+/* step_panels.c: whether no rank is to hold the layer's moments; then, in place of step_moments and step_decide, s->source
+ * and what is chosen and solved from it. Collective. */
+bool step_spreads(const run *r, const step *s);
+int step_spread_moments(run *r, step *s);
+int step_spread_decide(run *r, step *s);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int step_decide(run *r, step *s, const reap_moments *moments);

@@ -24,16 +24,27 @@ const char *reap_solver_name(reap_solver solver) {
   return solver == REAP_SOLVER_LOCAL ? "local" : solver == REAP_SOLVER_SCALAPACK ? "scalapack" : "auto";
 }
 
+static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
+
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
   enum { LARGE = 4096 };
   if (solver != REAP_SOLVER_AUTO) return solver;
   if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
   /* Moments, dual system and a panel beside what the process holds already: half of the memory is the limit. */
   const double bytes = 8.0 * (2.2 * (double)n * (double)n + 3.0 * (double)n * (double)m);
-  const double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-  int64_t large = n >= LARGE || bytes > memory / 2;
+  int64_t large = n >= LARGE || bytes > memory_of_node() / 2;
   if (reap_comm_max_int64(comm, &large, 1) != REAP_OK) return REAP_SOLVER_LOCAL;
   return large ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL;
+}
+
+bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
+  enum { MOST = 8192 };
+  int node = 1;
+  if (solver != REAP_SOLVER_AUTO) return solver == REAP_SOLVER_SCALAPACK;
+  if (reap_comm_size(comm) == 1 || reap_comm_node_size(comm, &node) != REAP_OK) return false;
+  const double bytes = 8.0 * 2 * (double)n * (double)(n + m) * node; /* sums and those of the block at hand */
+  int64_t large = n > MOST || bytes > memory_of_node() / 2;
+  return reap_comm_max_int64(comm, &large, 1) == REAP_OK && large != 0;
 }
 
 static int check_arguments(const reap_moments_source *s, int64_t n_kept, double ridge) {

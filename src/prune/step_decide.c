@@ -44,6 +44,7 @@ static int decide_with(run *r, step *s, const reap_moments *moments, const doubl
 }
 
 int step_decide(run *r, step *s, const reap_moments *moments) {
+  if (s->source) return step_spread_decide(r, s);
   double start = reap_seconds(), *weights = NULL, *bias = NULL;
   const reap_group *group = reap_groups_at(r->groups, s->group);
   int status = REAP_OK;

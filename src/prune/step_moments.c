@@ -43,6 +43,8 @@ static int read_moments(run *r, step *s, reap_moments **moments) {
 }
 
 int step_moments(run *r, step *s, reap_moments **moments) {
+  *moments = NULL;
+  if (step_spreads(r, s)) return step_spread_moments(r, s);
   return run_frozen(r) ? read_moments(r, s, moments) : gather_moments(r, s, moments);
 }
 
@@ -52,8 +54,12 @@ int step_keep_data(run *r, const step *s, const reap_moments *moments) {
   double start = reap_seconds();
   step_rows rows;
   step_rows_set(r, s, &rows);
-  if (r->options->save_stats) REAP_TRY(reap_stats_writer_add(r->options->save_stats, node->layer, node->name, moments));
-  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows.source, moments->energy, r->options->activations));
+  reap_stats_writer *stats = r->options->save_stats;
+  if (stats)
+    REAP_TRY(moments ? reap_stats_writer_add(stats, node->layer, node->name, moments)
+                     : reap_stats_writer_add_panels(stats, node->layer, node->name, s->source));
+  const double energy = moments ? moments->energy : s->source->energy;
+  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows.source, energy, r->options->activations));
   r->result->seconds_store += reap_seconds() - start;
   return REAP_OK;
 }
@@ -62,6 +68,11 @@ int step_measure_held_out(run *r, const step *s, const double *weights, const do
   double start = reap_seconds();
   const decision *d = &s->decision;
   if (run_frozen(r)) return REAP_OK;
+  if (s->panels) {
+    REAP_TRY(reap_moments_panels_residual(s->panels, true, d->n_kept, d->kept, weights, bias, out));
+    r->result->seconds_held_out += reap_seconds() - start;
+    return REAP_OK;
+  }
   int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, weights, bias);
   for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
     const float *x = NULL, *y = NULL;

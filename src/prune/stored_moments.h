@@ -10,4 +10,7 @@
  */
 int stored_moments_read(reap_stats_file *file, const char *name, const reap_layer *layer, reap_moments **out);
 
+/* The same, piece by piece; every rank opens its own. The file must outlive it. */
+int stored_moments_open(reap_stats_file *file, const char *name, const reap_layer *layer, reap_stats_source **out);
+
 #endif

@@ -32,6 +32,7 @@ struct reap_moments_panels {
   int64_t width; /* columns of a panel */
   reap_moments_source source;
   double *diagonal, *sum_x, *sum_y; /* [n], [n], [m], summed over the ranks */
+  double *square_y;                 /* [m] this rank's */
   double *cross;                    /* [n, count] column-major: this rank's outputs first .. first + count */
   int64_t first, count;
 };
@@ -53,6 +54,7 @@ void reap_moments_panels_destroy(reap_moments_panels **panels) {
   reap_free(&p->diagonal);
   reap_free(&p->sum_x);
   reap_free(&p->sum_y);
+  reap_free(&p->square_y);
   reap_free(&p->cross);
   reap_free(panels);
 }
@@ -97,16 +99,25 @@ static int use_gram(void *context, int64_t block, int64_t samples, const double 
   return add_product(p, samples, x + p->first, n, x + p->first, n);
 }
 
+/* Sums of the columns of rows [samples, n], and of their squares. */
+static void add_sums(const double *restrict rows, int64_t samples, int64_t n, double *restrict sums, double *restrict squares) {
+  for (int64_t r = 0; r < samples; r++)
+    for (int64_t i = 0; i < n; i++) {
+      sums[i] += rows[r * n + i];
+      squares[i] += rows[r * n + i] * rows[r * n + i];
+    }
+}
+
+/* Each output comes in one panel; the inputs' own sums are formed with the first. */
 static int use_cross(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
   panel *p = context;
   reap_moments_panels *m = p->owner;
   (void)block;
-  for (int64_t r = 0; r < samples; r++)
-    for (int64_t j = 0; j < p->count; j++) {
-      const double value = y[r * p->count + j];
-      m->sum_y[p->first + j] += value;
-      m->source.energy += value * value;
-    }
+  add_sums(y, samples, p->count, m->sum_y + p->first, m->square_y + p->first);
+  if (p->first == 0) {
+    add_sums(x, samples, p->rows, m->sum_x, m->diagonal);
+    m->source.samples += samples;
+  }
   return add_product(p, samples, x, p->rows, y, p->count);
 }
 
@@ -164,19 +175,6 @@ static int gram_panels(void *context, int64_t slots, const int64_t *channel, rea
 
 /* ------------------------------------------------------------------ X'Y and sums */
 
-static int use_sums(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
-  reap_moments_panels *m = context;
-  const int64_t n = m->source.n;
-  (void)block, (void)y;
-  for (int64_t r = 0; r < samples; r++)
-    for (int64_t i = 0; i < n; i++) {
-      m->sum_x[i] += x[r * n + i];
-      m->diagonal[i] += x[r * n + i] * x[r * n + i];
-    }
-  m->source.samples += samples;
-  return REAP_OK;
-}
-
 /* Panels of outputs, owner by owner; an owner sums in place. */
 static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t width, double *const buffers[2]) {
   const int64_t n = m->source.n;
@@ -204,14 +202,12 @@ static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t widt
 
 static int gather(reap_moments_panels *m) {
   const int64_t n = m->source.n, width = m->width < m->source.m ? m->width : m->source.m;
-  const row_walk all = {0};
   row_chunks *chunks = NULL;
   double *buffers[2] = {NULL, NULL};
   int64_t size = 0;
   int status = reap_multiply(n, width, &size);
   if (status == REAP_OK) status = row_chunks_create(&m->rows, m->source.channels, NULL, width, &chunks);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&buffers[k], size, sizeof(double));
-  if (status == REAP_OK) status = row_chunks_walk(chunks, &all, use_sums, m);
   status = reap_comm_agree(m->comm, status);
   if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, chunks, width, buffers));
   for (int k = 0; k < 2; k++) reap_free(&buffers[k]);
@@ -239,10 +235,12 @@ static int allocate(reap_moments_panels *m) {
   REAP_TRY(reap_calloc(&m->diagonal, n, sizeof *m->diagonal));
   REAP_TRY(reap_calloc(&m->sum_x, n, sizeof *m->sum_x));
   REAP_TRY(reap_calloc(&m->sum_y, m->source.m, sizeof *m->sum_y));
+  REAP_TRY(reap_calloc(&m->square_y, m->source.m, sizeof *m->square_y));
   return reap_alloc(&m->cross, size, sizeof *m->cross);
 }
 
 static int sum_up(reap_moments_panels *m) {
+  for (int64_t j = 0; j < m->source.m; j++) m->source.energy += m->square_y[j];
   REAP_TRY(reap_comm_sum(m->comm, m->diagonal, m->source.n));
   REAP_TRY(reap_comm_sum(m->comm, m->sum_x, m->source.n));
   REAP_TRY(reap_comm_sum(m->comm, m->sum_y, m->source.m));

@@ -87,8 +87,11 @@ static void take_x(const row_chunks *c, const float *image, int64_t position, in
   const int64_t b = layer->block;
   if (layer->convolution) { /* patches lie tap by tap */
     reap_im2col_rows_f32(&layer->window, image, 0, layer->channels, 1, &position, 0, c->patch);
-    for (int64_t k = first; k < c->slots; k++)
-      for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)c->patch[t * layer->channels + c->channel[k]];
+    const int64_t channels = layer->channels;
+    for (int64_t k = first; k < c->slots; k++) {
+      const float *from = c->patch + c->channel[k];
+      for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)from[t * channels];
+    }
     return;
   }
   const float *from = image + position * layer->n;
@@ -139,11 +142,9 @@ static int take_block(cursor *at, int64_t b) {
   const int64_t size_x = reap_patches_input_size(rows->layer), size_y = reap_patches_output_size(rows->layer);
   int64_t first, images;
   reap_shard_block(rows->shard, rows->shard->first + b, &first, &images);
-  const float *x = wants_x ? rows->input(rows->context, b) : NULL;
-  const float *y = wants_y ? rows->output(rows->context, b) : NULL;
-  if ((wants_x && !x) || (wants_y && !y))
-    return reap_error(REAP_ERR_INTERNAL, "%s: block %lld is not held", rows->name,
-                      (long long)(rows->shard->first + b));
+  const float *x = NULL, *y = NULL;
+  if (wants_x) REAP_TRY(rows->input(rows->context, b, &x));
+  if (wants_y) REAP_TRY(rows->output(rows->context, b, &y));
   for (int64_t i = 0; i < images; i++)
     if ((reap_held_out(first + i) != 0) == at->walk->held_out)
       REAP_TRY(take_image(at, rows->shard->first + b, first + i, x ? x + i * size_x : NULL, y ? y + i * size_y : NULL));
