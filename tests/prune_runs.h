@@ -53,7 +53,7 @@ static inline void choose_half(outcome *o, int last) {
 }
 
 /* Collective over `comm`. */
-static inline void run(const reap_comm *comm, const setting *s, outcome *o) {
+static inline void run_with(const reap_comm *comm, const setting *s, reap_solver solver, outcome *o) {
   memset(o, 0, sizeof *o);
   CHECK_OK(reap_network_load(comm, test_source_path(s->model), &o->network));
   CU_ASSERT_PTR_NOT_NULL_FATAL(o->network.graph);
@@ -67,11 +67,13 @@ static inline void run(const reap_comm *comm, const setting *s, outcome *o) {
   const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
                                       .chosen = o->chosen, .counts = o->counts, .repair = s->repair ? o->repair : NULL,
                                       .positions = s->positions,
-                                      .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
+                                      .solver = solver, .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
   CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);
   reap_log_set_level(REAP_LOG_QUIET); /* few rows for fc, and that is as meant */
   CHECK_OK(reap_prune(comm, o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
 }
+
+static inline void run(const reap_comm *comm, const setting *s, outcome *o) { run_with(comm, s, REAP_SOLVER_AUTO, o); }
 
 static inline void clear(outcome *o) {
   reap_prune_result_clear(&o->result);

@@ -14,6 +14,48 @@ static void ranks_without_images_do_no_harm(void) {
   check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false});  /* two, the second with six images */
 }
 
+/* ---------------------------------------------------------------- moments that no rank holds */
+
+static void check_near_layer(const reap_layer_result *spread, const reap_layer_result *whole) {
+  CU_ASSERT_EQUAL_FATAL(spread->n_kept, whole->n_kept);
+  CU_ASSERT_EQUAL(memcmp(spread->kept, whole->kept, (size_t)whole->n_kept * sizeof *whole->kept), 0);
+  CU_ASSERT_EQUAL(memcmp(spread->removed, whole->removed, (size_t)whole->n_removed * sizeof *whole->removed), 0);
+  CU_ASSERT_EQUAL(spread->samples, whole->samples);
+  CU_ASSERT_TRUE(spread->spread && spread->distributed && !whole->spread && !whole->distributed);
+  CHECK_NEAR(spread->relative_error, whole->relative_error, 1e-6 * whole->relative_error + 1e-9);
+  CHECK_NEAR(spread->held_out_error, whole->held_out_error, 1e-4 * whole->held_out_error + 1e-9);
+  CU_ASSERT_EQUAL(isnan(spread->predicted_relative_error), isnan(whole->predicted_relative_error));
+  CU_ASSERT_EQUAL(spread->repaired_shortcut, whole->repaired_shortcut);
+}
+
+/* The same choice, and the same errors but for rounding, whether all ranks hold the moments or none. */
+static void check_spread(const setting *s) {
+  outcome whole, spread;
+  run_with(test_comm(), s, REAP_SOLVER_LOCAL, &whole);
+  run_with(test_comm(), s, REAP_SOLVER_SCALAPACK, &spread);
+  CU_ASSERT_EQUAL_FATAL(spread.result.n_layers, whole.result.n_layers);
+  for (int i = 0; i < whole.result.n_layers; i++) {
+    const reap_layer_result *l = &spread.result.layers[i];
+    check_near_layer(l, &whole.result.layers[i]);
+    CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
+    CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
+  }
+  for (int v = 0; v < spread.pruned->n_values; v++) {
+    const reap_tensor *t = spread.pruned->values[v].constant;
+    if (t && t->dtype == REAP_F32) CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
+  }
+  clear(&whole);
+  clear(&spread);
+}
+
+static void moments_by_panels_give_the_same_networks(void) {
+  check_spread(&(setting){VGG, "reap", true, 100, 0, 5, 0, false}); /* the layer behind the Flatten has few rows */
+  check_spread(&(setting){RESNET, "reap", true, 100, 12, 0, 0, false});
+  check_spread(&(setting){RESNET, "l1", true, 60, 12, 0, 3, false});
+  check_spread(&(setting){RESNET, "random", false, 60, 12, 0, 3, false});
+  check_spread(&(setting){RESNET, "reap", false, 20, 12, 0, 3, false}); /* ranks without images */
+}
+
 /* ---------------------------------------------------------------- what the errors say */
 
 static void errors_are_plausible(void) {
@@ -391,6 +433,7 @@ static void cuts_follow_the_frontier(void) {
 const test_case test_cases[] = {{"VGG is the same on any ranks", vgg_is_the_same_on_any_ranks},
                                 {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
                                 {"ranks without images do no harm", ranks_without_images_do_no_harm},
+                                {"moments by panels give the same networks", moments_by_panels_give_the_same_networks},
                                 {"errors are plausible", errors_are_plausible},
                                 {"errors are those of the outputs", errors_are_those_of_the_outputs},
                                 {"errors are those of the repaired sum", errors_are_those_of_the_repaired_sum},

@@ -16,8 +16,9 @@ typedef struct reap_footprint {
   int64_t columns;      /* its n */
 } reap_footprint;
 
-/* For pruning the chosen groups with `images` images. */
+/* For pruning the chosen groups with `images` images. Matrices of groups with spread[group] lie on `ranks` ranks together
+ * (see moments_panels.h); spread NULL: none do. */
 int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
-                            reap_footprint *out);
+                            const bool *spread, int ranks, reap_footprint *out);
 
 #endif

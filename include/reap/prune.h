@@ -90,6 +90,10 @@ typedef struct reap_prune_result {
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;
 
+/* Whether the moments of a layer with n columns and m outputs go to all ranks together, so that no rank holds them (then
+ * its matrices take a share of every rank's memory only). The same on all ranks. Collective. */
+bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m);
+
 /* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. Result on
  * all ranks; to be cleared by the caller, also after an error. */
 int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,

@@ -16,7 +16,8 @@ int memory_check(const reap_comm *comm, const reap_footprint *footprint) {
   if (available > 0 && footprint->layer && matrices > available)
     status = reap_error(REAP_ERR_RESOURCE,
                         "layer %s has %lld columns: its matrices take %.1f GB on a node with %d ranks, where %.1f GB are free; leave "
-                        "it out (--exclude %s) or put fewer ranks on a node",
+                        "it out (--exclude %s), put fewer ranks on a node, or spread it over the ranks (--solver scalapack, "
+                        "--ridge a number)",
                         footprint->layer, (long long)footprint->columns, gigabytes(matrices), ranks, gigabytes(available),
                         footprint->layer);
   REAP_TRY(reap_comm_agree(comm, status));

@@ -8,6 +8,7 @@
 #include "prune_stored.h"
 #include "reap/error.h"
 #include "reap/footprint.h"
+#include "reap/layer.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "report.h"
@@ -67,17 +68,9 @@ static reap_shard shard_of(const prune_run *r, const reap_dataset *data, int64_t
 
 static reap_shard calibration_shard(const prune_run *r) { return shard_of(r, r->inputs->calibration, r->options->images); }
 
-static int check_memory(const prune_run *r) {
-  reap_footprint footprint;
-  int status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, calibration_shard(r).images, &footprint);
-  REAP_TRY(reap_comm_agree(r->context->comm, status));
-  return memory_check(r->context->comm, &footprint);
-}
-
-static int prune(prune_run *r, const prune_stored *stored) {
+static reap_prune_options options_of(const prune_run *r, const prune_stored *stored) {
   const prune_options *o = r->options;
-  const reap_shard shard = calibration_shard(r);
-  const reap_prune_options options = {.method = reap_method_find(o->method),
+  return (reap_prune_options){.method = reap_method_find(o->method),
                                       .refit = strcmp(o->refit, "ls") == 0,
                                       .chosen = r->plan.chosen,
                                       .counts = r->plan.counts,
@@ -93,6 +86,41 @@ static int prune(prune_run *r, const prune_stored *stored) {
                                       .save_stats = stored->save,
                                       .activations = stored->activations,
                                       .from_stats = stored->from};
+}
+
+/* Groups whose layer's moments lie on all ranks together. Collective. */
+static int find_spread(const prune_run *r, bool *spread) {
+  const prune_stored none = {0};
+  const reap_prune_options options = options_of(r, &none);
+  const bool whole = r->options->from_stats && !options.refit;
+  int status = REAP_OK;
+  for (int g = 0; status == REAP_OK && g < reap_groups_count(r->groups); g++) {
+    const reap_group *group = reap_groups_at(r->groups, g);
+    reap_layer layer;
+    if (!r->plan.chosen[g]) continue;
+    status = reap_layer_view(r->pruned, group->consumers[0], group->channels, &layer);
+    if (status == REAP_OK) spread[g] = !whole && reap_prune_spreads(r->context->comm, &options, layer.n, layer.m);
+  }
+  return status;
+}
+
+static int check_memory(const prune_run *r) {
+  const reap_comm *comm = r->context->comm;
+  reap_footprint footprint;
+  bool *spread = NULL;
+  int status = reap_comm_agree(comm, reap_calloc(&spread, reap_groups_count(r->groups), sizeof *spread));
+  if (status == REAP_OK) status = find_spread(r, spread);
+  if (status == REAP_OK)
+    status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, calibration_shard(r).images, spread,
+                                     reap_comm_size(comm), &footprint);
+  reap_free(&spread);
+  REAP_TRY(reap_comm_agree(comm, status));
+  return memory_check(comm, &footprint);
+}
+
+static int prune(prune_run *r, const prune_stored *stored) {
+  const reap_shard shard = calibration_shard(r);
+  const reap_prune_options options = options_of(r, stored);
   if (r->inputs->calibration) command_warn_idle(r->context->comm, shard.blocks);
   return reap_prune(r->context->comm, r->inputs->network.graph, r->pruned, r->groups, r->inputs->calibration, &shard, &options,
                     &r->result);

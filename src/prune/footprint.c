@@ -2,7 +2,8 @@
  *
  * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more of
  * each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound of the
- * moments, the array that holds G and H, and the weights. Activations: the values that cross the widest cut, once for each network.
+ * moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by panels, each has
+ * its share of all that, and panels. Activations: the values that cross the widest cut, once for each network.
  */
 #include "reap/footprint.h"
 
@@ -11,6 +12,7 @@
 #include "reap/error.h"
 #include "reap/layer.h"
 #include "reap/memory.h"
+#include "reap/moments_panels.h"
 
 /* Position of the last node that reads `value`; the number of nodes for network outputs. */
 static int last_reader(const reap_graph *graph, int value) {
@@ -43,22 +45,41 @@ static int widest_cut(const reap_graph *graph, int64_t *bytes) {
   return REAP_OK;
 }
 
+/* Bytes of whole matrices on every rank, and besides on the one that solves. */
+static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
+  int64_t square = 0, cross = 0, both = 0;
+  REAP_TRY(reap_multiply(layer->n, layer->n, &square));
+  REAP_TRY(reap_multiply(layer->n, layer->m, &cross));
+  REAP_TRY(reap_multiply(square + 2 * cross, 4 * (int64_t)sizeof(double), &both)); /* all sums below fit */
+  *every = (2 * square + 2 * cross) * (int64_t)sizeof(double);
+  *deciding = (3 * square + 4 * cross) * (int64_t)sizeof(double);
+  return REAP_OK;
+}
+
+/* The same for matrices that lie on all ranks: G and H in one array, shares of C, W and right-hand sides, columns that
+ * everybody has for a while, and the weights of the channels kept. */
+static void shared(const reap_layer *layer, int ranks, int64_t *every, int64_t *deciding) {
+  enum { COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */ };
+  const double n = (double)layer->n, m = (double)layer->m;
+  const double panels = reap_moments_panels_bytes(layer, ranks), solver = 8 * (n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
+  *every = (int64_t)(panels + solver + 8 * n * m);
+  *deciding = 0;
+}
+
 int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
-                            reap_footprint *out) {
+                            const bool *spread, int ranks, reap_footprint *out) {
   memset(out, 0, sizeof *out);
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
     REAP_TRY(reap_layer_view(graph, group->consumers[0], group->channels, &layer));
-    int64_t square = 0, cross = 0, both = 0;
-    REAP_TRY(reap_multiply(layer.n, layer.n, &square));
-    REAP_TRY(reap_multiply(layer.n, layer.m, &cross));
-    REAP_TRY(reap_multiply(square + 2 * cross, 4 * (int64_t)sizeof(double), &both)); /* all sums below fit */
-    int64_t every = (2 * square + 2 * cross) * (int64_t)sizeof(double);
+    int64_t every = 0, deciding = 0;
+    REAP_TRY(whole(&layer, &every, &deciding));
+    if (spread && spread[g]) shared(&layer, ranks, &every, &deciding);
     if (every <= out->every_rank) continue;
     out->every_rank = every;
-    out->deciding_rank = (3 * square + 4 * cross) * (int64_t)sizeof(double);
+    out->deciding_rank = deciding;
     out->layer = graph->nodes[layer.node]->layer;
     out->columns = layer.n;
   }

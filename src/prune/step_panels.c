@@ -12,9 +12,13 @@
 #include "run.h"
 #include "stored_moments.h"
 
+bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
+  if (options->ridge_auto || (options->from_stats && !options->refit)) return false;
+  return reap_solver_spreads(comm, options->solver, n, m);
+}
+
 bool step_spreads(const run *r, const step *s) {
-  if (s->group < 0 || r->options->ridge_auto || (run_frozen(r) && !r->options->refit)) return false;
-  return reap_solver_spreads(r->comm, r->options->solver, s->layer.n, s->layer.m);
+  return s->group >= 0 && reap_prune_spreads(r->comm, r->options, s->layer.n, s->layer.m);
 }
 
 int step_spread_moments(run *r, step *s) {
