@@ -2,7 +2,7 @@
  *
  * Memory of a rank besides its share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the
  * channels kept, which become part of the network on every rank; rank 0's are the solver's own array. The plain error
- * comes from the last solve (fit.c), not from a second pass over the moments.
+ * comes from the last solve (fit.c): where it is below what rounding leaves, it is 0.
  */
 #include <string.h>
 

@@ -45,11 +45,10 @@ int step_spread_moments(run *r, step *s) {
   return REAP_OK;
 }
 
-/* The weights that the layer has now, on the channels kept, and their errors on the images. */
+/* The weights that the layer has now, on the channels kept. */
 static int keep_weights(run *r, step *s) {
   decision *d = &s->decision;
   const int64_t rows = d->block * d->m;
-  reap_held_out_error error = {0};
   double *weights = NULL;
   int status = reap_comm_agree(r->comm, reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights));
   if (status == REAP_OK) {
@@ -58,7 +57,13 @@ static int keep_weights(run *r, step *s) {
       memcpy(d->weights + k * rows, weights + d->kept[k] * rows, (size_t)rows * sizeof *weights);
   }
   reap_free(&weights);
-  REAP_TRY(status);
+  return status;
+}
+
+/* What is left on the images in the moments, from the images themselves: G is spent. */
+static int measure_error(step *s) {
+  decision *d = &s->decision;
+  reap_held_out_error error = {0};
   REAP_TRY(reap_moments_panels_residual(s->panels, false, d->n_kept, d->kept, d->weights, d->bias, &error));
   d->facts.relative_error = error.energy > 0 ? error.error / error.energy : 0;
   return REAP_OK;
@@ -72,6 +77,7 @@ int step_spread_decide(run *r, step *s) {
   if (status == REAP_OK)
     status = decision_make_together(r->comm, r->options, r->pruned, group, s->source, &s->decision);
   if (status == REAP_OK && !r->options->refit) status = keep_weights(r, s);
+  if (status == REAP_OK && s->panels) status = measure_error(s);
   r->result->seconds_solve += reap_seconds() - start;
   return status;
 }
