@@ -182,7 +182,7 @@ class Analysis(unittest.TestCase):
             self.assertIn("%.4g" % report["pruned"]["loss"], page)
 
     def test_help(self):
-        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py"):
+        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "prune_floor.py"):
             status, output = run(name, "--help")
             self.assertEqual(status, 0)
             self.assertIn("usage: " + name, output)
@@ -251,6 +251,29 @@ class Analysis(unittest.TestCase):
         status, output = run("latency.py", self.at("0.5.json"), python=python)
         self.assertEqual(status, 1)
         self.assertIn("0.5.json", output)
+
+    def test_floor_adds_up(self):
+        status, output = run("prune_floor.py", MODEL, "--calib", CALIBRATION, "--images", "60", "--ranks", "1",
+                             "--baseline-images", "0", "--reap", PROGRAM, "--json", self.at("floor.json"), "--", "--repair", "off")
+        self.assertEqual(status, 0, output)
+        with open(self.at("floor.json")) as f:
+            r = json.load(f)
+        dgemm = sum(r["dgemm_measured"]) / len(r["dgemm_measured"])
+        moments = sum(layer["operations"] for layer in r["layers"])
+        floor = r["eval_original_seconds"] + r["eval_pruned_seconds"] + moments / dgemm
+        self.assertAlmostEqual(r["floor_seconds"], floor, delta=1e-9 * floor)
+        self.assertAlmostEqual(r["ratio"], r["seconds"]["total"] / floor, delta=1e-9 * r["ratio"])
+        for layer in r["layers"]:
+            self.assertGreater(layer["operations"], 0)
+            self.assertAlmostEqual(layer["share_of_dgemm"] * layer["seconds"] * dgemm, layer["operations"],
+                                   delta=1e-9 * layer["operations"])
+        with open(self.at("0.5.json")) as f:
+            self.assertEqual([layer["name"] for layer in r["layers"]], [layer["name"] for layer in json.load(f)["layers"]])
+        for phase in ("forward", "moments", "total"):
+            self.assertRegex(output, r"(?m)^%s +[0-9.]+ +[0-9.]+ +[0-9.]+$" % phase)
+        status, output = run("prune_floor.py", "none.onnx", "--calib", CALIBRATION, "--ranks", "1", "--reap", PROGRAM)
+        self.assertEqual(status, 1)
+        self.assertIn("none.onnx", output)
 
 
 if __name__ == "__main__":

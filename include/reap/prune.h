@@ -79,6 +79,9 @@ typedef struct reap_repair_result {
   bool changed;           /* false: the old weights were better on images held out, and stayed */
   bool few_samples;       /* fewer than 5 rows per column */
   bool repaired_shortcut; /* the target carried the shortcut's drift */
+  int64_t channels;       /* of its input */
+  double moments_flops;   /* multiply-adds of the moments over all ranks, at best */
+  double moments_seconds; /* this rank's time for them */
   double seconds;
 } reap_repair_result;
 

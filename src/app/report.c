@@ -101,6 +101,9 @@ void report_add_repaired(cJSON *report, const reap_prune_result *result) {
     report_add_number(object, "ridge", l->ridge);
     cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
     cJSON_AddNumberToObject(object, "samples", (double)l->samples);
+    cJSON_AddNumberToObject(object, "channels", (double)l->channels);
+    report_add_number(object, "moments_flops", l->moments_flops);
+    report_add_number(object, "moments_seconds", l->moments_seconds);
     report_add_number(object, "seconds", l->seconds);
     cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
     cJSON_AddItemToArray(layers, object);

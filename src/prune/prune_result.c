@@ -36,6 +36,9 @@ static int record_repair(run *r, const step *s) {
   l->samples = s->samples;
   l->few_samples = step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
+  l->channels = s->layer.channels;
+  l->moments_flops = s->moments_flops;
+  l->moments_seconds = s->moments_seconds;
   l->seconds = reap_seconds() - s->start;
   return reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer);
 }
