@@ -233,7 +233,10 @@ static void both_forms_of_a_symmetric_pair_agree(void) {
     CHECK_OK(reap_symmetric_factor(s[f], REAP_UPPER, SLOTS - 2, &info));
     CU_ASSERT_EQUAL(info, 0);
     memcpy(b[1], c, sizeof c);
-    CHECK_OK(reap_symmetric_solve(s[f], SLOTS - 2, 1, b[1], ORDER));
+    double explained = 0;
+    CHECK_OK(reap_symmetric_solve(s[f], SLOTS - 2, 1, b[1], ORDER, &explained));
+    for (int64_t i = 0; i < ORDER - 2 * WIDE; i++) explained -= c[i] * b[1][i];
+    CHECK_NEAR(explained, 0, 1e-13);
     CHECK_NEAR(test_max_difference(b[0], b[1], ORDER - 2 * WIDE), 0, 1e-13);
     reap_symmetric_share(s[f], 10, &first, &count);
     double total = (double)count;
@@ -241,6 +244,65 @@ static void both_forms_of_a_symmetric_pair_agree(void) {
     CU_ASSERT_EQUAL(total, 10);
     reap_symmetric_destroy(&s[f]);
   }
+  reap_grid_destroy(&grid);
+}
+
+/* Inverse, solution and what it explains in one go, against factor, inverse and product; and the row at which a matrix
+ * stops being positive definite. */
+static void a_sweep_inverts_and_solves(void) {
+  reap_grid *grid = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  const int64_t shapes[][2] = {{SLOTS, WIDE}, {1, 5}, {3, 1}, {400, 1}, {7, 40}};
+  for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+    for (int f = 0; f < 2; f++) {
+      const int64_t slots = shapes[k][0], b = shapes[k][1], n = slots * b, m = 3;
+      reap_symmetric *a = NULL, *h = NULL;
+      double *c = NULL, *w = NULL, explained = 0, expected = 0, norm[2];
+      int64_t info = -1, *slot = NULL;
+      double *columns[2] = {NULL, NULL};
+      CHECK_OK(reap_symmetric_create(f ? grid : NULL, slots, b, &a));
+      CHECK_OK(reap_symmetric_create(NULL, slots, b, &h));
+      CHECK_OK(reap_symmetric_set(a, two_matrices, NULL));
+      CHECK_OK(reap_symmetric_set(h, two_matrices, NULL));
+      CHECK_OK(reap_alloc(&c, n * m, sizeof *c));
+      CHECK_OK(reap_alloc(&w, n * m, sizeof *w));
+      CHECK_OK(reap_alloc(&slot, slots, sizeof *slot));
+      for (int i = 0; i < 2; i++) CHECK_OK(reap_alloc(&columns[i], n * n, sizeof **columns));
+      for (int64_t i = 0; i < slots; i++) slot[i] = i;
+      for (int64_t i = 0; i < n * m; i++) c[i] = cos((double)i);
+      CHECK_OK(reap_symmetric_factor(h, REAP_LOWER, slots, &info));
+      CHECK_OK(reap_symmetric_invert(h, slots));
+      CHECK_OK(reap_symmetric_multiply(h, slots, m, c, n, w, n));
+      for (int64_t i = 0; i < n * m; i++) expected += c[i] * w[i];
+      CHECK_OK(reap_symmetric_sweep(a, slots, m, c, n, &explained, &info));
+      CU_ASSERT_EQUAL(info, 0);
+      CHECK_NEAR(explained, expected, 1e-13 * expected);
+      CHECK_NEAR(test_max_difference(c, w, n * m), 0, 1e-14);
+      CHECK_OK(reap_symmetric_gather(a, REAP_LOWER, slots, slots, slot, columns[0]));
+      CHECK_OK(reap_symmetric_gather(h, REAP_LOWER, slots, slots, slot, columns[1]));
+      CHECK_NEAR(test_max_difference(columns[0], columns[1], n * n), 0, 1e-14);
+      CHECK_OK(reap_symmetric_set(h, two_matrices, NULL));
+      for (int i = 0; i < 2; i++) { /* the other matrix is as it was */
+        reap_symmetric *const one[] = {a, h};
+        memset(reap_symmetric_upper_diagonal(one[i]), 0, (size_t)n * sizeof(double));
+        CHECK_OK(reap_symmetric_norm(one[i], REAP_UPPER, slots, &norm[i]));
+      }
+      CHECK_NEAR(norm[0], norm[1], 1e-12 * norm[1]);
+      if (n > 1) { /* the last diagonal element goes below zero */
+        CHECK_OK(reap_symmetric_set(a, two_matrices, NULL));
+        memset(c, 0, (size_t)n * sizeof *c);
+        c[n - 1] = 2 * sqrt((double)ORDER);
+        CHECK_OK(reap_symmetric_update(a, slots, 1, c, NULL, n));
+        CHECK_OK(reap_symmetric_sweep(a, slots, 0, NULL, 1, &explained, &info));
+        CU_ASSERT_EQUAL(info, n);
+      }
+      reap_symmetric_destroy(&a);
+      reap_symmetric_destroy(&h);
+      reap_free(&c);
+      reap_free(&w);
+      reap_free(&slot);
+      for (int i = 0; i < 2; i++) reap_free(&columns[i]);
+    }
   reap_grid_destroy(&grid);
 }
 
@@ -252,4 +314,5 @@ const test_case test_cases[] = {
     {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
     {"columns_are_added_over_ranks_into_the_layout", columns_are_added_over_ranks_into_the_layout},
     {"both_forms_of_a_symmetric_pair_agree", both_forms_of_a_symmetric_pair_agree},
+    {"a_sweep_inverts_and_solves", a_sweep_inverts_and_solves},
     {NULL, NULL}};

@@ -67,6 +67,12 @@ int reap_symmetric_factor(reap_symmetric *matrix, reap_triangle triangle, int64_
 /* Inverse in place of the lower factor. */
 int reap_symmetric_invert(reap_symmetric *matrix, int64_t slots);
 
+/* Inverse H in place of the lower matrix itself, and w = H c in place of this rank's right-hand sides c [slots * block,
+ * columns] (columns may be 0), in one pass; *explained is this rank's part of tr(c'H c). *info as for LAPACK's Cholesky
+ * factorisation; where it is not 0, lower matrix and c are spoilt. Method and cost: symmetric_sweep.c. */
+int reap_symmetric_sweep(reap_symmetric *matrix, int64_t slots, int64_t columns, double *c, int64_t ldc,
+                         double *explained, int64_t *info);
+
 /* w = H c for the lower matrix and this rank's columns: c, w [slots * block, columns]. */
 int reap_symmetric_multiply(reap_symmetric *matrix, int64_t slots, int64_t columns, const double *c, int64_t ldc,
                             double *w, int64_t ldw);
@@ -74,14 +80,23 @@ int reap_symmetric_multiply(reap_symmetric *matrix, int64_t slots, int64_t colum
 /* Lower matrix = sum over the ranks of w w' for this rank's columns w [slots * block, columns]. */
 int reap_symmetric_outer(reap_symmetric *matrix, int64_t slots, int64_t columns, const double *w, int64_t ldw);
 
-/* Solves with the upper factor in place of this rank's columns b [slots * block, columns]. */
-int reap_symmetric_solve(reap_symmetric *matrix, int64_t slots, int64_t columns, double *b, int64_t ldb);
+/* Solves with the upper factor U'U = A in place of this rank's columns b [slots * block, columns]; *explained is this
+ * rank's part of tr(b'A^-1 b) = |U^-T b|^2. */
+int reap_symmetric_solve(reap_symmetric *matrix, int64_t slots, int64_t columns, double *b, int64_t ldb,
+                         double *explained);
 
 /* Largest column sum of absolute values of one of the matrices. */
 int reap_symmetric_norm(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, double *norm);
 
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
+
+/* The share of slots, *first .. *first + *count, whose rows this rank works on where work on columns is split: all of
+ * them if local. */
+void reap_symmetric_rows(const reap_symmetric *matrix, int64_t slots, int64_t *first, int64_t *count);
+
+/* Everybody's rows, in the shares of reap_symmetric_rows, of v [slots * block, columns] to all; nothing if local. */
+int reap_symmetric_collect(const reap_symmetric *matrix, int64_t slots, int64_t columns, double *v, int64_t ld);
 
 /* Sums over the ranks in place; nothing if local. */
 int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);

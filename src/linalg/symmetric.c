@@ -94,6 +94,13 @@ int reap_symmetric_factor(reap_symmetric *s, reap_triangle triangle, int64_t slo
 
 int reap_symmetric_invert(reap_symmetric *s, int64_t slots) { return s->table->invert(s, slots); }
 
+int reap_symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
+                         int64_t *info) {
+  *explained = 0;
+  *info = 0;
+  return s->table->sweep(s, slots, columns, c, ldc, explained, info);
+}
+
 int reap_symmetric_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
                             int64_t ldw) {
   return s->table->multiply(s, slots, columns, c, ldc, w, ldw);
@@ -103,8 +110,24 @@ int reap_symmetric_outer(reap_symmetric *s, int64_t slots, int64_t columns, cons
   return s->table->outer(s, slots, columns, w, ldw);
 }
 
-int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb) {
-  return s->table->solve(s, slots, columns, b, ldb);
+double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t lda) {
+  enum { LANES = 8 };
+  double total = 0;
+  for (int64_t j = 0; j < columns; j++) {
+    const double *column = a + j * lda;
+    double sum[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= rows; i += LANES)
+      for (int l = 0; l < LANES; l++) sum[l] += column[i + l] * column[i + l];
+    for (; i < rows; i++) sum[0] += column[i] * column[i];
+    for (int l = 0; l < LANES; l++) total += sum[l];
+  }
+  return total;
+}
+
+int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
+  *explained = 0;
+  return s->table->solve(s, slots, columns, b, ldb, explained);
 }
 
 int reap_symmetric_norm(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *norm) {
@@ -128,6 +151,14 @@ void reap_symmetric_share(const reap_symmetric *s, int64_t m, int64_t *first, in
     reap_comm_share(m, reap_comm_rank(comm), reap_comm_size(comm), first, &last);
   }
   *count = last - *first;
+}
+
+void reap_symmetric_rows(const reap_symmetric *s, int64_t slots, int64_t *first, int64_t *count) {
+  reap_symmetric_share(s, slots, first, count);
+}
+
+int reap_symmetric_collect(const reap_symmetric *s, int64_t slots, int64_t columns, double *v, int64_t ld) {
+  return s->grid ? symmetric_cyclic_collect(s, slots, columns, v, ld) : REAP_OK;
 }
 
 int reap_symmetric_sum(const reap_symmetric *s, double *values, int64_t count) {

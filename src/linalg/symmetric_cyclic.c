@@ -21,7 +21,11 @@
 #include "reap/memory.h"
 #include "symmetric_table.h"
 
-enum { PIECE = 96 /* rows of a block of the layout, about */, PANEL = 512 /* columns gathered at a time, about */ };
+enum {
+  PIECE = 128,   /* rows of a block of the layout, about */
+  PANEL = 512,   /* columns gathered at a time, about */
+  TOGETHER = 512 /* columns of one product of an update, about */
+};
 
 static void cyclic_destroy(reap_symmetric *s) {
   reap_block_cyclic_destroy(&s->cyclic);
@@ -46,30 +50,58 @@ static double *block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirr
                   : s->data + s->local_row[i] + s->local_column[j] * s->ld;
 }
 
-/* A block of the symmetric matrix, [b, b] column-major; within a diagonal block one triangle gives both. */
-static void read_block(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored,
-                       double *out) {
-  const int64_t b = s->block;
-  const double *from = block_at(s, i, j, mirrored);
-  for (int64_t t = 0; t < b; t++)
-    for (int64_t p = 0; p < b; p++) {
-      const bool swap = mirrored || (i == j && (triangle == REAP_LOWER ? p < t : p > t));
-      out[p + t * b] = swap ? from[t + p * s->ld] : from[p + t * s->ld];
-    }
+/* What of one slot's columns lies in one block of the layout: `count` slots of rows from slot `row`, all on one rank. */
+typedef struct segment {
+  int64_t row, count;
+  int owner;
+  bool mirrored; /* kept as rows, being on the other side of the diagonal */
+} segment;
+
+/* The segment of slot j's columns that starts at slot i; within the slot's own block of the layout single slots. */
+static segment segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i, int64_t j) {
+  const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
+  segment g = {.row = i, .count = 1};
+  if (i / per != j / per)
+    g.count = end - i;
+  else if (i < j)
+    g.count = j - i;
+  else if (i > j)
+    g.count = end - i;
+  g.owner = owner_of(s, triangle, i, j, &g.mirrored);
+  return g;
 }
 
-/* Writes b columns of `rows` rows at row i*b of `columns` back into the block; other triangle and diagonal stay. */
-static void write_block(reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool mirrored,
-                        const double *columns, int64_t ld) {
-  const int64_t b = s->block;
-  double *to = block_at(s, i, j, mirrored);
-  for (int64_t t = 0; t < b; t++)
-    for (int64_t p = 0; p < b; p++) {
-      if (mirrored)
-        to[t + p * s->ld] = columns[p + t * ld];
-      else if (i != j || (triangle == REAP_LOWER ? p >= t : p < t))
-        to[p + t * s->ld] = columns[p + t * ld];
-    }
+/* The segment as columns, [count * b, b] without gaps; of the diagonal block one triangle gives both. */
+static void read_segment(const reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, double *out) {
+  const int64_t b = s->block, rows = g->count * b, ld = s->ld;
+  const double *from = block_at(s, g->row, j, g->mirrored);
+  if (g->row == j) {
+    for (int64_t t = 0; t < b; t++)
+      for (int64_t p = 0; p < b; p++)
+        out[p + t * b] = (triangle == REAP_LOWER ? p < t : p > t) ? from[t + p * ld] : from[p + t * ld];
+  } else if (g->mirrored) {
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t t = 0; t < b; t++) out[p + t * rows] = from[t + p * ld];
+  } else {
+    for (int64_t t = 0; t < b; t++) memcpy(out + t * rows, from + t * ld, (size_t)rows * sizeof *out);
+  }
+}
+
+/* Writes it back from columns with leading dimension ld; the other triangle and its diagonal stay. */
+static void write_segment(reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, const double *columns,
+                          int64_t ld) {
+  const int64_t b = s->block, rows = g->count * b;
+  double *to = block_at(s, g->row, j, g->mirrored);
+  if (g->row == j) {
+    for (int64_t t = 0; t < b; t++)
+      for (int64_t p = 0; p < b; p++)
+        if (triangle == REAP_LOWER ? p >= t : p < t) to[p + t * s->ld] = columns[p + t * ld];
+  } else if (g->mirrored) {
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t t = 0; t < b; t++) to[t + p * s->ld] = columns[p + t * ld];
+  } else {
+    for (int64_t t = 0; t < b; t++) memcpy(to + t * s->ld, columns + t * ld, (size_t)rows * sizeof *to);
+  }
 }
 
 /* Everybody's packed blocks to everybody. counts in doubles; *all is the caller's to free. */
@@ -93,36 +125,90 @@ static int exchange(const reap_symmetric *s, const double *mine, const int64_t *
   return status;
 }
 
+/* Rows [from, to) of v [.., columns] into or out of a packed array. */
+static void copy_rows(bool packing, int64_t from, int64_t to, int64_t columns, double *v, int64_t ld, double *packed) {
+  const size_t bytes = (size_t)(to - from) * sizeof *v;
+  for (int64_t j = 0; j < columns; j++) {
+    double *mine = v + from + j * ld, *other = packed + j * (to - from);
+    memcpy(packing ? other : mine, packing ? mine : other, bytes);
+  }
+}
+
+int symmetric_cyclic_collect(const reap_symmetric *s, int64_t slots, int64_t columns, double *v, int64_t ld) {
+  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
+  int64_t *counts = NULL, first, last;
+  double *mine = NULL, *all = NULL;
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
+  for (int r = 0; r < size; r++) {
+    reap_comm_share(slots, r, size, &first, &last);
+    counts[r] = (last - first) * s->block * columns;
+  }
+  REAP_TRY_OR(reap_alloc(&mine, counts[rank], sizeof *mine), agree);
+  status = reap_alloc(&all, slots * s->block * columns, sizeof *all);
+agree:
+  REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
+  reap_comm_share(slots, rank, size, &first, &last);
+  copy_rows(true, first * s->block, last * s->block, columns, v, ld, mine);
+  REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
+  for (int r = 0; r < size; r++) {
+    reap_comm_share(slots, r, size, &first, &last);
+    if (r != rank) copy_rows(false, first * s->block, last * s->block, columns, v, ld, all + counts[size + r]);
+  }
+done:
+  reap_free(&counts);
+  reap_free(&mine);
+  reap_free(&all);
+  return status;
+}
+
+/* Packs this rank's segments of the slots' columns, in the order in which unpack() takes them. */
+static void pack(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                 double *out) {
+  const int rank = reap_comm_rank(comm_of(s));
+  segment g;
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i += g.count) {
+      g = segment_at(s, triangle, slots, i, slot[k]);
+      if (g.owner != rank) continue;
+      read_segment(s, triangle, &g, slot[k], out);
+      out += g.count * s->block * s->block;
+    }
+}
+
+/* offsets [ranks]: where each rank's segments start in `all`. */
+static void unpack(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                   const double *all, int64_t *offsets, double *out) {
+  const int64_t b = s->block, rows = slots * b;
+  segment g;
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = 0; i < slots; i += g.count) {
+      g = segment_at(s, triangle, slots, i, slot[k]);
+      for (int64_t t = 0; t < b; t++, offsets[g.owner] += g.count * b)
+        memcpy(out + i * b + (k * b + t) * rows, all + offsets[g.owner], (size_t)(g.count * b) * sizeof *out);
+    }
+}
+
 static int cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                          double *out) {
   const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
-  const int rank = reap_comm_rank(comm_of(s));
   int64_t *counts = NULL;
   double *mine = NULL, *all = NULL;
-  bool mirrored;
   int status = REAP_OK;
+  segment g;
   REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
   for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i++) counts[owner_of(s, triangle, i, slot[k], &mirrored)] += b * b;
-  REAP_TRY_OR(reap_alloc(&mine, counts[rank], sizeof *mine), agree);
+    for (int64_t i = 0; i < slots; i += g.count) {
+      g = segment_at(s, triangle, slots, i, slot[k]);
+      counts[g.owner] += g.count * b * b;
+    }
+  REAP_TRY_OR(reap_alloc(&mine, counts[reap_comm_rank(comm_of(s))], sizeof *mine), agree);
   status = reap_alloc(&all, rows * b * count, sizeof *all);
 agree:
   REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
-  double *next = mine;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i++) {
-      if (owner_of(s, triangle, i, slot[k], &mirrored) != rank) continue;
-      read_block(s, triangle, i, slot[k], mirrored, next);
-      next += b * b;
-    }
+  pack(s, triangle, slots, count, slot, mine);
   REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i++) {
-      int64_t *offset = &counts[size + owner_of(s, triangle, i, slot[k], &mirrored)];
-      for (int64_t t = 0; t < b; t++)
-        for (int64_t p = 0; p < b; p++) out[i * b + p + (k * b + t) * rows] = all[*offset + p + t * b];
-      *offset += b * b;
-    }
+  unpack(s, triangle, slots, count, slot, all, counts + size, out);
 done:
   reap_free(&counts);
   reap_free(&mine);
@@ -134,11 +220,12 @@ static int cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, 
                       const double *columns) {
   const int64_t b = s->block, rows = slots * b;
   const int rank = reap_comm_rank(comm_of(s));
-  bool mirrored;
+  segment g;
   for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i++)
-      if (owner_of(s, triangle, i, slot[k], &mirrored) == rank)
-        write_block(s, triangle, i, slot[k], mirrored, columns + i * b + k * b * rows, rows);
+    for (int64_t i = 0; i < slots; i += g.count) {
+      g = segment_at(s, triangle, slots, i, slot[k]);
+      if (g.owner == rank) write_segment(s, triangle, &g, slot[k], columns + i * b + k * b * rows, rows);
+    }
   return REAP_OK;
 }
 
@@ -146,21 +233,23 @@ static void cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, co
   static const reap_triangle both[] = {REAP_LOWER, REAP_UPPER};
   const int64_t b = s->block;
   const int rank = reap_comm_rank(comm_of(s));
-  bool mirrored;
-  for (int64_t k = first; k < first + count; k++)
-    for (int64_t i = k; i < s->slots; i++)
-      for (int t = 0; t < 2; t++)
-        if (owner_of(s, both[t], i, k, &mirrored) == rank)
-          write_block(s, both[t], i, k, mirrored, columns + (i - first) * b + (k - first) * b * ld, ld);
+  segment g;
+  for (int t = 0; t < 2; t++)
+    for (int64_t k = first; k < first + count; k++)
+      for (int64_t i = k; i < s->slots; i += g.count) {
+        g = segment_at(s, both[t], s->slots, i, k);
+        if (g.owner == rank) write_segment(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
+      }
 }
 
 static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
   const int64_t b = s->block;
   const int rank = reap_comm_rank(comm_of(s));
-  bool mirrored;
   memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
-  for (int64_t k = 0; k < slots; k++)
-    if (owner_of(s, REAP_LOWER, k, k, &mirrored) == rank) read_block(s, REAP_LOWER, k, k, false, out + k * b * b);
+  for (int64_t k = 0; k < slots; k++) {
+    const segment g = segment_at(s, REAP_LOWER, slots, k, k);
+    if (g.owner == rank) read_segment(s, REAP_LOWER, &g, k, out + k * b * b);
+  }
   return reap_comm_sum(comm_of(s), out, slots * b * b);
 }
 
@@ -187,41 +276,62 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
 /* Rows of replicated v that stand on this rank (by rows or by columns of the grid) into out [count, k]. */
 static int64_t take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld,
                          double *out) {
-  const int64_t b = s->block;
+  const int64_t n = slots * s->block, nb = s->piece;
   int rows, columns, row, column;
   reap_grid_shape(s->grid, &rows, &columns, &row, &column);
-  const int *owner = by_rows ? s->row_owner : s->column_owner, me = by_rows ? row : column;
+  const int64_t step = nb * (by_rows ? rows : columns), first = nb * (by_rows ? row : column);
   int64_t count = 0;
-  for (int64_t i = 0; i < slots; i++) count += owner[i] == me ? b : 0;
+  for (int64_t i = first; i < n; i += step) count += symmetric_least(nb, n - i);
   for (int64_t j = 0; out && j < k; j++)
-    for (int64_t i = 0, at = 0; i < slots; i++)
-      if (owner[i] == me) {
-        memcpy(out + at + j * count, v + i * b + j * ld, (size_t)b * sizeof *v);
-        at += b;
-      }
+    for (int64_t i = first, at = 0; i < n; i += step, at += nb)
+      memcpy(out + at + j * count, v + i + j * ld, (size_t)symmetric_least(nb, n - i) * sizeof *v);
   return count;
 }
 
-/* Lower part of this rank's -= v q'; v [rows, k] by its rows, q [columns, k] by its columns. */
-static int update_own(reap_symmetric *s, int64_t rows, int64_t columns, int64_t k, const double *v, const double *q,
-                      double *square) {
+/* This rank's panels for an update: v by its rows, q by its columns. */
+typedef struct own_update {
+  int64_t rows, columns, k;
+  const double *v, *q;
+  double *square; /* [piece, piece] */
+} own_update;
+
+/* Rows i .. end of one block of columns of the layout -= v q', down from the diagonal. */
+static int update_block_column(reap_symmetric *s, const own_update *u, int64_t i, int64_t end, int64_t j,
+                               int64_t width) {
   const int64_t nb = s->piece;
-  for (int64_t j = 0; j < columns; j += nb) {
-    const int64_t width = symmetric_least(nb, columns - j), at = reap_block_cyclic_column(s->cyclic, j);
-    int64_t i = 0;
-    while (i < rows && reap_block_cyclic_row(s->cyclic, i) < at) i += nb;
-    if (i >= rows) continue;
-    double *c = s->data + i + j * s->ld;
-    if (reap_block_cyclic_row(s->cyclic, i) ==
-        at) { /* the diagonal block: what stands above it belongs to the upper matrix */
-      const int64_t height = symmetric_least(nb, rows - i);
-      REAP_TRY(reap_dgemm('N', 'T', height, width, k, 1, v + i, rows, q + j, columns, 0, square, nb));
-      for (int64_t t = 0; t < width; t++)
-        for (int64_t p = t; p < height; p++) c[p + t * s->ld] -= square[p + t * nb];
-      i += height;
-      c += height;
-    }
-    if (i < rows) REAP_TRY(reap_dgemm('N', 'T', rows - i, width, k, -1, v + i, rows, q + j, columns, 1, c, s->ld));
+  double *c = s->data + i + j * s->ld;
+  if (i < end && reap_block_cyclic_row(s->cyclic, i) == reap_block_cyclic_column(s->cyclic, j)) {
+    const int64_t height = symmetric_least(nb, u->rows - i); /* what stands above belongs to the upper matrix */
+    REAP_TRY(reap_dgemm('N', 'T', height, width, u->k, 1, u->v + i, u->rows, u->q + j, u->columns, 0, u->square, nb));
+    for (int64_t t = 0; t < width; t++)
+      for (int64_t p = t; p < height; p++) c[p + t * s->ld] -= u->square[p + t * nb];
+    i += height;
+    c += height;
+  }
+  if (i >= end) return REAP_OK;
+  return reap_dgemm('N', 'T', end - i, width, u->k, -1, u->v + i, u->rows, u->q + j, u->columns, 1, c, s->ld);
+}
+
+/* First own row at or below the diagonal of own column j. */
+static int64_t first_row(const reap_symmetric *s, int64_t rows, int64_t j) {
+  const int64_t at = reap_block_cyclic_column(s->cyclic, j);
+  int64_t i = 0;
+  while (i < rows && reap_block_cyclic_row(s->cyclic, i) < at) i += s->piece;
+  return i;
+}
+
+/* Lower part of this rank's -= v q'. Some blocks of columns go together: the stairs along the diagonal one by one, what
+ * lies below all of them in one wide product. */
+static int update_own(reap_symmetric *s, const own_update *u) {
+  const int64_t nb = s->piece, wide = TOGETHER / nb > 1 ? TOGETHER / nb * nb : nb;
+  for (int64_t first = 0; first < u->columns; first += wide) {
+    const int64_t width = symmetric_least(wide, u->columns - first), last = first + (width - 1) / nb * nb;
+    const int64_t below = symmetric_least(first_row(s, u->rows, last) + nb, u->rows);
+    for (int64_t j = first; j < first + width; j += nb)
+      REAP_TRY(update_block_column(s, u, first_row(s, u->rows, j), below, j, symmetric_least(nb, u->columns - j)));
+    if (below < u->rows)
+      REAP_TRY(reap_dgemm('N', 'T', u->rows - below, width, u->k, -1, u->v + below, u->rows, u->q + first, u->columns, 1,
+                          s->data + below + first * s->ld, s->ld));
   }
   return REAP_OK;
 }
@@ -236,7 +346,7 @@ static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const doub
   for (int pass = 0; status == REAP_OK && pass < (q ? 2 : 1); pass++) {
     take_rows(s, true, slots, k, pass == 0 ? v : q, ld, by_rows);
     take_rows(s, false, slots, k, pass == 0 && q ? q : v, ld, by_columns);
-    status = update_own(s, rows, columns, k, by_rows, by_columns, square);
+    status = update_own(s, &(own_update){rows, columns, k, by_rows, by_columns, square});
   }
   reap_free(&by_rows);
   reap_free(&by_columns);
@@ -255,6 +365,21 @@ static int cyclic_factor(reap_symmetric *s, reap_triangle triangle, int64_t slot
 
 static int cyclic_invert(reap_symmetric *s, int64_t slots) {
   return reap_block_cyclic_potri(s->cyclic, 'L', slots * s->block);
+}
+
+void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots) {
+  const int64_t n = slots * s->block;
+  int64_t rows, columns, ld;
+  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++) {
+    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
+    if (column >= n) break;
+    for (int64_t i = 0; i < rows; i += s->piece) {
+      const int64_t row = reap_block_cyclic_row(s->cyclic, i), from = column > row ? column - row : 0,
+                    to = symmetric_least(s->piece, n - row);
+      for (int64_t p = from; p < to && i + p < rows; p++) s->data[i + p + j * ld] = -s->data[i + p + j * ld];
+    }
+  }
 }
 
 /* Panels of columns, in order or in reverse: the walk that product and solve share. */
@@ -315,7 +440,7 @@ static int cyclic_outer(reap_symmetric *s, int64_t slots, int64_t columns, const
 }
 
 /* U'U X = B: forward with U' top down, then back with U bottom up; each panel of U is gathered down to its last row. */
-static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb) {
+static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
   walk panel;
   int64_t count;
   int status = walk_open(s, slots, &panel);
@@ -327,6 +452,7 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
     if (status == REAP_OK)
       status = reap_dtrsm('L', 'U', 'T', rows - at, columns, panel.columns + at, rows, b + at, ldb);
   }
+  *explained = symmetric_squares(slots * s->block, columns, b, ldb);
   for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
     const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
     status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
@@ -360,7 +486,8 @@ static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t
 
 static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_put,
                                              cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
-                                             cyclic_multiply, cyclic_outer,  cyclic_solve,  cyclic_column_sums};
+                                             symmetric_sweep, cyclic_multiply, cyclic_outer,  cyclic_solve,
+                                             cyclic_column_sums};
 
 static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   for (int64_t k = 0; k < s->slots; k++) {

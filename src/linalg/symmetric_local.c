@@ -96,6 +96,18 @@ static int local_invert(reap_symmetric *s, int64_t slots) {
   return reap_dpotri_lower(slots * s->block, s->data, s->ld);
 }
 
+/* Cholesky factor, both halves of its solve, inverse. */
+static int local_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
+                       int64_t *info) {
+  const int64_t n = slots * s->block;
+  REAP_TRY(reap_dpotrf_lower(n, s->data, s->ld, info));
+  if (*info != 0) return REAP_OK;
+  REAP_TRY(reap_dtrsm('L', 'L', 'N', n, columns, s->data, s->ld, c, ldc));
+  *explained = symmetric_squares(n, columns, c, ldc);
+  REAP_TRY(reap_dtrsm('L', 'L', 'T', n, columns, s->data, s->ld, c, ldc));
+  return reap_dpotri_lower(n, s->data, s->ld);
+}
+
 static int local_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
                           int64_t ldw) {
   return reap_dsymm_lower(slots * s->block, columns, s->data, s->ld, c, ldc, w, ldw);
@@ -105,8 +117,11 @@ static int local_outer(reap_symmetric *s, int64_t slots, int64_t columns, const 
   return reap_dsyrk_lower('N', slots * s->block, columns, 1, w, ldw, 0, s->data, s->ld);
 }
 
-static int local_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb) {
-  return reap_dpotrs('U', slots * s->block, columns, s->data, s->ld, b, ldb);
+static int local_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
+  const int64_t n = slots * s->block;
+  REAP_TRY(reap_dtrsm('L', 'U', 'T', n, columns, s->data, s->ld, b, ldb));
+  *explained = symmetric_squares(n, columns, b, ldb);
+  return reap_dtrsm('L', 'U', 'N', n, columns, s->data, s->ld, b, ldb);
 }
 
 static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
@@ -124,7 +139,8 @@ static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t 
 
 static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_put,
                                             local_blocks,   local_update, local_factor, local_invert,
-                                            local_multiply, local_outer,  local_solve,  local_column_sums};
+                                            local_sweep,    local_multiply, local_outer,  local_solve,
+                                            local_column_sums};
 
 int symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };

@@ -16,10 +16,12 @@ typedef struct symmetric_table {
   int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld);
   int (*factor)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info);
   int (*invert)(reap_symmetric *s, int64_t slots);
+  int (*sweep)(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
+               int64_t *info);
   int (*multiply)(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
                   int64_t ldw);
   int (*outer)(reap_symmetric *s, int64_t slots, int64_t columns, const double *w, int64_t ldw);
-  int (*solve)(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb);
+  int (*solve)(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained);
   /* Sums of absolute values of the columns, diagonal left out, into sums[slots * block]. */
   int (*column_sums)(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums);
 } symmetric_table;
@@ -40,6 +42,16 @@ struct reap_symmetric {
 
 int symmetric_local_create(reap_symmetric *s);
 int symmetric_cyclic_create(reap_symmetric *s);
+
+/* Distributed only: the lower matrix changes its sign; rows of all ranks to all (reap_symmetric_collect); and
+ * reap_symmetric_sweep (symmetric_sweep.c). */
+int symmetric_cyclic_collect(const reap_symmetric *s, int64_t slots, int64_t columns, double *v, int64_t ld);
+void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots);
+int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
+                    int64_t *info);
+
+/* Sum of squares of a [rows, columns]. */
+double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t lda);
 
 static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
 

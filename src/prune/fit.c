@@ -1,7 +1,7 @@
 /* Least-squares weights of given channels, by one Cholesky factorisation of their Gram matrix.
  *
- * With (G + R) W = C the squared error follows from W alone: |Y - XW|^2 = E - tr(W'C) - tr(W'RW), since tr(W'GW) is
- * tr(W'C) - tr(W'RW); what rounding leaves of the residual enters to first order as in the direct form.
+ * With (G + R) W = C and G + R = U'U the squared error follows without forming residuals: |Y - XW|^2 = E - tr(W'C) -
+ * tr(W'RW), since tr(W'GW) is tr(W'C) - tr(W'RW), and tr(W'C) = |U^-T C|^2, which is half way to W.
  *
  * Cost: r^3 / 3 + 2 r^2 m on r columns.
  */
@@ -76,24 +76,18 @@ static int collect(const fit *f, const int64_t *place, const double *solved, rea
   return status;
 }
 
+/* sums: tr(W'C) and |W|^2 of this rank's outputs. */
 static int solve(const fit *f, const int64_t *place, double *right, int64_t first, int64_t count, reap_path *path,
                  double sums[2]) {
   const int64_t rows = f->slots * f->equations->source.block;
-  double *cross = NULL;
   int status = reap_normal_cross(f->equations, f->slots, f->channel, first, count, right);
   if (f->comm) status = reap_comm_agree(f->comm, status);
-  if (status == REAP_OK) status = reap_symmetric_solve(f->matrix, f->slots, count, right, rows);
-  if (status == REAP_OK) status = reap_alloc(&cross, rows * AT_ONCE, sizeof *cross);
-  for (int64_t j = 0; status == REAP_OK && j < count; j += AT_ONCE) { /* the right-hand sides again, a few at a time */
-    const int64_t some = count - j < AT_ONCE ? count - j : AT_ONCE;
-    const double *w = right + j * rows;
-    status = reap_normal_cross(f->equations, f->slots, f->channel, first + j, some, cross);
-    for (int64_t i = 0; status == REAP_OK && i < rows * some; i++) {
-      sums[0] += w[i] * cross[i];
-      sums[1] += w[i] * w[i];
-    }
+  if (status == REAP_OK) status = reap_symmetric_solve(f->matrix, f->slots, count, right, rows, &sums[0]);
+  for (int64_t j = 0; status == REAP_OK && j < count; j++) {
+    double sum[TILE] = {0};
+    for (int64_t i = 0; i < rows; i++) sum[i % TILE] += right[i + j * rows] * right[i + j * rows];
+    for (int t = 0; t < TILE; t++) sums[1] += sum[t];
   }
-  reap_free(&cross);
   if (f->comm) status = reap_comm_agree(f->comm, status);
   if (status != REAP_OK) return status;
   if (f->comm) return collect(f, place, right, path);
