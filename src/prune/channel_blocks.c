@@ -60,13 +60,18 @@ void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, c
       }
 }
 
-void channel_blocks_dual(const channel_blocks *c, int64_t slot, double *out) {
+static void copy_block(const channel_blocks *c, int64_t slot, const double *from, double *out) {
   const int64_t b = c->block;
   for (int64_t p = 0; p < b; p++)
     for (int64_t q = 0; q <= p; q++)
       out[p + q * b] = out[q + p * b] =
-          b > SMALL ? c->dual[slot * b * b + p + q * b]
-                    : c->dual[(slot / LANES * triangle_of(c) + packed(p, q)) * LANES + slot % LANES];
+          b > SMALL ? from[slot * b * b + p + q * b]
+                    : from[(slot / LANES * triangle_of(c) + packed(p, q)) * LANES + slot % LANES];
+}
+
+void channel_blocks_get(const channel_blocks *c, int64_t slot, double *dual, double *product) {
+  copy_block(c, slot, c->dual, dual);
+  copy_block(c, slot, c->product, product);
 }
 
 /* Rows of eight channels from column-major v, transposed so that the channels are neighbours: out [b, b, LANES]. */

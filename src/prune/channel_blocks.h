@@ -19,8 +19,8 @@ void channel_blocks_clear(channel_blocks *blocks);
 /* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric. */
 void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
 
-/* The dual block of one slot, [block, block], both triangles. */
-void channel_blocks_dual(const channel_blocks *blocks, int64_t slot, double *out);
+/* Both blocks of one slot, [block, block], both triangles. */
+void channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);
 
 /* H_jj -= V_j V_j' and K_jj -= Q_j V_j' + V_j Q_j' for all slots; v, q [slots * block, block] column-major. */
 int channel_blocks_update(channel_blocks *blocks, const double *v, int64_t ldv, const double *q, int64_t ldq);

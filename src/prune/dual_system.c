@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pivot_columns.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -15,15 +16,13 @@
 /* Below this reciprocal condition number J has fewer than nine digits of E, the tie rule's, in the worst cases seen. */
 static const double LEAST_RCOND = 1e-13, EXCESS = 1e-9;
 
-/* Ratio of the speed of level 3 to that of a product with a few columns (one channel's), by which operations of the
- * two routes are weighed. A rule of thumb: with OpenBLAS a product with nine columns was seen at 20 GF/s where a
- * rank-288 update ran at 51 to 60, and a single column is bound by memory. */
-static double slowness(int64_t block) { return 1 + 12.0 / (double)block; }
-
-/* Counted cost of both routes for removing half of the channels. */
+/* Counted cost of both routes for removing half of the channels. By weights half as many columns of W W' again are
+ * formed as are used, and those of the channels not foreseen one channel at a time (pivot_columns.c), which weighs the
+ * more the narrower a channel is: 3 / block is a rule of thumb, right to a factor of two where it was measured (2048
+ * columns in channels of one: about equal at m = 256). */
 static dual_route cheaper(int64_t n, int64_t m, int64_t block) {
   const double dn = (double)n, dm = (double)m, half = dn / 2;
-  const double weights = (dn * dn - half * half) * dm * slowness(block);
+  const double weights = (1 + 1.5 * (1 + 3 / (double)block)) * (dn * dn - half * half) * dm;
   const double product = dn * dn * dm + 2.0 / 3 * (dn * dn * dn - half * half * half);
   return product < weights ? DUAL_ROUTE_PRODUCT : DUAL_ROUTE_WEIGHTS;
 }
@@ -53,13 +52,17 @@ int dual_create(reap_normal_equations *e, const reap_grid *grid, dual_route rout
   int status = reap_alloc(&d->channel, e->slots, sizeof *d->channel);
   if (status == REAP_OK) status = reap_alloc(&d->alive, e->slots, sizeof *d->alive);
   if (status == REAP_OK) status = reap_alloc(&d->v, n * d->width, sizeof *d->v);
-  if (status == REAP_OK && by_product) status = reap_alloc(&d->q, n * d->width, sizeof *d->q);
-  if (status == REAP_OK && !by_product) status = reap_alloc(&d->z, (d->m_count + 1) * d->width, sizeof *d->z);
-  if (status == REAP_OK) status = reap_alloc(&d->work, 2 * n * b + 2 * d->width * b + b * b, sizeof *d->work);
-  if (status == REAP_OK) status = reap_alloc(&d->own_q, n * b, sizeof *d->own_q);
-  if (status == REAP_OK) status = reap_alloc(&d->pivot, 2 * b * b, sizeof *d->pivot);
-  if (status == REAP_OK) status = reap_alloc(&d->right, 2 * d->width * b, sizeof *d->right);
-  if (status == REAP_OK) status = channel_blocks_create(e->slots, b, &d->blocks);
+  if (status == REAP_OK) status = reap_alloc(&d->q, n * d->width, sizeof *d->q);
+  if (status == REAP_OK) status = reap_alloc(&d->gone, d->width / b, sizeof *d->gone);
+  int64_t first, most;
+  reap_symmetric_rows(d->dual, e->slots, &first, &most);
+  most = most < e->slots ? most + 1 : most; /* shares differ by one as the slots get fewer */
+  if (status == REAP_OK) status = reap_alloc(&d->work, 2 * most * b * b, sizeof *d->work);
+  if (status == REAP_OK) status = reap_alloc(&d->check, n * b + b * b, sizeof *d->check);
+  if (status == REAP_OK) status = reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot);
+  if (status == REAP_OK) status = channel_blocks_create(most, b, &d->blocks);
+  if (status == REAP_OK)
+    status = pivot_columns_create(most * b, e->slots, b, d->width / b, by_product ? 0 : d->m_count, &d->columns);
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 
@@ -72,25 +75,32 @@ void dual_clear(dual_system *d) {
   reap_free(&d->weights);
   reap_free(&d->v);
   reap_free(&d->q);
-  reap_free(&d->z);
+  reap_free(&d->gone);
   reap_free(&d->work);
-  reap_free(&d->own_q);
+  reap_free(&d->check);
   reap_free(&d->pivot);
-  reap_free(&d->right);
   channel_blocks_clear(&d->blocks);
+  pivot_columns_clear(&d->columns);
 }
 
-static double dot(const double *a, const double *b, int64_t count) {
-  double sum[4] = {0};
-  int64_t i = 0;
-  for (; i + 4 <= count; i += 4)
-    for (int l = 0; l < 4; l++) sum[l] += a[i + l] * b[i + l];
-  for (; i < count; i++) sum[0] += a[i] * b[i];
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+/* The lower triangle of H (S H) in place of `half` = S H: only that much of the symmetric result, by column panels. */
+static int lower_product(int64_t n, const double *whole, double *half) {
+  enum { WIDTH = 256 };
+  double *panel = NULL;
+  int status = reap_alloc(&panel, n * WIDTH, sizeof *panel);
+  for (int64_t j = 0; status == REAP_OK && j < n; j += WIDTH) {
+    const int64_t width = n - j < WIDTH ? n - j : WIDTH, rows = n - j;
+    status = reap_dgemm('N', 'N', rows, width, n, 1, whole + j, n, half + j * n, n, 0, panel, rows);
+    for (int64_t t = 0; t < width; t++) memcpy(half + j + (j + t) * n, panel + t * rows, (size_t)rows * sizeof *panel);
+  }
+  reap_free(&panel);
+  if (status == REAP_OK) reap_mirror_lower(n, half, n);
+  return status;
 }
 
-/* K = H S H with S = C C', and tr(W'C) = tr(S H). Local only: whole matrices pass through. */
-static int product_of_cross(dual_system *d, const double *cross, double *explained) {
+/* K = H S H with S = C C' in the lower matrix of `product`, and tr(W'C) = tr(S H). Local only: whole matrices pass
+ * through. */
+static int product_of_cross(dual_system *d, double *explained) {
   const int64_t n = d->rows;
   int64_t *slot = NULL, size = 0;
   double *whole = NULL, *half = NULL;
@@ -100,13 +110,12 @@ static int product_of_cross(dual_system *d, const double *cross, double *explain
   REAP_TRY_OR(reap_alloc(&whole, size, sizeof *whole), done);
   REAP_TRY_OR(reap_alloc(&half, size, sizeof *half), done);
   for (int64_t k = 0; k < d->slots; k++) slot[k] = k;
-  REAP_TRY_OR(reap_symmetric_outer(d->product, d->slots, d->m_count, cross, n), done);
   REAP_TRY_OR(reap_symmetric_gather(d->dual, REAP_LOWER, d->slots, d->slots, slot, whole), done);
   REAP_TRY_OR(reap_symmetric_multiply(d->product, d->slots, n, whole, n, half, n), done);
   *explained = 0;
   for (int64_t i = 0; i < n; i++) *explained += half[i + i * n];
-  REAP_TRY_OR(reap_symmetric_multiply(d->dual, d->slots, n, half, n, whole, n), done);
-  status = reap_symmetric_put(d->product, REAP_LOWER, d->slots, d->slots, slot, whole);
+  REAP_TRY_OR(lower_product(n, whole, half), done);
+  status = reap_symmetric_put(d->product, REAP_LOWER, d->slots, d->slots, slot, half);
 done:
   reap_free(&slot);
   reap_free(&whole);
@@ -114,29 +123,18 @@ done:
   return status;
 }
 
-/* W = H C (and K = W W') from fresh H, and J. */
-static int solve_outputs(dual_system *d) {
-  const int64_t n = d->rows, count = d->m_count;
-  double *cross = NULL, explained = 0;
-  int64_t size = 0, full = 0;
-  int status = reap_multiply(n, count, &size);
-  if (status == REAP_OK) status = reap_multiply(d->n0, count, &full);
-  if (status == REAP_OK) status = reap_alloc(&cross, size, sizeof *cross);
-  if (status == REAP_OK) status = reap_normal_cross(d->equations, d->slots, d->channel, d->m_first, count, cross);
-  const bool whole = d->product && !d->comm && count > 2 * n;
-  if (status == REAP_OK && !d->weights && !whole) status = reap_alloc(&d->weights, full, sizeof *d->weights);
+/* C into the place of W, or S = C C' into that of K. */
+static int load_cross(dual_system *d, bool by_cross) {
+  int64_t size = 0;
+  int status = reap_multiply(d->n0, d->m_count, &size);
+  d->ldw = d->rows;
+  if (status == REAP_OK && !d->weights) status = reap_alloc(&d->weights, size, sizeof *d->weights);
+  if (status == REAP_OK)
+    status = reap_normal_cross(d->equations, d->slots, d->channel, d->m_first, d->m_count, d->weights);
   if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK && whole) {
-    status = product_of_cross(d, cross, &explained);
-  } else if (status == REAP_OK) {
-    status = reap_symmetric_multiply(d->dual, d->slots, count, cross, n, d->weights, d->n0);
-    for (int64_t j = 0; j < count; j++) explained += dot(d->weights + j * d->n0, cross + j * n, n);
-    if (status == REAP_OK && d->product) status = reap_symmetric_outer(d->product, d->slots, count, d->weights, d->n0);
-    if (status == REAP_OK) status = reap_symmetric_sum(d->dual, &explained, 1);
-  }
-  reap_free(&cross);
-  if (d->product) reap_free(&d->weights);
-  d->error = d->equations->energy - explained;
+  if (status != REAP_OK || !by_cross) return status;
+  status = reap_symmetric_outer(d->product, d->slots, d->m_count, d->weights, d->ldw);
+  reap_free(&d->weights);
   return status;
 }
 
@@ -155,7 +153,7 @@ int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *w
 }
 
 static int product_blocks(dual_system *d, double *out) {
-  REAP_TRY(dual_product_blocks(d->slots, d->block, d->m_count, d->weights, d->n0, out));
+  REAP_TRY(dual_product_blocks(d->slots, d->block, d->m_count, d->weights, d->ldw, out));
   return reap_symmetric_sum(d->dual, out, d->slots * d->block * d->block);
 }
 
@@ -167,31 +165,46 @@ int dual_load_blocks(dual_system *d) {
   if (status == REAP_OK) status = reap_symmetric_blocks(d->dual, d->slots, dual);
   if (status == REAP_OK)
     status = d->product ? reap_symmetric_blocks(d->product, d->slots, dual + size) : product_blocks(d, dual + size);
-  if (status == REAP_OK) channel_blocks_load(&d->blocks, d->slots, dual, dual + size);
+  reap_symmetric_rows(d->dual, d->slots, &d->own_first, &d->own_slots);
+  const int64_t own = d->own_first * d->block * d->block;
+  if (status == REAP_OK) channel_blocks_load(&d->blocks, d->own_slots, dual + own, dual + size + own);
   reap_free(&dual);
   return status;
+}
+
+/* H, and W (and K) from C, and J. */
+static int invert(dual_system *d, bool by_cross, int64_t *info) {
+  double explained = 0;
+  REAP_TRY(reap_symmetric_sweep(d->dual, d->slots, d->weights ? d->m_count : 0, d->weights, d->ldw, &explained, info));
+  if (*info != 0) return REAP_OK;
+  if (by_cross) {
+    REAP_TRY(product_of_cross(d, &explained));
+  } else {
+    if (d->product) REAP_TRY(reap_symmetric_outer(d->product, d->slots, d->m_count, d->weights, d->ldw));
+    REAP_TRY(reap_symmetric_sum(d->dual, &explained, 1));
+  }
+  if (d->product) reap_free(&d->weights);
+  d->error = d->equations->energy - explained;
+  return REAP_OK;
 }
 
 /* From D G D + R below (and its norm) to H, W, J and the blocks. */
 static int factor(dual_system *d, bool *singular) {
   double norm = 0, inverse_norm = 0;
   int64_t info = 0;
+  const bool by_cross = d->product && !d->comm && d->m_count > 2 * d->rows;
   d->residual = d->residual_fresh = 0;
   REAP_TRY(reap_symmetric_norm(d->dual, REAP_UPPER, d->slots, &norm));
-  REAP_TRY(reap_symmetric_factor(d->dual, REAP_LOWER, d->slots, &info));
+  REAP_TRY(load_cross(d, by_cross));
+  REAP_TRY(invert(d, by_cross, &info));
   *singular = info != 0;
   if (*singular) return REAP_OK;
-  REAP_TRY(reap_symmetric_invert(d->dual, d->slots));
   REAP_TRY(reap_symmetric_norm(d->dual, REAP_LOWER, d->slots, &inverse_norm));
   const double rcond = 1 / (norm * inverse_norm);
   if (d->slots == d->equations->slots) d->rcond = rcond;
   /* A factorisation that went through by luck of rounding is not one, nor one that explains more than there is. */
-  *singular = !(rcond > LEAST_RCOND);
-  if (*singular) return REAP_OK;
-  REAP_TRY(solve_outputs(d));
-  *singular = !(d->error >= -EXCESS * d->equations->energy);
-  if (*singular) return REAP_OK;
-  return dual_load_blocks(d);
+  *singular = !(rcond > LEAST_RCOND) || !(d->error >= -EXCESS * d->equations->energy);
+  return *singular ? REAP_OK : dual_load_blocks(d);
 }
 
 int dual_start(dual_system *d, bool *singular) {
@@ -211,11 +224,15 @@ int dual_refresh(dual_system *d, bool *singular) {
   return factor(d, singular);
 }
 
-int dual_growth(dual_system *d, double *growth) {
-  REAP_TRY(channel_blocks_growth(&d->blocks, growth));
+int dual_growth(dual_system *d, double *growth, double *squares) {
+  memset(growth, 0, (size_t)(d->slots + 1) * sizeof *growth);
+  REAP_TRY(channel_blocks_growth(&d->blocks, growth + d->own_first));
+  growth[d->slots] = channel_blocks_squares(&d->blocks, d->alive + d->own_first);
+  for (int64_t s = 0; s < d->slots; s++)
+    if (!d->alive[s]) growth[s] = 0;
+  REAP_TRY(reap_symmetric_sum(d->dual, growth, d->slots + 1));
+  *squares = growth[d->slots];
   for (int64_t s = 0; s < d->slots; s++)
     if (!d->alive[s]) growth[s] = NAN;
   return REAP_OK;
 }
-
-double dual_squares(const dual_system *d) { return channel_blocks_squares(&d->blocks, d->alive); }

@@ -12,9 +12,17 @@
 /* How (W W')_:j comes about when channel j is chosen. */
 typedef enum dual_route {
   DUAL_ROUTE_AUTO,
-  DUAL_ROUTE_WEIGHTS, /* from W, which is carried: 2 n m block per removal at matrix-times-few-columns speed */
-  DUAL_ROUTE_PRODUCT  /* from K = W W', carried like H: n^2 m at the start and twice H's update, all level 3 */
+  DUAL_ROUTE_WEIGHTS, /* from W, which is carried and updated: 4 n m block per removal */
+  DUAL_ROUTE_PRODUCT  /* from K = W W', carried like H: n^2 m at the start and twice H's update */
 } dual_route;
+
+/* See pivot_columns.h. */
+typedef struct pivot_columns {
+  int64_t block, most, count;
+  int64_t *slot, *place;  /* [most] slots at hand; [slots] where each stands, or -1 */
+  double *dual, *product; /* this rank's rows of the columns, [own rows, (most + 1) * block] */
+  double *strip;          /* rows of W, [most * block, m] */
+} pivot_columns;
 
 typedef struct dual_system {
   reap_normal_equations *equations;
@@ -25,12 +33,15 @@ typedef struct dual_system {
   int64_t *channel;                    /* [slots] in any order */
   bool *alive;                         /* [slots] */
   int64_t m_first, m_count;            /* this rank's outputs */
-  double *weights; /* [rows, m_count] column-major, leading dimension n0: W as of the last flush; NULL by product */
-  int64_t n0;
+  int64_t own_first, own_slots;        /* the slots whose rows of a pivot's columns and whose blocks this rank keeps */
+  double *weights; /* [rows, m_count] column-major, leading dimension ldw: W as of the last flush; NULL by product */
+  int64_t n0, ldw;
   int64_t width, k; /* columns of the panel, and how many are in use */
-  double *v, *q;    /* [rows, width] V; and Q on the route by product */
-  double *z;        /* [m_count, width] Z' on the route by weights */
-  double *work, *own_q, *pivot, *right;
+  double *v, *q;    /* [rows, width] V and Q, leading dimension n0; own rows only until the flush */
+  int64_t *gone;    /* slots in the panel, in their order */
+  double *work, *check; /* see panel.c */
+  double *pivot;        /* L, Z_s Z_s', V_s' and Q_s' of the pivot, on all ranks; see panel.c */
+  pivot_columns columns;
   channel_blocks blocks;
   double error;    /* J */
   double rcond;    /* of the first factorisation */
@@ -50,11 +61,13 @@ int dual_start(dual_system *d, bool *singular);
 /* Factors the channels still there afresh from the upper triangle (flushed before). */
 int dual_refresh(dual_system *d, bool *singular);
 
-/* growth[slots]: dJ of every slot; NaN in slots that are gone. */
-int dual_growth(dual_system *d, double *growth);
+/* growth[slots + 1]: dJ of every slot, NaN in those that are gone (the last entry is scratch); *squares: |W|^2 of the
+ * channels still there. Each cost is computed by one rank, so all ranks have the same bits. */
+int dual_growth(dual_system *d, double *growth, double *squares);
 
-/* Takes the channel of `slot` out, panel_remove() in panel.c; *lost: its block is no longer positive definite. */
-int panel_remove(dual_system *d, int64_t slot, bool *lost);
+/* Takes the channel of `slot` out, in panel.c; *lost: its block is no longer positive definite. growth: as it stands;
+ * left: channels still to go. */
+int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost);
 
 /* True if the panel has no room for another channel. */
 bool panel_full(const dual_system *d);
@@ -67,8 +80,5 @@ int dual_load_blocks(dual_system *d);
 
 /* (W W')_jj of all slots from W [slots * block, m]: out [slots][block * block]. Local. */
 int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *weights, int64_t ld, double *out);
-
-/* |W|^2 of the channels still there. */
-double dual_squares(const dual_system *d);
 
 #endif

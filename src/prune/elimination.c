@@ -25,17 +25,18 @@
  * only the pivot's own columns are formed when it is chosen, from H as it stood and the panel V of channels removed
  * since; the blocks H_jj and (W W')_jj, which decide the choice, are kept current for all channels
  * (channel_blocks.c); and once the panel is full H takes it as one symmetric rank-k update of the lower triangle, while
- * the last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', so two
- * routes are open: carry W, updated in panels too, and form W W_j' for each pivot; or carry K = W W' like H. The first
- * costs (n^2 - r^2) m at the speed of products with `block` columns, the second n^2 m + 2/3 (n^3 - r^3) at full speed:
- * counted cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either way.
- * Nothing here knows whether the matrix is local or block-cyclic: symmetric.h.
+ * the last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', whose
+ * columns at the pivots are wanted, and two routes are open: carry W, updated in panels too, and form the columns of
+ * W W' that are likely to be wanted at the start of a panel (pivot_columns.c); or carry K = W W' like H. The first costs
+ * 2.5 (n^2 - r^2) m, the second n^2 m + 2/3 (n^3 - r^3): counted cost decides (dual_system.c). The last weights come
+ * from a fresh factorisation of G (fit.c) either way. Nothing here knows whether the matrix is local or block-cyclic:
+ * symmetric.h. On several ranks each keeps the diagonal blocks and forms the rows of its own channels.
  *
  * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
  * Cost: n^3 for H, 2 n^2 m for W, (n^3 - r^3) / 3 for the updates down to r columns and one of the routes above, r^3 /
- * 3 + 2 r^2 m for the last weights; memory n^2 + n m + two panels, by product 2 n^2.
+ * 3 + 2 r^2 m for the last weights; memory n^2 + n m + five panels, by product 2 n^2.
  *
  * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the
  * upper triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every panel tells how far H has left its
@@ -68,14 +69,6 @@ static int64_t cheapest(const dual_system *d, const double *growth) {
   return slot;
 }
 
-/* One rank chooses: costs may differ in the last bits between processors. */
-static int choose(dual_system *d, double *growth, int64_t *slot) {
-  *slot = -1;
-  REAP_TRY(dual_growth(d, growth));
-  *slot = cheapest(d, growth);
-  return d->comm ? reap_comm_broadcast(d->comm, slot, sizeof *slot, 0) : REAP_OK;
-}
-
 static bool drifted(const dual_system *d) { return d->residual > DRIFT && d->residual > WORSE * d->residual_fresh; }
 
 /* Flushes and, where needed, factors afresh. */
@@ -95,17 +88,18 @@ static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
 }
 
 /* Removes the next channel; a block that has lost its definiteness, or costs that are no numbers, call for a fresh
- * system. */
+ * system. |W|^2, hence the error without the ridge term, is known of the step before; the last solve has the last one. */
 static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool lost = true;
-    int64_t slot = -1;
-    REAP_TRY(choose(d, growth, &slot));
-    if (slot >= 0) REAP_TRY(panel_remove(d, slot, &lost));
+    double squares = 0;
+    REAP_TRY(dual_growth(d, growth, &squares));
+    const int64_t slot = cheapest(d, growth);
+    if (at > 0) path->error_plain[at - 1] = fmax(d->error - d->equations->ridge * squares, 0);
+    if (slot >= 0) REAP_TRY(panel_remove(d, slot, growth, path->n_removed - at, &lost));
     if (!lost) {
       path->order[at] = d->channel[slot];
       path->error[at] = d->error;
-      path->error_plain[at] = fmax(d->error - d->equations->ridge * dual_squares(d), 0);
       return REAP_OK;
     }
     REAP_TRY(renew(d, true, path, singular));
@@ -125,7 +119,7 @@ static void list_kept(const dual_system *d, reap_path *path) {
 
 int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
   double *growth = NULL;
-  int status = reap_alloc(&growth, d->slots, sizeof *growth);
+  int status = reap_alloc(&growth, d->slots + 1, sizeof *growth);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   *singular = false;
   for (int64_t at = 0; status == REAP_OK && !*singular && at < path->n_removed; at++) {

@@ -172,9 +172,12 @@ static int cross_by_outputs(const reap_normal_equations *e, int64_t slots, const
     const int64_t some = count - j < most ? count - j : most;
     status = s->cross(s->context, 0, s->n, first + j, some, all, s->n);
     if (status == REAP_OK) scale_cross(e, 0, s->n, first + j, some, all, s->n);
-    for (int64_t t = 0; status == REAP_OK && t < some; t++)
+    for (int64_t t = 0; status == REAP_OK && t < some; t++) {
+      double *to = out + (j + t) * ld;
+      const double *from = all + t * s->n;
       for (int64_t k = 0; k < slots; k++)
-        memcpy(out + k * b + (j + t) * ld, all + channel[k] * b + t * s->n, (size_t)b * sizeof *out);
+        for (int64_t p = 0; p < b; p++) to[k * b + p] = from[channel[k] * b + p];
+    }
   }
   reap_free(&all);
   return status;
