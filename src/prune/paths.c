@@ -45,12 +45,19 @@ static int64_t least_size(const run *r, const path_work *w) {
 
 /* ------------------------------------------------------------------ one group */
 
-/* Sizes to measure: evenly spread in what is kept. Returns their number. */
-static int spread_sizes(int64_t channels, int64_t least, int most, int64_t *sizes) {
+/* Below this relative error nothing is measured: the output's movement is in proportion there. */
+static const double NEGLIGIBLE = 1e-4;
+
+enum { MOST_SIZES = 64 };
+
+/* Sizes to measure: evenly spread below the one at which errors begin to count. Returns their number. */
+static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
+  int64_t whole = p->channels;
   int count = 0;
-  for (int i = most; i >= 1; i--) {
-    const int64_t size = (int64_t)floor((double)channels * i / (most + 1) + 0.5);
-    if (size < least || size >= channels || (count > 0 && size >= sizes[count - 1])) continue;
+  while (whole > 1 && whole > reap_group_path_least(p) && reap_group_path_error(p, whole - 1) < NEGLIGIBLE) whole--;
+  for (int i = most < MOST_SIZES ? most : MOST_SIZES; i >= 1; i--) {
+    const int64_t size = (int64_t)floor((double)whole * i / (most + 1) + 0.5);
+    if (size < reap_group_path_least(p) || size >= whole || (count > 0 && size >= sizes[count - 1])) continue;
     sizes[count++] = size;
   }
   return count;
@@ -68,43 +75,40 @@ static void take_path(const reap_path *from, reap_group_path *to) {
   }
 }
 
-static int take_weights(const path_work *w, int i, const reap_path *at) {
-  const size_t count = (size_t)(at->n_kept * at->block * at->m);
-  memcpy(w->weights[i], at->weights, count * sizeof *at->weights);
-  memcpy(w->bias[i], at->bias, (size_t)at->m * sizeof *at->bias);
-  return REAP_OK;
-}
-
-/* Room for the result, and for the weights on the team. Local; the same sizes on all ranks. */
-static int allocate(run *r, path_work *w) {
+/* Room for the result; for the sizes, which follow from the errors, as many as there may be. Local. */
+static int allocate(const run *r, path_work *w) {
   const reap_layer *l = &w->layer;
-  const int64_t least = least_size(r, w);
-  int64_t sizes[64];
-  const int most = r->options->sizes < 64 ? r->options->sizes : 64;
-  const int count = spread_sizes(l->channels, least, most, sizes);
+  const int most = r->options->sizes < MOST_SIZES ? r->options->sizes : MOST_SIZES;
   reap_group_path *p = w->path;
-  REAP_TRY(reap_group_path_allocate(p, name_of(r, w), r->graph->nodes[l->node]->layer, l->channels, l->channels - least,
-                                    count));
+  REAP_TRY(reap_group_path_allocate(p, name_of(r, w), r->graph->nodes[l->node]->layer, l->channels,
+                                    l->channels - least_size(r, w), most));
+  p->n_sizes = 0;
   p->block = l->block;
   p->m = l->m;
-  memcpy(p->sizes, sizes, (size_t)count * sizeof *sizes);
-  REAP_TRY(reap_calloc(&w->weights, count, sizeof *w->weights));
-  REAP_TRY(reap_calloc(&w->bias, count, sizeof *w->bias));
-  for (int i = 0; i < count && in_team(r, w); i++) {
-    REAP_TRY(reap_alloc(&w->weights[i], sizes[i] * l->block * l->m, sizeof **w->weights));
-    REAP_TRY(reap_alloc(&w->bias[i], l->m, sizeof **w->bias));
+  REAP_TRY(reap_calloc(&w->weights, most, sizeof *w->weights));
+  return reap_calloc(&w->bias, most, sizeof *w->bias);
+}
+
+/* Room for the weights at the measured sizes. Local. */
+static int allocate_weights(path_work *w) {
+  for (int i = 0; i < w->path->n_sizes; i++) {
+    REAP_TRY(reap_alloc(&w->weights[i], w->path->sizes[i] * w->layer.block * w->layer.m, sizeof **w->weights));
+    REAP_TRY(reap_alloc(&w->bias[i], w->layer.m, sizeof **w->bias));
   }
   return REAP_OK;
 }
 
-/* Weights at the measured sizes, on the rank that has the moments. */
+/* Sizes, and the weights there, on the rank that has the moments. */
 static int solve_sizes(const run *r, path_work *w, const reap_path *path) {
-  for (int i = 0; i < w->path->n_sizes; i++) {
+  reap_group_path *p = w->path;
+  p->n_sizes = spread_sizes(p, r->options->sizes, p->sizes);
+  REAP_TRY(allocate_weights(w));
+  for (int i = 0; i < p->n_sizes; i++) {
     reap_path *at = NULL;
-    REAP_TRY(reap_path_weights(w->moments, path, w->path->sizes[i], name_of(r, w), &at));
-    int status = take_weights(w, i, at);
+    REAP_TRY(reap_path_weights(w->moments, path, p->sizes[i], name_of(r, w), &at));
+    memcpy(w->weights[i], at->weights, (size_t)(at->n_kept * at->block * at->m) * sizeof *at->weights);
+    memcpy(w->bias[i], at->bias, (size_t)at->m * sizeof *at->bias);
     reap_path_destroy(&at);
-    REAP_TRY(status);
   }
   return REAP_OK;
 }
@@ -125,16 +129,20 @@ static int solve(run *r, path_work *w, bool together) {
   return status;
 }
 
-/* From the rank that solved to all; weights to the team alone (a broadcast among the team follows when it is formed). */
+/* From the rank that solved to all; weights follow within the team, when it is formed (sensitivity.c). Collective; the
+ * status is this rank's own. */
 static int share(const run *r, path_work *w) {
   reap_group_path *p = w->path;
-  double facts[] = {p->energy, p->ridge, (double)p->samples};
+  double facts[] = {p->energy, p->ridge, (double)p->samples, p->n_sizes};
   REAP_TRY(reap_comm_broadcast(r->comm, facts, sizeof facts, w->team));
   p->energy = facts[0];
   p->ridge = facts[1];
   p->samples = (int64_t)facts[2];
+  p->n_sizes = (int)facts[3];
   REAP_TRY(reap_comm_broadcast(r->comm, p->order, (size_t)p->n_removed * sizeof *p->order, w->team));
-  return reap_comm_broadcast(r->comm, p->error, (size_t)p->n_removed * sizeof *p->error, w->team);
+  REAP_TRY(reap_comm_broadcast(r->comm, p->error, (size_t)p->n_removed * sizeof *p->error, w->team));
+  REAP_TRY(reap_comm_broadcast(r->comm, p->sizes, (size_t)p->n_sizes * sizeof *p->sizes, w->team));
+  return in_team(r, w) && !owns(r, w) ? allocate_weights(w) : REAP_OK;
 }
 
 /* ------------------------------------------------------------------ all of them */
@@ -146,7 +154,8 @@ static int solve_waiting(run *r) {
   for (int k = r->first; k < r->next && status == REAP_OK; k++)
     if (r->works.list[k].moments) status = solve(r, &r->works.list[k], false);
   status = reap_comm_agree(r->comm, status);
-  for (; r->first < r->next && status == REAP_OK; r->first++) status = share(r, &r->works.list[r->first]);
+  for (; r->first < r->next && status == REAP_OK; r->first++)
+    status = reap_comm_agree(r->comm, share(r, &r->works.list[r->first]));
   r->times.solve += reap_seconds() - start;
   return status;
 }
