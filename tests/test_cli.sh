@@ -383,6 +383,28 @@ works paths "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positio
 check "paths tells all groups" [ "$(grep -c 'Conv  ' out.txt)" = 9 ]
 { echo "@ paths"; grep -v '^time' out.txt; } >>"$messages"
 works stats "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positions 6 --progress none -o few-stats.h5
+
+# Moments that no rank holds: the same file but for last digits, and the same channels from it and from images.
+kept_of() { grep '"kept"' "$1"; }
+works stats "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positions 6 --panels --progress none -o few-panels.h5
+works solve few-stats.h5 --keep 0.5 -o solved.h5 --solver local --progress none
+cp out.txt solved.txt
+works solve few-panels.h5 --keep 0.5 -o solved.h5 --solver local --progress none
+check "moments by panels lead to the same errors" cmp -s solved.txt out.txt
+works prune "$resnet" --from-stats few-stats.h5 --keep 0.5 --solver local -o spread.h5 --report whole.json --progress none
+check "the report tells of whole moments" [ "$(grep -c '"moments":.*"whole"' whole.json)" = 9 ]
+works prune "$resnet" --from-stats few-panels.h5 --keep 0.5 --solver scalapack -o spread.h5 --report spread.json --progress none
+check "the report tells of panels" [ "$(grep -c '"moments":.*"panels"' spread.json)" = 9 ]
+check "the same channels stay" [ "$(kept_of whole.json)" = "$(kept_of spread.json)" ]
+works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 60 --positions 6 --keep 0.5 --solver local --repair off \
+  -o spread.h5 --report whole.json --progress none
+works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 60 --positions 6 --keep 0.5 --solver scalapack --repair off \
+  -o spread.h5 --report spread.json --save-stats spread-stats.h5 --progress none
+check "panels from images" [ "$(grep -c '"moments":.*"panels"' spread.json)" = 9 ]
+check "the same channels stay, from images" [ "$(kept_of whole.json)" = "$(kept_of spread.json)" ]
+works solve spread-stats.h5 --keep 0.5 -o solved.h5 --progress none
+no_leftovers panels
+
 works paths "$resnet" --from-stats few-stats.h5 --calib "$fashion/fashion-calib.h5" --images 200 --sizes 2 --progress none -o again.h5
 if command -v h5diff >/dev/null; then
   check "paths from images and from stored moments are equal" h5diff paths.h5 again.h5 /groups

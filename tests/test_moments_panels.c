@@ -7,6 +7,7 @@
 #include "reap/moments_panels.h"
 #include "reap/random.h"
 #include "reap/solver.h"
+#include "reap/stats_file.h"
 
 const char *const test_suite_name = "moments_panels";
 
@@ -312,6 +313,71 @@ static void solutions_are_those_of_the_local_solver(void) {
   check_solve(&layer, 60, 0);
 }
 
+/* ---------------------------------------------------------------- files */
+
+/* A file of both kinds: written whole, and by panels. Several strips and slabs each. */
+static void files_hold_the_same_moments(void) {
+  const reap_layer layer = matrix(700, 1, 1, 250);
+  scene s = make_scene(&layer, 0, 57, 4);
+  const reap_layer_rows rows = rows_of(&s);
+  const char *path = test_scratch_path("panels.h5");
+  reap_origin origin = {0};
+  reap_stats_writer *writer = NULL;
+  reap_stats_file *file = NULL;
+  reap_moments_panels *panels = NULL;
+  reap_moments *whole = accumulate(&s, 0, NULL, NULL, NULL, NULL), *read = NULL;
+  char hash[REAP_HASH_LENGTH];
+  memset(hash, 'a', sizeof hash);
+  hash[REAP_HASH_LENGTH - 1] = 0;
+  CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 350, &panels));
+  CHECK_OK(reap_stats_writer_create(test_comm(), path, &origin, &writer));
+  CHECK_OK(reap_stats_writer_add(writer, "whole", "/whole", whole));
+  CHECK_OK(reap_stats_writer_add_panels(writer, "panels", "/panels", reap_moments_panels_source(panels)));
+  CHECK_OK(reap_stats_writer_commit(&writer));
+  CHECK_OK(reap_stats_file_open(path, &file));
+  CU_ASSERT_EQUAL(reap_stats_file_layers(file), 2);
+  CHECK_OK(reap_stats_file_read(file, reap_stats_file_find(file, "panels"), &read)); /* symmetric, too */
+  if (read) {
+    const double scale = whole->energy + whole->gram[0] * (double)whole->n;
+    CU_ASSERT_EQUAL(read->samples, whole->samples);
+    CHECK_NEAR(read->energy, whole->energy, 1e-13 * whole->energy);
+    CHECK_NEAR(test_max_difference(read->gram, whole->gram, whole->n * whole->n), 0, 1e-13 * scale);
+    CHECK_NEAR(test_max_difference(read->cross, whole->cross, whole->n * whole->m), 0, 1e-13 * scale);
+    CHECK_NEAR(test_max_difference(read->sum_x, whole->sum_x, whole->n), 0, 1e-13 * scale);
+    CHECK_NEAR(test_max_difference(read->sum_y, whole->sum_y, whole->m), 0, 1e-13 * scale);
+  }
+  reap_stats_file_close(&file);
+  reap_moments_destroy(&read);
+  reap_moments_destroy(&whole);
+  reap_moments_panels_destroy(&panels);
+  reap_origin_clear(&origin);
+  free_scene(&s);
+}
+
+/* Infinite activations are found by rank 0 alone, and all ranks learn of it. */
+static void files_take_numbers_only(void) {
+  const reap_layer layer = matrix(11, 4, 1, 6);
+  scene s = make_scene(&layer, 0, 57, 4);
+  const reap_layer_rows rows = rows_of(&s);
+  reap_origin origin = {0};
+  reap_stats_writer *writer = NULL;
+  reap_moments_panels *panels = NULL;
+  char hash[REAP_HASH_LENGTH];
+  memset(hash, 'a', sizeof hash);
+  hash[REAP_HASH_LENGTH - 1] = 0;
+  s.x[s.size_x + 30] = INFINITY;
+  CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 8, &panels));
+  CHECK_OK(reap_stats_writer_create(test_comm(), test_scratch_path("infinite.h5"), &origin, &writer));
+  CHECK_FAILS(reap_stats_writer_add_panels(writer, "layer", "/layer", reap_moments_panels_source(panels)), REAP_ERR_NUMERIC,
+              "NaN or an infinity");
+  reap_stats_writer_destroy(&writer);
+  reap_moments_panels_destroy(&panels);
+  reap_origin_clear(&origin);
+  free_scene(&s);
+}
+
 /* ---------------------------------------------------------------- what goes wrong */
 
 static int refuse(void *context, int64_t first, int64_t count, double *columns, int64_t ld) {
@@ -347,5 +413,7 @@ const test_case test_cases[] = {
     {"ranks_without_images", ranks_without_images},
     {"widths_follow_the_memory", widths_follow_the_memory},
     {"solutions_are_those_of_the_local_solver", solutions_are_those_of_the_local_solver},
+    {"files_hold_the_same_moments", files_hold_the_same_moments},
+    {"files_take_numbers_only", files_take_numbers_only},
     {"failures_reach_all_ranks", failures_reach_all_ranks},
     {NULL, NULL}};

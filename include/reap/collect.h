@@ -33,6 +33,8 @@ typedef struct reap_collect_options {
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats;           /* takes up the moments; NULL: they are not stored */
+  bool panels;                        /* moments that are stored alone go by panels, so that no rank holds them, in every
+                                         layer (else where reap_solver_spreads says so) */
   const reap_moments_taker *taker;    /* gets the moments; may be NULL */
   reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
   int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */

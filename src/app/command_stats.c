@@ -22,7 +22,7 @@ static const char *const ABOUT =
 typedef struct stats_options {
   const char *model, *calibration, *from, *output, *activations;
   int64_t first, images, positions, seed;
-  bool all;
+  bool all, panels;
   common_options common;
 } stats_options;
 
@@ -99,6 +99,7 @@ static int from_images(job *j) {
   REAP_TRY(reap_stats_writer_create(comm, o->output, &j->origin, &j->stats));
   if (o->activations) REAP_TRY(reap_activations_file_create(comm, o->activations, &j->origin, &j->activations));
   const reap_collect_options options = {.all = o->all,
+                                        .panels = o->panels,
                                         .sampling = {o->positions, (uint64_t)o->seed},
                                         .backend = command_backend(o->common.kernels),
                                         .stats = j->stats,
@@ -150,7 +151,7 @@ static int run(const command_context *context, const stats_options *o) {
 static int check(const stats_options *o, bool sampled) {
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap stats: -o is missing");
   if (!o->from && !o->calibration) return reap_error(REAP_ERR_USAGE, "reap stats: --calib is missing");
-  if (o->from && (o->calibration || o->activations || o->all || sampled || o->first || o->images))
+  if (o->from && (o->calibration || o->activations || o->all || o->panels || sampled || o->first || o->images))
     return reap_error(REAP_ERR_USAGE,
                       "reap stats: --from takes the layers, images and positions that the file holds; "
                       "only -o goes with it");
@@ -178,6 +179,8 @@ int command_stats(const command_context *context) {
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--all", NULL, OPTION_FLAG, NULL,
        "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
+      {"--panels", NULL, OPTION_FLAG, NULL,
+       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, or too large for the\nmemory, on more than one rank); last digits then depend on the\nnumber of ranks", &o.panels, 0},
       {"--first", NULL, OPTION_INT, "F", "begin with image F (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",

@@ -11,7 +11,7 @@
 #include "reap/memory.h"
 #include "stats_writer.h"
 
-enum { STRIP = 1 << 20 /* numbers transposed, or passed on, at a time */ };
+enum { STRIP = 1 << 16 /* numbers transposed, or passed on, at a time */ };
 
 /* The file's side, on rank 0. */
 typedef struct output {

@@ -1,6 +1,7 @@
 /* One pass over the original network: every layer's moments in turn; see collect.h.
  *
- * Cost: one forward pass and the moments (src/stats). Memory per rank: the frontier, and one layer's moments.
+ * Cost: one forward pass and the moments (src/stats). Memory per rank: the frontier, and one layer's moments, or a few
+ * panels of them where they are large.
  */
 #include "reap/collect.h"
 
@@ -9,7 +10,9 @@
 #include "reap/error.h"
 #include "reap/frontier.h"
 #include "reap/memory.h"
+#include "reap/moments_panels.h"
 #include "reap/operators.h"
+#include "reap/solver.h"
 #include "reap/timer.h"
 #include "store_rows.h"
 
@@ -158,29 +161,64 @@ done:
   return status;
 }
 
-static int store(pass *p, layer_context *c, const reap_moments *moments) {
+/* By panels into the file: no rank holds the matrices. */
+static int write_panels(pass *p, layer_context *c, double *energy) {
+  const double start = reap_seconds();
+  const reap_node *node = p->graph->nodes[c->layer->node];
+  const reap_layer_rows rows = {c->layer, node->layer, &p->options->sampling, p->shard, input_of, output_of, c};
+  reap_moments_panels *panels = NULL;
+  int status = reap_moments_panels_create(p->comm, &rows, 0, &panels);
+  if (status == REAP_OK) {
+    const reap_moments_source *source = reap_moments_panels_source(panels);
+    *energy = source->energy;
+    status = reap_stats_writer_add_panels(p->options->stats, node->layer, node->name, source);
+  }
+  reap_moments_panels_destroy(&panels);
+  p->result->seconds_moments += reap_seconds() - start;
+  return status;
+}
+
+static int store(pass *p, layer_context *c, double energy) {
   if (!p->options->activations) return REAP_OK;
   const double start = reap_seconds();
   const reap_node *node = p->graph->nodes[c->layer->node];
   const rows_source source = {c->layer, node->layer, node->name, &p->options->sampling,
                               p->shard, input_of,    output_of,  c};
-  int status = store_rows(p->comm, &source, moments->energy, p->options->activations);
+  int status = store_rows(p->comm, &source, energy, p->options->activations);
   p->result->seconds_store += reap_seconds() - start;
   return status;
+}
+
+static int take_panels(pass *p, layer_context *c) {
+  double energy = 0;
+  REAP_TRY(write_panels(p, c, &energy));
+  return store(p, c, energy);
+}
+
+static int take_whole(pass *p, layer_context *c) {
+  const reap_node *node = p->graph->nodes[c->layer->node];
+  const reap_moments_taker *taker = p->options->taker;
+  reap_moments *moments = NULL;
+  int status = gather_moments(p, c, &moments);
+  if (status == REAP_OK && p->options->stats)
+    status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
+  if (status == REAP_OK) status = store(p, c, moments->energy);
+  if (status == REAP_OK && taker) status = taker->take(taker->context, c->layer, &moments);
+  reap_moments_destroy(&moments);
+  return status;
+}
+
+/* Whoever takes moments as they come wants them whole. */
+static bool goes_by_panels(const pass *p, const reap_layer *layer) {
+  if (!p->options->stats || p->options->taker) return false;
+  return p->options->panels || reap_solver_spreads(p->comm, REAP_SOLVER_AUTO, layer->n, layer->m);
 }
 
 static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
   layer_context c = {p, layer};
-  const reap_moments_taker *taker = p->options->taker;
-  reap_moments *moments = NULL;
   int status = reap_comm_agree(p->comm, advance(p, layer));
-  if (status == REAP_OK) status = gather_moments(p, &c, &moments);
-  if (status == REAP_OK && p->options->stats)
-    status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
-  if (status == REAP_OK) status = store(p, &c, moments);
-  if (status == REAP_OK && taker) status = taker->take(taker->context, layer, &moments);
-  reap_moments_destroy(&moments);
+  if (status == REAP_OK) status = goes_by_panels(p, layer) ? take_panels(p, &c) : take_whole(p, &c);
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }
 
