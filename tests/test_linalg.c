@@ -209,6 +209,17 @@ static void both_forms_of_a_symmetric_pair_agree(void) {
   for (int i = 0; i < ORDER * 4; i++) v[i] = sin(i) / 4;
   for (int i = 0; i < ORDER; i++) c[i] = cos(i);
   compare_forms(s, SLOTS, 0);
+  for (int f = 0; f < 2; f++) { /* above the diagonal lies twice what lies below */
+    double gap = 0, want = 0;
+    CHECK_OK(reap_symmetric_gap(s[f], SLOTS - 1, c, &gap));
+    for (int64_t i = 0; i < ORDER - WIDE; i++) {
+      double sum = 0;
+      for (int64_t j = 0; j < ORDER - WIDE; j++) sum += i == j ? 0 : spd(i, j, ORDER) * c[j] * c[i];
+      want = fmax(want, fabs(sum));
+    }
+    CHECK_NEAR(gap, want, 1e-12);
+    CU_ASSERT_EQUAL(reap_symmetric_distributed(s[f]), f == 1);
+  }
   for (int64_t i = 0; i < ORDER; i++)
     CHECK_NEAR(whole[1][i + (ORDER - WIDE) * ORDER], 2 * spd(i, 0, ORDER), 0); /* upper, slot 0 */
   for (int f = 0; f < 2; f++) {

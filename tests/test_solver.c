@@ -374,6 +374,33 @@ static void bad_arguments_are_refused(void) {
   reap_moments_destroy(&s);
 }
 
+/* Moments that no rank has checked by itself: a NaN, and triangles that differ in one element. */
+static void a_bad_matrix_is_found_by_all_ranks_together(void) {
+  reap_moments *s = make(11, 3, 2, 300, DEAD, 12);
+  const reap_solve_options options = {test_comm(), REAP_SOLVER_SCALAPACK, 1e-6, REAP_ROUTE_AUTO};
+  const double root = sqrt(s->gram[s->n + 1] * s->gram[(s->n - 2) * s->n + s->n - 2]), right = s->gram[2 * s->n - 2];
+  const struct {
+    double gap;
+    const char *message;
+  } cases[] = {{1e-14 * root, NULL}, {1e-7 * root, "not symmetric"}, {-root, "not symmetric"}, {NAN, "NaN"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    reap_moments_source source;
+    reap_path *path = NULL;
+    double *diagonal = NULL;
+    s->gram[2 * s->n - 2] = right + cases[i].gap;
+    CHECK_OK(reap_moments_as_source(s, &diagonal, &source));
+    if (cases[i].message) {
+      CHECK_FAILS(reap_solve_source(&source, 4, &options, "conv7", &path), REAP_ERR_NUMERIC, cases[i].message);
+      CU_ASSERT_PTR_NULL(path);
+    } else {
+      CHECK_OK(reap_solve_source(&source, 4, &options, "conv7", &path));
+    }
+    reap_path_destroy(&path);
+    reap_free(&diagonal);
+  }
+  reap_moments_destroy(&s);
+}
+
 const test_case test_cases[] = {
     {"both_routes_agree_with_brute_force", both_routes_agree_with_brute_force},
     {"level_3_agrees_with_the_plain_recursion", level_3_agrees_with_the_plain_recursion},
@@ -384,5 +411,6 @@ const test_case test_cases[] = {
     {"a_singular_matrix_raises_the_ridge_and_says_so", a_singular_matrix_raises_the_ridge_and_says_so},
     {"units_do_not_matter", units_do_not_matter},
     {"a_file_is_read_into_the_layout", a_file_is_read_into_the_layout},
+    {"a_bad_matrix_is_found_by_all_ranks_together", a_bad_matrix_is_found_by_all_ranks_together},
     {"bad_arguments_are_refused", bad_arguments_are_refused},
     {NULL, NULL}};

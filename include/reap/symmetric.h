@@ -13,6 +13,7 @@
 #ifndef REAP_SYMMETRIC_H
 #define REAP_SYMMETRIC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "reap/block_cyclic.h"
@@ -24,6 +25,9 @@ typedef enum reap_triangle { REAP_LOWER, REAP_UPPER } reap_triangle;
 /* Zero matrices of slots * block rows; grid NULL: local. The grid must outlive it. */
 int reap_symmetric_create(const reap_grid *grid, int64_t slots, int64_t block, reap_symmetric **out);
 void reap_symmetric_destroy(reap_symmetric **matrix);
+
+/* Local. */
+bool reap_symmetric_distributed(const reap_symmetric *matrix);
 
 /* Bytes of this rank's part. */
 int64_t reap_symmetric_bytes(const reap_symmetric *matrix);
@@ -87,6 +91,11 @@ int reap_symmetric_solve(reap_symmetric *matrix, int64_t slots, int64_t columns,
 
 /* Largest column sum of absolute values of one of the matrices. */
 int reap_symmetric_norm(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, double *norm);
+
+/* Largest |sum_j (lower_ij - upper_ij) x_j x_i| over i, off the diagonal, for given x [slots * block]: 0 up to rounding if
+ * both matrices are one; signs of x drawn at random leave no other difference unseen (Freivalds' check of a product).
+ * *gap is NaN if an element is. */
+int reap_symmetric_gap(reap_symmetric *matrix, int64_t slots, const double *x, double *gap);
 
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);

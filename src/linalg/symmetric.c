@@ -1,6 +1,8 @@
 /* What the local and the distributed form of reap/symmetric.h share, and the way to one of them. */
 #include "reap/symmetric.h"
 
+#include <math.h>
+
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_table.h"
@@ -30,6 +32,8 @@ void reap_symmetric_destroy(reap_symmetric **matrix) {
   reap_free(&s->upper_diagonal);
   reap_free(matrix);
 }
+
+bool reap_symmetric_distributed(const reap_symmetric *s) { return s->grid != NULL; }
 
 int64_t reap_symmetric_bytes(const reap_symmetric *s) { return s->ld * s->local_columns * (int64_t)sizeof *s->data; }
 
@@ -138,6 +142,21 @@ int reap_symmetric_norm(reap_symmetric *s, reap_triangle triangle, int64_t slots
   for (int64_t i = 0; status == REAP_OK && i < slots * s->block; i++) {
     const double sum = sums[i] + (triangle == REAP_UPPER ? s->upper_diagonal[i] : 0);
     if (!(sum <= *norm)) *norm = sum;
+  }
+  reap_free(&sums);
+  return status;
+}
+
+int reap_symmetric_gap(reap_symmetric *s, int64_t slots, const double *x, double *gap) {
+  double *sums = NULL;
+  int status = reap_calloc(&sums, slots * s->block, sizeof *sums);
+  if (s->grid) status = reap_comm_agree(reap_grid_comm(s->grid), status);
+  if (status == REAP_OK) status = s->table->difference(s, slots, x, sums);
+  *gap = 0;
+  for (int64_t i = 0; status == REAP_OK && i < slots * s->block; i++) {
+    const double one = fabs(sums[i] * x[i]);
+    if (!(one <= *gap)) *gap = one;
+    if (isnan(one)) break;
   }
   reap_free(&sums);
   return status;

@@ -484,10 +484,28 @@ static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
+static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, double *sums) {
+  const int64_t n = slots * s->block;
+  int64_t rows, columns, ld;
+  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++) {
+    const int64_t gj = reap_block_cyclic_column(s->cyclic, j);
+    if (gj >= n) break;
+    for (int64_t i = 0; i < rows; i++) {
+      const int64_t gi = reap_block_cyclic_row(s->cyclic, i);
+      if (gi >= n) break;
+      const double value = gi == gj ? 0 : gi > gj ? s->data[i + j * ld] : -s->data[i + j * ld];
+      sums[gj] += value * x[gi];
+      sums[gi] += value * x[gj];
+    }
+  }
+  return reap_comm_sum(comm_of(s), sums, n);
+}
+
 static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_put,
                                              cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
                                              symmetric_sweep, cyclic_multiply, cyclic_outer,  cyclic_solve,
-                                             cyclic_column_sums};
+                                             cyclic_column_sums, cyclic_difference};
 
 static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   for (int64_t k = 0; k < s->slots; k++) {

@@ -137,10 +137,24 @@ static int local_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t 
   return REAP_OK;
 }
 
+static int local_difference(reap_symmetric *s, int64_t slots, const double *x, double *sums) {
+  const int64_t n = slots * s->block;
+  for (int64_t j = 0; j < n; j++) {
+    const double *column = s->data + j * s->ld, weight = x[j];
+    double sum = 0;
+    for (int64_t i = 0; i < j; i++) sums[i] -= column[i] * weight;
+    for (int64_t i = 0; i < j; i++) sum -= column[i] * x[i];
+    for (int64_t i = j + 1; i < n; i++) sums[i] += column[i] * weight;
+    for (int64_t i = j + 1; i < n; i++) sum += column[i] * x[i];
+    sums[j] += sum;
+  }
+  return REAP_OK;
+}
+
 static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_put,
                                             local_blocks,   local_update, local_factor, local_invert,
                                             local_sweep,    local_multiply, local_outer,  local_solve,
-                                            local_column_sums};
+                                            local_column_sums, local_difference};
 
 int symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };

@@ -24,6 +24,8 @@ typedef struct symmetric_table {
   int (*solve)(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained);
   /* Sums of absolute values of the columns, diagonal left out, into sums[slots * block]. */
   int (*column_sums)(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums);
+  /* (lower - upper) x, diagonal left out, added to sums[slots * block]. */
+  int (*difference)(reap_symmetric *s, int64_t slots, const double *x, double *sums);
 } symmetric_table;
 
 struct reap_symmetric {

@@ -123,6 +123,30 @@ static int take_panel(void *context, int64_t first, int64_t count, double *colum
   return reap_symmetric_put_panel(target->matrix, first, count, columns, ld);
 }
 
+/* Signs by a rule of the row's number (a bit of a multiplicative hash), each over the root of its column's raw share: the
+ * gap is then that of X'X relative to the roots of its diagonal, however little centring leaves of it. */
+static double probe(const reap_normal_equations *e, int64_t i) {
+  const int64_t column = e->channel[i / e->source.block] * e->source.block + i % e->source.block;
+  const double size = e->scale[column] * sqrt(e->source.diagonal[column]), sign = (uint64_t)i * 0x9E3779B97F4A7C15u >> 63;
+  return (sign != 0 ? 1 : -1) / (size > 1 ? size : 1);
+}
+
+/* No rank has seen the whole matrix, so the ranks look together; moments in one rank's memory are checked element by
+ * element before (reap_moments_check). */
+static int check(const reap_normal_equations *e, reap_symmetric *matrix) {
+  const double tolerance = 1e-9;
+  double *x = NULL, gap = 0;
+  REAP_TRY(reap_alloc(&x, e->n, sizeof *x));
+  for (int64_t i = 0; i < e->n; i++) x[i] = probe(e, i);
+  int status = reap_symmetric_gap(matrix, e->slots, x, &gap);
+  reap_free(&x);
+  REAP_TRY(status);
+  if (!isfinite(gap))
+    return reap_error(REAP_ERR_NUMERIC, "the Gram matrix holds a NaN or an infinity; look at the weights and images");
+  if (gap > tolerance) return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not symmetric (by %.1e)", gap);
+  return REAP_OK;
+}
+
 int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
   double *diagonal = reap_symmetric_upper_diagonal(matrix);
   for (int64_t i = 0; i < e->n; i++)
@@ -131,7 +155,8 @@ int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
     panel_target target = {e, matrix};
     return e->source.gram_panels(e->source.context, e->slots, e->channel, take_panel, &target);
   }
-  return reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e);
+  REAP_TRY(reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e));
+  return reap_symmetric_distributed(matrix) ? check(e, matrix) : REAP_OK;
 }
 
 /* X'Y of one piece becomes D C. */

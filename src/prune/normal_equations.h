@@ -33,7 +33,8 @@ static inline double reap_normal_raise(double ridge) { return ridge < 1e-8 ? 1e-
 /* Diagonal of D G D + R for a column of the layer: 1 + ridge, or 1 where it is dead. */
 double reap_normal_diagonal(const reap_normal_equations *equations, int64_t column);
 
-/* D G D + R into both triangles of `matrix`, with the upper diagonal. Collective if it is distributed. */
+/* D G D + R into both triangles of `matrix`, with the upper diagonal. Collective if it is distributed; REAP_ERR_NUMERIC
+ * then if G is not symmetric or holds a NaN. */
 int reap_normal_set(const reap_normal_equations *equations, reap_symmetric *matrix);
 
 /* D C: rows of `slots` channels in the order given, columns first .. first + count: out [slots * block, count]
