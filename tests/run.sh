@@ -2,10 +2,15 @@
 # Builds reap and runs its tests; installs what is missing first. Options are passed on to ctest (e.g. -R solver).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+long=
 case "${1:-}" in
   -h|--help)
-    echo "usage: tests/run.sh [ctest options]   (e.g. -R comm, --output-on-failure)"
+    echo "usage: tests/run.sh [--long] [ctest options]   (e.g. -R comm, --output-on-failure)"
+    echo "  --long    also the job scripts on a real Slurm, started on this machine (a few minutes; installs slurm-wlm and munge)"
     exit 0 ;;
+  --long)
+    long=1
+    shift ;;
 esac
 . "$here/../jobs/setup.sh"
 # The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
@@ -28,4 +33,7 @@ reap_python_environment() {
 }
 reap_python_environment
 cd "$reap_build"
-ctest --output-on-failure "$@"
+failed=0
+ctest --output-on-failure "$@" || failed=$?
+if [ -n "$long" ]; then bash "$here/slurm.sh" "$reap_build/reap" || failed=1; fi
+exit $failed

@@ -27,7 +27,7 @@ static bool is_one_of(const char *name, const char *const *names) {
 static option make_list(sweep_options *o, const option *single) {
   static const struct {
     const char *single, *list;
-  } arguments[] = {{"F", "F,..."}, {"S", "S,..."}, {"MS", "MS,..."}};
+  } arguments[] = {{"F", "F,..."}, {"S", "S,..."}, {"F|MSms", "F|MSms,..."}};
   sweep_list *list = &o->lists[o->n_lists++];
   *list = (sweep_list){.single = *single, .budget = is_one_of(single->name, budgets)};
   option many = *single;
@@ -93,21 +93,26 @@ static int put(const sweep_options *o, sweep_setting *setting, const sweep_list 
   REAP_TRY(option_store(o->prune.title, &one, list->values[k]));
   if (!list->budget) return REAP_OK;
   setting->budget = list->single.name + 2;
-  setting->value = *(double *)one.target;
+  setting->typed = list->values[k];
+  setting->value = strtod(setting->typed, NULL);
   return REAP_OK;
 }
 
-/* Shortest text that reads back as the same number, so that 0.5 and 0.50 are one setting. */
-static void number_text(double value, char text[32]) {
+/* Shortest text that reads back as the same number, so that 0.5 and 0.50 are one setting; with the unit, if there is one ("2.5ms"). */
+static void value_text(const sweep_setting *s, char text[64]) {
+  char *unit = NULL;
+  const double value = strtod(s->typed, &unit);
   for (int digits = 6; digits <= 17; digits++) {
-    snprintf(text, 32, "%.*g", digits, value);
-    if (strtod(text, NULL) == value) return;
+    snprintf(text, 64, "%.*g", digits, value);
+    if (strtod(text, NULL) == value) break;
   }
+  const size_t length = strlen(text);
+  snprintf(text + length, 64 - length, "%s", unit);
 }
 
 static int make_name(sweep_setting *s) {
-  char value[32];
-  number_text(s->value, value);
+  char value[64];
+  value_text(s, value);
   s->ratios = prune_plan_ratios(&s->options);
   return reap_format(&s->name, "%s-%s-%s-%s-seed%lld", s->options.method, s->ratios, s->budget, value, (long long)s->options.seed);
 }

@@ -35,6 +35,7 @@ typedef struct sweep_setting {
   prune_options options;
   const char *ratios;    /* as given, or what they are by default */
   const char *budget;    /* "flops": the option without its dashes */
+  const char *typed;     /* its value as typed, and the number in it */
   double value;
 } sweep_setting;
 
