@@ -166,6 +166,35 @@ static void columns_are_added_over_ranks_into_the_layout(void) {
   reap_grid_destroy(&grid);
 }
 
+static void pdsyrk_takes_the_lower_triangle(void) {
+  enum { N = 31, K = 5, BLOCK = 4 };
+  reap_grid *grid = NULL;
+  reap_block_cyclic *v = NULL, *c = NULL, *other = NULL;
+  int64_t rows, columns, ld;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  CHECK_OK(reap_block_cyclic_create(grid, N, K, BLOCK, BLOCK, &v));
+  CHECK_OK(reap_block_cyclic_create(grid, N, N, BLOCK, BLOCK, &c));
+  CHECK_OK(reap_block_cyclic_create(grid, N, K, BLOCK + 1, BLOCK, &other));
+  double *local = reap_block_cyclic_local(v, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++)
+      local[i + j * ld] = spd(reap_block_cyclic_row(v, i), N + reap_block_cyclic_column(v, j), N);
+  CHECK_OK(reap_block_cyclic_syrk_lower(v, c));
+  local = reap_block_cyclic_local(c, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t i = 0; i < rows; i++) {
+      const int64_t gi = reap_block_cyclic_row(c, i), gj = reap_block_cyclic_column(c, j);
+      double want = 0;
+      for (int64_t k = 0; k < K && gi >= gj; k++) want -= spd(gi, N + k, N) * spd(gj, N + k, N);
+      CHECK_NEAR(local[i + j * ld], want, 100 * DBL_EPSILON);
+    }
+  CHECK_FAILS(reap_block_cyclic_syrk_lower(other, c), REAP_ERR_INTERNAL, "do not fit");
+  reap_block_cyclic_destroy(&v);
+  reap_block_cyclic_destroy(&c);
+  reap_block_cyclic_destroy(&other);
+  reap_grid_destroy(&grid);
+}
+
 enum { SLOTS = 29, WIDE = 3, ORDER = SLOTS * WIDE };
 
 /* Another matrix above the diagonal than below. */
@@ -324,6 +353,7 @@ const test_case test_cases[] = {
     {"scalapack_solves_on_the_grid", scalapack_solves_on_the_grid},
     {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
     {"columns_are_added_over_ranks_into_the_layout", columns_are_added_over_ranks_into_the_layout},
+    {"pdsyrk_takes_the_lower_triangle", pdsyrk_takes_the_lower_triangle},
     {"both_forms_of_a_symmetric_pair_agree", both_forms_of_a_symmetric_pair_agree},
     {"a_sweep_inverts_and_solves", a_sweep_inverts_and_solves},
     {NULL, NULL}};

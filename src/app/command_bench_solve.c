@@ -42,7 +42,7 @@ typedef struct bench_options {
   int64_t n, block, m;
   double keep;
   const char *solver, *route;
-  bool plain, no_plain, no_factor, json;
+  bool plain, no_plain, no_factor, updates, json;
   common_options common;
 } bench_options;
 
@@ -194,6 +194,62 @@ static int measure_factor(const bench_options *o, const reap_comm *comm, const r
   return status;
 }
 
+/* One trailing update of the elimination on all ranks, n^2 k flops: PDSYRK on the block-cyclic matrix. */
+static int measure_pdsyrk(const bench_options *o, const reap_grid *grid, int64_t k, double *seconds) {
+  const int64_t piece = o->block > 128 ? o->block : 128 / o->block * o->block;
+  reap_block_cyclic *v = NULL, *c = NULL;
+  int64_t rows, columns, ld;
+  int status = reap_block_cyclic_create(grid, o->n, k, piece, piece, &v);
+  if (status == REAP_OK) status = reap_block_cyclic_create(grid, o->n, o->n, piece, piece, &c);
+  if (status == REAP_OK) {
+    double *part = reap_block_cyclic_local(v, &rows, &columns, &ld);
+    for (int64_t i = 0; i < ld * columns; i++) part[i] = (double)(i % 17) - 8;
+    status = reap_comm_barrier(reap_grid_comm(grid));
+  }
+  for (int again = 0; status == REAP_OK && again < 3; again++) {
+    const double start = reap_seconds();
+    status = reap_block_cyclic_syrk_lower(v, c);
+    const double took = slowest(reap_grid_comm(grid), reap_seconds() - start);
+    if (again == 0 || took < *seconds) *seconds = took;
+  }
+  reap_block_cyclic_destroy(&v);
+  reap_block_cyclic_destroy(&c);
+  return status;
+}
+
+/* The same as the solver does it: rows of the panel to all ranks, then a local update. */
+static int measure_panel(const bench_options *o, const reap_grid *grid, int64_t k, double *seconds) {
+  const int64_t slots = o->n / o->block;
+  reap_symmetric *matrix = NULL;
+  double *v = NULL;
+  int status = reap_symmetric_create(grid, slots, o->block, &matrix);
+  if (status == REAP_OK) status = reap_comm_agree(reap_grid_comm(grid), reap_alloc(&v, o->n * k, sizeof *v));
+  for (int64_t i = 0; status == REAP_OK && i < o->n * k; i++) v[i] = (double)(i % 17) - 8;
+  if (status == REAP_OK) status = reap_comm_barrier(reap_grid_comm(grid));
+  for (int again = 0; status == REAP_OK && again < 3; again++) {
+    const double start = reap_seconds();
+    status = reap_symmetric_collect(matrix, slots, k, v, o->n);
+    if (status == REAP_OK) status = reap_symmetric_update(matrix, slots, k, v, NULL, o->n);
+    const double took = slowest(reap_grid_comm(grid), reap_seconds() - start);
+    if (again == 0 || took < *seconds) *seconds = took;
+  }
+  reap_free(&v);
+  reap_symmetric_destroy(&matrix);
+  return status;
+}
+
+enum { UPDATE_WIDTH = 256 };
+
+static int measure_updates(const bench_options *o, const reap_comm *comm, double *pblas, double *panel) {
+  const int64_t k = o->n < UPDATE_WIDTH ? o->n : UPDATE_WIDTH;
+  reap_grid *grid = NULL;
+  int status = reap_grid_create(comm, &grid);
+  if (status == REAP_OK) status = measure_pdsyrk(o, grid, k, pblas);
+  if (status == REAP_OK) status = measure_panel(o, grid, k, panel);
+  reap_grid_destroy(&grid);
+  return status;
+}
+
 /* ------------------------------------------------------------------ results */
 
 typedef struct figures {
@@ -201,6 +257,7 @@ typedef struct figures {
   bool distributed;
   double flops, dgemm; /* counted; flops per second of all ranks in use */
   double seconds, making_seconds; /* without making the statistics up; that alone */
+  double pdsyrk_seconds, panel_seconds; /* one update by either way; 0 if not asked for */
   double factor_seconds, plain_seconds, plain_eliminate, plain_updates;
   double peak, share;              /* bytes of the busiest rank; its part of H, C and the panels */
   double order_differs, error_gap; /* against the plain recursion; NaN without it */
@@ -229,6 +286,9 @@ static void print_table(const bench_options *o, const figures *f) {
          p->seconds.set_up, p->seconds.factor, p->seconds.eliminate, p->seconds.updates, p->seconds.weights);
   printf("  of these %.3f s for making the statistics up, which are not in the solve's\n", f->making_seconds);
   print_row(f->distributed ? "PDPOTRF + PDPOTRI" : "DPOTRF + DPOTRI", f->factor_seconds, n * n * n, f->dgemm);
+  const double update = n * n * fmin(n, UPDATE_WIDTH);
+  print_row("one update by PDSYRK", f->pdsyrk_seconds, update, f->dgemm);
+  print_row("the same by panel broadcast", f->panel_seconds, update, f->dgemm);
   if (f->plain_seconds > 0)
     printf("%-34s %10.3f s, elimination %.3f (updates of H and W alone %.3f): %.1f (%.1f) times ours\n",
            "plain recursion", f->plain_seconds, f->plain_eliminate, f->plain_updates,
@@ -254,6 +314,8 @@ static int print_json(const command_context *context, const bench_options *o, co
   cJSON_AddNumberToObject(seconds, "eliminate", f->path->seconds.eliminate);
   cJSON_AddNumberToObject(seconds, "weights", f->path->seconds.weights);
   report_add_number(seconds, "potrf_potri", f->factor_seconds > 0 ? f->factor_seconds : NAN);
+  report_add_number(seconds, "update_pdsyrk", f->pdsyrk_seconds > 0 ? f->pdsyrk_seconds : NAN);
+  report_add_number(seconds, "update_panel", f->panel_seconds > 0 ? f->panel_seconds : NAN);
   report_add_number(seconds, "plain", f->plain_seconds > 0 ? f->plain_seconds : NAN);
   report_add_number(seconds, "plain_eliminate", f->plain_seconds > 0 ? f->plain_eliminate : NAN);
   report_add_number(seconds, "plain_updates", f->plain_seconds > 0 ? f->plain_updates : NAN);
@@ -303,10 +365,11 @@ static int run_plain(const bench_options *o, const reap_moments_source *source, 
   return status;
 }
 
-/* Bytes that a rank cannot do without: its part of H (with K where that is carried) and of C, and the panels. */
+/* Bytes that a rank cannot do without: its part of H (with K where that is carried) and of C, and the panels: V and Q of
+ * all rows, columns of H and K of half as many channels again for its own rows. */
 static double share_of(const bench_options *o, int ranks) {
   const double n = (double)o->n, m = (double)o->m, width = fmin(fmax(n / 16, 64), 384) + (double)o->block;
-  return 8 * (n * n / ranks + n * m / ranks + n * (width + 3 * (double)o->block) + width * m / ranks);
+  return 8 * (n * n / ranks + n * m / ranks + 2 * n * width + 3 * n * width / ranks);
 }
 
 static int run_solver(const bench_options *o, const reap_comm *comm, const reap_moments_source *source,
@@ -338,6 +401,7 @@ static int measure(const command_context *context, const bench_options *o, const
   if (status == REAP_OK) status = run_solver(o, comm, &source, distributed, &f);
   if (status == REAP_OK) status = measure_dgemm(comm, o->n, &f.dgemm);
   if (status == REAP_OK && !o->no_factor) status = measure_factor(o, comm, &source, distributed, &f.factor_seconds);
+  if (status == REAP_OK && o->updates) status = measure_updates(o, comm, &f.pdsyrk_seconds, &f.panel_seconds);
   const bool plain = (o->plain || (o->n <= 4608 && o->m <= 1024 && !o->no_plain)) && reap_comm_rank(comm) == 0;
   if (status == REAP_OK && plain) status = run_plain(o, &source, &f);
   status = reap_comm_agree(comm, status);
@@ -381,6 +445,9 @@ int command_bench_solve(const command_context *context) {
       {"--no-plain", NULL, OPTION_FLAG, NULL, "leave it out", &o.no_plain, 0},
       {"--no-factor", NULL, OPTION_FLAG, NULL, "leave out the library's factorisation and inverse alone", &o.no_factor,
        0},
+      {"--updates", NULL, OPTION_FLAG, NULL,
+       "one update of rank 256 as well, by PDSYRK and by panel broadcasts as in the solver (two more matrices)",
+       &o.updates, 0},
       {"--json", NULL, OPTION_FLAG, NULL, "print JSON instead of a table", &o.json, 0},
       COMMON_OPTIONS(o.common)};
   command_line line = {"reap bench solve", options, 0, NULL, NULL, false};

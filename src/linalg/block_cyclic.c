@@ -19,6 +19,9 @@ void pdpotrf_(const char *uplo, const int *n, double *a, const int *ia, const in
 void pdpotrs_(const char *uplo, const int *n, const int *nrhs, const double *a, const int *ia, const int *ja,
               const int *desca, double *b, const int *ib, const int *jb, const int *descb, int *info);
 void pdpotri_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desca, int *info);
+void pdsyrk_(const char *uplo, const char *trans, const int *n, const int *k, const double *alpha, const double *a,
+             const int *ia, const int *ja, const int *desca, const double *beta, double *c, const int *ic, const int *jc,
+             const int *descc);
 
 enum { DESCRIPTOR = 9 };
 static const int ZERO = 0, ONE = 1;
@@ -177,3 +180,12 @@ int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order) {
 }
 
 int reap_block_cyclic_potri_lower(reap_block_cyclic *a) { return reap_block_cyclic_potri(a, 'L', a->rows); }
+
+int reap_block_cyclic_syrk_lower(reap_block_cyclic *v, reap_block_cyclic *c) {
+  const double minus = -1, one = 1;
+  if (v->rows != c->rows || v->row_block != c->row_block)
+    return reap_error(REAP_ERR_INTERNAL, "PDSYRK: layouts of %d and %d rows do not fit", v->rows, c->rows);
+  pdsyrk_("L", "N", &c->rows, &v->columns, &minus, v->data, &ONE, &ONE, v->descriptor, &one, c->data, &ONE, &ONE,
+          c->descriptor);
+  return REAP_OK;
+}
