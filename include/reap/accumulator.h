@@ -52,6 +52,11 @@ int reap_accumulator_reduce(reap_accumulator *accumulator, const reap_comm *comm
  * padding and other overhead: what the products would cost at best. Local. */
 double reap_accumulator_multiply_adds(const reap_accumulator *accumulator, int64_t samples);
 
+/* What the moments of a layer take on a rank, before anything is computed: bytes at most, the moments that come out
+ * included, and multiply-adds of an image. Local. */
+int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, double *bytes,
+                          double *multiply_adds);
+
 /* Squared error and centred energy on the images that are held out, for weights on the channels kept. */
 typedef struct reap_held_out_error {
   int64_t samples;

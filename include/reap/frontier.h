@@ -35,7 +35,8 @@ typedef struct reap_frontier_use {
   int64_t peak;               /* bytes: most that was held at a time, buffers included */
   int64_t spilled, read_back; /* bytes to and from the scratch file */
   int64_t images_read;        /* bytes of images, as float32 */
-  double recomputed;          /* multiply-adds of what was computed again, other operations counted as some */
+  int64_t recomputed;         /* bytes of what was computed again, */
+  double recomputed_multiply_adds; /* and what that took */
   double seconds_scratch, seconds_images;
 } reap_frontier_use;
 

@@ -38,6 +38,9 @@ int64_t reap_memory_live_blocks(void);
 int64_t reap_memory_live_bytes(void);
 int64_t reap_memory_peak_bytes(void);
 
+/* Resident set of this process now, in bytes; 0 where the system does not tell. */
+int64_t reap_memory_resident(void);
+
 /* Peak resident set of this process so far, in bytes; 0 where the system does not tell. */
 int64_t reap_memory_peak_resident(void);
 

@@ -4,16 +4,18 @@
 #include <string.h>
 
 #include "command.h"
+#include "inspect_estimate.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/network.h"
 #include "reap/operators.h"
+#include "reap/timer.h"
 #include "report.h"
 
-static const char *const SYNOPSIS = "reap inspect MODEL [--json]";
+static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =
     "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume the\n"
-    "channels, and whether they can be pruned.\n";
+    "channels, and whether they can be pruned. With --estimate also what pruning it would take.\n";
 
 static void shape_text(const reap_value *v, char *text, size_t size) {
   text[0] = '\0';
@@ -70,7 +72,7 @@ static cJSON *dims_array(const reap_value *v, int first) {
 }
 
 static int print_json(const command_context *context, const char *model, const reap_network *network,
-                      const reap_groups *groups) {
+                      const reap_groups *groups, const estimate_options *asked, const estimate_figures *estimate) {
   const reap_graph *graph = network->graph;
   cJSON *report = report_create(context, REAP_BACKEND_AUTO);
   report_add_input(report, "model", model, reap_source_hash(network->source));
@@ -105,6 +107,7 @@ static int print_json(const command_context *context, const char *model, const r
       cJSON_AddNullToObject(object, "reason");
     cJSON_AddItemToArray(list, object);
   }
+  if (asked->ranks > 0) estimate_report(asked, estimate, report);
   char *text = cJSON_Print(report);
   cJSON_Delete(report);
   if (!text) return reap_error(REAP_ERR_RESOURCE, "out of memory for the report");
@@ -113,19 +116,21 @@ static int print_json(const command_context *context, const char *model, const r
   return REAP_OK;
 }
 
-static int show(const command_context *context, const char *model, bool json, const reap_network *network) {
+static int show(const command_context *context, const char *model, bool json, const reap_network *network,
+                const estimate_options *asked, const estimate_figures *estimate) {
   reap_groups *groups = NULL;
   char flops[32], params[32];
   REAP_TRY(reap_groups_find(network->graph, &groups));
   int status = REAP_OK;
   if (json) {
-    status = print_json(context, model, network, groups);
+    status = print_json(context, model, network, groups, asked, estimate);
   } else {
     print_layers(network->graph);
     print_groups(network->graph, groups);
     printf("\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
            report_count((double)reap_graph_flops(network->graph), flops),
            report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
+    if (asked->ranks > 0) estimate_print(asked, estimate);
   }
   reap_groups_destroy(&groups);
   return status;
@@ -134,16 +139,23 @@ static int show(const command_context *context, const char *model, bool json, co
 int command_inspect(const command_context *context) {
   const char *model = NULL;
   bool json = false, done;
+  estimate_options asked = ESTIMATE_DEFAULTS;
+  estimate_figures estimate = {0};
   const option options[] = {{"--json", NULL, OPTION_FLAG, NULL, "print JSON", &json, 0},
+                            ESTIMATE_OPTIONS(asked),
                             {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
                             {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap inspect", options, 1, names, &model, false};
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
+  REAP_TRY(estimate_options_check(&asked));
   reap_network network = {0};
+  const double start = reap_seconds();
   REAP_TRY(reap_network_load(context->comm, model, &network));
-  int status = reap_comm_rank(context->comm) == 0 ? show(context, model, json, &network) : REAP_OK;
+  int status = REAP_OK;
+  if (asked.ranks > 0) status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(context, model, json, &network, &asked, &estimate);
   reap_network_clear(&network);
   return reap_comm_agree(context->comm, status);
 }

@@ -1,12 +1,16 @@
 /* reap stats: the moments of a network's layers, from images or from stored activations. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
+#include "memory_check.h"
+#include "memory_figures.h"
 #include "reap/collect.h"
 #include "reap/error.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
+#include "reap/moments_panels.h"
 #include "reap/network.h"
 #include "reap/timer.h"
 
@@ -23,6 +27,7 @@ typedef struct stats_options {
   const char *model, *calibration, *from, *output, *activations;
   int64_t first, images, positions, seed;
   bool all, panels;
+  memory_options memory;
   common_options common;
 } stats_options;
 
@@ -38,6 +43,8 @@ typedef struct job {
   reap_stats_writer *stats;
   reap_activations_file *activations;
   reap_collect_result result;
+  reap_footprint footprint;
+  memory_figures memory;
 } job;
 
 /* Blocks of images from --first on: the same blocks, and the same indices, as in a run over all images. */
@@ -64,16 +71,24 @@ static int make_shard(job *j) {
   return REAP_OK;
 }
 
-static int check_size(const job *j) {
+/* On the disk and in memory. */
+static int check_size(job *j) {
   const stats_options *o = j->options;
   const reap_sampling sampling = {o->positions, (uint64_t)o->seed};
+  const int64_t images = j->shard.images - o->first;
   reap_layer *layers = NULL;
   int count = 0;
-  if (!o->activations) return REAP_OK;
   REAP_TRY(reap_collect_layers(j->network.graph, j->groups, o->all, &count, &layers));
-  const double bytes = reap_collect_stored_bytes(layers, count, &sampling, j->shard.images - o->first);
+  const double bytes = reap_collect_stored_bytes(layers, count, &sampling, images);
+  int status = reap_footprint_of_layers(j->network.graph, layers, count, images, &j->footprint);
+  if (status == REAP_OK && o->panels) { /* then no rank holds matrices */
+    j->footprint.every_rank = 0;
+    for (int i = 0; i < count; i++)
+      j->footprint.every_rank = (int64_t)fmax((double)j->footprint.every_rank,
+                                              reap_moments_panels_bytes(&layers[i], reap_comm_size(j->context->comm)));
+  }
   reap_free(&layers);
-  return command_check_activations(o->activations, bytes, o->positions);
+  return status == REAP_OK && o->activations ? command_check_activations(o->activations, bytes, o->positions) : status;
 }
 
 /* Local: everything that can be found wrong before work starts. */
@@ -95,6 +110,8 @@ static int from_images(job *j) {
   const reap_comm *comm = j->context->comm;
   REAP_TRY(reap_network_load(comm, o->model, &j->network));
   REAP_TRY(reap_comm_agree(comm, prepare(j)));
+  REAP_TRY(memory_options_check(comm, &o->memory));
+  REAP_TRY(memory_check(comm, &j->footprint, o->memory.bytes, "put fewer ranks on a node, or take nodes with more memory"));
   command_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
   REAP_TRY(reap_stats_writer_create(comm, o->output, &j->origin, &j->stats));
   if (o->activations) REAP_TRY(reap_activations_file_create(comm, o->activations, &j->origin, &j->activations));
@@ -104,6 +121,8 @@ static int from_images(job *j) {
                                         .backend = command_backend(o->common.kernels),
                                         .stats = j->stats,
                                         .activations = j->activations,
+                                        .memory = o->memory.bytes,
+                                        .scratch = o->memory.folder,
                                         .progress = &j->view->callback};
   REAP_TRY(reap_collect(comm, j->network.graph, j->groups, j->images, &j->shard, &options, &j->result));
   if (j->activations) REAP_TRY(reap_activations_file_commit(&j->activations));
@@ -132,12 +151,14 @@ static int run(const command_context *context, const stats_options *o) {
   int status = command_check_writable(context->comm, outputs, 2);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
   progress_view_finish(&view);
+  if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
     printf("%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));
     printf("%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "", o->activations ? o->activations : "");
     printf("%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time",
            reap_seconds() - start, reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward,
            j.result.seconds_moments, j.result.seconds_store);
+    if (!o->from) memory_figures_print(&j.memory, &o->memory);
   }
   reap_activations_file_destroy(&j.activations);
   reap_stats_writer_destroy(&j.stats);
@@ -151,7 +172,7 @@ static int run(const command_context *context, const stats_options *o) {
 static int check(const stats_options *o, bool sampled) {
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap stats: -o is missing");
   if (!o->from && !o->calibration) return reap_error(REAP_ERR_USAGE, "reap stats: --calib is missing");
-  if (o->from && (o->calibration || o->activations || o->all || o->panels || sampled || o->first || o->images))
+  if (o->from && (o->calibration || o->activations || o->all || o->panels || sampled || o->first || o->images || o->memory.text))
     return reap_error(REAP_ERR_USAGE,
                       "reap stats: --from takes the layers, images and positions that the file holds; "
                       "only -o goes with it");
@@ -186,12 +207,14 @@ int command_stats(const command_context *context) {
       {"--positions", NULL, OPTION_TEXT, "all|K",
        "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
+      MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap stats", options, reads_activations(context) ? 0 : 1, names, &o.model, false};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
+  REAP_TRY(memory_options_read("reap stats", &o.memory));
   REAP_TRY(check(&o, positions || o.seed));
   REAP_TRY(command_positions("reap stats", positions ? positions : "all", &o.positions));
   return run(context, &o);

@@ -6,23 +6,22 @@
 
 static double gigabytes(double bytes) { return bytes / 1e9; }
 
-int memory_check(const reap_comm *comm, const reap_footprint *footprint) {
+int memory_check(const reap_comm *comm, const reap_footprint *footprint, int64_t limit, const char *advice) {
   int ranks = 1;
   REAP_TRY(reap_comm_node_size(comm, &ranks));
   const double available = (double)reap_memory_available();
   const double matrices = (double)footprint->every_rank * ranks + (double)footprint->deciding_rank;
-  const double activations = (double)footprint->frontier * ranks / reap_comm_size(comm);
+  const double share = (double)footprint->frontier / reap_comm_size(comm); /* of a rank */
+  const double activations = ranks * (limit > 0 && (double)limit < share ? (double)limit : share);
   int status = REAP_OK;
   if (available > 0 && footprint->layer && matrices > available)
     status = reap_error(REAP_ERR_RESOURCE,
-                        "layer %s has %lld columns: its matrices take %.1f GB on a node with %d ranks, where %.1f GB are free; leave "
-                        "it out (--exclude %s), put fewer ranks on a node, or spread it over the ranks (--solver scalapack, "
-                        "--ridge a number)",
+                        "layer %s has %lld columns: its matrices take %.1f GB on a node with %d ranks, where %.1f GB are free; %s",
                         footprint->layer, (long long)footprint->columns, gigabytes(matrices), ranks, gigabytes(available),
-                        footprint->layer);
+                        advice);
   REAP_TRY(reap_comm_agree(comm, status));
   if (available > 0 && matrices + activations > available)
-    reap_log(REAP_LOG_WARNING, "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --images takes fewer",
+    reap_log(REAP_LOG_WARNING, "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --memory sets a limit, beyond which they are parked on disk",
              gigabytes(activations), gigabytes(matrices), gigabytes(available));
   return REAP_OK;
 }

@@ -36,6 +36,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &o->ridge_text, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together\n(default auto: by size and memory)", &o->solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
+      MEMORY_OPTIONS(o->memory),
       COMMON_OPTIONS(o->common)};
   _Static_assert(sizeof options / sizeof options[0] <= PRUNE_OPTIONS_MOST, "PRUNE_OPTIONS_MOST is too small");
   memcpy(table, options, sizeof options);
@@ -55,6 +56,7 @@ static int read_ridge(prune_options *o) {
 
 int prune_options_read(prune_options *o) {
   if (o->ridge_text) REAP_TRY(read_ridge(o));
+  REAP_TRY(memory_options_read(o->title, &o->memory));
   return command_positions(o->title, o->positions_text ? o->positions_text : "all", &o->positions);
 }
 
@@ -84,6 +86,8 @@ int prune_options_check(const prune_options *o) {
   if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
   if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
     return reap_error(REAP_ERR_USAGE, "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it", o->title);
+  if (o->from_stats && o->memory.text)
+    return reap_error(REAP_ERR_USAGE, "%s: --memory is for images; it does not go with --from-stats", o->title);
   if (o->from_stats && o->positions_text) return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
   if (!o->output) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));

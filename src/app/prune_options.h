@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "command.h"
+#include "memory_options.h"
 #include "reap/solver.h"
 
 typedef struct prune_options {
@@ -23,6 +24,7 @@ typedef struct prune_options {
   bool ridge_auto;
   int64_t images, positions, seed;
   const char *ridge_text, *positions_text; /* as typed, or NULL; prune_options_read() fills in the numbers */
+  memory_options memory;
   common_options common;
 } prune_options;
 

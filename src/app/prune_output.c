@@ -99,6 +99,7 @@ int prune_output_write(const prune_run *p, double start) {
   print_networks(p);
   print_worst(&p->result);
   print_files(p->options);
+  memory_figures_print(&p->memory, &p->options->memory);
   const int ranks = reap_comm_size(p->context->comm);
   printf("%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
   return REAP_OK;

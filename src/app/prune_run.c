@@ -82,6 +82,8 @@ static reap_prune_options options_of(const prune_run *r, const prune_stored *sto
                                       .ridge_auto = o->ridge_auto,
                                       .seed = (uint64_t)o->seed,
                                       .backend = command_backend(o->common.kernels),
+                                      .memory = o->memory.bytes,
+                                      .scratch = o->memory.folder,
                                       .progress = r->progress,
                                       .save_stats = stored->save,
                                       .activations = stored->activations,
@@ -104,18 +106,21 @@ static int find_spread(const prune_run *r, bool *spread) {
   return status;
 }
 
-static int check_memory(const prune_run *r) {
+static int check_memory(prune_run *r) {
   const reap_comm *comm = r->context->comm;
-  reap_footprint footprint;
+  const memory_options *memory = &r->options->memory;
   bool *spread = NULL;
   int status = reap_comm_agree(comm, reap_calloc(&spread, reap_groups_count(r->groups), sizeof *spread));
   if (status == REAP_OK) status = find_spread(r, spread);
   if (status == REAP_OK)
     status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, calibration_shard(r).images, spread,
-                                     reap_comm_size(comm), &footprint);
+                                     reap_comm_size(comm), &r->footprint);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
-  return memory_check(comm, &footprint);
+  REAP_TRY(memory_options_check(comm, memory));
+  return memory_check(comm, &r->footprint, memory->bytes,
+                      "leave it out (--exclude), put fewer ranks on a node, or spread it over the ranks (--solver scalapack, "
+                      "--ridge a number)");
 }
 
 static int prune(prune_run *r, const prune_stored *stored) {
@@ -160,7 +165,8 @@ int prune_run_do(prune_run *r) {
   REAP_TRY(finish_plan(r));
   REAP_TRY(check_memory(r));
   REAP_TRY(prune_with_stored(r));
-  return evaluate(r);
+  REAP_TRY(evaluate(r));
+  return memory_figures_gather(r->context->comm, &r->options->memory, &r->result.use, &r->footprint, &r->memory);
 }
 
 void prune_run_clear(prune_run *r) {
@@ -222,6 +228,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
   cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
   report_add_few_samples(report, &run->result);
-  cJSON_AddNumberToObject(report, "peak_resident_bytes", (double)reap_memory_peak_resident());
+  memory_figures_report(&run->memory, &o->memory, report);
+  cJSON_AddNumberToObject(report, "peak_resident_bytes", run->memory.peak_resident);
   return report;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "command.h"
+#include "memory_figures.h"
 #include "prune_options.h"
 #include "prune_plan.h"
 #include "reap/dataset.h"
@@ -47,6 +48,8 @@ typedef struct prune_run {
   bool *repair; /* see prune_repair.h */
   reap_prune_result result;
   reap_evaluation before, after; /* set with --eval */
+  reap_footprint footprint;      /* what was expected */
+  memory_figures memory;         /* what was used */
 } prune_run;
 
 /* Collective. Groups, pruned graph, not cut yet, and the plan as far as it can be made without losses: finds wishes that cannot be

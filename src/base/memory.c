@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "reap/error.h"
 
@@ -114,6 +115,15 @@ int64_t reap_memory_peak_resident(void) {
   struct rusage usage;
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
   return (int64_t)usage.ru_maxrss * 1024; /* Linux counts in kibibytes */
+}
+
+int64_t reap_memory_resident(void) {
+  FILE *file = fopen("/proc/self/statm", "r");
+  long long all = 0, resident = 0;
+  if (!file) return 0;
+  if (fscanf(file, "%lld %lld", &all, &resident) != 2) resident = 0;
+  fclose(file);
+  return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 int64_t reap_memory_available(void) {

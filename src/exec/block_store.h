@@ -33,7 +33,8 @@ typedef struct block_store_facts {
   int64_t peak;                  /* bytes: most that blocks and charges took at a time */
   int64_t written, read;         /* bytes to and from the scratch file */
   double seconds;                /* spent with it */
-  double recomputed;             /* multiply-adds of what was computed again */
+  int64_t recomputed;            /* bytes of what was computed again */
+  double recomputed_multiply_adds;
   int64_t images_read;           /* bytes of input blocks read, as float32 */
   double seconds_images;         /* spent reading them */
 } block_store_facts;

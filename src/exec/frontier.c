@@ -69,6 +69,7 @@ void reap_frontier_get_use(const reap_frontier *f, reap_frontier_use *out) {
                              .read_back = facts->read,
                              .images_read = facts->images_read,
                              .recomputed = facts->recomputed,
+                             .recomputed_multiply_adds = facts->recomputed_multiply_adds,
                              .seconds_scratch = facts->seconds,
                              .seconds_images = facts->seconds_images};
 }

@@ -24,11 +24,12 @@ static void mark_inputs(const reap_node *node, bool *values) {
     if (node->inputs[k] >= 0) values[node->inputs[k]] = true;
 }
 
-/* Multiply-adds; every number written counts like as many as take as long as writing and reading it. */
-static double work_of(const reap_graph *graph, int i) {
+/* Every number written counts like as many multiply-adds as take as long as writing and reading it. */
+static void count_work(segment *s, int i) {
   enum { WORK_OF_FLOAT = 32 };
-  return (double)reap_node_flops(graph, i) * (double)graph->batch +
-         WORK_OF_FLOAT * (double)reap_value_count(reap_node_output(graph, graph->nodes[i], 0));
+  const double multiply_adds = (double)reap_node_flops(s->graph, i) * (double)s->graph->batch;
+  s->multiply_adds += multiply_adds;
+  s->work += multiply_adds + WORK_OF_FLOAT * (double)reap_value_count(reap_node_output(s->graph, s->graph->nodes[i], 0));
 }
 
 static int list_values(segment *s, const bool *read) {
@@ -49,7 +50,7 @@ static int make_plan(segment *s, reap_backend backend, int *nodes, bool *kept) {
   for (int i = 0; i < s->graph->n_nodes; i++) {
     if (!s->computed[i]) continue;
     nodes[count++] = i;
-    s->work += work_of(s->graph, i);
+    count_work(s, i);
   }
   for (int k = 0; k < s->n_kept; k++) kept[s->kept[k]] = true;
   const int64_t before = reap_memory_live_bytes();
@@ -129,6 +130,7 @@ static int place_results(const recipe *r, int64_t index, value_block **passing) 
     }
     REAP_TRY(block_allocate(s->store, b));
     s->storage[s->kept[k]] = b->data;
+    if (r->results[k]) block_store_get_facts(s->store)->recomputed += b->count * (int64_t)sizeof(float);
   }
   return REAP_OK;
 }
@@ -142,7 +144,7 @@ static int make(block_maker *maker, value_block *block) {
   REAP_TRY(reap_calloc(&passing, s->n_kept, sizeof(value_block *)));
   status = place_results(r, block->index, passing);
   if (status == REAP_OK) status = reap_plan_run(s->plan, s->storage);
-  block_store_get_facts(s->store)->recomputed += s->work;
+  block_store_get_facts(s->store)->recomputed_multiply_adds += s->multiply_adds;
   for (int k = 0; k < s->n_kept; k++) block_drop(s->store, &passing[k]);
   reap_free(&passing);
   return status;

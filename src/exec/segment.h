@@ -21,6 +21,7 @@ typedef struct segment {
   reap_plan *plan;
   int64_t bytes;      /* of the plan */
   double work;        /* multiply-adds of a block; other operations counted by the memory they touch */
+  double multiply_adds; /* of a block, alone */
 } segment;
 
 /* What `values[n]` need and is not done[n_nodes] yet. One reference. */

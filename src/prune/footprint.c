@@ -66,6 +66,28 @@ static void shared(const reap_layer *layer, int ranks, int64_t *every, int64_t *
   *deciding = 0;
 }
 
+/* Weights, and the activations of so many networks at the widest cut. */
+static int note_network(const reap_graph *graph, int64_t networks, int64_t images, reap_footprint *out) {
+  int64_t cut = 0;
+  for (int v = 0; v < graph->n_values; v++)
+    if (graph->values[v].constant) out->model += graph->values[v].constant->count * (int64_t)sizeof(float);
+  REAP_TRY(widest_cut(graph, &cut));
+  return reap_multiply(networks * images, cut, &out->frontier);
+}
+
+int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images, reap_footprint *out) {
+  memset(out, 0, sizeof *out);
+  for (int i = 0; i < count; i++) {
+    int64_t every = 0, deciding = 0;
+    REAP_TRY(whole(&layers[i], &every, &deciding)); /* sums, twice, or once and what comes of them */
+    if (every <= out->every_rank) continue;
+    out->every_rank = every;
+    out->layer = graph->nodes[layers[i].node]->layer;
+    out->columns = layers[i].n;
+  }
+  return note_network(graph, 1, images, out);
+}
+
 int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
                             const bool *spread, int ranks, reap_footprint *out) {
   memset(out, 0, sizeof *out);
@@ -83,7 +105,5 @@ int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, 
     out->layer = graph->nodes[layer.node]->layer;
     out->columns = layer.n;
   }
-  int64_t cut = 0;
-  REAP_TRY(widest_cut(graph, &cut));
-  return reap_multiply(2 * images, cut, &out->frontier);
+  return note_network(graph, 2, images, out);
 }

@@ -307,6 +307,23 @@ double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples
   return (double)samples / (double)a->layer.positions * reap_shift_multiply_adds(a->shift);
 }
 
+int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, double *bytes,
+                          double *multiply_adds) {
+  const double n = (double)layer->n, m = (double)layer->m;
+  const bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
+  reap_accumulator a = {.layer = *layer, .shard = *shard};
+  const int64_t before = reap_memory_live_bytes();
+  const bool shifts = all && reap_shift_pays(layer);
+  REAP_TRY(shifts ? reap_shift_create(layer, shard, &a.shift) : reap_rows_create(layer, "", sampling, &a.rows));
+  const double sums = shifts ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
+  const double buffers = (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */
+  *multiply_adds = reap_accumulator_multiply_adds(&a, all ? layer->positions : sampling->positions);
+  *bytes = buffers + 8 * fmax(2 * sums + 2 * cross, sums + cross + moments);
+  reap_rows_clear(&a.rows);
+  reap_shift_destroy(&a.shift);
+  return REAP_OK;
+}
+
 /* ---- held-out images */
 
 int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,

@@ -1,0 +1,283 @@
+/* Memory and operations of a run, followed step by step without computing anything; see forecast.h.
+ *
+ * The steps are those of prune.c: both networks advance to a layer, its moments are summed and solved, the pruned network
+ * loses the channels. What is held is counted for one block of images and multiplied; what passes through (the segment's
+ * own values, copies of its weights) is there once.
+ */
+#include "reap/forecast.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/layer.h"
+#include "reap/memory.h"
+#include "run.h"
+#include "shortcut.h"
+
+/* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
+enum { TRAFFIC = 5, SOLVER_LARGE = 4096, PANEL = 400 };
+/* Ridges that a layer is tried with when it is repaired. */
+enum { RIDGES = 21 };
+
+/* One of the two networks. */
+typedef struct side {
+  const reap_graph *graph;
+  bool *done, *held;  /* [n_nodes], [n_values] */
+  double *share;      /* [n_values] of each value's channels that are left */
+  double work;        /* multiply-adds for an image so far */
+  double passing;     /* bytes that pass through the segment at hand, for a block */
+} side;
+
+typedef struct tracker {
+  const reap_forecast_setting *setting;
+  side original, pruned;
+  bool *segment, *needed, *shared; /* [n_nodes], [n_values] scratch; [n_values] held by both since the fork */
+  bool *resolved, *pending;        /* [n_nodes] */
+  double limit;
+  reap_forecast *out;
+} tracker;
+
+static int side_create(const reap_graph *graph, side *s) {
+  s->graph = graph;
+  REAP_TRY(reap_calloc(&s->done, graph->n_nodes, sizeof *s->done));
+  REAP_TRY(reap_calloc(&s->held, graph->n_values, sizeof *s->held));
+  REAP_TRY(reap_alloc(&s->share, graph->n_values, sizeof *s->share));
+  for (int v = 0; v < graph->n_values; v++) s->share[v] = 1;
+  for (int i = 0; i < graph->n_inputs; i++) s->held[graph->inputs[i]] = true;
+  return REAP_OK;
+}
+
+static void side_clear(side *s) {
+  reap_free(&s->done);
+  reap_free(&s->held);
+  reap_free(&s->share);
+}
+
+static double value_bytes(const side *s, int v) {
+  return (double)reap_value_count(&s->graph->values[v]) * s->share[v] * sizeof(float);
+}
+
+static void mark(const side *s, int value, bool *segment) {
+  const int i = s->graph->values[value].producer;
+  if (i < 0 || s->done[i] || segment[i]) return;
+  segment[i] = true;
+  const reap_node *node = s->graph->nodes[i];
+  for (int k = 0; k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0) mark(s, node->inputs[k], segment);
+}
+
+/* Operations of a node, and bytes of its values and weights; what it reads has been cut, what it writes not yet. */
+static void count_node(side *s, int i, double *largest) {
+  const reap_node *node = s->graph->nodes[i];
+  double bytes = value_bytes(s, node->outputs[0]), share = 1;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int v = node->inputs[k];
+    if (v < 0) continue;
+    const reap_value *value = &s->graph->values[v];
+    if (value->constant) {
+      s->passing += (double)value->constant->count * sizeof(float);
+    } else {
+      bytes += value_bytes(s, v);
+      share = s->share[v];
+    }
+  }
+  s->work += (double)reap_node_flops(s->graph, i) * share;
+  if (bytes > *largest) *largest = bytes;
+}
+
+static void advance(tracker *t, side *s, const int *values, int n) {
+  const reap_graph *graph = s->graph;
+  double largest = 0;
+  memset(t->segment, 0, (size_t)graph->n_nodes * sizeof *t->segment);
+  memset(t->needed, 0, (size_t)graph->n_values * sizeof *t->needed);
+  for (int k = 0; k < n; k++) mark(s, values[k], t->segment);
+  for (int k = 0; k < n; k++) t->needed[values[k]] = true;
+  s->passing = 0;
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (t->segment[i]) count_node(s, i, &largest);
+    for (int k = 0; !s->done[i] && !t->segment[i] && k < node->n_inputs; k++)
+      if (node->inputs[k] >= 0) t->needed[node->inputs[k]] = true;
+  }
+  for (int v = 0; v < graph->n_values; v++) {
+    const int producer = graph->values[v].producer;
+    const bool computed = producer >= 0 && t->segment[producer];
+    if (!graph->values[v].constant) s->held[v] = t->needed[v] && (s->held[v] || computed);
+  }
+  for (int i = 0; i < graph->n_nodes; i++) s->done[i] |= t->segment[i];
+  s->passing += largest;
+}
+
+/* Bytes held for a block; what both networks share once. */
+static double held_bytes(const tracker *t) {
+  double bytes = 0;
+  for (int v = 0; v < t->original.graph->n_values; v++) {
+    if (t->original.held[v]) bytes += value_bytes(&t->original, v);
+    const bool both = t->original.held[v] && t->shared[v] && t->pruned.share[v] == 1;
+    if (t->pruned.held[v] && !both) bytes += value_bytes(&t->pruned, v);
+  }
+  return bytes;
+}
+
+/* The network's own image is read when it is needed, and not held unless something else will read it. */
+static void note_held(tracker *t, double passing) {
+  const double blocks = (double)(t->setting->shard.last - t->setting->shard.first), block = held_bytes(t);
+  reap_forecast *f = t->out;
+  f->frontier = fmax(f->frontier, blocks * block + passing);
+  f->least = fmax(f->least, block + passing);
+  if (t->limit > 0) f->traffic += TRAFFIC * fmax(blocks * block + passing - t->limit, 0);
+}
+
+/* kept: channels; all of them where the layer is only re-solved. */
+static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, double bytes, double multiply_adds) {
+  reap_forecast *f = t->out;
+  const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
+  const double solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n); /* the moments, G and H in one array, weights */
+  const double flops = kept < layer->channels ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
+                                              : RIDGES * (n * n * n / 3 + 2 * n * n * m);
+  const double images = (double)(t->setting->shard.last - t->setting->shard.first) * (double)t->setting->shard.block;
+  f->matrices = fmax(f->matrices, fmax(bytes, solver));
+  f->moments = fmax(f->moments, bytes);
+  f->solver = fmax(f->solver, solver);
+  f->moments_work += images * (0.9 * multiply_adds + 0.1 * r * m * (double)layer->positions);
+  if (t->setting->ranks > 1 && layer->n >= SOLVER_LARGE && kept < layer->channels)
+    f->shared_work += flops;
+  else
+    f->solver_work += flops;
+}
+
+/* Both networks up to the layer; the first time they are one. */
+static void advance_both(tracker *t, const reap_layer *layer, int shortcut) {
+  const int wanted[] = {layer->output, shortcut}, inputs[] = {layer->input, shortcut};
+  const int count = shortcut >= 0 ? 2 : 1;
+  if (t->out->forward == 0) {
+    advance(t, &t->original, inputs, count);
+    memcpy(t->pruned.done, t->original.done, (size_t)t->original.graph->n_nodes * sizeof(bool));
+    memcpy(t->pruned.held, t->original.held, (size_t)t->original.graph->n_values * sizeof(bool));
+    memcpy(t->shared, t->original.held, (size_t)t->original.graph->n_values * sizeof(bool));
+    note_held(t, t->original.passing);
+  }
+  advance(t, &t->original, wanted, count);
+  note_held(t, t->original.passing);
+  advance(t, &t->pruned, inputs, count);
+  note_held(t, t->pruned.passing);
+  t->out->forward = t->original.work + t->pruned.work;
+}
+
+static int cut(tracker *t, int group) {
+  const reap_groups *groups = t->setting->groups;
+  const int64_t channels = reap_groups_at(groups, group)->channels;
+  bool *keep = NULL;
+  int64_t *entries = NULL;
+  int status = REAP_OK;
+  REAP_TRY(reap_calloc(&keep, channels, sizeof *keep));
+  for (int64_t k = 0; k < t->setting->counts[group]; k++) keep[k] = true;
+  for (int v = 0; status == REAP_OK && v < t->pruned.graph->n_values; v++) {
+    const reap_value *value = &t->pruned.graph->values[v];
+    if (value->constant || value->rank < 2) continue;
+    status = reap_alloc(&entries, value->dims[1], sizeof *entries);
+    const int64_t left = status == REAP_OK ? reap_groups_entries(groups, v, group, keep, entries) : -1;
+    if (left >= 0) t->pruned.share[v] *= (double)left / (double)value->dims[1];
+    reap_free(&entries);
+  }
+  reap_free(&keep);
+  return status;
+}
+
+/* group -1: the layer loses no inputs. */
+static int take_step(tracker *t, int node, int group) {
+  const reap_forecast_setting *s = t->setting;
+  const int64_t channels = group < 0 ? step_repair_channels(s->graph, node) : reap_groups_at(s->groups, group)->channels;
+  reap_layer layer;
+  int shortcut = -1;
+  double bytes = 0, multiply_adds = 0;
+  REAP_TRY(reap_layer_view(s->graph, node, channels, &layer));
+  REAP_TRY(reap_shortcut_of(s->graph, layer.output, t->resolved, t->pending, &shortcut));
+  REAP_TRY(reap_accumulator_cost(&layer, &s->sampling, &s->shard, &bytes, &multiply_adds));
+  advance_both(t, &layer, shortcut);
+  note_layer(t, &layer, group < 0 ? channels : s->counts[group], bytes, multiply_adds);
+  t->resolved[node] = true;
+  t->pending[node] = false;
+  return group < 0 ? REAP_OK : cut(t, group);
+}
+
+static bool reads_changed(const reap_graph *graph, const reap_node *node, const bool *changed) {
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int from = node->inputs[k] < 0 ? -1 : graph->values[node->inputs[k]].producer;
+    if (from >= 0 && changed[from]) return true;
+  }
+  return false;
+}
+
+/* group_of[n_nodes]: the group pruned at a layer, else -1. Layers that are repaired become pending as well. */
+static void list_steps(tracker *t, int *group_of, bool *changed) {
+  const reap_forecast_setting *s = t->setting;
+  for (int i = 0; i < s->graph->n_nodes; i++) group_of[i] = -1;
+  for (int g = 0; g < reap_groups_count(s->groups); g++) {
+    const reap_group *group = reap_groups_at(s->groups, g);
+    if (!s->chosen[g] || s->counts[g] >= group->channels) continue;
+    group_of[group->consumers[0]] = g;
+    t->pending[group->consumers[0]] = true;
+  }
+  for (int i = 0; s->repair && i < s->graph->n_nodes; i++) {
+    changed[i] = reads_changed(s->graph, s->graph->nodes[i], changed);
+    if (changed[i] && !t->pending[i] && s->repair[i] && step_can_repair(s->graph, i)) t->pending[i] = true;
+    changed[i] |= t->pending[i];
+  }
+}
+
+static int take_steps(tracker *t) {
+  const int n = t->setting->graph->n_nodes;
+  int *group_of = NULL, status = REAP_OK;
+  bool *changed = NULL;
+  REAP_TRY(reap_alloc(&group_of, n, sizeof *group_of));
+  REAP_TRY_OR(reap_calloc(&changed, n, sizeof *changed), done);
+  list_steps(t, group_of, changed);
+  for (int i = 0; i < n; i++)
+    if (t->pending[i]) REAP_TRY_OR(take_step(t, i, group_of[i]), done);
+done:
+  reap_free(&group_of);
+  reap_free(&changed);
+  return status;
+}
+
+static double weights_bytes(const reap_graph *graph) {
+  double bytes = 0;
+  for (int v = 0; v < graph->n_values; v++)
+    if (graph->values[v].constant) bytes += (double)graph->values[v].constant->count * sizeof(float);
+  return bytes;
+}
+
+int reap_forecast_make(const reap_forecast_setting *setting, int64_t limit, reap_forecast *out) {
+  tracker t = {.setting = setting, .limit = (double)limit, .out = out};
+  const reap_graph *graph = setting->graph;
+  int status = REAP_OK;
+  memset(out, 0, sizeof *out);
+  out->model = weights_bytes(graph);
+  REAP_TRY_OR(side_create(graph, &t.original), done);
+  REAP_TRY_OR(side_create(graph, &t.pruned), done);
+  REAP_TRY_OR(reap_calloc(&t.segment, graph->n_nodes, sizeof *t.segment), done);
+  REAP_TRY_OR(reap_calloc(&t.resolved, graph->n_nodes, sizeof *t.resolved), done);
+  REAP_TRY_OR(reap_calloc(&t.pending, graph->n_nodes, sizeof *t.pending), done);
+  REAP_TRY_OR(reap_calloc(&t.needed, graph->n_values, sizeof *t.needed), done);
+  REAP_TRY_OR(reap_calloc(&t.shared, graph->n_values, sizeof *t.shared), done);
+  status = take_steps(&t);
+  out->forward *= (double)(setting->shard.last - setting->shard.first) * (double)setting->shard.block;
+done:
+  side_clear(&t.original);
+  side_clear(&t.pruned);
+  reap_free(&t.segment);
+  reap_free(&t.resolved);
+  reap_free(&t.pending);
+  reap_free(&t.needed);
+  reap_free(&t.shared);
+  return status;
+}
+
+double reap_forecast_seconds(const reap_forecast *f, const reap_speeds *s, int ranks) {
+  static const double SOLVER = 0.5, SHARED = 0.35; /* of DGEMM's rate: what one rank's solves reach, and those of all */
+  static const double SCRATCH = 1e9;               /* bytes a second */
+  return f->forward / s->forward + f->moments_work / s->moments + f->solver_work / (SOLVER * s->solver) +
+         f->shared_work / (SHARED * s->solver * ranks) + f->traffic / SCRATCH;
+}
