@@ -666,5 +666,33 @@ class Cifar(Case):
                         words=["not a CIFAR-10 batch (names posix.system"])
 
 
+class RandomNetwork(Case):
+    def test_network_and_images(self):
+        try:
+            import onnx
+        except ImportError:
+            self.skipTest("there is no onnx")
+        network = os.path.join(self.folder, "net.onnx")
+        data = os.path.join(self.folder, "images.h5")
+        self.run_script("random_network.py", "vgg11", "-o", network,
+                        "--data", data, "--images", "3", "--size", "32",
+                        "--classes", "5", words=["random weights"])
+        model = onnx.load(network)
+        self.assertEqual([n.op_type for n in model.graph.node].count("Conv"),
+                         8)
+        with h5py.File(data, "r") as file:
+            self.assertEqual(file["images"].shape, (3, 3, 32, 32))
+            self.assertGreater(file["images"][()].std(), 20)
+        program = os.environ.get("REAP_PROGRAM")
+        if program:
+            told = subprocess.run([program, "inspect", network, "--json"],
+                                  capture_output=True, check=True).stdout
+            self.assertIn(b'"flops"', told)
+
+    def test_mistakes(self):
+        self.run_script("random_network.py", "vgg16", "-o", "x.onnx",
+                        "--size", "100", status=2, words=["multiple of 32"])
+
+
 if __name__ == "__main__":
     unittest.main()
