@@ -143,29 +143,6 @@ static void scalapack_reports_indefinite_matrices_everywhere(void) {
   reap_grid_destroy(&grid);
 }
 
-static void columns_are_added_over_ranks_into_the_layout(void) {
-  enum { ROWS = 23, COLUMNS = 17, FIRST = 3, COUNT = 9 };
-  reap_grid *grid = NULL;
-  reap_block_cyclic *a = NULL;
-  double panel[ROWS * COUNT];
-  CHECK_OK(reap_grid_create(test_comm(), &grid));
-  CHECK_OK(reap_block_cyclic_create(grid, ROWS, COLUMNS, 4, 4, &a));
-  for (int twice = 0; twice < 2; twice++) {
-    for (int i = 0; i < ROWS * COUNT; i++) panel[i] = (double)(i * (test_rank() + 1));
-    CHECK_OK(reap_block_cyclic_add_columns(a, FIRST, COUNT, panel));
-  }
-  int64_t rows, columns, ld;
-  const double *local = reap_block_cyclic_local(a, &rows, &columns, &ld),
-               ranks = test_ranks() * (test_ranks() + 1) / 2.0;
-  for (int64_t j = 0; j < columns; j++)
-    for (int64_t i = 0; i < rows; i++) {
-      const int64_t column = reap_block_cyclic_column(a, j) - FIRST, row = reap_block_cyclic_row(a, i);
-      CU_ASSERT_EQUAL(local[i + j * ld], column >= 0 && column < COUNT ? 2 * ranks * (double)(row + column * ROWS) : 0);
-    }
-  reap_block_cyclic_destroy(&a);
-  reap_grid_destroy(&grid);
-}
-
 static void pdsyrk_takes_the_lower_triangle(void) {
   enum { N = 31, K = 5, BLOCK = 4 };
   reap_grid *grid = NULL;
@@ -205,6 +182,47 @@ static int two_matrices(void *context, int64_t row, int64_t rows, int64_t column
     for (int64_t i = 0; i < rows; i++)
       out[i + j * ld] = spd(row + i, column + j, ORDER) * (row + i < column + j ? 2 : 1);
   return REAP_OK;
+}
+
+/* Panels of several widths make up both matrices, whole and block-cyclic; rows above a panel's first are not looked at. */
+static void check_panels(const reap_grid *grid) {
+  enum { STEP = 5 };
+  reap_symmetric *s = NULL;
+  double *panel = NULL, *columns = NULL;
+  CHECK_OK(reap_symmetric_create(grid, SLOTS, WIDE, &s));
+  CHECK_OK(reap_alloc(&panel, (ORDER + 2) * STEP * WIDE, sizeof *panel));
+  CHECK_OK(reap_alloc(&columns, ORDER * WIDE, sizeof *columns));
+  for (int64_t first = 0, count; first < SLOTS; first += count) {
+    const int64_t from = first * WIDE, ld = ORDER - from + 2;
+    count = 1 + first % STEP;
+    if (first + count > SLOTS) count = SLOTS - first;
+    for (int64_t j = 0; j < count * WIDE; j++)
+      for (int64_t i = 0; i < ORDER - from; i++) panel[i + j * ld] = spd(from + i, from + j, ORDER);
+    CHECK_OK(reap_symmetric_put_panel(s, first, count, panel, ld));
+  }
+  for (int64_t i = 0; i < ORDER; i++) reap_symmetric_upper_diagonal(s)[i] = spd(i, i, ORDER);
+  double worst = 0;
+  for (int64_t slot = 0; slot < SLOTS; slot++)
+    for (int t = 0; t < 2; t++) {
+      CHECK_OK(reap_symmetric_gather(s, t == 0 ? REAP_LOWER : REAP_UPPER, SLOTS, 1, &slot, columns));
+      for (int64_t j = 0; j < WIDE; j++)
+        for (int64_t i = 0; i < ORDER; i++)
+          worst = fmax(worst, fabs(columns[i + j * ORDER] - spd(i, slot * WIDE + j, ORDER)));
+    }
+  CU_ASSERT_EQUAL(worst, 0);
+  CHECK_FAILS(reap_symmetric_put_panel(s, SLOTS - 1, 2, panel, ORDER), REAP_ERR_INTERNAL, "does not fit");
+  CHECK_FAILS(reap_symmetric_put_panel(s, 0, 1, panel, ORDER - 1), REAP_ERR_INTERNAL, "does not fit");
+  reap_free(&panel);
+  reap_free(&columns);
+  reap_symmetric_destroy(&s);
+}
+
+static void panels_make_up_the_matrix(void) {
+  reap_grid *grid = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  check_panels(grid);
+  check_panels(NULL);
+  reap_grid_destroy(&grid);
 }
 
 static reap_symmetric *two_in_one(const reap_grid *grid) {
@@ -347,12 +365,12 @@ static void a_sweep_inverts_and_solves(void) {
 }
 
 const test_case test_cases[] = {
+    {"panels_make_up_the_matrix", panels_make_up_the_matrix},
     {"gemm_matches_the_definition", gemm_matches_the_definition},
     {"syrk_fills_the_lower_triangle", syrk_fills_the_lower_triangle},
     {"cholesky_solves_and_inverts", cholesky_solves_and_inverts},
     {"scalapack_solves_on_the_grid", scalapack_solves_on_the_grid},
     {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
-    {"columns_are_added_over_ranks_into_the_layout", columns_are_added_over_ranks_into_the_layout},
     {"pdsyrk_takes_the_lower_triangle", pdsyrk_takes_the_lower_triangle},
     {"both_forms_of_a_symmetric_pair_agree", both_forms_of_a_symmetric_pair_agree},
     {"a_sweep_inverts_and_solves", a_sweep_inverts_and_solves},

@@ -44,11 +44,6 @@ double *reap_block_cyclic_local(reap_block_cyclic *matrix, int64_t *rows, int64_
 int64_t reap_block_cyclic_row(const reap_block_cyclic *matrix, int64_t i);
 int64_t reap_block_cyclic_column(const reap_block_cyclic *matrix, int64_t j);
 
-/* Collective: adds columns [first, first + count) given on every rank, summed over the ranks, to the matrix: how
- * moments that each rank gathers from its own images get into the layout without any rank holding them all. panel
- * [rows, count], column-major without gaps; it holds the sum afterwards. */
-int reap_block_cyclic_add_columns(reap_block_cyclic *matrix, int64_t first, int64_t count, double *panel);
-
 /* Collective: Cholesky factor of the lower ('L') or upper ('U': U'U) triangle of the leading rows and columns, in place
  * (PDPOTRF); the other triangle stays. *info as for reap_dpotrf_lower and equal on all ranks. */
 int reap_block_cyclic_potrf(reap_block_cyclic *a, char uplo, int64_t order, int64_t *info);

@@ -1,8 +1,8 @@
 /* Pruning a network: groups in the order of their consumers, original and pruned network side by side.
  *
  * For each group: both networks are advanced to its consumer, the moments of the consumer's true inputs and wanted outputs
- * are summed over ranks, one rank chooses and solves, everybody cuts. A whole run costs about two forward passes
- * and the moments.
+ * are summed over ranks, one rank chooses and solves (or all do, with moments that no rank holds, where the layer is
+ * large), everybody cuts. A whole run costs about two forward passes and the moments.
  */
 #ifndef REAP_PRUNE_H
 #define REAP_PRUNE_H

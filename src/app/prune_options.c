@@ -34,7 +34,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
       {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &o->ridge_text, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together\n(default auto: by size and memory)", &o->solver, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together, of which\nnone then holds a layer's moments (default auto: by size and memory)", &o->solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),
       COMMON_OPTIONS(o->common)};

@@ -140,16 +140,6 @@ int64_t reap_block_cyclic_column(const reap_block_cyclic *m, int64_t j) {
   return to_global(j, m->column_block, m->grid->column, m->grid->columns);
 }
 
-int reap_block_cyclic_add_columns(reap_block_cyclic *m, int64_t first, int64_t count, double *panel) {
-  REAP_TRY(reap_comm_sum(m->grid->comm, panel, m->rows * count));
-  for (int64_t j = 0; j < m->local_columns; j++) {
-    const int64_t column = reap_block_cyclic_column(m, j) - first;
-    for (int64_t i = 0; column >= 0 && column < count && i < m->local_rows; i++)
-      m->data[i + j * m->ld] += panel[reap_block_cyclic_row(m, i) + column * m->rows];
-  }
-  return REAP_OK;
-}
-
 int reap_block_cyclic_potrf(reap_block_cyclic *a, char uplo, int64_t order, int64_t *info) {
   int code = 0, n = 0;
   REAP_TRY(to_int(order, &n));

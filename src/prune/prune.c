@@ -6,7 +6,7 @@
  *
  * Cost: one forward pass of each network, the moments (n^2 + 2 n m flops a row and layer) and the solves on one rank.
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
- * three matrices n x n in the solver.
+ * three matrices n x n in the solver; or a share of these where no rank is to hold a layer's moments (step_panels.c).
  */
 #include "reap/prune.h"
 
