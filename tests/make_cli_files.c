@@ -129,6 +129,7 @@ int main(int argc, char **argv) {
   write_images("sound.h5", 130, 1, 28, -1, 0, 1);
   write_images("few.h5", 40, 1, 28, -1, 0, 1);
   write_images("nolabels.h5", 130, 1, 28, -1, 0, 0);
+  write_images("many.h5", 500, 1, 28, -1, 0, 0);
   write_images("nan.h5", 130, 1, 28, 101, NAN, 1);
   write_images("infinite.h5", 130, 1, 28, 3, INFINITY, 1);
   write_images("shape.h5", 10, 3, 32, -1, 0, 1);

@@ -26,6 +26,8 @@ typedef struct setting {
   uint64_t seed;
   int last;    /* > 0: only the last so many prunable groups */
   bool repair; /* of every layer */
+  bool classifier;
+  double keep; /* 0: half */
 } setting;
 
 typedef struct outcome {
@@ -39,7 +41,7 @@ typedef struct outcome {
   reap_prune_result result;
 } outcome;
 
-static inline void choose_half(outcome *o, int last) {
+static inline void choose_share(outcome *o, int last, double keep) {
   const int n = reap_groups_count(o->groups);
   CHECK_OK(reap_calloc(&o->chosen, n, sizeof *o->chosen));
   CHECK_OK(reap_calloc(&o->counts, n, sizeof *o->counts));
@@ -48,7 +50,7 @@ static inline void choose_half(outcome *o, int last) {
     const reap_group *group = reap_groups_at(o->groups, g);
     o->chosen[g] = group->prunable && (last == 0 || found < last);
     found += group->prunable;
-    o->counts[g] = o->chosen[g] ? reap_budget_round(0.5, group->channels) : group->channels;
+    o->counts[g] = o->chosen[g] ? reap_budget_round(keep, group->channels) : group->channels;
   }
 }
 
@@ -60,12 +62,12 @@ static inline void run_with(const reap_comm *comm, const setting *s, reap_solver
   CHECK_OK(reap_graph_clone(o->network.graph, &o->pruned));
   CHECK_OK(reap_groups_find(o->pruned, &o->groups));
   CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &o->images));
-  choose_half(o, s->last);
+  choose_share(o, s->last, s->keep > 0 ? s->keep : 0.5);
   o->shard = reap_shard_make(s->images, o->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   CHECK_OK(reap_alloc(&o->repair, o->pruned->n_nodes, sizeof *o->repair));
   for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
   const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
-                                      .chosen = o->chosen, .counts = o->counts, .repair = s->repair ? o->repair : NULL,
+                                      .chosen = o->chosen, .counts = o->counts, .repair = s->repair ? o->repair : NULL, .classifier = s->classifier,
                                       .positions = s->positions,
                                       .solver = solver, .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
   CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);
@@ -136,6 +138,8 @@ static inline void check_any_ranks(const setting *s) {
     CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
     for (int i = 0; i < alone.result.n_layers; i++) check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
     CU_ASSERT_EQUAL_FATAL(together.result.n_repaired, alone.result.n_repaired);
+    CU_ASSERT_TRUE(together.result.classifier.changed == alone.result.classifier.changed);
+    CU_ASSERT_TRUE(together.result.classifier.held_out_kl == alone.result.classifier.held_out_kl);
     for (int i = 0; i < alone.result.n_repaired; i++)
       check_same_repair(&together.result.repaired[i], &alone.result.repaired[i]);
     check_same_weights(together.pruned, alone.pruned);

@@ -167,6 +167,7 @@ if [ "$ranks" = 1 ]; then
   wrong "--repair on" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair on --refit none
   wrong "--from-stats" prune "$vgg" --from-stats stats.h5 -o out.h5 --keep 0.5 --repair on
   wrong "--repair" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair maybe
+  wrong "--classifier scale" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --classifier scale --repair off
   wrong "named twice" prune "$vgg" --calib sound.h5 -o same.h5 --report same.h5 --keep 0.5
   wrong "named twice" prune "$vgg" --calib sound.h5 -o sound.h5 --keep 0.5
   wrong '"nosuchlayer"' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --exclude nosuchlayer
@@ -318,6 +319,7 @@ done
 works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --repair off -o off.h5 --report off.json --progress none --log-level quiet
 check "--repair off: none are repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"repair":.*false' off.json)" = 01 ]
 works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --exclude fc.Gemm -o off.h5 --report off.json --progress none --log-level quiet
+check "few images held out: the classifier is left alone" [ "$(number off.json classifier)" = null ]
 check "an excluded layer is not repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"name":.*"fc.Gemm"' off.json)" = 100 ]
 works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --flops 0.5 --method random --refit none \
   -o v.h5 --onnx v.onnx --report v.json --progress lines
@@ -331,6 +333,16 @@ works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2
   --exclude "$excluded" -o e.h5 --report e.json --progress none --log-level quiet
 check "the excluded group stays whole" [ "$(grep -c '"group"' e.json)" = $(($(grep -c '"group"' v.json) - 1)) ]
 check "--log-level quiet and --progress none: silence" [ ! -s err.txt ]
+
+# Outputs scaled to the soft-max, where the images have labels or the user says so.
+scaled() { # OPTIONS...: how many classifiers' scales were looked at
+  works prune "$vgg" --positions 1 --method random --keep 0.2 -o c.h5 --report c.json --progress none --log-level quiet "$@"
+  grep -c '"held_out_kl"' c.json
+}
+check "images with labels: the classifier's scale is looked at" [ "$(scaled --calib "$fashion/fashion-calib.h5" --images 500)" = 1 ]
+check "--classifier keep: it is not" [ "$(scaled --calib "$fashion/fashion-calib.h5" --images 500 --classifier keep)" = 0 ]
+check "no labels: it is not" [ "$(scaled --calib many.h5)" = 0 ]
+check "--classifier scale: without labels too" [ "$(scaled --calib many.h5 --classifier scale)" = 1 ]
 
 # Nothing to prune: the user's own file comes out, byte by byte. Pruned once more: a smaller one.
 works prune "$resnet" --calib few.h5 --keep 1 -o whole.h5 --onnx whole.onnx --progress none

@@ -7,11 +7,11 @@ const char *const test_suite_name = "prune";
 
 /* ---------------------------------------------------------------- the same on any number of ranks */
 
-static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4, false}); }
-static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0, false}); }
+static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4, false, false, 0}); }
+static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0, false, false, 0}); }
 static void ranks_without_images_do_no_harm(void) {
-  check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3, false}); /* one block */
-  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false});  /* two, the second with six images */
+  check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3, false, false, 0}); /* one block */
+  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false, false, 0});  /* two, the second with six images */
 }
 
 /* ---------------------------------------------------------------- moments that no rank holds */
@@ -49,18 +49,18 @@ static void check_spread(const setting *s) {
 }
 
 static void moments_by_panels_give_the_same_networks(void) {
-  check_spread(&(setting){VGG, "reap", true, 100, 0, 5, 0, false}); /* the layer behind the Flatten has few rows */
-  check_spread(&(setting){RESNET, "reap", true, 100, 12, 0, 0, false});
-  check_spread(&(setting){RESNET, "l1", true, 60, 12, 0, 3, false});
-  check_spread(&(setting){RESNET, "random", false, 60, 12, 0, 3, false});
-  check_spread(&(setting){RESNET, "reap", false, 20, 12, 0, 3, false}); /* ranks without images */
+  check_spread(&(setting){VGG, "reap", true, 100, 0, 5, 0, false, false, 0}); /* the layer behind the Flatten has few rows */
+  check_spread(&(setting){RESNET, "reap", true, 100, 12, 0, 0, false, false, 0});
+  check_spread(&(setting){RESNET, "l1", true, 60, 12, 0, 3, false, false, 0});
+  check_spread(&(setting){RESNET, "random", false, 60, 12, 0, 3, false, false, 0});
+  check_spread(&(setting){RESNET, "reap", false, 20, 12, 0, 3, false, false, 0}); /* ranks without images */
 }
 
 /* ---------------------------------------------------------------- what the errors say */
 
 static void errors_are_plausible(void) {
   outcome o;
-  run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0, false}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0, false, false, 0}, &o);
   CU_ASSERT_EQUAL(o.result.n_layers, 9);
   for (int i = 0; i < o.result.n_layers; i++) {
     const reap_layer_result *l = &o.result.layers[i];
@@ -85,7 +85,7 @@ static void errors_are_plausible(void) {
 static void resolved_weights_beat_sliced_ones(void) {
   static const char *const methods[] = {"l1", "l1-filter", "random"};
   for (int k = 0; k < 3; k++) {
-    setting s = {RESNET, methods[k], true, 200, 25, 1, 0, false};
+    setting s = {RESNET, methods[k], true, 200, 25, 1, 0, false, false, 0};
     outcome solved, sliced;
     run(test_comm(), &s, &solved);
     s.refit = false;
@@ -107,10 +107,10 @@ static void resolved_weights_beat_sliced_ones(void) {
 static void reap_beats_the_others(void) {
   static const char *const methods[] = {"l1", "l1-filter", "random"};
   outcome best;
-  run(test_comm(), &(setting){RESNET, "reap", true, 200, 25, 1, 0, false}, &best);
+  run(test_comm(), &(setting){RESNET, "reap", true, 200, 25, 1, 0, false, false, 0}, &best);
   for (int k = 0; k < 3; k++) {
     outcome other;
-    run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0, false}, &other);
+    run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0, false, false, 0}, &other);
     /* Up to the first layer everything is the same; there greedy choice has to win. */
     CU_ASSERT_TRUE(best.result.layers[0].relative_error <= other.result.layers[0].relative_error);
     clear(&other);
@@ -124,7 +124,7 @@ static void reap_beats_the_others(void) {
 static void errors_are_those_of_the_outputs(void) {
   outcome o;
   int64_t count;
-  run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1, false}, &o);
+  run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1, false, false, 0}, &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
   const reap_layer_result *l = &o.result.layers[0];
   CU_ASSERT_STRING_EQUAL(l->layer, o.pruned->nodes[o.pruned->values[o.pruned->outputs[0]].producer]->layer);
@@ -142,7 +142,7 @@ static void errors_are_those_of_the_outputs(void) {
 static void errors_are_those_of_the_repaired_sum(void) {
   outcome o;
   int64_t count;
-  run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3, false}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3, false, false, 0}, &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
   const reap_layer_result *l = &o.result.layers[2];
   CU_ASSERT_TRUE(l->repaired_shortcut);
@@ -186,7 +186,7 @@ static void l1_keeps_the_largest_norms(void) {
   for (int of_filter = 0; of_filter < 2; of_filter++)
     for (int model = 0; model < 2; model++) {
       outcome o;
-      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false}, &o);
+      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false, false, 0}, &o);
       for (int i = 0; i < o.result.n_layers; i++) {
         const reap_layer_result *l = &o.result.layers[i];
         const reap_graph *g = o.network.graph; /* with batch norms folded */
@@ -210,8 +210,8 @@ static void l1_keeps_the_largest_norms(void) {
 static void random_follows_the_seed(void) {
   outcome a, b;
   int different = 0, same_as_another_group = 0;
-  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0, false}, &a);
-  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0, false}, &b);
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0, false, false, 0}, &a);
+  run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0, false, false, 0}, &b);
   for (int i = 0; i < a.result.n_layers; i++) {
     const reap_layer_result *x = &a.result.layers[i], *y = &b.result.layers[i];
     different += memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept) != 0;
@@ -223,7 +223,7 @@ static void random_follows_the_seed(void) {
   CU_ASSERT_EQUAL(different, a.result.n_layers);
   CU_ASSERT_EQUAL(same_as_another_group, 0);
   clear(&b);
-  run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0, false}, &b); /* other images, same seed */
+  run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0, false, false, 0}, &b); /* other images, same seed */
   for (int i = 0; i < a.result.n_layers; i++)
     CU_ASSERT_EQUAL(memcmp(a.result.layers[i].kept, b.result.layers[i].kept,
                            (size_t)a.result.layers[i].n_kept * sizeof(int64_t)), 0);

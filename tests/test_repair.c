@@ -51,7 +51,7 @@ static bool has_drifted(const outcome *o, int value) {
 static void only_what_has_drifted_is_touched(void) {
   outcome o;
   int untouched = 0;
-  run(test_comm(), &(setting){RESNET, "reap", true, 70, 9, 1, 3, true}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 70, 9, 1, 3, true, false, 0}, &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
   for (int i = 0; i < o.pruned->n_nodes; i++) {
     const char *layer = o.pruned->nodes[i]->layer;
@@ -74,8 +74,8 @@ static void only_what_has_drifted_is_touched(void) {
 static void errors_fall_as_reported(void) {
   outcome on, off;
   int64_t count;
-  run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, true}, &on);
-  run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, false}, &off);
+  run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, true, false, 0}, &on);
+  run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, false, false, 0}, &off);
   CU_ASSERT_EQUAL(off.result.n_repaired, 0);
   CU_ASSERT_EQUAL(on.result.n_repaired, 11);
   for (int i = 0; i < on.result.n_repaired; i++) {
@@ -153,7 +153,7 @@ static void weights_are_least_squares(void) {
     outcome o;
     int64_t count, rows = 0;
     double means_x[256], means_y[16], pull[256];
-    run(one, &(setting){RESNET, "reap", true, 300, 4, 1, 3, true}, &o);
+    run(one, &(setting){RESNET, "reap", true, 300, 4, 1, 3, true, false, 0}, &o);
     const int output = o.pruned->outputs[0], node = o.pruned->values[output].producer;
     const reap_node *fc = o.pruned->nodes[node], *old = o.network.graph->nodes[node];
     const reap_repair_result *l = repair_of(&o, fc->layer);
@@ -202,7 +202,7 @@ static void weights_are_least_squares(void) {
 /* Nine images, none of them held out: nothing speaks for new weights of a layer with fewer rows than columns. */
 static void few_rows_change_nothing(void) {
   outcome o;
-  run(test_comm(), &(setting){RESNET, "reap", true, 9, 1, 1, 3, true}, &o);
+  run(test_comm(), &(setting){RESNET, "reap", true, 9, 1, 1, 3, true, false, 0}, &o);
   CU_ASSERT_EQUAL(o.result.n_repaired, 3);
   for (int i = 0; i < o.result.n_repaired; i++) {
     const reap_repair_result *l = &o.result.repaired[i];
@@ -219,7 +219,7 @@ static void images_held_out_never_pay(void) {
   static const int64_t images[] = {10, 70};
   for (int k = 0; k < 2; k++) {
     outcome o;
-    run(test_comm(), &(setting){RESNET, "reap", true, images[k], 1, 1, 0, true}, &o);
+    run(test_comm(), &(setting){RESNET, "reap", true, images[k], 1, 1, 0, true, false, 0}, &o);
     CU_ASSERT_EQUAL(o.result.n_repaired, 11);
     for (int i = 0; i < o.result.n_repaired; i++) {
       const reap_repair_result *l = &o.result.repaired[i];
@@ -233,7 +233,7 @@ static void images_held_out_never_pay(void) {
 /* Every group of the VGG network is pruned: its layers lose inputs, and the first one reads what has not changed. */
 static void a_chain_that_is_pruned_throughout_needs_none(void) {
   outcome o;
-  run(test_comm(), &(setting){VGG, "reap", true, 64, 4, 1, 0, true}, &o);
+  run(test_comm(), &(setting){VGG, "reap", true, 64, 4, 1, 0, true, false, 0}, &o);
   CU_ASSERT_EQUAL(o.result.n_repaired, 0);
   CU_ASSERT_TRUE(has_old_weights(&o, net_layer(o.pruned, o.result.layers[0].group)));
   clear(&o);
@@ -241,14 +241,14 @@ static void a_chain_that_is_pruned_throughout_needs_none(void) {
 
 static void weights_left_as_they_are_are_not_repaired(void) {
   outcome o;
-  run(test_comm(), &(setting){RESNET, "l1", false, 64, 4, 1, 0, true}, &o);
+  run(test_comm(), &(setting){RESNET, "l1", false, 64, 4, 1, 0, true, false, 0}, &o);
   CU_ASSERT_EQUAL(o.result.n_repaired, 0);
   clear(&o);
 }
 
 static void repair_is_the_same_on_any_ranks(void) {
-  check_any_ranks(&(setting){RESNET, "reap", true, 150, 8, 0, 5, true});
-  check_any_ranks(&(setting){VGG, "reap", true, 70, 4, 1, 1, true}); /* nothing behind it */
+  check_any_ranks(&(setting){RESNET, "reap", true, 150, 8, 0, 5, true, false, 0});
+  check_any_ranks(&(setting){VGG, "reap", true, 70, 4, 1, 1, true, false, 0}); /* nothing behind it */
 }
 
 const test_case test_cases[] = {{"only what has drifted is touched", only_what_has_drifted_is_touched},

@@ -30,6 +30,7 @@ typedef struct reap_prune_options {
   int64_t *const *given;      /* [groups] which ones, ascending, counts[group] of them; an entry of NULL, or NULL: the method
                                  chooses */
   const bool *repair;         /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Needs images */
+  bool classifier;            /* outputs are a classifier's: they may be scaled, if the last layer may be repaired */
   int64_t positions;          /* sampled per image; 0: all */
   reap_solver solver;         /* where layers are solved, for methods that solve */
   double ridge;
@@ -85,10 +86,22 @@ typedef struct reap_repair_result {
   double seconds;
 } reap_repair_result;
 
+/* The outputs of a classifier, made less sure after all else was done: its last layer times one factor. KL is in nats, of
+ * the original's soft-max to the pruned network's. */
+typedef struct reap_classifier_result {
+  char *layer;                         /* NULL: nothing was looked at, all else is zero */
+  int64_t images;                      /* held out */
+  double held_out_before, held_out_kl; /* on them */
+  double factor;                       /* at most 1 */
+  bool changed;                        /* false: hardly better on images held out, so the weights stayed and the factor is 1 */
+  double seconds;
+} reap_classifier_result;
+
 typedef struct reap_prune_result {
   int n_layers, n_repaired;
   reap_layer_result *layers; /* in the order in which they were pruned */
   reap_repair_result *repaired;
+  reap_classifier_result classifier;
   reap_frontier_use use;     /* of this rank */
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;

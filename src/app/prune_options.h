@@ -14,7 +14,7 @@ typedef struct prune_options {
   const char *title; /* "reap prune": whose options messages speak of */
   const char *model, *calibration, *evaluation, *output, *onnx, *report;
   const char *method, *refit, *scope, *exclude, *solver;
-  const char *repair; /* "on", "off" or NULL: see prune_repair.h */
+  const char *repair, *classifier; /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
   double keep, flops, params; /* shares; NaN: not given */
   const char *ratios;         /* NULL: not given; see prune_plan.h */

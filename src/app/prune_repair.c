@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -10,6 +11,9 @@ bool prune_repair_wanted(const prune_options *o) {
 }
 
 int prune_repair_check(const prune_options *o) {
+  if (o->classifier && strcmp(o->classifier, "scale") == 0 && !prune_repair_wanted(o))
+    return reap_error(REAP_ERR_USAGE, "%s: --classifier scale is part of the repair; it does not go with --repair off, --refit none or --from-stats",
+                      o->title);
   if (!o->repair || strcmp(o->repair, "on") != 0 || prune_repair_wanted(o)) return REAP_OK;
   if (o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --repair on needs images; it does not go with --from-stats", o->title);
@@ -32,4 +36,11 @@ int prune_repair_layers(const prune_options *o, const reap_graph *graph, bool **
   REAP_TRY(reap_calloc(layers, graph->n_nodes, sizeof **layers));
   for (int i = 0; i < graph->n_nodes; i++) (*layers)[i] = !is_listed(o->exclude, graph->nodes[i]->layer);
   return REAP_OK;
+}
+
+bool prune_repair_classifier(const prune_options *o, const reap_graph *graph, const reap_dataset *calibration) {
+  const reap_output_kind kind = reap_output_kind_of(graph);
+  if (!prune_repair_wanted(o)) return false;
+  if (o->classifier) return strcmp(o->classifier, "scale") == 0;
+  return kind != REAP_OUTPUT_LOGITS || reap_dataset_has_labels(calibration);
 }

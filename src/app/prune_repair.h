@@ -3,15 +3,20 @@
 #define REAP_APP_PRUNE_REPAIR_H
 
 #include "prune_options.h"
+#include "reap/dataset.h"
 #include "reap/graph.h"
 
 /* Whether the options ask for repair: on unless --repair off, --refit none or --from-stats. */
 bool prune_repair_wanted(const prune_options *options);
 
-/* REAP_ERR_USAGE for options that do not go with --repair on. */
+/* REAP_ERR_USAGE for options that do not go with --repair on or --classifier scale. */
 int prune_repair_check(const prune_options *options);
 
 /* layers[nodes]: every layer but those that --exclude names; NULL if no repair is wanted. The caller frees it (reap_free). */
 int prune_repair_layers(const prune_options *options, const reap_graph *graph, bool **layers);
+
+/* Whether outputs may be scaled to the original's soft-max: with --classifier scale; without that option, if repair is wanted and
+ * the network is known to be a classifier: it ends in a soft-max, or the calibration images have labels (not looked at). */
+bool prune_repair_classifier(const prune_options *options, const reap_graph *graph, const reap_dataset *calibration);
 
 #endif

@@ -76,6 +76,7 @@ static reap_prune_options options_of(const prune_run *r, const prune_stored *sto
                                       .counts = r->plan.counts,
                                       .given = r->plan.given,
                                       .repair = r->repair,
+                                      .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
                                       .positions = o->positions,
                                       .solver = reap_solver_named(o->solver),
                                       .ridge = o->ridge,
@@ -222,6 +223,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &run->result, "local");
   report_add_repaired(report, &run->result);
+  report_add_classifier(report, &run->result);
   report_options(o, report);
   prune_plan_report(&run->plan, run->groups, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));

@@ -110,6 +110,22 @@ void report_add_repaired(cJSON *report, const reap_prune_result *result) {
   }
 }
 
+void report_add_classifier(cJSON *report, const reap_prune_result *result) {
+  const reap_classifier_result *c = &result->classifier;
+  if (!c->layer) {
+    cJSON_AddNullToObject(report, "classifier");
+    return;
+  }
+  cJSON *object = cJSON_AddObjectToObject(report, "classifier");
+  cJSON_AddStringToObject(object, "name", c->layer);
+  cJSON_AddBoolToObject(object, "changed", c->changed);
+  cJSON_AddNumberToObject(object, "images", (double)c->images);
+  report_add_number(object, "held_out_kl_before", c->held_out_before);
+  report_add_number(object, "held_out_kl", c->held_out_kl);
+  report_add_number(object, "factor", c->factor);
+  report_add_number(object, "seconds", c->seconds);
+}
+
 void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
   cJSON *names = cJSON_AddArrayToObject(report, "few_samples");
   for (int i = 0; i < result->n_layers; i++)

@@ -30,6 +30,9 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
 /* repaired, one object per layer that was re-solved without losing inputs. */
 void report_add_repaired(cJSON *report, const reap_prune_result *result);
 
+/* classifier: by how much its outputs were scaled; null where that was not looked into. */
+void report_add_classifier(cJSON *report, const reap_prune_result *result);
+
 /* few_samples: names of the layers with fewer than 5 rows per column. */
 void report_add_few_samples(cJSON *report, const reap_prune_result *result);
 

@@ -101,5 +101,6 @@ void reap_prune_result_clear(reap_prune_result *result) {
   for (int i = 0; i < result->n_repaired; i++) reap_free(&result->repaired[i].layer);
   reap_free(&result->layers);
   reap_free(&result->repaired);
+  reap_free(&result->classifier.layer);
   result->n_layers = result->n_repaired = 0;
 }

@@ -104,6 +104,9 @@ bool step_spreads(const run *r, const step *s);
 int step_spread_moments(run *r, step *s);
 int step_spread_decide(run *r, step *s);
 
+/* run_classifier.c: after the last step; does nothing where outputs are not to be scaled. Collective. */
+int run_scale_classifier(run *r);
+
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int step_decide(run *r, step *s, const reap_moments *moments);
 
