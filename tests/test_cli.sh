@@ -152,8 +152,8 @@ if [ "$ranks" = 1 ]; then
   wrong "--kernels wants one of auto|plain|onednn, not \"cuda\"" eval "$vgg" --data sound.h5 --kernels cuda
   wrong "--calib is missing" prune "$vgg" --keep 0.5 -o out.h5
   wrong "-o is missing" prune "$vgg" --keep 0.5 --calib sound.h5
-  wrong "--keep, --flops, --params and --plan" prune "$vgg" --calib sound.h5 -o out.h5
-  wrong "--keep, --flops, --params and --plan" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --flops 0.5
+  wrong "--keep, --flops, --params, --latency and --plan" prune "$vgg" --calib sound.h5 -o out.h5
+  wrong "--keep, --flops, --params, --latency and --plan" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --flops 0.5
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 1.5
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0
   wrong "--flops wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --flops -0.5
@@ -431,7 +431,7 @@ import h5py, numpy
 paths, solved, bare = h5py.File("paths.h5", "r"), h5py.File("solved.h5", "r"), h5py.File("bare.h5", "r")
 text = lambda value: value.decode() if isinstance(value, bytes) else value
 assert text(paths.attrs["format"]) == "reap-paths" and paths.attrs["version"] == 1
-assert text(paths.attrs["measure"]) == "kl" and paths.attrs["images"] == 200 and paths.attrs["measured_images"] == 20
+assert text(paths.attrs["measure"]) == "soft_kl" and paths.attrs["images"] == 200 and paths.attrs["measured_images"] == 20
 assert len(text(paths.attrs["model_sha256"])) == len(text(paths.attrs["calibration_sha256"])) == 64
 assert paths.attrs["positions"] == 6 and paths.attrs["ridge"] == 1e-6 and bare.attrs["measured_images"] == 0
 for name, group in paths["groups"].items():

@@ -203,15 +203,16 @@ static float *run_held_out(const subject *s, const reap_graph *graph, int64_t *c
   return rows;
 }
 
+/* Of soft-maxes at temperature 4, times 16. */
 static double textbook_kl(const float *x, const float *y, int64_t images, int64_t classes) {
   double sum = 0;
   for (int64_t i = 0; i < images; i++, x += classes, y += classes) {
     double p = 0, q = 0;
-    for (int64_t k = 0; k < classes; k++) p += exp(x[k]);
-    for (int64_t k = 0; k < classes; k++) q += exp(y[k]);
-    for (int64_t k = 0; k < classes; k++) sum += exp(x[k]) / p * ((double)x[k] - log(p) - (double)y[k] + log(q));
+    for (int64_t k = 0; k < classes; k++) p += exp(x[k] / 4.0);
+    for (int64_t k = 0; k < classes; k++) q += exp(y[k] / 4.0);
+    for (int64_t k = 0; k < classes; k++) sum += exp(x[k] / 4.0) / p * (x[k] / 4.0 - log(p) - y[k] / 4.0 + log(q));
   }
-  return sum / (double)images;
+  return 16 * sum / (double)images;
 }
 
 static double squared_error(const float *x, const float *y, int64_t count) {

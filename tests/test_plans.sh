@@ -31,7 +31,8 @@ run() {
   [ -z "$(find . -name '*.tmp*')" ] || fail "something is left behind: reap $*"
 }
 
-prune=(prune "$resnet" --calib "$calib" --images 100 -o out.h5)
+few=(--images 70 --positions 8 --repair off)
+prune=(prune "$resnet" --calib "$calib" "${few[@]}" -o out.h5)
 
 number() { grep -o "\"$2\":[[:space:]]*[-0-9.e+]*" "$1" | sed 's/.*:[[:space:]]*//' | sed -n "${3:-1}p"; }
 
@@ -50,7 +51,7 @@ same_kept() { # REPORT REPORT
 for budget in flops params; do
   run 0 "" "${prune[@]}" --$budget 0.6 --report $budget.json --save-plan $budget.plan.json
   met $budget.json $budget 0.6
-  run 0 "" prune "$vgg" --calib "$calib" --images 100 -o out.h5 --$budget 0.6 --report vgg.json
+  run 0 "" prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --$budget 0.6 --report vgg.json
   met vgg.json $budget 0.6
 done
 run 2 "--params 0.001 cannot be reached" "${prune[@]}" --params 0.001
@@ -99,6 +100,48 @@ run 2 "give one of" "${prune[@]}" --params 0.5 --flops 0.5
 run 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
 run 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
 run 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
+
+# ------------------------------------------------------------------ sizes by losses
+
+for ratios in path output; do
+  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report $ratios.json --save-paths $ratios.h5 --save-plan $ratios.plan.json
+  met $ratios.json flops 0.6
+  grep -q "\"ratios\":[[:space:]]*\"$ratios\"" $ratios.json || fail "the report does not say $ratios"
+  [ "$(number $ratios.json power)" = 0 ] || awk -v l="$(number $ratios.json predicted_loss)" -v g="$(number $ratios.json gap)" 'BEGIN { exit !(l > 0 && g >= 0 && g < 0.1) }' ||
+    fail "$ratios: loss $(number $ratios.json predicted_loss), gap $(number $ratios.json gap)"
+  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report again.json --from-paths $ratios.h5
+  same_kept $ratios.json again.json
+done
+run 0 "" "${prune[@]}" --flops 0.5 --report other.json --from-paths output.h5
+met other.json flops 0.5
+[ "$(grep -c '"moved"' output.json)" = 3 ] || fail "the trials are not told"
+run 2 "--from-paths is for" "${prune[@]}" --flops 0.5 --ratios uniform --from-paths output.h5
+run 2 "--from-paths is for" "${prune[@]}" --plan flops.plan.json --from-paths output.h5
+run 2 "--ratios path chooses" "${prune[@]}" --keep 0.5 --ratios path
+run 3 "path.h5: " prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --flops 0.5 --from-paths path.h5
+[ "$ranks" = 1 ] && run 3 "do not tell how far" "${prune[@]}" --flops 0.5 --ratios output --from-paths path.h5
+
+# ------------------------------------------------------------------ milliseconds
+
+run 0 "" bench layers "$resnet" -o measured.json
+# Busy machines measure anything; with the layers' sum as the whole there is something to choose.
+sed "s/\"whole_ms\":.*,/\"whole_ms\": $(awk '/^all layers/ { print $3 }' out.txt),/" measured.json >times.json
+run 0 "" "${prune[@]}" --latency 0.9 --latency-table times.json --ratios path --report latency.json
+awk -v a="$(number latency.json original)" -v p="$(number latency.json predicted)" -v m="$(number latency.json measured)" \
+  'BEGIN { exit !(p > 0 && p <= 0.9 * a && m > 0) }' || fail "predicted $(number latency.json predicted) of $(number latency.json original) ms"
+run 2 "--latency wants" "${prune[@]}" --latency fast
+run 2 "--latency wants" "${prune[@]}" --latency -3ms
+run 2 "--latency-table goes with" "${prune[@]}" --flops 0.5 --latency-table times.json
+run 2 "cannot be reached" "${prune[@]}" --latency 0.0000001ms --latency-table times.json --ratios uniform
+if [ "$ranks" = 1 ]; then
+  run 3 "times.json: holds times of another model" prune "$vgg" --calib "$calib" -o out.h5 --latency 0.8 --latency-table times.json
+  sed 's/"in":/"is":/' times.json >bad.json
+  run 3 'bad.json: layer conv1.Conv wants lists' "${prune[@]}" --latency 0.8 --latency-table bad.json
+  sed '0,/"ms":/s//"ms":\t[[-1]], "x":/' times.json >bad.json
+  run 3 'bad.json: layer conv1.Conv: sizes are whole' "${prune[@]}" --latency 0.8 --latency-table bad.json
+  echo '{"layers": {}}' >bad.json
+  run 3 'bad.json: no table of times' "${prune[@]}" --latency 0.8 --latency-table bad.json
+fi
 
 [ "$failures" = 0 ] && echo "plans and budgets hold on $ranks ranks"
 exit $((failures > 0))

@@ -6,9 +6,11 @@
 #include "reap/budget.h"
 #include "reap/cost_model.h"
 #include "reap/knapsack.h"
+#include "reap/latency.h"
 #include "reap/memory.h"
 #include "reap/random.h"
 #include "reap/ratios.h"
+#include "reap/surgery.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "ratios";
@@ -206,7 +208,131 @@ static void test_coupled_choice(void) {
   CU_ASSERT(excess[RING] / 200 < 0.01);
 }
 
+/* ------------------------------------------------------------------ costs of a network */
+
+/* input 4 x 6 x 6 -> conv 8 (bias) -> conv 6, norm folded, no bias -> conv 5, no bias, then a norm of its own -> Flatten -> Gemm 3 */
+static reap_graph *small_network(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 4, 6, 6);
+  net_weights(g, "w1", "8,4,3,3");
+  net_weights(g, "b1", "8");
+  net_weights(g, "w2", "6,8,3,3");
+  net_norm_weights(g, "n2", "6");
+  net_weights(g, "w3", "5,6,1,1");
+  net_norm_weights(g, "n3", "5");
+  net_weights(g, "w4", "3,180");
+  net_node(g, "Conv", "c1", "x w1 b1", "c1", "pads=[1,1,1,1]");
+  net_node(g, "Relu", "r1", "c1", "r1", "");
+  net_node(g, "Conv", "c2", "r1 w2", "c2", "pads=[1,1,1,1]");
+  net_node(g, "BatchNormalization", "m2", "c2 n2.scale n2.shift n2.mean n2.var", "m2", "");
+  net_node(g, "Relu", "r2", "m2", "r2", "");
+  net_node(g, "Conv", "c3", "r2 w3", "c3", "");
+  net_node(g, "Relu", "r3", "c3", "r3", "");
+  net_node(g, "BatchNormalization", "m3", "r3 n3.scale n3.shift n3.mean n3.var", "m3", "");
+  net_node(g, "Flatten", "f", "m3", "f", "");
+  net_node(g, "Gemm", "y", "f w4", "y", "transB=1");
+  CHECK_OK(reap_graph_add_output(g, "y"));
+  CHECK_OK(reap_graph_prepare(g, 2));
+  return g;
+}
+
+/* Cuts a clone to the counts, re-solved consumers included, and counts what is left. */
+static void count_after(const reap_graph *graph, const bool *chosen, const int64_t *counts, double *flops, double *params) {
+  reap_graph *cut = NULL;
+  reap_groups *groups = NULL;
+  CHECK_OK(reap_graph_clone(graph, &cut));
+  CHECK_OK(reap_groups_find(cut, &groups));
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    int64_t kept[16];
+    double weights[16 * 36 * 16] = {0}, bias[16] = {0};
+    for (int64_t k = 0; k < counts[g]; k++) kept[k] = k;
+    if (!chosen[g]) continue;
+    CHECK_OK(reap_surgery_cut(cut, groups, g, counts[g], kept));
+    CHECK_OK(reap_surgery_set_weights(cut, reap_groups_at(groups, g)->consumers[0], weights, bias));
+  }
+  *flops = (double)reap_graph_flops(cut);
+  *params = (double)reap_graph_params(cut);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&cut);
+}
+
+static void test_costs_are_exact(void) {
+  reap_graph *graph = small_network();
+  reap_groups *groups = NULL;
+  CHECK_OK(reap_groups_find(graph, &groups));
+  const int n = reap_groups_count(groups);
+  CU_ASSERT_FATAL(n <= MOST_GROUPS);
+  for (int mask = 0; mask < 1 << n; mask++) {
+    reap_cost_model *flops = NULL, *params = NULL;
+    int64_t counts[MOST_GROUPS];
+    bool chosen[MOST_GROUPS];
+    double flops_left, params_left;
+    for (int g = 0; g < n; g++) {
+      const reap_group *group = reap_groups_at(groups, g);
+      chosen[g] = group->prunable && (mask >> g & 1);
+      counts[g] = chosen[g] ? 1 + (mask + g) % (group->channels - 1) : group->channels;
+    }
+    CHECK_OK(reap_cost_model_flops(graph, groups, chosen, &flops));
+    CHECK_OK(reap_cost_model_params(graph, groups, chosen, &params));
+    count_after(graph, chosen, counts, &flops_left, &params_left);
+    CHECK_NEAR(reap_cost_model_at(flops, counts), flops_left, 0);
+    CHECK_NEAR(reap_cost_model_at(flops, counts), reap_budget_flops(graph, groups, chosen, counts), 0);
+    CHECK_NEAR(reap_cost_model_at(params, counts), params_left, 0);
+    CHECK_NEAR(flops->whole, reap_graph_flops(graph), 0);
+    reap_cost_model_destroy(&flops);
+    reap_cost_model_destroy(&params);
+  }
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&graph);
+}
+
+static void test_time_tables(void) {
+  int64_t in[] = {2, 4, 8}, out[] = {1, 3};
+  double ms[] = {1, 2, 3, 6, 5, 12};
+  const reap_time_table table = {3, 2, in, out, ms};
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 2; j++) CHECK_NEAR(reap_time_table_at(&table, in[i], out[j]), ms[2 * i + j], 1e-12);
+  CHECK_NEAR(reap_time_table_at(&table, 3, 2), (1 + 2 + 3 + 6) / 4.0, 1e-12);
+  CHECK_NEAR(reap_time_table_at(&table, 6, 1), 4, 1e-12);
+  CHECK_NEAR(reap_time_table_at(&table, 1, 1), 0, 1e-12);  /* 1 - (3 - 1) / 2 */
+  CHECK_NEAR(reap_time_table_at(&table, 10, 1), 6, 1e-12);
+  const reap_time_table one = {1, 1, out, out, ms};
+  CHECK_NEAR(reap_time_table_at(&one, 7, 9), 1, 0);
+}
+
+/* What is measured adds up to the whole at full size, and every layer of the network has a table that fits it. */
+static void test_latency_is_a_cost(void) {
+  reap_graph *graph = small_network();
+  reap_groups *groups = NULL;
+  reap_latency *latency = NULL;
+  reap_cost_model *model = NULL;
+  bool chosen[MOST_GROUPS];
+  CHECK_OK(reap_groups_find(graph, &groups));
+  for (int g = 0; g < reap_groups_count(groups); g++) chosen[g] = reap_groups_at(groups, g)->prunable;
+  CHECK_OK(reap_latency_measure(graph, groups, REAP_BACKEND_AUTO, NULL, &latency));
+  CHECK_OK(reap_latency_broadcast(test_comm(), &latency));
+  CU_ASSERT_EQUAL(latency->n, 4);
+  CU_ASSERT(latency->whole > 0);
+  for (int i = 0; i < latency->n; i++)
+    for (int k = 0; k < latency->layers[i].table.n_in * latency->layers[i].table.n_out; k++)
+      CU_ASSERT(latency->layers[i].table.ms[k] > 0);
+  CHECK_OK(reap_cost_model_latency(graph, groups, chosen, latency, &model));
+  CHECK_NEAR(model->whole, latency->whole, 1e-12);
+  reap_cost_model_destroy(&model);
+  latency->layers[1].table.in[latency->layers[1].table.n_in - 1]++;
+  CHECK_FAILS(reap_cost_model_latency(graph, groups, chosen, latency, &model), REAP_ERR_INPUT, "of other sizes");
+  latency->n = 3;
+  CHECK_FAILS(reap_cost_model_latency(graph, groups, chosen, latency, &model), REAP_ERR_INPUT, "other sizes");
+  latency->n = 4;
+  reap_latency_destroy(&latency);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&graph);
+}
+
 const test_case test_cases[] = {{"knapsack", test_knapsack_is_exact},
                                 {"bound", test_bound_in_closed_form},
                                 {"coupled", test_coupled_choice},
+                                {"costs", test_costs_are_exact},
+                                {"time tables", test_time_tables},
+                                {"latency", test_latency_is_a_cost},
                                 {NULL, NULL}};

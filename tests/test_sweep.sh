@@ -16,7 +16,7 @@ failures=0 checks=0
 launch=(mpirun -n "$ranks")
 [ "$ranks" = 1 ] && launch=()
 groups=$((ranks > 1 ? 2 : 1))
-data=("$network" --calib sound.h5 --images 100 --eval sound.h5 --log-level info)
+data=("$network" --calib sound.h5 --images 100 --eval sound.h5 --ratios uniform --log-level info)
 
 fail() {
   failures=$((failures + 1))

@@ -16,12 +16,12 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 
-/* Times of one layer at some sizes: seconds[i * n_out + j] at in[i], out[j] channels kept, both ascending. Between them bilinear,
+/* Times of one layer at some sizes: ms[i * n_out + j], milliseconds of one image, at in[i], out[j] channels kept, both ascending. Between them bilinear,
  * outside them the straight line of the last two, never below zero. */
 typedef struct reap_time_table {
   int n_in, n_out;
   int64_t *in, *out;
-  double *seconds;
+  double *ms;
 } reap_time_table;
 
 double reap_time_table_at(const reap_time_table *table, int64_t in, int64_t out);

@@ -28,6 +28,11 @@ typedef struct reap_divergence {
 void reap_divergence_add(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
                          const float *other, int64_t images, int64_t size, reap_divergence *sums);
 
+/* The same with the divergence of soft-maxes at a temperature: of the logarithms of the probabilities divided by it, p ~ exp(z / T),
+ * times T^2, which keeps small divergences of one size whatever T is. */
+void reap_divergence_add_soft(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
+                              const float *other, int64_t images, int64_t size, double temperature, reap_divergence *sums);
+
 /* error / energy; 0 where both are 0. */
 double reap_divergence_relative_error(const reap_divergence *sums);
 

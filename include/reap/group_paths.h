@@ -30,13 +30,16 @@ typedef struct reap_group_path {
 typedef struct reap_group_paths {
   int n;
   reap_group_path *paths;    /* [n], in the order of the consumers */
-  bool divergence;           /* moved is KL(original || pruned) of the soft-max, in nats, mean over images; else the
+  bool divergence;           /* moved is KL(original || pruned) of the soft-max at temperature 4, times 16, in nats, mean over images
+                                (reap_divergence_add_soft); else the
                                 output's relative squared error */
   int64_t images;            /* calibration images looked at, those held out included */
   int64_t measured_images;   /* images held out on which `moved` was measured; 0: it was not */
   int64_t positions;         /* sampled per image; 0: all */
   uint64_t seed;             /* of the sampling */
   double ridge;              /* relative ridge asked for */
+  double power, tilt;        /* how losses of groups pruned together go with those of groups pruned alone; see
+                                reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
   char model_hash[65], calibration_hash[65]; /* SHA-256 of the model's file and of the images'; "" unknown */
 } reap_group_paths;
 
@@ -72,6 +75,11 @@ double reap_group_path_error(const reap_group_path *path, int64_t kept);
  * measured is made ascending first (pool adjacent violators). Never descending as `kept` falls. 0 where nothing was
  * measured. */
 double reap_group_path_moved(const reap_group_path *path, int64_t kept);
+
+/* What path number `index` adds to the loss of a network with all groups pruned, with `kept` channels left:
+ *     moved(kept)^power * exp(-tilt * b),   b = paths behind it / (paths - 1)
+ * (a power of 0: see joint.h). Layers that are solved later repair part of what earlier ones did, the more of them there are. */
+double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t kept);
 
 /* Fills kept[channels]: true for the channels left at size `size` (at least the smallest one). */
 void reap_group_path_mask(const reap_group_path *path, int64_t size, bool *kept);

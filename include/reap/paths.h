@@ -26,6 +26,9 @@
 /* Defaults: sizes at which a group's effect on the output is measured, and images it is measured on. */
 enum { REAP_PATHS_SIZES = 5, REAP_PATHS_IMAGES = 500 };
 
+/* Temperature of the soft-max whose movement is measured; see src/prune/sensitivity.c. */
+enum { REAP_PATHS_TEMPERATURE = 4 };
+
 typedef struct reap_paths_options {
   const bool *chosen;            /* [groups] prunable ones to look at; NULL: all */
   int64_t min_keep;              /* paths end at so many channels (0 counts as 1) */

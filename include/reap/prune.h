@@ -40,6 +40,7 @@ typedef struct reap_prune_options {
   int64_t memory;             /* bytes for both networks' values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;        /* folder for what exceeds them */
   const reap_progress *progress;
+  bool quiet;                 /* no warnings: a trial */
   reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
   reap_activations_file *activations; /* takes up inputs and targets as used; NULL: they are not kept */
   reap_stats_file *from_stats;        /* moments of the original network in place of images (which are NULL then, as is the

@@ -27,6 +27,7 @@ int command_solve(const command_context *context);
 int command_export(const command_context *context);
 int command_bench(const command_context *context);
 int command_bench_solve(const command_context *context);
+int command_bench_layers(const command_context *context);
 int command_stats(const command_context *context);
 int command_sweep(const command_context *context);
 int command_paths(const command_context *context);

@@ -1,11 +1,13 @@
 /* reap prune: from a network and images to a smaller network. */
 #include "command.h"
+#include "prune_latency.h"
 #include "prune_output.h"
+#include "prune_paths.h"
 #include "reap/error.h"
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
-    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --plan P.json) -o OUT.h5 [options]\n"
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 [options]\n"
     "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
 static const char *const ABOUT =
     "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
@@ -23,6 +25,8 @@ static int run(const command_context *context, const prune_options *o) {
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
   REAP_TRY_OR(prune_run_plan(&job), done);
   REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
+  REAP_TRY_OR(prune_latency_get(context, o, job.groups, &view.callback, &inputs), done);
+  REAP_TRY_OR(prune_paths_get(&job), done);
   REAP_TRY_OR(prune_run_do(&job), done);
   progress_view_finish(&view);
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "command.h"
+#include "prune_latency.h"
+#include "prune_paths.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -29,6 +31,22 @@ static int hash_inputs(const reap_comm *comm, const prune_options *o, prune_inpu
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, inputs->images_hash, REAP_HASH_LENGTH, 0));
   return reap_comm_broadcast(comm, evaluation, REAP_HASH_LENGTH, 0);
+}
+
+/* Losses and times that settings choose their sizes by, once for all: by all ranks together, for the first setting of each kind that
+ * is still to be done. */
+static int prepare_choices(sweep *s, const reap_progress *progress) {
+  for (int i = 0; i < s->count; i++) {
+    prune_run run = {.context = s->context, .options = &s->settings[i].options, .inputs = &s->inputs, .progress = progress};
+    if (s->done[i]) continue;
+    int status = REAP_OK;
+    const bool possible = prune_run_plan(&run) == REAP_OK; /* else the setting itself will say why */
+    if (possible) status = prune_latency_get(s->context, run.options, run.groups, progress, &s->inputs);
+    if (possible && status == REAP_OK) status = prune_paths_get(&run);
+    prune_run_clear(&run);
+    REAP_TRY(status);
+  }
+  return REAP_OK;
 }
 
 /* What is there already, by rank 0's eyes. */
@@ -132,6 +150,8 @@ static int run(const command_context *context, sweep_options *o) {
   if (status != REAP_OK) goto done;
   command_set_up(context, &o->prune.common, &view);
   REAP_TRY_OR(set_up(&s), done);
+  REAP_TRY_OR(prepare_choices(&s, &view.callback), done);
+  progress_view_finish(&view);
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);
   REAP_TRY_OR(sweep_run(&s, outcomes), done);
   status = finish(&s, outcomes, start);

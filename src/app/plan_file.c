@@ -1,15 +1,12 @@
 #include "plan_file.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "reap/durable.h"
+#include "json_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "report.h"
-
-enum { MOST_BYTES = 64 << 20 };
 
 typedef struct reader {
   const char *path;
@@ -17,31 +14,6 @@ typedef struct reader {
   int64_t *counts, **given;
   bool *named;
 } reader;
-
-static int read_text(const char *path, char **text) {
-  FILE *file = fopen(path, "rb");
-  if (!file) return reap_error(REAP_ERR_INPUT, "%s: cannot be read", path);
-  int status = reap_alloc(text, MOST_BYTES + 1, 1);
-  if (status == REAP_OK) {
-    const size_t bytes = fread(*text, 1, MOST_BYTES, file);
-    (*text)[bytes] = '\0';
-    if (ferror(file) || !feof(file))
-      status = reap_error(REAP_ERR_INPUT, "%s: %s", path, ferror(file) ? "cannot be read" : "too large for a plan");
-    else if (strlen(*text) != bytes)
-      status = reap_error(REAP_ERR_INPUT, "%s: no plan: it has zero bytes in it", path);
-  }
-  fclose(file);
-  return status;
-}
-
-static int parse(const char *path, const char *text, cJSON **out) {
-  const char *stop = NULL;
-  *out = cJSON_ParseWithOpts(text, &stop, true);
-  if (*out) return REAP_OK;
-  int line = 1;
-  for (const char *c = text; stop && c < stop; c++) line += *c == '\n';
-  return reap_error(REAP_ERR_INPUT, "%s: line %d is not JSON", path, line);
-}
 
 static int find_group(const reader *r, const char *name, int *group) {
   for (int g = 0; g < reap_groups_count(r->groups); g++) {
@@ -115,18 +87,15 @@ static int read_groups(reader *r, const cJSON *root) {
 
 int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given, bool *named) {
   reader r = {path, groups, counts, given, named};
-  char *text = NULL;
   cJSON *root = NULL;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     counts[g] = reap_groups_at(groups, g)->channels;
     given[g] = NULL;
     named[g] = false;
   }
-  int status = read_text(path, &text);
-  if (status == REAP_OK) status = parse(path, text, &root);
+  int status = json_file_read(path, &root);
   if (status == REAP_OK) status = read_groups(&r, root);
   cJSON_Delete(root);
-  reap_free(&text);
   return status;
 }
 

@@ -22,9 +22,14 @@ void prune_options_table(prune_options *o, option *table) {
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
       {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
       {"--params", NULL, OPTION_NUMBER, "F", "end at or just below this share of the parameters", &o->params, 0},
+      {"--latency", NULL, OPTION_TEXT, "F|MSms", "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\"), as measured on this machine", &o->latency_text, 0},
+      {"--latency-table", NULL, OPTION_TEXT, "L.json", "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
       {"--plan", NULL, OPTION_TEXT, "P.json", "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
+      {"--ratios", NULL, OPTION_CHOICE, "uniform|path|output", "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of least movement of the\nnetwork's output (default output; path with --from-stats)", &o->ratios, 0},
       {"--min-keep", NULL, OPTION_NUMBER, "K", "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
       {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen", &o->save_plan, 0},
+      {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size", &o->save_paths, 0},
+      {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it", &o->from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
@@ -55,7 +60,20 @@ static int read_ridge(prune_options *o) {
   return REAP_OK;
 }
 
+/* A share up to 1, or milliseconds: a number with "ms" behind it, or one above 1. */
+static int read_latency(prune_options *o) {
+  char *end = NULL;
+  const double value = strtod(o->latency_text, &end);
+  const bool unit = strcmp(end, "ms") == 0;
+  if (end == o->latency_text || (*end && !unit) || !isfinite(value) || value <= 0)
+    return reap_error(REAP_ERR_USAGE, "%s: --latency wants a share above 0 and up to 1, or milliseconds (\"2.5ms\"), not \"%s\"",
+                      o->title, o->latency_text);
+  *(unit || value > 1 ? &o->latency_ms : &o->latency_share) = value;
+  return REAP_OK;
+}
+
 int prune_options_read(prune_options *o) {
+  if (o->latency_text) REAP_TRY(read_latency(o));
   if (o->ridge_text) REAP_TRY(read_ridge(o));
   REAP_TRY(memory_options_read(o->title, &o->memory));
   return command_positions(o->title, o->positions_text ? o->positions_text : "all", &o->positions);
@@ -68,14 +86,20 @@ static int check_share(const prune_options *o, const char *name, double share) {
 
 /* How much is to stay, and by what sizes are chosen. */
 static int check_size(const prune_options *o) {
-  const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->plan != NULL);
-  if (ways != 1) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params and --plan", o->title);
+  const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
+  if (ways != 1) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params, --latency and --plan", o->title);
+  if (o->latency_table && !o->latency_text)
+    return reap_error(REAP_ERR_USAGE, "%s: --latency-table goes with --latency", o->title);
   REAP_TRY(check_share(o, "--keep", o->keep));
   REAP_TRY(check_share(o, "--flops", o->flops));
   REAP_TRY(check_share(o, "--params", o->params));
   if (o->ratios && (o->plan || (!isnan(o->keep) && strcmp(o->ratios, "uniform") != 0)))
     return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title, o->ratios,
                       o->plan ? "--plan" : "--keep");
+  if (o->from_paths && (o->plan || !isnan(o->keep) || (o->ratios && strcmp(o->ratios, "uniform") == 0)))
+    return reap_error(REAP_ERR_USAGE, "%s: --from-paths is for --ratios path and output under a budget", o->title);
+  if (o->ratios && strcmp(o->ratios, "output") == 0 && o->from_stats && !o->from_paths)
+    return reap_error(REAP_ERR_USAGE, "%s: --ratios output needs images, or --from-paths; with --from-stats there is --ratios path", o->title);
   if (o->min_keep < 0 || (o->min_keep >= 1 && o->min_keep != floor(o->min_keep)))
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep wants a number of channels, or a share below 1", o->title);
   if (o->min_keep > 0 && o->plan)
@@ -95,7 +119,9 @@ int prune_options_check(const prune_options *o) {
   if (o->ridge_auto && o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
   REAP_TRY(prune_repair_check(o));
+  if (o->save_paths && o->from_paths)
+    return reap_error(REAP_ERR_USAGE, "%s: --save-paths would only copy --from-paths", o->title);
   const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths,
-                               o->model, o->calibration, o->evaluation, o->from_stats, o->plan, o->from_paths};
-  return command_check_names(o->title, paths, 7, 13);
+                               o->model, o->calibration, o->evaluation, o->from_stats, o->plan, o->from_paths, o->latency_table};
+  return command_check_names(o->title, paths, 7, 14);
 }

@@ -17,6 +17,8 @@ typedef struct prune_options {
   const char *repair, *classifier; /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
   double keep, flops, params; /* shares; NaN: not given */
+  double latency_share, latency_ms; /* of one image; NaN: not given */
+  const char *latency_text, *latency_table;
   const char *ratios;         /* NULL: not given; see prune_plan.h */
   double min_keep;            /* of every group: a share below 1, else a number; 0: not given */
   const char *plan, *save_plan, *from_paths, *save_paths;
@@ -29,7 +31,7 @@ typedef struct prune_options {
 } prune_options;
 
 #define PRUNE_DEFAULTS(t)                                                                                              \
-  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
+  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
    .common = COMMON_DEFAULTS}
 
 enum { PRUNE_OPTIONS_MOST = 64 };
@@ -43,6 +45,9 @@ int prune_options_read(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
 int prune_options_check(const prune_options *o);
+
+/* True with --latency. */
+static inline bool prune_options_latency(const prune_options *o) { return o->latency_text != NULL; }
 
 /* What the run knows of images: the data set, or the moments of one. */
 static inline const char *prune_options_images(const prune_options *o) { return o->from_stats ? o->from_stats : o->calibration; }

@@ -97,6 +97,9 @@ int prune_output_write(const prune_run *p, double start) {
   double now = reap_seconds();
   if (p->options->report) REAP_TRY(write_report(p, now - start, now - writing));
   print_networks(p);
+  if (prune_options_latency(p->options))
+    printf("%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image", p->plan.whole, p->measured_ms,
+           100 * p->measured_ms / p->plan.whole, p->plan.cost);
   print_worst(&p->result);
   print_files(p->options);
   memory_figures_print(&p->memory, &p->options->memory);

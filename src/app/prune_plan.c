@@ -6,6 +6,7 @@
 #include "plan_file.h"
 #include "reap/budget.h"
 #include "reap/error.h"
+#include "reap/joint.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/ratios.h"
@@ -14,7 +15,7 @@
 const char *prune_plan_ratios(const prune_options *o) {
   if (o->plan) return "plan";
   if (!isnan(o->keep)) return "uniform";
-  return o->ratios ? o->ratios : "uniform";
+  return o->ratios ? o->ratios : o->from_stats ? "path" : "output";
 }
 
 bool prune_plan_losses(const prune_options *o) {
@@ -73,17 +74,6 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
 
 /* ------------------------------------------------------------------ how far */
 
-typedef struct budget {
-  const char *name;
-  double share;
-  int (*model)(const reap_graph *, const reap_groups *, const bool *, reap_cost_model **);
-} budget;
-
-static budget budget_of(const prune_options *o) {
-  if (!isnan(o->params)) return (budget){"params", o->params, reap_cost_model_params};
-  return (budget){"flops", o->flops, reap_cost_model_flops};
-}
-
 static void keep_share(const reap_groups *groups, double share, prune_plan *plan) {
   for (int g = 0; g < plan->n_groups; g++) {
     const int64_t channels = reap_groups_at(groups, g)->channels;
@@ -106,14 +96,22 @@ static int read_plan(const reap_groups *groups, const prune_options *o, prune_pl
   return status;
 }
 
-static int cost_model(const reap_graph *graph, const reap_groups *groups, const prune_options *o, prune_plan *plan,
-                      reap_cost_model **model) {
-  const budget b = budget_of(o);
-  plan->budget = b.name;
-  plan->asked = b.share;
-  REAP_TRY(b.model(graph, groups, plan->chosen, model));
-  plan->whole = strcmp(b.name, "params") == 0 ? (double)reap_graph_params(graph) : (*model)->whole;
-  plan->limit = b.share * plan->whole;
+/* Costs in the unit of the budget, what is allowed and what the whole network costs. */
+static int cost_model(const reap_graph *graph, const reap_groups *groups, const prune_options *o, const reap_latency *latency,
+                      prune_plan *plan, reap_cost_model **model) {
+  plan->budget = prune_options_latency(o) ? "latency" : !isnan(o->params) ? "params" : "flops";
+  if (latency) {
+    REAP_TRY(reap_cost_model_latency(graph, groups, plan->chosen, latency, model));
+    plan->whole = (*model)->whole;
+    plan->asked = isnan(o->latency_ms) ? o->latency_share : o->latency_ms;
+    plan->limit = isnan(o->latency_ms) ? o->latency_share * plan->whole : o->latency_ms;
+    return REAP_OK;
+  }
+  const bool params = !isnan(o->params);
+  REAP_TRY((params ? reap_cost_model_params : reap_cost_model_flops)(graph, groups, plan->chosen, model));
+  plan->whole = params ? (double)reap_graph_params(graph) : (*model)->whole;
+  plan->asked = params ? o->params : o->flops;
+  plan->limit = plan->asked * plan->whole;
   return REAP_OK;
 }
 
@@ -125,16 +123,20 @@ static int check_reach(const reap_cost_model *model, const prune_plan *plan) {
                     "%.4f are left", plan->budget, plan->asked, least / plan->whole);
 }
 
+static int choose_uniform(const reap_cost_model *model, prune_plan *plan) {
+  const reap_ratio_problem problem = {model, NULL, plan->least, NULL, plan->limit};
+  REAP_TRY(reap_ratios_uniform(&problem, plan->counts));
+  plan->cost = reap_cost_model_at(model, plan->counts);
+  plan->complete = true;
+  return REAP_OK;
+}
+
 static int begin_budget(const reap_graph *graph, const reap_groups *groups, const prune_options *o, prune_plan *plan) {
   reap_cost_model *model = NULL;
-  int status = cost_model(graph, groups, o, plan, &model);
+  if (prune_options_latency(o)) return REAP_OK; /* nothing is known of times yet */
+  int status = cost_model(graph, groups, o, NULL, plan, &model);
   if (status == REAP_OK) status = check_reach(model, plan);
-  if (status == REAP_OK && !prune_plan_losses(o)) {
-    const reap_ratio_problem problem = {model, NULL, plan->least, NULL, plan->limit};
-    status = reap_ratios_uniform(&problem, plan->counts);
-    plan->cost = status == REAP_OK ? reap_cost_model_at(model, plan->counts) : NAN;
-    plan->complete = true;
-  }
+  if (status == REAP_OK && !prune_plan_losses(o)) status = choose_uniform(model, plan);
   reap_cost_model_destroy(&model);
   return status;
 }
@@ -166,31 +168,16 @@ int prune_plan_begin(const reap_graph *graph, const reap_groups *groups, const p
 
 /* ------------------------------------------------------------------ by losses */
 
-/* Losses of every size of group g; and sizes that its path does not reach are out. */
-static int fill_losses(const reap_group *group, const reap_group_path *path, bool output, double **loss, int64_t *least) {
-  if (!path || path->channels != group->channels)
-    return reap_error(REAP_ERR_INPUT, "group %s: the paths do not have it, or with another number of channels; they are of another network",
-                      group->name);
-  if (output && path->n_sizes == 0 && path->n_removed > 0)
-    return reap_error(REAP_ERR_INPUT, "group %s: the paths do not tell how far the network's output moves; take --ratios path, or make "
-                      "them anew with images", group->name);
-  REAP_TRY(reap_alloc(loss, group->channels + 1, sizeof **loss));
-  for (int64_t k = 0; k <= group->channels; k++)
-    (*loss)[k] = output ? reap_group_path_moved(path, k) : reap_group_path_error(path, k);
-  if (*least < reap_group_path_least(path)) *least = reap_group_path_least(path);
-  return REAP_OK;
-}
-
 static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model, double **losses,
                   prune_plan *plan) {
   const bool output = strcmp(plan->ratios, "output") == 0;
   reap_ratio_outcome outcome;
-  for (int g = 0; g < plan->n_groups; g++) {
-    const reap_group *group = reap_groups_at(groups, g);
-    if (plan->chosen[g])
-      REAP_TRY(fill_losses(group, reap_group_paths_find(paths, group->name), output, &losses[g], &plan->least[g]));
-  }
+  REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->least, losses));
   REAP_TRY(check_reach(model, plan));
+  if (output && paths->power == 0) {
+    reap_log(REAP_LOG_INFO, "trials found no sizes that move the output less than uniform ones");
+    return choose_uniform(model, plan);
+  }
   const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, NULL, plan->limit};
   REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
   plan->cost = outcome.cost;
@@ -205,14 +192,15 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
 }
 
 int prune_plan_finish(const reap_graph *graph, const reap_groups *groups, const prune_options *o,
-                      const reap_group_paths *paths, prune_plan *plan) {
+                      const prune_plan_data *data, prune_plan *plan) {
   reap_cost_model *model = NULL;
   double **losses = NULL;
   if (plan->complete) return REAP_OK;
-  if (!paths) return reap_error(REAP_ERR_INTERNAL, "a choice by %s without losses", plan->ratios);
   int status = reap_calloc(&losses, plan->n_groups, sizeof *losses);
-  if (status == REAP_OK) status = cost_model(graph, groups, o, plan, &model);
-  if (status == REAP_OK) status = choose(groups, paths, model, losses, plan);
+  if (status == REAP_OK) status = cost_model(graph, groups, o, data->latency, plan, &model);
+  if (status == REAP_OK) status = check_reach(model, plan);
+  if (status == REAP_OK)
+    status = prune_plan_losses(o) ? choose(groups, data->paths, model, losses, plan) : choose_uniform(model, plan);
   for (int g = 0; losses && g < plan->n_groups; g++) reap_free(&losses[g]);
   reap_free(&losses);
   reap_cost_model_destroy(&model);

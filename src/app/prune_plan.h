@@ -15,6 +15,7 @@
 #include "reap/graph.h"
 #include "reap/group_paths.h"
 #include "reap/groups.h"
+#include "reap/latency.h"
 
 typedef struct prune_plan {
   int n_groups;
@@ -24,9 +25,9 @@ typedef struct prune_plan {
   int64_t **given;   /* [groups] which ones, ascending, where --plan says so, else NULL */
   int64_t *least;    /* [groups] the fewest allowed */
   bool complete;     /* counts are final */
-  const char *ratios, *budget; /* "uniform", "path", "output" or "plan"; "keep", "flops", "params" or "plan" */
+  const char *ratios, *budget; /* "uniform", "path", "output" or "plan"; "keep", "flops", "params", "latency" or "plan" */
   double asked;      /* the share asked for */
-  double limit, cost, whole; /* in the budget's unit: what is allowed, what the plan costs, what the whole network costs */
+  double limit, cost, whole; /* multiply-adds, parameters or milliseconds: allowed, of the plan, of the whole network */
   double predicted_loss, bound, gap; /* NaN where no losses were looked at */
   int rounds;
 } prune_plan;
@@ -35,9 +36,15 @@ typedef struct prune_plan {
  * a network without prunable groups. To be cleared also after an error. */
 int prune_plan_begin(const reap_graph *graph, const reap_groups *groups, const prune_options *options, prune_plan *plan);
 
-/* Chooses the sizes unless that is done. paths: losses of all chosen groups; may be NULL where prune_plan_losses() is false. */
+/* What a plan may need to be finished. */
+typedef struct prune_plan_data {
+  const reap_group_paths *paths; /* losses of all chosen groups, where prune_plan_losses() says so, else NULL */
+  const reap_latency *latency;   /* with --latency, else NULL */
+} prune_plan_data;
+
+/* Chooses the sizes unless that is done. */
 int prune_plan_finish(const reap_graph *graph, const reap_groups *groups, const prune_options *options,
-                      const reap_group_paths *paths, prune_plan *plan);
+                      const prune_plan_data *data, prune_plan *plan);
 void prune_plan_clear(prune_plan *plan);
 
 /* What --ratios is, or stands for if it is not given: "uniform", "path", "output". */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "memory_check.h"
+#include "prune_latency.h"
+#include "prune_paths.h"
 #include "prune_repair.h"
 #include "prune_stored.h"
 #include "reap/error.h"
@@ -33,6 +35,7 @@ void prune_inputs_close(prune_inputs *in) {
   reap_dataset_close(&in->calibration);
   reap_dataset_close(&in->evaluation);
   reap_group_paths_destroy(&in->paths);
+  reap_latency_destroy(&in->latency);
   reap_network_clear(&in->network);
 }
 
@@ -53,7 +56,8 @@ int prune_run_plan(prune_run *r) { return reap_comm_agree(r->context->comm, plan
 static int finish_plan(prune_run *r) {
   const reap_comm *comm = r->context->comm;
   prune_plan *p = &r->plan;
-  int status = prune_plan_finish(r->inputs->network.graph, r->groups, r->options, r->inputs->paths, p);
+  const prune_plan_data data = {r->inputs->paths, r->inputs->latency};
+  int status = prune_plan_finish(r->inputs->network.graph, r->groups, r->options, &data, p);
   REAP_TRY(reap_comm_agree(comm, status));
   return reap_comm_broadcast(comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
 }
@@ -66,35 +70,31 @@ static reap_shard shard_of(const prune_run *r, const reap_dataset *data, int64_t
   return reap_shard_make(images, r->inputs->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
 }
 
-static reap_shard calibration_shard(const prune_run *r) { return shard_of(r, r->inputs->calibration, r->options->images); }
+reap_shard prune_run_shard(const prune_run *r) { return shard_of(r, r->inputs->calibration, r->options->images); }
 
-static reap_prune_options options_of(const prune_run *r, const prune_stored *stored) {
+reap_prune_options prune_run_options(const prune_run *r) {
   const prune_options *o = r->options;
   return (reap_prune_options){.method = reap_method_find(o->method),
-                                      .refit = strcmp(o->refit, "ls") == 0,
-                                      .chosen = r->plan.chosen,
-                                      .counts = r->plan.counts,
-                                      .given = r->plan.given,
-                                      .repair = r->repair,
-                                      .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
-                                      .positions = o->positions,
-                                      .solver = reap_solver_named(o->solver),
-                                      .ridge = o->ridge,
-                                      .ridge_auto = o->ridge_auto,
-                                      .seed = (uint64_t)o->seed,
-                                      .backend = command_backend(o->common.kernels),
-                                      .memory = o->memory.bytes,
-                                      .scratch = o->memory.folder,
-                                      .progress = r->progress,
-                                      .save_stats = stored->save,
-                                      .activations = stored->activations,
-                                      .from_stats = stored->from};
+                              .refit = strcmp(o->refit, "ls") == 0,
+                              .chosen = r->plan.chosen,
+                              .counts = r->plan.counts,
+                              .given = r->plan.given,
+                              .repair = r->repair,
+                              .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
+                              .positions = o->positions,
+                              .solver = reap_solver_named(o->solver),
+                              .ridge = o->ridge,
+                              .ridge_auto = o->ridge_auto,
+                              .seed = (uint64_t)o->seed,
+                              .backend = command_backend(o->common.kernels),
+                              .memory = o->memory.bytes,
+                              .scratch = o->memory.folder,
+                              .progress = r->progress};
 }
 
 /* Groups whose layer's moments lie on all ranks together. Collective. */
 static int find_spread(const prune_run *r, bool *spread) {
-  const prune_stored none = {0};
-  const reap_prune_options options = options_of(r, &none);
+  const reap_prune_options options = prune_run_options(r);
   const bool whole = r->options->from_stats && !options.refit;
   int status = REAP_OK;
   for (int g = 0; status == REAP_OK && g < reap_groups_count(r->groups); g++) {
@@ -114,7 +114,7 @@ static int check_memory(prune_run *r) {
   int status = reap_comm_agree(comm, reap_calloc(&spread, reap_groups_count(r->groups), sizeof *spread));
   if (status == REAP_OK) status = find_spread(r, spread);
   if (status == REAP_OK)
-    status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, calibration_shard(r).images, spread,
+    status = reap_footprint_estimate(r->pruned, r->groups, r->plan.chosen, prune_run_shard(r).images, spread,
                                      reap_comm_size(comm), &r->footprint);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
@@ -125,8 +125,11 @@ static int check_memory(prune_run *r) {
 }
 
 static int prune(prune_run *r, const prune_stored *stored) {
-  const reap_shard shard = calibration_shard(r);
-  const reap_prune_options options = options_of(r, stored);
+  const reap_shard shard = prune_run_shard(r);
+  reap_prune_options options = prune_run_options(r);
+  options.save_stats = stored->save;
+  options.activations = stored->activations;
+  options.from_stats = stored->from;
   if (r->inputs->calibration) command_warn_idle(r->context->comm, shard.blocks);
   return reap_prune(r->context->comm, r->inputs->network.graph, r->pruned, r->groups, r->inputs->calibration, &shard, &options,
                     &r->result);
@@ -135,7 +138,7 @@ static int prune(prune_run *r, const prune_stored *stored) {
 static int prune_with_stored(prune_run *r) {
   prune_stored stored = {0};
   int status = prune_stored_open(r->context, r->options, &r->inputs->network, r->groups, r->plan.chosen,
-                                 calibration_shard(r).images, &stored);
+                                 prune_run_shard(r).images, &stored);
   if (status == REAP_OK) status = prune(r, &stored);
   if (status == REAP_OK) status = prune_stored_commit(&stored);
   prune_stored_close(&stored);
@@ -166,6 +169,7 @@ int prune_run_do(prune_run *r) {
   REAP_TRY(finish_plan(r));
   REAP_TRY(check_memory(r));
   REAP_TRY(prune_with_stored(r));
+  REAP_TRY(prune_latency_check(r));
   REAP_TRY(evaluate(r));
   return memory_figures_gather(r->context->comm, &r->options->memory, &r->result.use, &r->footprint, &r->memory);
 }
@@ -210,6 +214,13 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
 }
 
+static void report_latency(const prune_run *run, cJSON *report) {
+  cJSON *latency = cJSON_AddObjectToObject(report, "latency_ms");
+  report_add_number(latency, "original", run->plan.whole);
+  report_add_number(latency, "predicted", run->plan.cost);
+  report_add_number(latency, "measured", run->measured_ms);
+}
+
 cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   const prune_options *o = run->options;
   const reap_network *network = &run->inputs->network;
@@ -226,6 +237,8 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_classifier(report, &run->result);
   report_options(o, report);
   prune_plan_report(&run->plan, run->groups, report);
+  prune_paths_report(run, report);
+  if (prune_options_latency(o)) report_latency(run, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));
   report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
   cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");

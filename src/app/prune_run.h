@@ -14,6 +14,7 @@
 #include "reap/group_paths.h"
 #include "reap/groups.h"
 #include "reap/hash.h"
+#include "reap/joint.h"
 #include "reap/network.h"
 #include "reap/prune.h"
 
@@ -23,6 +24,8 @@ typedef struct prune_inputs {
   reap_dataset *calibration;          /* NULL with --from-stats */
   reap_dataset *evaluation;           /* NULL without --eval */
   reap_group_paths *paths;            /* losses of all groups; NULL: not needed, or not there yet (prune_paths.h) */
+  reap_joint_trial trials[REAP_JOINT_TRIALS]; /* how their losses were found to go together; moved NaN, or all 0: not tried */
+  reap_latency *latency;              /* times of all layers; the same (prune_latency.h) */
   char images_hash[REAP_HASH_LENGTH]; /* of the calibration images or of the statistics in their place; "": not known yet */
 } prune_inputs;
 
@@ -47,6 +50,7 @@ typedef struct prune_run {
   prune_plan plan;
   bool *repair; /* see prune_repair.h */
   reap_prune_result result;
+  double measured_ms;              /* of one image in the pruned network, under --latency */
   reap_evaluation before, after; /* set with --eval */
   reap_footprint footprint;      /* what was expected */
   memory_figures memory;         /* what was used */
@@ -55,6 +59,10 @@ typedef struct prune_run {
 /* Collective. Groups, pruned graph, not cut yet, and the plan as far as it can be made without losses: finds wishes that cannot be
  * met before images are opened. */
 int prune_run_plan(prune_run *run);
+
+/* Local. What the run asks of reap_prune(), stores aside; the calibration images that are this rank's. */
+reap_prune_options prune_run_options(const prune_run *run);
+reap_shard prune_run_shard(const prune_run *run);
 
 /* Collective. Completes the plan by inputs->paths if need be, prunes as planned and evaluates; writes --save-stats and --activations, and nothing else. To be cleared also
  * after an error. */

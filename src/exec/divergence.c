@@ -26,19 +26,20 @@ static double logarithm(reap_output_kind kind, float z) {
   return kind == REAP_OUTPUT_PROBABILITIES ? log(z > 0 ? fmax((double)z, 1e-38) : 1e-38) : (double)z;
 }
 
-/* That constant: log of the sum of exponentials. */
-static double normaliser(reap_output_kind kind, const float *z, int64_t classes) {
+/* That constant: log of the sum of exponentials. sharp: one over the temperature. */
+static double normaliser(reap_output_kind kind, const float *z, int64_t classes, double sharp) {
   double largest = -INFINITY, sum = 0;
-  for (int64_t k = 0; k < classes; k++) largest = fmax(largest, logarithm(kind, z[k]));
-  for (int64_t k = 0; k < classes; k++) sum += exp(logarithm(kind, z[k]) - largest);
+  for (int64_t k = 0; k < classes; k++) largest = fmax(largest, sharp * logarithm(kind, z[k]));
+  for (int64_t k = 0; k < classes; k++) sum += exp(sharp * logarithm(kind, z[k]) - largest);
   return log(sum) + largest;
 }
 
-static double divergence(reap_output_kind p_kind, const float *p, reap_output_kind q_kind, const float *q, int64_t classes) {
-  const double p_all = normaliser(p_kind, p, classes), q_all = normaliser(q_kind, q, classes);
+static double divergence(reap_output_kind p_kind, const float *p, reap_output_kind q_kind, const float *q, int64_t classes,
+                         double sharp) {
+  const double p_all = normaliser(p_kind, p, classes, sharp), q_all = normaliser(q_kind, q, classes, sharp);
   double sum = 0;
   for (int64_t k = 0; k < classes; k++) {
-    const double a = logarithm(p_kind, p[k]) - p_all, b = logarithm(q_kind, q[k]) - q_all;
+    const double a = sharp * logarithm(p_kind, p[k]) - p_all, b = sharp * logarithm(q_kind, q[k]) - q_all;
     /* The first form loses the small ones, the second overflows where q is much the larger. */
     sum += fabs(a - b) < 1 ? exp(a) * (expm1(b - a) + (a - b)) : exp(b) - exp(a) + exp(a) * (a - b);
   }
@@ -47,6 +48,11 @@ static double divergence(reap_output_kind p_kind, const float *p, reap_output_ki
 
 void reap_divergence_add(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
                          const float *other, int64_t images, int64_t size, reap_divergence *sums) {
+  reap_divergence_add_soft(original_kind, original, other_kind, other, images, size, 1, sums);
+}
+
+void reap_divergence_add_soft(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
+                              const float *other, int64_t images, int64_t size, double temperature, reap_divergence *sums) {
   if (original_kind == REAP_OUTPUT_OTHER || other_kind == REAP_OUTPUT_OTHER) sums->kl = NAN;
   for (int64_t i = 0; i < images; i++) {
     const float *x = original + i * size, *y = other + i * size;
@@ -55,7 +61,7 @@ void reap_divergence_add(reap_output_kind original_kind, const float *original, 
       sums->error += difference * difference;
       sums->energy += (double)x[k] * (double)x[k];
     }
-    if (!isnan(sums->kl)) sums->kl += divergence(original_kind, x, other_kind, y, size);
+    if (!isnan(sums->kl)) sums->kl += temperature * temperature * divergence(original_kind, x, other_kind, y, size, 1 / temperature);
   }
 }
 

@@ -9,7 +9,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static const char *const FORMAT = "reap-paths", *const KL = "kl", *const SQUARED_ERROR = "relative_squared_error";
+static const char *const FORMAT = "reap-paths", *const KL = "soft_kl", *const SQUARED_ERROR = "relative_squared_error";
 
 /* ------------------------------------------------------------------ writing */
 
@@ -42,7 +42,9 @@ static int write_root(hid_t file, const reap_group_paths *paths) {
   REAP_TRY(reap_h5_write_string(file, "measure", paths->divergence ? KL : SQUARED_ERROR));
   REAP_TRY(reap_h5_write_integer(file, "positions", paths->positions));
   REAP_TRY(reap_h5_write_integer(file, "seed", (int64_t)paths->seed));
-  return reap_h5_write_double(file, "ridge", paths->ridge);
+  REAP_TRY(reap_h5_write_double(file, "ridge", paths->ridge));
+  REAP_TRY(reap_h5_write_double(file, "power", paths->power));
+  return reap_h5_write_double(file, "tilt", paths->tilt);
 }
 
 static int write_all(hid_t file, const reap_group_paths *paths) {
@@ -168,6 +170,10 @@ static int read_root(hid_t file, reap_group_paths *paths) {
   REAP_TRY(reap_h5_read_integer(file, "positions", &paths->positions));
   REAP_TRY(reap_h5_read_integer(file, "seed", &seed));
   REAP_TRY(reap_h5_read_numbers(file, "ridge", 1, &paths->ridge));
+  REAP_TRY(reap_h5_read_numbers(file, "power", 1, &paths->power));
+  REAP_TRY(reap_h5_read_numbers(file, "tilt", 1, &paths->tilt));
+  if (!(paths->power >= 0 && paths->power < 100) || !(paths->tilt > -100 && paths->tilt < 100))
+    return reap_h5_refuse(file, "attributes \"power\" and \"tilt\" are out of range");
   REAP_TRY(reap_h5_read_string(file, "measure", &measure));
   paths->seed = (uint64_t)seed;
   paths->divergence = strcmp(measure, KL) == 0;

@@ -21,6 +21,7 @@ int reap_group_paths_create(int n, reap_group_paths **out) {
   REAP_TRY(reap_calloc(&p, 1, sizeof *p));
   int status = reap_calloc(&p->paths, n, sizeof *p->paths);
   p->n = n;
+  p->power = 1;
   if (status != REAP_OK) reap_free(&p);
   *out = p;
   return status;
@@ -202,4 +203,10 @@ double reap_group_path_moved(const reap_group_path *p, int64_t kept) {
 void reap_group_path_mask(const reap_group_path *p, int64_t size, bool *kept) {
   for (int64_t c = 0; c < p->channels; c++) kept[c] = true;
   for (int64_t i = 0; i < p->channels - size && i < p->n_removed; i++) kept[p->order[i]] = false;
+}
+
+double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t kept) {
+  const double moved = reap_group_path_moved(&paths->paths[index], kept);
+  const double behind = paths->n > 1 ? (double)(paths->n - 1 - index) / (double)(paths->n - 1) : 0;
+  return moved > 0 ? pow(moved, paths->power) * exp(-paths->tilt * behind) : 0;
 }

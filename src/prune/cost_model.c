@@ -17,7 +17,7 @@ double reap_time_table_at(const reap_time_table *t, int64_t in, int64_t out) {
   const double v = t->n_out < 2 ? 0 : (double)(out - t->out[j]) / (double)(t->out[j + 1] - t->out[j]);
   for (int a = 0; a < 2 && i + a < t->n_in; a++)
     for (int b = 0; b < 2 && j + b < t->n_out; b++)
-      value += (a ? u : 1 - u) * (b ? v : 1 - v) * t->seconds[(i + a) * t->n_out + j + b];
+      value += (a ? u : 1 - u) * (b ? v : 1 - v) * t->ms[(i + a) * t->n_out + j + b];
   return value > 0 ? value : 0;
 }
 

@@ -45,4 +45,8 @@ int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, reap_dat
                         const int64_t *indices, reap_backend backend, const reap_progress *progress,
                         const path_works *works, bool *divergence);
 
+/* Collective. The same between two networks with the same input and output. */
+int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other, reap_dataset *images,
+                        int64_t count, const int64_t *indices, reap_backend backend, double *moved);
+
 #endif

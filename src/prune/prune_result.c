@@ -19,7 +19,7 @@ static int copy_int64(int64_t **out, const int64_t *from, int64_t count) {
 bool step_has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
 
 void step_warn_few_samples(const run *r, const step *s) {
-  if (step_has_few_samples(s))
+  if (!r->options->quiet && step_has_few_samples(s))
     reap_log(REAP_LOG_WARNING, "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
              r->pruned->nodes[s->node]->layer, (double)s->samples / (double)s->layer.n, (long long)s->samples,
              (long long)s->layer.n);

@@ -5,6 +5,11 @@
  * nested), takes the re-solved weights, and only what lies behind the consumer is computed, up to the output. The original's
  * output is computed once, from the first of these places on.
  *
+ * The images come from those that the network was trained on, as a rule, and of these it is nearly certain: the divergence of its
+ * plain soft-max is tiny and rests on the few images in doubt. At a higher temperature all images and classes count. On ResNet-56 for
+ * CIFAR-10 (135 cuts) the logarithm of the divergence on training images correlates with that of the plain divergence on
+ * test images by 0.90 at temperature 1, 0.97 at 2 and 0.99 at 4.
+ *
  * Cost: for G groups and S sizes about S G / 2 forward passes of the images (a consumer lies half-way on average), shared
  * out to all ranks, and a clone of the graph for each group. Memory: the frontier of this rank's images, twice at a fork.
  * Failure modes: an output that is not finite. Sums are kept per block and added in order: they do not depend on the ranks.
@@ -77,8 +82,8 @@ static void compare(study *s, int64_t b, void *context) {
   reap_divergence *slots = context;
   int64_t first, count;
   reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
-  reap_divergence_add(s->kind, s->reference + b * s->shard.block * s->size, s->kind, s->rows, count, s->size,
-                      &slots[s->shard.first + b]);
+  reap_divergence_add_soft(s->kind, s->reference + b * s->shard.block * s->size, s->kind, s->rows, count, s->size,
+                           REAP_PATHS_TEMPERATURE, &slots[s->shard.first + b]);
 }
 
 static int set_up(study *s) {
@@ -197,19 +202,24 @@ static int measure_team(study *s, const path_works *works, int which, const reap
   return status;
 }
 
+/* Of all blocks together. */
+static double sum_up(const reap_divergence *slots, int64_t blocks, int64_t images, bool divergence) {
+  reap_divergence all = {0, 0, 0};
+  for (int64_t b = 0; b < blocks; b++) {
+    all.kl += slots[b].kl;
+    all.error += slots[b].error;
+    all.energy += slots[b].energy;
+  }
+  return divergence ? all.kl / (double)images : reap_divergence_relative_error(&all);
+}
+
 /* Sums over blocks into the paths. */
 static int conclude(const path_works *works, const reap_divergence *slots, int64_t blocks, int64_t images,
                     bool divergence) {
   for (int k = 0; k < works->n; k++) {
     reap_group_path *p = works->list[k].path;
     for (int i = 0; i < p->n_sizes; i++, slots += blocks) {
-      reap_divergence all = {0, 0, 0};
-      for (int64_t b = 0; b < blocks; b++) {
-        all.kl += slots[b].kl;
-        all.error += slots[b].error;
-        all.energy += slots[b].energy;
-      }
-      p->moved[i] = divergence ? all.kl / (double)images : reap_divergence_relative_error(&all);
+      p->moved[i] = sum_up(slots, blocks, images, divergence);
       if (!isfinite(p->moved[i]))
         return reap_error(REAP_ERR_NUMERIC, "with %lld of %lld channels of %s the network's output is not finite",
                           (long long)p->sizes[i], (long long)p->channels, p->group);
@@ -240,5 +250,37 @@ int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, reap_dat
 done:
   reap_free(&slots);
   reap_comm_destroy(&team);
+  return status;
+}
+
+/* ------------------------------------------------------------------ two networks */
+
+/* Local: this rank's blocks of both. */
+static int compare_networks(study *original, study *other, reap_divergence *slots) {
+  REAP_TRY(set_up(original));
+  REAP_TRY(run_to_output(original, original->base, original->graph, keep_reference, NULL));
+  reap_frontier_destroy(&original->base);
+  REAP_TRY(set_up(other));
+  memcpy(other->reference, original->reference, (size_t)(local_blocks(other) * other->shard.block * other->size) * sizeof(float));
+  return run_to_output(other, other->base, other->graph, compare, slots);
+}
+
+int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other, reap_dataset *images,
+                        int64_t count, const int64_t *indices, reap_backend backend, double *moved) {
+  const int64_t doubles = (int64_t)(sizeof(reap_divergence) / sizeof(double));
+  const reap_shard shard = reap_shard_make(count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  study a = {.graph = original, .images = images, .indices = indices, .backend = backend, .shard = shard};
+  study b = {.graph = other, .images = images, .indices = indices, .backend = backend, .shard = shard};
+  reap_divergence *slots = NULL;
+  int status = reap_calloc(&slots, shard.blocks, sizeof *slots);
+  if (status == REAP_OK) status = compare_networks(&a, &b, slots);
+  REAP_TRY_OR(reap_comm_agree(comm, status), done);
+  REAP_TRY_OR(reap_comm_sum(comm, &slots->kl, shard.blocks * doubles), done); /* one owner each: exact */
+  *moved = sum_up(slots, shard.blocks, count, reap_output_kind_of(original) != REAP_OUTPUT_OTHER);
+  if (!isfinite(*moved)) status = reap_error(REAP_ERR_NUMERIC, "the output of a network pruned on trial is not finite");
+done:
+  clear(&a);
+  clear(&b);
+  reap_free(&slots);
   return status;
 }

@@ -1,0 +1,43 @@
+#include "json_file.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+
+enum { MOST_BYTES = 16 << 20 };
+
+static int read_text(const char *path, char **text) {
+  FILE *file = fopen(path, "rb");
+  if (!file) return reap_error(REAP_ERR_INPUT, "%s: cannot be read", path);
+  int status = reap_alloc(text, MOST_BYTES + 1, 1);
+  if (status == REAP_OK) {
+    const size_t bytes = fread(*text, 1, MOST_BYTES, file);
+    (*text)[bytes] = '\0';
+    if (ferror(file) || !feof(file))
+      status = reap_error(REAP_ERR_INPUT, "%s: %s", path, ferror(file) ? "cannot be read" : "too large");
+    else if (strlen(*text) != bytes)
+      status = reap_error(REAP_ERR_INPUT, "%s: it has zero bytes in it", path);
+  }
+  fclose(file);
+  return status;
+}
+
+static int parse(const char *path, const char *text, cJSON **out) {
+  const char *stop = NULL;
+  *out = cJSON_ParseWithOpts(text, &stop, true);
+  if (*out) return REAP_OK;
+  int line = 1;
+  for (const char *c = text; stop && c < stop; c++) line += *c == '\n';
+  return reap_error(REAP_ERR_INPUT, "%s: line %d is not JSON", path, line);
+}
+
+int json_file_read(const char *path, cJSON **out) {
+  char *text = NULL;
+  int status = read_text(path, &text);
+  if (status == REAP_OK) status = parse(path, text, out);
+  reap_free(&text);
+  return status;
+}

@@ -1,0 +1,88 @@
+#include "prune_paths.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/paths.h"
+#include "reap/paths_file.h"
+#include "reap/stats_file.h"
+
+static bool wanted(const prune_options *o) { return prune_plan_losses(o) || o->save_paths; }
+
+/* Paths of another network would choose the wrong sizes. */
+static int read_file(const prune_options *o, prune_inputs *inputs) {
+  const char *model = reap_source_hash(inputs->network.source);
+  REAP_TRY(reap_paths_file_read(o->from_paths, &inputs->paths));
+  if (!inputs->paths->model_hash[0] || strcmp(inputs->paths->model_hash, model) == 0) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "%s: holds paths of another model than %s (sha256 %.12s and %.12s)", o->from_paths, o->model,
+                    inputs->paths->model_hash, model);
+}
+
+static int open_stats(const prune_options *o, reap_stats_file **stats) {
+  return o->from_stats ? reap_stats_file_open(o->from_stats, stats) : REAP_OK;
+}
+
+/* The paths, and how their losses go together where the output's movement was measured. */
+static int collect(prune_run *r) {
+  const reap_comm *comm = r->context->comm;
+  const prune_options *o = r->options;
+  const reap_shard shard = prune_run_shard(r);
+  const bool output = strcmp(prune_plan_ratios(o), "path") != 0; /* also for a file that serves later choices */
+  const reap_prune_options run_options = prune_run_options(r);
+  prune_inputs *inputs = r->inputs;
+  reap_stats_file *stats = NULL;
+  REAP_TRY(reap_comm_agree(comm, open_stats(o, &stats)));
+  const reap_paths_options options = {.chosen = o->save_paths ? NULL : r->plan.chosen,
+                                      .min_keep = 1,
+                                      .sizes = output ? REAP_PATHS_SIZES : 0,
+                                      .measured_images = REAP_PATHS_IMAGES,
+                                      .sampling = {o->positions, (uint64_t)o->seed},
+                                      .ridge = o->ridge,
+                                      .solver = run_options.solver,
+                                      .backend = run_options.backend,
+                                      .from_stats = stats,
+                                      .progress = r->progress};
+  int status = reap_paths_collect(comm, inputs->network.graph, r->groups, inputs->calibration,
+                                  inputs->calibration ? &shard : NULL, &options, NULL, &inputs->paths);
+  reap_stats_file_close(&stats);
+  if (status == REAP_OK && output)
+    status = reap_joint_fit(comm, inputs->network.graph, r->groups, inputs->calibration, &shard, &run_options, inputs->paths,
+                            inputs->trials);
+  return status;
+}
+
+static int save(const command_context *context, const prune_options *o, prune_inputs *inputs) {
+  reap_group_paths *paths = inputs->paths;
+  if (!o->save_paths || reap_comm_rank(context->comm) != 0) return REAP_OK;
+  if (!inputs->images_hash[0]) REAP_TRY(reap_hash_file(prune_options_images(o), inputs->images_hash));
+  snprintf(paths->model_hash, sizeof paths->model_hash, "%s", reap_source_hash(inputs->network.source));
+  snprintf(paths->calibration_hash, sizeof paths->calibration_hash, "%s", inputs->images_hash);
+  return reap_paths_file_write(o->save_paths, paths);
+}
+
+int prune_paths_get(prune_run *r) {
+  const reap_comm *comm = r->context->comm;
+  if (!wanted(r->options) || r->inputs->paths) return REAP_OK;
+  if (r->options->from_paths)
+    REAP_TRY(reap_comm_agree(comm, read_file(r->options, r->inputs)));
+  else
+    REAP_TRY(collect(r));
+  return reap_comm_agree(comm, save(r->context, r->options, r->inputs));
+}
+
+void prune_paths_report(const prune_run *r, cJSON *report) {
+  const prune_inputs *inputs = r->inputs;
+  if (!inputs->paths || strcmp(r->plan.ratios, "output") != 0) return;
+  cJSON *joint = cJSON_AddObjectToObject(report, "joint");
+  cJSON_AddNumberToObject(joint, "power", inputs->paths->power);
+  cJSON_AddNumberToObject(joint, "tilt", inputs->paths->tilt);
+  cJSON *trials = cJSON_AddArrayToObject(joint, "trials");
+  for (int i = 0; i < REAP_JOINT_TRIALS && inputs->trials[i].moved > 0; i++) {
+    cJSON *trial = cJSON_CreateObject();
+    cJSON_AddNumberToObject(trial, "power", inputs->trials[i].power);
+    cJSON_AddNumberToObject(trial, "tilt", inputs->trials[i].tilt);
+    cJSON_AddNumberToObject(trial, "moved", inputs->trials[i].moved);
+    cJSON_AddItemToArray(trials, trial);
+  }
+}

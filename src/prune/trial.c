@@ -1,0 +1,57 @@
+/* Trials; see trial.h. Cost: with 4000 calibration images some tenth of a pruning run: a quarter of the forward passes, and moments
+ * of sampled positions. Memory: as a run over so many images. */
+#include "reap/trial.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "path_work.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+static int prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_dataset *images,
+                 const reap_shard *shard, const reap_prune_options *options) {
+  reap_groups *groups = NULL;
+  reap_prune_result result;
+  memset(&result, 0, sizeof result);
+  int status = reap_comm_agree(comm, reap_groups_find(pruned, &groups));
+  if (status == REAP_OK) status = reap_prune(comm, original, pruned, groups, images, shard, options, &result);
+  reap_prune_result_clear(&result);
+  reap_groups_destroy(&groups);
+  return status;
+}
+
+static int measure(const reap_comm *comm, const reap_graph *original, const reap_graph *pruned, reap_dataset *images,
+                   int64_t all, reap_backend backend, double *moved) {
+  const int64_t count = held_out_images(all, REAP_TRIAL_MEASURED, NULL);
+  int64_t *indices = NULL;
+  *moved = NAN;
+  if (count == 0) return REAP_OK;
+  REAP_TRY(reap_comm_agree(comm, reap_alloc(&indices, count, sizeof *indices)));
+  held_out_images(all, count, indices);
+  int status = sensitivity_between(comm, original, pruned, images, count, indices, backend, moved);
+  reap_free(&indices);
+  return status;
+}
+
+int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
+               const reap_prune_options *options, double *moved) {
+  const int64_t count = shard->images < REAP_TRIAL_IMAGES ? shard->images : REAP_TRIAL_IMAGES;
+  const reap_shard few = reap_shard_make(count, shard->block, reap_comm_rank(comm), reap_comm_size(comm));
+  reap_prune_options o = *options;
+  reap_graph *pruned = NULL;
+  o.save_stats = NULL;
+  o.activations = NULL;
+  o.progress = NULL;
+  o.quiet = true;
+  o.ridge_auto = false;
+  o.method = reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
+  o.refit = true;
+  o.seed = 0;
+  if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
+  REAP_TRY(reap_comm_agree(comm, reap_graph_clone(original, &pruned)));
+  int status = prune(comm, original, pruned, images, &few, &o);
+  if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, o.backend, moved);
+  reap_graph_destroy(&pruned);
+  return status;
+}
