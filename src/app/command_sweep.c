@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "command.h"
-#include "prune_latency.h"
-#include "prune_paths.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -15,38 +13,25 @@
 
 static const char *const SYNOPSIS =
     "reap sweep MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5 [options]\n"
-    "       (budgets also by --params and --keep; several methods and seeds: --method reap,l1 --seed 1,2)";
+    "       (budgets also by --params, --latency and --keep; several at once: --method, --ratios, --seed)";
 static const char *const ABOUT =
     "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks. Every setting\n"
     "does what reap prune does with the same options, and leaves a file in SWEEP.h5.d/ as it finishes; in the end all are merged\n"
-    "into SWEEP.h5. Started again, the same command does what is missing. A setting that fails does not stop the others.\n";
+    "into SWEEP.h5. What sizes are chosen by is computed once for all. Started again, the same command does what is missing. A\n"
+    "setting that fails does not stop the others.\n";
 
 /* Hashes of the data, known to all ranks. */
-static int hash_inputs(const reap_comm *comm, const prune_options *o, prune_inputs *inputs, char evaluation[REAP_HASH_LENGTH]) {
+static int hash_inputs(const reap_comm *comm, const prune_options *o, prune_inputs *inputs, sweep_hashes *hashes) {
   int status = REAP_OK;
   if (reap_comm_rank(comm) == 0) {
     status = reap_hash_file(prune_options_images(o), inputs->images_hash);
-    if (status == REAP_OK && o->evaluation) status = reap_hash_file(o->evaluation, evaluation);
+    if (status == REAP_OK && o->evaluation) status = reap_hash_file(o->evaluation, hashes->evaluation);
+    if (status == REAP_OK && o->from_paths) status = reap_hash_file(o->from_paths, hashes->paths);
+    if (status == REAP_OK && o->latency_table) status = reap_hash_file(o->latency_table, hashes->latency);
   }
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, inputs->images_hash, REAP_HASH_LENGTH, 0));
-  return reap_comm_broadcast(comm, evaluation, REAP_HASH_LENGTH, 0);
-}
-
-/* Losses and times that settings choose their sizes by, once for all: by all ranks together, for the first setting of each kind that
- * is still to be done. */
-static int prepare_choices(sweep *s, const reap_progress *progress) {
-  for (int i = 0; i < s->count; i++) {
-    prune_run run = {.context = s->context, .options = &s->settings[i].options, .inputs = &s->inputs, .progress = progress};
-    if (s->done[i]) continue;
-    int status = REAP_OK;
-    const bool possible = prune_run_plan(&run) == REAP_OK; /* else the setting itself will say why */
-    if (possible) status = prune_latency_get(s->context, run.options, run.groups, progress, &s->inputs);
-    if (possible && status == REAP_OK) status = prune_paths_get(&run);
-    prune_run_clear(&run);
-    REAP_TRY(status);
-  }
-  return REAP_OK;
+  return reap_comm_broadcast(comm, hashes, sizeof *hashes, 0);
 }
 
 /* What is there already, by rank 0's eyes. */
@@ -66,15 +51,15 @@ static int set_up(sweep *s) {
   const reap_comm *comm = s->context->comm;
   const prune_options *o = &s->options->prune;
   const char *const outputs[] = {o->output};
-  char evaluation[REAP_HASH_LENGTH] = "";
+  sweep_hashes hashes = {"", "", ""};
   if (s->options->groups > reap_comm_size(comm))
     return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d", (long long)s->options->groups,
                       reap_comm_size(comm));
   REAP_TRY(command_check_writable(comm, outputs, 1));
   REAP_TRY(prune_inputs_load(comm, o, &s->inputs));
   REAP_TRY(prune_inputs_open_images(comm, o, &s->inputs));
-  REAP_TRY(hash_inputs(comm, o, &s->inputs, evaluation));
-  REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, &s->inputs, evaluation, &s->folder)));
+  REAP_TRY(hash_inputs(comm, o, &s->inputs, &hashes));
+  REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, &s->inputs, &hashes, &s->folder)));
   return scan(s);
 }
 
@@ -86,7 +71,7 @@ static int merge(const sweep *s, const sweep_outcome *outcomes, int n, const rea
   REAP_TRY(reap_calloc(&failures, s->count, sizeof *failures));
   for (int i = 0; i < s->count; i++)
     if (!s->done[i]) failures[n_failures++] = (reap_sweep_failure){s->settings[i].name, outcomes[i].message};
-  int status = sweep_folder_merge(&s->folder, n, settings, n_failures, failures);
+  int status = sweep_folder_merge(&s->folder, n, settings, n_failures, failures, sweep_choices_file(&s->choices));
   reap_free(&failures);
   return status;
 }
@@ -150,13 +135,15 @@ static int run(const command_context *context, sweep_options *o) {
   if (status != REAP_OK) goto done;
   command_set_up(context, &o->prune.common, &view);
   REAP_TRY_OR(set_up(&s), done);
-  REAP_TRY_OR(prepare_choices(&s, &view.callback), done);
+  status = sweep_choices_make(context, &s.folder, &s.inputs, s.count, s.settings, s.done, &view.callback, &s.choices);
   progress_view_finish(&view);
+  if (status != REAP_OK) goto done;
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);
   REAP_TRY_OR(sweep_run(&s, outcomes), done);
   status = finish(&s, outcomes, start);
 done:
   reap_free(&outcomes);
+  sweep_choices_clear(&s.choices);
   sweep_folder_clear(&s.folder);
   reap_free(&s.done);
   sweep_settings_clear(s.count, &s.settings);

@@ -35,24 +35,26 @@ static int add_option(sweep_folder *f, const option *o) {
   return status;
 }
 
-static int make_origin(sweep_folder *f, const prune_inputs *inputs, const char *evaluation_hash) {
-  enum { FIXED = 4 };
+static int make_origin(sweep_folder *f, const prune_inputs *inputs, const sweep_hashes *hashes) {
+  enum { FIXED = 6 };
   const sweep_options *o = f->options;
   REAP_TRY(reap_calloc(&f->entries, o->n_common + FIXED, sizeof *f->entries));
   f->origin.entries = f->entries;
   REAP_TRY(add_entry(f, "model_sha256", reap_source_hash(inputs->network.source)));
   REAP_TRY(add_entry(f, o->prune.from_stats ? "statistics_sha256" : "calibration_sha256", inputs->images_hash));
-  REAP_TRY(add_entry(f, "evaluation_sha256", evaluation_hash));
+  REAP_TRY(add_entry(f, "evaluation_sha256", hashes->evaluation));
+  REAP_TRY(add_entry(f, "paths_sha256", hashes->paths));
+  REAP_TRY(add_entry(f, "latency_table_sha256", hashes->latency));
   REAP_TRY(add_entry(f, "version of reap", REAP_VERSION));
   for (int i = 0; i < o->n_common; i++) REAP_TRY(add_option(f, &o->common[i]));
   return REAP_OK;
 }
 
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const char *evaluation_hash, sweep_folder *out) {
+int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes, sweep_folder *out) {
   memset(out, 0, sizeof *out);
   out->options = options;
   int status = reap_format(&out->path, "%s.d", options->prune.output);
-  if (status == REAP_OK) status = make_origin(out, inputs, evaluation_hash);
+  if (status == REAP_OK) status = make_origin(out, inputs, hashes);
   if (status != REAP_OK) sweep_folder_clear(out);
   return status;
 }
@@ -90,7 +92,8 @@ static int read_setting(const sweep_folder *f, const char *name, reap_sweep_sett
 static int setting_of(const char *file, char **name) {
   const size_t length = strlen(file), suffix = strlen(SUFFIX);
   *name = NULL;
-  if (length <= suffix || strcmp(file + length - suffix, SUFFIX) != 0 || strstr(file, ".model.h5")) return REAP_OK;
+  if (length <= suffix || strcmp(file + length - suffix, SUFFIX) != 0 || strstr(file, ".model.h5") || strncmp(file, "paths-", 6) == 0)
+    return REAP_OK;
   return reap_strndup(name, file, length - suffix);
 }
 
@@ -201,9 +204,10 @@ void sweep_folder_release(int n, reap_sweep_setting **settings) {
 }
 
 int sweep_folder_merge(const sweep_folder *f, int n, const reap_sweep_setting *settings, int n_failures,
-                       const reap_sweep_failure *failures) {
+                       const reap_sweep_failure *failures, const char *paths_file) {
   reap_sweep_setting baseline;
-  reap_sweep_contents contents = {.n_settings = n, .settings = settings, .n_failures = n_failures, .failures = failures, .origin = f->origin};
+  reap_sweep_contents contents = {.n_settings = n, .settings = settings, .n_failures = n_failures, .failures = failures,
+                                 .paths_file = paths_file, .origin = f->origin};
   if (n > 0 && baseline_of(&settings[0], &baseline)) contents.baseline = &baseline;
   return reap_sweep_file_write(f->options->prune.output, &contents);
 }

@@ -18,8 +18,13 @@ typedef struct sweep_folder {
   char **others;              /* settings found there that nobody asks for now */
 } sweep_folder;
 
-/* Names of files; the origin from the options and the inputs, whose hashes have to be known. evaluation_hash: "" without --eval. */
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const char *evaluation_hash, sweep_folder *out);
+/* Of the files named by --eval, --from-paths and --latency-table; "": not given. */
+typedef struct sweep_hashes {
+  char evaluation[REAP_HASH_LENGTH], paths[REAP_HASH_LENGTH], latency[REAP_HASH_LENGTH];
+} sweep_hashes;
+
+/* Names of files; the origin from the options and the inputs, whose hashes have to be known. */
+int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes, sweep_folder *out);
 void sweep_folder_clear(sweep_folder *folder);
 
 /* Creates the folder if need be; done[i] tells whether setting i is there. REAP_ERR_INPUT if a file there is damaged or belongs to
@@ -38,8 +43,8 @@ int sweep_folder_collect(const sweep_folder *folder, int count, const sweep_sett
                          reap_sweep_setting **out);
 void sweep_folder_release(int n, reap_sweep_setting **settings);
 
-/* Merges them into the sweep's file. */
+/* Merges them into the sweep's file, with the paths of paths_file (NULL: there is none). */
 int sweep_folder_merge(const sweep_folder *folder, int n, const reap_sweep_setting *settings, int n_failures,
-                       const reap_sweep_failure *failures);
+                       const reap_sweep_failure *failures, const char *paths_file);
 
 #endif

@@ -122,9 +122,10 @@ static void tell(worker *w, const sweep_setting *setting, const prune_run *run, 
 static void run_setting(worker *w, int index) {
   const sweep_setting *setting = &w->s->settings[index];
   const double start = reap_seconds();
+  prune_inputs inputs = sweep_choices_inputs(&w->s->choices, &w->s->inputs, index);
   prune_run run = {.context = &w->context,
                    .options = &setting->options,
-                   .inputs = &w->s->inputs,
+                   .inputs = &inputs,
                    .progress = &w->progress.inside,
                    .baseline = w->s->inputs.evaluation ? &w->baseline : NULL,
                    .reference = w->reference};

@@ -3,6 +3,7 @@
 #define REAP_APP_SWEEP_RUN_H
 
 #include "reap/error.h"
+#include "sweep_choices.h"
 #include "sweep_folder.h"
 
 /* A sweep after it was made ready. */
@@ -14,6 +15,7 @@ typedef struct sweep {
   bool *done;              /* [count] on all ranks: its file is there */
   sweep_folder folder;
   prune_inputs inputs;
+  sweep_choices choices;
 } sweep;
 
 /* What became of a setting; only of those that were run. */
