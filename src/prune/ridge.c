@@ -9,7 +9,8 @@
  * which are the usual equations for the moments C + R W0 and E + tr(W0' R W0): selection and weights need nothing else
  * (ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
  *
- * Candidates are ridges 1e-8 ... 10 with either target. They are compared on the channels that the standard ridge
+ * Candidates are ridges 1e-8 ... 10 with either target, or (RIDGE_PULLS: layers that lose no inputs, whose trained weights
+ * are nearly right) the standard one and a few that pull towards the trained weights. They are compared on the channels that the standard ridge
  * keeps, each by a fresh solve on the images in the moments and its squared error on the images held out (at
  * MOST_POSITIONS positions of each: the same rows for all candidates, so that few serve). Every block of images has a
  * slot of its own in the sums, so that the choice does not depend on the number of ranks.
@@ -18,7 +19,7 @@
  * scale, and with it the ridge, is tiny, and what they do on other images is not seen. So the result has to stand the
  * same test (ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's weights.
  *
- * Cost: K = 21 solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row. Memory:
+ * Cost: K = 21 (or 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row. Memory:
  * weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
  */
 #include "ridge.h"
@@ -33,7 +34,9 @@
 #include "reap/solver.h"
 
 static const double RIDGES[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
-enum { N_RIDGES = sizeof RIDGES / sizeof RIDGES[0], N_CANDIDATES = 2 * N_RIDGES + 1 };
+static const double PULLS[] = {1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
+enum { N_RIDGES = sizeof RIDGES / sizeof RIDGES[0], N_PULLS = sizeof PULLS / sizeof PULLS[0] };
+enum { MOST_CANDIDATES = 2 * N_RIDGES + 1 };
 
 enum { MOST_POSITIONS = 64 };
 static const double WORTH_CHANGING = 1e-3;
@@ -195,13 +198,14 @@ static int add_blocks(contest *c) {
 
 /* ------------------------------------------------------------------ candidates */
 
-/* The standard choice first, so that it stays where others are no better. */
-static void list_candidates(const ridge_choice *standard, ridge_choice *list) {
-  list[0] = *standard;
-  for (int i = 0; i < N_RIDGES; i++) {
-    list[1 + i] = (ridge_choice){RIDGES[i], false};
-    list[1 + N_RIDGES + i] = (ridge_choice){RIDGES[i], true};
-  }
+/* The standard choice first, so that it stays where others are no better. Their number. */
+static int list_candidates(ridge_candidates kind, const ridge_choice *standard, ridge_choice *list) {
+  int count = 0;
+  list[count++] = *standard;
+  for (int i = 0; kind == RIDGE_PULLS && i < N_PULLS; i++) list[count++] = (ridge_choice){PULLS[i], true};
+  for (int i = 0; kind == RIDGE_ALL && i < N_RIDGES; i++) list[count++] = (ridge_choice){RIDGES[i], false};
+  for (int i = 0; kind == RIDGE_ALL && i < N_RIDGES; i++) list[count++] = (ridge_choice){RIDGES[i], true};
+  return count;
 }
 
 /* Weights of one candidate into column block k. */
@@ -284,24 +288,25 @@ int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept
 }
 
 int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
-                 int64_t n_kept, const int64_t *kept, const ridge_choice *standard, ridge_choice *out, double *error) {
+                 int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
+                 ridge_choice *out, double *error) {
   contest c = {.comm = comm,
                .rows = rows,
                .n_kept = n_kept,
                .a = n_kept * rows->layer->block,
                .m = rows->layer->m,
                .kept = kept};
-  ridge_choice list[N_CANDIDATES];
-  double errors[N_CANDIDATES];
-  list_candidates(standard, list);
+  ridge_choice list[MOST_CANDIDATES];
+  double errors[MOST_CANDIDATES];
+  const int candidates = list_candidates(kind, standard, list);
   *out = *standard;
-  int status = reap_comm_agree(comm, contest_create(&c, N_CANDIDATES));
-  for (int first = 0; status == REAP_OK && first < N_CANDIDATES; first += c.batch) {
-    const int count = N_CANDIDATES - first < c.batch ? N_CANDIDATES - first : c.batch;
+  int status = reap_comm_agree(comm, contest_create(&c, candidates));
+  for (int first = 0; status == REAP_OK && first < candidates; first += c.batch) {
+    const int count = candidates - first < c.batch ? candidates - first : c.batch;
     status = measure_batch(&c, moments, trained, list + first, count, errors + first);
   }
   int best = 0;
-  for (int k = 1; status == REAP_OK && c.samples > 0 && k < N_CANDIDATES; k++)
+  for (int k = 1; status == REAP_OK && c.samples > 0 && k < candidates; k++)
     if (errors[k] < errors[best]) best = k;
   if (status == REAP_OK && !(errors[best] < (1 - WORTH_CHANGING) * errors[0])) best = 0;
   *out = list[best];

@@ -16,7 +16,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   step_rows rows;
   double error = 0, again = 0;
   step_rows_set(r, s, &rows);
-  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, standard, &best, &error));
+  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_ALL, standard, &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
   other.given = d->given;

@@ -1,8 +1,8 @@
 /* Repair of a layer that loses no inputs but reads tensors that pruning has changed.
  *
  * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
- * that, as those of a pruned layer are (ridge.c tells how the ridge is picked and when it pulls towards the trained
- * weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there.
+ * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls towards
+ * the trained weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there.
  *
  * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
  * moments would be larger than those of the layers that are pruned.
@@ -16,6 +16,9 @@
 #include "run.h"
 
 enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
+
+/* With so many rows a column no ridge but the standard one was ever picked; looking costs more than the solve. */
+enum { MANY_ROWS = 100 };
 
 int64_t step_repair_channels(const reap_graph *graph, int node) {
   const reap_tensor *weights = reap_node_constant(graph, graph->nodes[node], 1);
@@ -51,7 +54,10 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   step_rows rows;
   double error = 0;
   step_rows_set(r, s, &rows);
-  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, &standard, &best, &error));
+  if (s->samples >= MANY_ROWS * s->layer.n)
+    best = standard;
+  else
+    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_PULLS, &standard, &best, &error));
   REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
   REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
   s->repair.relative_error = d->facts.relative_error;
