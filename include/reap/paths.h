@@ -38,6 +38,8 @@ typedef struct reap_paths_options {
   double ridge;
   reap_solver solver;
   reap_backend backend;
+  int64_t memory;                /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  const char *scratch;           /* folder for what exceeds them */
   reap_stats_file *from_stats;   /* moments of the original network in place of a pass; NULL: from images */
   reap_stats_writer *save_stats; /* takes up the moments of a pass; NULL: they are not stored */
   const reap_progress *progress;

@@ -4,11 +4,16 @@
 #include <string.h>
 
 #include "command.h"
+#include "memory_check.h"
+#include "memory_options.h"
 #include "prune_options.h"
 #include "prune_stored.h"
+#include "reap/collect.h"
 #include "reap/error.h"
+#include "reap/footprint.h"
 #include "reap/hash.h"
 #include "reap/log.h"
+#include "reap/memory.h"
 #include "reap/network.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
@@ -28,6 +33,7 @@ typedef struct paths_options {
   const char *model, *calibration, *from_stats, *output, *solver, *positions_text;
   int64_t images, positions, seed, sizes, measured, min_keep;
   double ridge;
+  memory_options memory;
   common_options common;
 } paths_options;
 
@@ -61,6 +67,20 @@ static int prepare(job *j) {
   return REAP_OK;
 }
 
+/* Collective. Every rank holds the moments of a layer whole. */
+static int check_memory(const job *j) {
+  const reap_comm *comm = j->context->comm;
+  reap_layer *layers = NULL;
+  reap_footprint whole;
+  int count = 0;
+  REAP_TRY(memory_options_check(comm, &j->options->memory));
+  int status = reap_collect_layers(j->network.graph, j->groups, false, &count, &layers);
+  if (status == REAP_OK) status = reap_footprint_of_layers(j->network.graph, layers, count, j->shard.images, &whole);
+  reap_free(&layers);
+  REAP_TRY(reap_comm_agree(comm, status));
+  return memory_check(comm, &whole, j->options->memory.bytes, "put fewer ranks on a node, or take nodes with more memory");
+}
+
 /* Collective. The file has to be of this network. */
 static int open_stats(job *j) {
   prune_options o = PRUNE_DEFAULTS("reap paths");
@@ -74,6 +94,7 @@ static int collect(job *j) {
   const reap_paths_options options = {.min_keep = o->min_keep, .sizes = (int)o->sizes, .measured_images = o->measured,
                                       .sampling = {o->positions, (uint64_t)o->seed}, .ridge = o->ridge,
                                       .solver = reap_solver_named(o->solver), .backend = command_backend(o->common.kernels),
+                                      .memory = o->memory.bytes, .scratch = o->memory.folder,
                                       .from_stats = j->stored.from, .progress = &j->view->callback};
   if (j->images && !o->from_stats) command_warn_idle(j->context->comm, j->shard.blocks);
   REAP_TRY(reap_paths_collect(j->context->comm, j->network.graph, j->groups, j->images, j->images ? &j->shard : NULL, &options,
@@ -124,6 +145,7 @@ static int run(const command_context *context, const paths_options *o) {
   int status = command_check_writable(context->comm, outputs, 1);
   if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, prepare(&j));
+  if (status == REAP_OK) status = check_memory(&j);
   if (status == REAP_OK) status = open_stats(&j);
   if (status == REAP_OK) status = collect(&j);
   progress_view_finish(&view);
@@ -167,6 +189,7 @@ int command_paths(const command_context *context) {
       {"--sizes", NULL, OPTION_INT, "N", "sizes of each group at which the output is measured (default 5; 0:\nit is not)", &o.sizes, 0},
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images that the output is measured on, at most (default 500)",
        &o.measured, 0},
+      MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap paths", options, 1, names, &o.model, false};
@@ -175,6 +198,7 @@ int command_paths(const command_context *context) {
   if (done) return REAP_OK;
   REAP_TRY(check(&o));
   REAP_TRY(command_positions("reap paths", o.positions_text ? o.positions_text : "all", &o.positions));
-  if (o.sizes > 64) o.sizes = 64;
+  if (o.sizes > 64) return reap_error(REAP_ERR_USAGE, "reap paths: --sizes %lld: at most 64", (long long)o.sizes);
+  REAP_TRY(memory_options_read("reap paths", &o.memory));
   return run(context, &o);
 }

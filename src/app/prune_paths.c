@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "memory_check.h"
 #include "reap/error.h"
+#include "reap/footprint.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
 #include "reap/stats_file.h"
@@ -23,6 +25,15 @@ static int open_stats(const prune_options *o, reap_stats_file **stats) {
   return o->from_stats ? reap_stats_file_open(o->from_stats, stats) : REAP_OK;
 }
 
+/* The pass that makes paths holds a layer's moments whole on every rank, also where pruning would spread them. */
+static int check_memory(prune_run *r, int64_t images) {
+  const reap_comm *comm = r->context->comm;
+  reap_footprint whole;
+  REAP_TRY(reap_comm_agree(comm, reap_footprint_estimate(r->inputs->network.graph, r->groups, r->plan.chosen, images, NULL, 1, &whole)));
+  return memory_check(comm, &whole, r->options->memory.bytes,
+                      "choose sizes without such a pass (--ratios uniform, --plan), or leave it out (--exclude)");
+}
+
 /* The paths, and how their losses go together where the output's movement was measured. */
 static int collect(prune_run *r) {
   const reap_comm *comm = r->context->comm;
@@ -32,6 +43,7 @@ static int collect(prune_run *r) {
   const reap_prune_options run_options = prune_run_options(r);
   prune_inputs *inputs = r->inputs;
   reap_stats_file *stats = NULL;
+  if (!o->from_stats) REAP_TRY(check_memory(r, shard.images));
   REAP_TRY(reap_comm_agree(comm, open_stats(o, &stats)));
   const reap_paths_options options = {.chosen = o->save_paths ? NULL : r->plan.chosen,
                                       .min_keep = 1,
@@ -41,6 +53,8 @@ static int collect(prune_run *r) {
                                       .ridge = o->ridge,
                                       .solver = run_options.solver,
                                       .backend = run_options.backend,
+                                      .memory = o->memory.bytes,
+                                      .scratch = o->memory.folder,
                                       .from_stats = stats,
                                       .progress = r->progress};
   int status = reap_paths_collect(comm, inputs->network.graph, r->groups, inputs->calibration,

@@ -39,14 +39,22 @@ int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int rank
  * count. */
 int64_t held_out_images(int64_t images, int64_t most, int64_t *indices);
 
-/* Collective. Fills path->moved of all groups: how far the output moves with that group alone pruned, on `count` images.
- * *divergence: what is measured, see group_paths.h. */
-int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, int64_t count,
-                        const int64_t *indices, reap_backend backend, const reap_progress *progress,
-                        const path_works *works, bool *divergence);
+/* What an output's movement is measured on, and within what. */
+typedef struct sensitivity_setting {
+  reap_dataset *images;
+  int64_t count;
+  const int64_t *indices; /* [count] images measured on */
+  reap_backend backend;
+  int64_t memory;         /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  const char *scratch;
+} sensitivity_setting;
+
+/* Collective. Fills path->moved of all groups: how far the output moves with that group alone pruned. *divergence: what is measured, see group_paths.h. */
+int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
+                        const reap_progress *progress, const path_works *works, bool *divergence);
 
 /* Collective. The same between two networks with the same input and output. */
-int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other, reap_dataset *images,
-                        int64_t count, const int64_t *indices, reap_backend backend, double *moved);
+int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
+                        const sensitivity_setting *setting, double *moved);
 
 #endif

@@ -192,7 +192,7 @@ static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
   const reap_paths_options *o = r->options;
   const reap_moments_taker taker = {take_collected, r};
   const reap_collect_options options = {.chosen = o->chosen, .sampling = o->sampling, .backend = o->backend,
-                                        .stats = o->save_stats, .taker = &taker, .progress = o->progress};
+                                        .memory = o->memory, .scratch = o->scratch, .stats = o->save_stats, .taker = &taker, .progress = o->progress};
   reap_collect_result result;
   int status = reap_collect(r->comm, r->graph, r->groups, images, shard, &options, &result);
   r->times.read = result.seconds_read;
@@ -261,9 +261,10 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
 
 static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
   const double start = reap_seconds();
+  const reap_paths_options *o = r->options;
+  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch};
   if (count > 0)
-    REAP_TRY(sensitivity_measure(r->comm, r->graph, images, count, indices, r->options->backend, r->options->progress,
-                                 &r->works, &r->paths->divergence));
+    REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->divergence));
   r->paths->measured_images = count;
   r->times.held_out = count;
   r->times.measure = reap_seconds() - start;

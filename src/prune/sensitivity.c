@@ -26,9 +26,7 @@
 
 typedef struct study {
   const reap_graph *graph;
-  reap_dataset *images;
-  const int64_t *indices;   /* of the images measured on */
-  reap_backend backend;
+  const sensitivity_setting *setting;
   reap_shard shard;         /* of those images, over the team */
   reap_output_kind kind;
   int64_t size;             /* outputs of an image */
@@ -41,7 +39,8 @@ static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.fi
 static int load_images(study *s) {
   const reap_value *x = &s->graph->values[s->graph->inputs[0]];
   const int64_t size = reap_value_count(x) / s->graph->batch;
-  REAP_TRY(reap_frontier_create(s->graph, local_blocks(s), s->backend, &s->base));
+  REAP_TRY(reap_frontier_create(s->graph, local_blocks(s), s->setting->backend, &s->base));
+  reap_frontier_limit(s->base, s->setting->memory, s->setting->scratch);
   for (int64_t b = 0; b < local_blocks(s); b++) {
     float *storage = NULL;
     int64_t first, count;
@@ -49,7 +48,7 @@ static int load_images(study *s) {
     reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
     for (int64_t i = 0; i < s->shard.block; i++) /* the tail is padded with the last image */
       if (i < count)
-        REAP_TRY(reap_dataset_read(s->images, s->indices[first + i], 1, storage + i * size));
+        REAP_TRY(reap_dataset_read(s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
       else
         memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
   }
@@ -228,17 +227,16 @@ static int conclude(const path_works *works, const reap_divergence *slots, int64
   return REAP_OK;
 }
 
-int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, int64_t count,
-                        const int64_t *indices, reap_backend backend, const reap_progress *progress,
-                        const path_works *works, bool *divergence) {
+int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
+                        const reap_progress *progress, const path_works *works, bool *divergence) {
   const int which = reap_comm_rank(comm) % works->teams;
   const int64_t doubles = (int64_t)(sizeof(reap_divergence) / sizeof(double));
-  study s = {.graph = graph, .images = images, .indices = indices, .backend = backend};
+  study s = {.graph = graph, .setting = setting};
   reap_comm *team = NULL;
   reap_divergence *slots = NULL;
   int64_t sizes = 0;
   REAP_TRY(reap_comm_split(comm, which, &team));
-  s.shard = reap_shard_make(count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
+  s.shard = reap_shard_make(setting->count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
   for (int k = 0; k < works->n; k++) sizes += works->list[k].path->n_sizes;
   int status = reap_calloc(&slots, sizes * s.shard.blocks, sizeof *slots);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
@@ -246,7 +244,7 @@ int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, reap_dat
   REAP_TRY_OR(reap_comm_agree(comm, measure_team(&s, works, which, progress, slots)), done);
   REAP_TRY_OR(reap_comm_sum(comm, &slots->kl, sizes * s.shard.blocks * doubles), done); /* one owner each: exact */
   *divergence = reap_output_kind_of(graph) != REAP_OUTPUT_OTHER;
-  status = conclude(works, slots, s.shard.blocks, count, *divergence);
+  status = conclude(works, slots, s.shard.blocks, setting->count, *divergence);
 done:
   reap_free(&slots);
   reap_comm_destroy(&team);
@@ -265,18 +263,18 @@ static int compare_networks(study *original, study *other, reap_divergence *slot
   return run_to_output(other, other->base, other->graph, compare, slots);
 }
 
-int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other, reap_dataset *images,
-                        int64_t count, const int64_t *indices, reap_backend backend, double *moved) {
+int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
+                        const sensitivity_setting *setting, double *moved) {
   const int64_t doubles = (int64_t)(sizeof(reap_divergence) / sizeof(double));
-  const reap_shard shard = reap_shard_make(count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
-  study a = {.graph = original, .images = images, .indices = indices, .backend = backend, .shard = shard};
-  study b = {.graph = other, .images = images, .indices = indices, .backend = backend, .shard = shard};
+  const reap_shard shard = reap_shard_make(setting->count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  study a = {.graph = original, .setting = setting, .shard = shard};
+  study b = {.graph = other, .setting = setting, .shard = shard};
   reap_divergence *slots = NULL;
   int status = reap_calloc(&slots, shard.blocks, sizeof *slots);
   if (status == REAP_OK) status = compare_networks(&a, &b, slots);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   REAP_TRY_OR(reap_comm_sum(comm, &slots->kl, shard.blocks * doubles), done); /* one owner each: exact */
-  *moved = sum_up(slots, shard.blocks, count, reap_output_kind_of(original) != REAP_OUTPUT_OTHER);
+  *moved = sum_up(slots, shard.blocks, setting->count, reap_output_kind_of(original) != REAP_OUTPUT_OTHER);
   if (!isfinite(*moved)) status = reap_error(REAP_ERR_NUMERIC, "the output of a network pruned on trial is not finite");
 done:
   clear(&a);

@@ -22,14 +22,15 @@ static int prune(const reap_comm *comm, const reap_graph *original, reap_graph *
 }
 
 static int measure(const reap_comm *comm, const reap_graph *original, const reap_graph *pruned, reap_dataset *images,
-                   int64_t all, reap_backend backend, double *moved) {
+                   int64_t all, const reap_prune_options *o, double *moved) {
   const int64_t count = held_out_images(all, REAP_TRIAL_MEASURED, NULL);
   int64_t *indices = NULL;
   *moved = NAN;
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_comm_agree(comm, reap_alloc(&indices, count, sizeof *indices)));
   held_out_images(all, count, indices);
-  int status = sensitivity_between(comm, original, pruned, images, count, indices, backend, moved);
+  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch};
+  int status = sensitivity_between(comm, original, pruned, &setting, moved);
   reap_free(&indices);
   return status;
 }
@@ -51,7 +52,7 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
   REAP_TRY(reap_comm_agree(comm, reap_graph_clone(original, &pruned)));
   int status = prune(comm, original, pruned, images, &few, &o);
-  if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, o.backend, moved);
+  if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, &o, moved);
   reap_graph_destroy(&pruned);
   return status;
 }
