@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hdf5_util.h"
+#include "read_ahead.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -23,6 +24,7 @@ struct reap_dataset {
   float *table; /* [channels, LEVELS] what each byte becomes; NULL for float images */
   void *piece;  /* [piece_images, image_size] as stored */
   int64_t piece_images;
+  read_ahead ahead;
 };
 
 /* Attributes belong to the data set; on the file itself they are taken as well. */
@@ -137,6 +139,8 @@ static int open_parts(reap_dataset *dataset) {
   REAP_TRY(check_layout(dataset));
   if (dataset->is_bytes) REAP_TRY(make_table(dataset));
   REAP_TRY(widen_chunk_cache(dataset));
+  const int64_t element = dataset->is_bytes ? 1 : (int64_t)sizeof(float);
+  dataset->ahead = read_ahead_open(dataset->path, dataset->images, dataset->count, dataset->image_size * element);
   return open_labels(dataset);
 }
 
@@ -144,6 +148,7 @@ int reap_dataset_open(const char *path, reap_dataset **out) {
   reap_dataset *dataset = NULL;
   REAP_TRY(reap_calloc(&dataset, 1, sizeof *dataset));
   dataset->file = dataset->images = dataset->labels = REAP_H5_NONE;
+  dataset->ahead.descriptor = -1;
   int status = reap_strdup(&dataset->path, path);
   if (status == REAP_OK) status = open_parts(dataset);
   if (status == REAP_OK)
@@ -156,6 +161,7 @@ int reap_dataset_open(const char *path, reap_dataset **out) {
 void reap_dataset_close(reap_dataset **handle) {
   reap_dataset *dataset = *handle;
   if (!dataset) return;
+  read_ahead_close(&dataset->ahead);
   reap_h5_close(&dataset->labels);
   reap_h5_close(&dataset->images);
   reap_h5_close(&dataset->file);
@@ -250,6 +256,7 @@ int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float
     REAP_TRY(read_piece(dataset, first + done, n, images + done * dataset->image_size));
     done += n;
   }
+  read_ahead_advise(&dataset->ahead, first + count, count); /* the next block, while this one is computed */
   return REAP_OK;
 }
 
