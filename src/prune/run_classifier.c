@@ -143,8 +143,11 @@ int run_scale_classifier(run *r) {
   reap_classifier_result *out = &r->result->classifier;
   out->seconds = reap_seconds() - start;
   r->result->seconds_solve += out->seconds;
-  snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on held-out images %.3g -> %.3g", out->factor,
-           out->held_out_before, out->held_out_kl);
+  if (out->changed)
+    snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on held-out images %.3g -> %.3g", out->factor,
+             out->held_out_before, out->held_out_kl);
+  else
+    snprintf(detail, sizeof detail, "no scale of the outputs is better, KL on held-out images %.3g", out->held_out_kl);
   reap_progress_report(r->options->progress, "prune", out->layer, r->work_total, r->work_total, detail);
   return REAP_OK;
 }
