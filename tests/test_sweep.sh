@@ -47,7 +47,7 @@ says() { # says "WORDS": on standard error
 }
 
 # A report without what differs from run to run: times, memory, the command line, the number of ranks.
-lasting() { tr -d ' \t' | grep -v -E '^"(total|read|forward|moments|reduce|solve|held_out|store|evaluate|write|seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|command|ranks|path)":-?["0-9]' | grep -v '^$'; }
+lasting() { tr -d ' \t' | grep -v -E '^"(total|read|forward|moments|reduce|solve|held_out|store|evaluate|write|seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|frontier|images_read_bytes|command|ranks|path)":-?["0-9]' | grep -v '^$'; }
 report_in() { h5dump -d "$2" "$1" | sed -n '/(0): "/,$p' | sed 's/^ *(0): "//' | sed '/^ *}"$/,$d'; }
 same_report() { # FILE DATASET JSON
   checks=$((checks + 1))
