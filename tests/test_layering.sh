@@ -14,7 +14,7 @@ strangers=("model linalg")
 owner_of() {
   local found
   case $1 in
-    version|progress) echo base ;;
+    version|progress|each_width) echo base ;;
     comm_mpi) echo comm ;;
     kernel|im2col_window) echo exec ;;
     source|model_file|network|dataset|outputs_file|stats_file|durable) echo io ;;

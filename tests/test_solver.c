@@ -187,6 +187,35 @@ static void level_3_agrees_with_the_plain_recursion(void) {
     }
 }
 
+/* Every channel of a small layer, many times over: costs tie by the hundreds, and differ by rounding alone. */
+static reap_moments *repeated(int64_t channels) {
+  enum { BASE = 5 };
+  reap_moments *few = make(BASE, 1, 3, 300, 0, 7), *s = NULL;
+  CHECK_OK(reap_moments_create(channels, 1, 3, &s));
+  for (int64_t i = 0; i < channels; i++) {
+    for (int64_t j = 0; j < channels; j++) s->gram[i * channels + j] = few->gram[i % BASE * BASE + j % BASE];
+    for (int64_t j = 0; j < 3; j++) s->cross[i * 3 + j] = few->cross[i % BASE * 3 + j];
+    s->sum_x[i] = few->sum_x[i % BASE];
+  }
+  for (int64_t j = 0; j < 3; j++) s->sum_y[j] = few->sum_y[j];
+  s->energy = few->energy;
+  s->samples = few->samples;
+  reap_moments_destroy(&few);
+  return s;
+}
+
+static void of_hundreds_of_ties_the_lowest_index_goes(void) {
+  reap_moments *s = repeated(400);
+  for (int solver = REAP_SOLVER_LOCAL; solver <= REAP_SOLVER_SCALAPACK; solver++)
+    for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
+      reap_path *path = solve(s, 250, 1e-6, (reap_solver)solver, (reap_route)route); /* with fewer, the ridge tells copies apart */
+      for (int64_t at = 0; at < path->n_removed; at++) CU_ASSERT_EQUAL(path->order[at], at);
+      CHECK_NEAR(path->error[path->n_removed - 1], path->error[0], 1e-6 * path->energy);
+      reap_path_destroy(&path);
+    }
+  reap_moments_destroy(&s);
+}
+
 static void distributed_agrees_with_local(void) {
   const int64_t shapes[][5] = {{150, 1, 20, 1, 0},
                                {40, 9, 30, 0, 0},
@@ -404,6 +433,7 @@ static void a_bad_matrix_is_found_by_all_ranks_together(void) {
 const test_case test_cases[] = {
     {"both_routes_agree_with_brute_force", both_routes_agree_with_brute_force},
     {"level_3_agrees_with_the_plain_recursion", level_3_agrees_with_the_plain_recursion},
+    {"of_hundreds_of_ties_the_lowest_index_goes", of_hundreds_of_ties_the_lowest_index_goes},
     {"distributed_agrees_with_local", distributed_agrees_with_local},
     {"local_is_the_same_on_all_ranks_to_the_last_bit", local_is_the_same_on_all_ranks_to_the_last_bit},
     {"weights_at_any_size_without_eliminating_again", weights_at_any_size_without_eliminating_again},

@@ -100,12 +100,9 @@ int reap_symmetric_gap(reap_symmetric *matrix, int64_t slots, const double *x, d
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
 
-/* The share of slots, *first .. *first + *count, whose rows this rank works on where work on columns is split: all of
- * them if local. */
-void reap_symmetric_rows(const reap_symmetric *matrix, int64_t slots, int64_t *first, int64_t *count);
-
-/* Everybody's rows, in the shares of reap_symmetric_rows, of v [slots * block, columns] to all; nothing if local. */
-int reap_symmetric_collect(const reap_symmetric *matrix, int64_t slots, int64_t columns, double *v, int64_t ld);
+/* Everybody's rows of v [.., columns] to all: rank r has those of slots first[r] .. first[r + 1], first [ranks + 1] the same on
+ * all ranks; nothing if local. */
+int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *v, int64_t ld);
 
 /* Sums over the ranks in place; nothing if local. */
 int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);

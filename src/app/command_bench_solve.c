@@ -221,19 +221,25 @@ static int measure_pdsyrk(const bench_options *o, const reap_grid *grid, int64_t
 static int measure_panel(const bench_options *o, const reap_grid *grid, int64_t k, double *seconds) {
   const int64_t slots = o->n / o->block;
   reap_symmetric *matrix = NULL;
+  const int ranks = reap_comm_size(reap_grid_comm(grid));
   double *v = NULL;
+  int64_t *share = NULL, first;
   int status = reap_symmetric_create(grid, slots, o->block, &matrix);
+  if (status == REAP_OK)
+    status = reap_comm_agree(reap_grid_comm(grid), reap_calloc(&share, ranks + 1, sizeof *share));
+  for (int r = 0; status == REAP_OK && r < ranks; r++) reap_comm_share(slots, r, ranks, &first, &share[r + 1]);
   if (status == REAP_OK) status = reap_comm_agree(reap_grid_comm(grid), reap_alloc(&v, o->n * k, sizeof *v));
   for (int64_t i = 0; status == REAP_OK && i < o->n * k; i++) v[i] = (double)(i % 17) - 8;
   if (status == REAP_OK) status = reap_comm_barrier(reap_grid_comm(grid));
   for (int again = 0; status == REAP_OK && again < 3; again++) {
     const double start = reap_seconds();
-    status = reap_symmetric_collect(matrix, slots, k, v, o->n);
+    status = reap_symmetric_collect(matrix, share, k, v, o->n);
     if (status == REAP_OK) status = reap_symmetric_update(matrix, slots, k, v, NULL, o->n);
     const double took = slowest(reap_grid_comm(grid), reap_seconds() - start);
     if (again == 0 || took < *seconds) *seconds = took;
   }
   reap_free(&v);
+  reap_free(&share);
   reap_symmetric_destroy(&matrix);
   return status;
 }
@@ -365,11 +371,12 @@ static int run_plain(const bench_options *o, const reap_moments_source *source, 
   return status;
 }
 
-/* Bytes that a rank cannot do without: its part of H (with K where that is carried) and of C, and the panels: V and Q of
- * all rows, columns of H and K of half as many channels again for its own rows. */
-static double share_of(const bench_options *o, int ranks) {
-  const double n = (double)o->n, m = (double)o->m, width = fmin(fmax(n / 16, 64), 384) + (double)o->block;
-  return 8 * (n * n / ranks + n * m / ranks + 2 * n * width + 3 * n * width / ranks);
+/* Bytes that a rank cannot do without: its part of H (with K where that is carried), of C and of the largest factor panel V, which
+ * has a row for every column still there and a column for every one removed; and the columns of a stage. */
+static double share_of(const bench_options *o, int ranks, int64_t kept) {
+  const double n = (double)o->n, m = (double)o->m, removed = n - (double)(kept * o->block);
+  const double panel = removed < n / 2 ? removed * (n - removed) : n * n / 4, stage = fmin(fmax(n / 32, 64), 192) + (double)o->block;
+  return 8 * ((n * n + n * m + panel + 3 * n * stage) / ranks + n * stage);
 }
 
 static int run_solver(const bench_options *o, const reap_comm *comm, const reap_moments_source *source,
@@ -388,7 +395,7 @@ static int run_solver(const bench_options *o, const reap_comm *comm, const reap_
   f->seconds -= f->making_seconds;
   f->flops = counted(o, kept);
   f->peak = (double)reap_memory_peak_resident(); /* the process with its libraries */
-  f->share = share_of(o, distributed ? reap_comm_size(comm) : 1);
+  f->share = share_of(o, distributed ? reap_comm_size(comm) : 1, kept);
   return reap_comm_max(comm, &f->peak, 1);
 }
 

@@ -172,12 +172,8 @@ void reap_symmetric_share(const reap_symmetric *s, int64_t m, int64_t *first, in
   *count = last - *first;
 }
 
-void reap_symmetric_rows(const reap_symmetric *s, int64_t slots, int64_t *first, int64_t *count) {
-  reap_symmetric_share(s, slots, first, count);
-}
-
-int reap_symmetric_collect(const reap_symmetric *s, int64_t slots, int64_t columns, double *v, int64_t ld) {
-  return s->grid ? symmetric_cyclic_collect(s, slots, columns, v, ld) : REAP_OK;
+int reap_symmetric_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *v, int64_t ld) {
+  return s->grid ? symmetric_cyclic_collect(s, first, columns, v, ld) : REAP_OK;
 }
 
 int reap_symmetric_sum(const reap_symmetric *s, double *values, int64_t count) {

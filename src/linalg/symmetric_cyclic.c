@@ -134,27 +134,22 @@ static void copy_rows(bool packing, int64_t from, int64_t to, int64_t columns, d
   }
 }
 
-int symmetric_cyclic_collect(const reap_symmetric *s, int64_t slots, int64_t columns, double *v, int64_t ld) {
+int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *v, int64_t ld) {
   const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
-  int64_t *counts = NULL, first, last;
+  const int64_t b = s->block;
+  int64_t *counts = NULL;
   double *mine = NULL, *all = NULL;
   int status = REAP_OK;
   REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
-  for (int r = 0; r < size; r++) {
-    reap_comm_share(slots, r, size, &first, &last);
-    counts[r] = (last - first) * s->block * columns;
-  }
+  for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * b * columns;
   REAP_TRY_OR(reap_alloc(&mine, counts[rank], sizeof *mine), agree);
-  status = reap_alloc(&all, slots * s->block * columns, sizeof *all);
+  status = reap_alloc(&all, (first[size] - first[0]) * b * columns, sizeof *all);
 agree:
   REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
-  reap_comm_share(slots, rank, size, &first, &last);
-  copy_rows(true, first * s->block, last * s->block, columns, v, ld, mine);
+  copy_rows(true, first[rank] * b, first[rank + 1] * b, columns, v, ld, mine);
   REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
-  for (int r = 0; r < size; r++) {
-    reap_comm_share(slots, r, size, &first, &last);
-    if (r != rank) copy_rows(false, first * s->block, last * s->block, columns, v, ld, all + counts[size + r]);
-  }
+  for (int r = 0; r < size; r++)
+    if (r != rank) copy_rows(false, first[r] * b, first[r + 1] * b, columns, v, ld, all + counts[size + r]);
 done:
   reap_free(&counts);
   reap_free(&mine);

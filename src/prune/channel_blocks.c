@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "reap/dense.h"
+#include "reap/each_width.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -43,21 +44,34 @@ void channel_blocks_clear(channel_blocks *c) {
   reap_free(&c->scratch);
 }
 
-void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
+/* Blocks [slots][b * b] into the layout; `missing` on the diagonal of lanes behind the last channel, where it does no harm. */
+static void load(const channel_blocks *c, const double *from, double missing, double *to) {
   const int64_t b = c->block, size = triangle_of(c);
-  c->slots = slots;
   if (b > SMALL) {
-    memcpy(c->dual, dual, (size_t)(slots * b * b) * sizeof *dual);
-    memcpy(c->product, product, (size_t)(slots * b * b) * sizeof *product);
+    memcpy(to, from, (size_t)(c->slots * b * b) * sizeof *to);
     return;
   }
   for (int64_t s = 0; s < groups_of(c) * LANES; s++)
     for (int64_t p = 0; p < b; p++)
-      for (int64_t q = 0; q <= p; q++) {
-        const int64_t to = (s / LANES * size + packed(p, q)) * LANES + s % LANES, from = s * b * b + p + q * b;
-        c->dual[to] = s < slots ? dual[from] : p == q; /* lanes behind the last channel are harmless */
-        c->product[to] = s < slots ? product[from] : 0;
-      }
+      for (int64_t q = 0; q <= p; q++)
+        to[(s / LANES * size + packed(p, q)) * LANES + s % LANES] =
+            s < c->slots ? from[s * b * b + p + q * b] : p == q ? missing : 0;
+}
+
+void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
+  c->slots = slots;
+  if (dual) load(c, dual, 1, c->dual);
+  if (product) load(c, product, 0, c->product);
+}
+
+int channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) {
+  const int64_t size = c->block * c->block;
+  double *blocks = NULL;
+  REAP_TRY(reap_alloc(&blocks, 2 * count * size, sizeof *blocks));
+  for (int64_t k = 0; k < count; k++) channel_blocks_get(c, slot[k], blocks + k * size, blocks + (count + k) * size);
+  channel_blocks_load(c, count, blocks, blocks + count * size);
+  reap_free(&blocks);
+  return REAP_OK;
 }
 
 static void copy_block(const channel_blocks *c, int64_t slot, const double *from, double *out) {
@@ -83,7 +97,7 @@ static void take_lanes(const channel_blocks *c, int64_t group, const double *v, 
       for (int64_t p = 0; p < b; p++) out[(p * b + t) * LANES + lane] = v[(first + lane) * b + p + t * ld];
 }
 
-static void update_lanes(int64_t b, const double *v, const double *q, double *dual, double *product) {
+FOR_EACH_WIDTH static void update_lanes(int64_t b, const double *v, const double *q, double *dual, double *product) {
   for (int64_t p = 0; p < b; p++)
     for (int64_t r = 0; r <= p; r++) {
       double d[LANES] = {0}, k[LANES] = {0};
@@ -120,7 +134,7 @@ int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const
 }
 
 /* Cholesky factors of eight blocks; the diagonal holds reciprocals. */
-static void factor_lanes(int64_t b, const double *dual, double *factor) {
+FOR_EACH_WIDTH static void factor_lanes(int64_t b, const double *dual, double *factor) {
   for (int64_t j = 0; j < b; j++)
     for (int64_t i = j; i < b; i++) {
       double sum[LANES];
@@ -136,7 +150,7 @@ static void factor_lanes(int64_t b, const double *dual, double *factor) {
 }
 
 /* tr(L^-1 K L^-T), row by row of M = L^-1: row t of M is m, its share m K m'. */
-static void growth_lanes(int64_t b, const double *factor, const double *product, double *m, double *growth) {
+FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *factor, const double *product, double *m, double *growth) {
   double total[LANES] = {0};
   for (int64_t t = 0; t < b; t++) {
     for (int64_t p = t; p >= 0; p--) { /* m L = e_t, from the right */

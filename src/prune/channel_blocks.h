@@ -16,8 +16,11 @@ typedef struct channel_blocks {
 int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *out);
 void channel_blocks_clear(channel_blocks *blocks);
 
-/* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric. */
+/* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric; NULL: they stay. */
 void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
+
+/* Drops all but `count` ascending slots, which become 0 .. count - 1. */
+int channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
 
 /* Both blocks of one slot, [block, block], both triangles. */
 void channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);

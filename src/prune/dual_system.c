@@ -1,4 +1,4 @@
-/* Setting up and factoring the dual system; see elimination.c for the method and panel.c for its update.
+/* Setting up and factoring the dual system; see elimination.c for the method and panel.c for a removal.
  *
  * K = W W' is formed as H (C C') H instead of (H C)(H C)' where that takes fewer operations, m > 2 n: n^2 m + 4 n^3
  * against 3 n^2 m. W itself is then never formed.
@@ -16,53 +16,85 @@
 /* Below this reciprocal condition number J has fewer than nine digits of E, the tie rule's, in the worst cases seen. */
 static const double LEAST_RCOND = 1e-13, EXCESS = 1e-9;
 
-/* Counted cost of both routes for removing half of the channels. By weights half as many columns of W W' again are
- * formed as are used, and those of the channels not foreseen one channel at a time (pivot_columns.c), which weighs the
- * more the narrower a channel is: 3 / block is a rule of thumb, right to a factor of two where it was measured (2048
- * columns in channels of one: about equal at m = 256). */
-static dual_route cheaper(int64_t n, int64_t m, int64_t block) {
-  const double dn = (double)n, dm = (double)m, half = dn / 2;
-  const double weights = (1 + 1.5 * (1 + 3 / (double)block)) * (dn * dn - half * half) * dm;
-  const double product = dn * dn * dm + 2.0 / 3 * (dn * dn * dn - half * half * half);
+/* Counted cost of both routes for removing the share f of the channels. Columns of the pivots are formed for more channels than
+ * will go, AHEAD in pivot_columns.c; by weights those not foreseen one by one, which weighs the more the narrower a channel is:
+ * 1 / block is a rule of thumb, right to a factor of two where it was measured. */
+static dual_route cheaper(int64_t n, int64_t m, int64_t block, int64_t removed) {
+  const double ahead = 1.2, dn = (double)n, dm = (double)m, f = (double)removed / dn;
+  const double weights = (1 + ahead * (1 + 1 / (double)block)) * (2 * f - f * f) * dn * dn * dm;
+  const double product = dn * dn * dm + ahead * 2 * (f * f - 2 * f * f * f / 3) * dn * dn * dn;
   return product < weights ? DUAL_ROUTE_PRODUCT : DUAL_ROUTE_WEIGHTS;
 }
 
-/* Columns of the panel: wide enough for level 3, narrow enough that forming a pivot's columns from it stays cheap. */
-static int64_t panel_width(int64_t n, int64_t block) {
-  int64_t width = n / 16;
+/* Columns of a stage: wide enough for level 3, narrow enough that forming a pivot's columns from it stays cheap and that the
+ * channels to go are known at its start. */
+static int64_t stage_width(int64_t n, int64_t block) {
+  int64_t width = n / 32;
   if (width < 64) width = 64;
-  if (width > 384) width = 384;
-  if (block == 1 && width > 96) width = 96;
+  if (width > 192) width = 192;
+  if (block == 1 && width > 64) width = 64;
   if (width > n) width = n;
   return (width + block - 1) / block * block;
 }
 
-int dual_create(reap_normal_equations *e, const reap_grid *grid, dual_route route, dual_system *d) {
+/* Elements of V at most: rows get fewer as columns get more. Dead rows are dropped late, see panel_settle.c. */
+static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t width) {
+  double most = 0;
+  for (int64_t k = 0; k < removed; k += width) {
+    const double rows = fmin((double)own, 1.15 * (double)(n - k) + (double)width);
+    most = fmax(most, rows * (double)(k + width));
+  }
+  return (int64_t)most;
+}
+
+void dual_share_slots(dual_system *d) {
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  d->share[0] = 0;
+  for (int r = 0; r < ranks; r++) {
+    int64_t first;
+    reap_comm_share(d->slots, r, ranks, &first, &d->share[r + 1]);
+  }
+  const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
+  d->own_first = d->share[rank];
+  d->own_slots = d->share[rank + 1] - d->share[rank];
+}
+
+/* Everything that is as long as there are slots, and each rank's part of it. */
+static int allocate(dual_system *d, int64_t removed) {
+  const int64_t b = d->block, slots = d->homes;
+  int64_t most = 0;
+  REAP_TRY(reap_alloc(&d->share, (d->comm ? reap_comm_size(d->comm) : 1) + 1, sizeof *d->share));
+  d->slots = slots;
+  dual_share_slots(d);
+  most = d->own_slots + 1; /* shares are made anew when the system is refreshed with fewer slots */
+  REAP_TRY(reap_alloc(&d->channel, slots, sizeof *d->channel));
+  REAP_TRY(reap_alloc(&d->home, slots, sizeof *d->home));
+  REAP_TRY(reap_alloc(&d->alive, slots, sizeof *d->alive));
+  const int64_t factor = largest_factor(most * b, d->n0, removed * b, d->width);
+  REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
+  REAP_TRY(reap_alloc(&d->q, d->product ? factor : most * b * d->width, sizeof *d->q));
+  REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
+  REAP_TRY(reap_alloc(&d->work, 2 * most * b * b, sizeof *d->work));
+  REAP_TRY(reap_alloc(&d->check, d->n0 * b + b * b, sizeof *d->check));
+  REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
+  REAP_TRY(channel_blocks_create(most, b, &d->blocks));
+  return pivot_columns_create(most * b, slots, b, d->product ? 0 : d->m_count, &d->columns);
+}
+
+int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d) {
   const int64_t b = e->source.block, m = e->source.m, n = e->n;
   memset(d, 0, sizeof *d);
   d->equations = e;
   d->comm = grid ? reap_grid_comm(grid) : NULL;
   d->block = b;
+  d->homes = e->slots;
   d->n0 = n;
-  d->width = panel_width(n, b);
-  const bool by_product = (route == DUAL_ROUTE_AUTO ? cheaper(n, m, b) : route) == DUAL_ROUTE_PRODUCT;
+  d->width = stage_width(n, b);
+  const bool by_product = (route == DUAL_ROUTE_AUTO ? cheaper(n, m, b, removed * b) : route) == DUAL_ROUTE_PRODUCT;
   REAP_TRY(reap_symmetric_create(grid, e->slots, b, &d->dual));
   if (by_product) REAP_TRY(reap_symmetric_create(grid, e->slots, b, &d->product));
   reap_symmetric_share(d->dual, m, &d->m_first, &d->m_count);
-  int status = reap_alloc(&d->channel, e->slots, sizeof *d->channel);
-  if (status == REAP_OK) status = reap_alloc(&d->alive, e->slots, sizeof *d->alive);
-  if (status == REAP_OK) status = reap_alloc(&d->v, n * d->width, sizeof *d->v);
-  if (status == REAP_OK) status = reap_alloc(&d->q, n * d->width, sizeof *d->q);
-  if (status == REAP_OK) status = reap_alloc(&d->gone, d->width / b, sizeof *d->gone);
-  int64_t first, most;
-  reap_symmetric_rows(d->dual, e->slots, &first, &most);
-  most = most < e->slots ? most + 1 : most; /* shares differ by one as the slots get fewer */
-  if (status == REAP_OK) status = reap_alloc(&d->work, 2 * most * b * b, sizeof *d->work);
-  if (status == REAP_OK) status = reap_alloc(&d->check, n * b + b * b, sizeof *d->check);
-  if (status == REAP_OK) status = reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot);
-  if (status == REAP_OK) status = channel_blocks_create(most, b, &d->blocks);
-  if (status == REAP_OK)
-    status = pivot_columns_create(most * b, e->slots, b, d->width / b, by_product ? 0 : d->m_count, &d->columns);
+  const int status = allocate(d, removed);
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 
@@ -71,7 +103,9 @@ void dual_clear(dual_system *d) {
   reap_symmetric_destroy(&d->dual);
   reap_symmetric_destroy(&d->product);
   reap_free(&d->channel);
+  reap_free(&d->home);
   reap_free(&d->alive);
+  reap_free(&d->share);
   reap_free(&d->weights);
   reap_free(&d->v);
   reap_free(&d->q);
@@ -152,23 +186,21 @@ int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *w
   return REAP_OK;
 }
 
-static int product_blocks(dual_system *d, double *out) {
+static int weight_blocks(dual_system *d, double *out) {
   REAP_TRY(dual_product_blocks(d->slots, d->block, d->m_count, d->weights, d->ldw, out));
   return reap_symmetric_sum(d->dual, out, d->slots * d->block * d->block);
 }
 
-int dual_load_blocks(dual_system *d) {
-  const int64_t size = d->slots * d->block * d->block;
-  double *dual = NULL;
-  int status = reap_alloc(&dual, 2 * size, sizeof *dual);
+int dual_load_blocks(dual_system *d, bool dual) {
+  const int64_t size = d->slots * d->block * d->block, own = d->own_first * d->block * d->block;
+  double *blocks = NULL;
+  int status = reap_alloc(&blocks, size, sizeof *blocks);
   if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) status = reap_symmetric_blocks(d->dual, d->slots, dual);
-  if (status == REAP_OK)
-    status = d->product ? reap_symmetric_blocks(d->product, d->slots, dual + size) : product_blocks(d, dual + size);
-  reap_symmetric_rows(d->dual, d->slots, &d->own_first, &d->own_slots);
-  const int64_t own = d->own_first * d->block * d->block;
-  if (status == REAP_OK) channel_blocks_load(&d->blocks, d->own_slots, dual + own, dual + size + own);
-  reap_free(&dual);
+  if (status == REAP_OK && dual) status = reap_symmetric_blocks(d->dual, d->homes, blocks);
+  if (status == REAP_OK && dual) channel_blocks_load(&d->blocks, d->own_slots, blocks + own, NULL);
+  if (status == REAP_OK) status = d->product ? reap_symmetric_blocks(d->product, d->homes, blocks) : weight_blocks(d, blocks);
+  if (status == REAP_OK) channel_blocks_load(&d->blocks, d->own_slots, NULL, blocks + own);
+  reap_free(&blocks);
   return status;
 }
 
@@ -194,6 +226,9 @@ static int factor(dual_system *d, bool *singular) {
   int64_t info = 0;
   const bool by_cross = d->product && !d->comm && d->m_count > 2 * d->rows;
   d->residual = d->residual_fresh = 0;
+  d->k = d->start = d->q_from = 0;
+  dual_share_slots(d);
+  pivot_columns_forget(d);
   REAP_TRY(reap_symmetric_norm(d->dual, REAP_UPPER, d->slots, &norm));
   REAP_TRY(load_cross(d, by_cross));
   REAP_TRY(invert(d, by_cross, &info));
@@ -204,15 +239,15 @@ static int factor(dual_system *d, bool *singular) {
   if (d->slots == d->equations->slots) d->rcond = rcond;
   /* A factorisation that went through by luck of rounding is not one, nor one that explains more than there is. */
   *singular = !(rcond > LEAST_RCOND) || !(d->error >= -EXCESS * d->equations->energy);
-  return *singular ? REAP_OK : dual_load_blocks(d);
+  return *singular ? REAP_OK : dual_load_blocks(d, true);
 }
 
 int dual_start(dual_system *d, bool *singular) {
-  d->slots = d->n_alive = d->equations->slots;
+  d->homes = d->slots = d->n_alive = d->equations->slots;
   d->rows = d->equations->n;
-  d->k = 0;
   for (int64_t k = 0; k < d->slots; k++) {
     d->channel[k] = d->equations->channel[k];
+    d->home[k] = k;
     d->alive[k] = true;
   }
   REAP_TRY(reap_normal_set(d->equations, d->dual));

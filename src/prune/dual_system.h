@@ -1,5 +1,10 @@
-/* The dual system of the channels still there, and the panel of those that just left; private to src/prune. Equations
- * and the panel scheme are at the top of elimination.c. Calls are collective over the grid if there is one. */
+/* The dual system of the channels still there, and the factor of those that left; private to src/prune. Equations and the
+ * scheme are at the top of elimination.c. Calls are collective over the grid if there is one.
+ *
+ * The matrices H, G and K are cut in "homes", one for each channel that was there at the last factorisation, and do not
+ * change until the next one. What changes from removal to removal (V, Q, W, the diagonal blocks) is cut in "slots": one
+ * for each channel still there, in the order of the homes, and for those that left since dead rows were last dropped.
+ */
 #ifndef REAP_PRUNE_DUAL_SYSTEM_H
 #define REAP_PRUNE_DUAL_SYSTEM_H
 
@@ -13,53 +18,61 @@
 typedef enum dual_route {
   DUAL_ROUTE_AUTO,
   DUAL_ROUTE_WEIGHTS, /* from W, which is carried and updated: 4 n m block per removal */
-  DUAL_ROUTE_PRODUCT  /* from K = W W', carried like H: n^2 m at the start and twice H's update */
+  DUAL_ROUTE_PRODUCT  /* from K = W W' at the last factorisation: n^2 m at the start, then as for H, twice */
 } dual_route;
 
 /* See pivot_columns.h. */
 typedef struct pivot_columns {
-  int64_t block, most, count;
+  int64_t block, batch, most, count;
   int64_t *slot, *place;  /* [most] slots at hand; [slots] where each stands, or -1 */
-  double *dual, *product; /* this rank's rows of the columns, [own rows, (most + 1) * block] */
-  double *strip;          /* rows of W, [most * block, m] */
+  double *dual, *product; /* this rank's rows of the columns, [own rows, most * block] */
+  double *strip;          /* rows of W, [batch * block, m] */
 } pivot_columns;
 
 typedef struct dual_system {
   reap_normal_equations *equations;
-  const reap_comm *comm;               /* NULL: local */
-  reap_symmetric *dual;                /* below: H as of the last flush; above: D G D + R */
-  reap_symmetric *product;             /* below: K as of the last flush; NULL on the route by weights */
-  int64_t block, slots, n_alive, rows; /* slots of the last flush; rows = slots * block */
-  int64_t *channel;                    /* [slots] in any order */
-  bool *alive;                         /* [slots] */
-  int64_t m_first, m_count;            /* this rank's outputs */
-  int64_t own_first, own_slots;        /* the slots whose rows of a pivot's columns and whose blocks this rank keeps */
-  double *weights; /* [rows, m_count] column-major, leading dimension ldw: W as of the last flush; NULL by product */
+  const reap_comm *comm;     /* NULL: local */
+  reap_symmetric *dual;      /* below: H of the last factorisation; above: D G D + R */
+  reap_symmetric *product;   /* below: K of the last factorisation; NULL on the route by weights */
+  int64_t block, homes;
+  int64_t slots, rows;       /* rows = slots * block */
+  int64_t n_alive;           /* slots whose channel is still there */
+  int64_t *channel, *home;   /* [slots] channel of each, and where it stands in the matrices; ascending by home */
+  bool *alive;               /* [slots] */
+  int64_t m_first, m_count;  /* this rank's outputs */
+  int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
+  int64_t own_first, own_slots;
+  double *weights;           /* [rows, m_count] column-major, leading dimension ldw: W at the start of the stage; NULL by product */
   int64_t n0, ldw;
-  int64_t width, k; /* columns of the panel, and how many are in use */
-  double *v, *q;    /* [rows, width] V and Q, leading dimension n0; own rows only until the flush */
-  int64_t *gone;    /* slots in the panel, in their order */
-  double *work, *check; /* see panel.c */
-  double *pivot;        /* L, Z_s Z_s', V_s' and Q_s' of the pivot, on all ranks; see panel.c */
+  int64_t width, k, start;   /* columns of a stage; of V in all; of V at the start of the stage */
+  double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from] without gaps between columns */
+  int64_t q_from;            /* 0 by product; by weights the start of the stage */
+  int64_t *gone;             /* slots that left in this stage, in their order */
+  double *work, *check;      /* see panel.c */
+  double *pivot;             /* L, Z_s Z_s', V_s' and Q_s' of the pivot, on all ranks; see panel.c */
   pivot_columns columns;
   channel_blocks blocks;
-  double error;    /* J */
-  double rcond;    /* of the first factorisation */
-  double residual; /* |H G - I| in the pivots' blocks since the last factorisation, and just after it */
+  double error;              /* J */
+  double rcond;              /* of the first factorisation */
+  double residual;           /* |H G - I| in the pivots' blocks since the last factorisation, and just after it */
   double residual_fresh;
-  double seconds_updates; /* spent in the trailing updates */
+  double seconds_updates;    /* spent in bringing pivot columns and W up to date, stage by stage */
 } dual_system;
 
-/* Reserves everything for the channels of `equations`, which it takes over. grid NULL: local. */
-int dual_create(reap_normal_equations *equations, const reap_grid *grid, dual_route route, dual_system *d);
+/* Reserves everything to remove `removed` channels from those of `equations`, which it takes over. grid NULL: local. */
+int dual_create(reap_normal_equations *equations, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d);
 void dual_clear(dual_system *d);
 
 /* Forms the normal equations and factors them. *singular: not positive definite to working precision, nothing else
  * done. */
 int dual_start(dual_system *d, bool *singular);
 
-/* Factors the channels still there afresh from the upper triangle (flushed before). */
+/* Factors the channels still there afresh from the upper triangle (removed ones dropped before). */
 int dual_refresh(dual_system *d, bool *singular);
+
+/* Channels that left go from the upper triangle, and homes and slots become one: for the last solve, or to be refreshed. V, W
+ * and the blocks are not valid any more. In dual_drop.c. */
+int dual_drop(dual_system *d);
 
 /* growth[slots + 1]: dJ of every slot, NaN in those that are gone (the last entry is scratch); *squares: |W|^2 of the
  * channels still there. Each cost is computed by one rank, so all ranks have the same bits. */
@@ -69,16 +82,23 @@ int dual_growth(dual_system *d, double *growth, double *squares);
  * left: channels still to go. */
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost);
 
-/* True if the panel has no room for another channel. */
+/* True if the stage has no room for another channel. */
 bool panel_full(const dual_system *d);
 
-/* Applies the panel to the trailing matrix and drops the channels that left; last: only what the last solve needs. */
-int panel_flush(dual_system *d, bool last);
+/* Ends a stage: W is brought up to date, and dead rows are dropped once there are enough of them. In panel_settle.c. */
+int panel_settle(dual_system *d);
 
-/* Fresh diagonal blocks from the flushed matrices. */
-int dual_load_blocks(dual_system *d);
+/* Q's column of index j of V; own rows. */
+double *dual_q_column(const dual_system *d, int64_t j);
 
-/* (W W')_jj of all slots from W [slots * block, m]: out [slots][block * block]. Local. */
+/* Shares out `slots` slots to the ranks in order. */
+void dual_share_slots(dual_system *d);
+
+/* Diagonal blocks of all slots anew: (W W')_jj from W where it is carried, else from K; dual: H_jj too. Those of H and K are
+ * the ones of the factorisation. */
+int dual_load_blocks(dual_system *d, bool dual);
+
+/* The same of given weights [slots * block, m]: out [slots][block * block]. Local. */
 int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *weights, int64_t ld, double *out);
 
 #endif

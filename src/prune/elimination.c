@@ -71,19 +71,13 @@ static int64_t cheapest(const dual_system *d, const double *growth) {
 
 static bool drifted(const dual_system *d) { return d->residual > DRIFT && d->residual > WORSE * d->residual_fresh; }
 
-/* Flushes and, where needed, factors afresh. */
+/* Ends the stage or, where needed, factors afresh. */
 static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
-  bool again = fresh;
-  REAP_TRY(panel_flush(d, false));
-  if (d->comm) {
-    int64_t flag = fresh || drifted(d);
-    REAP_TRY(reap_comm_broadcast(d->comm, &flag, sizeof flag, 0));
-    again = flag != 0;
-  } else {
-    again = fresh || drifted(d);
-  }
-  if (!again) return REAP_OK;
+  int64_t again = fresh || drifted(d);
+  if (d->comm) REAP_TRY(reap_comm_broadcast(d->comm, &again, sizeof again, 0));
+  if (!again) return panel_settle(d);
   path->refreshes++;
+  REAP_TRY(dual_drop(d));
   return dual_refresh(d, singular);
 }
 
@@ -128,7 +122,7 @@ int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *sin
     if (status == REAP_OK && !*singular) status = step(d, growth, at, path, singular);
   }
   reap_free(&growth);
-  if (status == REAP_OK && !*singular) status = panel_flush(d, true);
+  if (status == REAP_OK && !*singular) status = dual_drop(d);
   if (status == REAP_OK && !*singular) list_kept(d, path);
   return status;
 }

@@ -1,12 +1,18 @@
 /* Columns of H and K of the channels likely to go next; see pivot_columns.h.
  *
- * A pivot's columns are wanted one channel at a time, which on the route by weights, K_:s = W W_s', would stream all of
- * W through memory for a product with a few columns, and on many ranks sends a message each. But the order of the costs
- * changes slowly: nearly all of a panel's channels are among the cheapest at its start, one and a half times as many as
- * it has room for. Theirs are formed together, at level 3 and in one message; a channel that comes from further behind
- * is formed by itself.
+ * A pivot's columns are wanted one channel at a time, which would stream all of V, or on the route by weights all of W, through
+ * memory for a product with a few columns, and on many ranks sends a message each. But the order of the costs changes slowly:
+ * whoever is among the cheapest now is likely to go soon. So when a column is wanted that is not at hand, those of the cheapest
+ * channels are formed with it, at level 3 and in one message. With S the slots chosen and all columns of V, Q before this stage,
  *
- * Cost per panel: 2 rows m columns by weights, and reading the columns; memory 2 rows columns.
+ *     H_:S - V V_S'        by product K_:S - V Q_S' - Q V_S',  by weights W W_S'
+ *
+ * for the rows of channels still there: of the trailing matrix only what will be looked at is ever formed, about half of it when
+ * half of the channels go. At the end of a stage the columns at hand are brought up to date by its V and Q; those of channels that
+ * have fallen far behind in the meantime are dropped when others are formed.
+ *
+ * Cost, with s columns formed and k before the stage: 2 rows k s over the ranks, by product three times that, by weights 2 rows m s
+ * more; at the end of a stage of w columns 6 rows w u for u columns at hand; s k elements of V_S received; memory 2 rows (s + u).
  */
 #include "pivot_columns.h"
 
@@ -16,23 +22,28 @@
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/timer.h"
 
 typedef struct ranked {
   double growth;
   int64_t slot;
 } ranked;
 
-int pivot_columns_create(int64_t rows, int64_t slots, int64_t block, int64_t room, int64_t m, pivot_columns *p) {
+/* Channels whose columns are formed together: some 144 columns, at which level 3 is at its speed. */
+static int64_t batch_of(int64_t block) { return 1 + 143 / block; }
+
+int pivot_columns_create(int64_t rows, int64_t slots, int64_t block, int64_t m, pivot_columns *p) {
   memset(p, 0, sizeof *p);
   p->block = block;
-  p->most = room + room / 2 + 1 < slots ? room + room / 2 + 1 : slots;
+  p->batch = batch_of(block) < slots ? batch_of(block) : slots;
+  p->most = 2 * p->batch < slots ? 2 * p->batch : slots;
   int64_t size = 0;
-  REAP_TRY(reap_multiply(rows, (p->most + 1) * block, &size));
+  REAP_TRY(reap_multiply(rows, p->most * block, &size));
   REAP_TRY(reap_alloc(&p->place, slots, sizeof *p->place));
   REAP_TRY(reap_alloc(&p->slot, p->most, sizeof *p->slot));
   REAP_TRY(reap_alloc(&p->dual, size, sizeof *p->dual));
   REAP_TRY(reap_alloc(&p->product, size, sizeof *p->product));
-  return m > 0 ? reap_alloc(&p->strip, p->most * block * m, sizeof *p->strip) : REAP_OK;
+  return m > 0 ? reap_alloc(&p->strip, p->batch * block * m, sizeof *p->strip) : REAP_OK;
 }
 
 void pivot_columns_clear(pivot_columns *p) {
@@ -49,24 +60,21 @@ static int by_growth(const void *a, const void *b) {
   return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
-/* The cheapest channels of this panel, chosen by one rank. */
-static int choose(dual_system *d, const double *growth, int64_t left) {
-  pivot_columns *p = &d->columns;
+/* The cheapest channels, in their order, chosen by one rank: slot[*chosen], at most p->most. */
+static int choose(const dual_system *d, const double *growth, int64_t *chosen, int64_t *slot) {
+  const pivot_columns *p = &d->columns;
   ranked *all = NULL;
-  int64_t count = 0, room = d->width / d->block;
+  int64_t count = 0;
   int status = reap_alloc(&all, d->slots, sizeof *all);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   REAP_TRY(status);
   for (int64_t s = 0; s < d->slots; s++)
     if (d->alive[s]) all[count++] = (ranked){growth[s], s};
   qsort(all, (size_t)count, sizeof *all, by_growth);
-  if (left < room) room = left;
-  p->count = room + room / 2 + 1;
-  if (p->count > p->most) p->count = p->most;
-  if (p->count > count) p->count = count;
-  for (int64_t k = 0; k < p->count; k++) p->slot[k] = all[k].slot;
+  *chosen = count < p->most ? count : p->most;
+  for (int64_t k = 0; k < *chosen; k++) slot[k] = all[k].slot;
   reap_free(&all);
-  return d->comm ? reap_comm_broadcast(d->comm, p->slot, (size_t)p->count * sizeof *p->slot, 0) : REAP_OK;
+  return d->comm ? reap_comm_broadcast(d->comm, slot, (size_t)*chosen * sizeof *slot, 0) : REAP_OK;
 }
 
 /* K_:s of `count` slots from W: [rows, count * block], summed over the ranks. */
@@ -81,51 +89,184 @@ static int form_product(dual_system *d, int64_t count, const int64_t *slot, doub
   return status == REAP_OK ? reap_symmetric_sum(d->dual, product, rows * width) : status;
 }
 
-static int form_whole(dual_system *d, bool dual, int64_t count, const int64_t *slot, double *out) {
-  if (!dual && !d->product) return form_product(d, count, slot, out);
-  return reap_symmetric_gather(dual ? d->dual : d->product, REAP_LOWER, d->slots, count, slot, out);
+/* This rank's rows, in the order of its slots, of columns of the matrices: [homes * b, columns] to [own rows, columns]. */
+static void take_own_rows(const dual_system *d, int64_t columns, const double *whole, double *out) {
+  const int64_t b = d->block, rows = d->homes * b, own = d->own_slots * b;
+  const int64_t *home = d->home + d->own_first;
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t s = 0, end; s < d->own_slots; s = end) {
+      for (end = s + 1; end < d->own_slots && home[end] == home[end - 1] + 1;) end++;
+      memcpy(out + s * b + j * own, whole + home[s] * b + j * rows, (size_t)((end - s) * b) * sizeof *out);
+    }
 }
 
-/* This rank's rows of H_:s and K_:s of `count` slots, by way of whole columns of a few slots at a time. */
-static int form(dual_system *d, int64_t count, const int64_t *slot, double *dual, double *product) {
+/* Own rows of the columns of `count` slots of a matrix as it was factored, some at a time. */
+static int take_columns(dual_system *d, reap_symmetric *matrix, int64_t count, const int64_t *slot, double *out) {
+  enum { AT_ONCE = 512 /* columns */ };
+  const int64_t b = d->block, own = d->own_slots * b, most = 1 + AT_ONCE / b;
+  int64_t *home = NULL;
+  double *whole = NULL;
+  int status = reap_alloc(&home, count, sizeof *home);
+  if (status == REAP_OK) status = reap_alloc(&whole, d->homes * b * (count < most ? count : most) * b, sizeof *whole);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  for (int64_t k = 0; status == REAP_OK && k < count; k++) home[k] = d->home[slot[k]];
+  for (int64_t k = 0; status == REAP_OK && k < count; k += most) {
+    const int64_t some = count - k < most ? count - k : most;
+    status = reap_symmetric_gather(matrix, REAP_LOWER, d->homes, some, home + k, whole);
+    if (status == REAP_OK) take_own_rows(d, some * b, whole, out + k * b * own);
+  }
+  reap_free(&home);
+  reap_free(&whole);
+  return status;
+}
+
+/* Own rows of W W_S': whole columns are summed over the ranks, some at a time. */
+static int take_products(dual_system *d, int64_t count, const int64_t *slot, double *out) {
   enum { AT_ONCE = 512 /* columns */ };
   const int64_t b = d->block, rows = d->rows, own = d->own_slots * b, most = 1 + AT_ONCE / b;
   double *whole = NULL;
-  if (!d->comm) {
-    REAP_TRY(form_whole(d, true, count, slot, dual));
-    return form_whole(d, false, count, slot, product);
-  }
+  if (!d->comm) return form_product(d, count, slot, out);
   int status = reap_comm_agree(d->comm, reap_alloc(&whole, rows * b * (count < most ? count : most), sizeof *whole));
   for (int64_t k = 0; status == REAP_OK && k < count; k += most) {
     const int64_t some = count - k < most ? count - k : most;
-    for (int pass = 0; status == REAP_OK && pass < 2; pass++) {
-      status = form_whole(d, pass == 0, some, slot + k, whole);
-      double *to = (pass == 0 ? dual : product) + k * b * own;
-      for (int64_t j = 0; status == REAP_OK && j < some * b; j++)
-        memcpy(to + j * own, whole + d->own_first * b + j * rows, (size_t)own * sizeof *to);
-    }
+    status = form_product(d, some, slot + k, whole);
+    double *to = out + k * b * own;
+    for (int64_t j = 0; status == REAP_OK && j < some * b; j++)
+      memcpy(to + j * own, whole + d->own_first * b + j * rows, (size_t)own * sizeof *to);
   }
   reap_free(&whole);
   return status;
 }
 
-int pivot_columns_prepare(dual_system *d, const double *growth, int64_t left) {
-  pivot_columns *p = &d->columns;
-  REAP_TRY(choose(d, growth, left));
-  for (int64_t s = 0; s < d->slots; s++) p->place[s] = -1;
-  for (int64_t k = 0; k < p->count; k++) p->place[p->slot[k]] = k;
-  return form(d, p->count, p->slot, p->dual, p->product);
+/* Some columns of V and Q, own rows; q NULL: H alone. */
+typedef struct factor_part {
+  int64_t columns;
+  const double *v, *q;
+} factor_part;
+
+/* Rows of `count` slots of own rows a [own rows, columns], on all ranks: out [count * b, columns]. */
+static int share_rows(const dual_system *d, const double *a, int64_t columns, int64_t count, const int64_t *slot, double *out) {
+  const int64_t b = d->block, rows = d->own_slots * b, size = count * b;
+  if (d->comm) memset(out, 0, (size_t)(size * columns) * sizeof *out);
+  for (int64_t k = 0; k < count; k++) {
+    const int64_t own = slot[k] - d->own_first;
+    if (own < 0 || own >= d->own_slots) continue;
+    for (int64_t j = 0; j < columns; j++)
+      memcpy(out + k * b + j * size, a + own * b + j * rows, (size_t)b * sizeof *out);
+  }
+  return reap_symmetric_sum(d->dual, out, size * columns); /* one owner each: exact */
 }
 
-int pivot_columns_get(dual_system *d, int64_t slot, const double **dual, const double **product) {
+/* out [own rows, size] -= a r' with a [own rows, columns], r [size, columns]. */
+static int subtract(const dual_system *d, const double *a, int64_t columns, int64_t size, const double *r, double *out) {
+  const int64_t rows = d->own_slots * d->block;
+  if (rows == 0) return REAP_OK;
+  return reap_dgemm('N', 'T', rows, size, columns, -1, a, rows, r, size, 1, out, rows);
+}
+
+/* Own rows of H_:S -= V V_S' and K_:S -= V Q_S' + Q V_S'. */
+static int bring_up(dual_system *d, const factor_part *f, int64_t count, const int64_t *slot, double *dual, double *product) {
+  const int64_t size = count * d->block;
+  double *rows = NULL;
+  if (f->columns == 0 || count == 0) return REAP_OK;
+  const double start = reap_seconds();
+  int status = reap_alloc(&rows, size * f->columns, sizeof *rows);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) status = share_rows(d, f->v, f->columns, count, slot, rows);
+  if (status == REAP_OK) status = subtract(d, f->v, f->columns, size, rows, dual);
+  if (status == REAP_OK && f->q) status = subtract(d, f->q, f->columns, size, rows, product);
+  if (status == REAP_OK && f->q) status = share_rows(d, f->q, f->columns, count, slot, rows);
+  if (status == REAP_OK && f->q) status = subtract(d, f->v, f->columns, size, rows, product);
+  reap_free(&rows);
+  d->seconds_updates += reap_seconds() - start;
+  return status;
+}
+
+/* This rank's rows of H_:s and K_:s of `count` slots at the start of this stage. */
+static int form(dual_system *d, int64_t count, const int64_t *slot, double *dual, double *product) {
+  const factor_part before = {d->start, d->v, d->product ? d->q : NULL};
+  if (count == 0) return REAP_OK;
+  REAP_TRY(take_columns(d, d->dual, count, slot, dual));
+  REAP_TRY(d->product ? take_columns(d, d->product, count, slot, product) : take_products(d, count, slot, product));
+  return bring_up(d, &before, count, slot, dual, product);
+}
+
+/* ------------------------------------------------------------------ what is at hand */
+
+static double *column_of(const dual_system *d, double *columns, int64_t at) {
+  return columns + at * d->own_slots * d->block * d->block;
+}
+
+/* Keeps what is at hand of slots where wanted[slot]. */
+static void keep_wanted(dual_system *d, const bool *wanted) {
   pivot_columns *p = &d->columns;
-  int64_t at = p->place[slot];
-  const int64_t size = d->own_slots * d->block * d->block;
-  if (at < 0) { /* behind the others, where there is room for one more */
-    at = p->count;
-    REAP_TRY(form(d, 1, &slot, p->dual + at * size, p->product + at * size));
+  const size_t bytes = (size_t)(d->own_slots * d->block * d->block) * sizeof *p->dual;
+  int64_t count = 0;
+  for (int64_t k = 0; k < p->count; k++) {
+    p->place[p->slot[k]] = -1;
+    if (!wanted[p->slot[k]]) continue;
+    memmove(column_of(d, p->dual, count), column_of(d, p->dual, k), bytes);
+    memmove(column_of(d, p->product, count), column_of(d, p->product, k), bytes);
+    p->slot[count++] = p->slot[k];
   }
-  *dual = p->dual + at * size;
-  *product = p->product + at * size;
+  for (int64_t k = 0; k < count; k++) p->place[p->slot[k]] = k;
+  p->count = count;
+}
+
+void pivot_columns_forget(dual_system *d) {
+  d->columns.count = 0;
+  for (int64_t s = 0; s < d->slots; s++) d->columns.place[s] = -1;
+}
+
+/* Columns of `pivot` and of what else is among the cheapest of those that may go; what has fallen behind makes room. By the rule for
+ * ties the pivot need not be among the cheapest itself. */
+static int fetch(dual_system *d, int64_t pivot, const int64_t *cheapest, int64_t count, int64_t left, bool *wanted) {
+  pivot_columns *p = &d->columns;
+  const int64_t enough = left + left / 4 < p->batch ? left + left / 4 : p->batch;
+  for (int64_t k = 0; k < count && k < p->most - 1; k++) wanted[cheapest[k]] = true;
+  keep_wanted(d, wanted);
+  const int64_t first = p->count;
+  p->place[pivot] = p->count;
+  p->slot[p->count++] = pivot;
+  for (int64_t k = 0; k < count && k < enough; k++) {
+    if (p->place[cheapest[k]] >= 0 || p->count == p->most || p->count - first == p->batch) continue;
+    p->place[cheapest[k]] = p->count;
+    p->slot[p->count++] = cheapest[k];
+  }
+  return form(d, p->count - first, p->slot + first, column_of(d, p->dual, first), column_of(d, p->product, first));
+}
+
+int pivot_columns_get(dual_system *d, int64_t pivot, const double *growth, int64_t left, const double **dual,
+                      const double **product) {
+  pivot_columns *p = &d->columns;
+  if (p->place[pivot] < 0) {
+    int64_t *cheapest = NULL, count = 0;
+    bool *wanted = NULL;
+    int status = reap_alloc(&cheapest, p->most, sizeof *cheapest);
+    if (status == REAP_OK) status = reap_calloc(&wanted, d->slots, sizeof *wanted);
+    if (d->comm) status = reap_comm_agree(d->comm, status);
+    if (status == REAP_OK) status = choose(d, growth, &count, cheapest);
+    if (status == REAP_OK) status = fetch(d, pivot, cheapest, count, left, wanted);
+    reap_free(&cheapest);
+    reap_free(&wanted);
+    REAP_TRY(status);
+  }
+  *dual = column_of(d, p->dual, p->place[pivot]);
+  *product = column_of(d, p->product, p->place[pivot]);
   return REAP_OK;
+}
+
+int pivot_columns_advance(dual_system *d) {
+  pivot_columns *p = &d->columns;
+  const factor_part stage = {d->k - d->start, d->v + d->start * d->own_slots * d->block, dual_q_column(d, d->start)};
+  keep_wanted(d, d->alive);
+  return bring_up(d, &stage, p->count, p->slot, p->dual, p->product);
+}
+
+void pivot_columns_renumber(dual_system *d, int64_t count, const int64_t *old) {
+  pivot_columns *p = &d->columns;
+  for (int64_t s = 0; s < count; s++) {
+    p->place[s] = p->place[old[s]]; /* old[s] >= s */
+    if (p->place[s] >= 0) p->slot[p->place[s]] = s;
+  }
 }

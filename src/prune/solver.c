@@ -95,7 +95,7 @@ static int attempt(const reap_moments_source *source, double ridge, int64_t inte
   int status = reap_normal_create(source, 0, NULL, ridge, &equations);
   if (grid) status = reap_comm_agree(reap_grid_comm(grid), status);
   if (status == REAP_OK)
-    status = dual_create(equations, grid,
+    status = dual_create(equations, grid, path->n_removed,
                          route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
                          : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
                                                        : DUAL_ROUTE_AUTO,

@@ -8,15 +8,10 @@
 
 #include <stddef.h>
 
+#include "reap/each_width.h"
+
 enum { TILE = 16, CHUNK = 256 }; /* columns, rows */
 
-/* One version for each of the common widths of vectors, the best of which is taken when the program starts. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__) && \
-    !defined(__SANITIZE_ADDRESS__)
-#define FOR_EACH_WIDTH __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_WIDTH
-#endif
 #define INLINED static inline __attribute__((always_inline))
 
 reap_target reap_target_at(const reap_target *t, int64_t at) {

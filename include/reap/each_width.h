@@ -1,0 +1,17 @@
+/* Functions compiled once for each of the common widths of vectors; the best version is taken when the program starts.
+ *
+ * For loops over short, regular rows that BLAS has no call for: FOR_EACH_WIDTH before a function that the compiler is
+ * to vectorise, whatever it was told to build for. Results may differ in their last bits from processor to processor
+ * (fused multiply-add). Under AddressSanitizer, and where the compiler does not know how, there is one version.
+ */
+#ifndef REAP_EACH_WIDTH_H
+#define REAP_EACH_WIDTH_H
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define FOR_EACH_WIDTH __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EACH_WIDTH
+#endif
+
+#endif

@@ -1,0 +1,144 @@
+/* The end of a stage: W takes what the stage's columns of V mean for it, and dead rows are dropped; see elimination.c.
+ *
+ * W now = W - V Z, and the rows of V at the removed channels, in their order, are the lower triangular Cholesky factor of H
+ * there, V_s. = [V_s,before L], so that Z = V_gone^-1 W_gone by one triangular solve. W is spread over the ranks by outputs: the
+ * stage's columns of V go to all of them. Rows of channels that left are dropped from V, Q, W and the blocks, in place, once
+ * they are an eighth of all: what they cost till then is less than dropping them every time.
+ *
+ * Cost: (2 rows + k) k m over the ranks for the k columns of a stage, on the route by weights; rows k elements received. Dropping
+ * moves V and W once.
+ */
+#include <string.h>
+
+#include "dual_system.h"
+#include "pivot_columns.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+
+/* What bringing W up to date needs: the stage's columns with all rows [rows, k], Z [k, m_count], the triangle [k, k]. */
+typedef struct settle_work {
+  int64_t k;
+  double *v, *z, *triangle;
+} settle_work;
+
+static int settle_open(const dual_system *d, settle_work *w) {
+  w->k = d->k - d->start;
+  int status = reap_alloc(&w->v, d->rows * w->k, sizeof *w->v);
+  if (status == REAP_OK) status = reap_alloc(&w->z, w->k * d->m_count, sizeof *w->z);
+  if (status == REAP_OK) status = reap_alloc(&w->triangle, w->k * w->k, sizeof *w->triangle);
+  return d->comm ? reap_comm_agree(d->comm, status) : status;
+}
+
+static void settle_close(settle_work *w) {
+  reap_free(&w->v);
+  reap_free(&w->z);
+  reap_free(&w->triangle);
+}
+
+/* The stage's columns of V, all rows, on all ranks. */
+static int collect_columns(const dual_system *d, settle_work *w) {
+  const int64_t own = d->own_slots * d->block, at = d->own_first * d->block;
+  for (int64_t j = 0; j < w->k; j++)
+    memcpy(w->v + at + j * d->rows, d->v + (d->start + j) * own, (size_t)own * sizeof *w->v);
+  return reap_symmetric_collect(d->dual, d->share, w->k, w->v, d->rows);
+}
+
+/* Z = V_gone^-1 W_gone. */
+static int form_z(const dual_system *d, settle_work *w) {
+  const int64_t b = d->block, k = w->k;
+  for (int64_t s = 0; s < k / b; s++) {
+    for (int64_t j = 0; j < k; j++)
+      memcpy(w->triangle + s * b + j * k, w->v + d->gone[s] * b + j * d->rows, (size_t)b * sizeof *w->z);
+    for (int64_t j = 0; j < d->m_count; j++)
+      memcpy(w->z + s * b + j * k, d->weights + d->gone[s] * b + j * d->ldw, (size_t)b * sizeof *w->z);
+  }
+  return reap_dtrsm('L', 'L', 'N', k, d->m_count, w->triangle, k, w->z, k);
+}
+
+static int update_weights(dual_system *d) {
+  const double start = reap_seconds();
+  settle_work w = {0};
+  int status = settle_open(d, &w);
+  if (status == REAP_OK) status = collect_columns(d, &w);
+  if (status == REAP_OK) status = form_z(d, &w);
+  if (status == REAP_OK && d->m_count > 0)
+    status = reap_dgemm('N', 'N', d->rows, d->m_count, w.k, -1, w.v, d->rows, w.z, w.k, 1, d->weights, d->ldw);
+  settle_close(&w);
+  d->seconds_updates += reap_seconds() - start;
+  return d->comm ? reap_comm_agree(d->comm, status) : status;
+}
+
+/* Keeps the rows of `count` ascending slots of column-major a [from_rows, columns] without gaps, in place, also without gaps or, with
+ * ld > 0, with that leading dimension before and after. */
+static void keep_rows(int64_t b, int64_t count, const int64_t *slot, int64_t from_rows, int64_t columns, double *a, int64_t ld) {
+  const int64_t to_ld = ld > 0 ? ld : count * b, from_ld = ld > 0 ? ld : from_rows;
+  for (int64_t j = 0; j < columns; j++)
+    for (int64_t k = 0, end; k < count; k = end) {
+      for (end = k + 1; end < count && slot[end] == slot[end - 1] + 1;) end++;
+      memmove(a + k * b + j * to_ld, a + slot[k] * b + j * from_ld, (size_t)((end - k) * b) * sizeof *a);
+    }
+}
+
+/* Own rows of V, Q, pivot columns and the blocks: `slot` counts from the first own one. */
+static int drop_own_rows(dual_system *d, int64_t count, const int64_t *slot) {
+  const int64_t b = d->block, rows = d->own_slots * b;
+  keep_rows(b, count, slot, rows, d->columns.count * b, d->columns.dual, 0);
+  keep_rows(b, count, slot, rows, d->columns.count * b, d->columns.product, 0);
+  keep_rows(b, count, slot, rows, d->k, d->v, 0);
+  if (d->product) keep_rows(b, count, slot, rows, d->k, d->q, 0);
+  return channel_blocks_keep(&d->blocks, count, slot);
+}
+
+/* New shares: what is left of each rank's slots. */
+static void shrink_shares(dual_system *d) {
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  int64_t at = 0, left = 0;
+  for (int r = 0; r < ranks; r++) {
+    for (; at < d->share[r + 1]; at++) left += d->alive[at];
+    d->share[r + 1] = left;
+  }
+}
+
+static int drop_dead_rows(dual_system *d) {
+  const int64_t b = d->block;
+  int64_t *slot = NULL, count = 0, own = 0;
+  int status = reap_alloc(&slot, 2 * d->n_alive, sizeof *slot);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  REAP_TRY(status);
+  int64_t *own_slot = slot + d->n_alive;
+  for (int64_t s = 0; s < d->slots; s++) {
+    if (!d->alive[s]) continue;
+    if (s >= d->own_first && s < d->own_first + d->own_slots) own_slot[own++] = s - d->own_first;
+    slot[count++] = s;
+  }
+  status = drop_own_rows(d, own, own_slot);
+  if (d->weights) keep_rows(b, count, slot, d->rows, d->m_count, d->weights, d->ldw);
+  pivot_columns_renumber(d, count, slot);
+  shrink_shares(d);
+  for (int64_t k = 0; k < count; k++) {
+    d->channel[k] = d->channel[slot[k]];
+    d->home[k] = d->home[slot[k]];
+    d->alive[k] = true;
+  }
+  d->slots = count;
+  d->rows = count * b;
+  const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
+  d->own_first = d->share[rank];
+  d->own_slots = own;
+  reap_free(&slot);
+  return d->comm ? reap_comm_agree(d->comm, status) : status;
+}
+
+int panel_settle(dual_system *d) {
+  enum { DEAD_PART = 8 };
+  if (d->k == d->start) return REAP_OK;
+  REAP_TRY(pivot_columns_advance(d));
+  if (d->weights) REAP_TRY(update_weights(d));
+  d->start = d->k;
+  if (d->weights) d->q_from = d->k;
+  if ((d->slots - d->n_alive) * DEAD_PART < d->slots) return REAP_OK;
+  REAP_TRY(drop_dead_rows(d));
+  return d->weights ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
+}
