@@ -270,8 +270,7 @@ static void both_forms_of_a_symmetric_pair_agree(void) {
   for (int64_t i = 0; i < ORDER; i++)
     CHECK_NEAR(whole[1][i + (ORDER - WIDE) * ORDER], 2 * spd(i, 0, ORDER), 0); /* upper, slot 0 */
   for (int f = 0; f < 2; f++) {
-    CHECK_OK(reap_symmetric_update(s[f], SLOTS, 2, v, v + 2 * ORDER, ORDER));
-    CHECK_OK(reap_symmetric_update(s[f], SLOTS, 4, v, NULL, ORDER));
+    CHECK_OK(reap_symmetric_update(s[f], SLOTS, 4, v, ORDER));
     CHECK_OK(reap_symmetric_gather(s[f], REAP_LOWER, SLOTS, 2, from, whole[f]));
     for (int64_t j = 1; j < 2 * WIDE; j++)
       memmove(whole[f] + j * (SLOTS - 2) * WIDE, whole[f] + j * ORDER, (SLOTS - 2) * WIDE * sizeof **whole);
@@ -350,7 +349,7 @@ static void a_sweep_inverts_and_solves(void) {
         CHECK_OK(reap_symmetric_set(a, two_matrices, NULL));
         memset(c, 0, (size_t)n * sizeof *c);
         c[n - 1] = 2 * sqrt((double)ORDER);
-        CHECK_OK(reap_symmetric_update(a, slots, 1, c, NULL, n));
+        CHECK_OK(reap_symmetric_update(a, slots, 1, c, n));
         CHECK_OK(reap_symmetric_sweep(a, slots, 0, NULL, 1, &explained, &info));
         CU_ASSERT_EQUAL(info, n);
       }

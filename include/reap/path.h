@@ -30,6 +30,10 @@ typedef struct reap_path {
 int reap_path_create_bare(int64_t channels, int64_t block, int64_t m, int64_t n_kept,
                           reap_path **out); /* without weights */
 int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out);
+
+/* Room for the weights of a path that has none, zero-filled. */
+int reap_path_add_weights(reap_path *path);
+
 void reap_path_destroy(reap_path **path);
 
 #endif

@@ -57,9 +57,8 @@ int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t s
 /* Replicated diagonal blocks of the lower matrix: out [slots][block * block], both triangles of each. */
 int reap_symmetric_blocks(reap_symmetric *matrix, int64_t slots, double *out);
 
-/* Lower matrix -= V V' (q NULL) or V Q' + Q V', with replicated V, Q [slots * block, k], leading dimension ld. */
-int reap_symmetric_update(reap_symmetric *matrix, int64_t slots, int64_t k, const double *v, const double *q,
-                          int64_t ld);
+/* Lower matrix -= V V' with replicated V [slots * block, k], leading dimension ld. */
+int reap_symmetric_update(reap_symmetric *matrix, int64_t slots, int64_t k, const double *v, int64_t ld);
 
 /* Lower matrix becomes a copy of the upper one. */
 int reap_symmetric_restore(reap_symmetric *matrix, int64_t slots);

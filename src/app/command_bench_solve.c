@@ -217,7 +217,7 @@ static int measure_pdsyrk(const bench_options *o, const reap_grid *grid, int64_t
   return status;
 }
 
-/* The same as the solver does it: rows of the panel to all ranks, then a local update. */
+/* The same as the sweeps of the factorisation do it: rows of the panel to all ranks, then a local update. */
 static int measure_panel(const bench_options *o, const reap_grid *grid, int64_t k, double *seconds) {
   const int64_t slots = o->n / o->block;
   reap_symmetric *matrix = NULL;
@@ -234,7 +234,7 @@ static int measure_panel(const bench_options *o, const reap_grid *grid, int64_t 
   for (int again = 0; status == REAP_OK && again < 3; again++) {
     const double start = reap_seconds();
     status = reap_symmetric_collect(matrix, share, k, v, o->n);
-    if (status == REAP_OK) status = reap_symmetric_update(matrix, slots, k, v, NULL, o->n);
+    if (status == REAP_OK) status = reap_symmetric_update(matrix, slots, k, v, o->n);
     const double took = slowest(reap_grid_comm(grid), reap_seconds() - start);
     if (again == 0 || took < *seconds) *seconds = took;
   }
@@ -453,7 +453,7 @@ int command_bench_solve(const command_context *context) {
       {"--no-factor", NULL, OPTION_FLAG, NULL, "leave out the library's factorisation and inverse alone", &o.no_factor,
        0},
       {"--updates", NULL, OPTION_FLAG, NULL,
-       "one update of rank 256 as well, by PDSYRK and by panel broadcasts as in the solver (two more matrices)",
+       "one update of rank 256 as well, by PDSYRK and by panel broadcasts as the solver does it (two more matrices)",
        &o.updates, 0},
       {"--json", NULL, OPTION_FLAG, NULL, "print JSON instead of a table", &o.json, 0},
       COMMON_OPTIONS(o.common)};

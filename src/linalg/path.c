@@ -27,12 +27,17 @@ failed:
   return status;
 }
 
-int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out) {
-  const int64_t dims[] = {n_kept, block, m};
+int reap_path_add_weights(reap_path *path) {
+  const int64_t dims[] = {path->n_kept, path->block, path->m};
   int64_t size = 0;
+  if (path->weights) return REAP_OK;
   REAP_TRY(reap_product(dims, 3, &size));
+  return reap_calloc(&path->weights, size, sizeof *path->weights);
+}
+
+int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, reap_path **out) {
   REAP_TRY(reap_path_create_bare(channels, block, m, n_kept, out));
-  int status = reap_calloc(&(*out)->weights, size, sizeof *(*out)->weights);
+  const int status = reap_path_add_weights(*out);
   if (status != REAP_OK) reap_path_destroy(out);
   return status;
 }

@@ -69,8 +69,8 @@ int reap_symmetric_put(reap_symmetric *s, reap_triangle triangle, int64_t slots,
 
 int reap_symmetric_blocks(reap_symmetric *s, int64_t slots, double *out) { return s->table->blocks(s, slots, out); }
 
-int reap_symmetric_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
-  return k > 0 ? s->table->update(s, slots, k, v, q, ld) : REAP_OK;
+int reap_symmetric_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld) {
+  return k > 0 ? s->table->update(s, slots, k, v, ld) : REAP_OK;
 }
 
 int reap_symmetric_restore(reap_symmetric *s, int64_t slots) {

@@ -2,9 +2,9 @@
  *
  * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the
  * elimination needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one
- * MPI_Allgatherv, everybody unpacks in the same order; the trailing update is then level 3 on each rank's own rows and
- * columns without further messages. Slots leave at the end of the matrix (the caller moves the last ones into the
- * holes), so what is left is always the leading part of the layout: balanced, and good for ScaLAPACK as it stands.
+ * MPI_Allgatherv, everybody unpacks in the same order. An update is level 3 on each rank's own rows and columns without
+ * further messages. When slots leave (dual_drop.c) the last ones move into the holes, so what is left is always the leading
+ * part of the layout: balanced, and good for ScaLAPACK as it stands.
  *
  * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha; update
  * n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks
@@ -283,7 +283,7 @@ static int64_t take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, i
   return count;
 }
 
-/* This rank's panels for an update: v by its rows, q by its columns. */
+/* This rank's rows of the panel for an update, by rows of the grid in v and by its columns in q. */
 typedef struct own_update {
   int64_t rows, columns, k;
   const double *v, *q;
@@ -331,16 +331,16 @@ static int update_own(reap_symmetric *s, const own_update *u) {
   return REAP_OK;
 }
 
-static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
+static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld) {
   double *by_rows = NULL, *by_columns = NULL, *square = NULL;
   const int64_t rows = take_rows(s, true, slots, k, NULL, ld, NULL),
                 columns = take_rows(s, false, slots, k, NULL, ld, NULL);
   int status = reap_alloc(&by_rows, rows * k, sizeof *by_rows);
   if (status == REAP_OK) status = reap_alloc(&by_columns, columns * k, sizeof *by_columns);
   if (status == REAP_OK) status = reap_alloc(&square, s->piece * s->piece, sizeof *square);
-  for (int pass = 0; status == REAP_OK && pass < (q ? 2 : 1); pass++) {
-    take_rows(s, true, slots, k, pass == 0 ? v : q, ld, by_rows);
-    take_rows(s, false, slots, k, pass == 0 && q ? q : v, ld, by_columns);
+  if (status == REAP_OK) {
+    take_rows(s, true, slots, k, v, ld, by_rows);
+    take_rows(s, false, slots, k, v, ld, by_columns);
     status = update_own(s, &(own_update){rows, columns, k, by_rows, by_columns, square});
   }
   reap_free(&by_rows);

@@ -80,10 +80,8 @@ static int local_blocks(reap_symmetric *s, int64_t slots, double *out) {
   return REAP_OK;
 }
 
-static int local_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld) {
-  const int64_t n = slots * s->block;
-  return q ? reap_dsyr2k_lower(n, k, -1, v, ld, q, ld, 1, s->data, s->ld)
-           : reap_dsyrk_lower('N', n, k, -1, v, ld, 1, s->data, s->ld);
+static int local_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld) {
+  return reap_dsyrk_lower('N', slots * s->block, k, -1, v, ld, 1, s->data, s->ld);
 }
 
 static int local_factor(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info) {

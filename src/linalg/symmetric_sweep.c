@@ -106,7 +106,7 @@ static int sweep_panel(sweep *w, int64_t first, int64_t count, int64_t *info) {
   int status = scale_panel(w, 'T', at, size);
   if (status == REAP_OK) status = sweep_outputs(w, at, size);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
-  REAP_TRY(reap_symmetric_update(w->s, w->slots, size, w->panel, NULL, w->rows));
+  REAP_TRY(reap_symmetric_update(w->s, w->slots, size, w->panel, w->rows));
   REAP_TRY(scale_panel(w, 'N', at, size));
   REAP_TRY(invert_pivot(w, at, size));
   return reap_symmetric_put(w->s, REAP_LOWER, w->slots, count, w->slot, w->panel);

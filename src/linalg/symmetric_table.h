@@ -13,7 +13,7 @@ typedef struct symmetric_table {
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
              const double *columns);
   int (*blocks)(reap_symmetric *s, int64_t slots, double *out);
-  int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, const double *q, int64_t ld);
+  int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld);
   int (*factor)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info);
   int (*invert)(reap_symmetric *s, int64_t slots);
   int (*sweep)(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dual_system.h"
+#include "pivot_columns.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -51,6 +52,16 @@ static void renumber(dual_system *d, const int64_t *home_slot, int64_t count, co
     d->alive[h] = true;
   }
   d->k = d->start = d->q_from = 0;
+}
+
+int dual_finish(dual_system *d) {
+  reap_symmetric_destroy(&d->product);
+  reap_free(&d->weights);
+  reap_free(&d->v);
+  reap_free(&d->q);
+  reap_free(&d->check);
+  pivot_columns_clear(&d->columns);
+  return dual_drop(d);
 }
 
 int dual_drop(dual_system *d) {

@@ -42,7 +42,7 @@ static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t w
   double most = 0;
   for (int64_t k = 0; k < removed; k += width) {
     const double rows = fmin((double)own, 1.15 * (double)(n - k) + (double)width);
-    most = fmax(most, rows * (double)(k + width));
+    most = fmax(most, (rows + 8) * (double)(k + width));
   }
   return (int64_t)most;
 }
@@ -54,9 +54,16 @@ void dual_share_slots(dual_system *d) {
     int64_t first;
     reap_comm_share(d->slots, r, ranks, &first, &d->share[r + 1]);
   }
+  dual_note_share(d);
+}
+
+static int64_t whole_lines(int64_t rows) { return (rows + 7) / 8 * 8; }
+
+void dual_note_share(dual_system *d) {
   const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
   d->own_first = d->share[rank];
   d->own_slots = d->share[rank + 1] - d->share[rank];
+  d->stride = whole_lines(d->own_slots * d->block);
 }
 
 /* Everything that is as long as there are slots, and each rank's part of it. */
@@ -72,13 +79,13 @@ static int allocate(dual_system *d, int64_t removed) {
   REAP_TRY(reap_alloc(&d->alive, slots, sizeof *d->alive));
   const int64_t factor = largest_factor(most * b, d->n0, removed * b, d->width);
   REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
-  REAP_TRY(reap_alloc(&d->q, d->product ? factor : most * b * d->width, sizeof *d->q));
+  REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
-  REAP_TRY(reap_alloc(&d->work, 2 * most * b * b, sizeof *d->work));
+  REAP_TRY(reap_alloc(&d->work, 2 * whole_lines(most * b) * b, sizeof *d->work));
   REAP_TRY(reap_alloc(&d->check, d->n0 * b + b * b, sizeof *d->check));
   REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
   REAP_TRY(channel_blocks_create(most, b, &d->blocks));
-  return pivot_columns_create(most * b, slots, b, d->product ? 0 : d->m_count, &d->columns);
+  return pivot_columns_create(whole_lines(most * b), slots, b, d->product ? 0 : d->m_count, &d->columns);
 }
 
 int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d) {

@@ -25,7 +25,7 @@ typedef enum dual_route {
 typedef struct pivot_columns {
   int64_t block, batch, most, count;
   int64_t *slot, *place;  /* [most] slots at hand; [slots] where each stands, or -1 */
-  double *dual, *product; /* this rank's rows of the columns, [own rows, most * block] */
+  double *dual, *product; /* this rank's rows of the columns, [own rows, most * block], leading dimension stride */
   double *strip;          /* rows of W, [batch * block, m] */
 } pivot_columns;
 
@@ -42,10 +42,11 @@ typedef struct dual_system {
   int64_t m_first, m_count;  /* this rank's outputs */
   int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
   int64_t own_first, own_slots;
+  int64_t stride;            /* from one column of own rows to the next: whole cache lines */
   double *weights;           /* [rows, m_count] column-major, leading dimension ldw: W at the start of the stage; NULL by product */
   int64_t n0, ldw;
   int64_t width, k, start;   /* columns of a stage; of V in all; of V at the start of the stage */
-  double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from] without gaps between columns */
+  double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
   int64_t q_from;            /* 0 by product; by weights the start of the stage */
   int64_t *gone;             /* slots that left in this stage, in their order */
   double *work, *check;      /* see panel.c */
@@ -74,6 +75,9 @@ int dual_refresh(dual_system *d, bool *singular);
  * and the blocks are not valid any more. In dual_drop.c. */
 int dual_drop(dual_system *d);
 
+/* Gives back what only the elimination needs, and drops channels that left: ready for the last solve. In dual_drop.c. */
+int dual_finish(dual_system *d);
+
 /* growth[slots + 1]: dJ of every slot, NaN in those that are gone (the last entry is scratch); *squares: |W|^2 of the
  * channels still there. Each cost is computed by one rank, so all ranks have the same bits. */
 int dual_growth(dual_system *d, double *growth, double *squares);
@@ -91,8 +95,11 @@ int panel_settle(dual_system *d);
 /* Q's column of index j of V; own rows. */
 double *dual_q_column(const dual_system *d, int64_t j);
 
-/* Shares out `slots` slots to the ranks in order. */
+/* Shares out all slots to the ranks in order. */
 void dual_share_slots(dual_system *d);
+
+/* Own slots and stride, from the shares. */
+void dual_note_share(dual_system *d);
 
 /* Diagonal blocks of all slots anew: (W W')_jj from W where it is carried, else from K; dual: H_jj too. Those of H and K are
  * the ones of the factorisation. */

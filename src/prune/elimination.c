@@ -20,29 +20,39 @@
  * 2022) and structured pruning in ZipLM (Kurtic et al., NeurIPS 2023). The starting point is the least-squares W,
  * not the trained one.
  *
- * Panel scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is
- * block Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j'. So
- * only the pivot's own columns are formed when it is chosen, from H as it stood and the panel V of channels removed
- * since; the blocks H_jj and (W W')_jj, which decide the choice, are kept current for all channels
- * (channel_blocks.c); and once the panel is full H takes it as one symmetric rank-k update of the lower triangle, while
- * the last channels move into the holes (panel.c). The choice stays exactly greedy. W enters dJ only by W W', whose
- * columns at the pivots are wanted, and two routes are open: carry W, updated in panels too, and form the columns of
- * W W' that are likely to be wanted at the start of a panel (pivot_columns.c); or carry K = W W' like H. The first costs
- * 2.5 (n^2 - r^2) m, the second n^2 m + 2/3 (n^3 - r^3): counted cost decides (dual_system.c). The last weights come
- * from a fresh factorisation of G (fit.c) either way. Nothing here knows whether the matrix is local or block-cyclic:
- * symmetric.h. On several ranks each keeps the diagonal blocks and forms the rows of its own channels.
+ * Scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is block
+ * Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j', and after any number
+ * of removals H is what it was at the factorisation, less V V' with all columns of V so far. So H itself is never touched again:
+ *
+ *  1. Of the trailing matrix only the pivots' own columns are ever formed, from H as it was factored and the factor V. The block
+ *     of every channel, H_jj and (W W')_jj, which decide the choice, are kept current (channel_blocks.c).
+ *  2. Columns of channels that are likely to go soon are formed together, H_:S - V V_S', one matrix product for many pivots
+ *     (pivot_columns.c); at the end of a stage of some removals those not yet used take the stage's columns of V.
+ *  3. Within a stage a pivot's columns take what the stage has removed before it (panel.c).
+ *  4. W takes a stage at a time, and dead rows are dropped from V and W now and then (panel_settle.c).
+ *
+ * The choice stays exactly greedy, nearly all work is level 3, and of the n^2 entries of the trailing matrix those of channels
+ * that stay are never computed: with the share f of the columns removed H costs (f^2 - 2 f^3 / 3) n^3, half of what keeping all
+ * of the trailing matrix current costs at f = 1/2 (LAPACK's right-looking DPSTRF does that).
+ *
+ * W enters dJ only by W W', whose columns at the pivots are wanted, and two routes are open: carry W and form the columns of
+ * W W' with those of H, 2 (n^2 - r^2) m; or form K = W W' once and treat it like H, n^2 m + 2 (f^2 - 2 f^3 / 3) n^3. Counted
+ * cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either way. Nothing here knows
+ * whether the matrix is local or block-cyclic: symmetric.h. On several ranks each keeps V's rows, the diagonal blocks and the
+ * costs of its own channels; what travels for a removal is the pivot's block and its rows of V and Q in the stage. As H does not
+ * change, nothing moves in the block-cyclic matrix until the end.
  *
  * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
- * Cost: n^3 for H, 2 n^2 m for W, (n^3 - r^3) / 3 for the updates down to r columns and one of the routes above, r^3 /
- * 3 + 2 r^2 m for the last weights; memory n^2 + n m + five panels, by product 2 n^2.
+ * Cost: n^3 for H, 2 n^2 m for W, (f^2 - 2 f^3 / 3) n^3 for the pivots' columns and one of the routes above, r^3 / 3 + 2 r^2 m for
+ * the last weights; memory n^2 + n m, at most n^2 / 4 for V, and the columns of a few stages; by product 2 n^2 and V twice.
  *
  * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the
- * upper triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every panel tells how far H has left its
+ * upper triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every stage tells how far H has left its
  * inverse; beyond 1e-6, and a hundred times what it was after the factorisation, the system is factored afresh. At the
  * end J is compared with that of the fresh weights: path->drift is the difference over E; above 1e-9 solver.c repeats
- * the elimination with regular factorisations. A matrix that is not positive definite to working precision gets a
+ * the elimination with regular factorisations. Where one rank's channels go and another's stay, work is uneven. A matrix that is not positive definite to working precision gets a
  * larger ridge from solver.c.
  */
 #include "elimination.h"
@@ -104,8 +114,10 @@ static int step(dual_system *d, double *growth, int64_t at, reap_path *path, boo
 }
 
 static void list_kept(const dual_system *d, reap_path *path) {
+  int64_t count = 0;
   for (int64_t s = 0; s < d->slots; s++) { /* insertion keeps them ascending */
-    int64_t at = s;
+    if (!d->alive[s]) continue;
+    int64_t at = count++;
     for (; at > 0 && path->kept[at - 1] > d->channel[s]; at--) path->kept[at] = path->kept[at - 1];
     path->kept[at] = d->channel[s];
   }
@@ -122,7 +134,6 @@ int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *sin
     if (status == REAP_OK && !*singular) status = step(d, growth, at, path, singular);
   }
   reap_free(&growth);
-  if (status == REAP_OK && !*singular) status = dual_drop(d);
   if (status == REAP_OK && !*singular) list_kept(d, path);
   return status;
 }

@@ -106,6 +106,7 @@ int fit_weights(const fit *f, reap_path *path, double *error, double *plain, boo
   int status = reap_multiply(rows, count, &size);
   if (status == REAP_OK) status = reap_alloc(&right, size, sizeof *right);
   if (status == REAP_OK) status = reap_alloc(&place, f->slots, sizeof *place);
+  if (status == REAP_OK && (!f->comm || reap_comm_rank(f->comm) == 0)) status = reap_path_add_weights(path);
   if (f->comm) status = reap_comm_agree(f->comm, status);
   if (status == REAP_OK) {
     place_slots(f, path, place);
@@ -178,9 +179,7 @@ int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const i
   if (n_kept < 1 || n_kept > source->channels || !(options->ridge >= 0) || !isfinite(options->ridge))
     return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
                       (long long)n_kept, (long long)source->channels, options->ridge);
-  const bool first = !distributed || reap_comm_rank(options->comm) == 0;
-  int status = first ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
-                     : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  int status = reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
   if (status == REAP_OK) status = bare_order(n_kept, kept, path);
   if (distributed) status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);

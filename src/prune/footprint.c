@@ -56,12 +56,14 @@ static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
   return REAP_OK;
 }
 
-/* The same for matrices that lie on all ranks: G and H in one array, shares of C, W and right-hand sides, columns that
- * everybody has for a while, and the weights of the channels kept. */
+/* The same for matrices that lie on all ranks: G and H in one array, the factor of the channels that left (both twice where W W'
+ * is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a while, and the weights of the
+ * channels kept. */
 static void shared(const reap_layer *layer, int ranks, int64_t *every, int64_t *deciding) {
   enum { COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */ };
   const double n = (double)layer->n, m = (double)layer->m;
-  const double panels = reap_moments_panels_bytes(layer, ranks), solver = 8 * (n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
+  const double panels = reap_moments_panels_bytes(layer, ranks), squares = 2 * m > n ? 2.5 : 1.25;
+  const double solver = 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
   *every = (int64_t)(panels + solver + 8 * n * m);
   *deciding = 0;
 }

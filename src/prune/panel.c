@@ -26,14 +26,14 @@
 
 bool panel_full(const dual_system *d) { return d->k - d->start + d->block > d->width; }
 
-double *dual_q_column(const dual_system *d, int64_t j) { return d->q + (j - d->q_from) * d->own_slots * d->block; }
+double *dual_q_column(const dual_system *d, int64_t j) { return d->q + (j - d->q_from) * d->stride; }
 
 /* The first of this stage's columns of V; own rows. */
-static double *stage_v(const dual_system *d) { return d->v + d->start * d->own_slots * d->block; }
+static double *stage_v(const dual_system *d) { return d->v + d->start * d->stride; }
 
 /* [k, b] transposed rows of an own slot in the stage's columns: out[t, p] = panel[slot * b + p, t]. */
 static void rows_of(const dual_system *d, const double *panel, int64_t slot, double *out) {
-  const int64_t b = d->block, k = d->k - d->start, ld = d->own_slots * b, at = (slot - d->own_first) * b;
+  const int64_t b = d->block, k = d->k - d->start, ld = d->stride, at = (slot - d->own_first) * b;
   for (int64_t t = 0; t < k; t++)
     for (int64_t p = 0; p < b; p++) out[t + p * k] = panel[at + p + t * ld];
 }
@@ -73,20 +73,20 @@ static int share_pivot(dual_system *d, int64_t slot, bool *lost) {
 
 /* Own rows of H_:s and K_:s now, next to each other in d->work. */
 static int form_columns(dual_system *d, int64_t slot, const double *growth, int64_t left) {
-  const int64_t b = d->block, rows = d->own_slots * b, k = d->k - d->start;
+  const int64_t b = d->block, rows = d->own_slots * b, ld = d->stride, k = d->k - d->start;
   const double *dual = NULL, *product = NULL, *right = d->pivot + 2 * b * b;
-  double *h = d->work, *p = d->work + rows * b;
+  double *h = d->work, *p = d->work + ld * b;
   REAP_TRY(pivot_columns_get(d, slot, growth, left, &dual, &product));
-  memcpy(h, dual, (size_t)(rows * b) * sizeof *dual);
-  memcpy(p, product, (size_t)(rows * b) * sizeof *product);
+  memcpy(h, dual, (size_t)(ld * b) * sizeof *dual);
+  memcpy(p, product, (size_t)(ld * b) * sizeof *product);
   if (k == 0 || rows == 0) return REAP_OK;
-  REAP_TRY(reap_dgemm('N', 'N', rows, 2 * b, k, -1, stage_v(d), rows, right, k, 1, h, rows));
-  return reap_dgemm('N', 'N', rows, b, k, -1, dual_q_column(d, d->start), rows, right, k, 1, p, rows);
+  REAP_TRY(reap_dgemm('N', 'N', rows, 2 * b, k, -1, stage_v(d), ld, right, k, 1, h, ld));
+  return reap_dgemm('N', 'N', rows, b, k, -1, dual_q_column(d, d->start), ld, right, k, 1, p, ld);
 }
 
 /* Largest entry of H_:s' G_:s - I: how well the recursion still inverts the matrix it came from. */
 static int check_pivot(dual_system *d, int64_t slot) {
-  const int64_t b = d->block, rows = d->homes * b, own = d->own_slots * b;
+  const int64_t b = d->block, rows = d->homes * b, own = d->stride;
   const double *h = d->work, *g = d->check;
   double *sums = d->check + rows * b, worst = 0;
   REAP_TRY(reap_symmetric_gather(d->dual, REAP_UPPER, d->homes, 1, &d->home[slot], d->check));
@@ -110,16 +110,16 @@ static int check_pivot(dual_system *d, int64_t slot) {
 
 /* Own rows of the new columns of V and Q, and the blocks they change. */
 static int append(dual_system *d) {
-  const int64_t b = d->block, rows = d->own_slots * b;
+  const int64_t b = d->block, rows = d->own_slots * b, ld = d->stride;
   const double *squares = d->pivot + b * b;
-  double *h = d->work, *p = d->work + rows * b, *v = d->v + d->k * rows, *q = dual_q_column(d, d->k);
+  double *h = d->work, *p = d->work + ld * b, *v = d->v + d->k * ld, *q = dual_q_column(d, d->k);
   if (rows == 0) return REAP_OK;
-  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, h, rows));
-  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, p, rows));
-  memcpy(v, h, (size_t)(rows * b) * sizeof *v);
-  memcpy(q, p, (size_t)(rows * b) * sizeof *q);
-  REAP_TRY(reap_dgemm('N', 'N', rows, b, b, -0.5, h, rows, squares, b, 1, q, rows));
-  return channel_blocks_update(&d->blocks, v, rows, q, rows);
+  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, h, ld));
+  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, p, ld));
+  memcpy(v, h, (size_t)(ld * b) * sizeof *v);
+  memcpy(q, p, (size_t)(ld * b) * sizeof *q);
+  REAP_TRY(reap_dgemm('N', 'N', rows, b, b, -0.5, h, ld, squares, b, 1, q, ld));
+  return channel_blocks_update(&d->blocks, v, ld, q, ld);
 }
 
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost) {

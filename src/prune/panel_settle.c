@@ -41,7 +41,7 @@ static void settle_close(settle_work *w) {
 static int collect_columns(const dual_system *d, settle_work *w) {
   const int64_t own = d->own_slots * d->block, at = d->own_first * d->block;
   for (int64_t j = 0; j < w->k; j++)
-    memcpy(w->v + at + j * d->rows, d->v + (d->start + j) * own, (size_t)own * sizeof *w->v);
+    memcpy(w->v + at + j * d->rows, d->v + (d->start + j) * d->stride, (size_t)own * sizeof *w->v);
   return reap_symmetric_collect(d->dual, d->share, w->k, w->v, d->rows);
 }
 
@@ -70,10 +70,8 @@ static int update_weights(dual_system *d) {
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 
-/* Keeps the rows of `count` ascending slots of column-major a [from_rows, columns] without gaps, in place, also without gaps or, with
- * ld > 0, with that leading dimension before and after. */
-static void keep_rows(int64_t b, int64_t count, const int64_t *slot, int64_t from_rows, int64_t columns, double *a, int64_t ld) {
-  const int64_t to_ld = ld > 0 ? ld : count * b, from_ld = ld > 0 ? ld : from_rows;
+/* Keeps the rows of `count` ascending slots of column-major a [.., columns], in place; to_ld at most from_ld. */
+static void keep_rows(int64_t b, int64_t count, const int64_t *slot, int64_t columns, double *a, int64_t from_ld, int64_t to_ld) {
   for (int64_t j = 0; j < columns; j++)
     for (int64_t k = 0, end; k < count; k = end) {
       for (end = k + 1; end < count && slot[end] == slot[end - 1] + 1;) end++;
@@ -81,17 +79,17 @@ static void keep_rows(int64_t b, int64_t count, const int64_t *slot, int64_t fro
     }
 }
 
-/* Own rows of V, Q, pivot columns and the blocks: `slot` counts from the first own one. */
-static int drop_own_rows(dual_system *d, int64_t count, const int64_t *slot) {
-  const int64_t b = d->block, rows = d->own_slots * b;
-  keep_rows(b, count, slot, rows, d->columns.count * b, d->columns.dual, 0);
-  keep_rows(b, count, slot, rows, d->columns.count * b, d->columns.product, 0);
-  keep_rows(b, count, slot, rows, d->k, d->v, 0);
-  if (d->product) keep_rows(b, count, slot, rows, d->k, d->q, 0);
+/* Own rows of V, Q, pivot columns and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
+static int drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
+  const int64_t b = d->block, stride = d->stride;
+  keep_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
+  keep_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
+  keep_rows(b, count, slot, d->k, d->v, before, stride);
+  if (d->product) keep_rows(b, count, slot, d->k, d->q, before, stride);
   return channel_blocks_keep(&d->blocks, count, slot);
 }
 
-/* New shares: what is left of each rank's slots. */
+/* What is left of each rank's slots is its new share. */
 static void shrink_shares(dual_system *d) {
   const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
   int64_t at = 0, left = 0;
@@ -101,34 +99,37 @@ static void shrink_shares(dual_system *d) {
   }
 }
 
-static int drop_dead_rows(dual_system *d) {
-  const int64_t b = d->block;
-  int64_t *slot = NULL, count = 0, own = 0;
-  int status = reap_alloc(&slot, 2 * d->n_alive, sizeof *slot);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  REAP_TRY(status);
-  int64_t *own_slot = slot + d->n_alive;
+/* Slots still there, ascending, and behind them those of this rank, counted from its first. */
+static int list_alive(const dual_system *d, int64_t **slot) {
+  int64_t count = 0, own = 0;
+  REAP_TRY(reap_alloc(slot, 2 * d->n_alive, sizeof **slot));
   for (int64_t s = 0; s < d->slots; s++) {
     if (!d->alive[s]) continue;
-    if (s >= d->own_first && s < d->own_first + d->own_slots) own_slot[own++] = s - d->own_first;
-    slot[count++] = s;
+    if (s >= d->own_first && s < d->own_first + d->own_slots) (*slot)[d->n_alive + own++] = s - d->own_first;
+    (*slot)[count++] = s;
   }
-  status = drop_own_rows(d, own, own_slot);
-  if (d->weights) keep_rows(b, count, slot, d->rows, d->m_count, d->weights, d->ldw);
+  return REAP_OK;
+}
+
+static int drop_dead_rows(dual_system *d) {
+  const int64_t count = d->n_alive, before = d->stride;
+  int64_t *slot = NULL;
+  const int status = list_alive(d, &slot);
+  REAP_TRY(d->comm ? reap_comm_agree(d->comm, status) : status);
+  if (d->weights) keep_rows(d->block, count, slot, d->m_count, d->weights, d->ldw, d->ldw);
   pivot_columns_renumber(d, count, slot);
   shrink_shares(d);
+  dual_note_share(d);
+  const int dropped = drop_own_rows(d, d->own_slots, slot + count, before);
   for (int64_t k = 0; k < count; k++) {
     d->channel[k] = d->channel[slot[k]];
     d->home[k] = d->home[slot[k]];
     d->alive[k] = true;
   }
   d->slots = count;
-  d->rows = count * b;
-  const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
-  d->own_first = d->share[rank];
-  d->own_slots = own;
+  d->rows = count * d->block;
   reap_free(&slot);
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+  return d->comm ? reap_comm_agree(d->comm, dropped) : dropped;
 }
 
 int panel_settle(dual_system *d) {

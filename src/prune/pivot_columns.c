@@ -78,20 +78,20 @@ static int choose(const dual_system *d, const double *growth, int64_t *chosen, i
 }
 
 /* K_:s of `count` slots from W: [rows, count * block], summed over the ranks. */
-static int form_product(dual_system *d, int64_t count, const int64_t *slot, double *product) {
+static int form_product(dual_system *d, int64_t count, const int64_t *slot, double *product, int64_t ld) {
   const int64_t b = d->block, rows = d->rows, m = d->m_count, width = count * b;
   double *strip = d->columns.strip;
   for (int64_t j = 0; j < m; j++)
     for (int64_t k = 0; k < count; k++)
       memcpy(strip + k * b + j * width, d->weights + slot[k] * b + j * d->ldw, (size_t)b * sizeof *strip);
-  int status = reap_dgemm('N', 'T', rows, width, m, 1, d->weights, d->ldw, strip, width, 0, product, rows);
+  int status = reap_dgemm('N', 'T', rows, width, m, 1, d->weights, d->ldw, strip, width, 0, product, ld);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   return status == REAP_OK ? reap_symmetric_sum(d->dual, product, rows * width) : status;
 }
 
-/* This rank's rows, in the order of its slots, of columns of the matrices: [homes * b, columns] to [own rows, columns]. */
+/* This rank's rows, in the order of its slots, of columns of the matrices: [homes * b, columns] to [own rows, columns], leading dimension stride. */
 static void take_own_rows(const dual_system *d, int64_t columns, const double *whole, double *out) {
-  const int64_t b = d->block, rows = d->homes * b, own = d->own_slots * b;
+  const int64_t b = d->block, rows = d->homes * b, own = d->stride;
   const int64_t *home = d->home + d->own_first;
   for (int64_t j = 0; j < columns; j++)
     for (int64_t s = 0, end; s < d->own_slots; s = end) {
@@ -103,7 +103,7 @@ static void take_own_rows(const dual_system *d, int64_t columns, const double *w
 /* Own rows of the columns of `count` slots of a matrix as it was factored, some at a time. */
 static int take_columns(dual_system *d, reap_symmetric *matrix, int64_t count, const int64_t *slot, double *out) {
   enum { AT_ONCE = 512 /* columns */ };
-  const int64_t b = d->block, own = d->own_slots * b, most = 1 + AT_ONCE / b;
+  const int64_t b = d->block, own = d->stride, most = 1 + AT_ONCE / b;
   int64_t *home = NULL;
   double *whole = NULL;
   int status = reap_alloc(&home, count, sizeof *home);
@@ -125,14 +125,14 @@ static int take_products(dual_system *d, int64_t count, const int64_t *slot, dou
   enum { AT_ONCE = 512 /* columns */ };
   const int64_t b = d->block, rows = d->rows, own = d->own_slots * b, most = 1 + AT_ONCE / b;
   double *whole = NULL;
-  if (!d->comm) return form_product(d, count, slot, out);
+  if (!d->comm) return form_product(d, count, slot, out, d->stride);
   int status = reap_comm_agree(d->comm, reap_alloc(&whole, rows * b * (count < most ? count : most), sizeof *whole));
   for (int64_t k = 0; status == REAP_OK && k < count; k += most) {
     const int64_t some = count - k < most ? count - k : most;
-    status = form_product(d, some, slot + k, whole);
-    double *to = out + k * b * own;
+    status = form_product(d, some, slot + k, whole, rows);
+    double *to = out + k * b * d->stride;
     for (int64_t j = 0; status == REAP_OK && j < some * b; j++)
-      memcpy(to + j * own, whole + d->own_first * b + j * rows, (size_t)own * sizeof *to);
+      memcpy(to + j * d->stride, whole + d->own_first * b + j * rows, (size_t)own * sizeof *to);
   }
   reap_free(&whole);
   return status;
@@ -146,13 +146,13 @@ typedef struct factor_part {
 
 /* Rows of `count` slots of own rows a [own rows, columns], on all ranks: out [count * b, columns]. */
 static int share_rows(const dual_system *d, const double *a, int64_t columns, int64_t count, const int64_t *slot, double *out) {
-  const int64_t b = d->block, rows = d->own_slots * b, size = count * b;
+  const int64_t b = d->block, ld = d->stride, size = count * b;
   if (d->comm) memset(out, 0, (size_t)(size * columns) * sizeof *out);
   for (int64_t k = 0; k < count; k++) {
     const int64_t own = slot[k] - d->own_first;
     if (own < 0 || own >= d->own_slots) continue;
     for (int64_t j = 0; j < columns; j++)
-      memcpy(out + k * b + j * size, a + own * b + j * rows, (size_t)b * sizeof *out);
+      memcpy(out + k * b + j * size, a + own * b + j * ld, (size_t)b * sizeof *out);
   }
   return reap_symmetric_sum(d->dual, out, size * columns); /* one owner each: exact */
 }
@@ -161,7 +161,7 @@ static int share_rows(const dual_system *d, const double *a, int64_t columns, in
 static int subtract(const dual_system *d, const double *a, int64_t columns, int64_t size, const double *r, double *out) {
   const int64_t rows = d->own_slots * d->block;
   if (rows == 0) return REAP_OK;
-  return reap_dgemm('N', 'T', rows, size, columns, -1, a, rows, r, size, 1, out, rows);
+  return reap_dgemm('N', 'T', rows, size, columns, -1, a, d->stride, r, size, 1, out, d->stride);
 }
 
 /* Own rows of H_:S -= V V_S' and K_:S -= V Q_S' + Q V_S'. */
@@ -194,13 +194,13 @@ static int form(dual_system *d, int64_t count, const int64_t *slot, double *dual
 /* ------------------------------------------------------------------ what is at hand */
 
 static double *column_of(const dual_system *d, double *columns, int64_t at) {
-  return columns + at * d->own_slots * d->block * d->block;
+  return columns + at * d->stride * d->block;
 }
 
 /* Keeps what is at hand of slots where wanted[slot]. */
 static void keep_wanted(dual_system *d, const bool *wanted) {
   pivot_columns *p = &d->columns;
-  const size_t bytes = (size_t)(d->own_slots * d->block * d->block) * sizeof *p->dual;
+  const size_t bytes = (size_t)(d->stride * d->block) * sizeof *p->dual;
   int64_t count = 0;
   for (int64_t k = 0; k < p->count; k++) {
     p->place[p->slot[k]] = -1;
@@ -258,7 +258,7 @@ int pivot_columns_get(dual_system *d, int64_t pivot, const double *growth, int64
 
 int pivot_columns_advance(dual_system *d) {
   pivot_columns *p = &d->columns;
-  const factor_part stage = {d->k - d->start, d->v + d->start * d->own_slots * d->block, dual_q_column(d, d->start)};
+  const factor_part stage = {d->k - d->start, d->v + d->start * d->stride, dual_q_column(d, d->start)};
   keep_wanted(d, d->alive);
   return bring_up(d, &stage, p->count, p->slot, p->dual, p->product);
 }

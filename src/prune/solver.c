@@ -73,7 +73,7 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
   path->seconds.updates = d->seconds_updates;
   if (*singular) return REAP_OK;
   start = reap_seconds();
-  reap_free(&d->weights);
+  REAP_TRY(dual_finish(d));
   const fit f = {d->equations, d->dual, d->comm, d->slots, d->channel};
   REAP_TRY(fit_weights(&f, path, &fresh, &plain, singular));
   path->seconds.weights = reap_seconds() - start;
@@ -138,13 +138,10 @@ static int solve(const reap_moments_source *source, const reap_solve_options *o,
 int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options,
                       const char *what, reap_path **out) {
   const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
-  const bool first = !distributed || reap_comm_rank(options->comm) == 0;
   reap_grid *grid = NULL;
   reap_path *path = NULL;
   int status = check_arguments(source, n_kept, options->ridge);
-  if (status == REAP_OK)
-    status = first ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
-                   : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  if (status == REAP_OK) status = reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
   if (distributed) status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);
   if (status == REAP_OK) {
