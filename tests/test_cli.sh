@@ -421,6 +421,11 @@ works paths "$resnet" --from-stats few-stats.h5 --calib "$fashion/fashion-calib.
 if command -v h5diff >/dev/null; then
   check "paths from images and from stored moments are equal" h5diff paths.h5 again.h5 /groups
 fi
+
+# Paths of layers whose moments no rank holds, from images and piece by piece from a file, are those of the local route.
+works paths "$resnet" --calib "$fashion/fashion-calib.h5" --images 200 --positions 6 --sizes 2 --solver scalapack --progress none -o all.h5
+works paths "$resnet" --from-stats few-stats.h5 --calib "$fashion/fashion-calib.h5" --images 200 --sizes 2 --solver scalapack \
+  --progress none -o pieces.h5
 works paths "$resnet" --from-stats few-stats.h5 --progress none -o bare.h5
 check "without images nothing is measured, and that is said" grep -q '^reap: warning: without --calib' err.txt
 if /usr/bin/python3 -c 'import h5py, numpy' 2>/dev/null; then
@@ -430,6 +435,14 @@ import h5py, numpy
 
 paths, solved, bare = h5py.File("paths.h5", "r"), h5py.File("solved.h5", "r"), h5py.File("bare.h5", "r")
 text = lambda value: value.decode() if isinstance(value, bytes) else value
+for name in "all.h5", "pieces.h5":
+    other = h5py.File(name, "r")
+    assert other.attrs["measured_images"] == 20, name
+    for key, group in paths["groups"].items():
+        spread = other["groups"][key]
+        assert (group["order"][:] == spread["order"][:]).all() and (group["sizes"][:] == spread["sizes"][:]).all(), (name, key)
+        assert numpy.abs(group["error"][:] - spread["error"][:]).max() < 1e-9, (name, key)
+        assert numpy.allclose(group["moved"][:], spread["moved"][:], rtol=1e-4, atol=0), (name, key)
 assert text(paths.attrs["format"]) == "reap-paths" and paths.attrs["version"] == 1
 assert text(paths.attrs["measure"]) == "soft_kl" and paths.attrs["images"] == 200 and paths.attrs["measured_images"] == 20
 assert len(text(paths.attrs["model_sha256"])) == len(text(paths.attrs["calibration_sha256"])) == 64

@@ -257,7 +257,7 @@ static void widths_follow_the_memory(void) {
 
 /* ---------------------------------------------------------------- what is solved from them */
 
-static void check_path(const reap_path *found, const reap_path *expected) {
+static void check_path(const reap_path *found, const reap_path *expected, bool distributed) {
   const size_t removed = (size_t)expected->n_removed, kept = (size_t)expected->n_kept;
   CU_ASSERT_EQUAL(memcmp(found->kept, expected->kept, kept * sizeof *found->kept), 0);
   CU_ASSERT_EQUAL(memcmp(found->order, expected->order, removed * sizeof *found->order), 0);
@@ -266,7 +266,7 @@ static void check_path(const reap_path *found, const reap_path *expected) {
   CHECK_NEAR(found->error_plain[removed - 1], expected->error_plain[removed - 1], 1e-9 * expected->energy);
   CU_ASSERT_EQUAL(found->dead, expected->dead);
   CU_ASSERT_EQUAL(found->ridge, expected->ridge);
-  CU_ASSERT_TRUE(found->distributed);
+  CU_ASSERT_EQUAL(found->distributed, distributed);
   CU_ASSERT_EQUAL(found->weights != NULL, test_rank() == 0);
   if (!found->weights) return;
   double largest = 0;
@@ -276,29 +276,54 @@ static void check_path(const reap_path *found, const reap_path *expected) {
   CHECK_NEAR(test_max_difference(found->bias, expected->bias, expected->m), 0, 1e-6 * (1 + largest));
 }
 
-/* More rows than columns, and fewer; also a ridge so small that the system is singular and panels are streamed again. */
-static void check_solve(const reap_layer *layer, int64_t images, double ridge) {
-  scene s = make_scene(layer, 0, images, 4);
-  const reap_layer_rows rows = rows_of(&s);
-  const reap_solve_options options = {test_comm(), REAP_SOLVER_SCALAPACK, ridge, REAP_ROUTE_AUTO};
-  reap_moments *moments = accumulate(&s, 0, NULL, NULL, NULL, NULL);
-  reap_moments_panels *panels = NULL;
-  reap_path *found = NULL, *expected = NULL;
-  const int64_t n_kept = layer->channels / 2;
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 20, &panels));
-  const reap_moments_source *source = reap_moments_panels_source(panels);
-  CHECK_OK(reap_solve(moments, n_kept, ridge, "local", &expected));
-  CHECK_OK(reap_solve_source(source, n_kept, &options, "panels", &found));
-  if (found && expected) check_path(found, expected);
+/* Weights on the ranks that want them, here the last one. */
+static void check_wanted(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+                         const reap_solve_options *options, const reap_path *expected) {
+  const bool wanted = test_rank() == test_ranks() - 1;
+  reap_path *found = NULL;
+  CHECK_OK(reap_refit_source_to(source, n_kept, kept, options, wanted, "panels", &found));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(found);
+  CU_ASSERT_EQUAL(found->weights != NULL, wanted);
+  const int64_t count = n_kept * expected->block * expected->m;
+  double largest = 0;
+  for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected->weights[i]));
+  if (found->weights) CHECK_NEAR(test_max_difference(found->weights, expected->weights, count), 0, 1e-6 * largest);
+  reap_path_destroy(&found);
+}
+
+static void check_solver(const reap_moments_source *source, const reap_moments *moments, const reap_solve_options *options) {
+  const bool distributed = options->solver == REAP_SOLVER_SCALAPACK;
+  const int64_t n_kept = source->channels / 2;
   int64_t kept[64];
+  reap_path *found = NULL, *expected = NULL;
+  CHECK_OK(reap_solve(moments, n_kept, options->ridge, "local", &expected));
+  CHECK_OK(reap_solve_source(source, n_kept, options, "panels", &found));
+  if (found && expected) check_path(found, expected, distributed);
   for (int64_t k = 0; k < n_kept; k++) kept[k] = 2 * k;
   reap_path_destroy(&found);
   reap_path_destroy(&expected);
-  CHECK_OK(reap_refit(moments, n_kept, kept, ridge, "local", &expected));
-  CHECK_OK(reap_refit_source(source, n_kept, kept, &options, "panels", &found));
-  if (found && expected) check_path(found, expected);
+  CHECK_OK(reap_refit(moments, n_kept, kept, options->ridge, "local", &expected));
+  CHECK_OK(reap_refit_source(source, n_kept, kept, options, "panels", &found));
+  if (found && expected) check_path(found, expected, distributed);
+  if (expected) check_wanted(source, n_kept, kept, options, expected);
   reap_path_destroy(&found);
   reap_path_destroy(&expected);
+}
+
+/* More rows than columns, and fewer; also a ridge so small that the system is singular and panels are streamed again. A
+ * rank of its own may solve from panels too. */
+static void check_solve(const reap_layer *layer, int64_t images, double ridge) {
+  scene s = make_scene(layer, 0, images, 4);
+  const reap_layer_rows rows = rows_of(&s);
+  const reap_solve_options forced = reap_solver_for_spread(test_comm(), REAP_SOLVER_SCALAPACK, ridge),
+                           free = reap_solver_for_spread(test_comm(), REAP_SOLVER_AUTO, ridge);
+  reap_moments *moments = accumulate(&s, 0, NULL, NULL, NULL, NULL);
+  reap_moments_panels *panels = NULL;
+  CU_ASSERT_EQUAL(forced.solver, REAP_SOLVER_SCALAPACK);
+  CU_ASSERT_EQUAL(free.solver, test_ranks() == 1 ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK);
+  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 20, &panels));
+  check_solver(reap_moments_panels_source(panels), moments, &forced);
+  check_solver(reap_moments_panels_source(panels), moments, &free);
   reap_moments_panels_destroy(&panels);
   reap_moments_destroy(&moments);
   free_scene(&s);

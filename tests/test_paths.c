@@ -164,8 +164,6 @@ static void stored_moments_give_the_same(void) {
   subject_end(&s);
 }
 
-/* ------------------------------------------------------------------ by brute force */
-
 /* Moments of all layers, one after the other. */
 typedef struct moments_list {
   int count;
@@ -179,6 +177,142 @@ static int append(void *context, const reap_layer *layer, reap_moments **moments
   *moments = NULL;
   return REAP_OK;
 }
+
+/* ------------------------------------------------------------------ layers that no rank holds */
+
+/* Orders and sizes are those of the local solver; sums by panels and ScaLAPACK round elsewhere. */
+static void check_alike(const reap_group_paths *found, const reap_group_paths *local) {
+  CU_ASSERT_EQUAL_FATAL(found->n, local->n);
+  CU_ASSERT_EQUAL(found->measured_images, local->measured_images);
+  for (int i = 0; i < found->n; i++) {
+    const reap_group_path *p = &found->paths[i], *q = &local->paths[i];
+    CU_ASSERT_STRING_EQUAL(p->group, q->group);
+    CU_ASSERT_EQUAL(p->samples, q->samples);
+    CU_ASSERT_EQUAL(p->ridge, q->ridge);
+    CHECK_NEAR(p->energy, q->energy, 1e-12 * q->energy);
+    CU_ASSERT_EQUAL_FATAL(p->n_removed, q->n_removed);
+    CU_ASSERT_EQUAL_FATAL(p->n_sizes, q->n_sizes);
+    CU_ASSERT_EQUAL(memcmp(p->order, q->order, (size_t)p->n_removed * sizeof *p->order), 0);
+    CU_ASSERT_EQUAL(memcmp(p->sizes, q->sizes, (size_t)p->n_sizes * sizeof *p->sizes), 0);
+    CHECK_NEAR(test_max_difference(p->error, q->error, p->n_removed), 0, 1e-9);
+    for (int k = 0; k < p->n_sizes; k++) CHECK_NEAR(p->moved[k], q->moved[k], 1e-4 * q->moved[k]);
+  }
+}
+
+static reap_group_paths *collect_by(subject *s, reap_solver solver, reap_stats_file *stats) {
+  reap_paths_options options = USUAL;
+  options.solver = solver;
+  options.sampling.positions = 9;
+  options.from_stats = stats;
+  return collect(s, &options);
+}
+
+static int refuse(void *context, const reap_layer *layer, reap_moments **moments) {
+  (void)context, (void)layer, (void)moments;
+  return reap_error(REAP_ERR_INTERNAL, "moments came whole");
+}
+
+static int count_source(void *context, const reap_layer *layer, const reap_moments_source *source) {
+  CU_ASSERT_EQUAL(source->n, layer->n);
+  CU_ASSERT_PTR_NULL(source->gram);
+  ++*(int *)context;
+  return REAP_OK;
+}
+
+/* Moments come by panels where the solver is that of all ranks, and to a file in the same walk. */
+static void collect_spread(subject *s, const char *path) {
+  reap_origin origin = {0};
+  reap_stats_writer *writer = NULL;
+  reap_collect_result result;
+  int count = 0;
+  const reap_moments_taker taker = {refuse, count_source, &count};
+  const char *hash = reap_source_hash(s->network.source);
+  CHECK_OK(reap_origin_make(hash, false, 9, (int64_t)USUAL.sampling.seed, hash, 0, s->shard.images, &origin));
+  CHECK_OK(reap_stats_writer_create(s->comm, path, &origin, &writer));
+  const reap_collect_options options = {
+      .sampling = {9, USUAL.sampling.seed}, .stats = writer, .solver = REAP_SOLVER_SCALAPACK, .taker = &taker};
+  CHECK_OK(reap_collect(s->comm, s->graph, s->groups, s->images, &s->shard, &options, &result));
+  CU_ASSERT_TRUE(count > 0 && count == result.n_layers);
+  CHECK_OK(reap_stats_writer_commit(&writer));
+  reap_origin_clear(&origin);
+}
+
+static void spread_layers_have_the_same_paths(void) {
+  subject s;
+  reap_stats_file *file = NULL;
+  char path[1024];
+  snprintf(path, sizeof path, "%s", test_scratch_path("spread.h5"));
+  subject_begin(test_comm(), RESNET, NULL, 200, &s);
+  reap_group_paths *local = collect_by(&s, REAP_SOLVER_LOCAL, NULL), *spread = collect_by(&s, REAP_SOLVER_SCALAPACK, NULL);
+  check_alike(spread, local);
+  reap_group_paths_destroy(&spread);
+  collect_spread(&s, path);
+  CHECK_OK(reap_stats_file_open(path, &file));
+  spread = collect_by(&s, REAP_SOLVER_SCALAPACK, file);
+  check_alike(spread, local);
+  reap_group_paths_destroy(&spread);
+  reap_group_paths_destroy(&local);
+  reap_stats_file_close(&file);
+  subject_end(&s);
+}
+
+/* Moments that all ranks have, solved from by all together: path and weights are those of one rank, the weights on the team
+ * alone. *moments are used up. */
+static void check_copies(const subject *s, const path_works *works, const path_work *like, reap_moments **moments) {
+  const reap_paths_options options = {.sizes = 3, .ridge = REAP_DEFAULT_RIDGE};
+  const bool mine = test_rank() % works->teams == like->team;
+  reap_group_paths *paths = NULL;
+  path_works both = {.n = 2};
+  CHECK_OK(reap_group_paths_create(2, &paths));
+  CHECK_OK(reap_calloc(&both.list, 2, sizeof *both.list));
+  path_work *together = &both.list[0], *alone = &both.list[1];
+  for (int i = 0; i < 2; i++) {
+    both.list[i] = (path_work){.layer = like->layer, .team = like->team, .path = &paths->paths[i]};
+    CHECK_OK(path_work_allocate(&options, "group", "layer", &both.list[i]));
+  }
+  CHECK_OK(path_work_solve_copies(s->comm, &options, works, *moments, together));
+  alone->moments = *moments;
+  *moments = NULL;
+  CHECK_OK(path_work_solve(&options, alone));
+  const reap_group_path *p = together->path, *q = alone->path;
+  CU_ASSERT_EQUAL_FATAL(p->n_sizes, q->n_sizes);
+  CU_ASSERT_EQUAL(memcmp(p->order, q->order, (size_t)q->n_removed * sizeof *q->order), 0);
+  CHECK_NEAR(test_max_difference(p->error, q->error, q->n_removed), 0, 1e-9);
+  for (int i = 0; i < q->n_sizes; i++) {
+    const int64_t count = q->sizes[i] * like->layer.block * like->layer.m;
+    double largest = 0;
+    CU_ASSERT_EQUAL(together->weights[i] != NULL, mine);
+    for (int64_t k = 0; k < count; k++) largest = fmax(largest, fabs(alone->weights[i][k]));
+    CU_ASSERT_TRUE(largest > 0);
+    if (mine) CHECK_NEAR(test_max_difference(together->weights[i], alone->weights[i], count), 0, 1e-6 * largest);
+  }
+  path_works_clear(&both);
+  reap_group_paths_destroy(&paths);
+}
+
+static void copies_of_moments_have_the_same_paths(void) {
+  subject s;
+  moments_list list = {0};
+  path_works works;
+  int64_t count;
+  const reap_moments_taker taker = {append, NULL, &list};
+  const reap_collect_options options = {.sampling = {9, 1}, .taker = &taker};
+  reap_collect_result result;
+  subject_begin(test_comm(), RESNET, NULL, 200, &s);
+  CHECK_OK(reap_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, &result));
+  CHECK_OK(path_works_plan(s.graph, s.groups, &USUAL, 200, test_ranks(), &count, &works));
+  CU_ASSERT_EQUAL(count, 20);
+  CU_ASSERT_EQUAL_FATAL(list.count, works.n);
+  for (int k = 0; k < works.n; k++)
+    if (k < 3)
+      check_copies(&s, &works, &works.list[k], &list.moments[k]);
+    else
+      reap_moments_destroy(&list.moments[k]);
+  path_works_clear(&works);
+  subject_end(&s);
+}
+
+/* ------------------------------------------------------------------ by brute force */
 
 /* Outputs [images, size] of the images whose index is 9 modulo 10, the whole network from end to end, padded with zeros. */
 static float *run_held_out(const subject *s, const reap_graph *graph, int64_t *count) {
@@ -253,7 +387,7 @@ static void check_moved(const subject *s, const reap_group_path *p, int which, i
 
 static void check_brute_force(subject *s, bool divergence) {
   moments_list list = {0};
-  const reap_moments_taker taker = {append, &list};
+  const reap_moments_taker taker = {append, NULL, &list};
   const reap_collect_options options = {.sampling = USUAL.sampling, .taker = &taker};
   reap_collect_result result;
   reap_layer *layers = NULL;
@@ -403,6 +537,8 @@ const test_case test_cases[] = {
     {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
     {"ranks share the images of a group", ranks_share_the_images_of_a_group},
     {"stored moments give the same", stored_moments_give_the_same},
+    {"spread layers have the same paths", spread_layers_have_the_same_paths},
+    {"copies of moments have the same paths", copies_of_moments_have_the_same_paths},
     {"classifiers move as if cut and run", classifiers_move_as_if_cut_and_run},
     {"other networks move as if cut and run", other_networks_move_as_if_cut_and_run},
     {"options are followed", options_are_followed},

@@ -112,6 +112,10 @@ for ratios in path output; do
   run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report again.json --from-paths $ratios.h5
   same_kept $ratios.json again.json
 done
+for ratios in path output; do # the same choice where no rank holds a layer's moments
+  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report spread.json
+  same_kept $ratios.json spread.json
+done
 run 0 "" "${prune[@]}" --flops 0.5 --report other.json --from-paths output.h5
 met other.json flops 0.5
 [ "$(grep -c '"moved"' output.json)" = 3 ] || fail "the trials are not told"

@@ -18,12 +18,15 @@
 #include "reap/kernel.h"
 #include "reap/progress.h"
 #include "reap/shard.h"
+#include "reap/solver.h"
 #include "reap/stats_file.h"
 
 /* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it may
- * keep them by setting *moments to NULL. */
+ * keep them by setting *moments to NULL. take_source(), collective as well, gets those that no rank holds, valid until it
+ * returns; where it is NULL, all are summed up whole. */
 typedef struct reap_moments_taker {
   int (*take)(void *context, const reap_layer *layer, reap_moments **moments);
+  int (*take_source)(void *context, const reap_layer *layer, const reap_moments_source *source);
   void *context;
 } reap_moments_taker;
 
@@ -33,8 +36,9 @@ typedef struct reap_collect_options {
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats;           /* takes up the moments; NULL: they are not stored */
-  bool panels;                        /* moments that are stored alone go by panels, so that no rank holds them, in every
-                                         layer (else where reap_solver_spreads says so) */
+  reap_solver solver;                 /* the taker's: where it says so (reap_solver_spreads), moments go by panels, so that no
+                                         rank holds them, to the file and to the taker */
+  bool panels;                        /* they do so in every layer */
   const reap_moments_taker *taker;    /* gets the moments; may be NULL */
   reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
   int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */

@@ -16,14 +16,24 @@ typedef struct reap_footprint {
   int64_t deciding_rank; /* bytes of matrices on the rank that solves that layer */
   const char *layer;    /* the largest layer; NULL if no group is chosen. Borrowed from the graph. */
   int64_t columns;      /* its n */
+  int64_t weights;      /* bytes of weights at several sizes that a rank keeps beside its matrices; see paths.h */
 } reap_footprint;
+
+/* What becomes of a layer's moments: they are stored, a path is followed down to few channels, or the layer is pruned. */
+typedef enum reap_footprint_use { REAP_FOOTPRINT_STORE, REAP_FOOTPRINT_FOLLOW, REAP_FOOTPRINT_PRUNE } reap_footprint_use;
+
+/* Bytes of matrices of one layer on each of `ranks` ranks, and besides on the one that solves; spread: no rank holds the
+ * moments (see moments_panels.h), and all solve together. */
+int reap_footprint_of_layer(const reap_layer *layer, reap_footprint_use use, bool spread, int ranks, int64_t *every_rank,
+                            int64_t *deciding_rank);
 
 /* For pruning the chosen groups with `images` images. Matrices of groups with spread[group] lie on `ranks` ranks together
  * (see moments_panels.h); spread NULL: none do. */
 int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
                             const bool *spread, int ranks, reap_footprint *out);
 
-/* For the moments of layers[count] of one network. */
-int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images, reap_footprint *out);
+/* For layers[count] of one network that stays as it is; spread[count] as above, by layer. */
+int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
+                             reap_footprint_use use, const bool *spread, int ranks, reap_footprint *out);
 
 #endif

@@ -3,7 +3,7 @@
  * Every prunable group's consumer is looked at with the inputs it has in the original network (frozen inputs): one
  * elimination down to the least size gives order and errors, hence every size at once. Then, at a few sizes, the network
  * runs with that group alone pruned on images held out (see shard.h), and its output is compared with the original's. No
- * labels are used. Nothing depends on the number of ranks.
+ * labels are used. Nothing depends on the number of ranks, but last digits where moments go by panels (moments_panels.h).
  */
 #ifndef REAP_PATHS_H
 #define REAP_PATHS_H
@@ -14,6 +14,7 @@
 #include "reap/accumulator.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
+#include "reap/footprint.h"
 #include "reap/graph.h"
 #include "reap/group_paths.h"
 #include "reap/groups.h"
@@ -57,5 +58,9 @@ typedef struct reap_paths_times {
 int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                        const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
                        reap_group_paths **out);
+
+/* Collective. What that will hold, with a shard of `images` images (0: none); options->from_stats is of no concern. */
+int reap_paths_footprint(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
+                         const reap_paths_options *options, reap_footprint *out);
 
 #endif

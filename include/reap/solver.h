@@ -24,8 +24,11 @@ const char *reap_solver_name(reap_solver solver);
  * ScaLAPACK otherwise. The same on all ranks. Collective. */
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
-/* Whether a layer's moments go by panels straight to a solver on all ranks (moments_panels.h), so that no rank holds them: with
- * ScaLAPACK asked for; or, left to choose, for more than 8192 columns, or where all ranks' moments of a node together take
+/* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */
+enum { REAP_SOLVER_MOST_WHOLE = 8192 };
+
+/* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them: with
+ * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together take
  * half of its memory. The same on all ranks. Collective. */
 bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
@@ -38,6 +41,10 @@ typedef struct reap_solve_options {
   double ridge;
   reap_route route;
 } reap_solve_options;
+
+/* For such a layer: ScaLAPACK over all ranks, but on a single rank, unless ScaLAPACK is asked for, its own solver, to which
+ * panels go as well. Local. */
+reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge);
 
 /* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge
  * term after every removal, and least-squares weights and bias of the channels kept: on rank 0 only if distributed
@@ -64,6 +71,10 @@ int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept,
  * then on rank 0 only. options->route is of no concern. */
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                       const reap_solve_options *options, const char *what, reap_path **out);
+
+/* The same with the weights on those ranks, in place of rank 0, that say they are wanted. */
+int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+                         const reap_solve_options *options, bool wanted, const char *what, reap_path **out);
 
 /* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order,
  * errors, weights and bias, by one solve and without eliminating again. Local. */

@@ -8,9 +8,7 @@
 #include "memory_options.h"
 #include "prune_options.h"
 #include "prune_stored.h"
-#include "reap/collect.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
 #include "reap/hash.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -67,18 +65,31 @@ static int prepare(job *j) {
   return REAP_OK;
 }
 
-/* Collective. Every rank holds the moments of a layer whole. */
+static reap_paths_options paths_options_of(const job *j) {
+  const paths_options *o = j->options;
+  return (reap_paths_options){.min_keep = o->min_keep,
+                              .sizes = (int)o->sizes,
+                              .measured_images = o->measured,
+                              .sampling = {o->positions, (uint64_t)o->seed},
+                              .ridge = o->ridge,
+                              .solver = reap_solver_named(o->solver),
+                              .backend = command_backend(o->common.kernels),
+                              .memory = o->memory.bytes,
+                              .scratch = o->memory.folder,
+                              .from_stats = j->stored.from,
+                              .progress = &j->view->callback};
+}
+
+/* Collective. */
 static int check_memory(const job *j) {
   const reap_comm *comm = j->context->comm;
-  reap_layer *layers = NULL;
-  reap_footprint whole;
-  int count = 0;
+  const reap_paths_options options = paths_options_of(j);
+  reap_footprint expected;
   REAP_TRY(memory_options_check(comm, &j->options->memory));
-  int status = reap_collect_layers(j->network.graph, j->groups, false, &count, &layers);
-  if (status == REAP_OK) status = reap_footprint_of_layers(j->network.graph, layers, count, j->shard.images, &whole);
-  reap_free(&layers);
-  REAP_TRY(reap_comm_agree(comm, status));
-  return memory_check(comm, &whole, j->options->memory.bytes, "put fewer ranks on a node, or take nodes with more memory");
+  REAP_TRY(reap_paths_footprint(comm, j->network.graph, j->groups, j->shard.images, &options, &expected));
+  return memory_check(comm, &expected, j->options->memory.bytes,
+                      "spread it over the ranks (--solver scalapack), measure fewer sizes (--sizes), put fewer ranks on a node, or "
+                      "take nodes with more memory");
 }
 
 /* Collective. The file has to be of this network. */
@@ -91,11 +102,7 @@ static int open_stats(job *j) {
 
 static int collect(job *j) {
   const paths_options *o = j->options;
-  const reap_paths_options options = {.min_keep = o->min_keep, .sizes = (int)o->sizes, .measured_images = o->measured,
-                                      .sampling = {o->positions, (uint64_t)o->seed}, .ridge = o->ridge,
-                                      .solver = reap_solver_named(o->solver), .backend = command_backend(o->common.kernels),
-                                      .memory = o->memory.bytes, .scratch = o->memory.folder,
-                                      .from_stats = j->stored.from, .progress = &j->view->callback};
+  const reap_paths_options options = paths_options_of(j);
   if (j->images && !o->from_stats) command_warn_idle(j->context->comm, j->shard.blocks);
   REAP_TRY(reap_paths_collect(j->context->comm, j->network.graph, j->groups, j->images, j->images ? &j->shard : NULL, &options,
                               &j->times, &j->paths));
@@ -185,7 +192,7 @@ int command_paths(const command_context *context) {
       {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.min_keep, 1},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
-       "where a layer is solved: on one rank, or on all together\n(default auto: by size and memory)", &o.solver, 0},
+       "where a layer is solved: on one rank, or by ScaLAPACK on all\ntogether, no rank then holding its moments (default auto: by size\nand memory)", &o.solver, 0},
       {"--sizes", NULL, OPTION_INT, "N", "sizes of each group at which the output is measured (default 5; 0:\nit is not)", &o.sizes, 0},
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images that the output is measured on, at most (default 500)",
        &o.measured, 0},

@@ -1,5 +1,4 @@
 /* reap stats: the moments of a network's layers, from images or from stored activations. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,8 +9,8 @@
 #include "reap/error.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
-#include "reap/moments_panels.h"
 #include "reap/network.h"
+#include "reap/solver.h"
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
@@ -37,6 +36,8 @@ typedef struct job {
   progress_view *view;
   reap_network network;
   reap_groups *groups;
+  int n_layers;
+  reap_layer *layers; /* [n_layers] collected */
   reap_dataset *images;
   reap_shard shard;
   reap_origin origin;
@@ -71,24 +72,29 @@ static int make_shard(job *j) {
   return REAP_OK;
 }
 
-/* On the disk and in memory. */
-static int check_size(job *j) {
+/* On the disk. */
+static int check_disk(const job *j) {
   const stats_options *o = j->options;
   const reap_sampling sampling = {o->positions, (uint64_t)o->seed};
-  const int64_t images = j->shard.images - o->first;
-  reap_layer *layers = NULL;
-  int count = 0;
-  REAP_TRY(reap_collect_layers(j->network.graph, j->groups, o->all, &count, &layers));
-  const double bytes = reap_collect_stored_bytes(layers, count, &sampling, images);
-  int status = reap_footprint_of_layers(j->network.graph, layers, count, images, &j->footprint);
-  if (status == REAP_OK && o->panels) { /* then no rank holds matrices */
-    j->footprint.every_rank = 0;
-    for (int i = 0; i < count; i++)
-      j->footprint.every_rank = (int64_t)fmax((double)j->footprint.every_rank,
-                                              reap_moments_panels_bytes(&layers[i], reap_comm_size(j->context->comm)));
-  }
-  reap_free(&layers);
-  return status == REAP_OK && o->activations ? command_check_activations(o->activations, bytes, o->positions) : status;
+  const double bytes = reap_collect_stored_bytes(j->layers, j->n_layers, &sampling, j->shard.images - o->first);
+  return o->activations ? command_check_activations(o->activations, bytes, o->positions) : REAP_OK;
+}
+
+/* Collective. */
+static int check_memory(job *j) {
+  const stats_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
+  bool *spread = NULL;
+  REAP_TRY(memory_options_check(comm, &o->memory));
+  REAP_TRY(reap_comm_agree(comm, reap_alloc(&spread, j->n_layers, sizeof *spread)));
+  for (int i = 0; i < j->n_layers; i++)
+    spread[i] = o->panels || reap_solver_spreads(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
+  int status = reap_footprint_of_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,
+                                        REAP_FOOTPRINT_STORE, spread, reap_comm_size(comm), &j->footprint);
+  reap_free(&spread);
+  REAP_TRY(reap_comm_agree(comm, status));
+  return memory_check(comm, &j->footprint, o->memory.bytes,
+                      "sum it up by panels (--panels), put fewer ranks on a node, or take nodes with more memory");
 }
 
 /* Local: everything that can be found wrong before work starts. */
@@ -99,7 +105,8 @@ static int prepare(job *j) {
   REAP_TRY(reap_dataset_open(o->calibration, &j->images));
   REAP_TRY(reap_network_check_images(&j->network, j->images));
   REAP_TRY(make_shard(j));
-  REAP_TRY(check_size(j));
+  REAP_TRY(reap_collect_layers(j->network.graph, j->groups, o->all, &j->n_layers, &j->layers));
+  REAP_TRY(check_disk(j));
   REAP_TRY(reap_hash_file(o->calibration, data));
   return reap_origin_make(reap_source_hash(j->network.source), false, o->positions, o->seed, data, o->first,
                           j->shard.images - o->first, &j->origin);
@@ -110,8 +117,7 @@ static int from_images(job *j) {
   const reap_comm *comm = j->context->comm;
   REAP_TRY(reap_network_load(comm, o->model, &j->network));
   REAP_TRY(reap_comm_agree(comm, prepare(j)));
-  REAP_TRY(memory_options_check(comm, &o->memory));
-  REAP_TRY(memory_check(comm, &j->footprint, o->memory.bytes, "put fewer ranks on a node, or take nodes with more memory"));
+  REAP_TRY(check_memory(j));
   command_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
   REAP_TRY(reap_stats_writer_create(comm, o->output, &j->origin, &j->stats));
   if (o->activations) REAP_TRY(reap_activations_file_create(comm, o->activations, &j->origin, &j->activations));
@@ -164,6 +170,7 @@ static int run(const command_context *context, const stats_options *o) {
   reap_stats_writer_destroy(&j.stats);
   reap_origin_clear(&j.origin);
   reap_dataset_close(&j.images);
+  reap_free(&j.layers);
   reap_groups_destroy(&j.groups);
   reap_network_clear(&j.network);
   return status;
@@ -201,7 +208,7 @@ int command_stats(const command_context *context) {
       {"--all", NULL, OPTION_FLAG, NULL,
        "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
       {"--panels", NULL, OPTION_FLAG, NULL,
-       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, or too large for the\nmemory, on more than one rank); last digits then depend on the\nnumber of ranks", &o.panels, 0},
+       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, or too large for the\nmemory); last digits then depend on the number of ranks", &o.panels, 0},
       {"--first", NULL, OPTION_INT, "F", "begin with image F (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",

@@ -5,7 +5,6 @@
 
 #include "memory_check.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
 #include "reap/stats_file.h"
@@ -25,13 +24,29 @@ static int open_stats(const prune_options *o, reap_stats_file **stats) {
   return o->from_stats ? reap_stats_file_open(o->from_stats, stats) : REAP_OK;
 }
 
-/* The pass that makes paths holds a layer's moments whole on every rank, also where pruning would spread them. */
-static int check_memory(prune_run *r, int64_t images) {
+static reap_paths_options paths_options(const prune_run *r, bool output) {
+  const prune_options *o = r->options;
+  return (reap_paths_options){.chosen = o->save_paths ? NULL : r->plan.chosen,
+                              .min_keep = 1,
+                              .sizes = output ? REAP_PATHS_SIZES : 0,
+                              .measured_images = REAP_PATHS_IMAGES,
+                              .sampling = {o->positions, (uint64_t)o->seed},
+                              .ridge = o->ridge,
+                              .solver = reap_solver_named(o->solver),
+                              .backend = command_backend(o->common.kernels),
+                              .memory = o->memory.bytes,
+                              .scratch = o->memory.folder,
+                              .progress = r->progress};
+}
+
+/* Of the pass that makes paths. Collective. */
+static int check_memory(const prune_run *r, const reap_paths_options *options, int64_t images) {
   const reap_comm *comm = r->context->comm;
-  reap_footprint whole;
-  REAP_TRY(reap_comm_agree(comm, reap_footprint_estimate(r->inputs->network.graph, r->groups, r->plan.chosen, images, NULL, 1, &whole)));
-  return memory_check(comm, &whole, r->options->memory.bytes,
-                      "choose sizes without such a pass (--ratios uniform, --plan), or leave it out (--exclude)");
+  reap_footprint expected;
+  REAP_TRY(reap_paths_footprint(comm, r->inputs->network.graph, r->groups, images, options, &expected));
+  return memory_check(comm, &expected, r->options->memory.bytes,
+                      "leave it out (--exclude), put fewer ranks on a node, spread it over the ranks (--solver scalapack), or choose "
+                      "sizes without following paths (--ratios uniform, --plan)");
 }
 
 /* The paths, and how their losses go together where the output's movement was measured. */
@@ -41,25 +56,13 @@ static int collect(prune_run *r) {
   const reap_shard shard = prune_run_shard(r);
   const bool output = strcmp(prune_plan_ratios(o), "path") != 0; /* also for a file that serves later choices */
   const reap_prune_options run_options = prune_run_options(r);
+  reap_paths_options options = paths_options(r, output);
   prune_inputs *inputs = r->inputs;
-  reap_stats_file *stats = NULL;
-  if (!o->from_stats) REAP_TRY(check_memory(r, shard.images));
-  REAP_TRY(reap_comm_agree(comm, open_stats(o, &stats)));
-  const reap_paths_options options = {.chosen = o->save_paths ? NULL : r->plan.chosen,
-                                      .min_keep = 1,
-                                      .sizes = output ? REAP_PATHS_SIZES : 0,
-                                      .measured_images = REAP_PATHS_IMAGES,
-                                      .sampling = {o->positions, (uint64_t)o->seed},
-                                      .ridge = o->ridge,
-                                      .solver = run_options.solver,
-                                      .backend = run_options.backend,
-                                      .memory = o->memory.bytes,
-                                      .scratch = o->memory.folder,
-                                      .from_stats = stats,
-                                      .progress = r->progress};
+  if (!o->from_stats) REAP_TRY(check_memory(r, &options, shard.images));
+  REAP_TRY(reap_comm_agree(comm, open_stats(o, &options.from_stats)));
   int status = reap_paths_collect(comm, inputs->network.graph, r->groups, inputs->calibration,
                                   inputs->calibration ? &shard : NULL, &options, NULL, &inputs->paths);
-  reap_stats_file_close(&stats);
+  reap_stats_file_close(&options.from_stats);
   if (status == REAP_OK && output)
     status = reap_joint_fit(comm, inputs->network.graph, r->groups, inputs->calibration, &shard, &run_options, inputs->paths,
                             inputs->trials);

@@ -161,23 +161,6 @@ done:
   return status;
 }
 
-/* By panels into the file: no rank holds the matrices. */
-static int write_panels(pass *p, layer_context *c, double *energy) {
-  const double start = reap_seconds();
-  const reap_node *node = p->graph->nodes[c->layer->node];
-  const reap_layer_rows rows = {c->layer, node->layer, &p->options->sampling, p->shard, input_of, output_of, c};
-  reap_moments_panels *panels = NULL;
-  int status = reap_moments_panels_create(p->comm, &rows, 0, &panels);
-  if (status == REAP_OK) {
-    const reap_moments_source *source = reap_moments_panels_source(panels);
-    *energy = source->energy;
-    status = reap_stats_writer_add_panels(p->options->stats, node->layer, node->name, source);
-  }
-  reap_moments_panels_destroy(&panels);
-  p->result->seconds_moments += reap_seconds() - start;
-  return status;
-}
-
 static int store(pass *p, layer_context *c, double energy) {
   if (!p->options->activations) return REAP_OK;
   const double start = reap_seconds();
@@ -189,10 +172,28 @@ static int store(pass *p, layer_context *c, double energy) {
   return status;
 }
 
+/* The panels' user: each walk over them forms the products anew. */
+static int use_panels(pass *p, layer_context *c, const reap_moments_source *source) {
+  const double start = reap_seconds();
+  const reap_node *node = p->graph->nodes[c->layer->node];
+  const reap_moments_taker *taker = p->options->taker;
+  if (p->options->stats) REAP_TRY(reap_stats_writer_add_panels(p->options->stats, node->layer, node->name, source));
+  p->result->seconds_moments += reap_seconds() - start;
+  REAP_TRY(store(p, c, source->energy));
+  return taker ? taker->take_source(taker->context, c->layer, source) : REAP_OK;
+}
+
+/* No rank holds the matrices. */
 static int take_panels(pass *p, layer_context *c) {
-  double energy = 0;
-  REAP_TRY(write_panels(p, c, &energy));
-  return store(p, c, energy);
+  const double start = reap_seconds();
+  const char *name = p->graph->nodes[c->layer->node]->layer;
+  const reap_layer_rows rows = {c->layer, name, &p->options->sampling, p->shard, input_of, output_of, c};
+  reap_moments_panels *panels = NULL;
+  int status = reap_moments_panels_create(p->comm, &rows, 0, &panels);
+  p->result->seconds_moments += reap_seconds() - start;
+  if (status == REAP_OK) status = use_panels(p, c, reap_moments_panels_source(panels));
+  reap_moments_panels_destroy(&panels);
+  return status;
 }
 
 static int take_whole(pass *p, layer_context *c) {
@@ -208,10 +209,10 @@ static int take_whole(pass *p, layer_context *c) {
   return status;
 }
 
-/* Whoever takes moments as they come wants them whole. */
 static bool goes_by_panels(const pass *p, const reap_layer *layer) {
-  if (!p->options->stats || p->options->taker) return false;
-  return p->options->panels || reap_solver_spreads(p->comm, REAP_SOLVER_AUTO, layer->n, layer->m);
+  const reap_collect_options *o = p->options;
+  if (o->taker ? !o->taker->take_source : !o->stats) return false;
+  return o->panels || reap_solver_spreads(p->comm, o->solver, layer->n, layer->m);
 }
 
 static int collect_layer(pass *p, const reap_layer *layer) {

@@ -15,8 +15,9 @@
 static int choose(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
                   const reap_group *group, const reap_moments_source *source, decision *d, reap_path **path) {
   const bool solves = options->method->choose == reap_choose_reap;
-  const reap_method_input input = {graph, group, NULL, source, d->n_kept, options->ridge, options->seed, solves ? comm : NULL};
-  const reap_solve_options solve = {comm, REAP_SOLVER_SCALAPACK, options->ridge, REAP_ROUTE_AUTO};
+  const reap_solve_options solve = reap_solver_for_spread(comm, options->solver, options->ridge);
+  const reap_method_input input = {graph, group, NULL, source, d->n_kept, options->ridge, options->seed,
+                                   solves ? solve.comm : NULL};
   int status = solves || reap_comm_rank(comm) == 0 ? options->method->choose(&input, d->kept, path) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
@@ -47,7 +48,7 @@ int decision_make_together(const reap_comm *comm, const reap_prune_options *opti
   if (status == REAP_OK) {
     decision_take_path(path, options->method->choose == reap_choose_reap, d);
     d->facts.relative_error = last_error(path);
-    d->facts.distributed = 1;
+    d->facts.distributed = path->distributed;
     status = share_weights(comm, path, d);
   }
   /* Numbers that every rank works out for itself may differ where processors do. */

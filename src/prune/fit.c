@@ -56,7 +56,7 @@ static void store(const fit *f, const int64_t *place, int64_t first, int64_t cou
   for (int64_t j = 0; j < count; j++) path->bias[first + j] /= (double)s->samples;
 }
 
-/* Every rank's outputs in turn to all; rank 0 keeps the weights. A few outputs at a time, to need no second matrix. */
+/* Every rank's outputs in turn to all; ranks with room for weights keep them. A few outputs at a time, to need no second matrix. */
 static int collect(const fit *f, const int64_t *place, const double *solved, reap_path *path) {
   const int64_t rows = f->slots * f->equations->source.block, m = f->equations->source.m;
   double *slab = NULL;
@@ -106,7 +106,6 @@ int fit_weights(const fit *f, reap_path *path, double *error, double *plain, boo
   int status = reap_multiply(rows, count, &size);
   if (status == REAP_OK) status = reap_alloc(&right, size, sizeof *right);
   if (status == REAP_OK) status = reap_alloc(&place, f->slots, sizeof *place);
-  if (status == REAP_OK && (!f->comm || reap_comm_rank(f->comm) == 0)) status = reap_path_add_weights(path);
   if (f->comm) status = reap_comm_agree(f->comm, status);
   if (status == REAP_OK) {
     place_slots(f, path, place);
@@ -170,16 +169,27 @@ static int bare_order(int64_t n_kept, const int64_t *kept, reap_path *path) {
   return k == n_kept ? REAP_OK : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
 }
 
+static bool is_distributed(const reap_solve_options *options) {
+  return options->comm && options->solver == REAP_SOLVER_SCALAPACK;
+}
+
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                       const reap_solve_options *options, const char *what, reap_path **out) {
-  const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
+  const bool first = !is_distributed(options) || reap_comm_rank(options->comm) == 0;
+  return reap_refit_source_to(source, n_kept, kept, options, first, what, out);
+}
+
+int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+                         const reap_solve_options *options, bool wanted, const char *what, reap_path **out) {
+  const bool distributed = is_distributed(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
   *out = NULL;
   if (n_kept < 1 || n_kept > source->channels || !(options->ridge >= 0) || !isfinite(options->ridge))
     return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
                       (long long)n_kept, (long long)source->channels, options->ridge);
-  int status = reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  int status = wanted ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
+                      : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
   if (status == REAP_OK) status = bare_order(n_kept, kept, path);
   if (distributed) status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);

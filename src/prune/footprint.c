@@ -56,16 +56,38 @@ static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
   return REAP_OK;
 }
 
-/* The same for matrices that lie on all ranks: G and H in one array, the factor of the channels that left (both twice where W W'
- * is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a while, and the weights of the
- * channels kept. */
-static void shared(const reap_layer *layer, int ranks, int64_t *every, int64_t *deciding) {
+/* The same for matrices that lie on all ranks: G and H in one array and the factor of the channels that left (both twice where
+ * W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a while. */
+static double shared_solver(const reap_layer *layer, int ranks) {
   enum { COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */ };
-  const double n = (double)layer->n, m = (double)layer->m;
-  const double panels = reap_moments_panels_bytes(layer, ranks), squares = 2 * m > n ? 2.5 : 1.25;
-  const double solver = 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
-  *every = (int64_t)(panels + solver + 8 * n * m);
-  *deciding = 0;
+  const double n = (double)layer->n, m = (double)layer->m, squares = 2 * m > n ? 2.5 : 1.25;
+  return 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
+}
+
+int reap_footprint_of_layer(const reap_layer *layer, reap_footprint_use use, bool spread, int ranks, int64_t *every_rank,
+                            int64_t *deciding_rank) {
+  REAP_TRY(whole(layer, every_rank, deciding_rank)); /* that everything fits its type, too */
+  if (use == REAP_FOOTPRINT_STORE) *deciding_rank = 0;
+  if (!spread) return REAP_OK;
+  double bytes = reap_moments_panels_bytes(layer, ranks);
+  if (use != REAP_FOOTPRINT_STORE) bytes += shared_solver(layer, ranks);
+  if (use == REAP_FOOTPRINT_PRUNE) bytes += 8 * (double)layer->n * (double)layer->m; /* the new weights */
+  *every_rank = (int64_t)bytes;
+  *deciding_rank = 0;
+  return REAP_OK;
+}
+
+/* The layer that takes most. */
+static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_footprint_use use, bool spread, int ranks,
+                      reap_footprint *out) {
+  int64_t every = 0, deciding = 0;
+  REAP_TRY(reap_footprint_of_layer(layer, use, spread, ranks, &every, &deciding));
+  if (every <= out->every_rank) return REAP_OK;
+  out->every_rank = every;
+  out->deciding_rank = deciding;
+  out->layer = graph->nodes[layer->node]->layer;
+  out->columns = layer->n;
+  return REAP_OK;
 }
 
 /* Weights, and the activations of so many networks at the widest cut. */
@@ -77,16 +99,10 @@ static int note_network(const reap_graph *graph, int64_t networks, int64_t image
   return reap_multiply(networks * images, cut, &out->frontier);
 }
 
-int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images, reap_footprint *out) {
+int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
+                             reap_footprint_use use, const bool *spread, int ranks, reap_footprint *out) {
   memset(out, 0, sizeof *out);
-  for (int i = 0; i < count; i++) {
-    int64_t every = 0, deciding = 0;
-    REAP_TRY(whole(&layers[i], &every, &deciding)); /* sums, twice, or once and what comes of them */
-    if (every <= out->every_rank) continue;
-    out->every_rank = every;
-    out->layer = graph->nodes[layers[i].node]->layer;
-    out->columns = layers[i].n;
-  }
+  for (int i = 0; i < count; i++) REAP_TRY(note_layer(graph, &layers[i], use, spread && spread[i], ranks, out));
   return note_network(graph, 1, images, out);
 }
 
@@ -98,14 +114,7 @@ int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, 
     reap_layer layer;
     if (!chosen[g]) continue;
     REAP_TRY(reap_layer_view(graph, group->consumers[0], group->channels, &layer));
-    int64_t every = 0, deciding = 0;
-    REAP_TRY(whole(&layer, &every, &deciding));
-    if (spread && spread[g]) shared(&layer, ranks, &every, &deciding);
-    if (every <= out->every_rank) continue;
-    out->every_rank = every;
-    out->deciding_rank = deciding;
-    out->layer = graph->nodes[layer.node]->layer;
-    out->columns = layer.n;
+    REAP_TRY(note_layer(graph, &layer, REAP_FOOTPRINT_PRUNE, spread && spread[g], ranks, out));
   }
   return note_network(graph, 2, images, out);
 }

@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include "reap/error.h"
+#include "reap/footprint.h"
 #include "reap/layer.h"
 #include "reap/memory.h"
+#include "reap/moments_panels.h"
+#include "reap/solver.h"
 #include "run.h"
 #include "shortcut.h"
 
@@ -129,18 +132,40 @@ static void note_held(tracker *t, double passing) {
   if (t->limit > 0) f->traffic += TRAFFIC * fmax(blocks * block + passing - t->limit, 0);
 }
 
+/* What a layer's moments cost, and the bytes of its solver: moments, G and H in one array, weights; or, where no rank holds
+ * the moments, panels and a share of the matrices. */
+typedef struct layer_cost {
+  double moments, solver, multiply_adds; /* bytes, bytes, of an image */
+} layer_cost;
+
+static int cost_whole(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
+  const double n = (double)layer->n, m = (double)layer->m;
+  out->solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n);
+  return reap_accumulator_cost(layer, &s->sampling, &s->shard, &out->moments, &out->multiply_adds);
+}
+
+static int cost_spread(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
+  const bool all = s->sampling.positions <= 0 || s->sampling.positions >= layer->positions;
+  int64_t solver = 0, deciding = 0;
+  REAP_TRY(reap_footprint_of_layer(layer, REAP_FOOTPRINT_PRUNE, true, s->ranks, &solver, &deciding));
+  out->moments = reap_moments_panels_bytes(layer, s->ranks);
+  out->solver = (double)solver;
+  out->multiply_adds = (double)(all ? layer->positions : s->sampling.positions) * (double)layer->n *
+                       (0.5 * (double)layer->n + (double)layer->m);
+  return REAP_OK;
+}
+
 /* kept: channels; all of them where the layer is only re-solved. */
-static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, double bytes, double multiply_adds) {
+static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const layer_cost *cost) {
   reap_forecast *f = t->out;
   const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
-  const double solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n); /* the moments, G and H in one array, weights */
   const double flops = kept < layer->channels ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
                                               : RIDGES * (n * n * n / 3 + 2 * n * n * m);
   const double images = (double)(t->setting->shard.last - t->setting->shard.first) * (double)t->setting->shard.block;
-  f->matrices = fmax(f->matrices, fmax(bytes, solver));
-  f->moments = fmax(f->moments, bytes);
-  f->solver = fmax(f->solver, solver);
-  f->moments_work += images * (0.9 * multiply_adds + 0.1 * r * m * (double)layer->positions);
+  f->matrices = fmax(f->matrices, fmax(cost->moments, cost->solver));
+  f->moments = fmax(f->moments, cost->moments);
+  f->solver = fmax(f->solver, cost->solver);
+  f->moments_work += images * (0.9 * cost->multiply_adds + 0.1 * r * m * (double)layer->positions);
   if (t->setting->ranks > 1 && layer->n >= SOLVER_LARGE && kept < layer->channels)
     f->shared_work += flops;
   else
@@ -191,12 +216,12 @@ static int take_step(tracker *t, int node, int group) {
   const int64_t channels = group < 0 ? step_repair_channels(s->graph, node) : reap_groups_at(s->groups, group)->channels;
   reap_layer layer;
   int shortcut = -1;
-  double bytes = 0, multiply_adds = 0;
+  layer_cost cost = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, node, channels, &layer));
   REAP_TRY(reap_shortcut_of(s->graph, layer.output, t->resolved, t->pending, &shortcut));
-  REAP_TRY(reap_accumulator_cost(&layer, &s->sampling, &s->shard, &bytes, &multiply_adds));
+  REAP_TRY(group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost) : cost_whole(s, &layer, &cost));
   advance_both(t, &layer, shortcut);
-  note_layer(t, &layer, group < 0 ? channels : s->counts[group], bytes, multiply_adds);
+  note_layer(t, &layer, group < 0 ? channels : s->counts[group], &cost);
   t->resolved[node] = true;
   t->pending[node] = false;
   return group < 0 ? REAP_OK : cut(t, group);

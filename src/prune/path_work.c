@@ -111,3 +111,11 @@ int64_t held_out_images(int64_t images, int64_t most, int64_t *indices) {
   }
   return wanted > 0 ? wanted : 0;
 }
+
+int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *o, int64_t images,
+                    int ranks, int64_t *count, path_works *out) {
+  const int64_t block = graph->batch;
+  *count = o->sizes > 0 ? held_out_images(images, o->measured_images, NULL) : 0;
+  REAP_TRY(path_works_create(graph, groups, o->chosen, out));
+  return path_works_deal(graph, *count > 0 ? o->sizes : 0, *count > 0 ? (*count + block - 1) / block : 1, ranks, out);
+}

@@ -38,13 +38,17 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
 }
 
 bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
-  enum { MOST = 8192 };
   int node = 1;
   if (solver != REAP_SOLVER_AUTO) return solver == REAP_SOLVER_SCALAPACK;
-  if (reap_comm_size(comm) == 1 || reap_comm_node_size(comm, &node) != REAP_OK) return false;
+  if (reap_comm_node_size(comm, &node) != REAP_OK) return false;
   const double bytes = 8.0 * 2 * (double)n * (double)(n + m) * node; /* sums and those of the block at hand */
-  int64_t large = n > MOST || bytes > memory_of_node() / 2;
+  int64_t large = n > REAP_SOLVER_MOST_WHOLE || bytes > memory_of_node() / 2;
   return reap_comm_max_int64(comm, &large, 1) == REAP_OK && large != 0;
+}
+
+reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge) {
+  const bool alone = reap_comm_size(comm) == 1 && solver != REAP_SOLVER_SCALAPACK;
+  return (reap_solve_options){alone ? NULL : comm, alone ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK, ridge, REAP_ROUTE_AUTO};
 }
 
 static int check_arguments(const reap_moments_source *s, int64_t n_kept, double ridge) {
@@ -74,6 +78,8 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
   if (*singular) return REAP_OK;
   start = reap_seconds();
   REAP_TRY(dual_finish(d));
+  const int status = d->comm && reap_comm_rank(d->comm) > 0 ? REAP_OK : reap_path_add_weights(path);
+  REAP_TRY(d->comm ? reap_comm_agree(d->comm, status) : status);
   const fit f = {d->equations, d->dual, d->comm, d->slots, d->channel};
   REAP_TRY(fit_weights(&f, path, &fresh, &plain, singular));
   path->seconds.weights = reap_seconds() - start;

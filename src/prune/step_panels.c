@@ -1,7 +1,8 @@
 /* The layer at hand where no rank is to hold its moments: by panels from the images, or piece by piece from a file.
  *
- * Panels are for layers that go to the solver on all ranks. The ridge that images held out prefer takes whole moments
- * (ridge.c), and so do errors of weights that were not re-solved where there are no images.
+ * Panels are for layers that go to the solver on all ranks, or to that of a single rank, which then needs one matrix less. The
+ * ridge that images held out prefer takes whole moments (ridge.c), and so do errors of weights that were not re-solved where
+ * there are no images.
  */
 #include <string.h>
 

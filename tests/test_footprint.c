@@ -1,0 +1,125 @@
+/* What runs are expected to hold: layers that one rank holds whole, and those that lie on all ranks. */
+#include "reap/footprint.h"
+#include "reap/collect.h"
+#include "reap/forecast.h"
+#include "reap/moments_panels.h"
+#include "reap/paths.h"
+#include "reap/solver.h"
+#include "small_networks.h"
+
+const char *const test_suite_name = "footprint";
+
+/* 25,088 columns behind a Flatten, as in VGG's first matrix product, with few outputs; and a plain convolution. */
+enum { LARGE = 512 * 49, OUTPUTS = 10 };
+
+typedef struct subject {
+  reap_graph *graph;
+  reap_groups *groups;
+  reap_layer *layers;
+  int count;
+} subject;
+
+static subject subject_make(void) {
+  subject s = {.graph = net_begin()};
+  net_image(s.graph, "x", 3, 7, 7);
+  net_conv3(s.graph, "a", "x", 3, 16);
+  net_step(s.graph, "Relu", "a.relu", "a");
+  net_conv3(s.graph, "b", "a.relu", 16, 512);
+  net_step(s.graph, "Relu", "b.relu", "b");
+  net_step(s.graph, "Flatten", "flat", "b.relu");
+  net_weights(s.graph, "c.w", "10,25088");
+  net_node(s.graph, "Gemm", "c", "flat c.w", "c", "transB=1");
+  net_finish(s.graph, "c", 5);
+  CHECK_OK(reap_groups_find(s.graph, &s.groups));
+  CHECK_OK(reap_collect_layers(s.graph, s.groups, false, &s.count, &s.layers));
+  CU_ASSERT_EQUAL_FATAL(s.count, 2);
+  CU_ASSERT_EQUAL_FATAL(s.layers[1].n, LARGE);
+  return s;
+}
+
+static void subject_clear(subject *s) {
+  reap_free(&s->layers);
+  reap_groups_destroy(&s->groups);
+  reap_graph_destroy(&s->graph);
+}
+
+static const double WHOLE = 8.0 * LARGE * (double)LARGE;
+
+static reap_footprint of_paths(const subject *s, int64_t images, const reap_paths_options *options) {
+  reap_footprint f;
+  CHECK_OK(reap_paths_footprint(test_comm(), s->graph, s->groups, images, options, &f));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(f.layer);
+  CU_ASSERT_STRING_EQUAL(f.layer, s->graph->nodes[s->layers[1].node]->layer);
+  CU_ASSERT_EQUAL(f.columns, LARGE);
+  return f;
+}
+
+/* Left to choose, paths of a layer that large need a share of one matrix and some panels, on one rank as well. */
+static void paths_of_large_layers_are_spread(void) {
+  subject s = subject_make();
+  reap_paths_options options = {.sizes = 4, .measured_images = 500};
+  const reap_footprint spread = of_paths(&s, 100, &options);
+  options.solver = REAP_SOLVER_LOCAL;
+  const reap_footprint whole = of_paths(&s, 100, &options);
+  CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
+  CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
+  CU_ASSERT_TRUE((double)spread.every_rank > WHOLE / test_ranks());
+  CU_ASSERT_TRUE((double)spread.every_rank < 1.25 * WHOLE / test_ranks() + 1e9);
+  CU_ASSERT_EQUAL(spread.deciding_rank, 0);
+  CU_ASSERT_EQUAL(whole.frontier, spread.frontier);
+  subject_clear(&s);
+}
+
+/* Four sizes, evenly spread, are two layers' weights on the team that measures them; without images held out there is none. */
+static void weights_that_are_measured_count(void) {
+  subject s = subject_make();
+  reap_paths_options options = {.sizes = 4, .measured_images = 500};
+  const double large = 2.0 * 8 * LARGE * OUTPUTS, small = 2.0 * 8 * 16 * 9 * 512;
+  const reap_footprint measured = of_paths(&s, 100, &options), unmeasured = of_paths(&s, 9, &options);
+  CU_ASSERT_TRUE((double)measured.weights == large || (double)measured.weights == large + small);
+  if (test_ranks() == 1) CU_ASSERT_EQUAL((double)measured.weights, large + small);
+  CU_ASSERT_EQUAL(unmeasured.weights, 0);
+  CU_ASSERT_EQUAL(unmeasured.every_rank, measured.every_rank);
+  subject_clear(&s);
+}
+
+static void moments_that_are_stored_take_less(void) {
+  subject s = subject_make();
+  const bool spread[] = {false, true};
+  reap_footprint panels, whole;
+  CHECK_OK(reap_footprint_of_layers(s.graph, s.layers, 2, 100, REAP_FOOTPRINT_STORE, spread, 2, &panels));
+  CHECK_OK(reap_footprint_of_layers(s.graph, s.layers, 2, 100, REAP_FOOTPRINT_STORE, NULL, 2, &whole));
+  CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE && whole.deciding_rank == 0);
+  CU_ASSERT_EQUAL(panels.every_rank, (int64_t)reap_moments_panels_bytes(&s.layers[1], 2));
+  CU_ASSERT_TRUE((double)panels.every_rank < WHOLE / 4);
+  subject_clear(&s);
+}
+
+/* The forecast of a pruning run knows of panels too: it would be 2 n^2 numbers otherwise. */
+static void forecasts_know_of_panels(void) {
+  subject s = subject_make();
+  bool chosen[16] = {false};
+  int64_t counts[16] = {0};
+  for (int g = 0; g < reap_groups_count(s.groups); g++) {
+    chosen[g] = reap_groups_at(s.groups, g)->prunable;
+    counts[g] = reap_groups_at(s.groups, g)->channels / 2;
+  }
+  for (int ranks = 1; ranks <= 4; ranks *= 2) {
+    const reap_forecast_setting setting = {.graph = s.graph, .groups = s.groups, .chosen = chosen, .counts = counts,
+                                           .shard = reap_shard_make(100, 5, 0, ranks), .ranks = ranks};
+    reap_forecast f;
+    int64_t every = 0, deciding = 0;
+    CHECK_OK(reap_forecast_make(&setting, 0, &f));
+    CHECK_OK(reap_footprint_of_layer(&s.layers[1], REAP_FOOTPRINT_PRUNE, true, ranks, &every, &deciding));
+    CU_ASSERT_EQUAL(f.matrices, (double)every);
+    CU_ASSERT_TRUE(f.matrices < 1.25 * WHOLE / ranks + 1e9);
+    CU_ASSERT_TRUE(f.moments_work > 0.9 * (double)(setting.shard.last * 5) * LARGE * (0.5 * LARGE));
+  }
+  subject_clear(&s);
+}
+
+const test_case test_cases[] = {{"paths of large layers are spread", paths_of_large_layers_are_spread},
+                                {"weights that are measured count", weights_that_are_measured_count},
+                                {"moments that are stored take less", moments_that_are_stored_take_less},
+                                {"forecasts know of panels", forecasts_know_of_panels},
+                                {NULL, NULL}};
