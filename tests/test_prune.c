@@ -1,6 +1,7 @@
 /* prune: whole runs on real networks and images, on any number of ranks; budgets, methods, the frontier. */
 #include "prune_runs.h"
 
+#include "reap/ratios.h"
 #include "reap/surgery.h"
 
 const char *const test_suite_name = "prune";
@@ -254,66 +255,91 @@ static void counts_are_rounded_as_written(void) {
   CU_ASSERT_EQUAL(reap_budget_round(0.35, 10), 4); /* 0.35 * 10 is 3.5 in doubles */
 }
 
+/* A network, its prunable groups, and uniform shares under a budget of multiply-adds. */
+typedef struct budgeted {
+  reap_network network;
+  reap_groups *groups;
+  reap_cost_model *cost;
+  bool chosen[64];
+  int64_t counts[64];
+  reap_ratio_problem problem;
+} budgeted;
+
+static void budgeted_begin(const char *model, double share, budgeted *b) {
+  memset(b, 0, sizeof *b);
+  CHECK_OK(reap_network_load(test_comm(), test_source_path(model), &b->network));
+  CHECK_OK(reap_groups_find(b->network.graph, &b->groups));
+  CU_ASSERT_TRUE_FATAL(reap_groups_count(b->groups) <= 64);
+  for (int g = 0; g < reap_groups_count(b->groups); g++) b->chosen[g] = reap_groups_at(b->groups, g)->prunable;
+  CHECK_OK(reap_cost_model_flops(b->network.graph, b->groups, b->chosen, &b->cost));
+  CU_ASSERT_EQUAL(b->cost->whole, (double)reap_graph_flops(b->network.graph));
+  b->problem = (reap_ratio_problem){.cost = b->cost, .budget = share * b->cost->whole};
+}
+
+static void budgeted_end(budgeted *b) {
+  reap_cost_model_destroy(&b->cost);
+  reap_groups_destroy(&b->groups);
+  reap_network_clear(&b->network);
+}
+
+/* Whether one more channel of group g would be too much. */
+static bool is_tight(budgeted *b, int g) {
+  if (b->counts[g] == b->cost->channels[g]) return false;
+  b->counts[g]++;
+  const bool tight = reap_cost_model_at(b->cost, b->counts) > b->problem.budget;
+  b->counts[g]--;
+  return tight;
+}
+
+static void check_cut(budgeted *b) {
+  const double promised = reap_cost_model_at(b->cost, b->counts);
+  CU_ASSERT_TRUE(promised <= b->problem.budget);
+  for (int g = 0; g < b->cost->n_groups; g++) {
+    int64_t kept[256];
+    for (int64_t c = 0; c < b->counts[g]; c++) kept[c] = c;
+    if (b->chosen[g]) CHECK_OK(reap_surgery_cut(b->network.graph, b->groups, g, b->counts[g], kept));
+  }
+  CU_ASSERT_EQUAL((double)reap_graph_flops(b->network.graph), promised);
+}
+
+static void check_budget(const char *model, double share) {
+  budgeted b;
+  double least = 1, most = 0, smallest = INFINITY;
+  bool tight = false;
+  budgeted_begin(model, share, &b);
+  CHECK_OK(reap_ratios_uniform(&b.problem, b.counts));
+  for (int g = 0; g < b.cost->n_groups; g++) {
+    const double channels = (double)b.cost->channels[g], left = (double)b.counts[g] / channels;
+    CU_ASSERT_TRUE(b.counts[g] >= 1 && left <= 1);
+    if (!b.chosen[g]) {
+      CU_ASSERT_EQUAL(left, 1);
+      continue;
+    }
+    smallest = fmin(smallest, channels);
+    least = fmin(least, left);
+    most = fmax(most, left);
+    tight |= is_tight(&b, g);
+  }
+  CU_ASSERT_TRUE(share == 1 || tight);           /* not a channel is left of the budget */
+  CU_ASSERT_TRUE(most - least < 2.0 / smallest); /* the same share, but for rounding and one channel */
+  if (share == 1) CU_ASSERT_EQUAL(least, 1);
+  check_cut(&b);
+  budgeted_end(&b);
+}
+
 static void flops_budgets_are_met(void) {
   static const double shares[] = {0.3, 0.5, 0.51, 0.8, 1};
-  static const char *const models[] = {"datasets/fashion/vgg-fashion.onnx", "datasets/fashion/resnet-fashion.onnx"};
-  for (int k = 0; k < 10; k++) {
-    reap_network network = {0};
-    reap_groups *groups = NULL;
-    bool chosen[64];
-    int64_t counts[64];
-    double share = shares[k % 5], least = 1, most = 0;
-    CHECK_OK(reap_network_load(test_comm(), test_source_path(models[k / 5]), &network));
-    CHECK_OK(reap_groups_find(network.graph, &groups));
-    const int n = reap_groups_count(groups);
-    CU_ASSERT_TRUE_FATAL(n <= 64);
-    for (int g = 0; g < n; g++) chosen[g] = reap_groups_at(groups, g)->prunable;
-    CHECK_OK(reap_budget_uniform_flops(network.graph, groups, chosen, share, counts));
-    const double budget = share * (double)reap_graph_flops(network.graph);
-    CU_ASSERT_TRUE((double)reap_budget_flops(network.graph, groups, chosen, counts) <= budget);
-    int64_t smallest = 1 << 30;
-    int too_much = 0;
-    for (int g = 0; g < n; g++) {
-      const int64_t channels = reap_groups_at(groups, g)->channels;
-      CU_ASSERT_TRUE(counts[g] >= 1 && counts[g] <= channels);
-      if (!chosen[g]) {
-        CU_ASSERT_EQUAL(counts[g], channels);
-        continue;
-      }
-      if (channels < smallest) smallest = channels;
-      least = fmin(least, (double)counts[g] / (double)channels);
-      most = fmax(most, (double)counts[g] / (double)channels);
-      if (counts[g] == channels) continue;
-      counts[g]++;
-      too_much += (double)reap_budget_flops(network.graph, groups, chosen, counts) > budget;
-      counts[g]--;
-    }
-    CU_ASSERT_TRUE(share == 1 || too_much > 0);           /* not a channel is left of the budget */
-    CU_ASSERT_TRUE(most - least < 2.0 / (double)smallest); /* the same share, but for rounding and one channel */
-    if (share == 1) CU_ASSERT_EQUAL(least, 1);
-    int64_t promised = reap_budget_flops(network.graph, groups, chosen, counts);
-    for (int g = 0; g < n; g++) {
-      int64_t kept[256];
-      for (int64_t c = 0; c < counts[g]; c++) kept[c] = c;
-      if (chosen[g]) CHECK_OK(reap_surgery_cut(network.graph, groups, g, counts[g], kept));
-    }
-    CU_ASSERT_EQUAL(reap_graph_flops(network.graph), promised);
-    reap_groups_destroy(&groups);
-    reap_network_clear(&network);
+  for (int k = 0; k < 5; k++) {
+    check_budget(VGG, shares[k]);
+    check_budget(RESNET, shares[k]);
   }
 }
 
 static void budgets_out_of_reach_are_refused(void) {
-  reap_network network = {0};
-  reap_groups *groups = NULL;
-  bool chosen[64];
-  int64_t counts[64];
-  CHECK_OK(reap_network_load(test_comm(), test_source_path(RESNET), &network));
-  CHECK_OK(reap_groups_find(network.graph, &groups));
-  for (int g = 0; g < reap_groups_count(groups); g++) chosen[g] = reap_groups_at(groups, g)->prunable;
-  CHECK_FAILS(reap_budget_uniform_flops(network.graph, groups, chosen, 0.01, counts), REAP_ERR_USAGE, "cannot be reached");
-  reap_groups_destroy(&groups);
-  reap_network_clear(&network);
+  budgeted b;
+  budgeted_begin(RESNET, 0.01, &b);
+  CHECK_FAILS(reap_ratios_uniform(&b.problem, b.counts), REAP_ERR_USAGE, "cannot be reached");
+  budgeted_end(&b);
 }
 
 /* ---------------------------------------------------------------- the frontier */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "harness.h"
-#include "reap/budget.h"
 #include "reap/cost_model.h"
 #include "reap/knapsack.h"
 #include "reap/latency.h"
@@ -276,7 +275,6 @@ static void test_costs_are_exact(void) {
     CHECK_OK(reap_cost_model_params(graph, groups, chosen, &params));
     count_after(graph, chosen, counts, &flops_left, &params_left);
     CHECK_NEAR(reap_cost_model_at(flops, counts), flops_left, 0);
-    CHECK_NEAR(reap_cost_model_at(flops, counts), reap_budget_flops(graph, groups, chosen, counts), 0);
     CHECK_NEAR(reap_cost_model_at(params, counts), params_left, 0);
     CHECK_NEAR(flops->whole, reap_graph_flops(graph), 0);
     reap_cost_model_destroy(&flops);

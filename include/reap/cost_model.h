@@ -42,9 +42,8 @@ typedef struct reap_cost_model {
   double whole;      /* cost with all channels kept */
 } reap_cost_model;
 
-/* Multiply-adds as reap_budget_flops counts them; parameters as reap_graph_params counts them after
- * pruning: biases and norms included, and the bias that a re-solved layer gets where the file has none. Exact: whole numbers below
- * 2^53. The caller owns the model. */
+/* Multiply-adds and parameters as reap_graph_flops and reap_graph_params count them after pruning: biases and norms included,
+ * and the bias that a re-solved layer gets where the file has none. Exact: whole numbers below 2^53. The caller owns the model. */
 int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out);
 int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out);
 
