@@ -64,18 +64,26 @@ static inline __attribute__((always_inline)) void pool_position(const reap_windo
   }
 }
 
+/* All output positions, one after the other: pool() takes the window at (y0, x0) of an image. */
+static void pool_images(const reap_window *w, const float *images, float *output,
+                        void (*pool)(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out)) {
+  for (int64_t i = 0; i < w->batch; i++) {
+    const float *image = images + i * w->height * w->width * w->channels;
+    for (int64_t oy = 0; oy < w->out_height; oy++)
+      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels)
+        pool(w, image, oy * w->stride_y - w->pad_top, ox * w->stride_x - w->pad_left, output);
+  }
+}
+
+static void max_position(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out) {
+  pool_position(w, image, y0, x0, -INFINITY, out, take_larger);
+}
+
 static int max_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                         float *output) {
   (void)graph;
   (void)node;
-  const reap_window *w = state;
-  for (int64_t i = 0; i < w->batch; i++) {
-    const float *image = inputs[0] + i * w->height * w->width * w->channels;
-    for (int64_t oy = 0; oy < w->out_height; oy++)
-      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels)
-        pool_position(w, image, oy * w->stride_y - w->pad_top, ox * w->stride_x - w->pad_left, -INFINITY, output,
-                      take_larger);
-  }
+  pool_images(state, inputs[0], output, max_position);
   return REAP_OK;
 }
 
@@ -93,21 +101,17 @@ static float divisor(const reap_window *w, int64_t y0, int64_t x0) {
   return n > 0 ? (float)n : 1.0f;
 }
 
+static void average_position(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out) {
+  const float by = divisor(w, y0, x0);
+  pool_position(w, image, y0, x0, 0.0f, out, add_pixel);
+  for (int64_t c = 0; c < w->channels; c++) out[c] /= by;
+}
+
 static int average_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                             float *output) {
   (void)graph;
   (void)node;
-  const reap_window *w = state;
-  for (int64_t i = 0; i < w->batch; i++) {
-    const float *image = inputs[0] + i * w->height * w->width * w->channels;
-    for (int64_t oy = 0; oy < w->out_height; oy++)
-      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels) {
-        int64_t y0 = oy * w->stride_y - w->pad_top, x0 = ox * w->stride_x - w->pad_left;
-        pool_position(w, image, y0, x0, 0.0f, output, add_pixel);
-        float by = divisor(w, y0, x0);
-        for (int64_t c = 0; c < w->channels; c++) output[c] /= by;
-      }
-  }
+  pool_images(state, inputs[0], output, average_position);
   return REAP_OK;
 }
 

@@ -90,14 +90,23 @@ int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *
   return read_numbers(object, name, count, false, H5T_NATIVE_DOUBLE, out);
 }
 
-static int write_attribute(hid_t object, const char *name, hid_t type, const void *value) {
-  hid_t space = H5Screate(H5S_SCALAR);
+/* `space` is closed here. */
+static int write_in(hid_t object, const char *name, hid_t type, hid_t space, const void *values) {
   hid_t attribute = space < 0 ? REAP_H5_NONE : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-  bool done = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
+  bool done = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
   int status = done ? REAP_OK : reap_h5_error(object, name);
   reap_h5_close(&attribute);
   reap_h5_close(&space);
   return status;
+}
+
+static int write_attribute(hid_t object, const char *name, hid_t type, const void *value) {
+  return write_in(object, name, type, H5Screate(H5S_SCALAR), value);
+}
+
+int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count, const void *values) {
+  const hsize_t size = (hsize_t)count;
+  return write_in(object, name, type, H5Screate_simple(1, &size, NULL), values);
 }
 
 int reap_h5_write_string(hid_t object, const char *name, const char *value) {

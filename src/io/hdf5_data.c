@@ -117,3 +117,7 @@ int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_
     status = reap_h5_error(parent, name);
   return status;
 }
+
+int reap_h5_write_vector(hid_t parent, const char *name, hid_t type, int64_t count, const void *data) {
+  return reap_h5_write(parent, name, type, type, 1, &count, data, NULL);
+}

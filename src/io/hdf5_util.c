@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -113,6 +114,19 @@ int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t 
     if (*file < 0) status = reap_h5_path_error(path, "cannot be created");
   }
   if (access == H5P_DEFAULT) reap_h5_close(&list);
+  return status;
+}
+
+int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context) {
+  char *temporary = NULL;
+  hid_t file = REAP_H5_NONE;
+  int status = reap_durable_begin(path, &temporary);
+  if (status == REAP_OK) status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
+  if (status == REAP_OK) status = reap_h5_write_format(file, format);
+  if (status == REAP_OK) status = fill(file, context);
+  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
+  if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
+  reap_durable_abandon(&temporary);
   return status;
 }
 

@@ -20,6 +20,9 @@ int reap_h5_open(const char *path, hid_t *file);
  * `path` is what the message names, `temporary` what is created. */
 int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t *file);
 
+/* A whole file with that format, written beside its name and renamed when complete (durable.h): fill() writes what is in it. */
+int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context);
+
 /* Closes any identifier and sets it to REAP_H5_NONE, which is fine too; false if HDF5 reports a failure. */
 bool reap_h5_close(hid_t *id);
 
@@ -64,6 +67,9 @@ int reap_h5_read(hid_t dataset, const char *name, hid_t type, void *out);
 int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank, const int64_t *dims,
                   const void *data, hid_t *dataset);
 
+/* The same for a vector of `count` elements of the memory's type. */
+int reap_h5_write_vector(hid_t parent, const char *name, hid_t type, int64_t count, const void *data);
+
 /* Attributes. Strings may have fixed or variable length; the result is owned by the caller. */
 bool reap_h5_has_attribute(hid_t object, const char *name);
 int reap_h5_read_string(hid_t object, const char *name, char **out);
@@ -73,6 +79,7 @@ int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *
 int reap_h5_write_string(hid_t object, const char *name, const char *value);
 int reap_h5_write_integer(hid_t object, const char *name, int64_t value);
 int reap_h5_write_double(hid_t object, const char *name, double value);
+int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count, const void *values); /* a vector */
 
 /* Root attributes `format` and `version` 1, required on reading. */
 int reap_h5_check_format(hid_t file, const char *format);

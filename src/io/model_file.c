@@ -7,7 +7,6 @@
 #include "hdf5_util.h"
 #include "model_format.h"
 #include "onnx_names.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -127,12 +126,10 @@ static int write_message(hid_t file, const Onnx__ModelProto *model) {
 static int write_group_data(hid_t group, const reap_group_record *record) {
   REAP_TRY(reap_h5_write_string(group, "layer", record->layer));
   REAP_TRY(reap_h5_write_integer(group, "channels", record->channels));
-  REAP_TRY(reap_h5_write(group, "removed", H5T_NATIVE_INT64, H5T_NATIVE_INT64, 1, &record->n_removed, record->removed,
-                         NULL));
+  REAP_TRY(reap_h5_write_vector(group, "removed", H5T_NATIVE_INT64, record->n_removed, record->removed));
   if (record->error)
-    REAP_TRY(reap_h5_write(group, "error", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, 1, &record->n_removed, record->error,
-                           NULL));
-  return reap_h5_write(group, "kept", H5T_NATIVE_INT64, H5T_NATIVE_INT64, 1, &record->n_kept, record->kept, NULL);
+    REAP_TRY(reap_h5_write_vector(group, "error", H5T_NATIVE_DOUBLE, record->n_removed, record->error));
+  return reap_h5_write_vector(group, "kept", H5T_NATIVE_INT64, record->n_kept, record->kept);
 }
 
 static int write_group(hid_t groups, const reap_group_record *record) {
@@ -161,17 +158,19 @@ static int write_record(hid_t file, const reap_model_record *record) {
   return status;
 }
 
+typedef struct contents {
+  const reap_source *source;
+  const reap_model_record *record;
+} contents;
+
+static int fill(hid_t file, const void *context) {
+  const contents *c = context;
+  REAP_TRY(write_message(file, c->source->model));
+  REAP_TRY(write_weights(file, c->source->model->graph));
+  return write_record(file, c->record);
+}
+
 int reap_model_file_write(const reap_source *source, const reap_model_record *record, const char *path) {
-  char *temporary = NULL;
-  hid_t file = REAP_H5_NONE;
-  REAP_TRY(reap_durable_begin(path, &temporary));
-  int status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
-  if (status == REAP_OK) status = reap_h5_write_format(file, REAP_MODEL_FORMAT);
-  if (status == REAP_OK) status = write_message(file, source->model);
-  if (status == REAP_OK) status = write_weights(file, source->model->graph);
-  if (status == REAP_OK) status = write_record(file, record);
-  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
-  if (status == REAP_OK) return reap_durable_commit(&temporary, path);
-  reap_durable_abandon(&temporary);
-  return status;
+  const contents c = {source, record};
+  return reap_h5_write_file(path, REAP_MODEL_FORMAT, fill, &c);
 }

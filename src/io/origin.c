@@ -101,17 +101,6 @@ int reap_origin_merge(const reap_origin *a, const char *a_path, const reap_origi
 
 /* ------------------------------------------------------------------ in a file */
 
-static int write_vector(hid_t file, const char *name, hid_t type, int64_t count, const void *values) {
-  hsize_t size = (hsize_t)count;
-  hid_t space = H5Screate_simple(1, &size, NULL);
-  hid_t attribute = space < 0 ? REAP_H5_NONE : H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-  bool done = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
-  int status = done ? REAP_OK : reap_h5_error(file, name);
-  reap_h5_close(&attribute);
-  reap_h5_close(&space);
-  return status;
-}
-
 static int write_images(hid_t file, const reap_origin *origin) {
   const int n = origin->n_images;
   int64_t *firsts = NULL, *counts = NULL;
@@ -129,9 +118,9 @@ static int write_images(hid_t file, const reap_origin *origin) {
     counts[i] = origin->images[i].count;
     hashes[i] = origin->images[i].data;
   }
-  REAP_TRY_OR(write_vector(file, "images_first", H5T_NATIVE_INT64, n, firsts), done);
-  REAP_TRY_OR(write_vector(file, "images_count", H5T_NATIVE_INT64, n, counts), done);
-  status = write_vector(file, "images_sha256", text, n, hashes);
+  REAP_TRY_OR(reap_h5_write_attributes(file, "images_first", H5T_NATIVE_INT64, n, firsts), done);
+  REAP_TRY_OR(reap_h5_write_attributes(file, "images_count", H5T_NATIVE_INT64, n, counts), done);
+  status = reap_h5_write_attributes(file, "images_sha256", text, n, hashes);
 done:
   reap_h5_close(&text);
   reap_free(&firsts);

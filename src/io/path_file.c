@@ -26,10 +26,6 @@ int reap_path_file_create(const char *path, reap_path_file **out) {
   return status;
 }
 
-static int write_vector(hid_t layer, const char *name, hid_t type, int64_t count, const void *data) {
-  return reap_h5_write(layer, name, type, type, 1, &count, data, NULL);
-}
-
 static int write_attributes(hid_t layer, const reap_path *path) {
   REAP_TRY(reap_h5_write_integer(layer, "channels", path->channels));
   REAP_TRY(reap_h5_write_integer(layer, "block", path->block));
@@ -43,12 +39,12 @@ static int write_layer(hid_t layer, const reap_path *path) {
   int64_t weights[2] = {0, path->m};
   REAP_TRY(reap_multiply(path->n_kept, path->block, &weights[0]));
   REAP_TRY(write_attributes(layer, path));
-  REAP_TRY(write_vector(layer, "order", H5T_NATIVE_INT64, path->n_removed, path->order));
-  REAP_TRY(write_vector(layer, "error", H5T_NATIVE_DOUBLE, path->n_removed, path->error));
-  REAP_TRY(write_vector(layer, "error_plain", H5T_NATIVE_DOUBLE, path->n_removed, path->error_plain));
-  REAP_TRY(write_vector(layer, "kept", H5T_NATIVE_INT64, path->n_kept, path->kept));
+  REAP_TRY(reap_h5_write_vector(layer, "order", H5T_NATIVE_INT64, path->n_removed, path->order));
+  REAP_TRY(reap_h5_write_vector(layer, "error", H5T_NATIVE_DOUBLE, path->n_removed, path->error));
+  REAP_TRY(reap_h5_write_vector(layer, "error_plain", H5T_NATIVE_DOUBLE, path->n_removed, path->error_plain));
+  REAP_TRY(reap_h5_write_vector(layer, "kept", H5T_NATIVE_INT64, path->n_kept, path->kept));
   REAP_TRY(reap_h5_write(layer, "weights", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, 2, weights, path->weights, NULL));
-  return write_vector(layer, "bias", H5T_NATIVE_DOUBLE, path->m, path->bias);
+  return reap_h5_write_vector(layer, "bias", H5T_NATIVE_DOUBLE, path->m, path->bias);
 }
 
 int reap_path_file_write(reap_path_file *file, const char *layer, const reap_path *path) {

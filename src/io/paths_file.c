@@ -5,17 +5,12 @@
 #include <string.h>
 
 #include "hdf5_util.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
 static const char *const FORMAT = "reap-paths", *const KL = "soft_kl", *const SQUARED_ERROR = "relative_squared_error";
 
 /* ------------------------------------------------------------------ writing */
-
-static int write_vector(hid_t group, const char *name, hid_t type, int64_t count, const void *data) {
-  return reap_h5_write(group, name, type, type, 1, &count, data, NULL);
-}
 
 static int write_members(hid_t group, const reap_group_path *p, int index) {
   REAP_TRY(reap_h5_write_string(group, "layer", p->layer));
@@ -27,14 +22,13 @@ static int write_members(hid_t group, const reap_group_path *p, int index) {
   REAP_TRY(reap_h5_write_integer(group, "samples", p->samples));
   REAP_TRY(reap_h5_write_double(group, "energy", p->energy));
   REAP_TRY(reap_h5_write_double(group, "ridge", p->ridge));
-  REAP_TRY(write_vector(group, "order", H5T_NATIVE_INT64, p->n_removed, p->order));
-  REAP_TRY(write_vector(group, "error", H5T_NATIVE_DOUBLE, p->n_removed, p->error));
-  REAP_TRY(write_vector(group, "sizes", H5T_NATIVE_INT64, p->n_sizes, p->sizes));
-  return write_vector(group, "moved", H5T_NATIVE_DOUBLE, p->n_sizes, p->moved);
+  REAP_TRY(reap_h5_write_vector(group, "order", H5T_NATIVE_INT64, p->n_removed, p->order));
+  REAP_TRY(reap_h5_write_vector(group, "error", H5T_NATIVE_DOUBLE, p->n_removed, p->error));
+  REAP_TRY(reap_h5_write_vector(group, "sizes", H5T_NATIVE_INT64, p->n_sizes, p->sizes));
+  return reap_h5_write_vector(group, "moved", H5T_NATIVE_DOUBLE, p->n_sizes, p->moved);
 }
 
 static int write_root(hid_t file, const reap_group_paths *paths) {
-  REAP_TRY(reap_h5_write_format(file, FORMAT));
   REAP_TRY(reap_h5_write_string(file, "model_sha256", paths->model_hash));
   REAP_TRY(reap_h5_write_string(file, "calibration_sha256", paths->calibration_hash));
   REAP_TRY(reap_h5_write_integer(file, "images", paths->images));
@@ -47,7 +41,8 @@ static int write_root(hid_t file, const reap_group_paths *paths) {
   return reap_h5_write_double(file, "tilt", paths->tilt);
 }
 
-static int write_all(hid_t file, const reap_group_paths *paths) {
+static int write_all(hid_t file, const void *context) {
+  const reap_group_paths *paths = context;
   hid_t groups = REAP_H5_NONE;
   int status = write_root(file, paths);
   if (status == REAP_OK) status = reap_h5_create_group(file, "groups", &groups);
@@ -62,15 +57,7 @@ static int write_all(hid_t file, const reap_group_paths *paths) {
 }
 
 int reap_paths_file_write(const char *path, const reap_group_paths *paths) {
-  char *temporary = NULL;
-  hid_t file = REAP_H5_NONE;
-  int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
-  if (status == REAP_OK) status = write_all(file, paths);
-  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
-  if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
-  reap_durable_abandon(&temporary);
-  return status;
+  return reap_h5_write_file(path, FORMAT, write_all, paths);
 }
 
 /* ------------------------------------------------------------------ reading */

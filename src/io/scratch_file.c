@@ -99,7 +99,7 @@ static void slot_name(int64_t slot, char name[SLOT_NAME]) { snprintf(name, SLOT_
 int reap_scratch_file_write(reap_scratch_file *f, int64_t count, const float *values, int64_t *slot) {
   char name[SLOT_NAME];
   slot_name(f->written, name);
-  int status = reap_h5_write(f->file, name, H5T_NATIVE_FLOAT, H5T_NATIVE_FLOAT, 1, &count, values, NULL);
+  int status = reap_h5_write_vector(f->file, name, H5T_NATIVE_FLOAT, count, values);
   if (status != REAP_OK) return explain(f->folder, status);
   *slot = f->written++;
   return REAP_OK;

@@ -45,8 +45,8 @@ static int create_layer(reap_stats_writer *w, const char *name, const char *node
   REAP_TRY(stats_writer_facts(o->layer, node, s->channels, s->block, s->samples, s->energy));
   REAP_TRY(create_matrix(o->layer, "gram", n, n, &o->gram));
   REAP_TRY(create_matrix(o->layer, "cross", n, m, &o->cross));
-  REAP_TRY(reap_h5_write(o->layer, "sum_x", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, 1, &n, s->sum_x, NULL));
-  REAP_TRY(reap_h5_write(o->layer, "sum_y", H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, 1, &m, s->sum_y, NULL));
+  REAP_TRY(reap_h5_write_vector(o->layer, "sum_x", H5T_NATIVE_DOUBLE, n, s->sum_x));
+  REAP_TRY(reap_h5_write_vector(o->layer, "sum_y", H5T_NATIVE_DOUBLE, m, s->sum_y));
   return reap_alloc(&o->strip, STRIP > n ? STRIP : n, sizeof *o->strip);
 }
 

@@ -3,7 +3,6 @@
 
 #include <stddef.h>
 
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "sweep_setting.h"
@@ -41,7 +40,7 @@ static int write_column(hid_t table, const column *c, const reap_sweep_contents 
     if (c->kind == INTEGER) values[i].integer = *(const int64_t *)(const void *)member;
     if (c->kind == NUMBER) values[i].number = *(const double *)(const void *)member;
   }
-  int status = reap_h5_write(table, c->name, type, type, 1, &count, values, NULL);
+  int status = reap_h5_write_vector(table, c->name, type, count, values);
   reap_free(&values);
   return status;
 }
@@ -111,20 +110,16 @@ static int copy_paths(hid_t file, const char *path) {
   return status;
 }
 
+static int fill(hid_t file, const void *context) {
+  const reap_sweep_contents *contents = context;
+  REAP_TRY(reap_sweep_write_origin(file, &contents->origin));
+  REAP_TRY(write_baseline(file, contents->baseline));
+  REAP_TRY(write_table(file, contents));
+  REAP_TRY(write_settings(file, contents));
+  REAP_TRY(write_failures(file, contents));
+  return copy_paths(file, contents->paths_file);
+}
+
 int reap_sweep_file_write(const char *path, const reap_sweep_contents *contents) {
-  char *temporary = NULL;
-  hid_t file = REAP_H5_NONE;
-  int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
-  if (status == REAP_OK) status = reap_h5_write_format(file, "reap-sweep");
-  if (status == REAP_OK) status = reap_sweep_write_origin(file, &contents->origin);
-  if (status == REAP_OK) status = write_baseline(file, contents->baseline);
-  if (status == REAP_OK) status = write_table(file, contents);
-  if (status == REAP_OK) status = write_settings(file, contents);
-  if (status == REAP_OK) status = write_failures(file, contents);
-  if (status == REAP_OK) status = copy_paths(file, contents->paths_file);
-  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
-  if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
-  reap_durable_abandon(&temporary);
-  return status;
+  return reap_h5_write_file(path, "reap-sweep", fill, contents);
 }

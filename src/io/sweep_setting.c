@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -108,19 +107,21 @@ static int check_origin(hid_t file, const reap_sweep_origin *origin) {
   return status;
 }
 
+typedef struct contents {
+  const reap_sweep_setting *setting;
+  const reap_sweep_origin *origin;
+} contents;
+
+static int fill(hid_t file, const void *context) {
+  const contents *c = context;
+  REAP_TRY(reap_sweep_write_attributes(file, c->setting));
+  REAP_TRY(reap_sweep_write_report(file, c->setting->report));
+  return reap_sweep_write_origin(file, c->origin);
+}
+
 int reap_sweep_setting_write(const char *path, const reap_sweep_setting *setting, const reap_sweep_origin *origin) {
-  char *temporary = NULL;
-  hid_t file = REAP_H5_NONE;
-  int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
-  if (status == REAP_OK) status = reap_h5_write_format(file, "reap-sweep-setting");
-  if (status == REAP_OK) status = reap_sweep_write_attributes(file, setting);
-  if (status == REAP_OK) status = reap_sweep_write_report(file, setting->report);
-  if (status == REAP_OK) status = reap_sweep_write_origin(file, origin);
-  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
-  if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
-  reap_durable_abandon(&temporary);
-  return status;
+  const contents c = {setting, origin};
+  return reap_h5_write_file(path, "reap-sweep-setting", fill, &c);
 }
 
 int reap_sweep_setting_read(const char *path, const reap_sweep_origin *origin, reap_sweep_setting *out) {

@@ -119,6 +119,11 @@ static void contest_clear(contest *c) {
   reap_free(&c->errors);
 }
 
+static contest contest_of(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept) {
+  const reap_layer *layer = rows->layer;
+  return (contest){.comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * layer->block, .m = layer->m, .kept = kept};
+}
+
 /* For up to `most` candidates at a time. */
 static int contest_create(contest *c, int most) {
   const reap_layer *layer = c->rows->layer;
@@ -271,12 +276,7 @@ static int measure_batch(contest *c, const reap_moments *moments, const double *
 
 int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept,
                   const double *weights, const double *bias, double *error) {
-  contest c = {.comm = comm,
-               .rows = rows,
-               .n_kept = n_kept,
-               .a = n_kept * rows->layer->block,
-               .m = rows->layer->m,
-               .kept = kept};
+  contest c = contest_of(comm, rows, n_kept, kept);
   int status = reap_comm_agree(comm, contest_create(&c, 1));
   if (status == REAP_OK) {
     memcpy(c.weights, weights, (size_t)(c.a * c.m) * sizeof *weights);
@@ -290,12 +290,7 @@ int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept
 int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
                  int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
                  ridge_choice *out, double *error) {
-  contest c = {.comm = comm,
-               .rows = rows,
-               .n_kept = n_kept,
-               .a = n_kept * rows->layer->block,
-               .m = rows->layer->m,
-               .kept = kept};
+  contest c = contest_of(comm, rows, n_kept, kept);
   ridge_choice list[MOST_CANDIDATES];
   double errors[MOST_CANDIDATES];
   const int candidates = list_candidates(kind, standard, list);
