@@ -110,14 +110,20 @@ static void flatten_into_gemm(void) {
   finish(g, groups);
 }
 
-/* stem -> [conv1 -> conv2] + stem -> head */
-static void identity_shortcut_couples(void) {
+/* x -> stem (4 channels) -> r0 -> conv1 (7) -> r1: the way into a residual block. */
+static reap_graph *begin_residual(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 6, 6);
   net_conv3(g, "stem", "x", 3, 4);
   net_step(g, "Relu", "r0", "stem");
   net_conv3(g, "conv1", "r0", 4, 7);
   net_step(g, "Relu", "r1", "conv1");
+  return g;
+}
+
+/* stem -> [conv1 -> conv2] + stem -> head */
+static void identity_shortcut_couples(void) {
+  reap_graph *g = begin_residual();
   net_conv3(g, "conv2", "r1", 7, 4);
   net_node(g, "Add", "sum", "conv2 r0", "sum", NULL);
   net_step(g, "Relu", "r2", "sum");
@@ -131,12 +137,7 @@ static void identity_shortcut_couples(void) {
 }
 
 static void projected_shortcut_couples(void) {
-  reap_graph *g = net_begin();
-  net_image(g, "x", 3, 6, 6);
-  net_conv3(g, "stem", "x", 3, 4);
-  net_step(g, "Relu", "r0", "stem");
-  net_conv3(g, "conv1", "r0", 4, 7);
-  net_step(g, "Relu", "r1", "conv1");
+  reap_graph *g = begin_residual();
   net_conv3(g, "conv2", "r1", 7, 8);
   conv1(g, "shortcut", "r0", 4, 8, NULL);
   net_node(g, "Add", "sum", "shortcut conv2", "sum", NULL);
@@ -152,12 +153,7 @@ static void projected_shortcut_couples(void) {
 
 /* Option A of He et al.: every other pixel, empty channels around. */
 static void padded_shortcut_holds(void) {
-  reap_graph *g = net_begin();
-  net_image(g, "x", 3, 6, 6);
-  net_conv3(g, "stem", "x", 3, 4);
-  net_step(g, "Relu", "r0", "stem");
-  net_conv3(g, "conv1", "r0", 4, 7);
-  net_step(g, "Relu", "r1", "conv1");
+  reap_graph *g = begin_residual();
   net_conv3(g, "conv2", "r1", 7, 8);
   net_ints(g, "pads", "0,2,0,0,0,2,0,0");
   net_node(g, "Pad", "pad", "r0 pads", "pad", NULL);
