@@ -291,6 +291,7 @@ int reap_shift_residual_begin(reap_shift *s, int64_t n_kept, const int64_t *kept
   const int64_t m = s->layer.m, taps = s->layer.block;
   s->n_kept = n_kept;
   reap_free(&s->kept); /* of weights measured before */
+  reap_free(&s->prediction);
   reap_free(&s->weights);
   reap_free(&s->bias);
   REAP_TRY(reap_alloc(&s->kept, n_kept, sizeof *s->kept));
