@@ -78,6 +78,10 @@ static void weights_that_are_measured_count(void) {
   const reap_footprint measured = of_paths(&s, 100, &options), unmeasured = of_paths(&s, 9, &options);
   CU_ASSERT_TRUE((double)measured.weights == large || (double)measured.weights == large + small);
   if (test_ranks() == 1) CU_ASSERT_EQUAL((double)measured.weights, large + small);
+  /* A team that every rank is in, or one team for each. */
+  const double all = (double)measured.all_weights;
+  CU_ASSERT_TRUE(all == large + small || all == test_ranks() * (large + small));
+  CU_ASSERT_TRUE(measured.all_weights >= measured.weights && unmeasured.all_weights == 0);
   CU_ASSERT_EQUAL(unmeasured.weights, 0);
   CU_ASSERT_EQUAL(unmeasured.every_rank, measured.every_rank);
   subject_clear(&s);

@@ -16,7 +16,8 @@ typedef struct reap_footprint {
   int64_t deciding_rank; /* bytes of matrices on the rank that solves that layer */
   const char *layer;    /* the largest layer; NULL if no group is chosen. Borrowed from the graph. */
   int64_t columns;      /* its n */
-  int64_t weights;      /* bytes of weights at several sizes that a rank keeps beside its matrices; see paths.h */
+  int64_t weights;      /* bytes of weights at several sizes that a rank keeps beside its matrices, at most; see paths.h */
+  int64_t all_weights;  /* of all ranks together */
 } reap_footprint;
 
 /* What becomes of a layer's moments: they are stored, a path is followed down to few channels, or the layer is pruned. */

@@ -10,7 +10,8 @@ int memory_check(const reap_comm *comm, const reap_footprint *footprint, int64_t
   int ranks = 1;
   REAP_TRY(reap_comm_node_size(comm, &ranks));
   const double available = (double)reap_memory_available();
-  const double weights = (double)footprint->weights * ranks;
+  const double most = (double)footprint->weights * ranks, all = (double)footprint->all_weights;
+  const double weights = most < all ? most : all; /* of the ranks on the node */
   const double matrices = (double)footprint->every_rank * ranks + (double)footprint->deciding_rank + weights;
   const double share = (double)footprint->frontier / reap_comm_size(comm); /* of a rank */
   const double activations = ranks * (limit > 0 && (double)limit < share ? (double)limit : share);
