@@ -64,7 +64,7 @@ static void paths_of_large_layers_are_spread(void) {
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
   CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
   CU_ASSERT_TRUE((double)spread.every_rank > WHOLE / test_ranks());
-  CU_ASSERT_TRUE((double)spread.every_rank < 1.25 * WHOLE / test_ranks() + 1e9);
+  CU_ASSERT_TRUE((double)spread.every_rank < 1.5 * WHOLE / test_ranks() + 1e9); /* a quarter more for the factor of channels that left */
   CU_ASSERT_EQUAL(spread.deciding_rank, 0);
   CU_ASSERT_EQUAL(whole.frontier, spread.frontier);
   subject_clear(&s);
@@ -116,7 +116,7 @@ static void forecasts_know_of_panels(void) {
     CHECK_OK(reap_forecast_make(&setting, 0, &f));
     CHECK_OK(reap_footprint_of_layer(&s.layers[1], REAP_FOOTPRINT_PRUNE, true, ranks, &every, &deciding));
     CU_ASSERT_EQUAL(f.matrices, (double)every);
-    CU_ASSERT_TRUE(f.matrices < 1.25 * WHOLE / ranks + 1e9);
+    CU_ASSERT_TRUE(f.matrices < 1.5 * WHOLE / ranks + 1e9);
     CU_ASSERT_TRUE(f.moments_work > 0.9 * (double)(setting.shard.last * 5) * LARGE * (0.5 * LARGE));
   }
   subject_clear(&s);
