@@ -140,6 +140,7 @@ static inline void check_any_ranks(const setting *s) {
     CU_ASSERT_EQUAL_FATAL(together.result.n_repaired, alone.result.n_repaired);
     CU_ASSERT_TRUE(together.result.classifier.changed == alone.result.classifier.changed);
     CU_ASSERT_TRUE(together.result.classifier.held_out_kl == alone.result.classifier.held_out_kl);
+    CU_ASSERT_TRUE(together.result.classifier.mixed_kl == alone.result.classifier.mixed_kl);
     for (int i = 0; i < alone.result.n_repaired; i++)
       check_same_repair(&together.result.repaired[i], &alone.result.repaired[i]);
     check_same_weights(together.pruned, alone.pruned);

@@ -122,6 +122,8 @@ void report_add_classifier(cJSON *report, const reap_prune_result *result) {
   cJSON_AddNumberToObject(object, "images", (double)c->images);
   report_add_number(object, "held_out_kl_before", c->held_out_before);
   report_add_number(object, "held_out_kl", c->held_out_kl);
+  report_add_number(object, "mixed_kl_before", c->mixed_before);
+  report_add_number(object, "mixed_kl", c->mixed_kl);
   report_add_number(object, "factor", c->factor);
   report_add_number(object, "seconds", c->seconds);
 }
