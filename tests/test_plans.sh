@@ -116,6 +116,15 @@ for ratios in path output; do # the same choice where no rank holds a layer's mo
   run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report spread.json
   same_kept $ratios.json spread.json
 done
+# reap paths finds the same paths, and the same law of how their losses go together.
+alike=("$resnet" --calib "$calib" --images 70 --positions 8)
+run 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report made.json --save-paths made.h5
+run 0 "" paths "${alike[@]}" -o alone.h5
+run 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report alone.json --from-paths alone.h5
+same_kept made.json alone.json
+for law in power tilt; do
+  [ "$(number made.json $law)" = "$(number alone.json $law)" ] || fail "$law is $(number alone.json $law) by reap paths, $(number made.json $law) by reap prune"
+done
 run 0 "" "${prune[@]}" --flops 0.5 --report other.json --from-paths output.h5
 met other.json flops 0.5
 [ "$(grep -c '"moved"' output.json)" = 3 ] || fail "the trials are not told"

@@ -14,7 +14,7 @@ const char *const test_suite_name = "solver";
 
 /* ------------------------------------------------------------------ moments of made-up layers */
 
-typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16 } trait;
+typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32 } trait;
 
 /* Rows of correlated, rectified inputs and a linear output with noise; the traits spoil some channels. */
 static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t samples, int traits, uint64_t seed) {
@@ -41,7 +41,7 @@ static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t sa
       if (traits & SCALES) x[i] *= pow(10, (double)(c * 5 % 13) - 6);
       if ((traits & DUPLICATES) && c >= channels - 2 && channels > 4) x[i] = x[i - (channels - 2) * block];
       if ((traits & CONSTANT) && c == 2) x[i] = 0.7;
-      if (((traits & DEAD) && c == 3) || (traits & ALL_DEAD)) x[i] = 0;
+      if (((traits & DEAD) && c == 3) || (traits & ALL_DEAD) || ((traits & HALF_DEAD) && c < channels / 2)) x[i] = 0;
     }
     for (int64_t j = 0; j < m; j++) {
       y[j] = 0.05 * reap_random_normal(&r) + (double)j;
@@ -223,8 +223,10 @@ static void distributed_agrees_with_local(void) {
                                {20, 17, 3, 0, 0},
                                {60, 4, 1, 0, DEAD},
                                {3, 2, 5, 0, 0},
-                               {60, 4, 20, 0, DUPLICATES | DEAD | SCALES}};
-  for (int i = 0; i < 7; i++)
+                               {60, 4, 20, 0, DUPLICATES | DEAD | SCALES},
+                               {40, 3, 10, 0, HALF_DEAD}, /* nothing is left of the first ranks' share */
+                               {24, 20, 10, 0, HALF_DEAD}};
+  for (int i = 0; i < 9; i++)
     for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
       const int64_t kept = shapes[i][0] / 3;
       reap_moments *s = make(shapes[i][0], shapes[i][1], shapes[i][2], 500, (int)shapes[i][4], 3);

@@ -7,9 +7,11 @@
 #include "memory_check.h"
 #include "memory_options.h"
 #include "prune_options.h"
+#include "prune_repair.h"
 #include "prune_stored.h"
 #include "reap/error.h"
 #include "reap/hash.h"
+#include "reap/joint.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/network.h"
@@ -24,8 +26,8 @@ static const char *const ABOUT =
     "Follows every prunable group down to its last channel in one pass over the original network: the order in which\n"
     "channels go and the error of the layer that reads them. Then prunes each group alone to a few sizes and measures, on\n"
     "calibration images held out (index 9 modulo 10), how far the network's output moves: KL divergence of the soft-max for\n"
-    "classifiers, relative squared error otherwise. Labels are not used. What budgets are shared out by; the result does not\n"
-    "depend on the number of ranks.\n";
+    "classifiers, relative squared error otherwise. Last, a few trials tell how the losses of groups pruned together go with\n"
+    "these. Labels are not used. What budgets are shared out by; the result does not depend on the number of ranks.\n";
 
 typedef struct paths_options {
   const char *model, *calibration, *from_stats, *output, *solver, *positions_text;
@@ -114,6 +116,36 @@ static int collect(job *j) {
   return REAP_OK;
 }
 
+/* How losses of groups pruned together go with these: trials as reap prune would run them. Collective. */
+static int fit_joint(job *j) {
+  const paths_options *o = j->options;
+  const int groups = reap_groups_count(j->groups);
+  prune_options defaults = PRUNE_DEFAULTS("reap paths");
+  reap_joint_trial trials[REAP_JOINT_TRIALS];
+  bool *chosen = NULL, *repair = NULL;
+  if (!j->images) return REAP_OK;
+  defaults.model = o->model;
+  int status = reap_calloc(&chosen, groups, sizeof *chosen);
+  for (int g = 0; status == REAP_OK && g < groups; g++) chosen[g] = reap_groups_at(j->groups, g)->prunable;
+  if (status == REAP_OK) status = prune_repair_layers(&defaults, j->network.graph, &repair);
+  status = reap_comm_agree(j->context->comm, status);
+  const reap_prune_options options = {.chosen = chosen,
+                                      .repair = repair,
+                                      .classifier = prune_repair_classifier(&defaults, j->network.graph, j->images),
+                                      .positions = o->positions,
+                                      .solver = reap_solver_named(o->solver),
+                                      .ridge = o->ridge,
+                                      .backend = command_backend(o->common.kernels),
+                                      .memory = o->memory.bytes,
+                                      .scratch = o->memory.folder,
+                                      .progress = &j->view->callback};
+  if (status == REAP_OK)
+    status = reap_joint_fit(j->context->comm, j->network.graph, j->groups, j->images, &j->shard, &options, j->paths, trials);
+  reap_free(&chosen);
+  reap_free(&repair);
+  return status;
+}
+
 static void print_paths(const job *j) {
   const reap_group_paths *paths = j->paths;
   const bool measured = paths->measured_images > 0;
@@ -155,6 +187,7 @@ static int run(const command_context *context, const paths_options *o) {
   if (status == REAP_OK) status = check_memory(&j);
   if (status == REAP_OK) status = open_stats(&j);
   if (status == REAP_OK) status = collect(&j);
+  if (status == REAP_OK) status = fit_joint(&j);
   progress_view_finish(&view);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, finish(&j, start));
   reap_group_paths_destroy(&j.paths);
