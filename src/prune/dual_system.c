@@ -17,8 +17,8 @@
 static const double LEAST_RCOND = 1e-13, EXCESS = 1e-9;
 
 /* Counted cost of both routes for removing the share f of the channels. Columns of the pivots are formed for more channels than
- * will go, AHEAD in pivot_columns.c; by weights those not foreseen one by one, which weighs the more the narrower a channel is:
- * 1 / block is a rule of thumb, right to a factor of two where it was measured. */
+ * will go, and brought up to date where they wait (pivot_columns.c): a fifth more was measured. Narrow channels are less easily foreseen:
+ * 1 / block is a rule of thumb, right to a factor of two. */
 static dual_route cheaper(int64_t n, int64_t m, int64_t block, int64_t removed) {
   const double ahead = 1.2, dn = (double)n, dm = (double)m, f = (double)removed / dn;
   const double weights = (1 + ahead * (1 + 1 / (double)block)) * (2 * f - f * f) * dn * dn * dm;
