@@ -22,7 +22,7 @@ typedef struct reap_path {
   int64_t refreshes;         /* times the recursion was found to drift and factored afresh */
   bool distributed;          /* solved on all ranks together */
   struct {
-    double set_up, factor, eliminate, updates, weights; /* updates: of H and W, part of eliminate */
+    double set_up, factor, eliminate, updates, weights; /* updates: of pivots' columns and W, part of eliminate */
   } seconds;
 } reap_path;
 

@@ -194,7 +194,7 @@ static int measure_factor(const bench_options *o, const reap_comm *comm, const r
   return status;
 }
 
-/* One trailing update of the elimination on all ranks, n^2 k flops: PDSYRK on the block-cyclic matrix. */
+/* One symmetric update of rank k on all ranks, n^2 k flops: PDSYRK on the block-cyclic matrix. */
 static int measure_pdsyrk(const bench_options *o, const reap_grid *grid, int64_t k, double *seconds) {
   const int64_t piece = o->block > 128 ? o->block : 128 / o->block * o->block;
   reap_block_cyclic *v = NULL, *c = NULL;

@@ -10,7 +10,7 @@
  * vectorises over channels. From 16 columns on each channel is a BLAS call.
  *
  * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W'
- * shrinks; the caller loads fresh blocks after every panel.
+ * shrinks; where W is carried, fresh ones are loaded whenever dead rows are dropped (panel_settle.c).
  */
 #include "channel_blocks.h"
 

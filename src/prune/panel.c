@@ -21,8 +21,6 @@
 #include "pivot_columns.h"
 #include "reap/dense.h"
 #include "reap/error.h"
-#include "reap/memory.h"
-#include "reap/timer.h"
 
 bool panel_full(const dual_system *d) { return d->k - d->start + d->block > d->width; }
 
