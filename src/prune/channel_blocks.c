@@ -25,7 +25,7 @@
 enum { LANES = 8, SMALL = 15 };
 
 /* The packed lower triangle of a small block: row p, column q <= p. */
-static int64_t packed(int64_t p, int64_t q) { return p * (p + 1) / 2 + q; }
+INLINED int64_t packed(int64_t p, int64_t q) { return p * (p + 1) / 2 + q; }
 
 static int64_t groups_of(const channel_blocks *c) { return (c->slots + LANES - 1) / LANES; }
 static int64_t triangle_of(const channel_blocks *c) { return c->block * (c->block + 1) / 2; }
@@ -88,33 +88,43 @@ void channel_blocks_get(const channel_blocks *c, int64_t slot, double *dual, dou
   copy_block(c, slot, c->product, product);
 }
 
-/* Rows of eight channels from column-major v, transposed so that the channels are neighbours: out [b, b, LANES]. */
-static void take_lanes(const channel_blocks *c, int64_t group, const double *v, int64_t ld, double *out) {
-  const int64_t b = c->block, first = group * LANES, count = c->slots - first < LANES ? c->slots - first : LANES;
+/* Rows of `count` channels, eight but for the last ones, from column-major v, transposed so that the channels are neighbours:
+ * out [b, b, LANES]. */
+INLINED void take_lanes(int64_t b, int64_t count, const double *v, int64_t ld, double *out) {
   if (count < LANES) memset(out, 0, (size_t)(b * b * LANES) * sizeof *out);
   for (int64_t t = 0; t < b; t++)
     for (int64_t lane = 0; lane < count; lane++)
-      for (int64_t p = 0; p < b; p++) out[(p * b + t) * LANES + lane] = v[(first + lane) * b + p + t * ld];
+      for (int64_t p = 0; p < b; p++) out[(p * b + t) * LANES + lane] = v[lane * b + p + t * ld];
 }
 
-FOR_EACH_WIDTH static void update_lanes(int64_t b, const double *v, const double *q, double *dual, double *product) {
+INLINED void subtract_lanes(int64_t b, const reap_eight *v, const reap_eight *q, reap_eight *dual, reap_eight *product) {
   for (int64_t p = 0; p < b; p++)
     for (int64_t r = 0; r <= p; r++) {
-      double d[LANES] = {0}, k[LANES] = {0};
+      reap_eight d = dual[packed(p, r)], k = product[packed(p, r)];
       for (int64_t t = 0; t < b; t++) {
-        const double *vp = v + (p * b + t) * LANES, *vr = v + (r * b + t) * LANES;
-        const double *qp = q + (p * b + t) * LANES, *qr = q + (r * b + t) * LANES;
-        for (int l = 0; l < LANES; l++) {
-          d[l] += vp[l] * vr[l];
-          k[l] += qp[l] * vr[l] + vp[l] * qr[l];
-        }
+        d -= v[p * b + t] * v[r * b + t];
+        k -= q[p * b + t] * v[r * b + t];
+        k -= v[p * b + t] * q[r * b + t];
       }
-      double *to_dual = dual + packed(p, r) * LANES, *to_product = product + packed(p, r) * LANES;
-      for (int l = 0; l < LANES; l++) {
-        to_dual[l] -= d[l];
-        to_product[l] -= k[l];
-      }
+      dual[packed(p, r)] = d;
+      product[packed(p, r)] = k;
     }
+}
+
+/* Blocks of `count` channels by their rows of v and q; scratch [2 b b LANES]. Loops over 3x3 kernels get a version of their own,
+ * which the compiler knows the length of. */
+FOR_EACH_WIDTH static void update_lanes(int64_t b, int64_t count, const double *v, int64_t ldv, const double *q, int64_t ldq,
+                                        double *scratch, double *dual, double *product) {
+  double *some_v = scratch, *some_q = scratch + b * b * LANES;
+  if (b == 9 && count == LANES) {
+    take_lanes(9, LANES, v, ldv, some_v);
+    take_lanes(9, LANES, q, ldq, some_q);
+    subtract_lanes(9, (reap_eight *)some_v, (reap_eight *)some_q, (reap_eight *)dual, (reap_eight *)product);
+  } else {
+    take_lanes(b, count, v, ldv, some_v);
+    take_lanes(b, count, q, ldq, some_q);
+    subtract_lanes(b, (reap_eight *)some_v, (reap_eight *)some_q, (reap_eight *)dual, (reap_eight *)product);
+  }
 }
 
 int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const double *q, int64_t ldq) {
@@ -125,10 +135,8 @@ int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const
     REAP_TRY(reap_dsyr2k_lower(b, b, -1, q + s * b, ldq, v + s * b, ldv, 1, product, b));
   }
   for (int64_t g = 0; b <= SMALL && g < groups_of(c); g++) {
-    double *some_v = c->scratch, *some_q = c->scratch + b * b * LANES;
-    take_lanes(c, g, v, ldv, some_v);
-    take_lanes(c, g, q, ldq, some_q);
-    update_lanes(b, some_v, some_q, c->dual + g * size, c->product + g * size);
+    const int64_t first = g * LANES, count = c->slots - first < LANES ? c->slots - first : LANES;
+    update_lanes(b, count, v + first * b, ldv, q + first * b, ldq, c->scratch, c->dual + g * size, c->product + g * size);
   }
   return REAP_OK;
 }

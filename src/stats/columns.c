@@ -12,8 +12,6 @@
 
 enum { TILE = 16, CHUNK = 256 }; /* columns, rows */
 
-#define INLINED static inline __attribute__((always_inline))
-
 reap_target reap_target_at(const reap_target *t, int64_t at) {
   return (reap_target){t->y + at, t->before ? t->before + at : NULL, t->now ? t->now + at : NULL};
 }
