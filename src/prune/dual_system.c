@@ -42,7 +42,7 @@ static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t w
   double most = 0;
   for (int64_t k = 0; k < removed; k += width) {
     const double rows = fmin((double)own, 1.15 * (double)(n - k) + (double)width);
-    most = fmax(most, (rows + 8) * (double)(k + width));
+    most = fmax(most, (rows + 16) * (double)(k + width));
   }
   return (int64_t)most;
 }
@@ -57,7 +57,8 @@ void dual_share_slots(dual_system *d) {
   dual_note_share(d);
 }
 
-static int64_t whole_lines(int64_t rows) { return (rows + 7) / 8 * 8; }
+/* An odd number of cache lines, so that a row's entries in neighbouring columns fall into different sets of the cache. */
+static int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
 
 void dual_note_share(dual_system *d) {
   const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
@@ -81,9 +82,9 @@ static int allocate(dual_system *d, int64_t removed) {
   REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
-  REAP_TRY(reap_alloc(&d->work, 2 * whole_lines(most * b) * b, sizeof *d->work));
-  REAP_TRY(reap_alloc(&d->check, d->n0 * b + b * b, sizeof *d->check));
+  REAP_TRY(reap_alloc(&d->check, (d->n0 + most * b + 2 * b) * b, sizeof *d->check));
   REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
+  if (b <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(most * b, d->width, &d->tiles));
   REAP_TRY(channel_blocks_create(most, b, &d->blocks));
   return pivot_columns_create(whole_lines(most * b), slots, b, d->product ? 0 : d->m_count, &d->columns);
 }
@@ -117,9 +118,9 @@ void dual_clear(dual_system *d) {
   reap_free(&d->v);
   reap_free(&d->q);
   reap_free(&d->gone);
-  reap_free(&d->work);
   reap_free(&d->check);
   reap_free(&d->pivot);
+  stage_tiles_clear(&d->tiles);
   channel_blocks_clear(&d->blocks);
   pivot_columns_clear(&d->columns);
 }

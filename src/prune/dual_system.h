@@ -13,6 +13,7 @@
 #include "channel_blocks.h"
 #include "normal_equations.h"
 #include "reap/symmetric.h"
+#include "stage_tiles.h"
 
 /* How (W W')_:j comes about when channel j is chosen. */
 typedef enum dual_route {
@@ -42,15 +43,16 @@ typedef struct dual_system {
   int64_t m_first, m_count;  /* this rank's outputs */
   int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
   int64_t own_first, own_slots;
-  int64_t stride;            /* from one column of own rows to the next: whole cache lines */
+  int64_t stride;            /* from one column of own rows to the next: cache lines, an odd number */
   double *weights;           /* [rows, m_count] column-major, leading dimension ldw: W at the start of the stage; NULL by product */
   int64_t n0, ldw;
   int64_t width, k, start;   /* columns of a stage; of V in all; of V at the start of the stage */
   double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
   int64_t q_from;            /* 0 by product; by weights the start of the stage */
   int64_t *gone;             /* slots that left in this stage, in their order */
-  double *work, *check;      /* see panel.c */
-  double *pivot;             /* L, Z_s Z_s', V_s' and Q_s' of the pivot, on all ranks; see panel.c */
+  double *check;             /* see panel.c */
+  double *pivot;             /* L, Z_s Z_s', V_s and Q_s of the pivot, on all ranks; see panel.c */
+  stage_tiles tiles;         /* V and Q of the stage, for narrow blocks */
   pivot_columns columns;
   channel_blocks blocks;
   double error;              /* J */

@@ -6,8 +6,8 @@
  *     H now = H - V V'      K now = K - V Q' - Q V'
  *
  * and channel s with H_ss = L L' adds V_new = H_:s L^-T and Q_new = P - V_new (Z_s Z_s') / 2, where Z_s = L^-1 W_s,
- * P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. Columns are brought up to date for all rows by products with the stage's columns
- * from the left, V [V_s' | Q_s'] and Q V_s'. Channels that left keep their rows until dead rows are dropped.
+ * P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. For blocks wide enough these are BLAS calls for all rows; narrow ones take a sweep
+ * over the rows that does everything at once (stage_tiles.c). Channels that left keep their rows until dead rows are dropped.
  *
  * On several ranks each keeps its share of the slots: their rows of V and Q and their blocks. A removal then takes one
  * sum (the costs) and one message from the rank that keeps the pivot, L, Z_s Z_s', V_s and Q_s.
@@ -29,11 +29,10 @@ double *dual_q_column(const dual_system *d, int64_t j) { return d->q + (j - d->q
 /* The first of this stage's columns of V; own rows. */
 static double *stage_v(const dual_system *d) { return d->v + d->start * d->stride; }
 
-/* [k, b] transposed rows of an own slot in the stage's columns: out[t, p] = panel[slot * b + p, t]. */
+/* Rows of an own slot in the stage's columns: out [b, k]. */
 static void rows_of(const dual_system *d, const double *panel, int64_t slot, double *out) {
-  const int64_t b = d->block, k = d->k - d->start, ld = d->stride, at = (slot - d->own_first) * b;
-  for (int64_t t = 0; t < k; t++)
-    for (int64_t p = 0; p < b; p++) out[t + p * k] = panel[at + p + t * ld];
+  const int64_t b = d->block, k = d->k - d->start, at = (slot - d->own_first) * b;
+  for (int64_t t = 0; t < k; t++) memcpy(out + t * b, panel + at + t * d->stride, (size_t)b * sizeof *out);
 }
 
 static bool owns(const dual_system *d, int64_t slot) {
@@ -50,7 +49,7 @@ static int factor_pivot(dual_system *d, int64_t *info) {
   return reap_dtrsm('R', 'L', 'T', b, b, d->pivot, b, product, b);
 }
 
-/* L, Z_s Z_s', V_s' and Q_s' from the rank that keeps the slot to all, one after the other in d->pivot; behind them
+/* L, Z_s Z_s', V_s and Q_s from the rank that keeps the slot to all, one after the other in d->pivot; behind them
  * whether the block has lost its definiteness. */
 static int share_pivot(dual_system *d, int64_t slot, bool *lost) {
   const int64_t b = d->block, k = d->k - d->start, squares = 2 * b * b, size = squares + 2 * k * b;
@@ -69,33 +68,60 @@ static int share_pivot(dual_system *d, int64_t slot, bool *lost) {
   return REAP_OK;
 }
 
-/* Own rows of H_:s and K_:s now, next to each other in d->work. */
-static int form_columns(dual_system *d, int64_t slot, const double *growth, int64_t left) {
-  const int64_t b = d->block, rows = d->own_slots * b, ld = d->stride, k = d->k - d->start;
-  const double *dual = NULL, *product = NULL, *right = d->pivot + 2 * b * b;
-  double *h = d->work, *p = d->work + ld * b;
-  REAP_TRY(pivot_columns_get(d, slot, growth, left, &dual, &product));
-  memcpy(h, dual, (size_t)(ld * b) * sizeof *dual);
-  memcpy(p, product, (size_t)(ld * b) * sizeof *product);
-  if (k == 0 || rows == 0) return REAP_OK;
-  REAP_TRY(reap_dgemm('N', 'N', rows, 2 * b, k, -1, stage_v(d), ld, right, k, 1, h, ld));
-  return reap_dgemm('N', 'N', rows, b, k, -1, dual_q_column(d, d->start), ld, right, k, 1, p, ld);
+/* Own rows of the new columns of V and Q from those of H_:s and K_:s at the start of the stage, by BLAS. */
+static int append_wide(const dual_system *d, const stage_removal *r) {
+  const int64_t b = r->block, rows = r->rows, ld = r->ld, k = r->k;
+  const double *squares = r->pivot + b * b, *v_s = squares + b * b, *q_s = v_s + k * b;
+  const double *stage_q = dual_q_column(d, d->start);
+  memcpy(r->v, r->dual, (size_t)(ld * b) * sizeof *r->v);
+  memcpy(r->q, r->product, (size_t)(ld * b) * sizeof *r->q);
+  if (k > 0) {
+    REAP_TRY(reap_dgemm('N', 'T', rows, b, k, -1, stage_v(d), ld, v_s, b, 1, r->v, ld));
+    REAP_TRY(reap_dgemm('N', 'T', rows, b, k, -1, stage_v(d), ld, q_s, b, 1, r->q, ld));
+    REAP_TRY(reap_dgemm('N', 'T', rows, b, k, -1, stage_q, ld, v_s, b, 1, r->q, ld));
+  }
+  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, r->pivot, b, r->v, ld));
+  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, r->pivot, b, r->q, ld));
+  return reap_dgemm('N', 'N', rows, b, b, -0.5, r->v, ld, squares, b, 1, r->q, ld);
 }
 
-/* Largest entry of H_:s' G_:s - I: how well the recursion still inverts the matrix it came from. */
-static int check_pivot(dual_system *d, int64_t slot) {
-  const int64_t b = d->block, rows = d->homes * b, own = d->stride;
-  const double *h = d->work, *g = d->check;
-  double *sums = d->check + rows * b, worst = 0;
+/* Own rows of the new columns, and the blocks they change. */
+static int append(dual_system *d, int64_t slot, const double *growth, int64_t left) {
+  stage_removal r = {.block = d->block, .k = d->k - d->start, .rows = d->own_slots * d->block, .ld = d->stride, .pivot = d->pivot};
+  REAP_TRY(pivot_columns_get(d, slot, growth, left, &r.dual, &r.product));
+  if (r.rows == 0) return REAP_OK;
+  r.v = d->v + d->k * d->stride;
+  r.q = dual_q_column(d, d->k);
+  if (d->block <= STAGE_TILES_WIDEST)
+    stage_tiles_append(&d->tiles, &r);
+  else
+    REAP_TRY(append_wide(d, &r));
+  return channel_blocks_update(&d->blocks, r.v, r.ld, r.q, r.ld);
+}
+
+/* Own rows of G_:s in the order of the slots, zero where the channel left before. */
+static int own_gram(dual_system *d, int64_t slot, double *out) {
+  const int64_t b = d->block, rows = d->own_slots * b, height = d->homes * b;
   REAP_TRY(reap_symmetric_gather(d->dual, REAP_UPPER, d->homes, 1, &d->home[slot], d->check));
-  memset(sums, 0, (size_t)(b * b) * sizeof *sums);
-  for (int64_t p = 0; p < b; p++)
-    for (int64_t q = 0; q < b; q++)
-      for (int64_t s = 0; s < d->own_slots; s++) {
-        const double *column = g + d->home[d->own_first + s] * b + q * rows;
-        if (!d->alive[d->own_first + s]) continue;
-        for (int64_t i = 0; i < b; i++) sums[p + q * b] += h[s * b + i + p * own] * column[i];
-      }
+  for (int64_t q = 0; q < b; q++)
+    for (int64_t s = 0; s < d->own_slots; s++) {
+      const double *from = d->check + d->home[d->own_first + s] * b + q * height;
+      for (int64_t i = 0; i < b; i++) out[s * b + i + q * rows] = d->alive[d->own_first + s] ? from[i] : 0;
+    }
+  return REAP_OK;
+}
+
+/* Largest entry of H_:s' G_:s - I, with H_:s = V_new L': how well the recursion still inverts the matrix it came from. */
+static int check_pivot(dual_system *d, int64_t slot) {
+  const int64_t b = d->block, rows = d->own_slots * b;
+  double *gram = d->check + d->homes * b * b, *inner = gram + rows * b, *sums = inner + b * b, worst = 0;
+  REAP_TRY(own_gram(d, slot, gram));
+  REAP_TRY(reap_dgemm('T', 'N', b, b, rows, 1, d->v + d->k * d->stride, d->stride, gram, rows, 0, inner, b));
+  for (int64_t q = 0; q < b; q++)
+    for (int64_t p = 0; p < b; p++) {
+      sums[p + q * b] = 0;
+      for (int64_t j = 0; j <= p; j++) sums[p + q * b] += d->pivot[p + j * b] * inner[j + q * b];
+    }
   REAP_TRY(reap_symmetric_sum(d->dual, sums, b * b));
   for (int64_t i = 0; i < b * b; i++) {
     const double gap = fabs(sums[i] - (i % (b + 1) == 0 ? 1 : 0));
@@ -106,28 +132,13 @@ static int check_pivot(dual_system *d, int64_t slot) {
   return REAP_OK;
 }
 
-/* Own rows of the new columns of V and Q, and the blocks they change. */
-static int append(dual_system *d) {
-  const int64_t b = d->block, rows = d->own_slots * b, ld = d->stride;
-  const double *squares = d->pivot + b * b;
-  double *h = d->work, *p = d->work + ld * b, *v = d->v + d->k * ld, *q = dual_q_column(d, d->k);
-  if (rows == 0) return REAP_OK;
-  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, h, ld));
-  REAP_TRY(reap_dtrsm('R', 'L', 'T', rows, b, d->pivot, b, p, ld));
-  memcpy(v, h, (size_t)(ld * b) * sizeof *v);
-  memcpy(q, p, (size_t)(ld * b) * sizeof *q);
-  REAP_TRY(reap_dgemm('N', 'N', rows, b, b, -0.5, h, ld, squares, b, 1, q, ld));
-  return channel_blocks_update(&d->blocks, v, ld, q, ld);
-}
-
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost) {
   const int64_t b = d->block;
   REAP_TRY(share_pivot(d, slot, lost));
   if (*lost) return REAP_OK;
   const int64_t k = d->k - d->start;
-  REAP_TRY(form_columns(d, slot, growth, left));
+  REAP_TRY(append(d, slot, growth, left));
   if (k == 0 || k + 2 * b > d->width) REAP_TRY(check_pivot(d, slot));
-  REAP_TRY(append(d));
   for (int64_t t = 0; t < b; t++) d->error += d->pivot[b * b + t * (b + 1)];
   d->gone[k / b] = slot;
   d->alive[slot] = false;
