@@ -10,7 +10,7 @@
  * vectorises over channels. From 16 columns on each channel is a BLAS call.
  *
  * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W'
- * shrinks; where W is carried, fresh ones are loaded whenever dead rows are dropped (panel_settle.c).
+ * shrinks; where W is carried, fresh ones are loaded whenever an eighth of the channels has gone (panel_settle.c).
  */
 #include "channel_blocks.h"
 

@@ -55,6 +55,7 @@ void dual_share_slots(dual_system *d) {
     reap_comm_share(d->slots, r, ranks, &first, &d->share[r + 1]);
   }
   dual_note_share(d);
+  d->tight_slots = d->slots;
 }
 
 /* An odd number of cache lines, so that a row's entries in neighbouring columns fall into different sets of the cache. */

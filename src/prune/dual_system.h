@@ -3,7 +3,7 @@
  *
  * The matrices H, G and K are cut in "homes", one for each channel that was there at the last factorisation, and do not
  * change until the next one. What changes from removal to removal (V, Q, W, the diagonal blocks) is cut in "slots": one
- * for each channel still there, in the order of the homes, and for those that left since dead rows were last dropped.
+ * for each channel still there, and for those that left since dead rows were last dropped.
  */
 #ifndef REAP_PRUNE_DUAL_SYSTEM_H
 #define REAP_PRUNE_DUAL_SYSTEM_H
@@ -38,11 +38,12 @@ typedef struct dual_system {
   int64_t block, homes;
   int64_t slots, rows;       /* rows = slots * block */
   int64_t n_alive;           /* slots whose channel is still there */
-  int64_t *channel, *home;   /* [slots] channel of each, and where it stands in the matrices; ascending by home */
+  int64_t *channel, *home;   /* [slots] channel of each, and where it stands in the matrices */
   bool *alive;               /* [slots] */
   int64_t m_first, m_count;  /* this rank's outputs */
   int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
   int64_t own_first, own_slots;
+  int64_t tight_slots;       /* slots when `stride` was made */
   int64_t stride;            /* from one column of own rows to the next: cache lines, an odd number */
   double *weights;           /* [rows, m_count] column-major, leading dimension ldw: W at the start of the stage; NULL by product */
   int64_t n0, ldw;
@@ -91,7 +92,7 @@ int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t lef
 /* True if the stage has no room for another channel. */
 bool panel_full(const dual_system *d);
 
-/* Ends a stage: W is brought up to date, and dead rows are dropped once there are enough of them. In panel_settle.c. */
+/* Ends a stage: W is brought up to date, and dead rows are dropped. In panel_settle.c. */
 int panel_settle(dual_system *d);
 
 /* Q's column of index j of V; own rows. */

@@ -29,7 +29,7 @@
  *  2. Columns of channels that are likely to go soon are formed together, H_:S - V V_S', one matrix product for many pivots
  *     (pivot_columns.c); at the end of a stage of some removals those not yet used take the stage's columns of V.
  *  3. Within a stage a pivot's columns take what the stage has removed before it (panel.c; stage_tiles.c for narrow blocks).
- *  4. W takes a stage at a time, and dead rows are dropped from V and W now and then (panel_settle.c).
+ *  4. W takes a stage at a time, and dead rows are dropped from V and W (panel_settle.c).
  *
  * The choice stays exactly greedy, nearly all work is level 3, and of the n^2 entries of the trailing matrix those of channels
  * that stay are never computed: with the share f of the columns removed H costs (f^2 - 2 f^3 / 3) n^3, half of what keeping all

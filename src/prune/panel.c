@@ -7,7 +7,7 @@
  *
  * and channel s with H_ss = L L' adds V_new = H_:s L^-T and Q_new = P - V_new (Z_s Z_s') / 2, where Z_s = L^-1 W_s,
  * P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. For blocks wide enough these are BLAS calls for all rows; narrow ones take a sweep
- * over the rows that does everything at once (stage_tiles.c). Channels that left keep their rows until dead rows are dropped.
+ * over the rows that does everything at once (stage_tiles.c). Channels that left keep their rows until the end of the stage.
  *
  * On several ranks each keeps its share of the slots: their rows of V and Q and their blocks. A removal then takes one
  * sum (the costs) and one message from the rank that keeps the pivot, L, Z_s Z_s', V_s and Q_s.

@@ -2,11 +2,11 @@
  *
  * W now = W - V Z, and the rows of V at the removed channels, in their order, are the lower triangular Cholesky factor of H
  * there, V_s. = [V_s,before L], so that Z = V_gone^-1 W_gone by one triangular solve. W is spread over the ranks by outputs: the
- * stage's columns of V go to all of them. Rows of channels that left are dropped from V, Q, W and the blocks, in place, once
- * they are an eighth of all: what they cost till then is less than dropping them every time.
+ * stage's columns of V go to all of them. Rows of channels that left in the stage are dropped from V, Q, W and the blocks, in
+ * place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives V's memory back
+ * to the columns to come; that moves all of V and is too dear to do every time.
  *
- * Cost: (2 rows + k) k m over the ranks for the k columns of a stage, on the route by weights; rows k elements received. Dropping
- * moves V and W once.
+ * Cost: (2 rows + k) k m over the ranks for the k columns of a stage, on the route by weights; rows k elements received.
  */
 #include <string.h>
 
@@ -70,66 +70,75 @@ static int update_weights(dual_system *d) {
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 
-/* Keeps the rows of `count` ascending slots of column-major a [.., columns], in place; to_ld at most from_ld. */
-static void keep_rows(int64_t b, int64_t count, const int64_t *slot, int64_t columns, double *a, int64_t from_ld, int64_t to_ld) {
+/* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld at most
+ * from_ld. A slot that is taken from further behind is not wanted where it stood. */
+static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t columns, double *a, int64_t from_ld, int64_t to_ld) {
   for (int64_t j = 0; j < columns; j++)
     for (int64_t k = 0, end; k < count; k = end) {
+      double *to = a + k * b + j * to_ld, *from = a + slot[k] * b + j * from_ld;
       for (end = k + 1; end < count && slot[end] == slot[end - 1] + 1;) end++;
-      memmove(a + k * b + j * to_ld, a + slot[k] * b + j * from_ld, (size_t)((end - k) * b) * sizeof *a);
+      if (to != from) memmove(to, from, (size_t)((end - k) * b) * sizeof *a);
     }
 }
 
 /* Own rows of V, Q, pivot columns and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
 static int drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
   const int64_t b = d->block, stride = d->stride;
-  keep_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
-  keep_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
-  keep_rows(b, count, slot, d->k, d->v, before, stride);
-  if (d->product) keep_rows(b, count, slot, d->k, d->q, before, stride);
+  move_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
+  move_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
+  move_rows(b, count, slot, d->k, d->v, before, stride);
+  if (d->product) move_rows(b, count, slot, d->k, d->q, before, stride);
   return channel_blocks_keep(&d->blocks, count, slot);
 }
 
-/* What is left of each rank's slots is its new share. */
-static void shrink_shares(dual_system *d) {
+/* The slots still there in their new order, and behind them those of this rank, counted from its first; *share is of then. Every
+ * rank's last ones fill its gaps, so that little moves. */
+static int plan_order(const dual_system *d, int64_t **slot, int64_t *share) {
   const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
-  int64_t at = 0, left = 0;
-  for (int r = 0; r < ranks; r++) {
-    for (; at < d->share[r + 1]; at++) left += d->alive[at];
-    d->share[r + 1] = left;
-  }
-}
-
-/* Slots still there, ascending, and behind them those of this rank, counted from its first. */
-static int list_alive(const dual_system *d, int64_t **slot) {
   int64_t count = 0, own = 0;
   REAP_TRY(reap_alloc(slot, 2 * d->n_alive, sizeof **slot));
-  for (int64_t s = 0; s < d->slots; s++) {
-    if (!d->alive[s]) continue;
-    if (s >= d->own_first && s < d->own_first + d->own_slots) (*slot)[d->n_alive + own++] = s - d->own_first;
-    (*slot)[count++] = s;
+  share[0] = 0;
+  for (int r = 0; r < ranks; r++) {
+    for (int64_t s = d->share[r], last = d->share[r + 1] - 1; s <= last; s++) {
+      while (last > s && !d->alive[s] && !d->alive[last]) last--;
+      const int64_t from = d->alive[s] ? s : last--;
+      if (!d->alive[from]) break;
+      if (d->share[r] == d->own_first) (*slot)[d->n_alive + own++] = from - d->own_first;
+      (*slot)[count++] = from;
+    }
+    share[r + 1] = count;
   }
   return REAP_OK;
 }
 
-static int drop_dead_rows(dual_system *d) {
-  const int64_t count = d->n_alive, before = d->stride;
-  int64_t *slot = NULL;
-  const int status = list_alive(d, &slot);
-  REAP_TRY(d->comm ? reap_comm_agree(d->comm, status) : status);
-  if (d->weights) keep_rows(d->block, count, slot, d->m_count, d->weights, d->ldw, d->ldw);
-  pivot_columns_renumber(d, count, slot);
-  shrink_shares(d);
-  dual_note_share(d);
-  const int dropped = drop_own_rows(d, d->own_slots, slot + count, before);
-  for (int64_t k = 0; k < count; k++) {
-    d->channel[k] = d->channel[slot[k]];
-    d->home[k] = d->home[slot[k]];
-    d->alive[k] = true;
+/* Channels that left go from everything that is kept by slots; `tight`: what is left of the rows moves together. */
+static int drop_dead_rows(dual_system *d, bool tight) {
+  const int64_t count = d->n_alive, before = d->stride, own = d->own_slots;
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  int64_t *slot = NULL, *share = NULL;
+  int status = reap_alloc(&share, ranks + 1, sizeof *share);
+  if (status == REAP_OK) status = plan_order(d, &slot, share);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) {
+    if (d->weights) move_rows(d->block, count, slot, d->m_count, d->weights, d->ldw, d->ldw);
+    pivot_columns_renumber(d, count, slot);
+    for (int r = 0; r <= ranks; r++) d->share[r] = share[r];
+    dual_note_share(d);
+    if (!tight) d->stride = before;
+    if (own > 0) status = drop_own_rows(d, d->own_slots, slot + count, before);
+    for (int64_t k = 0; k < count; k++) {
+      d->channel[k] = d->channel[slot[k]];
+      d->home[k] = d->home[slot[k]];
+      d->alive[k] = true;
+    }
+    d->slots = count;
+    d->rows = count * d->block;
+    if (tight) d->tight_slots = count;
+    if (d->comm) status = reap_comm_agree(d->comm, status);
   }
-  d->slots = count;
-  d->rows = count * d->block;
   reap_free(&slot);
-  return d->comm ? reap_comm_agree(d->comm, dropped) : dropped;
+  reap_free(&share);
+  return status;
 }
 
 int panel_settle(dual_system *d) {
@@ -139,7 +148,7 @@ int panel_settle(dual_system *d) {
   if (d->weights) REAP_TRY(update_weights(d));
   d->start = d->k;
   if (d->weights) d->q_from = d->k;
-  if ((d->slots - d->n_alive) * DEAD_PART < d->slots) return REAP_OK;
-  REAP_TRY(drop_dead_rows(d));
-  return d->weights ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
+  const bool tight = (d->tight_slots - d->n_alive) * DEAD_PART >= d->tight_slots;
+  REAP_TRY(drop_dead_rows(d, tight));
+  return d->weights && tight ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
 }

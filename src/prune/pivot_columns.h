@@ -19,7 +19,7 @@ int pivot_columns_get(dual_system *d, int64_t slot, const double *growth, int64_
 /* At the end of a stage, while its Q is there: drops those of channels that left and brings the others up to date. Collective. */
 int pivot_columns_advance(dual_system *d);
 
-/* Slots old[0 .. count), ascending, become 0 .. count - 1; the rows are the caller's concern. Local. */
+/* Slots old[0 .. count), old[s] >= s, become 0 .. count - 1; the rows are the caller's concern. Local. */
 void pivot_columns_renumber(dual_system *d, int64_t count, const int64_t *old);
 
 #endif
