@@ -377,6 +377,17 @@ void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots) {
   }
 }
 
+int64_t symmetric_cyclic_run(const reap_symmetric *s, int64_t slots, int64_t first, int64_t column, bool *mine) {
+  const int64_t per = s->piece / s->block;
+  const int rank = reap_comm_rank(comm_of(s));
+  bool mirrored;
+  int64_t end = first;
+  *mine = owner_of(s, REAP_LOWER, first, column, &mirrored) == rank;
+  do end = symmetric_least((end / per + 1) * per, slots);
+  while (end < slots && (owner_of(s, REAP_LOWER, end, column, &mirrored) == rank) == *mine);
+  return end;
+}
+
 /* Panels of columns, in order or in reverse: the walk that product and solve share. */
 typedef struct walk {
   reap_symmetric *s;

@@ -14,10 +14,11 @@
  * step, a panel on all ranks and a symmetric update of its rank on each rank's own rows and columns. PDPOTRI's two
  * triangular stages reach half of DGEMM's speed at best, and the product would gather the whole inverse once more.
  *
- * Cost: n^3 + 2 n^2 m over the ranks, 2 n^2 w for the panels of width w on every rank; every rank receives n^2 elements.
+ * Cost: n^3 + 2 n^2 m over the ranks, n^2 w for the panels of width w on every rank and as much over the ranks; every rank receives n^2 elements.
  * Failure mode: as in every method that goes by the inverse, the residual H A - 1 grows with the condition number
  * (elimination.c watches it); for positive definite matrices no pivoting is needed.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "reap/dense.h"
@@ -64,12 +65,23 @@ static int factor_pivot(sweep *w, int64_t at, int64_t size, int64_t *info) {
   return reap_comm_broadcast(comm_of(w), info, sizeof *info, 0);
 }
 
-/* Panel times L^-T or L^-1 from the right, all rows but its own. */
-static int scale_panel(sweep *w, char trans, int64_t at, int64_t size) {
+/* V = A_:K L^-T, all rows but the panel's own. */
+static int form_v(sweep *w, int64_t at, int64_t size) {
   const int64_t behind = at + size;
-  if (at > 0) REAP_TRY(reap_dtrsm('R', 'L', trans, at, size, w->pivot, size, w->panel, w->rows));
+  if (at > 0) REAP_TRY(reap_dtrsm('R', 'L', 'T', at, size, w->pivot, size, w->panel, w->rows));
   if (behind == w->rows) return REAP_OK;
-  return reap_dtrsm('R', 'L', trans, w->rows - behind, size, w->pivot, size, w->panel + behind, w->rows);
+  return reap_dtrsm('R', 'L', 'T', w->rows - behind, size, w->pivot, size, w->panel + behind, w->rows);
+}
+
+/* V L^-1, in rows that this rank keeps: it puts no others back. */
+static int finish_panel(sweep *w, int64_t first, int64_t size) {
+  const int64_t b = w->s->block;
+  bool mine;
+  for (int64_t slot = 0, end; slot < w->slots; slot = end) {
+    end = symmetric_cyclic_run(w->s, w->slots, slot, first, &mine);
+    if (mine) REAP_TRY(reap_dtrsm('R', 'L', 'N', (end - slot) * b, size, w->pivot, size, w->panel + slot * b, w->rows));
+  }
+  return REAP_OK;
 }
 
 static int sweep_outputs(sweep *w, int64_t at, int64_t size) {
@@ -103,11 +115,11 @@ static int sweep_panel(sweep *w, int64_t first, int64_t count, int64_t *info) {
     return REAP_OK;
   }
   for (int64_t j = 0; j < size; j++) memset(w->panel + at + j * w->rows, 0, (size_t)size * sizeof *w->panel);
-  int status = scale_panel(w, 'T', at, size);
+  int status = form_v(w, at, size);
   if (status == REAP_OK) status = sweep_outputs(w, at, size);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
   REAP_TRY(reap_symmetric_update(w->s, w->slots, size, w->panel, w->rows));
-  REAP_TRY(scale_panel(w, 'N', at, size));
+  REAP_TRY(finish_panel(w, first, size));
   REAP_TRY(invert_pivot(w, at, size));
   return reap_symmetric_put(w->s, REAP_LOWER, w->slots, count, w->slot, w->panel);
 }

@@ -57,4 +57,8 @@ double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t
 
 static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* The end of a run of slots from `first` on whose rows in one slot's columns of the lower matrix are all kept by this rank
+ * (*mine), or all by others. Local. */
+int64_t symmetric_cyclic_run(const reap_symmetric *s, int64_t slots, int64_t first, int64_t column, bool *mine);
+
 #endif
