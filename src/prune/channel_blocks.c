@@ -64,14 +64,23 @@ void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, c
   if (product) load(c, product, 0, c->product);
 }
 
-int channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) {
-  const int64_t size = c->block * c->block;
-  double *blocks = NULL;
-  REAP_TRY(reap_alloc(&blocks, 2 * count * size, sizeof *blocks));
-  for (int64_t k = 0; k < count; k++) channel_blocks_get(c, slot[k], blocks + k * size, blocks + (count + k) * size);
-  channel_blocks_load(c, count, blocks, blocks + count * size);
-  reap_free(&blocks);
-  return REAP_OK;
+void channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) {
+  const int64_t square = c->block * c->block, size = triangle_of(c);
+  for (int64_t k = 0; k < count; k++) {
+    const int64_t from = slot[k];
+    if (from == k) continue;
+    if (c->block > SMALL) {
+      memcpy(c->dual + k * square, c->dual + from * square, (size_t)square * sizeof *c->dual);
+      memcpy(c->product + k * square, c->product + from * square, (size_t)square * sizeof *c->product);
+      continue;
+    }
+    for (int64_t i = 0; i < size; i++) {
+      const int64_t at = (k / LANES * size + i) * LANES + k % LANES, was = (from / LANES * size + i) * LANES + from % LANES;
+      c->dual[at] = c->dual[was];
+      c->product[at] = c->product[was];
+    }
+  }
+  c->slots = count;
 }
 
 static void copy_block(const channel_blocks *c, int64_t slot, const double *from, double *out) {
@@ -142,41 +151,52 @@ int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const
 }
 
 /* Cholesky factors of eight blocks; the diagonal holds reciprocals. */
-FOR_EACH_WIDTH static void factor_lanes(int64_t b, const double *dual, double *factor) {
+INLINED void factor_lanes(int64_t b, const reap_eight *dual, reap_eight *factor) {
   for (int64_t j = 0; j < b; j++)
     for (int64_t i = j; i < b; i++) {
-      double sum[LANES];
-      for (int l = 0; l < LANES; l++) sum[l] = dual[packed(i, j) * LANES + l];
-      for (int64_t k = 0; k < j; k++) {
-        const double *fi = factor + packed(i, k) * LANES, *fj = factor + packed(j, k) * LANES;
-        for (int l = 0; l < LANES; l++) sum[l] -= fi[l] * fj[l];
+      reap_eight sum = dual[packed(i, j)];
+      for (int64_t k = 0; k < j; k++) sum -= factor[packed(i, k)] * factor[packed(j, k)];
+      if (i > j) {
+        factor[packed(i, j)] = sum * factor[packed(j, j)];
+        continue;
       }
-      double *to = factor + packed(i, j) * LANES;
-      const double *pivot = factor + packed(j, j) * LANES;
-      for (int l = 0; l < LANES; l++) to[l] = i == j ? 1 / sqrt(sum[l]) : sum[l] * pivot[l]; /* NaN tells */
+      double root[LANES];
+      memcpy(root, &sum, sizeof root);
+      for (int l = 0; l < LANES; l++) root[l] = 1 / sqrt(root[l]); /* NaN tells */
+      memcpy(&factor[packed(j, j)], root, sizeof root);
     }
 }
 
 /* tr(L^-1 K L^-T), row by row of M = L^-1: row t of M is m, its share m K m'. */
-FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *factor, const double *product, double *m, double *growth) {
-  double total[LANES] = {0};
+INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *product, reap_eight *m, reap_eight *growth) {
+  reap_eight total = {0};
   for (int64_t t = 0; t < b; t++) {
-    for (int64_t p = t; p >= 0; p--) { /* m L = e_t, from the right */
-      double sum[LANES];
-      for (int l = 0; l < LANES; l++) sum[l] = p == t;
-      for (int64_t k = p + 1; k <= t; k++)
-        for (int l = 0; l < LANES; l++) sum[l] -= m[k * LANES + l] * factor[packed(k, p) * LANES + l];
-      for (int l = 0; l < LANES; l++) m[p * LANES + l] = sum[l] * factor[packed(p, p) * LANES + l];
+    m[t] = factor[packed(t, t)]; /* m L = e_t, from the right */
+    for (int64_t p = t - 1; p >= 0; p--) {
+      reap_eight sum = {0};
+      for (int64_t k = p + 1; k <= t; k++) sum -= m[k] * factor[packed(k, p)];
+      m[p] = sum * factor[packed(p, p)];
     }
     for (int64_t p = 0; p <= t; p++) {
-      double sum[LANES] = {0};
-      for (int64_t q = 0; q < p; q++)
-        for (int l = 0; l < LANES; l++) sum[l] += m[q * LANES + l] * product[packed(p, q) * LANES + l];
-      for (int l = 0; l < LANES; l++)
-        total[l] += m[p * LANES + l] * (2 * sum[l] + m[p * LANES + l] * product[packed(p, p) * LANES + l]);
+      reap_eight sum = {0};
+      for (int64_t q = 0; q < p; q++) sum += m[q] * product[packed(p, q)];
+      total += m[p] * (2 * sum + m[p] * product[packed(p, p)]);
     }
   }
-  memcpy(growth, total, sizeof total);
+  *growth = total;
+}
+
+/* growth[LANES] of eight blocks; scratch [2 b b LANES]. */
+FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *dual, const double *product, double *scratch, double *growth) {
+  reap_eight *factor = (reap_eight *)scratch, *row = factor + b * b, total;
+  if (b == 9) {
+    factor_lanes(9, (const reap_eight *)dual, factor);
+    trace_lanes(9, factor, (const reap_eight *)product, row, &total);
+  } else {
+    factor_lanes(b, (const reap_eight *)dual, factor);
+    trace_lanes(b, factor, (const reap_eight *)product, row, &total);
+  }
+  memcpy(growth, &total, sizeof total);
 }
 
 static int growth_of_large(channel_blocks *c, int64_t slot, double *growth) {
@@ -201,8 +221,7 @@ int channel_blocks_growth(channel_blocks *c, double *growth) {
   double some[LANES];
   for (int64_t s = 0; c->block > SMALL && s < c->slots; s++) REAP_TRY(growth_of_large(c, s, &growth[s]));
   for (int64_t g = 0; c->block <= SMALL && g < groups_of(c); g++) {
-    factor_lanes(c->block, c->dual + g * size, c->scratch);
-    growth_lanes(c->block, c->scratch, c->product + g * size, c->scratch + c->block * c->block * LANES, some);
+    growth_lanes(c->block, c->dual + g * size, c->product + g * size, c->scratch, some);
     for (int64_t l = 0; l < LANES && g * LANES + l < c->slots; l++) growth[g * LANES + l] = some[l];
   }
   return REAP_OK;

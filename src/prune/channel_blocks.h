@@ -19,8 +19,9 @@ void channel_blocks_clear(channel_blocks *blocks);
 /* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric; NULL: they stay. */
 void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
 
-/* Drops all but `count` slots, which become 0 .. count - 1 in the order given. */
-int channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
+/* Drops all but `count` slots, which become 0 .. count - 1 in the order given: slot[k] >= k, and what is taken from further behind
+ * is not wanted where it stood. */
+void channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
 
 /* Both blocks of one slot, [block, block], both triangles. */
 void channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);

@@ -82,13 +82,13 @@ static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t col
 }
 
 /* Own rows of V, Q, pivot columns and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
-static int drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
+static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
   const int64_t b = d->block, stride = d->stride;
   move_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
   move_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
   move_rows(b, count, slot, d->k, d->v, before, stride);
   if (d->product) move_rows(b, count, slot, d->k, d->q, before, stride);
-  return channel_blocks_keep(&d->blocks, count, slot);
+  channel_blocks_keep(&d->blocks, count, slot);
 }
 
 /* The slots still there in their new order, and behind them those of this rank, counted from its first; *share is of then. Every
@@ -113,7 +113,7 @@ static int plan_order(const dual_system *d, int64_t **slot, int64_t *share) {
 
 /* Channels that left go from everything that is kept by slots; `tight`: what is left of the rows moves together. */
 static int drop_dead_rows(dual_system *d, bool tight) {
-  const int64_t count = d->n_alive, before = d->stride, own = d->own_slots;
+  const int64_t count = d->n_alive, before = d->stride;
   const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
   int64_t *slot = NULL, *share = NULL;
   int status = reap_alloc(&share, ranks + 1, sizeof *share);
@@ -125,7 +125,7 @@ static int drop_dead_rows(dual_system *d, bool tight) {
     for (int r = 0; r <= ranks; r++) d->share[r] = share[r];
     dual_note_share(d);
     if (!tight) d->stride = before;
-    if (own > 0) status = drop_own_rows(d, d->own_slots, slot + count, before);
+    drop_own_rows(d, d->own_slots, slot + count, before);
     for (int64_t k = 0; k < count; k++) {
       d->channel[k] = d->channel[slot[k]];
       d->home[k] = d->home[slot[k]];
@@ -134,7 +134,6 @@ static int drop_dead_rows(dual_system *d, bool tight) {
     d->slots = count;
     d->rows = count * d->block;
     if (tight) d->tight_slots = count;
-    if (d->comm) status = reap_comm_agree(d->comm, status);
   }
   reap_free(&slot);
   reap_free(&share);
