@@ -286,6 +286,7 @@ static void print_table(const bench_options *o, const figures *f) {
   printf("n %lld = %lld channels x %lld, m %lld, %lld channels kept, %s on %d rank%s\n", (long long)o->n,
          (long long)p->channels, (long long)o->block, (long long)o->m, (long long)p->n_kept,
          f->distributed ? "scalapack" : "local", f->ranks, f->ranks == 1 ? "" : "s");
+  printf("BLAS: %s\n", reap_blas_name());
   printf("%-34s %20.1f GF/s\n", f->ranks == 1 ? "DGEMM" : "DGEMM, all ranks at once", f->dgemm / 1e9);
   print_row("solve (counted operations)", f->seconds, f->flops, f->dgemm);
   printf("  set-up %.3f, factor, inverse, weights %.3f, elimination %.3f (updates %.3f), last weights %.3f s\n",
