@@ -82,9 +82,9 @@ def what_was_run(report):
 
 def layer_table(frame):
     rows = [(html.escape(r.name), r.channels, r.kept, "%.0f" % (100 * r.share), number(r.predicted, 3),
-             number(r.relative_error, 3), number(r.held_out_error, 3), number(r.seconds, 3))
+             number(r.alone_error, 3), number(r.relative_error, 3), number(r.held_out_error, 3), number(r.seconds, 3))
             for r in frame.itertuples(index=False)]
-    return rows_to_table(["layer", "channels", "kept", "%", "error, predicted", "error", "error, held out", "seconds"], rows)
+    return rows_to_table(["layer", "channels", "kept", "%", "error, predicted", "error, alone", "error", "error, held out", "seconds"], rows)
 
 
 def run_page(name, report, model):

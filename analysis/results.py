@@ -93,17 +93,25 @@ def table(found):
     return frame.sort_values("flops_share").reset_index(drop=True)
 
 
+def _alone(layer):
+    """Errors of a pruned layer before its producer was solved in turn with it, which is what the elimination predicts."""
+    producer = layer.get("producer")
+    if not producer:
+        return {"alone_error": layer["relative_error"], "alone_held_out": layer["held_out_error"]}
+    return {"alone_error": producer["alone_relative_error"], "alone_held_out": producer["alone_held_out_error"]}
+
+
 def layers(report):
     """One row a pruned layer, in the order of pruning."""
     import pandas
     rows = [{"name": l["name"], "group": l["group"], "channels": l["channels"], "kept": len(l["kept"]),
              "share": len(l["kept"]) / l["channels"], "relative_error": l["relative_error"],
-             "held_out_error": l["held_out_error"], "predicted": l["predicted_relative_error"], "seconds": l["seconds"]}
+             "held_out_error": l["held_out_error"], "predicted": l["predicted_relative_error"], "seconds": l["seconds"], **_alone(l)}
             for l in report.get("layers", [])]
     if not rows:
         raise ResultError("the report lists no pruned layer")
     frame = pandas.DataFrame(rows)
-    for key in ("relative_error", "held_out_error", "predicted"):
+    for key in ("relative_error", "held_out_error", "predicted", "alone_error", "alone_held_out"):
         frame[key] = pandas.to_numeric(frame[key])
     return frame
 

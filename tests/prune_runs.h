@@ -30,6 +30,9 @@ typedef struct setting {
   double keep; /* 0: half */
 } setting;
 
+/* Rounds with the producer, of all runs to come. */
+static int producer_rounds = 0;
+
 typedef struct outcome {
   reap_network network;
   reap_graph *pruned;
@@ -68,6 +71,7 @@ static inline void run_with(const reap_comm *comm, const setting *s, reap_solver
   for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
   const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
                                       .chosen = o->chosen, .counts = o->counts, .repair = s->repair ? o->repair : NULL, .classifier = s->classifier,
+                                      .producer_rounds = producer_rounds,
                                       .positions = s->positions,
                                       .solver = solver, .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
   CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);

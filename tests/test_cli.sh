@@ -167,6 +167,8 @@ if [ "$ranks" = 1 ]; then
   wrong "--repair on" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair on --refit none
   wrong "--from-stats" prune "$vgg" --from-stats stats.h5 -o out.h5 --keep 0.5 --repair on
   wrong "--repair" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --repair maybe
+  wrong "--producers" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --producers 2 --repair off
+  wrong "--producers" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --producers -1
   wrong "--classifier scale" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --classifier scale --repair off
   wrong "named twice" prune "$vgg" --calib sound.h5 -o same.h5 --report same.h5 --keep 0.5
   wrong "named twice" prune "$vgg" --calib sound.h5 -o sound.h5 --keep 0.5
@@ -236,6 +238,7 @@ works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 300 --positio
 grep -v '^reap: warning' err.txt >progress.txt
 check "progress tells each of the nine groups and eleven repaired layers" [ "$(grep -c '"detail"' progress.txt)" = 20 ]
 check "the report tells of repaired layers" [ "$(grep -c '"relative_error_before"' p.json)" = 11 ]
+check "and of the producers solved with the nine pruned layers" [ "$(grep -c '"alone_relative_error"' p.json)" = 9 ]
 check "a table is printed" grep -q '^multiply-adds' out.txt
 works eval p.h5 --data few.h5 --report p-eval.json --outputs p-out.h5 --progress none
 works export p.h5 p.onnx
@@ -317,6 +320,7 @@ done
 
 # Options that change what happens.
 works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --repair off -o off.h5 --report off.json --progress none --log-level quiet
+check "--repair off: producers stay" [ "$(grep -c '"alone_relative_error"' off.json)$(grep -c '"producers":.*0' off.json)" = 01 ]
 check "--repair off: none are repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"repair":.*false' off.json)" = 01 ]
 works prune "$resnet" --calib few.h5 --positions 2 --keep 0.5 --exclude fc.Gemm -o off.h5 --report off.json --progress none --log-level quiet
 check "few images held out: the classifier is left alone" [ "$(number off.json classifier)" = null ]

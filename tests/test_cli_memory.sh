@@ -58,10 +58,11 @@ check "the peak is told" above "$(number peak_resident a.json)" "$(number fronti
 works "${prune[@]}" -o b.h5 --onnx b.onnx --report b.json --memory 24M --scratch parked
 check "same network within 24 MB" cmp -s a.onnx b.onnx
 check "something was parked" above "$(number spilled_bytes b.json)" 0
-check "the first layers were computed again" above "$(number recomputed_bytes b.json)" 0
 check "values took no more than the limit" above 25165825 "$(number frontier b.json)"
 check "the line tells" grep -q '^memory .* parked in parked, ' out.txt
 check "the scratch folder is empty" empty parked
+works "${prune[@]}" -o again.h5 --report again.json --memory 24M --scratch parked --producers 0 # who reads often parks
+check "the first layers were computed again" above "$(number recomputed_bytes again.json)" 0
 TMPDIR=$PWD/parked works "${prune[@]}" -o c.h5 --onnx c.onnx --memory 1.5m
 check "same network within less than a block" cmp -s a.onnx c.onnx
 check "that is told" grep -q 'less than the values of one block' err.txt
@@ -122,7 +123,7 @@ mv out.txt few.json
 works inspect "$resnet" --json --estimate 2 --images 6400
 check "more images take more memory" above "$(number peak_resident out.txt)" "$(number peak_resident few.json)"
 check "of values ten times as much" above "$(number frontier out.txt)" "$(number frontier_without_limit few.json)*8"
-check "and more operations" above "$(number forward_multiply_adds out.txt)" "$(number forward_multiply_adds few.json)*9"
+check "and more operations" above "$(number forward_multiply_adds out.txt)" "$(number forward_multiply_adds few.json)*1.5" # fewer than ten times: producers are solved on 1000 images
 check "a time is told" above "$(number seconds out.txt)" 0
 works inspect "$resnet" --estimate 2 --images 6400 --memory 20M
 check "the limit counts" grep -q 'without the limit' out.txt

@@ -152,7 +152,31 @@ static void patches_are_what_they_should_be(void) {
   }
 }
 
+/* <patches of an image, rows> = <image, rows added up>, for any rows. */
+static void adding_patches_is_the_transpose_of_making_them(void) {
+  reap_random random = reap_random_init(10, 11, 12);
+  for (int repeat = 0; repeat < 60; repeat++) {
+    const reap_window w = random_window(&random);
+    const int64_t n = w.out_height * w.out_width, columns = w.kernel_y * w.kernel_x * w.channels, size = w.height * w.width * w.channels;
+    float *image = random_block(size, &random), *rows = random_block(n * columns, &random), *patches = NULL, *sum = NULL;
+    double left = 0, right = 0, scale = 0;
+    CHECK_OK(reap_alloc(&patches, n * columns, sizeof *patches));
+    CHECK_OK(reap_calloc(&sum, size, sizeof *sum));
+    reap_im2col_rows_f32(&w, image, 0, w.channels, n, NULL, 0, patches);
+    reap_col2im_add(&w, rows, sum);
+    for (int64_t i = 0; i < n * columns; i++) left += (double)patches[i] * (double)rows[i];
+    for (int64_t i = 0; i < n * columns; i++) scale += fabs((double)patches[i] * (double)rows[i]);
+    for (int64_t i = 0; i < size; i++) right += (double)image[i] * (double)sum[i];
+    CHECK_NEAR(left, right, 1e-6 * (1 + scale)); /* sums of float32, a few dozen terms each */
+    reap_free(&image);
+    reap_free(&rows);
+    reap_free(&patches);
+    reap_free(&sum);
+  }
+}
+
 const test_case test_cases[] = {
+    {"adding_patches_is_the_transpose_of_making_them", adding_patches_is_the_transpose_of_making_them},
     {"patches_are_what_they_should_be", patches_are_what_they_should_be},
     {"random_convolutions_are_right_in_both_backends", random_convolutions_are_right_in_both_backends},
     {"larger_convolutions_are_right", larger_convolutions_are_right},

@@ -18,6 +18,7 @@ typedef struct reap_forecast_setting {
   const bool *chosen;     /* [groups] pruned */
   const int64_t *counts;  /* [groups] channels kept */
   const bool *repair;     /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none */
+  int producer_rounds;    /* see prune.h */
   reap_sampling sampling;
   reap_shard shard;       /* of the rank with most blocks */
   int ranks;

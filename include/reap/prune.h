@@ -30,6 +30,8 @@ typedef struct reap_prune_options {
   int64_t *const *given;      /* [groups] which ones, ascending, counts[group] of them; an entry of NULL, or NULL: the method
                                  chooses */
   const bool *repair;         /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Needs images */
+  int producer_rounds;        /* times that a pruned layer and the one that produces its inputs are solved in turn; 0: never. Needs
+                                 images and refit */
   bool classifier;            /* outputs are a classifier's: they may be scaled, if the last layer may be repaired */
   int64_t positions;          /* sampled per image; 0: all */
   reap_solver solver;         /* where layers are solved, for methods that solve */
@@ -47,6 +49,16 @@ typedef struct reap_prune_options {
                                          shard): inputs are frozen, no drift is repaired, no error measured on images */
 } reap_prune_options;
 
+/* The layer that produces a pruned layer's inputs, solved in turn with it. Errors are the pruned layer's, relative. */
+typedef struct reap_producer_result {
+  char *layer;             /* NULL: there is none to be solved, all else is zero */
+  int rounds;              /* after which the error hardly fell any more, or as many as were allowed */
+  double error_before;     /* of the pruned layer solved alone, on the images in the moments */
+  double held_out_before;  /* the same on the images held out; NaN if there are none */
+  bool changed;            /* false: that was the better one on images held out, and stayed */
+  double seconds;
+} reap_producer_result;
+
 typedef struct reap_layer_result {
   char *layer, *group;
   int64_t channels, n_kept, n_removed;
@@ -63,6 +75,7 @@ typedef struct reap_layer_result {
   bool ridge_trained;               /* the ridge pulled towards the trained weights, not towards zero */
   bool few_samples;                 /* fewer than 5 rows per column */
   bool repaired_shortcut;           /* the target carried the shortcut's drift */
+  reap_producer_result producer;
   double seconds;
   double moments_flops;             /* multiply-adds of the moments over all ranks, at best */
   double moments_seconds;           /* this rank's time for them */

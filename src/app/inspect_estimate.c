@@ -18,12 +18,13 @@ int estimate_options_check(estimate_options *o) {
 }
 
 static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph, const reap_groups *groups,
-                    const prune_plan *plan, const bool *repair, estimate_figures *f) {
+                    const prune_plan *plan, const bool *repair, int producer_rounds, estimate_figures *f) {
   const reap_forecast_setting setting = {.graph = graph,
                                          .groups = groups,
                                          .chosen = plan->chosen,
                                          .counts = plan->counts,
                                          .repair = repair,
+                                         .producer_rounds = producer_rounds,
                                          .shard = reap_shard_make(o->images, graph->batch, 0, (int)o->ranks),
                                          .ranks = (int)o->ranks};
   int status = reap_comm_agree(comm, reap_forecast_make(&setting, o->memory.bytes, &f->forecast));
@@ -47,7 +48,7 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
   if (status == REAP_OK) status = prune_plan_begin(network->graph, groups, &wishes, &plan);
   if (status == REAP_OK) status = prune_repair_layers(&wishes, network->graph, &repair);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = forecast(comm, o, network->graph, groups, &plan, repair, f);
+  if (status == REAP_OK) status = forecast(comm, o, network->graph, groups, &plan, repair, prune_repair_producers(&wishes), f);
   if (status == REAP_OK) {
     const double limit = (double)o->memory.bytes;
     f->model = f->forecast.model;

@@ -34,6 +34,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
       {"--repair", NULL, OPTION_CHOICE, "on|off", "re-solve layers that lose no inputs as well, where pruning has changed\nwhat they read (default on, but with --refit none or --from-stats)", &o->repair, 0},
+      {"--producers", NULL, OPTION_INT, "N", "solve each pruned layer and the one that produces its inputs in turn,\nup to N times; 0: the pruned layer alone (default 4 with --repair on)", &o->producers, 0},
       {"--classifier", NULL, OPTION_CHOICE, "scale|keep", "make a classifier's outputs less sure, by one factor, where that brings its\nclass probabilities nearer to the original's on held-out images and\nmixtures of them (default scale where it ends in a soft-max or the images have\nlabels, which are not looked at)", &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o->exclude, 0},

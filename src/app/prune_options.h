@@ -16,6 +16,7 @@ typedef struct prune_options {
   const char *method, *refit, *scope, *exclude, *solver;
   const char *repair, *classifier; /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
+  int64_t producers;          /* rounds; -1: not given, see prune_repair.h */
   double keep, flops, params; /* shares; NaN: not given */
   double latency_share, latency_ms; /* of one image; NaN: not given */
   const char *latency_text, *latency_table;
@@ -31,7 +32,7 @@ typedef struct prune_options {
 } prune_options;
 
 #define PRUNE_DEFAULTS(t)                                                                                              \
-  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", .refit = "ls", .scope = "inner", .ridge = REAP_DEFAULT_RIDGE, \
+  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", .refit = "ls", .scope = "inner", .producers = -1, .ridge = REAP_DEFAULT_RIDGE, \
    .common = COMMON_DEFAULTS}
 
 enum { PRUNE_OPTIONS_MOST = 64 };

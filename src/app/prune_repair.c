@@ -10,7 +10,18 @@ bool prune_repair_wanted(const prune_options *o) {
   return strcmp(o->refit, "ls") == 0 && !o->from_stats && !(o->repair && strcmp(o->repair, "off") == 0);
 }
 
+int prune_repair_producers(const prune_options *o) {
+  enum { ROUNDS = 4 };
+  if (!prune_repair_wanted(o)) return 0;
+  return o->producers < 0 ? ROUNDS : (int)o->producers;
+}
+
 int prune_repair_check(const prune_options *o) {
+  enum { MOST_ROUNDS = 1000 };
+  if (o->producers > MOST_ROUNDS) return reap_error(REAP_ERR_USAGE, "%s: --producers wants at most %d rounds", o->title, MOST_ROUNDS);
+  if (o->producers > 0 && !prune_repair_wanted(o))
+    return reap_error(REAP_ERR_USAGE, "%s: --producers is part of the repair; it does not go with --repair off, --refit none or --from-stats",
+                      o->title);
   if (o->classifier && strcmp(o->classifier, "scale") == 0 && !prune_repair_wanted(o))
     return reap_error(REAP_ERR_USAGE, "%s: --classifier scale is part of the repair; it does not go with --repair off, --refit none or --from-stats",
                       o->title);

@@ -9,7 +9,10 @@
 /* Whether the options ask for repair: on unless --repair off, --refit none or --from-stats. */
 bool prune_repair_wanted(const prune_options *options);
 
-/* REAP_ERR_USAGE for options that do not go with --repair on or --classifier scale. */
+/* Rounds in which a pruned layer and the one that produces its inputs are solved in turn; 0: never. */
+int prune_repair_producers(const prune_options *options);
+
+/* REAP_ERR_USAGE for options that do not go with --repair on, --producers or --classifier scale. */
 int prune_repair_check(const prune_options *options);
 
 /* layers[nodes]: every layer but those that --exclude names; NULL if no repair is wanted. The caller frees it (reap_free). */

@@ -81,6 +81,7 @@ reap_prune_options prune_run_options(const prune_run *r) {
                               .given = r->plan.given,
                               .repair = r->repair,
                               .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
+                              .producer_rounds = prune_repair_producers(o),
                               .positions = o->positions,
                               .solver = reap_solver_named(o->solver),
                               .ridge = o->ridge,
@@ -202,6 +203,7 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON_AddStringToObject(options, "method", o->method);
   cJSON_AddStringToObject(options, "refit", o->refit);
   cJSON_AddBoolToObject(options, "repair", prune_repair_wanted(o));
+  cJSON_AddNumberToObject(options, "producers", prune_repair_producers(o));
   cJSON_AddStringToObject(options, "scope", o->scope);
   report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
   report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);

@@ -59,6 +59,20 @@ static cJSON *index_array(const int64_t *values, int64_t count) {
   return array;
 }
 
+static void add_producer(cJSON *object, const reap_producer_result *p) {
+  if (!p->layer) {
+    cJSON_AddNullToObject(object, "producer");
+    return;
+  }
+  cJSON *producer = cJSON_AddObjectToObject(object, "producer");
+  cJSON_AddStringToObject(producer, "name", p->layer);
+  cJSON_AddBoolToObject(producer, "changed", p->changed);
+  cJSON_AddNumberToObject(producer, "rounds", p->rounds);
+  report_add_number(producer, "alone_relative_error", p->error_before);
+  report_add_number(producer, "alone_held_out_error", p->held_out_before);
+  report_add_number(producer, "seconds", p->seconds);
+}
+
 void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver) {
   cJSON *layers = cJSON_AddArrayToObject(report, "layers");
   for (int i = 0; i < result->n_layers; i++) {
@@ -83,6 +97,7 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
     report_add_number(object, "moments_flops", l->moments_flops);
     report_add_number(object, "moments_seconds", l->moments_seconds);
     cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
+    add_producer(object, &l->producer);
     cJSON_AddItemToArray(layers, object);
   }
 }

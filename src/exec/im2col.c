@@ -85,3 +85,19 @@ void reap_im2col_rows_f64(const reap_window *w, const float *image, int64_t firs
                           int64_t n_positions, const int64_t *positions, int64_t first_position, double *rows) {
   gather(w, image, first_channel, channels, n_positions, positions, first_position, rows, copy_f64, zero_f64);
 }
+
+/* An entry of a patch row on padding belongs to no entry of the image. */
+void reap_col2im_add(const reap_window *w, const float *rows, float *image) {
+  const int64_t channels = w->channels;
+  for (int64_t oy = 0; oy < w->out_height; oy++)
+    for (int64_t ox = 0; ox < w->out_width; ox++)
+      for (int64_t ky = 0; ky < w->kernel_y; ky++) {
+        const int64_t y = oy * w->stride_y + ky * w->dilation_y - w->pad_top;
+        for (int64_t kx = 0; kx < w->kernel_x; kx++, rows += channels) {
+          const int64_t x = ox * w->stride_x + kx * w->dilation_x - w->pad_left;
+          if (y < 0 || y >= w->height || x < 0 || x >= w->width) continue;
+          float *restrict to = image + (y * w->width + x) * channels;
+          for (int64_t c = 0; c < channels; c++) to[c] += rows[c];
+        }
+      }
+}

@@ -15,6 +15,7 @@
 #include "reap/memory.h"
 #include "reap/moments_panels.h"
 #include "reap/solver.h"
+#include "producer_pass.h"
 #include "run.h"
 #include "shortcut.h"
 
@@ -172,6 +173,43 @@ static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const 
     f->solver_work += flops;
 }
 
+/* The layer as it is with fewer inputs and outputs. */
+static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outputs) {
+  reap_layer out = *layer;
+  out.channels = out.window.channels = channels;
+  out.n = channels * layer->block;
+  out.m = out.window.outputs = outputs;
+  return out;
+}
+
+/* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both, forwards four times
+ * and, the layer, backwards twice; before and after them the layer's moments are summed. */
+static int note_producer(tracker *t, const reap_layer *layer, int group) {
+  const reap_forecast_setting *s = t->setting;
+  const int node = s->producer_rounds > 0 ? producer_pass_find(s->graph, s->groups, group, NULL) : -1;
+  if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
+  const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
+  const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
+  const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->channels;
+  reap_layer producer;
+  layer_cost before = {0, 0, 0}, after = {0, 0, 0};
+  REAP_TRY(reap_layer_view(s->graph, node, step_repair_channels(s->graph, node), &producer));
+  const double inputs = t->pruned.share[producer.input] * (double)producer.channels;
+  const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, s->counts[group]);
+  const reap_layer second = shrunk(layer, s->counts[group], layer->m);
+  REAP_TRY(cost_whole(s, &first, &before));
+  REAP_TRY(cost_whole(s, &second, &after));
+  const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
+  const double theirs = kept * t->pruned.share[producer.input] * (double)reap_node_flops(s->graph, node);
+  reap_forecast *f = t->out;
+  f->moments_work += 0.9 * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
+                            images * after.multiply_adds);
+  t->pruned.work += some / images * (rounds * (4 * theirs + 6 * ours) + 2 * ours) + theirs + ours;
+  f->matrices = fmax(f->matrices, fmax(before.moments, before.solver));
+  f->frontier = fmax(f->frontier, images / (double)s->shard.block * (held_bytes(t) + value_bytes(&t->pruned, producer.input)));
+  return REAP_OK;
+}
+
 /* Both networks up to the layer; the first time they are one. */
 static void advance_both(tracker *t, const reap_layer *layer, int shortcut) {
   const int wanted[] = {layer->output, shortcut}, inputs[] = {layer->input, shortcut};
@@ -224,7 +262,9 @@ static int take_step(tracker *t, int node, int group) {
   note_layer(t, &layer, group < 0 ? channels : s->counts[group], &cost);
   t->resolved[node] = true;
   t->pending[node] = false;
-  return group < 0 ? REAP_OK : cut(t, group);
+  if (group < 0) return REAP_OK;
+  REAP_TRY(cut(t, group));
+  return note_producer(t, &layer, group);
 }
 
 static bool reads_changed(const reap_graph *graph, const reap_node *node, const bool *changed) {

@@ -64,6 +64,7 @@ static int begin_step(run *r, step *s) {
   const int64_t channels = s->group < 0 ? step_repair_channels(r->pruned, s->node) : reap_groups_at(r->groups, s->group)->channels;
   REAP_TRY(reap_layer_view(r->pruned, s->node, channels, &s->layer));
   s->shortcut = -1;
+  s->producer = step_find_producer(r, s);
   return run_frozen(r) ? REAP_OK : reap_shortcut_of(r->pruned, s->layer.output, r->resolved, r->pending, &s->shortcut);
 }
 
@@ -85,6 +86,7 @@ static int cut(run *r, step *s) {
   REAP_TRY(reap_calloc(&keep, d->channels, sizeof *keep));
   for (int64_t k = 0; k < d->n_kept; k++) keep[d->kept[k]] = true;
   int status = run_frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
+  if (status == REAP_OK && s->before) status = reap_frontier_cut(s->before, r->groups, s->group, keep);
   reap_free(&keep);
   REAP_TRY(status);
   REAP_TRY(reap_surgery_cut(r->pruned, r->groups, s->group, d->n_kept, d->kept));
@@ -93,15 +95,16 @@ static int cut(run *r, step *s) {
 }
 
 static int take_step(run *r, const run_step *what) {
-  step s = {.group = what->group, .node = what->node, .start = reap_seconds()};
+  step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
   reap_moments *moments = NULL;
   int status = begin_step(r, &s);
   if (status == REAP_OK) status = run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   REAP_TRY_OR(step_moments(r, &s, &moments), done);
   REAP_TRY_OR(solve(r, &s, moments), done);
-  status = cut(r, &s);
-  if (status == REAP_OK) status = step_record(r, &s);
+  REAP_TRY_OR(reap_comm_agree(r->comm, cut(r, &s)), done);
+  REAP_TRY_OR(step_producer(r, &s), done);
+  status = step_record(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   r->resolved[s.node] = true;
   r->pending[s.node] = false;
@@ -111,6 +114,7 @@ done:
   reap_moments_panels_destroy(&s.panels);
   reap_stats_source_close(&s.stored);
   reap_accumulator_destroy(&s.accumulator);
+  reap_frontier_destroy(&s.before);
   reap_free(&s.target);
   decision_clear(&s.decision);
   return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s", r->pruned->nodes[s.node]->layer);

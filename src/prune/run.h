@@ -49,6 +49,8 @@ typedef struct step {
   int group, node; /* see run_step */
   reap_layer layer;
   int shortcut;    /* value whose drift the target carries, or -1 */
+  int producer;    /* layer to be solved together with this one, or -1; see step_producer.c */
+  reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
   reap_accumulator *accumulator;
   const reap_moments_source *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
   reap_moments_panels *panels;
@@ -58,6 +60,7 @@ typedef struct step {
   decision decision;
   reap_held_out_error held_out;
   reap_repair_result repair; /* of a step without a group */
+  reap_producer_result joint; /* of producer and layer together */
   int64_t samples;
   double moments_flops, moments_seconds;
   double start;
@@ -70,9 +73,10 @@ bool run_frozen(const run *r);
 int64_t run_blocks(const run *r);
 
 /* run_images.c: the images to the frontier of the original network, within the memory given; then both networks up to a
- * step's layer; what the frontiers have used so far into the result. Local. */
+ * step's layer, on the way s->before; the pruned one from there again; what the frontiers have used so far into the result. Local. */
 int run_load_images(run *r);
-int run_advance(run *r, const step *s);
+int run_advance(run *r, step *s);
+int run_advance_again(run *r, const step *s);
 void run_note_use(run *r);
 
 /* step_rows.c: the layer's input and the original network's output for the accumulator, which is told of the shortcut's
@@ -97,6 +101,11 @@ int64_t step_repair_channels(const reap_graph *graph, int node);
 /* For a step without a group, new weights if they are better than the present ones, into s->decision and
  * s->repair. Collective. */
 int step_repair(run *r, step *s, const reap_moments *moments);
+
+/* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights into the graph,
+ * new inputs into the frontier, s->decision, s->held_out and s->joint. Collective. */
+int step_find_producer(const run *r, const step *s);
+int step_producer(run *r, step *s);
 
 /* step_panels.c: whether no rank is to hold the layer's moments; then, in place of step_moments and step_decide, s->source
  * and what is chosen and solved from it. Collective. */

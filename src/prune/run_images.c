@@ -21,17 +21,58 @@ static int start_pruned(run *r, const int *inputs, int count) {
   return reap_frontier_fork(r->front_original, r->pruned, &r->front_pruned);
 }
 
-/* Idle ranks have no blocks and only mark the nodes. Images are read on the way. */
-int run_advance(run *r, const step *s) {
-  if (run_frozen(r)) return REAP_OK;
-  const double start = reap_seconds(), read = r->result->use.seconds_images;
-  const int wanted[] = {s->layer.output, s->shortcut}, inputs[] = {s->layer.input, s->shortcut};
-  const int count = s->shortcut >= 0 ? 2 : 1;
+/* What the step's layer reads. */
+static int list_inputs(const step *s, int inputs[2]) {
+  inputs[0] = s->layer.input;
+  inputs[1] = s->shortcut;
+  return s->shortcut >= 0 ? 2 : 1;
+}
+
+/* The pruned network up to the producer, where it waits in a fork of its own. */
+static int stop_before_producer(run *r, step *s) {
+  if (s->producer < 0) return REAP_OK;
+  const int input = r->pruned->nodes[s->producer]->inputs[0];
+  REAP_TRY(start_pruned(r, &input, 1));
+  REAP_TRY(reap_frontier_advance(r->front_pruned, &input, 1));
+  return reap_frontier_fork(r->front_pruned, r->pruned, &s->before);
+}
+
+static int advance(run *r, step *s) {
+  int inputs[2];
+  const int count = list_inputs(s, inputs), wanted[] = {s->layer.output, s->shortcut};
+  REAP_TRY(stop_before_producer(r, s));
   REAP_TRY(start_pruned(r, inputs, count));
   REAP_TRY(reap_frontier_advance(r->front_original, wanted, count));
-  REAP_TRY(reap_frontier_advance(r->front_pruned, inputs, count));
+  return reap_frontier_advance(r->front_pruned, inputs, count);
+}
+
+/* Notes the time that passed, less that for reading images. */
+static void note_time(run *r, double start, double read) {
   run_note_use(r);
   r->result->seconds_forward += reap_seconds() - start - (r->result->use.seconds_images - read);
+}
+
+/* Idle ranks have no blocks and only mark the nodes. Images are read on the way. */
+int run_advance(run *r, step *s) {
+  if (run_frozen(r)) return REAP_OK;
+  const double start = reap_seconds(), read = r->result->use.seconds_images;
+  REAP_TRY(advance(r, s));
+  note_time(r, start, read);
+  return REAP_OK;
+}
+
+int run_advance_again(run *r, const step *s) {
+  const double start = reap_seconds(), read = r->result->use.seconds_images;
+  reap_frontier *fresh = NULL;
+  int inputs[2];
+  const int count = list_inputs(s, inputs);
+  REAP_TRY(reap_frontier_fork(s->before, r->pruned, &fresh));
+  const int status = reap_frontier_advance(fresh, inputs, count);
+  if (status != REAP_OK) reap_frontier_destroy(&fresh);
+  REAP_TRY(status);
+  reap_frontier_destroy(&r->front_pruned);
+  r->front_pruned = fresh;
+  note_time(r, start, read);
   return REAP_OK;
 }
 

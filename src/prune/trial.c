@@ -46,6 +46,7 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.progress = NULL;
   o.quiet = true;
   o.ridge_auto = false;
+  o.producer_rounds = 0; /* would take longer than all else */
   o.classifier = false; /* the movement is measured at a temperature, where one factor of all outputs counts as an error */
   o.method = reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
   o.refit = true;

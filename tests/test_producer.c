@@ -1,0 +1,152 @@
+/* producers: a pruned layer and the one that produces its inputs, solved in turn. */
+#include "prune_runs.h"
+
+const char *const test_suite_name = "producer";
+
+static void run_rounds(const reap_comm *comm, int rounds, const setting *s, outcome *o) {
+  producer_rounds = rounds;
+  run(comm, s, o);
+  producer_rounds = 0;
+}
+
+/* ---------------------------------------------------------------- where the answer is known */
+
+/* Image, 3x3 convolution to 4 channels that a Relu never cuts, 1x1 convolution to 2 outputs: 2 channels are enough for all that
+ * comes out, but no 2 of these 4 are. */
+static reap_graph *never_cut_network(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 1, 28, 28);
+  net_conv3(g, "a", "x", 1, 4);
+  net_step(g, "Relu", "r", "a");
+  net_weights(g, "b.w", "2,4,1,1");
+  net_weights(g, "b.b", "2");
+  net_node(g, "Conv", "b", "r b.w b.b", "b", NULL);
+  net_step(g, "GlobalAveragePool", "p", "b");
+  net_step(g, "Flatten", "f", "p");
+  reap_tensor *bias = g->values[g->nodes[0]->inputs[2]].constant;
+  for (int64_t i = 0; i < bias->count; i++) bias->f32[i] += 100;
+  net_finish(g, "f", 8);
+  return g;
+}
+
+static void run_never_cut(int rounds, outcome *o) {
+  memset(o, 0, sizeof *o);
+  o->network.graph = never_cut_network();
+  CHECK_OK(reap_graph_clone(o->network.graph, &o->pruned));
+  CHECK_OK(reap_groups_find(o->pruned, &o->groups));
+  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &o->images));
+  choose_share(o, 0, 0.5);
+  o->shard = reap_shard_make(60, 8, test_rank(), reap_comm_size(test_comm()));
+  CHECK_OK(reap_calloc(&o->repair, o->pruned->n_nodes, sizeof *o->repair));
+  for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
+  const reap_prune_options options = {.method = reap_method_find("reap"), .refit = true, .chosen = o->chosen, .counts = o->counts,
+                                      .repair = o->repair, .producer_rounds = rounds, .ridge = REAP_DEFAULT_RIDGE};
+  CHECK_OK(reap_prune(test_comm(), o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
+}
+
+static void a_pair_that_is_linear_becomes_exact(void) {
+  outcome alone, joint;
+  run_never_cut(0, &alone);
+  run_never_cut(20, &joint);
+  CU_ASSERT_EQUAL_FATAL(alone.result.n_layers, 1);
+  CU_ASSERT_EQUAL_FATAL(joint.result.n_layers, 1);
+  const reap_layer_result *a = &alone.result.layers[0], *j = &joint.result.layers[0];
+  CU_ASSERT_EQUAL(a->n_kept, 2);
+  CU_ASSERT_PTR_NULL(a->producer.layer);
+  CU_ASSERT_STRING_EQUAL_FATAL(j->producer.layer, "a");
+  CU_ASSERT_TRUE(j->producer.changed && j->producer.rounds > 0);
+  CU_ASSERT_TRUE(a->relative_error > 1e-3); /* else there would be nothing to see */
+  CU_ASSERT_EQUAL(j->producer.error_before, a->relative_error);
+  CU_ASSERT_EQUAL(j->producer.held_out_before, a->held_out_error);
+  CU_ASSERT_TRUE(j->relative_error < 0.01 * a->relative_error);
+  CU_ASSERT_TRUE(j->held_out_error < 0.01 * a->held_out_error);
+  clear(&alone);
+  clear(&joint);
+}
+
+/* ---------------------------------------------------------------- on real networks */
+
+/* Reported is what the finished network does, on images in the moments and on those held out. */
+static void errors_fall_as_reported(void) {
+  outcome o;
+  int64_t count;
+  run_rounds(test_comm(), 3, &(setting){RESNET, "reap", true, 120, 0, 1, 1, true, false, 0.3}, &o);
+  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
+  const reap_layer_result *l = &o.result.layers[0];
+  const int consumer = net_layer(o.pruned, l->layer), before = net_layer(o.network.graph, l->layer);
+  CU_ASSERT_TRUE_FATAL(consumer >= 0 && before >= 0 && l->producer.layer);
+  CU_ASSERT_TRUE(l->producer.changed);
+  CU_ASSERT_TRUE(l->relative_error < 0.99 * l->producer.error_before);
+  CU_ASSERT_TRUE(l->held_out_error < l->producer.held_out_before);
+  const int value = o.pruned->nodes[consumer]->outputs[0];
+  const reap_value *v = &o.pruned->values[value];
+  float *y = values_of(o.network.graph, o.network.graph->nodes[before]->outputs[0], &o, &count);
+  float *z = values_of(o.pruned, value, &o, &count);
+  const int64_t m = v->dims[1], positions = reap_value_count(v) / v->dims[0] / m;
+  CHECK_NEAR(measured_error(&o, y, z, m, positions, false), l->relative_error, 1e-4 * l->relative_error);
+  CHECK_NEAR(measured_error(&o, y, z, m, positions, true), l->held_out_error, 1e-4 * l->held_out_error);
+  reap_free(&y);
+  reap_free(&z);
+  clear(&o);
+}
+
+/* Between conv1_2 and conv2_1 there is a pooling, and conv1_1 has no producer that is pruned with it. */
+static void only_neighbours_are_solved_together(void) {
+  outcome o;
+  int found = 0;
+  run_rounds(test_comm(), 1, &(setting){VGG, "reap", true, 64, 4, 1, 0, true, false, 0}, &o);
+  for (int i = 0; i < o.result.n_layers; i++) {
+    const reap_layer_result *l = &o.result.layers[i];
+    const bool neighbours = strcmp(l->layer, "conv1_2.Conv") == 0 || strcmp(l->layer, "conv2_2.Conv") == 0 || strcmp(l->layer, "conv3_2.Conv") == 0;
+    if (l->producer.layer) CU_ASSERT_STRING_EQUAL(l->producer.layer, l->group);
+    found += l->producer.layer && neighbours;
+    CU_ASSERT_TRUE(neighbours || !l->producer.layer || strncmp(l->layer, "conv", 4) != 0);
+  }
+  CU_ASSERT_EQUAL(found, 3);
+  clear(&o);
+}
+
+/* Whatever few images suggest: those held out do not pay for it; and with none held out few rows change nothing. */
+static void images_held_out_never_pay(void) {
+  static const int64_t images[] = {9, 10, 40};
+  for (int k = 0; k < 3; k++) {
+    outcome o, alone;
+    const setting s = {RESNET, "reap", true, images[k], 1, 1, 0, true, false, 0};
+    run_rounds(test_comm(), 2, &s, &o);
+    run_rounds(test_comm(), 0, &s, &alone);
+    for (int i = 0; i < o.result.n_layers; i++) {
+      const reap_layer_result *l = &o.result.layers[i];
+      CU_ASSERT_PTR_NOT_NULL(l->producer.layer);
+      if (images[k] >= 10) CU_ASSERT_TRUE(l->held_out_error <= l->producer.held_out_before);
+      if (images[k] < 10) CU_ASSERT_FALSE(l->producer.changed);
+      if (!l->producer.changed) CU_ASSERT_EQUAL(l->relative_error, l->producer.error_before);
+    }
+    if (images[k] < 10) check_same_weights(o.pruned, alone.pruned);
+    clear(&o);
+    clear(&alone);
+  }
+}
+
+static void excluded_producers_stay(void) {
+  outcome o;
+  producer_rounds = 2;
+  run(test_comm(), &(setting){RESNET, "reap", true, 64, 4, 1, 3, false, false, 0}, &o); /* nothing may be repaired */
+  producer_rounds = 0;
+  for (int i = 0; i < o.result.n_layers; i++) CU_ASSERT_PTR_NULL(o.result.layers[i].producer.layer);
+  clear(&o);
+}
+
+static void the_result_is_the_same_on_any_ranks(void) {
+  producer_rounds = 2;
+  check_any_ranks(&(setting){RESNET, "reap", true, 150, 8, 0, 5, true, false, 0});
+  check_any_ranks(&(setting){VGG, "reap", true, 70, 0, 1, 2, true, true, 0});
+  producer_rounds = 0;
+}
+
+const test_case test_cases[] = {{"a pair that is linear becomes exact", a_pair_that_is_linear_becomes_exact},
+                                {"errors fall as reported", errors_fall_as_reported},
+                                {"only neighbours are solved together", only_neighbours_are_solved_together},
+                                {"images held out never pay", images_held_out_never_pay},
+                                {"excluded producers stay", excluded_producers_stay},
+                                {"the result is the same on any ranks", the_result_is_the_same_on_any_ranks},
+                                {NULL, NULL}};
