@@ -99,9 +99,10 @@ int reap_symmetric_gap(reap_symmetric *matrix, int64_t slots, const double *x, d
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
 
-/* Everybody's rows of v [.., columns] to all: rank r has those of slots first[r] .. first[r + 1], first [ranks + 1] the same on
- * all ranks; nothing if local. */
-int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *v, int64_t ld);
+/* Everybody's rows of a matrix of `columns` columns to all. Rank r has those of slots first[r] .. first[r + 1], first [ranks + 1]
+ * the same on all ranks and first[0] 0; `pieces` is one rank's rows after the other's, each column-major without gaps, of which
+ * this rank's own are there. Nothing if local. */
+int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *pieces);
 
 /* Sums over the ranks in place; nothing if local. */
 int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);

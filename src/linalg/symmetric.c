@@ -172,8 +172,8 @@ void reap_symmetric_share(const reap_symmetric *s, int64_t m, int64_t *first, in
   *count = last - *first;
 }
 
-int reap_symmetric_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *v, int64_t ld) {
-  return s->grid ? symmetric_cyclic_collect(s, first, columns, v, ld) : REAP_OK;
+int reap_symmetric_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
+  return s->grid ? symmetric_cyclic_collect(s, first, columns, pieces) : REAP_OK;
 }
 
 int reap_symmetric_sum(const reap_symmetric *s, double *values, int64_t count) {

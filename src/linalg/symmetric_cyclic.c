@@ -104,7 +104,7 @@ static void write_segment(reap_symmetric *s, reap_triangle triangle, const segme
   }
 }
 
-/* Everybody's packed blocks to everybody. counts in doubles; *all is the caller's to free. */
+/* Everybody's packed blocks to everybody. counts in doubles; mine NULL: this rank's are in their place in `all`. */
 static int exchange(const reap_symmetric *s, const double *mine, const int64_t *counts, int64_t *offsets, double *all) {
   const int size = reap_comm_size(comm_of(s));
   int *sizes = NULL, status = REAP_OK;
@@ -120,40 +120,19 @@ static int exchange(const reap_symmetric *s, const double *mine, const int64_t *
   }
   const int rank = reap_comm_rank(comm_of(s));
   if (status == REAP_OK)
-    MPI_Allgatherv(mine, sizes[rank], MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+    MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, sizes[rank], MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE,
+                   reap_comm_mpi(comm_of(s)));
   reap_free(&sizes);
   return status;
 }
 
-/* Rows [from, to) of v [.., columns] into or out of a packed array. */
-static void copy_rows(bool packing, int64_t from, int64_t to, int64_t columns, double *v, int64_t ld, double *packed) {
-  const size_t bytes = (size_t)(to - from) * sizeof *v;
-  for (int64_t j = 0; j < columns; j++) {
-    double *mine = v + from + j * ld, *other = packed + j * (to - from);
-    memcpy(packing ? other : mine, packing ? mine : other, bytes);
-  }
-}
-
-int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *v, int64_t ld) {
-  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
-  const int64_t b = s->block;
+int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
+  const int size = reap_comm_size(comm_of(s));
   int64_t *counts = NULL;
-  double *mine = NULL, *all = NULL;
-  int status = REAP_OK;
-  REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
-  for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * b * columns;
-  REAP_TRY_OR(reap_alloc(&mine, counts[rank], sizeof *mine), agree);
-  status = reap_alloc(&all, (first[size] - first[0]) * b * columns, sizeof *all);
-agree:
-  REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
-  copy_rows(true, first[rank] * b, first[rank + 1] * b, columns, v, ld, mine);
-  REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
-  for (int r = 0; r < size; r++)
-    if (r != rank) copy_rows(false, first[r] * b, first[r + 1] * b, columns, v, ld, all + counts[size + r]);
-done:
+  REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&counts, 2 * size, sizeof *counts)));
+  for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
+  const int status = exchange(s, NULL, counts, counts + size, pieces);
   reap_free(&counts);
-  reap_free(&mine);
-  reap_free(&all);
   return status;
 }
 

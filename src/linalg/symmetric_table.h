@@ -47,7 +47,7 @@ int symmetric_cyclic_create(reap_symmetric *s);
 
 /* Distributed only: the lower matrix changes its sign; rows of all ranks to all (reap_symmetric_collect); and
  * reap_symmetric_sweep (symmetric_sweep.c). */
-int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *v, int64_t ld);
+int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
 void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots);
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
                     int64_t *info);

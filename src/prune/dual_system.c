@@ -83,6 +83,7 @@ static int allocate(dual_system *d, int64_t removed) {
   REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
+  REAP_TRY(reap_alloc(&d->triangle, d->width * d->width, sizeof *d->triangle));
   REAP_TRY(reap_alloc(&d->check, (d->n0 + most * b + 2 * b) * b, sizeof *d->check));
   REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
   if (b <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(most * b, d->width, &d->tiles));
@@ -119,6 +120,7 @@ void dual_clear(dual_system *d) {
   reap_free(&d->v);
   reap_free(&d->q);
   reap_free(&d->gone);
+  reap_free(&d->triangle);
   reap_free(&d->check);
   reap_free(&d->pivot);
   stage_tiles_clear(&d->tiles);

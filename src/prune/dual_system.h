@@ -51,6 +51,7 @@ typedef struct dual_system {
   double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
   int64_t q_from;            /* 0 by product; by weights the start of the stage */
   int64_t *gone;             /* slots that left in this stage, in their order */
+  double *triangle;          /* their rows of the stage's columns of V, on all ranks: [width, width], lower */
   double *check;             /* see panel.c */
   double *pivot;             /* L, Z_s Z_s', V_s and Q_s of the pivot, on all ranks; see panel.c */
   stage_tiles tiles;         /* V and Q of the stage, for narrow blocks */

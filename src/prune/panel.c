@@ -132,6 +132,16 @@ static int check_pivot(dual_system *d, int64_t slot) {
   return REAP_OK;
 }
 
+/* The slot that leaves, and its rows of the stage's columns of V with those it adds: V_s and L, below the rows of those before. */
+static void note_gone(dual_system *d, int64_t slot) {
+  const int64_t b = d->block, k = d->k - d->start;
+  const double *v_s = d->pivot + 2 * b * b;
+  double *row = d->triangle + k;
+  d->gone[k / b] = slot;
+  for (int64_t j = 0; j < k; j++) memcpy(row + j * d->width, v_s + j * b, (size_t)b * sizeof *row);
+  for (int64_t j = 0; j < b; j++) memcpy(row + (k + j) * d->width, d->pivot + j * b, (size_t)b * sizeof *row);
+}
+
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost) {
   const int64_t b = d->block;
   REAP_TRY(share_pivot(d, slot, lost));
@@ -140,7 +150,7 @@ int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t lef
   REAP_TRY(append(d, slot, growth, left));
   if (k == 0 || k + 2 * b > d->width) REAP_TRY(check_pivot(d, slot));
   for (int64_t t = 0; t < b; t++) d->error += d->pivot[b * b + t * (b + 1)];
-  d->gone[k / b] = slot;
+  note_gone(d, slot);
   d->alive[slot] = false;
   d->n_alive--;
   d->k += b;

@@ -1,10 +1,11 @@
-/* The end of a stage: W takes what the stage's columns of V mean for it, and dead rows are dropped; see elimination.c.
+/* The end of a stage: dead rows are dropped, and W and the pivot columns at hand take what the stage's V and Q mean for them; see
+ * elimination.c.
  *
  * W now = W - V Z, and the rows of V at the removed channels, in their order, are the lower triangular Cholesky factor of H
- * there, V_s. = [V_s,before L], so that Z = V_gone^-1 W_gone by one triangular solve. W is spread over the ranks by outputs: the
- * stage's columns of V go to all of them. Rows of channels that left in the stage are dropped from V, Q, W and the blocks, in
- * place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives V's memory back
- * to the columns to come; that moves all of V and is too dear to do every time.
+ * there, V_s. = [V_s,before L], so that Z = V_gone^-1 W_gone by one triangular solve, before those rows go. W is spread over the
+ * ranks by outputs: the stage's columns of V go to all of them. Rows of channels that left in the stage are dropped from V, Q, W
+ * and the blocks, in place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives
+ * V's memory back to the columns to come; that moves all of V and is too dear to do every time.
  *
  * Cost: (2 rows + k) k m over the ranks for the k columns of a stage, on the route by weights; rows k elements received.
  */
@@ -17,57 +18,48 @@
 #include "reap/memory.h"
 #include "reap/timer.h"
 
-/* What bringing W up to date needs: the stage's columns with all rows [rows, k], Z [k, m_count], the triangle [k, k]. */
-typedef struct settle_work {
-  int64_t k;
-  double *v, *z, *triangle;
-} settle_work;
-
-static int settle_open(const dual_system *d, settle_work *w) {
-  w->k = d->k - d->start;
-  int status = reap_alloc(&w->v, d->rows * w->k, sizeof *w->v);
-  if (status == REAP_OK) status = reap_alloc(&w->z, w->k * d->m_count, sizeof *w->z);
-  if (status == REAP_OK) status = reap_alloc(&w->triangle, w->k * w->k, sizeof *w->triangle);
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+/* Z = V_gone^-1 W_gone [k, m_count]. */
+static int form_z(const dual_system *d, int64_t k, double *z) {
+  const int64_t b = d->block;
+  for (int64_t j = 0; j < d->m_count; j++)
+    for (int64_t s = 0; s < k / b; s++)
+      memcpy(z + s * b + j * k, d->weights + d->gone[s] * b + j * d->ldw, (size_t)b * sizeof *z);
+  return reap_dtrsm('L', 'L', 'N', k, d->m_count, d->triangle, d->width, z, k);
 }
 
-static void settle_close(settle_work *w) {
-  reap_free(&w->v);
-  reap_free(&w->z);
-  reap_free(&w->triangle);
+/* W -= V Z in one rank's rows. */
+static int subtract(const dual_system *d, int rank, const double *v, int64_t ld, int64_t k, const double *z) {
+  const int64_t b = d->block, rows = (d->share[rank + 1] - d->share[rank]) * b;
+  if (rows == 0 || d->m_count == 0) return REAP_OK;
+  return reap_dgemm('N', 'N', rows, d->m_count, k, -1, v, ld, z, k, 1, d->weights + d->share[rank] * b, d->ldw);
 }
 
-/* The stage's columns of V, all rows, on all ranks. */
-static int collect_columns(const dual_system *d, settle_work *w) {
-  const int64_t own = d->own_slots * d->block, at = d->own_first * d->block;
-  for (int64_t j = 0; j < w->k; j++)
-    memcpy(w->v + at + j * d->rows, d->v + (d->start + j) * d->stride, (size_t)own * sizeof *w->v);
-  return reap_symmetric_collect(d->dual, d->share, w->k, w->v, d->rows);
+/* The same in all of them, of which each rank has its own: multiplied as they are received. */
+static int subtract_all(const dual_system *d, int64_t k, const double *z, double *pieces) {
+  const int64_t own = d->own_slots * d->block;
+  double *mine = pieces + d->own_first * d->block * k;
+  for (int64_t j = 0; j < k; j++)
+    memcpy(mine + j * own, d->v + (d->k - k + j) * d->stride, (size_t)own * sizeof *mine);
+  REAP_TRY(reap_symmetric_collect(d->dual, d->share, k, pieces));
+  int status = REAP_OK;
+  for (int r = 0; status == REAP_OK && r < reap_comm_size(d->comm); r++)
+    status = subtract(d, r, pieces + d->share[r] * d->block * k, (d->share[r + 1] - d->share[r]) * d->block, k, z);
+  return reap_comm_agree(d->comm, status);
 }
 
-/* Z = V_gone^-1 W_gone. */
-static int form_z(const dual_system *d, settle_work *w) {
-  const int64_t b = d->block, k = w->k;
-  for (int64_t s = 0; s < k / b; s++) {
-    for (int64_t j = 0; j < k; j++)
-      memcpy(w->triangle + s * b + j * k, w->v + d->gone[s] * b + j * d->rows, (size_t)b * sizeof *w->z);
-    for (int64_t j = 0; j < d->m_count; j++)
-      memcpy(w->z + s * b + j * k, d->weights + d->gone[s] * b + j * d->ldw, (size_t)b * sizeof *w->z);
-  }
-  return reap_dtrsm('L', 'L', 'N', k, d->m_count, w->triangle, k, w->z, k);
-}
-
-static int update_weights(dual_system *d) {
+static int update_weights(dual_system *d, int64_t k, const double *z) {
   const double start = reap_seconds();
-  settle_work w = {0};
-  int status = settle_open(d, &w);
-  if (status == REAP_OK) status = collect_columns(d, &w);
-  if (status == REAP_OK) status = form_z(d, &w);
-  if (status == REAP_OK && d->m_count > 0)
-    status = reap_dgemm('N', 'N', d->rows, d->m_count, w.k, -1, w.v, d->rows, w.z, w.k, 1, d->weights, d->ldw);
-  settle_close(&w);
+  double *pieces = NULL;
+  int status = REAP_OK;
+  if (d->comm) {
+    status = reap_comm_agree(d->comm, reap_alloc(&pieces, d->rows * k, sizeof *pieces));
+    if (status == REAP_OK) status = subtract_all(d, k, z, pieces);
+    reap_free(&pieces);
+  } else {
+    status = subtract(d, 0, d->v + (d->k - k) * d->stride, d->stride, k, z);
+  }
   d->seconds_updates += reap_seconds() - start;
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+  return status;
 }
 
 /* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld at most
@@ -87,7 +79,7 @@ static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, in
   move_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
   move_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
   move_rows(b, count, slot, d->k, d->v, before, stride);
-  if (d->product) move_rows(b, count, slot, d->k, d->q, before, stride);
+  move_rows(b, count, slot, d->k - d->q_from, d->q, before, stride);
   channel_blocks_keep(&d->blocks, count, slot);
 }
 
@@ -140,14 +132,28 @@ static int drop_dead_rows(dual_system *d, bool tight) {
   return status;
 }
 
+/* Everything but K's blocks; z [k, m_count] is scratch. */
+static int settle(dual_system *d, bool tight, double *z) {
+  const int64_t k = d->k - d->start;
+  int status = d->weights ? form_z(d, k, z) : REAP_OK;
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  REAP_TRY(status);
+  REAP_TRY(drop_dead_rows(d, tight));
+  REAP_TRY(pivot_columns_advance(d));
+  return d->weights ? update_weights(d, k, z) : REAP_OK;
+}
+
 int panel_settle(dual_system *d) {
   enum { DEAD_PART = 8 };
+  double *z = NULL;
   if (d->k == d->start) return REAP_OK;
-  REAP_TRY(pivot_columns_advance(d));
-  if (d->weights) REAP_TRY(update_weights(d));
+  const bool tight = (d->tight_slots - d->n_alive) * DEAD_PART >= d->tight_slots;
+  int status = d->weights ? reap_alloc(&z, (d->k - d->start) * d->m_count, sizeof *z) : REAP_OK;
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) status = settle(d, tight, z);
+  reap_free(&z);
+  REAP_TRY(status);
   d->start = d->k;
   if (d->weights) d->q_from = d->k;
-  const bool tight = (d->tight_slots - d->n_alive) * DEAD_PART >= d->tight_slots;
-  REAP_TRY(drop_dead_rows(d, tight));
   return d->weights && tight ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
 }

@@ -259,12 +259,12 @@ int pivot_columns_get(dual_system *d, int64_t pivot, const double *growth, int64
 int pivot_columns_advance(dual_system *d) {
   pivot_columns *p = &d->columns;
   const factor_part stage = {d->k - d->start, d->v + d->start * d->stride, dual_q_column(d, d->start)};
-  keep_wanted(d, d->alive);
   return bring_up(d, &stage, p->count, p->slot, p->dual, p->product);
 }
 
 void pivot_columns_renumber(dual_system *d, int64_t count, const int64_t *old) {
   pivot_columns *p = &d->columns;
+  keep_wanted(d, d->alive);
   for (int64_t s = 0; s < count; s++) {
     p->place[s] = p->place[old[s]]; /* old[s] >= s */
     if (p->place[s] >= 0) p->slot[p->place[s]] = s;

@@ -16,10 +16,11 @@ void pivot_columns_forget(dual_system *d);
 int pivot_columns_get(dual_system *d, int64_t slot, const double *growth, int64_t left, const double **dual,
                       const double **product);
 
-/* At the end of a stage, while its Q is there: drops those of channels that left and brings the others up to date. Collective. */
+/* At the end of a stage, while its Q is there: brings them up to date. Collective. */
 int pivot_columns_advance(dual_system *d);
 
-/* Slots old[0 .. count), old[s] >= s, become 0 .. count - 1; the rows are the caller's concern. Local. */
+/* Drops those of channels that left; slots old[0 .. count), old[s] >= s, become 0 .. count - 1. The rows are the caller's concern.
+ * Local. */
 void pivot_columns_renumber(dual_system *d, int64_t count, const int64_t *old);
 
 #endif
