@@ -184,6 +184,29 @@ static int two_matrices(void *context, int64_t row, int64_t rows, int64_t column
   return REAP_OK;
 }
 
+/* Rows in any order, spread unevenly over the ranks, are those of whole columns. */
+static void check_rows(const reap_grid *grid, reap_symmetric *s) {
+  enum { COUNT = 3, LD = ORDER + 1 };
+  const int64_t slot[COUNT] = {4, SLOTS - 1, 5}, ranks = grid ? reap_comm_size(test_comm()) : 1;
+  const int64_t rank = grid ? reap_comm_rank(test_comm()) : 0;
+  int64_t row[SLOTS], first[64] = {0}, count = 0;
+  double *out = NULL, worst = 0;
+  CHECK_OK(reap_alloc(&out, LD * COUNT * WIDE, sizeof *out));
+  for (int64_t i = 7; i < SLOTS; i++) row[count++] = i;
+  for (int64_t i = 5; i >= 0; i--) row[count++] = i;
+  for (int64_t r = 0; r < ranks; r++) first[r + 1] = r + 1 == ranks ? count : count * (r * r) / (ranks * ranks);
+  for (int t = 0; t < 2; t++) {
+    CHECK_OK(reap_symmetric_gather_rows(s, t == 0 ? REAP_LOWER : REAP_UPPER, COUNT, slot, first, row, out, LD));
+    for (int64_t j = 0; j < COUNT * WIDE; j++)
+      for (int64_t i = 0; i < (first[rank + 1] - first[rank]) * WIDE; i++) {
+        const int64_t at = row[first[rank] + i / WIDE] * WIDE + i % WIDE;
+        worst = fmax(worst, fabs(out[i + j * LD] - spd(at, slot[j / WIDE] * WIDE + j % WIDE, ORDER)));
+      }
+  }
+  CU_ASSERT_EQUAL(worst, 0);
+  reap_free(&out);
+}
+
 /* Panels of several widths make up both matrices, whole and block-cyclic; rows above a panel's first are not looked at. */
 static void check_panels(const reap_grid *grid) {
   enum { STEP = 5 };
@@ -210,6 +233,7 @@ static void check_panels(const reap_grid *grid) {
           worst = fmax(worst, fabs(columns[i + j * ORDER] - spd(i, slot * WIDE + j, ORDER)));
     }
   CU_ASSERT_EQUAL(worst, 0);
+  check_rows(grid, s);
   CHECK_FAILS(reap_symmetric_put_panel(s, SLOTS - 1, 2, panel, ORDER), REAP_ERR_INTERNAL, "does not fit");
   CHECK_FAILS(reap_symmetric_put_panel(s, 0, 1, panel, ORDER - 1), REAP_ERR_INTERNAL, "does not fit");
   reap_free(&panel);

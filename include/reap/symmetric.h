@@ -50,6 +50,12 @@ int reap_symmetric_put_panel(reap_symmetric *matrix, int64_t first, int64_t coun
 int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                           const int64_t *slot, double *out);
 
+/* The same of some rows, shared out: rank r has those of slots row[first[r]] .. row[first[r + 1]], in this order, in its out
+ * [.., count * block] with leading dimension ld. All arguments but the last two are the same on all ranks; local: first[0] and
+ * first[1]. */
+int reap_symmetric_gather_rows(reap_symmetric *matrix, reap_triangle triangle, int64_t count, const int64_t *slot,
+                               const int64_t *first, const int64_t *row, double *out, int64_t ld);
+
 /* The reverse: replicated columns into row and column of each slot. */
 int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                        const int64_t *slot, const double *columns);

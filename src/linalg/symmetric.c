@@ -62,6 +62,17 @@ int reap_symmetric_gather(reap_symmetric *s, reap_triangle triangle, int64_t slo
   return REAP_OK;
 }
 
+int reap_symmetric_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                               const int64_t *first, const int64_t *row, double *out, int64_t ld) {
+  const int64_t b = s->block, rank = s->grid ? reap_comm_rank(reap_grid_comm(s->grid)) : 0;
+  REAP_TRY(s->table->gather_rows(s, triangle, count, slot, first, row, out, ld));
+  for (int64_t k = 0; triangle == REAP_UPPER && k < count; k++)
+    for (int64_t i = first[rank]; i < first[rank + 1]; i++)
+      for (int64_t t = 0; t < b && row[i] == slot[k]; t++)
+        out[(i - first[rank]) * b + t + (k * b + t) * ld] = s->upper_diagonal[slot[k] * b + t];
+  return REAP_OK;
+}
+
 int reap_symmetric_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                        const double *columns) {
   return s->table->put(s, triangle, slots, count, slot, columns);

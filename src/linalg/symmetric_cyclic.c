@@ -2,13 +2,15 @@
  *
  * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the
  * elimination needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one
- * MPI_Allgatherv, everybody unpacks in the same order. An update is level 3 on each rank's own rows and columns without
- * further messages. When slots leave (dual_drop.c) the last ones move into the holes, so what is left is always the leading
- * part of the layout: balanced, and good for ScaLAPACK as it stands.
+ * MPI_Allgatherv, everybody unpacks in the same order; or of some columns each rank its own rows, the same by
+ * MPI_Alltoallv. An update is level 3 on each rank's own rows and columns without further messages. When slots leave
+ * (dual_drop.c) the last ones move into the holes, so what is left is always the leading part of the layout: balanced, and
+ * good for ScaLAPACK as it stands.
  *
- * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha; update
- * n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks
- * the n^2 elements received per product exceed the work; m columns per rank should stay above some tens.
+ * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha, of each
+ * rank's rows of them w n / p and p alpha; update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements
+ * received. Failure mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank
+ * should stay above some tens.
  */
 #include <limits.h>
 #include <math.h>
@@ -71,19 +73,19 @@ static segment segment_at(const reap_symmetric *s, reap_triangle triangle, int64
   return g;
 }
 
-/* The segment as columns, [count * b, b] without gaps; of the diagonal block one triangle gives both. */
-static void read_segment(const reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, double *out) {
+/* The segment as columns, out [count * b, b] with leading dimension `to`; of the diagonal block one triangle gives both. */
+static void read_segment(const reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, double *out, int64_t to) {
   const int64_t b = s->block, rows = g->count * b, ld = s->ld;
   const double *from = block_at(s, g->row, j, g->mirrored);
   if (g->row == j) {
     for (int64_t t = 0; t < b; t++)
       for (int64_t p = 0; p < b; p++)
-        out[p + t * b] = (triangle == REAP_LOWER ? p < t : p > t) ? from[t + p * ld] : from[p + t * ld];
+        out[p + t * to] = (triangle == REAP_LOWER ? p < t : p > t) ? from[t + p * ld] : from[p + t * ld];
   } else if (g->mirrored) {
     for (int64_t p = 0; p < rows; p++)
-      for (int64_t t = 0; t < b; t++) out[p + t * rows] = from[t + p * ld];
+      for (int64_t t = 0; t < b; t++) out[p + t * to] = from[t + p * ld];
   } else {
-    for (int64_t t = 0; t < b; t++) memcpy(out + t * rows, from + t * ld, (size_t)rows * sizeof *out);
+    for (int64_t t = 0; t < b; t++) memcpy(out + t * to, from + t * ld, (size_t)rows * sizeof *out);
   }
 }
 
@@ -145,7 +147,7 @@ static void pack(const reap_symmetric *s, reap_triangle triangle, int64_t slots,
     for (int64_t i = 0; i < slots; i += g.count) {
       g = segment_at(s, triangle, slots, i, slot[k]);
       if (g.owner != rank) continue;
-      read_segment(s, triangle, &g, slot[k], out);
+      read_segment(s, triangle, &g, slot[k], out, g.count * s->block);
       out += g.count * s->block * s->block;
     }
 }
@@ -190,6 +192,114 @@ done:
   return status;
 }
 
+/* Rows of some slots' columns, rank r's in row[first[r]] .. row[first[r + 1]]. */
+typedef struct wanted_rows {
+  reap_triangle triangle;
+  int64_t count;
+  const int64_t *slot, *first, *row;
+} wanted_rows;
+
+/* What of slot j's columns from row[at] on, before row[end], is one segment. */
+static segment wanted_at(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
+  segment g = segment_at(s, w->triangle, s->slots, w->row[at], j);
+  int64_t count = 1;
+  while (count < g.count && at + count < end && w->row[at + count] == g.row + count) count++;
+  g.count = count;
+  return g;
+}
+
+/* Elements for each rank and from each, where they start [ranks] each, for MPI_Alltoallv. */
+typedef struct traffic {
+  int *out, *out_at, *in, *in_at;
+  double *sent, *received;
+} traffic;
+
+/* Elements that rank `to` wants of every rank, [ranks], added to counts. */
+static void count_wanted(const reap_symmetric *s, const wanted_rows *w, int to, int *counts) {
+  segment g;
+  for (int64_t k = 0; k < w->count; k++)
+    for (int64_t i = w->first[to]; i < w->first[to + 1]; i += g.count) {
+      g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
+      counts[g.owner] += (int)(g.count * s->block * s->block);
+    }
+}
+
+/* What rank `to` wants of this one, one after the other. */
+static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, double *out) {
+  const int rank = reap_comm_rank(comm_of(s));
+  segment g;
+  for (int64_t k = 0; k < w->count; k++)
+    for (int64_t i = w->first[to]; i < w->first[to + 1]; i += g.count) {
+      g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
+      if (g.owner != rank) continue;
+      read_segment(s, w->triangle, &g, w->slot[k], out, g.count * s->block);
+      out += g.count * s->block * s->block;
+    }
+}
+
+/* This rank's rows: its own from the matrix, the others from what was received; at [ranks] moves on. */
+static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const double *received, int *at, double *out, int64_t ld) {
+  const int rank = reap_comm_rank(comm_of(s));
+  const int64_t b = s->block, from = w->first[rank], end = w->first[rank + 1];
+  segment g;
+  for (int64_t k = 0; k < w->count; k++)
+    for (int64_t i = from; i < end; i += g.count) {
+      g = wanted_at(s, w, i, end, w->slot[k]);
+      double *to = out + (i - from) * b + k * b * ld;
+      if (g.owner == rank) {
+        read_segment(s, w->triangle, &g, w->slot[k], to, ld);
+        continue;
+      }
+      for (int64_t j = 0; j < b; j++, at[g.owner] += (int)(g.count * b))
+        memcpy(to + j * ld, received + at[g.owner], (size_t)(g.count * b) * sizeof *to);
+    }
+}
+
+/* A rank keeps what it has itself. */
+static int open_traffic(const reap_symmetric *s, const wanted_rows *w, traffic *t) {
+  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
+  int *counts = NULL, out = 0, in = 0;
+  REAP_TRY(reap_calloc(&t->out, 5 * size, sizeof *t->out));
+  t->out_at = t->out + size;
+  t->in = t->out_at + size;
+  t->in_at = t->in + size;
+  counts = t->in_at + size;
+  if (w->first[size] * w->count > INT_MAX / (s->block * s->block))
+    return reap_error(REAP_ERR_RESOURCE, "rows of %lld columns do not fit one message", (long long)(w->count * s->block));
+  for (int r = 0; r < size; r++) {
+    memset(counts, 0, (size_t)size * sizeof *counts);
+    count_wanted(s, w, r, counts);
+    t->out[r] = r == rank ? 0 : counts[rank];
+    t->out_at[r] = out;
+    out += t->out[r];
+    for (int from = 0; r == rank && from < size; from++) {
+      t->in[from] = from == rank ? 0 : counts[from];
+      t->in_at[from] = in;
+      in += t->in[from];
+    }
+  }
+  REAP_TRY(reap_alloc(&t->sent, out, sizeof *t->sent));
+  return reap_alloc(&t->received, in, sizeof *t->received);
+}
+
+static int cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
+                              const int64_t *row, double *out, int64_t ld) {
+  const wanted_rows w = {triangle, count, slot, first, row};
+  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
+  traffic t = {0};
+  const int status = reap_comm_agree(comm_of(s), open_traffic(s, &w, &t));
+  if (status == REAP_OK) {
+    for (int r = 0; r < size; r++)
+      if (r != rank) pack_wanted(s, &w, r, t.sent + t.out_at[r]);
+    MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+    unpack_wanted(s, &w, t.received, t.in_at, out, ld);
+  }
+  reap_free(&t.out);
+  reap_free(&t.sent);
+  reap_free(&t.received);
+  return status;
+}
+
 static int cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                       const double *columns) {
   const int64_t b = s->block, rows = slots * b;
@@ -222,7 +332,7 @@ static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
   memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
   for (int64_t k = 0; k < slots; k++) {
     const segment g = segment_at(s, REAP_LOWER, slots, k, k);
-    if (g.owner == rank) read_segment(s, REAP_LOWER, &g, k, out + k * b * b);
+    if (g.owner == rank) read_segment(s, REAP_LOWER, &g, k, out + k * b * b, b);
   }
   return reap_comm_sum(comm_of(s), out, slots * b * b);
 }
@@ -487,7 +597,7 @@ static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, 
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
-static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_put,
+static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_gather_rows, cyclic_put,
                                              cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
                                              symmetric_sweep, cyclic_multiply, cyclic_outer,  cyclic_solve,
                                              cyclic_column_sums, cyclic_difference};

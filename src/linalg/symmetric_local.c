@@ -11,6 +11,8 @@
 #include "reap/memory.h"
 #include "symmetric_table.h"
 
+static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+
 static void local_destroy(reap_symmetric *s) { reap_free(&s->data); }
 
 static int local_set(reap_symmetric *s, reap_symmetric_source source, void *context) {
@@ -24,26 +26,36 @@ static void local_put_panel(reap_symmetric *s, int64_t first, int64_t count, con
     for (int64_t i = j; i < n; i++) s->data[i + j * s->ld] = s->data[j + i * s->ld] = columns[i - from + (j - from) * ld];
 }
 
-/* Column c as it stands below (or above) the diagonal and the row that completes it. */
+/* Rows [from, to) of one slot's columns: column c as it stands below (or above) the diagonal and the row that completes it. */
+static void read_rows(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t from, int64_t to, double *out,
+                      int64_t ld) {
+  const int64_t b = s->block, at = slot * b, stride = s->ld;
+  const int64_t crossed = triangle == REAP_LOWER ? from : largest(from, at),
+                end = triangle == REAP_LOWER ? symmetric_least(to, at + b) : to;
+  for (int64_t i = crossed; i < end; i++)
+    for (int64_t t = 0; t < b; t++) out[i - from + t * ld] = s->data[at + t + i * stride];
+  for (int64_t t = 0; t < b; t++) {
+    const int64_t first = triangle == REAP_LOWER ? largest(from, at + t) : from,
+                  last = triangle == REAP_LOWER ? to : symmetric_least(to, at + t);
+    if (first < last) memcpy(out + first - from + t * ld, s->data + first + (at + t) * stride, (size_t)(last - first) * sizeof *out);
+  }
+}
+
 static int local_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                         double *out) {
-  const int64_t b = s->block, rows = slots * b, ld = s->ld;
-  for (int64_t k = 0; k < count; k++) {
-    const int64_t at = slot[k] * b;
-    const int64_t from = triangle == REAP_LOWER ? 0 : symmetric_least(at, rows),
-                  to = triangle == REAP_LOWER ? symmetric_least(at + b, rows) : rows;
-    for (int64_t i = from; i < to; i++)
-      for (int64_t t = 0; t < b; t++) out[i + (k * b + t) * rows] = s->data[at + t + i * ld];
-    for (int64_t t = 0; t < b; t++) {
-      const int64_t c = at + t;
-      const double *column = s->data + c * ld;
-      double *copy = out + (k * b + t) * rows;
-      if (triangle == REAP_UPPER)
-        memcpy(copy, column, (size_t)symmetric_least(c, rows) * sizeof *copy);
-      else if (c < rows)
-        memcpy(copy + c, column + c, (size_t)(rows - c) * sizeof *copy);
+  const int64_t b = s->block, rows = slots * b;
+  for (int64_t k = 0; k < count; k++) read_rows(s, triangle, slot[k], 0, rows, out + k * b * rows, rows);
+  return REAP_OK;
+}
+
+static int local_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                             const int64_t *first, const int64_t *row, double *out, int64_t ld) {
+  const int64_t b = s->block;
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t i = first[0], end; i < first[1]; i = end) {
+      for (end = i + 1; end < first[1] && row[end] == row[end - 1] + 1;) end++;
+      read_rows(s, triangle, slot[k], row[i] * b, (row[end - 1] + 1) * b, out + (i - first[0]) * b + k * b * ld, ld);
     }
-  }
   return REAP_OK;
 }
 
@@ -149,7 +161,7 @@ static int local_difference(reap_symmetric *s, int64_t slots, const double *x, d
   return REAP_OK;
 }
 
-static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_put,
+static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_gather_rows, local_put,
                                             local_blocks,   local_update, local_factor, local_invert,
                                             local_sweep,    local_multiply, local_outer,  local_solve,
                                             local_column_sums, local_difference};

@@ -10,6 +10,8 @@ typedef struct symmetric_table {
   void (*put_panel)(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
   int (*gather)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                 double *out);
+  int (*gather_rows)(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
+                     const int64_t *row, double *out, int64_t ld);
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
              const double *columns);
   int (*blocks)(reap_symmetric *s, int64_t slots, double *out);

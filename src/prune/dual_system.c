@@ -84,7 +84,7 @@ static int allocate(dual_system *d, int64_t removed) {
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
   REAP_TRY(reap_alloc(&d->triangle, d->width * d->width, sizeof *d->triangle));
-  REAP_TRY(reap_alloc(&d->check, (d->n0 + most * b + 2 * b) * b, sizeof *d->check));
+  REAP_TRY(reap_alloc(&d->check, (most + 2) * b * b, sizeof *d->check));
   REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
   if (b <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(most * b, d->width, &d->tiles));
   REAP_TRY(channel_blocks_create(most, b, &d->blocks));

@@ -101,20 +101,18 @@ static int append(dual_system *d, int64_t slot, const double *growth, int64_t le
 
 /* Own rows of G_:s in the order of the slots, zero where the channel left before. */
 static int own_gram(dual_system *d, int64_t slot, double *out) {
-  const int64_t b = d->block, rows = d->own_slots * b, height = d->homes * b;
-  REAP_TRY(reap_symmetric_gather(d->dual, REAP_UPPER, d->homes, 1, &d->home[slot], d->check));
+  const int64_t b = d->block, rows = d->own_slots * b;
+  REAP_TRY(reap_symmetric_gather_rows(d->dual, REAP_UPPER, 1, &d->home[slot], d->share, d->home, out, rows));
   for (int64_t q = 0; q < b; q++)
-    for (int64_t s = 0; s < d->own_slots; s++) {
-      const double *from = d->check + d->home[d->own_first + s] * b + q * height;
-      for (int64_t i = 0; i < b; i++) out[s * b + i + q * rows] = d->alive[d->own_first + s] ? from[i] : 0;
-    }
+    for (int64_t s = 0; s < d->own_slots; s++)
+      if (!d->alive[d->own_first + s]) memset(out + s * b + q * rows, 0, (size_t)b * sizeof *out);
   return REAP_OK;
 }
 
 /* Largest entry of H_:s' G_:s - I, with H_:s = V_new L': how well the recursion still inverts the matrix it came from. */
 static int check_pivot(dual_system *d, int64_t slot) {
   const int64_t b = d->block, rows = d->own_slots * b;
-  double *gram = d->check + d->homes * b * b, *inner = gram + rows * b, *sums = inner + b * b, worst = 0;
+  double *gram = d->check, *inner = gram + rows * b, *sums = inner + b * b, worst = 0;
   REAP_TRY(own_gram(d, slot, gram));
   REAP_TRY(reap_dgemm('T', 'N', b, b, rows, 1, d->v + d->k * d->stride, d->stride, gram, rows, 0, inner, b));
   for (int64_t q = 0; q < b; q++)

@@ -12,7 +12,7 @@
  * have fallen far behind in the meantime are dropped when others are formed.
  *
  * Cost, with s columns formed and k before the stage: 2 rows k s over the ranks, by product three times that, by weights 2 rows m s
- * more; at the end of a stage of w columns 6 rows w u for u columns at hand; s k elements of V_S received; memory 2 rows (s + u).
+ * more; at the end of a stage of w columns 6 rows w u for u columns at hand; s k elements of V_S received and the rows of H_:S; memory 2 rows (s + u).
  */
 #include "pivot_columns.h"
 
@@ -89,34 +89,15 @@ static int form_product(dual_system *d, int64_t count, const int64_t *slot, doub
   return status == REAP_OK ? reap_symmetric_sum(d->dual, product, rows * width) : status;
 }
 
-/* This rank's rows, in the order of its slots, of columns of the matrices: [homes * b, columns] to [own rows, columns], leading dimension stride. */
-static void take_own_rows(const dual_system *d, int64_t columns, const double *whole, double *out) {
-  const int64_t b = d->block, rows = d->homes * b, own = d->stride;
-  const int64_t *home = d->home + d->own_first;
-  for (int64_t j = 0; j < columns; j++)
-    for (int64_t s = 0, end; s < d->own_slots; s = end) {
-      for (end = s + 1; end < d->own_slots && home[end] == home[end - 1] + 1;) end++;
-      memcpy(out + s * b + j * own, whole + home[s] * b + j * rows, (size_t)((end - s) * b) * sizeof *out);
-    }
-}
-
-/* Own rows of the columns of `count` slots of a matrix as it was factored, some at a time. */
+/* Own rows of the columns of `count` slots of a matrix as it was factored. */
 static int take_columns(dual_system *d, reap_symmetric *matrix, int64_t count, const int64_t *slot, double *out) {
-  enum { AT_ONCE = 512 /* columns */ };
-  const int64_t b = d->block, own = d->stride, most = 1 + AT_ONCE / b;
   int64_t *home = NULL;
-  double *whole = NULL;
   int status = reap_alloc(&home, count, sizeof *home);
-  if (status == REAP_OK) status = reap_alloc(&whole, d->homes * b * (count < most ? count : most) * b, sizeof *whole);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   for (int64_t k = 0; status == REAP_OK && k < count; k++) home[k] = d->home[slot[k]];
-  for (int64_t k = 0; status == REAP_OK && k < count; k += most) {
-    const int64_t some = count - k < most ? count - k : most;
-    status = reap_symmetric_gather(matrix, REAP_LOWER, d->homes, some, home + k, whole);
-    if (status == REAP_OK) take_own_rows(d, some * b, whole, out + k * b * own);
-  }
+  if (status == REAP_OK)
+    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, count, home, d->share, d->home, out, d->stride);
   reap_free(&home);
-  reap_free(&whole);
   return status;
 }
 
