@@ -106,8 +106,8 @@ static void write_segment(reap_symmetric *s, reap_triangle triangle, const segme
   }
 }
 
-/* Everybody's packed blocks to everybody. counts in doubles; mine NULL: this rank's are in their place in `all`. */
-static int exchange(const reap_symmetric *s, const double *mine, const int64_t *counts, int64_t *offsets, double *all) {
+/* Everybody's packed blocks to everybody. counts in doubles; this rank's are in their place. */
+static int exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
   const int size = reap_comm_size(comm_of(s));
   int *sizes = NULL, status = REAP_OK;
   int64_t total = 0;
@@ -120,10 +120,8 @@ static int exchange(const reap_symmetric *s, const double *mine, const int64_t *
     sizes[r] = (int)counts[r];
     sizes[size + r] = (int)offsets[r];
   }
-  const int rank = reap_comm_rank(comm_of(s));
   if (status == REAP_OK)
-    MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, sizes[rank], MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE,
-                   reap_comm_mpi(comm_of(s)));
+    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
   reap_free(&sizes);
   return status;
 }
@@ -133,7 +131,7 @@ int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int6
   int64_t *counts = NULL;
   REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&counts, 2 * size, sizeof *counts)));
   for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
-  const int status = exchange(s, NULL, counts, counts + size, pieces);
+  const int status = exchange(s, counts, counts + size, pieces);
   reap_free(&counts);
   return status;
 }
@@ -168,8 +166,8 @@ static void unpack(const reap_symmetric *s, reap_triangle triangle, int64_t slot
 static int cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                          double *out) {
   const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
-  int64_t *counts = NULL;
-  double *mine = NULL, *all = NULL;
+  int64_t *counts = NULL, before = 0;
+  double *all = NULL;
   int status = REAP_OK;
   segment g;
   REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
@@ -178,16 +176,15 @@ static int cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slot
       g = segment_at(s, triangle, slots, i, slot[k]);
       counts[g.owner] += g.count * b * b;
     }
-  REAP_TRY_OR(reap_alloc(&mine, counts[reap_comm_rank(comm_of(s))], sizeof *mine), agree);
   status = reap_alloc(&all, rows * b * count, sizeof *all);
 agree:
   REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
-  pack(s, triangle, slots, count, slot, mine);
-  REAP_TRY_OR(exchange(s, mine, counts, counts + size, all), done);
+  for (int r = 0; r < reap_comm_rank(comm_of(s)); r++) before += counts[r];
+  pack(s, triangle, slots, count, slot, all + before);
+  REAP_TRY_OR(exchange(s, counts, counts + size, all), done);
   unpack(s, triangle, slots, count, slot, all, counts + size, out);
 done:
   reap_free(&counts);
-  reap_free(&mine);
   reap_free(&all);
   return status;
 }
@@ -357,24 +354,36 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
   return reap_comm_agree(comm_of(s), status);
 }
 
-/* Rows of replicated v that stand on this rank (by rows or by columns of the grid) into out [count, k]. */
-static int64_t take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld,
-                         double *out) {
+/* How many of the leading rows stand on this rank, by rows or by columns of the grid, and every how many of them one piece. */
+static int64_t count_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t *first, int64_t *step) {
   const int64_t n = slots * s->block, nb = s->piece;
   int rows, columns, row, column;
   reap_grid_shape(s->grid, &rows, &columns, &row, &column);
-  const int64_t step = nb * (by_rows ? rows : columns), first = nb * (by_rows ? row : column);
+  *step = nb * (by_rows ? rows : columns);
+  *first = nb * (by_rows ? row : column);
   int64_t count = 0;
-  for (int64_t i = first; i < n; i += step) count += symmetric_least(nb, n - i);
-  for (int64_t j = 0; out && j < k; j++)
-    for (int64_t i = first, at = 0; i < n; i += step, at += nb)
-      memcpy(out + at + j * count, v + i + j * ld, (size_t)symmetric_least(nb, n - i) * sizeof *v);
+  for (int64_t i = *first; i < n; i += *step) count += symmetric_least(nb, n - i);
   return count;
+}
+
+/* Rows of replicated v [slots * b, k] that stand on this rank, count in all: as they are (*own NULL) if those are all, else a copy
+ * [count, k] in *own. */
+static int take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld, double **own,
+                     int64_t *count) {
+  const int64_t n = slots * s->block, nb = s->piece;
+  int64_t first, step;
+  *count = count_rows(s, by_rows, slots, &first, &step);
+  if (*count == n) return REAP_OK;
+  REAP_TRY(reap_alloc(own, *count * k, sizeof **own));
+  for (int64_t j = 0; j < k; j++)
+    for (int64_t i = first, at = 0; i < n; i += step, at += nb)
+      memcpy(*own + at + j * *count, v + i + j * ld, (size_t)symmetric_least(nb, n - i) * sizeof *v);
+  return REAP_OK;
 }
 
 /* This rank's rows of the panel for an update, by rows of the grid in v and by its columns in q. */
 typedef struct own_update {
-  int64_t rows, columns, k;
+  int64_t rows, columns, k, ldv, ldq;
   const double *v, *q;
   double *square; /* [piece, piece] */
 } own_update;
@@ -386,14 +395,14 @@ static int update_block_column(reap_symmetric *s, const own_update *u, int64_t i
   double *c = s->data + i + j * s->ld;
   if (i < end && reap_block_cyclic_row(s->cyclic, i) == reap_block_cyclic_column(s->cyclic, j)) {
     const int64_t height = symmetric_least(nb, u->rows - i); /* what stands above belongs to the upper matrix */
-    REAP_TRY(reap_dgemm('N', 'T', height, width, u->k, 1, u->v + i, u->rows, u->q + j, u->columns, 0, u->square, nb));
+    REAP_TRY(reap_dgemm('N', 'T', height, width, u->k, 1, u->v + i, u->ldv, u->q + j, u->ldq, 0, u->square, nb));
     for (int64_t t = 0; t < width; t++)
       for (int64_t p = t; p < height; p++) c[p + t * s->ld] -= u->square[p + t * nb];
     i += height;
     c += height;
   }
   if (i >= end) return REAP_OK;
-  return reap_dgemm('N', 'T', end - i, width, u->k, -1, u->v + i, u->rows, u->q + j, u->columns, 1, c, s->ld);
+  return reap_dgemm('N', 'T', end - i, width, u->k, -1, u->v + i, u->ldv, u->q + j, u->ldq, 1, c, s->ld);
 }
 
 /* First own row at or below the diagonal of own column j. */
@@ -414,7 +423,7 @@ static int update_own(reap_symmetric *s, const own_update *u) {
     for (int64_t j = first; j < first + width; j += nb)
       REAP_TRY(update_block_column(s, u, first_row(s, u->rows, j), below, j, symmetric_least(nb, u->columns - j)));
     if (below < u->rows)
-      REAP_TRY(reap_dgemm('N', 'T', u->rows - below, width, u->k, -1, u->v + below, u->rows, u->q + first, u->columns, 1,
+      REAP_TRY(reap_dgemm('N', 'T', u->rows - below, width, u->k, -1, u->v + below, u->ldv, u->q + first, u->ldq, 1,
                           s->data + below + first * s->ld, s->ld));
   }
   return REAP_OK;
@@ -422,16 +431,16 @@ static int update_own(reap_symmetric *s, const own_update *u) {
 
 static int cyclic_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld) {
   double *by_rows = NULL, *by_columns = NULL, *square = NULL;
-  const int64_t rows = take_rows(s, true, slots, k, NULL, ld, NULL),
-                columns = take_rows(s, false, slots, k, NULL, ld, NULL);
-  int status = reap_alloc(&by_rows, rows * k, sizeof *by_rows);
-  if (status == REAP_OK) status = reap_alloc(&by_columns, columns * k, sizeof *by_columns);
+  own_update u = {.k = k};
+  int status = take_rows(s, true, slots, k, v, ld, &by_rows, &u.rows);
+  if (status == REAP_OK) status = take_rows(s, false, slots, k, v, ld, &by_columns, &u.columns);
   if (status == REAP_OK) status = reap_alloc(&square, s->piece * s->piece, sizeof *square);
-  if (status == REAP_OK) {
-    take_rows(s, true, slots, k, v, ld, by_rows);
-    take_rows(s, false, slots, k, v, ld, by_columns);
-    status = update_own(s, &(own_update){rows, columns, k, by_rows, by_columns, square});
-  }
+  u.v = by_rows ? by_rows : v;
+  u.q = by_columns ? by_columns : v;
+  u.ldv = by_rows ? u.rows : ld;
+  u.ldq = by_columns ? u.columns : ld;
+  u.square = square;
+  if (status == REAP_OK) status = update_own(s, &u);
   reap_free(&by_rows);
   reap_free(&by_columns);
   reap_free(&square);
