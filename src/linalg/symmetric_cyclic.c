@@ -606,10 +606,10 @@ static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, 
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
-static const symmetric_table cyclic_table = {cyclic_destroy,  cyclic_set,    cyclic_put_panel, cyclic_gather, cyclic_gather_rows, cyclic_put,
-                                             cyclic_blocks,   cyclic_update, cyclic_factor, cyclic_invert,
-                                             symmetric_sweep, cyclic_multiply, cyclic_outer,  cyclic_solve,
-                                             cyclic_column_sums, cyclic_difference};
+static const symmetric_table cyclic_table = {
+    cyclic_destroy, cyclic_set,    cyclic_put_panel, cyclic_gather,   cyclic_gather_rows, cyclic_put,   cyclic_blocks, cyclic_update,
+    cyclic_factor,  cyclic_invert, symmetric_sweep,  cyclic_multiply, cyclic_outer,       cyclic_solve, cyclic_column_sums,
+    cyclic_difference};
 
 static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   for (int64_t k = 0; k < s->slots; k++) {

@@ -37,7 +37,8 @@ static void read_rows(const reap_symmetric *s, reap_triangle triangle, int64_t s
   for (int64_t t = 0; t < b; t++) {
     const int64_t first = triangle == REAP_LOWER ? largest(from, at + t) : from,
                   last = triangle == REAP_LOWER ? to : symmetric_least(to, at + t);
-    if (first < last) memcpy(out + first - from + t * ld, s->data + first + (at + t) * stride, (size_t)(last - first) * sizeof *out);
+    const double *column = s->data + (at + t) * stride;
+    if (first < last) memcpy(out + first - from + t * ld, column + first, (size_t)(last - first) * sizeof *out);
   }
 }
 
@@ -161,10 +162,10 @@ static int local_difference(reap_symmetric *s, int64_t slots, const double *x, d
   return REAP_OK;
 }
 
-static const symmetric_table local_table = {local_destroy,  local_set,    local_put_panel, local_gather, local_gather_rows, local_put,
-                                            local_blocks,   local_update, local_factor, local_invert,
-                                            local_sweep,    local_multiply, local_outer,  local_solve,
-                                            local_column_sums, local_difference};
+static const symmetric_table local_table = {
+    local_destroy, local_set,    local_put_panel, local_gather,   local_gather_rows, local_put,   local_blocks, local_update,
+    local_factor,  local_invert, local_sweep,     local_multiply, local_outer,       local_solve, local_column_sums,
+    local_difference};
 
 int symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };

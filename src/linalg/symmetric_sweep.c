@@ -14,7 +14,8 @@
  * step, a panel on all ranks and a symmetric update of its rank on each rank's own rows and columns. PDPOTRI's two
  * triangular stages reach half of DGEMM's speed at best, and the product would gather the whole inverse once more.
  *
- * Cost: n^3 + 2 n^2 m over the ranks, n^2 w for the panels of width w on every rank and as much over the ranks; every rank receives n^2 elements.
+ * Cost: n^3 + 2 n^2 m over the ranks, n^2 w for the panels of width w on every rank and as much over the ranks; every rank
+ * receives n^2 elements.
  * Failure mode: as in every method that goes by the inverse, the residual H A - 1 grows with the condition number
  * (elimination.c watches it); for positive definite matrices no pivoting is needed.
  */
@@ -65,12 +66,34 @@ static int factor_pivot(sweep *w, int64_t at, int64_t size, int64_t *info) {
   return reap_comm_broadcast(comm_of(w), info, sizeof *info, 0);
 }
 
+enum { LEAST_SOLVE = 48 /* columns of a triangle that DTRSM gets; wider ones are halves joined by a product, at DGEMM's speed */ };
+
+static int64_t half_of(int64_t size) { return size / 16 * 8; }
+
+/* a L^-T in place of a [rows, size]. */
+static int solve_transposed(int64_t rows, int64_t size, const double *l, int64_t ldl, double *a, int64_t lda) {
+  const int64_t half = half_of(size), rest = size - half;
+  if (size <= LEAST_SOLVE) return reap_dtrsm('R', 'L', 'T', rows, size, l, ldl, a, lda);
+  REAP_TRY(solve_transposed(rows, half, l, ldl, a, lda));
+  REAP_TRY(reap_dgemm('N', 'T', rows, rest, half, -1, a, lda, l + half, ldl, 1, a + half * lda, lda));
+  return solve_transposed(rows, rest, l + half + half * ldl, ldl, a + half * lda, lda);
+}
+
+/* a L^-1 in place of a [rows, size]. */
+static int solve_plain(int64_t rows, int64_t size, const double *l, int64_t ldl, double *a, int64_t lda) {
+  const int64_t half = half_of(size), rest = size - half;
+  if (size <= LEAST_SOLVE) return reap_dtrsm('R', 'L', 'N', rows, size, l, ldl, a, lda);
+  REAP_TRY(solve_plain(rows, rest, l + half + half * ldl, ldl, a + half * lda, lda));
+  REAP_TRY(reap_dgemm('N', 'N', rows, half, rest, -1, a + half * lda, lda, l + half, ldl, 1, a, lda));
+  return solve_plain(rows, half, l, ldl, a, lda);
+}
+
 /* V = A_:K L^-T, all rows but the panel's own. */
 static int form_v(sweep *w, int64_t at, int64_t size) {
   const int64_t behind = at + size;
-  if (at > 0) REAP_TRY(reap_dtrsm('R', 'L', 'T', at, size, w->pivot, size, w->panel, w->rows));
+  if (at > 0) REAP_TRY(solve_transposed(at, size, w->pivot, size, w->panel, w->rows));
   if (behind == w->rows) return REAP_OK;
-  return reap_dtrsm('R', 'L', 'T', w->rows - behind, size, w->pivot, size, w->panel + behind, w->rows);
+  return solve_transposed(w->rows - behind, size, w->pivot, size, w->panel + behind, w->rows);
 }
 
 /* V L^-1, in rows that this rank keeps: it puts no others back. */
@@ -79,7 +102,7 @@ static int finish_panel(sweep *w, int64_t first, int64_t size) {
   bool mine;
   for (int64_t slot = 0, end; slot < w->slots; slot = end) {
     end = symmetric_cyclic_run(w->s, w->slots, slot, first, &mine);
-    if (mine) REAP_TRY(reap_dtrsm('R', 'L', 'N', (end - slot) * b, size, w->pivot, size, w->panel + slot * b, w->rows));
+    if (mine) REAP_TRY(solve_plain((end - slot) * b, size, w->pivot, size, w->panel + slot * b, w->rows));
   }
   return REAP_OK;
 }

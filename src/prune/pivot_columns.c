@@ -12,7 +12,8 @@
  * have fallen far behind in the meantime are dropped when others are formed.
  *
  * Cost, with s columns formed and k before the stage: 2 rows k s over the ranks, by product three times that, by weights 2 rows m s
- * more; at the end of a stage of w columns 6 rows w u for u columns at hand; s k elements of V_S received and the rows of H_:S; memory 2 rows (s + u).
+ * more; at the end of a stage of w columns 6 rows w u for u columns at hand; s k elements of V_S received and the rows of H_:S;
+ * memory 2 rows (s + u).
  */
 #include "pivot_columns.h"
 
