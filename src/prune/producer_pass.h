@@ -9,11 +9,14 @@
 #include "reap/plan.h"
 #include "run.h"
 
-/* Images, about, that rounds are made on: every so many blocks one. */
-enum { PRODUCER_IMAGES = 1000 };
+/* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many blocks one, for
+ * PRODUCER_IMAGES images or so at most. */
+enum { PRODUCER_IMAGES = 1000, PRODUCER_PART = 4 };
 
 /* Every how many blocks one counts. */
-static inline int64_t producer_stride(int64_t images) { return images / PRODUCER_IMAGES > 1 ? images / PRODUCER_IMAGES : 1; }
+static inline int64_t producer_stride(int64_t images) {
+  return images / PRODUCER_IMAGES > PRODUCER_PART ? images / PRODUCER_IMAGES : PRODUCER_PART;
+}
 
 typedef struct producer_pass {
   const run *run;

@@ -18,7 +18,7 @@
  * what is let through as if they were independent. That is wrong in detail and right in scale: the error with U solved anew decides. If it falls,
  * the round counts and the step grows towards 1; if not, the weights go back and the step shrinks. No labels, no learning rate.
  *
- * Rounds are on about PRODUCER_IMAGES of the images; the last U and all errors reported are of all of them. No image held out may pay for it: where
+ * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. No image held out may pay for it: where
  * the error there does not fall, both layers stay as they were.
  *
  * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter, of the last ones by
