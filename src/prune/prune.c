@@ -4,6 +4,9 @@
  * its own (the first convolution of a residual block, the classifier, a group that keeps all its channels), it is
  * re-solved all the same, against the original network's outputs, if it may be; layers before the first change stay as they are.
  *
+ * Producers: a layer that has lost inputs is then solved in turn with the layer that makes them (step_producer.c). A fork of the pruned
+ * network's frontier waits before that layer; when both have their weights the network goes on from there.
+ *
  * Cost: one forward pass of each network, the moments (n^2 + 2 n m flops a row and layer) and the solves on one rank.
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
  * three matrices n x n in the solver; or a share of these where no rank is to hold a layer's moments (step_panels.c).

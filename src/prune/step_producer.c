@@ -21,8 +21,10 @@
  * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. No image held out may pay for it: where
  * the error there does not fall, both layers stay as they were.
  *
- * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter, of the last ones by
- * a twentieth, and the divergence from the original on test images, factor of the outputs found anew, by a quarter.
+ * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter, of those in the
+ * middle by a twentieth, of the last ones by a hundredth, and with all of that the divergence from the original on test images from 0.157 to
+ * 0.107. Ten rounds brought no more (0.113); gradient descent on both layers' weights, 3000 steps a block and many times as long, came to
+ * 0.095.
  *
  * Cost of a round: moments of both layers on these images, and some five passes through them. Memory: the producer's inputs are held until the step is
  * done, moments of both layers one after the other. Failure modes: none of its own; a singular K has a hundredth of its diagonal added.
