@@ -52,7 +52,7 @@ typedef struct reap_prune_options {
 /* The layer that produces a pruned layer's inputs, solved in turn with it. Errors are the pruned layer's, relative. */
 typedef struct reap_producer_result {
   char *layer;             /* NULL: there is none to be solved, all else is zero */
-  int rounds;              /* after which the error hardly fell any more, or as many as were allowed */
+  int rounds;              /* made, those included that brought nothing */
   double error_before;     /* of the pruned layer solved alone, on the images in the moments */
   double held_out_before;  /* the same on the images held out; NaN if there are none */
   bool changed;            /* false: that was the better one on images held out, and stayed */
@@ -118,7 +118,7 @@ typedef struct reap_prune_result {
   reap_repair_result *repaired;
   reap_classifier_result classifier;
   reap_frontier_use use;     /* of this rank */
-  double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_held_out, seconds_read, seconds_store;
+  double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_producers, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;
 
 /* Whether the moments of a layer with n columns and m outputs go to all ranks together, so that no rank holds them (then

@@ -191,6 +191,7 @@ static void report_seconds(const prune_run *run, cJSON *report, double total, do
   cJSON_AddNumberToObject(seconds, "moments", r->seconds_moments);
   cJSON_AddNumberToObject(seconds, "reduce", r->seconds_reduce);
   cJSON_AddNumberToObject(seconds, "solve", r->seconds_solve);
+  cJSON_AddNumberToObject(seconds, "producers", r->seconds_producers);
   cJSON_AddNumberToObject(seconds, "held_out", r->seconds_held_out);
   cJSON_AddNumberToObject(seconds, "store", r->seconds_store);
   if (run->inputs->evaluation)

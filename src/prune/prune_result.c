@@ -64,9 +64,9 @@ static int record_layer(run *r, const step *s) {
   l->few_samples = step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;
-  l->producer = s->joint;
+  l->producer = s->with_producer;
   l->producer.layer = NULL;
-  if (s->joint.layer) REAP_TRY(reap_strdup(&l->producer.layer, s->joint.layer));
+  if (s->with_producer.layer) REAP_TRY(reap_strdup(&l->producer.layer, s->with_producer.layer));
   REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
   REAP_TRY(reap_strdup(&l->group, reap_groups_at(r->groups, s->group)->name));
   REAP_TRY(copy_int64(&l->kept, d->kept, d->n_kept));
@@ -85,9 +85,9 @@ void step_announce(run *r, const step *s) {
   r->work_done += (double)reap_node_flops(r->original, s->node);
   if (s->group < 0)
     snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g", s->repair.error_before, s->repair.relative_error);
-  else if (s->joint.changed)
+  else if (s->with_producer.changed)
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g, with the layer before %.3g", (long long)d->channels,
-             (long long)d->n_kept, s->joint.error_before, d->facts.relative_error);
+             (long long)d->n_kept, s->with_producer.error_before, d->facts.relative_error);
   else
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)d->channels, (long long)d->n_kept,
              d->facts.relative_error);

@@ -60,7 +60,7 @@ typedef struct step {
   decision decision;
   reap_held_out_error held_out;
   reap_repair_result repair; /* of a step without a group */
-  reap_producer_result joint; /* of producer and layer together */
+  reap_producer_result with_producer;
   int64_t samples;
   double moments_flops, moments_seconds;
   double start;
@@ -103,7 +103,7 @@ int64_t step_repair_channels(const reap_graph *graph, int node);
 int step_repair(run *r, step *s, const reap_moments *moments);
 
 /* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights into the graph,
- * new inputs into the frontier, s->decision, s->held_out and s->joint. Collective. */
+ * new inputs into the frontier, s->decision, s->held_out and s->with_producer. Collective. */
 int step_find_producer(const run *r, const step *s);
 int step_producer(run *r, step *s);
 

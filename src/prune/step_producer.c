@@ -222,7 +222,8 @@ static int search_rounds(search *x, int most, int *rounds) {
   x->error = x->trial_error;
   weights_copy(&x->consumer, &x->trial_consumer);
   REAP_TRY(reap_comm_agree(comm, put(x, &x->producer, &x->consumer)));
-  for (*rounds = 0; *rounds < most && length >= LEAST_STEP; (*rounds)++) {
+  for (*rounds = 0; *rounds < most && length >= LEAST_STEP;) {
+    ++*rounds;
     REAP_TRY(propose(x, length));
     REAP_TRY(reap_comm_agree(comm, put(x, &x->trial, &x->consumer)));
     REAP_TRY(solve_consumer(x));
@@ -282,8 +283,8 @@ static int conclude(run *r, step *s, const search *x, const weights *before) {
   int status = reap_comm_agree(r->comm, run_advance_again(r, s));
   if (status == REAP_OK) status = solve_all(r, s, &after);
   if (status == REAP_OK) {
-    s->joint.changed = is_better(&after, s);
-    if (s->joint.changed) {
+    s->with_producer.changed = is_better(&after, s);
+    if (s->with_producer.changed) {
       take_over(s, &after);
       status = reap_surgery_set_weights(r->pruned, s->node, s->decision.weights, s->decision.bias);
     } else {
@@ -308,7 +309,9 @@ static int solve_both(run *r, step *s) {
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   weights_copy(&before[0], &x.producer);
   weights_copy(&before[1], &x.consumer);
-  REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->joint.rounds), done);
+  const double start = reap_seconds(); /* what follows the rounds is counted by what it is: forward, moments, held-out error */
+  REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->with_producer.rounds), done);
+  r->result->seconds_producers += reap_seconds() - start;
   status = conclude(r, s, &x, before);
 done:
   close_search(&x);
@@ -320,10 +323,10 @@ done:
 int step_producer(run *r, step *s) {
   if (s->producer < 0 || !s->before || s->source) return REAP_OK;
   const double start = reap_seconds();
-  s->joint.error_before = s->decision.facts.relative_error;
-  s->joint.held_out_before = step_held_out_error(&s->held_out);
-  s->joint.layer = r->pruned->nodes[s->producer]->layer;
+  s->with_producer.error_before = s->decision.facts.relative_error;
+  s->with_producer.held_out_before = step_held_out_error(&s->held_out);
+  s->with_producer.layer = r->pruned->nodes[s->producer]->layer;
   const int status = solve_both(r, s);
-  s->joint.seconds = reap_seconds() - start;
+  s->with_producer.seconds = reap_seconds() - start;
   return reap_error_prefix(status, "solving %s with the layer before", r->pruned->nodes[s->node]->layer);
 }
