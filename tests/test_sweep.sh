@@ -46,8 +46,13 @@ says() { # says "WORDS": on standard error
   grep -qF -- "$1" err.txt || { fail "it does not say: $1"; sed 's/^/    /' err.txt | head -n 8; }
 }
 
-# A report without what differs from run to run: times, memory, the command line, the number of ranks.
-lasting() { tr -d ' \t' | grep -v -E '^"(total|read|forward|moments|reduce|solve|held_out|store|evaluate|write|seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|frontier|images_read_bytes|command|ranks|path)":-?["0-9]' | grep -v '^$'; }
+# A report without what differs from run to run: times (the phases' seconds whole, so that a new phase needs no word here),
+# memory, the command line, the number of ranks.
+lasting() {
+  tr -d ' \t' | sed '/^"seconds":{$/,/^},\{0,1\}$/d' |
+    grep -v -E '^"(seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|frontier|images_read_bytes|command|ranks|path)":-?["0-9]' |
+    grep -v '^$'
+}
 report_in() { h5dump -d "$2" "$1" | sed -n '/(0): "/,$p' | sed 's/^ *(0): "//' | sed '/^ *}"$/,$d'; }
 same_report() { # FILE DATASET JSON
   checks=$((checks + 1))
