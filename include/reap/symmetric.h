@@ -110,6 +110,11 @@ void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *firs
  * this rank's own are there. Nothing if local. */
 int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *pieces);
 
+/* Distributed only. This rank's columns of a matrix, [first[ranks] * block, columns] without gaps, m columns shared out as by
+ * reap_symmetric_share(), become this rank's rows of all of them: out [(first[rank + 1] - first[rank]) * block, m], without gaps;
+ * `first` as above. */
+int reap_symmetric_to_rows(const reap_symmetric *matrix, const int64_t *first, int64_t m, const double *columns, double *out);
+
 /* Sums over the ranks in place; nothing if local. */
 int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);
 

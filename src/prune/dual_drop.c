@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "dual_system.h"
-#include "pivot_columns.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -60,7 +59,7 @@ int dual_finish(dual_system *d) {
   reap_free(&d->v);
   reap_free(&d->q);
   reap_free(&d->check);
-  pivot_columns_clear(&d->columns);
+  stage_clear(&d->stage);
   return dual_drop(d);
 }
 

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "pivot_columns.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -16,13 +15,11 @@
 /* Below this reciprocal condition number J has fewer than nine digits of E, the tie rule's, in the worst cases seen. */
 static const double LEAST_RCOND = 1e-13, EXCESS = 1e-9;
 
-/* Counted cost of both routes for removing the share f of the channels. Columns of the pivots are formed for more channels than
- * will go, and brought up to date where they wait (pivot_columns.c): a fifth more was measured. Narrow channels are less easily foreseen:
- * 1 / block is a rule of thumb, right to a factor of two. */
-static dual_route cheaper(int64_t n, int64_t m, int64_t block, int64_t removed) {
-  const double ahead = 1.2, dn = (double)n, dm = (double)m, f = (double)removed / dn;
-  const double weights = (1 + ahead * (1 + 1 / (double)block)) * (2 * f - f * f) * dn * dn * dm;
-  const double product = dn * dn * dm + ahead * 2 * (f * f - 2 * f * f * f / 3) * dn * dn * dn;
+/* Counted cost of both routes for removing the share f of the channels. */
+static dual_route cheaper(int64_t n, int64_t m, int64_t removed) {
+  const double dn = (double)n, dm = (double)m, f = (double)removed / dn;
+  const double weights = 2 * (2 * f - f * f) * dn * dn * dm;
+  const double product = dn * dn * dm + 2 * (f * f - 2 * f * f * f / 3) * dn * dn * dn;
   return product < weights ? DUAL_ROUTE_PRODUCT : DUAL_ROUTE_WEIGHTS;
 }
 
@@ -58,9 +55,6 @@ void dual_share_slots(dual_system *d) {
   d->tight_slots = d->slots;
 }
 
-/* An odd number of cache lines, so that a row's entries in neighbouring columns fall into different sets of the cache. */
-static int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
-
 void dual_note_share(dual_system *d) {
   const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
   d->own_first = d->share[rank];
@@ -82,13 +76,9 @@ static int allocate(dual_system *d, int64_t removed) {
   const int64_t factor = largest_factor(most * b, d->n0, removed * b, d->width);
   REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
-  REAP_TRY(reap_alloc(&d->gone, d->width / b, sizeof *d->gone));
-  REAP_TRY(reap_alloc(&d->triangle, d->width * d->width, sizeof *d->triangle));
   REAP_TRY(reap_alloc(&d->check, (most + 2) * b * b, sizeof *d->check));
-  REAP_TRY(reap_alloc(&d->pivot, 2 * b * b + 2 * d->width * b + 1, sizeof *d->pivot));
-  if (b <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(most * b, d->width, &d->tiles));
   REAP_TRY(channel_blocks_create(most, b, &d->blocks));
-  return pivot_columns_create(whole_lines(most * b), slots, b, d->product ? 0 : d->m_count, &d->columns);
+  return stage_create(slots, b, d->comm ? reap_comm_size(d->comm) : 1, d->width, removed, &d->stage);
 }
 
 int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d) {
@@ -99,8 +89,9 @@ int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed
   d->block = b;
   d->homes = e->slots;
   d->n0 = n;
+  d->m = m;
   d->width = stage_width(n, b);
-  const bool by_product = (route == DUAL_ROUTE_AUTO ? cheaper(n, m, b, removed * b) : route) == DUAL_ROUTE_PRODUCT;
+  const bool by_product = (route == DUAL_ROUTE_AUTO ? cheaper(n, m, removed * b) : route) == DUAL_ROUTE_PRODUCT;
   REAP_TRY(reap_symmetric_create(grid, e->slots, b, &d->dual));
   if (by_product) REAP_TRY(reap_symmetric_create(grid, e->slots, b, &d->product));
   reap_symmetric_share(d->dual, m, &d->m_first, &d->m_count);
@@ -119,13 +110,9 @@ void dual_clear(dual_system *d) {
   reap_free(&d->weights);
   reap_free(&d->v);
   reap_free(&d->q);
-  reap_free(&d->gone);
-  reap_free(&d->triangle);
   reap_free(&d->check);
-  reap_free(&d->pivot);
-  stage_tiles_clear(&d->tiles);
+  stage_clear(&d->stage);
   channel_blocks_clear(&d->blocks);
-  pivot_columns_clear(&d->columns);
 }
 
 /* The lower triangle of H (S H) in place of `half` = S H: only that much of the symmetric result, by column panels. */
@@ -173,6 +160,7 @@ static int load_cross(dual_system *d, bool by_cross) {
   int64_t size = 0;
   int status = reap_multiply(d->n0, d->m_count, &size);
   d->ldw = d->rows;
+  if (d->comm) reap_free(&d->weights); /* by rows, of another factorisation */
   if (status == REAP_OK && !d->weights) status = reap_alloc(&d->weights, size, sizeof *d->weights);
   if (status == REAP_OK)
     status = reap_normal_cross(d->equations, d->slots, d->channel, d->m_first, d->m_count, d->weights);
@@ -197,21 +185,34 @@ int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *w
   return REAP_OK;
 }
 
-static int weight_blocks(dual_system *d, double *out) {
-  REAP_TRY(dual_product_blocks(d->slots, d->block, d->m_count, d->weights, d->ldw, out));
-  return reap_symmetric_sum(d->dual, out, d->slots * d->block * d->block);
-}
-
 int dual_load_blocks(dual_system *d, bool dual) {
-  const int64_t size = d->slots * d->block * d->block, own = d->own_first * d->block * d->block;
+  const int64_t square = d->block * d->block, own = d->own_first * square;
   double *blocks = NULL;
-  int status = reap_alloc(&blocks, size, sizeof *blocks);
+  int status = reap_alloc(&blocks, d->slots * square, sizeof *blocks);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK && dual) status = reap_symmetric_blocks(d->dual, d->homes, blocks);
   if (status == REAP_OK && dual) channel_blocks_load(&d->blocks, d->own_slots, blocks + own, NULL);
-  if (status == REAP_OK) status = d->product ? reap_symmetric_blocks(d->product, d->homes, blocks) : weight_blocks(d, blocks);
+  if (status == REAP_OK)
+    status = d->product ? reap_symmetric_blocks(d->product, d->homes, blocks)
+                        : dual_product_blocks(d->own_slots, d->block, d->m, d->weights, d->ldw, blocks + own);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) channel_blocks_load(&d->blocks, d->own_slots, NULL, blocks + own);
   reap_free(&blocks);
+  return status;
+}
+
+/* W, solved for by outputs, from now on by rows: what is done with it then is within each rank. */
+static int weights_by_rows(dual_system *d) {
+  double *own = NULL;
+  int64_t size = 0;
+  if (!d->comm) return REAP_OK;
+  int status = reap_multiply(d->own_slots * d->block, d->m, &size);
+  if (status == REAP_OK) status = reap_alloc(&own, size, sizeof *own);
+  status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) status = reap_symmetric_to_rows(d->dual, d->share, d->m, d->weights, own);
+  reap_free(&d->weights);
+  d->weights = own;
+  d->ldw = d->own_slots * d->block;
   return status;
 }
 
@@ -239,7 +240,7 @@ static int factor(dual_system *d, bool *singular) {
   d->residual = d->residual_fresh = 0;
   d->k = d->start = d->q_from = 0;
   dual_share_slots(d);
-  pivot_columns_forget(d);
+  stage_forget(&d->stage);
   REAP_TRY(reap_symmetric_norm(d->dual, REAP_UPPER, d->slots, &norm));
   REAP_TRY(load_cross(d, by_cross));
   REAP_TRY(invert(d, by_cross, &info));
@@ -250,7 +251,9 @@ static int factor(dual_system *d, bool *singular) {
   if (d->slots == d->equations->slots) d->rcond = rcond;
   /* A factorisation that went through by luck of rounding is not one, nor one that explains more than there is. */
   *singular = !(rcond > LEAST_RCOND) || !(d->error >= -EXCESS * d->equations->energy);
-  return *singular ? REAP_OK : dual_load_blocks(d, true);
+  if (*singular) return REAP_OK;
+  if (d->weights) REAP_TRY(weights_by_rows(d));
+  return dual_load_blocks(d, true);
 }
 
 int dual_start(dual_system *d, bool *singular) {

@@ -13,7 +13,7 @@
 #include "channel_blocks.h"
 #include "normal_equations.h"
 #include "reap/symmetric.h"
-#include "stage_tiles.h"
+#include "stage.h"
 
 /* How (W W')_:j comes about when channel j is chosen. */
 typedef enum dual_route {
@@ -21,14 +21,6 @@ typedef enum dual_route {
   DUAL_ROUTE_WEIGHTS, /* from W, which is carried and updated: 4 n m block per removal */
   DUAL_ROUTE_PRODUCT  /* from K = W W' at the last factorisation: n^2 m at the start, then as for H, twice */
 } dual_route;
-
-/* See pivot_columns.h. */
-typedef struct pivot_columns {
-  int64_t block, batch, most, count;
-  int64_t *slot, *place;  /* [most] slots at hand; [slots] where each stands, or -1 */
-  double *dual, *product; /* this rank's rows of the columns, [own rows, most * block], leading dimension stride */
-  double *strip;          /* rows of W, [batch * block, m] */
-} pivot_columns;
 
 typedef struct dual_system {
   reap_normal_equations *equations;
@@ -40,22 +32,19 @@ typedef struct dual_system {
   int64_t n_alive;           /* slots whose channel is still there */
   int64_t *channel, *home;   /* [slots] channel of each, and where it stands in the matrices */
   bool *alive;               /* [slots] */
-  int64_t m_first, m_count;  /* this rank's outputs */
+  int64_t m;
+  int64_t m_first, m_count;  /* this rank's outputs while the system is solved for W */
   int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
   int64_t own_first, own_slots;
   int64_t tight_slots;       /* slots when `stride` was made */
   int64_t stride;            /* from one column of own rows to the next: cache lines, an odd number */
-  double *weights;           /* [rows, m_count] column-major, leading dimension ldw: W at the start of the stage; NULL by product */
+  double *weights;           /* own rows of W [own rows, m] at the start of the stage, leading dimension ldw; NULL by product */
   int64_t n0, ldw;
   int64_t width, k, start;   /* columns of a stage; of V in all; of V at the start of the stage */
   double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
   int64_t q_from;            /* 0 by product; by weights the start of the stage */
-  int64_t *gone;             /* slots that left in this stage, in their order */
-  double *triangle;          /* their rows of the stage's columns of V, on all ranks: [width, width], lower */
   double *check;             /* see panel.c */
-  double *pivot;             /* L, Z_s Z_s', V_s and Q_s of the pivot, on all ranks; see panel.c */
-  stage_tiles tiles;         /* V and Q of the stage, for narrow blocks */
-  pivot_columns columns;
+  stage stage;
   channel_blocks blocks;
   double error;              /* J */
   double rcond;              /* of the first factorisation */
@@ -86,15 +75,28 @@ int dual_finish(dual_system *d);
  * channels still there. Each cost is computed by one rank, so all ranks have the same bits. */
 int dual_growth(dual_system *d, double *growth, double *squares);
 
-/* Takes the channel of `slot` out, in panel.c; *lost: its block is no longer positive definite. growth: as it stands;
- * left: channels still to go. */
+/* Takes the channel of `slot` out, where panel_takes() it, in panel.c; *lost: its block is no longer positive definite. growth:
+ * costs as they stand; left: channels still to go. */
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost);
 
-/* True if the stage has no room for another channel. */
+/* True if all channels foreseen in the stage have gone. */
 bool panel_full(const dual_system *d);
+
+/* True if the channel of `slot` can go in this stage, being the next one foreseen, or in one that starts with it. */
+bool panel_takes(const dual_system *d, int64_t slot);
 
 /* Ends a stage: W is brought up to date, and dead rows are dropped. In panel_settle.c. */
 int panel_settle(dual_system *d);
+
+/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1 if a
+ * growth is no number. In elimination.c. */
+int64_t cheapest_channel(int64_t slots, const bool *alive, const int64_t *channel, const double *growth, double tie);
+
+/* Costs that differ by less, relative to E, count as equal: exact duplicates do so up to rounding. */
+#define TIE 1e-9
+
+/* Whole cache lines, an odd number of them, so that a row's entries in neighbouring columns fall into different sets of the cache. */
+static inline int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
 
 /* Q's column of index j of V; own rows. */
 double *dual_q_column(const dual_system *d, int64_t j);

@@ -62,20 +62,19 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static const double TIE = 1e-9, DRIFT = 1e-6, WORSE = 100;
+static const double DRIFT = 1e-6, WORSE = 100;
 
-/* Slot of the cheapest channel, the one of lowest index among ties; -1 if the costs are no numbers. */
-static int64_t cheapest(const dual_system *d, const double *growth) {
+int64_t cheapest_channel(int64_t slots, const bool *alive, const int64_t *channel, const double *growth, double tie) {
   double least = INFINITY;
   int64_t slot = -1;
-  for (int64_t s = 0; s < d->slots; s++) {
-    if (!d->alive[s]) continue;
+  for (int64_t s = 0; s < slots; s++) {
+    if (!alive[s]) continue;
     if (!isfinite(growth[s])) return -1;
     if (growth[s] < least) least = growth[s];
   }
-  const double limit = least + TIE * d->equations->energy;
-  for (int64_t s = 0; s < d->slots; s++)
-    if (d->alive[s] && growth[s] <= limit && (slot < 0 || d->channel[s] < d->channel[slot])) slot = s;
+  const double limit = least + tie;
+  for (int64_t s = 0; s < slots; s++)
+    if (alive[s] && growth[s] <= limit && (slot < 0 || channel[s] < channel[slot])) slot = s;
   return slot;
 }
 
@@ -91,14 +90,26 @@ static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
   return dual_refresh(d, singular);
 }
 
-/* Removes the next channel; a block that has lost its definiteness, or costs that are no numbers, call for a fresh
- * system. |W|^2, hence the error without the ridge term, is known of the step before; the last solve has the last one. */
+/* Costs of all channels, and the slot of the cheapest. */
+static int choose(dual_system *d, double *growth, double *squares, int64_t *slot) {
+  REAP_TRY(dual_growth(d, growth, squares));
+  *slot = cheapest_channel(d->slots, d->alive, d->channel, growth, TIE * d->equations->energy);
+  return REAP_OK;
+}
+
+/* Removes the next channel; one that was not foreseen starts a new stage; a block that has lost its definiteness, or costs that are
+ * no numbers, call for a fresh system. |W|^2, hence the error without the ridge term, is known of the step before; the last solve has
+ * the last one. */
 static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool lost = true;
     double squares = 0;
-    REAP_TRY(dual_growth(d, growth, &squares));
-    const int64_t slot = cheapest(d, growth);
+    int64_t slot;
+    REAP_TRY(choose(d, growth, &squares, &slot));
+    if (slot >= 0 && !panel_takes(d, slot)) {
+      REAP_TRY(panel_settle(d));
+      REAP_TRY(choose(d, growth, &squares, &slot));
+    }
     if (at > 0) path->error_plain[at - 1] = fmax(d->error - d->equations->ridge * squares, 0);
     if (slot >= 0) REAP_TRY(panel_remove(d, slot, growth, path->n_removed - at, &lost));
     if (!lost) {

@@ -1,65 +1,26 @@
-/* The end of a stage: dead rows are dropped, and W and the pivot columns at hand take what the stage's V and Q mean for them; see
- * elimination.c.
+/* The end of a stage: dead rows are dropped, and W takes what the stage's V means for it; see elimination.c.
  *
- * W now = W - V Z, and the rows of V at the removed channels, in their order, are the lower triangular Cholesky factor of H
- * there, V_s. = [V_s,before L], so that Z = V_gone^-1 W_gone by one triangular solve, before those rows go. W is spread over the
- * ranks by outputs: the stage's columns of V go to all of them. Rows of channels that left in the stage are dropped from V, Q, W
- * and the blocks, in place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives
- * V's memory back to the columns to come; that moves all of V and is too dear to do every time.
+ * W now = W - V Z, with Z = T^-1 W_gone from stage_columns.c. Rows of channels that left in the stage are dropped from V, Q, W and
+ * the blocks, in place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives V's
+ * memory back to the columns to come; that moves all of V and is too dear to do every time.
  *
- * Cost: (2 rows + k) k m over the ranks for the k columns of a stage, on the route by weights; rows k elements received.
+ * Cost: 2 rows k m over the ranks for the k columns of a stage, on the route by weights.
  */
 #include <string.h>
 
 #include "dual_system.h"
-#include "pivot_columns.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/timer.h"
 
-/* Z = V_gone^-1 W_gone [k, m_count]. */
-static int form_z(const dual_system *d, int64_t k, double *z) {
-  const int64_t b = d->block;
-  for (int64_t j = 0; j < d->m_count; j++)
-    for (int64_t s = 0; s < k / b; s++)
-      memcpy(z + s * b + j * k, d->weights + d->gone[s] * b + j * d->ldw, (size_t)b * sizeof *z);
-  return reap_dtrsm('L', 'L', 'N', k, d->m_count, d->triangle, d->width, z, k);
-}
-
-/* W -= V Z in one rank's rows. */
-static int subtract(const dual_system *d, int rank, const double *v, int64_t ld, int64_t k, const double *z) {
-  const int64_t b = d->block, rows = (d->share[rank + 1] - d->share[rank]) * b;
-  if (rows == 0 || d->m_count == 0) return REAP_OK;
-  return reap_dgemm('N', 'N', rows, d->m_count, k, -1, v, ld, z, k, 1, d->weights + d->share[rank] * b, d->ldw);
-}
-
-/* The same in all of them, of which each rank has its own: multiplied as they are received. */
-static int subtract_all(const dual_system *d, int64_t k, const double *z, double *pieces) {
-  const int64_t own = d->own_slots * d->block;
-  double *mine = pieces + d->own_first * d->block * k;
-  for (int64_t j = 0; j < k; j++)
-    memcpy(mine + j * own, d->v + (d->k - k + j) * d->stride, (size_t)own * sizeof *mine);
-  REAP_TRY(reap_symmetric_collect(d->dual, d->share, k, pieces));
-  int status = REAP_OK;
-  for (int r = 0; status == REAP_OK && r < reap_comm_size(d->comm); r++)
-    status = subtract(d, r, pieces + d->share[r] * d->block * k, (d->share[r + 1] - d->share[r]) * d->block, k, z);
-  return reap_comm_agree(d->comm, status);
-}
-
-static int update_weights(dual_system *d, int64_t k, const double *z) {
-  const double start = reap_seconds();
-  double *pieces = NULL;
-  int status = REAP_OK;
-  if (d->comm) {
-    status = reap_comm_agree(d->comm, reap_alloc(&pieces, d->rows * k, sizeof *pieces));
-    if (status == REAP_OK) status = subtract_all(d, k, z, pieces);
-    reap_free(&pieces);
-  } else {
-    status = subtract(d, 0, d->v + (d->k - k) * d->stride, d->stride, k, z);
-  }
-  d->seconds_updates += reap_seconds() - start;
-  return status;
+/* W -= V Z, own rows, with the part of Z whose channels have gone. */
+static int update_weights(dual_system *d) {
+  const stage *g = &d->stage;
+  const int64_t k = d->k - d->start, rows = d->own_slots * d->block;
+  if (rows == 0) return REAP_OK;
+  return reap_dgemm('N', 'N', rows, d->m, k, -1, d->v + d->start * d->stride, d->stride, g->z, g->count * d->block, 1, d->weights,
+                    d->ldw);
 }
 
 /* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld at most
@@ -73,11 +34,10 @@ static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t col
     }
 }
 
-/* Own rows of V, Q, pivot columns and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
+/* Own rows of W, V, Q and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
 static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
   const int64_t b = d->block, stride = d->stride;
-  move_rows(b, count, slot, d->columns.count * b, d->columns.dual, before, stride);
-  move_rows(b, count, slot, d->columns.count * b, d->columns.product, before, stride);
+  if (d->weights) move_rows(b, count, slot, d->m, d->weights, d->ldw, d->ldw);
   move_rows(b, count, slot, d->k, d->v, before, stride);
   move_rows(b, count, slot, d->k - d->q_from, d->q, before, stride);
   channel_blocks_keep(&d->blocks, count, slot);
@@ -112,8 +72,6 @@ static int drop_dead_rows(dual_system *d, bool tight) {
   if (status == REAP_OK) status = plan_order(d, &slot, share);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) {
-    if (d->weights) move_rows(d->block, count, slot, d->m_count, d->weights, d->ldw, d->ldw);
-    pivot_columns_renumber(d, count, slot);
     for (int r = 0; r <= ranks; r++) d->share[r] = share[r];
     dual_note_share(d);
     if (!tight) d->stride = before;
@@ -132,27 +90,25 @@ static int drop_dead_rows(dual_system *d, bool tight) {
   return status;
 }
 
-/* Everything but K's blocks; z [k, m_count] is scratch. */
-static int settle(dual_system *d, bool tight, double *z) {
-  const int64_t k = d->k - d->start;
-  int status = d->weights ? form_z(d, k, z) : REAP_OK;
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  REAP_TRY(status);
-  REAP_TRY(drop_dead_rows(d, tight));
-  REAP_TRY(pivot_columns_advance(d));
-  return d->weights ? update_weights(d, k, z) : REAP_OK;
+/* Fewer channels are foreseen after an order that came otherwise. */
+static void learn(stage *g) {
+  const int64_t longest = g->width / g->block, twice = 2 * (g->next > g->reach / 2 ? g->next : g->reach / 2);
+  if (g->next == g->count) g->reach = twice < longest ? twice : longest;
+  else if (g->reach > g->next + 1) g->reach = g->next + 1;
 }
 
 int panel_settle(dual_system *d) {
   enum { DEAD_PART = 8 };
-  double *z = NULL;
   if (d->k == d->start) return REAP_OK;
   const bool tight = (d->tight_slots - d->n_alive) * DEAD_PART >= d->tight_slots;
-  int status = d->weights ? reap_alloc(&z, (d->k - d->start) * d->m_count, sizeof *z) : REAP_OK;
+  const double start = reap_seconds();
+  REAP_TRY(drop_dead_rows(d, tight));
+  int status = d->weights ? update_weights(d) : REAP_OK;
   if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) status = settle(d, tight, z);
-  reap_free(&z);
+  d->seconds_updates += reap_seconds() - start;
   REAP_TRY(status);
+  learn(&d->stage);
+  stage_forget(&d->stage);
   d->start = d->k;
   if (d->weights) d->q_from = d->k;
   return d->weights && tight ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */

@@ -18,7 +18,6 @@
 #include "reap/solver.h"
 #include "reap/timer.h"
 
-static const double TIE = 1e-9;
 
 typedef struct recursion {
   reap_normal_equations *equations;

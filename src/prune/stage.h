@@ -1,0 +1,68 @@
+/* A stage of the elimination: which channels will go, foreseen, and their columns of V and Q, formed together; private to
+ * src/prune. The scheme is at the top of elimination.c. */
+#ifndef REAP_PRUNE_STAGE_H
+#define REAP_PRUNE_STAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel_blocks.h"
+#include "stage_tiles.h"
+
+struct dual_system;
+
+/* Channels that are likely to go, and H and K = W W' between them as of the start of the stage. */
+typedef struct candidates {
+  int64_t most, count;
+  int64_t *slot;          /* [most], ascending */
+  int64_t *first;         /* [ranks + 1] those of rank r are first[r] .. first[r + 1] */
+  int64_t *channel;       /* [most] */
+  bool *alive;            /* [most] */
+  double *growth;         /* [most] */
+  double *dual, *product; /* H_SS and K_SS [count * block, count * block], both triangles, leading dimension ld */
+  double *v, *q;          /* their rows of the stage's columns of V and Q [count * block, width], leading dimension ld */
+  int64_t ld;
+  channel_blocks blocks;
+  stage_tiles tiles;
+  double *pivot;          /* see stage_tiles.h */
+} candidates;
+
+typedef struct stage {
+  int64_t block, width;   /* columns at most, whole channels */
+  int64_t count, next;    /* channels foreseen, and how many of them have gone */
+  int64_t reach;          /* of how many a stage may try to foresee the order: fewer after it was wrong */
+  int64_t *slot;          /* [width / block] in the order in which they are to go */
+  double *triangle;       /* their rows of V in the stage, T: H at them is T T' [width, width], lower, leading dimension width */
+  double *squares;        /* Z Z' = T^-1 K T^-T, K at them [width, width], leading dimension width */
+  double *v_rows, *q_rows; /* their rows of V before the stage, and of Q by product: [count * block, start] */
+  double *z;              /* Z = T^-1 W at them [count * block, m], by weights */
+  candidates seen;
+} stage;
+
+int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *out);
+void stage_clear(stage *stage);
+
+/* No channel is foreseen any more. Local. */
+void stage_forget(stage *stage);
+
+/* Foresees which channels go next, `pivot` the first of them, at most `left`, and forms their columns of V and Q behind the d->k
+ * columns there are, own rows. stage.count is 0 if already the pivot's block has lost its definiteness. growth: costs as they
+ * stand; ranks take those of the first one. Collective. */
+int stage_begin(struct dual_system *d, int64_t pivot, const double *growth, int64_t left);
+
+/* The steps of it. Candidates with their matrices on the first rank, and all rows of them that the stage needs on all: v_rows,
+ * q_rows and w_rows [candidates * block, ..], to be freed by the caller. */
+typedef struct candidate_rows {
+  double *v, *q, *w;
+} candidate_rows;
+
+int stage_gather(struct dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows);
+
+/* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is the first,
+ * among the candidates; tie: see elimination.c. Local. */
+int stage_foresee(stage *stage, int64_t pivot, int64_t most, double tie, int64_t *at);
+
+/* V and Q of the channels foreseen. Local but for columns of block-cyclic matrices. */
+int stage_columns(struct dual_system *d);
+
+#endif

@@ -1,0 +1,212 @@
+/* Candidates of a stage: the channels that cost least when it starts, and what H, K, V, Q and W hold of them.
+ *
+ * The order of the costs changes slowly, so that whoever goes within a stage is nearly always among the two to three times as many
+ * that are cheapest at its start. With S their columns and all columns of V, Q so far,
+ *
+ *     H_SS - V_S V_S'        by product K_SS - V_S Q_S' - Q_S V_S',  by weights W_S W_S'
+ *
+ * is all that the choice among them depends on. Their rows of V, Q and W go to every rank: stage_columns.c wants those of the
+ * channels that will be foreseen. The products are shared out by columns of V and W and summed on all ranks, the first one adds H_SS.
+ *
+ * Cost: s^2 k for s candidates and the k columns of V, three times that by product, s^2 m by weights, over the ranks; s k and s m
+ * elements received. Memory: s k, s m, and 2 s^2 for the matrices.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dual_system.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+
+typedef struct ranked {
+  double growth;
+  int64_t slot, channel;
+} ranked;
+
+/* Candidates for every channel that a stage may remove: narrow channels change their order more. */
+static int64_t candidates_for(int64_t block, int64_t channels) { return (block < 4 ? 3 : 2) * channels + 2; }
+
+int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *g) {
+  memset(g, 0, sizeof *g);
+  candidates *c = &g->seen;
+  g->block = block;
+  g->width = width;
+  const int64_t channels = width / block < removed ? width / block : removed;
+  g->reach = channels;
+  c->most = candidates_for(block, channels) < slots ? candidates_for(block, channels) : slots;
+  c->ld = whole_lines(c->most * block);
+  const int64_t square = c->ld * c->most * block;
+  REAP_TRY(reap_alloc(&g->slot, width / block, sizeof *g->slot));
+  REAP_TRY(reap_alloc(&g->triangle, width * width, sizeof *g->triangle));
+  REAP_TRY(reap_alloc(&g->squares, width * width, sizeof *g->squares));
+  REAP_TRY(reap_alloc(&c->slot, c->most, sizeof *c->slot));
+  REAP_TRY(reap_alloc(&c->first, ranks + 1, sizeof *c->first));
+  REAP_TRY(reap_alloc(&c->channel, c->most, sizeof *c->channel));
+  REAP_TRY(reap_alloc(&c->alive, c->most, sizeof *c->alive));
+  REAP_TRY(reap_alloc(&c->growth, c->most, sizeof *c->growth));
+  REAP_TRY(reap_alloc(&c->dual, square, sizeof *c->dual));
+  REAP_TRY(reap_alloc(&c->product, square, sizeof *c->product));
+  REAP_TRY(reap_alloc(&c->v, c->ld * width, sizeof *c->v));
+  REAP_TRY(reap_alloc(&c->q, c->ld * width, sizeof *c->q));
+  REAP_TRY(reap_alloc(&c->pivot, 2 * block * block + 2 * width * block, sizeof *c->pivot));
+  if (block <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(c->ld, width, &c->tiles));
+  return channel_blocks_create(c->most, block, &c->blocks);
+}
+
+void stage_clear(stage *g) {
+  candidates *c = &g->seen;
+  reap_free(&g->slot);
+  reap_free(&g->triangle);
+  reap_free(&g->squares);
+  reap_free(&g->v_rows);
+  reap_free(&g->q_rows);
+  reap_free(&g->z);
+  reap_free(&c->slot);
+  reap_free(&c->first);
+  reap_free(&c->channel);
+  reap_free(&c->alive);
+  reap_free(&c->growth);
+  reap_free(&c->dual);
+  reap_free(&c->product);
+  reap_free(&c->v);
+  reap_free(&c->q);
+  reap_free(&c->pivot);
+  stage_tiles_clear(&c->tiles);
+  channel_blocks_clear(&c->blocks);
+}
+
+/* ------------------------------------------------------------------ the choice */
+
+static int by_growth(const void *a, const void *b) {
+  const ranked *x = a, *y = b;
+  if (x->growth != y->growth) return x->growth < y->growth ? -1 : 1;
+  return x->channel < y->channel ? -1 : x->channel > y->channel;
+}
+
+static int by_number(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* `pivot` and the cheapest of the others, `wanted` in all, into c->slot. What ties with the pivot costs the same: there the rule
+ * takes the lowest channel. */
+static void choose(const dual_system *d, int64_t pivot, const double *growth, int64_t wanted, ranked *all, candidates *c) {
+  int64_t count = 0;
+  const double limit = growth[pivot] + 2 * TIE * d->equations->energy;
+  for (int64_t s = 0; s < d->slots; s++)
+    if (d->alive[s] && s != pivot)
+      all[count++] = (ranked){growth[s] <= limit ? growth[pivot] : growth[s], s, d->channel[s]};
+  qsort(all, (size_t)count, sizeof *all, by_growth);
+  c->count = 0;
+  c->slot[c->count++] = pivot;
+  for (int64_t k = 0; k < count && c->count < wanted; k++) c->slot[c->count++] = all[k].slot;
+  qsort(c->slot, (size_t)c->count, sizeof *c->slot, by_number);
+}
+
+/* The same on all ranks, from the costs of the first one, and whose rows the candidates are. */
+static int choose_together(dual_system *d, int64_t pivot, const double *growth, int64_t wanted) {
+  candidates *c = &d->stage.seen;
+  ranked *all = NULL;
+  int status = reap_alloc(&all, d->slots, sizeof *all);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  REAP_TRY(status);
+  choose(d, pivot, growth, wanted < c->most ? wanted : c->most, all, c);
+  reap_free(&all);
+  if (d->comm) REAP_TRY(reap_comm_broadcast(d->comm, c->slot, (size_t)c->count * sizeof *c->slot, 0));
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  for (int r = 0, at = 0; r <= ranks; r++) {
+    while (at < c->count && c->slot[at] < d->share[r]) at++;
+    c->first[r] = at;
+  }
+  for (int64_t s = 0; s < c->count; s++) c->channel[s] = d->channel[c->slot[s]];
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ their rows and matrices */
+
+/* Rows of the candidates of own rows a [own rows, columns], on all ranks: *out [candidates * b, columns]. */
+static int share_rows(const dual_system *d, const double *a, int64_t ld, int64_t columns, double **out) {
+  const candidates *c = &d->stage.seen;
+  const int64_t b = d->block, size = c->count * b;
+  const int rank = d->comm ? reap_comm_rank(d->comm) : 0, ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  double *pieces = NULL;
+  int status = reap_alloc(out, size * columns, sizeof **out);
+  if (status == REAP_OK && d->comm) status = reap_alloc(&pieces, size * columns, sizeof *pieces);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) {
+    const int64_t from = c->first[rank], own = c->first[rank + 1] - from;
+    double *to = d->comm ? pieces + from * b * columns : *out;
+    for (int64_t j = 0; j < columns; j++)
+      for (int64_t s = 0; s < own; s++)
+        memcpy(to + s * b + j * own * b, a + (c->slot[from + s] - d->own_first) * b + j * ld, (size_t)b * sizeof *to);
+  }
+  if (status == REAP_OK && d->comm) status = reap_symmetric_collect(d->dual, c->first, columns, pieces);
+  for (int r = 0; status == REAP_OK && d->comm && r < ranks; r++) {
+    const int64_t from = c->first[r] * b, rows = c->first[r + 1] * b - from;
+    for (int64_t j = 0; j < columns; j++)
+      memcpy(*out + from + j * size, pieces + from * columns + j * rows, (size_t)rows * sizeof **out);
+  }
+  reap_free(&pieces);
+  return status;
+}
+
+/* The candidates' rows and columns of a matrix as it was factored: on the first rank, zero on the others. */
+static int take_square(dual_system *d, reap_symmetric *matrix, double *out) {
+  const candidates *c = &d->stage.seen;
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  int64_t *home = NULL;
+  int status = reap_alloc(&home, c->count + ranks + 1, sizeof *home);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) {
+    int64_t *first = home + c->count;
+    for (int64_t s = 0; s < c->count; s++) home[s] = d->home[c->slot[s]];
+    for (int r = 0; r <= ranks; r++) first[r] = r == 0 ? 0 : c->count;
+    memset(out, 0, (size_t)(c->ld * c->count * d->block) * sizeof *out);
+    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, c->count, home, first, home, out, c->ld);
+  }
+  reap_free(&home);
+  return status;
+}
+
+/* This rank's part of `columns` columns. */
+static void own_part(const dual_system *d, int64_t columns, int64_t *first, int64_t *count) {
+  reap_symmetric_share(d->dual, columns, first, count);
+}
+
+/* H_SS -= V_S V_S', and K_SS, lower triangles, this rank's columns of each. */
+static int multiply(dual_system *d, const candidate_rows *rows) {
+  const candidates *c = &d->stage.seen;
+  const int64_t size = c->count * d->block;
+  int64_t first, count;
+  own_part(d, d->k, &first, &count);
+  REAP_TRY(reap_dsyrk_lower('N', size, count, -1, rows->v + first * size, size, 1, c->dual, c->ld));
+  if (d->product)
+    return reap_dsyr2k_lower(size, count, -1, rows->v + first * size, size, rows->q + first * size, size, 1, c->product, c->ld);
+  own_part(d, d->m, &first, &count);
+  return reap_dsyrk_lower('N', size, count, 1, rows->w + first * size, size, 0, c->product, c->ld);
+}
+
+int stage_gather(dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows) {
+  candidates *c = &d->stage.seen;
+  REAP_TRY(choose_together(d, pivot, growth, candidates_for(d->block, d->stage.reach)));
+  REAP_TRY(share_rows(d, d->v, d->stride, d->k, &rows->v));
+  if (d->product)
+    REAP_TRY(share_rows(d, d->q, d->stride, d->k, &rows->q));
+  else
+    REAP_TRY(share_rows(d, d->weights, d->ldw, d->m, &rows->w));
+  REAP_TRY(take_square(d, d->dual, c->dual));
+  if (d->product) REAP_TRY(take_square(d, d->product, c->product));
+  const double start = reap_seconds();
+  int status = multiply(d, rows);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  d->seconds_updates += reap_seconds() - start;
+  REAP_TRY(status);
+  const int64_t size = c->ld * c->count * d->block;
+  REAP_TRY(reap_symmetric_sum(d->dual, c->dual, size));
+  REAP_TRY(reap_symmetric_sum(d->dual, c->product, size));
+  reap_mirror_lower(c->count * d->block, c->dual, c->ld);
+  reap_mirror_lower(c->count * d->block, c->product, c->ld);
+  return REAP_OK;
+}
