@@ -83,6 +83,26 @@ void channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) 
   c->slots = count;
 }
 
+/* Where element `i` of a slot's packed triangle or, from 16 columns on, of its square stands. */
+static int64_t place_of(const channel_blocks *c, int64_t slot, int64_t i) {
+  if (c->block > SMALL) return slot * c->block * c->block + i;
+  return (slot / LANES * triangle_of(c) + i) * LANES + slot % LANES;
+}
+
+static void swap(double *x, double *y) {
+  const double kept = *x;
+  *x = *y;
+  *y = kept;
+}
+
+void channel_blocks_swap(channel_blocks *c, int64_t slot, int64_t other) {
+  const int64_t size = c->block > SMALL ? c->block * c->block : triangle_of(c);
+  for (int64_t i = 0; i < size; i++) {
+    swap(&c->dual[place_of(c, slot, i)], &c->dual[place_of(c, other, i)]);
+    swap(&c->product[place_of(c, slot, i)], &c->product[place_of(c, other, i)]);
+  }
+}
+
 static void copy_block(const channel_blocks *c, int64_t slot, const double *from, double *out) {
   const int64_t b = c->block;
   for (int64_t p = 0; p < b; p++)

@@ -23,6 +23,9 @@ void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *du
  * is not wanted where it stood. */
 void channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
 
+/* Two slots change places. */
+void channel_blocks_swap(channel_blocks *blocks, int64_t slot, int64_t other);
+
 /* Both blocks of one slot, [block, block], both triangles. */
 void channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);
 

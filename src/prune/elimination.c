@@ -110,10 +110,11 @@ static int step(dual_system *d, double *growth, int64_t at, reap_path *path, boo
       REAP_TRY(panel_settle(d));
       REAP_TRY(choose(d, growth, &squares, &slot));
     }
+    const int64_t channel = slot >= 0 ? d->channel[slot] : -1; /* slots change at the start of a stage */
     if (at > 0) path->error_plain[at - 1] = fmax(d->error - d->equations->ridge * squares, 0);
     if (slot >= 0) REAP_TRY(panel_remove(d, slot, growth, path->n_removed - at, &lost));
     if (!lost) {
-      path->order[at] = d->channel[slot];
+      path->order[at] = channel;
       path->error[at] = d->error;
       return REAP_OK;
     }

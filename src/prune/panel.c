@@ -53,12 +53,13 @@ static int check_pivot(dual_system *d, int64_t slot) {
 
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost) {
   stage *g = &d->stage;
+  d->error += growth[slot];
   if (d->k == d->start) REAP_TRY(stage_begin(d, slot, growth, left));
   *lost = g->count == 0;
   if (*lost) return REAP_OK;
+  slot = g->slot[g->next]; /* candidates have moved */
   REAP_TRY(channel_blocks_update(&d->blocks, d->v + d->k * d->stride, d->stride, dual_q_column(d, d->k), d->stride));
   if (g->next == 0 || g->next == g->count - 1) REAP_TRY(check_pivot(d, slot));
-  d->error += growth[slot];
   d->alive[slot] = false;
   d->n_alive--;
   d->k += d->block;

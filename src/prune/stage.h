@@ -50,12 +50,14 @@ void stage_forget(stage *stage);
  * stand; ranks take those of the first one. Collective. */
 int stage_begin(struct dual_system *d, int64_t pivot, const double *growth, int64_t left);
 
-/* The steps of it. Candidates with their matrices on the first rank, and all rows of them that the stage needs on all: v_rows,
- * q_rows and w_rows [candidates * block, ..], to be freed by the caller. */
+/* The steps of it. Rows of the candidates in V before the stage and in Q or W, on all ranks. */
 typedef struct candidate_rows {
-  double *v, *q, *w;
+  const double *v, *q, *w; /* [candidates * block, k], the same, [candidates * block, m] */
+  int64_t ld, ldw;         /* of v and q; of w */
+  double *made[2];         /* what of them is to be freed by the caller */
 } candidate_rows;
 
+/* Candidates, with their matrices on the first rank; they become the last slots of each rank. */
 int stage_gather(struct dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows);
 
 /* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is the first,

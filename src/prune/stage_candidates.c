@@ -105,50 +105,112 @@ static void choose(const dual_system *d, int64_t pivot, const double *growth, in
   qsort(c->slot, (size_t)c->count, sizeof *c->slot, by_number);
 }
 
-/* The same on all ranks, from the costs of the first one, and whose rows the candidates are. */
-static int choose_together(dual_system *d, int64_t pivot, const double *growth, int64_t wanted) {
+/* ------------------------------------------------------------------ their place: the end of each rank's slots */
+
+/* Which slots change places, pair after pair: of rank r candidates from..end that are not among its last slots and those that are
+ * there instead. */
+static int64_t plan_swaps(const dual_system *d, int rank, int64_t *pair) {
+  const candidates *c = &d->stage.seen;
+  const int64_t from = c->first[rank], end = c->first[rank + 1], zone = d->share[rank + 1] - (end - from);
+  int64_t count = 0, last = end; /* candidates in the zone are last .. end */
+  while (last > from && c->slot[last - 1] >= zone) last--;
+  for (int64_t k = from, at = zone, seen = last; k < last; k++, at++) {
+    for (; seen < end && c->slot[seen] == at; seen++) at++;
+    pair[2 * count] = c->slot[k];
+    pair[2 * count++ + 1] = at;
+  }
+  return count;
+}
+
+static void swap_rows(int64_t b, int64_t count, const int64_t *pair, int64_t columns, double *a, int64_t ld) {
+  for (int64_t j = 0; j < columns; j++, a += ld)
+    for (int64_t p = 0; p < count; p++) {
+      double *x = a + pair[2 * p] * b, *y = a + pair[2 * p + 1] * b;
+      for (int64_t i = 0; i < b; i++) {
+        const double kept = x[i];
+        x[i] = y[i];
+        y[i] = kept;
+      }
+    }
+}
+
+/* What this rank keeps by slots, and what all keep. */
+static void swap_slots(dual_system *d, int rank, int64_t count, int64_t *pair) {
+  for (int64_t p = 0; p < count; p++) {
+    const int64_t x = pair[2 * p], y = pair[2 * p + 1], channel = d->channel[x], home = d->home[x];
+    d->channel[x] = d->channel[y];
+    d->home[x] = d->home[y];
+    d->channel[y] = channel;
+    d->home[y] = home;
+  }
+  if (d->comm && reap_comm_rank(d->comm) != rank) return;
+  for (int64_t p = 0; p < 2 * count; p++) pair[p] -= d->own_first;
+  if (d->weights) swap_rows(d->block, count, pair, d->m, d->weights, d->ldw);
+  swap_rows(d->block, count, pair, d->k, d->v, d->stride);
+  if (d->product) swap_rows(d->block, count, pair, d->k, d->q, d->stride);
+  for (int64_t p = 0; p < count; p++) channel_blocks_swap(&d->blocks, pair[2 * p], pair[2 * p + 1]);
+}
+
+/* Candidates are moved to the end of each rank's slots. */
+static void arrange(dual_system *d, int64_t *pair) {
   candidates *c = &d->stage.seen;
-  ranked *all = NULL;
-  int status = reap_alloc(&all, d->slots, sizeof *all);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  REAP_TRY(status);
-  choose(d, pivot, growth, wanted < c->most ? wanted : c->most, all, c);
-  reap_free(&all);
-  if (d->comm) REAP_TRY(reap_comm_broadcast(d->comm, c->slot, (size_t)c->count * sizeof *c->slot, 0));
   const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
   for (int r = 0, at = 0; r <= ranks; r++) {
     while (at < c->count && c->slot[at] < d->share[r]) at++;
     c->first[r] = at;
   }
+  for (int r = 0; r < ranks; r++) {
+    swap_slots(d, r, plan_swaps(d, r, pair), pair);
+    for (int64_t k = c->first[r]; k < c->first[r + 1]; k++) c->slot[k] = d->share[r + 1] - c->first[r + 1] + k;
+  }
   for (int64_t s = 0; s < c->count; s++) c->channel[s] = d->channel[c->slot[s]];
-  return REAP_OK;
+}
+
+/* The choice of the first rank, on all. */
+static int choose_together(dual_system *d, int64_t pivot, const double *growth, int64_t wanted) {
+  candidates *c = &d->stage.seen;
+  ranked *all = NULL;
+  int64_t *pair = NULL;
+  int status = reap_alloc(&all, d->slots, sizeof *all);
+  if (status == REAP_OK) status = reap_alloc(&pair, 2 * c->most, sizeof *pair);
+  if (d->comm) status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) choose(d, pivot, growth, wanted < c->most ? wanted : c->most, all, c);
+  if (status == REAP_OK && d->comm) status = reap_comm_broadcast(d->comm, c->slot, (size_t)c->count * sizeof *c->slot, 0);
+  if (status == REAP_OK) arrange(d, pair);
+  reap_free(&all);
+  reap_free(&pair);
+  return status;
 }
 
 /* ------------------------------------------------------------------ their rows and matrices */
 
-/* Rows of the candidates of own rows a [own rows, columns], on all ranks: *out [candidates * b, columns]. */
-static int share_rows(const dual_system *d, const double *a, int64_t ld, int64_t columns, double **out) {
+/* Rows of the candidates of own rows a [own rows, columns], on all ranks: *out [candidates * b, columns], leading dimension
+ * *out_ld. On one rank they stand where they are; else *made is the caller's to free. */
+static int share_rows(const dual_system *d, double *a, int64_t ld, int64_t columns, double **made, const double **out,
+                      int64_t *out_ld) {
   const candidates *c = &d->stage.seen;
   const int64_t b = d->block, size = c->count * b;
-  const int rank = d->comm ? reap_comm_rank(d->comm) : 0, ranks = d->comm ? reap_comm_size(d->comm) : 1;
   double *pieces = NULL;
-  int status = reap_alloc(out, size * columns, sizeof **out);
-  if (status == REAP_OK && d->comm) status = reap_alloc(&pieces, size * columns, sizeof *pieces);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) {
-    const int64_t from = c->first[rank], own = c->first[rank + 1] - from;
-    double *to = d->comm ? pieces + from * b * columns : *out;
-    for (int64_t j = 0; j < columns; j++)
-      for (int64_t s = 0; s < own; s++)
-        memcpy(to + s * b + j * own * b, a + (c->slot[from + s] - d->own_first) * b + j * ld, (size_t)b * sizeof *to);
+  if (!d->comm) {
+    *out = a + d->rows - size;
+    *out_ld = ld;
+    return REAP_OK;
   }
-  if (status == REAP_OK && d->comm) status = reap_symmetric_collect(d->dual, c->first, columns, pieces);
-  for (int r = 0; status == REAP_OK && d->comm && r < ranks; r++) {
-    const int64_t from = c->first[r] * b, rows = c->first[r + 1] * b - from;
+  const int64_t from = c->first[reap_comm_rank(d->comm)], own = (c->first[reap_comm_rank(d->comm) + 1] - from) * b;
+  int status = reap_alloc(made, size * columns, sizeof **made);
+  if (status == REAP_OK) status = reap_alloc(&pieces, size * columns, sizeof *pieces);
+  status = reap_comm_agree(d->comm, status);
+  for (int64_t j = 0; status == REAP_OK && j < columns; j++)
+    memcpy(pieces + from * b * columns + j * own, a + d->own_slots * b - own + j * ld, (size_t)own * sizeof *a);
+  if (status == REAP_OK) status = reap_symmetric_collect(d->dual, c->first, columns, pieces);
+  for (int r = 0; status == REAP_OK && r < reap_comm_size(d->comm); r++) {
+    const int64_t first = c->first[r] * b, rows = c->first[r + 1] * b - first;
     for (int64_t j = 0; j < columns; j++)
-      memcpy(*out + from + j * size, pieces + from * columns + j * rows, (size_t)rows * sizeof **out);
+      memcpy(*made + first + j * size, pieces + first * columns + j * rows, (size_t)rows * sizeof **made);
   }
   reap_free(&pieces);
+  *out = *made;
+  *out_ld = size;
   return status;
 }
 
@@ -178,24 +240,26 @@ static void own_part(const dual_system *d, int64_t columns, int64_t *first, int6
 /* H_SS -= V_S V_S', and K_SS, lower triangles, this rank's columns of each. */
 static int multiply(dual_system *d, const candidate_rows *rows) {
   const candidates *c = &d->stage.seen;
-  const int64_t size = c->count * d->block;
+  const int64_t size = c->count * d->block, ld = rows->ld, ldw = rows->ldw;
   int64_t first, count;
   own_part(d, d->k, &first, &count);
-  REAP_TRY(reap_dsyrk_lower('N', size, count, -1, rows->v + first * size, size, 1, c->dual, c->ld));
+  REAP_TRY(reap_dsyrk_lower('N', size, count, -1, rows->v + first * ld, ld, 1, c->dual, c->ld));
   if (d->product)
-    return reap_dsyr2k_lower(size, count, -1, rows->v + first * size, size, rows->q + first * size, size, 1, c->product, c->ld);
+    return reap_dsyr2k_lower(size, count, -1, rows->v + first * ld, ld, rows->q + first * ld, ld, 1, c->product, c->ld);
   own_part(d, d->m, &first, &count);
-  return reap_dsyrk_lower('N', size, count, 1, rows->w + first * size, size, 0, c->product, c->ld);
+  return reap_dsyrk_lower('N', size, count, 1, rows->w + first * ldw, ldw, 0, c->product, c->ld);
+}
+
+static int share(dual_system *d, candidate_rows *rows) {
+  REAP_TRY(share_rows(d, d->v, d->stride, d->k, &rows->made[0], &rows->v, &rows->ld));
+  if (d->product) return share_rows(d, d->q, d->stride, d->k, &rows->made[1], &rows->q, &rows->ld);
+  return share_rows(d, d->weights, d->ldw, d->m, &rows->made[1], &rows->w, &rows->ldw);
 }
 
 int stage_gather(dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows) {
   candidates *c = &d->stage.seen;
   REAP_TRY(choose_together(d, pivot, growth, candidates_for(d->block, d->stage.reach)));
-  REAP_TRY(share_rows(d, d->v, d->stride, d->k, &rows->v));
-  if (d->product)
-    REAP_TRY(share_rows(d, d->q, d->stride, d->k, &rows->q));
-  else
-    REAP_TRY(share_rows(d, d->weights, d->ldw, d->m, &rows->w));
+  REAP_TRY(share(d, rows));
   REAP_TRY(take_square(d, d->dual, c->dual));
   if (d->product) REAP_TRY(take_square(d, d->product, c->product));
   const double start = reap_seconds();

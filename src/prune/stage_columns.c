@@ -6,9 +6,9 @@
  *     V_new = (H_:S - V V_S') T^-T
  *     C = W Z', Z = T^-1 W_S                              by weights
  *     C = (K_:S - V Q_S' - Q V_S') T^-T                   by product
- *     Q_new = C - V_new U                                 U + U' = Z Z', U upper triangular
+ *     Q_new = C - V_new U                                 U + U' = Z Z', U zero below its diagonal blocks
  *
- * for the rows of channels still there. The first columns of V_new and Q_new do not depend on the later ones, hence the removals at
+ * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of V_new and Q_new do not depend on the later ones, hence the removals at
  * the beginning of the stage stand where the rest comes otherwise than foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for
  * as many whole channels as have gone.
  *
@@ -31,8 +31,8 @@ void stage_forget(stage *g) {
 }
 
 /* Rows of `count` candidates at[..] from those of all: *out [count * b, columns]. */
-static int pick(const stage *g, int64_t count, const int64_t *at, int64_t columns, const double *from, double **out) {
-  const int64_t b = g->block, ld = g->seen.count * b, size = count * b;
+static int pick(const stage *g, int64_t count, const int64_t *at, int64_t columns, const double *from, int64_t ld, double **out) {
+  const int64_t b = g->block, size = count * b;
   REAP_TRY(reap_alloc(out, size * columns, sizeof **out));
   for (int64_t j = 0; j < columns; j++)
     for (int64_t s = 0; s < count; s++) memcpy(*out + s * b + j * size, from + at[s] * b + j * ld, (size_t)b * sizeof **out);
@@ -42,43 +42,48 @@ static int pick(const stage *g, int64_t count, const int64_t *at, int64_t column
 /* The rows that stage_columns() wants, of the candidates that were foreseen. */
 static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
-  REAP_TRY(pick(g, g->count, at, d->k, rows->v, &g->v_rows));
-  if (d->product) return pick(g, g->count, at, d->k, rows->q, &g->q_rows);
-  REAP_TRY(pick(g, g->count, at, d->m, rows->w, &g->z));
+  REAP_TRY(pick(g, g->count, at, d->k, rows->v, rows->ld, &g->v_rows));
+  if (d->product) return pick(g, g->count, at, d->k, rows->q, rows->ld, &g->q_rows);
+  REAP_TRY(pick(g, g->count, at, d->m, rows->w, rows->ldw, &g->z));
   return reap_dtrsm('L', 'L', 'N', g->count * d->block, d->m, g->triangle, g->width, g->z, g->count * d->block);
 }
 
 /* What the first rank foresaw to all. */
-static int broadcast(const dual_system *d, int64_t *at) {
-  stage *g = (stage *)&d->stage;
+static int broadcast(dual_system *d, int64_t *at) {
+  stage *g = &d->stage;
   if (!d->comm) return REAP_OK;
   REAP_TRY(reap_comm_broadcast(d->comm, &g->count, sizeof g->count, 0));
-  const size_t square = (size_t)(g->count * g->block * g->width) * sizeof(double);
+  const int64_t columns = g->count * g->block;
+  const size_t square = (size_t)(columns * g->width) * sizeof(double), rows = (size_t)(columns * g->seen.ld) * sizeof(double);
   REAP_TRY(reap_comm_broadcast(d->comm, at, (size_t)g->count * sizeof *at, 0));
   REAP_TRY(reap_comm_broadcast(d->comm, g->triangle, square, 0));
-  return reap_comm_broadcast(d->comm, g->squares, square, 0);
+  REAP_TRY(reap_comm_broadcast(d->comm, g->squares, square, 0));
+  REAP_TRY(reap_comm_broadcast(d->comm, g->seen.v, rows, 0));
+  return reap_comm_broadcast(d->comm, g->seen.q, rows, 0);
 }
 
-static int foresee(dual_system *d, int64_t pivot, int64_t left, int64_t *at) {
+/* channel: the first to go. */
+static int foresee(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
   stage *g = &d->stage;
   const candidates *c = &g->seen;
   int64_t first = 0, most = g->reach < left ? g->reach : left;
   int status = REAP_OK;
   if (most > c->count) most = c->count;
-  while (c->slot[first] != pivot) first++;
+  while (c->channel[first] != channel) first++;
   if (!d->comm || reap_comm_rank(d->comm) == 0) status = stage_foresee(g, first, most, TIE * d->equations->energy, at);
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 
 int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t left) {
   stage *g = &d->stage;
+  const int64_t channel = d->channel[pivot];
   candidate_rows rows = {0};
   int64_t *at = NULL;
   stage_forget(g);
   int status = reap_alloc(&at, g->seen.most, sizeof *at);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) status = stage_gather(d, pivot, growth, &rows);
-  if (status == REAP_OK) status = foresee(d, pivot, left, at);
+  if (status == REAP_OK) status = foresee(d, channel, left, at);
   if (status == REAP_OK) status = broadcast(d, at);
   if (status == REAP_OK) {
     for (int64_t s = 0; s < g->count; s++) g->slot[s] = g->seen.slot[at[s]];
@@ -86,35 +91,50 @@ int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t lef
     if (d->comm) status = reap_comm_agree(d->comm, status);
   }
   reap_free(&at);
-  reap_free(&rows.v);
-  reap_free(&rows.q);
-  reap_free(&rows.w);
+  reap_free(&rows.made[0]);
+  reap_free(&rows.made[1]);
   return status == REAP_OK && g->count > 0 ? stage_columns(d) : status;
 }
 
-/* Own rows of the foreseen channels' columns of a matrix as it was factored. */
+/* Own slots that are no candidates: all but the last ones. */
+static int64_t others(const dual_system *d, int rank) {
+  const int64_t *first = d->stage.seen.first;
+  return d->share[rank + 1] - d->share[rank] - (first[rank + 1] - first[rank]);
+}
+
+static int64_t other_rows(const dual_system *d) { return others(d, d->comm ? reap_comm_rank(d->comm) : 0) * d->block; }
+
+/* Rows of others in the foreseen channels' columns of a matrix as it was factored. */
 static int take_columns(dual_system *d, reap_symmetric *matrix, double *out) {
   const stage *g = &d->stage;
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
   int64_t *home = NULL;
-  int status = reap_alloc(&home, g->count, sizeof *home);
+  int status = reap_alloc(&home, g->count + d->slots + ranks + 1, sizeof *home);
   if (d->comm) status = reap_comm_agree(d->comm, status);
-  for (int64_t k = 0; status == REAP_OK && k < g->count; k++) home[k] = d->home[g->slot[k]];
-  if (status == REAP_OK)
-    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, g->count, home, d->share, d->home, out, d->stride);
+  if (status == REAP_OK) {
+    int64_t *row = home + g->count, *first = row + d->slots, count = 0;
+    for (int64_t k = 0; k < g->count; k++) home[k] = d->home[g->slot[k]];
+    first[0] = 0;
+    for (int r = 0; r < ranks; r++) {
+      for (int64_t s = 0; s < others(d, r); s++) row[count++] = d->home[d->share[r] + s];
+      first[r + 1] = count;
+    }
+    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, g->count, home, first, row, out, d->stride);
+  }
   reap_free(&home);
   return status;
 }
 
-/* out [own rows, columns of the stage] -= a r' with a [own rows, k], r [columns of the stage, k]. */
+/* out [rows of others, columns of the stage] -= a r' with a [own rows, k], r [columns of the stage, k]. */
 static int subtract(const dual_system *d, const double *a, const double *r, double *out) {
-  const int64_t size = d->stage.count * d->block, rows = d->own_slots * d->block;
+  const int64_t size = d->stage.count * d->block, rows = other_rows(d);
   if (rows == 0 || d->k == 0) return REAP_OK;
   return reap_dgemm('N', 'T', rows, size, d->k, -1, a, d->stride, r, size, 1, out, d->stride);
 }
 
 static int form_dual(dual_system *d, double *v) {
   const stage *g = &d->stage;
-  const int64_t rows = d->own_slots * d->block;
+  const int64_t rows = other_rows(d);
   REAP_TRY(subtract(d, d->v, g->v_rows, v));
   return rows == 0 ? REAP_OK : reap_dtrsm('R', 'L', 'T', rows, g->count * d->block, g->triangle, g->width, v, d->stride);
 }
@@ -122,7 +142,7 @@ static int form_dual(dual_system *d, double *v) {
 /* C in the place of Q. */
 static int form_product(dual_system *d, double *q) {
   const stage *g = &d->stage;
-  const int64_t rows = d->own_slots * d->block, size = g->count * d->block;
+  const int64_t rows = other_rows(d), size = g->count * d->block;
   if (rows == 0) return REAP_OK;
   if (!d->product)
     return reap_dgemm('N', 'T', rows, size, d->m, 1, d->weights, d->ldw, g->z, size, 0, q, d->stride);
@@ -131,21 +151,31 @@ static int form_product(dual_system *d, double *q) {
   return reap_dtrsm('R', 'L', 'T', rows, size, g->triangle, g->width, q, d->stride);
 }
 
-/* Q = C - V U: U's columns are nonzero down to the diagonal only, so a few of them at a time. */
+/* Q = C - V U; U, whose blocks below those of the diagonal are zero, takes the place of Z Z'. A few columns at a time. */
 static int finish_product(dual_system *d, const double *v, double *q) {
   enum { SOME = 48 };
   stage *g = &d->stage;
-  const int64_t rows = d->own_slots * d->block, size = g->count * d->block, ld = g->width;
+  const int64_t b = d->block, rows = other_rows(d), size = g->count * b, ld = g->width, some = (SOME + b - 1) / b * b;
   if (rows == 0) return REAP_OK;
   for (int64_t j = 0; j < size; j++) {
-    g->squares[j + j * ld] /= 2;
-    for (int64_t i = j + 1; i < size; i++) g->squares[i + j * ld] = 0;
+    const int64_t from = j / b * b;
+    for (int64_t i = from; i < from + b; i++) g->squares[i + j * ld] /= 2;
+    for (int64_t i = from + b; i < size; i++) g->squares[i + j * ld] = 0;
   }
-  for (int64_t j = 0; j < size; j += SOME) {
-    const int64_t count = size - j < SOME ? size - j : SOME;
+  for (int64_t j = 0; j < size; j += some) {
+    const int64_t count = size - j < some ? size - j : some;
     REAP_TRY(reap_dgemm('N', 'N', rows, count, j + count, -1, v, d->stride, g->squares + j * ld, ld, 1, q + j * d->stride, d->stride));
   }
   return REAP_OK;
+}
+
+/* Candidates' own rows of the stage's columns are those from which the order was foreseen. */
+static void copy_candidates(const dual_system *d, const double *from, double *out) {
+  const candidates *c = &d->stage.seen;
+  const int64_t b = d->block, first = c->first[d->comm ? reap_comm_rank(d->comm) : 0], rows = other_rows(d);
+  const int64_t count = d->own_slots * b - rows;
+  for (int64_t j = 0; j < d->stage.count * b; j++)
+    memcpy(out + rows + j * d->stride, from + first * b + j * c->ld, (size_t)count * sizeof *out);
 }
 
 int stage_columns(dual_system *d) {
@@ -156,6 +186,8 @@ int stage_columns(dual_system *d) {
   int status = form_dual(d, v);
   if (status == REAP_OK) status = form_product(d, q);
   if (status == REAP_OK) status = finish_product(d, v, q);
+  copy_candidates(d, d->stage.seen.v, v);
+  copy_candidates(d, d->stage.seen.q, q);
   d->seconds_updates += reap_seconds() - start;
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
