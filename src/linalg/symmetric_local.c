@@ -49,14 +49,49 @@ static int local_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots
   return REAP_OK;
 }
 
+/* Rows of block h in the columns of block `slot` that the triangle holds across, as columns of h: out [b, b]. */
+static void read_across(const reap_symmetric *s, int64_t slot, int64_t h, double *out, int64_t ld) {
+  const int64_t b = s->block;
+  const double *from = s->data + slot * b + h * b * s->ld;
+  for (int64_t p = 0; p < b; p++, from += s->ld)
+    for (int64_t t = 0; t < b; t++) out[p + t * ld] = from[t];
+}
+
+/* Such columns are far from each other, and in no order that the processor foresees. */
+static void foresee_across(const reap_symmetric *s, int64_t slot, int64_t h) {
+  const int64_t b = s->block;
+  const double *from = s->data + slot * b + h * b * s->ld;
+  for (int64_t p = 0; p < b; p++, from += s->ld) {
+    __builtin_prefetch(from);
+    __builtin_prefetch(from + b - 1);
+  }
+}
+
+/* Rows of blocks row[0 .. count) in one slot's columns, out [count * b, b]: first those that are columns of other blocks, then the
+ * slot's own columns one after the other. */
+static void gather_slot(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t count, const int64_t *row, double *out,
+                        int64_t ld) {
+  const int64_t b = s->block, ahead = 1 + 15 / b;
+  const bool lower = triangle == REAP_LOWER;
+  for (int64_t i = 0; i < count; i++) {
+    if (i + ahead < count && (lower ? row[i + ahead] < slot : row[i + ahead] > slot)) foresee_across(s, slot, row[i + ahead]);
+    if (row[i] == slot)
+      read_rows(s, triangle, slot, slot * b, slot * b + b, out + i * b, ld);
+    else if (lower ? row[i] < slot : row[i] > slot)
+      read_across(s, slot, row[i], out + i * b, ld);
+  }
+  for (int64_t t = 0; t < b; t++) {
+    const double *column = s->data + (slot * b + t) * s->ld;
+    for (int64_t i = 0; i < count; i++)
+      if (lower ? row[i] > slot : row[i] < slot)
+        for (int64_t p = 0; p < b; p++) out[i * b + p + t * ld] = column[row[i] * b + p];
+  }
+}
+
 static int local_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
                              const int64_t *first, const int64_t *row, double *out, int64_t ld) {
-  const int64_t b = s->block;
   for (int64_t k = 0; k < count; k++)
-    for (int64_t i = first[0], end; i < first[1]; i = end) {
-      for (end = i + 1; end < first[1] && row[end] == row[end - 1] + 1;) end++;
-      read_rows(s, triangle, slot[k], row[i] * b, (row[end - 1] + 1) * b, out + (i - first[0]) * b + k * b * ld, ld);
-    }
+    gather_slot(s, triangle, slot[k], first[1] - first[0], row + first[0], out + k * s->block * ld, ld);
   return REAP_OK;
 }
 

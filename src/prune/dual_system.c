@@ -23,13 +23,14 @@ static dual_route cheaper(int64_t n, int64_t m, int64_t removed) {
   return product < weights ? DUAL_ROUTE_PRODUCT : DUAL_ROUTE_WEIGHTS;
 }
 
-/* Columns of a stage: wide enough for level 3, narrow enough that forming a pivot's columns from it stays cheap and that the
- * channels to go are known at its start. */
+/* Columns of a stage: wide enough for level 3, narrow enough that what they do to each other stays cheap and that the order in
+ * which their channels go can be foreseen. */
 static int64_t stage_width(int64_t n, int64_t block) {
-  int64_t width = n / 32;
+  int64_t width = n / 16;
   if (width < 64) width = 64;
-  if (width > 192) width = 192;
-  if (block == 1 && width > 64) width = 64;
+  if (width > 144) width = 144;
+  if (n / 40 > width) width = n / 40;
+  if (width > 240) width = 240;
   if (width > n) width = n;
   return (width + block - 1) / block * block;
 }
