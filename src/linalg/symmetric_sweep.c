@@ -14,55 +14,48 @@
  * step, a panel on all ranks and a symmetric update of its rank on each rank's own rows and columns. PDPOTRI's two
  * triangular stages reach half of DGEMM's speed at best, and the product would gather the whole inverse once more.
  *
- * Cost: n^3 + 2 n^2 m over the ranks, n^2 w for the panels of width w on every rank and as much over the ranks; every rank
- * receives n^2 elements.
+ * Cost: n^3 + 2 n^2 m and, for panels of width w, 2 n^2 w over the ranks, each of which solves for the rows of a panel that it keeps;
+ * every rank receives n^2 elements.
  * Failure mode: as in every method that goes by the inverse, the residual H A - 1 grows with the condition number
  * (elimination.c watches it); for positive definite matrices no pivoting is needed.
  */
-#include <stdbool.h>
 #include <string.h>
 
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "symmetric_table.h"
+#include "symmetric_panel.h"
 
 typedef struct sweep {
   reap_symmetric *s;
   int64_t slots, rows, columns, ldc;
-  double *c;             /* [rows, columns], the caller's */
-  int64_t *slot;         /* slots of the panel */
-  double *panel, *pivot; /* [rows, w], [w, w] */
-  double *part;          /* [w, columns] L^-1 C_K */
+  double *c;       /* [rows, columns], the caller's */
+  symmetric_panel panel;
+  double *v;       /* [rows, w] */
+  double *part;    /* [w, columns] L^-1 C_K */
   double explained;
 } sweep;
 
-/* Panels are the blocks of the layout, so that whole columns of blocks are gathered. */
-static int64_t panel_slots(const reap_symmetric *s) { return s->piece / s->block; }
-
 static const reap_comm *comm_of(const sweep *w) { return reap_grid_comm(w->s->grid); }
 
+/* Panels are the blocks of the layout, so that whole columns of blocks are read. */
 static int sweep_open(sweep *w) {
-  const int64_t most = panel_slots(w->s), size = most * w->s->block;
-  int status = reap_alloc(&w->slot, most, sizeof *w->slot);
-  if (status == REAP_OK) status = reap_alloc(&w->panel, w->rows * size, sizeof *w->panel);
-  if (status == REAP_OK) status = reap_alloc(&w->pivot, size * size, sizeof *w->pivot);
+  const int64_t size = w->s->piece;
+  REAP_TRY(symmetric_panel_open(w->s, w->slots, &w->panel));
+  int status = reap_alloc(&w->v, w->rows * size, sizeof *w->v);
   if (status == REAP_OK) status = reap_alloc(&w->part, size * w->columns, sizeof *w->part);
   return reap_comm_agree(comm_of(w), status);
 }
 
 static void sweep_close(sweep *w) {
-  reap_free(&w->slot);
-  reap_free(&w->panel);
-  reap_free(&w->pivot);
+  symmetric_panel_close(&w->panel);
+  reap_free(&w->v);
   reap_free(&w->part);
 }
 
-/* L of the panel's own rows; the ranks follow the first one, as a pivot at the edge may pass on one processor only. */
-static int factor_pivot(sweep *w, int64_t at, int64_t size, int64_t *info) {
-  for (int64_t j = 0; j < size; j++)
-    memcpy(w->pivot + j * size, w->panel + at + j * w->rows, (size_t)size * sizeof *w->pivot);
-  REAP_TRY(reap_dpotrf_lower(size, w->pivot, size, info));
+/* L in place of the panel's own rows; the ranks follow the first one, as a pivot at the edge may pass on one processor only. */
+static int factor_pivot(sweep *w, int64_t *info) {
+  REAP_TRY(reap_dpotrf_lower(w->panel.size, w->panel.square, w->panel.size, info));
   return reap_comm_broadcast(comm_of(w), info, sizeof *info, 0);
 }
 
@@ -88,73 +81,51 @@ static int solve_plain(int64_t rows, int64_t size, const double *l, int64_t ldl,
   return solve_plain(rows, half, l, ldl, a, lda);
 }
 
-/* V = A_:K L^-T, all rows but the panel's own. */
-static int form_v(sweep *w, int64_t at, int64_t size) {
-  const int64_t behind = at + size;
-  if (at > 0) REAP_TRY(solve_transposed(at, size, w->pivot, size, w->panel, w->rows));
-  if (behind == w->rows) return REAP_OK;
-  return solve_transposed(w->rows - behind, size, w->pivot, size, w->panel + behind, w->rows);
-}
-
-/* V L^-1, in rows that this rank keeps: it puts no others back. */
-static int finish_panel(sweep *w, int64_t first, int64_t size) {
-  const int64_t b = w->s->block;
-  bool mine;
-  for (int64_t slot = 0, end; slot < w->slots; slot = end) {
-    end = symmetric_cyclic_run(w->s, w->slots, slot, first, &mine);
-    if (mine) REAP_TRY(solve_plain((end - slot) * b, size, w->pivot, size, w->panel + slot * b, w->rows));
-  }
-  return REAP_OK;
-}
-
-static int sweep_outputs(sweep *w, int64_t at, int64_t size) {
-  const int64_t m = w->columns;
+static int sweep_outputs(sweep *w) {
+  const int64_t m = w->columns, at = w->panel.at, size = w->panel.size;
   if (m == 0) return REAP_OK;
   for (int64_t j = 0; j < m; j++) memcpy(w->part + j * size, w->c + at + j * w->ldc, (size_t)size * sizeof *w->part);
-  REAP_TRY(reap_dtrsm('L', 'L', 'N', size, m, w->pivot, size, w->part, size));
+  REAP_TRY(reap_dtrsm('L', 'L', 'N', size, m, w->panel.square, size, w->part, size));
   w->explained += symmetric_squares(size, m, w->part, size);
-  REAP_TRY(reap_dgemm('N', 'N', w->rows, m, size, -1, w->panel, w->rows, w->part, size, 1, w->c, w->ldc));
-  REAP_TRY(reap_dtrsm('L', 'L', 'T', size, m, w->pivot, size, w->part, size));
+  REAP_TRY(reap_dgemm('N', 'N', w->rows, m, size, -1, w->v, w->rows, w->part, size, 1, w->c, w->ldc));
+  REAP_TRY(reap_dtrsm('L', 'L', 'T', size, m, w->panel.square, size, w->part, size));
   for (int64_t j = 0; j < m; j++) memcpy(w->c + at + j * w->ldc, w->part + j * size, (size_t)size * sizeof *w->part);
   return REAP_OK;
 }
 
-/* -(L L')^-1 into the panel's own rows. */
-static int invert_pivot(sweep *w, int64_t at, int64_t size) {
-  REAP_TRY(reap_dpotri_lower(size, w->pivot, size));
-  reap_mirror_lower(size, w->pivot, size);
-  for (int64_t j = 0; j < size; j++)
-    for (int64_t i = 0; i < size; i++) w->panel[at + i + j * w->rows] = -w->pivot[i + j * size];
+/* -(L L')^-1 in place of L. */
+static int invert_pivot(symmetric_panel *p) {
+  REAP_TRY(reap_dpotri_lower(p->size, p->square, p->size));
+  for (int64_t j = 0; j < p->size; j++)
+    for (int64_t i = j; i < p->size; i++) p->square[i + j * p->size] = -p->square[i + j * p->size];
   return REAP_OK;
 }
 
-static int sweep_panel(sweep *w, int64_t first, int64_t count, int64_t *info) {
-  const int64_t b = w->s->block, at = first * b, size = count * b;
-  for (int64_t k = 0; k < count; k++) w->slot[k] = first + k;
-  REAP_TRY(reap_symmetric_gather(w->s, REAP_LOWER, w->slots, count, w->slot, w->panel));
-  REAP_TRY(factor_pivot(w, at, size, info));
+static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
+  symmetric_panel *p = &w->panel;
+  REAP_TRY(symmetric_panel_read(p, at));
+  REAP_TRY(factor_pivot(w, info));
   if (*info != 0) {
     *info += at;
     return REAP_OK;
   }
-  for (int64_t j = 0; j < size; j++) memset(w->panel + at + j * w->rows, 0, (size_t)size * sizeof *w->panel);
-  int status = form_v(w, at, size);
-  if (status == REAP_OK) status = sweep_outputs(w, at, size);
+  int status = solve_transposed(p->own_count, p->size, p->square, p->size, p->own, p->own_count);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
-  REAP_TRY(reap_symmetric_update(w->s, w->slots, size, w->panel, w->rows));
-  REAP_TRY(finish_panel(w, first, size));
-  REAP_TRY(invert_pivot(w, at, size));
-  return reap_symmetric_put(w->s, REAP_LOWER, w->slots, count, w->slot, w->panel);
+  REAP_TRY(symmetric_panel_share(p, w->v));
+  status = sweep_outputs(w);
+  if (status == REAP_OK) status = solve_plain(p->own_count, p->size, p->square, p->size, p->own, p->own_count);
+  if (status == REAP_OK) status = invert_pivot(p);
+  REAP_TRY(reap_comm_agree(comm_of(w), status));
+  symmetric_panel_write(p);
+  return reap_symmetric_update(w->s, w->slots, p->size, w->v, w->rows);
 }
 
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
                     int64_t *info) {
   sweep w = {.s = s, .slots = slots, .rows = slots * s->block, .columns = columns, .c = c, .ldc = ldc};
-  const int64_t most = panel_slots(s);
   int status = sweep_open(&w);
   *info = 0;
-  for (int64_t first = 0; status == REAP_OK && *info == 0 && first < slots; first += most)
-    status = sweep_panel(&w, first, symmetric_least(most, slots - first), info);
+  for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece) status = sweep_panel(&w, at, info);
   sweep_close(&w);
   if (status == REAP_OK && *info == 0) symmetric_cyclic_negate(s, slots);
   *explained = w.explained;

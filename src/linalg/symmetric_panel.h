@@ -1,0 +1,34 @@
+/* The columns of one block of the layout of a distributed lower matrix, outside the block's own rows; private to src/linalg.
+ *
+ * Every rank works on the rows it keeps, as a column-major matrix of their own, and then all get everybody's. */
+#ifndef REAP_LINALG_SYMMETRIC_PANEL_H
+#define REAP_LINALG_SYMMETRIC_PANEL_H
+
+#include "symmetric_table.h"
+
+typedef struct symmetric_panel {
+  reap_symmetric *s;
+  int64_t rows;         /* of the matrix */
+  int64_t at, size;     /* first column and number of columns */
+  int64_t own_count;    /* rows that this rank keeps */
+  double *own;          /* [own_count, size] */
+  double *square;       /* the block on the diagonal [size, size], lower triangle, leading dimension size */
+  int64_t most;
+  int64_t *count, *offset; /* [ranks] rows of each, elements before them in pieces */
+  double *pieces;       /* [rows, most] everybody's rows, one rank's after the other */
+} symmetric_panel;
+
+/* Columns of a panel at most: those of a block of the layout. `slots` leading ones of the matrix count. Collective. */
+int symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *panel);
+void symmetric_panel_close(symmetric_panel *panel);
+
+/* Takes the panel that starts at row and column `at`; the square goes to all. Collective. */
+int symmetric_panel_read(symmetric_panel *panel, int64_t at);
+
+/* Everybody's rows, as they stand in `own`, into out [rows, size]; zero in the panel's own rows. Collective. */
+int symmetric_panel_share(symmetric_panel *panel, double *out);
+
+/* Own rows, and the square from the rank that keeps it, back into the matrix. Local. */
+void symmetric_panel_write(const symmetric_panel *panel);
+
+#endif
