@@ -60,6 +60,11 @@ int reap_symmetric_gather_rows(reap_symmetric *matrix, reap_triangle triangle, i
 int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                        const int64_t *slot, const double *columns);
 
+/* Slots from[k], all of them behind the first `slots`, take the places to[k] among those, in ascending order; what stood there is
+ * lost. The upper diagonal is the caller's. */
+int reap_symmetric_move(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
+                        const int64_t *to);
+
 /* Replicated diagonal blocks of the lower matrix: out [slots][block * block], both triangles of each. */
 int reap_symmetric_blocks(reap_symmetric *matrix, int64_t slots, double *out);
 

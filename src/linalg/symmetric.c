@@ -78,6 +78,11 @@ int reap_symmetric_put(reap_symmetric *s, reap_triangle triangle, int64_t slots,
   return s->table->put(s, triangle, slots, count, slot, columns);
 }
 
+int reap_symmetric_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
+                        const int64_t *to) {
+  return count > 0 ? s->table->move(s, triangle, slots, count, from, to) : REAP_OK;
+}
+
 int reap_symmetric_blocks(reap_symmetric *s, int64_t slots, double *out) { return s->table->blocks(s, slots, out); }
 
 int reap_symmetric_update(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld) {

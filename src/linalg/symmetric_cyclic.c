@@ -1,27 +1,21 @@
 /* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
  *
- * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. What the
- * elimination needs besides factor and inverse are whole columns on all ranks: owners pack their pieces, one
- * MPI_Allgatherv, everybody unpacks in the same order; or of some columns each rank its own rows, the same by
- * MPI_Alltoallv. An update is level 3 on each rank's own rows and columns without further messages. When slots leave
- * (dual_drop.c) the last ones move into the holes, so what is left is always the leading part of the layout: balanced, and
- * good for ScaLAPACK as it stands.
+ * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come
+ * and go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When slots leave
+ * (dual_drop.c) the last ones move into the holes (symmetric_move.c), so what is left is always the leading part of the layout:
+ * balanced, and good for ScaLAPACK as it stands.
  *
- * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha, of each
- * rank's rows of them w n / p and p alpha; update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements
- * received. Failure mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank
+ * Cost on p ranks: update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank
  * should stay above some tens.
  */
-#include <limits.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "reap/comm_mpi.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "symmetric_table.h"
+#include "symmetric_segment.h"
 
 enum {
   PIECE = 128,   /* rows of a block of the layout, about */
@@ -39,297 +33,13 @@ static void cyclic_destroy(reap_symmetric *s) {
 
 static const reap_comm *comm_of(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
 
-/* Where block (i, j) of the triangle is kept: the rank, and (if it is here) the address. *mirrored: as its transpose.
- */
-static int owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
-  const int columns = s->grid_columns;
-  *mirrored = triangle == REAP_LOWER ? i < j : i > j;
-  return *mirrored ? s->row_owner[j] * columns + s->column_owner[i] : s->row_owner[i] * columns + s->column_owner[j];
-}
-
-static double *block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
-  return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld
-                  : s->data + s->local_row[i] + s->local_column[j] * s->ld;
-}
-
-/* What of one slot's columns lies in one block of the layout: `count` slots of rows from slot `row`, all on one rank. */
-typedef struct segment {
-  int64_t row, count;
-  int owner;
-  bool mirrored; /* kept as rows, being on the other side of the diagonal */
-} segment;
-
-/* The segment of slot j's columns that starts at slot i; within the slot's own block of the layout single slots. */
-static segment segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i, int64_t j) {
-  const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
-  segment g = {.row = i, .count = 1};
-  if (i / per != j / per)
-    g.count = end - i;
-  else if (i < j)
-    g.count = j - i;
-  else if (i > j)
-    g.count = end - i;
-  g.owner = owner_of(s, triangle, i, j, &g.mirrored);
-  return g;
-}
-
-/* The segment as columns, out [count * b, b] with leading dimension `to`; of the diagonal block one triangle gives both. */
-static void read_segment(const reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, double *out, int64_t to) {
-  const int64_t b = s->block, rows = g->count * b, ld = s->ld;
-  const double *from = block_at(s, g->row, j, g->mirrored);
-  if (g->row == j) {
-    for (int64_t t = 0; t < b; t++)
-      for (int64_t p = 0; p < b; p++)
-        out[p + t * to] = (triangle == REAP_LOWER ? p < t : p > t) ? from[t + p * ld] : from[p + t * ld];
-  } else if (g->mirrored) {
-    for (int64_t p = 0; p < rows; p++)
-      for (int64_t t = 0; t < b; t++) out[p + t * to] = from[t + p * ld];
-  } else {
-    for (int64_t t = 0; t < b; t++) memcpy(out + t * to, from + t * ld, (size_t)rows * sizeof *out);
-  }
-}
-
-/* Writes it back from columns with leading dimension ld; the other triangle and its diagonal stay. */
-static void write_segment(reap_symmetric *s, reap_triangle triangle, const segment *g, int64_t j, const double *columns,
-                          int64_t ld) {
-  const int64_t b = s->block, rows = g->count * b;
-  double *to = block_at(s, g->row, j, g->mirrored);
-  if (g->row == j) {
-    for (int64_t t = 0; t < b; t++)
-      for (int64_t p = 0; p < b; p++)
-        if (triangle == REAP_LOWER ? p >= t : p < t) to[p + t * s->ld] = columns[p + t * ld];
-  } else if (g->mirrored) {
-    for (int64_t p = 0; p < rows; p++)
-      for (int64_t t = 0; t < b; t++) to[t + p * s->ld] = columns[p + t * ld];
-  } else {
-    for (int64_t t = 0; t < b; t++) memcpy(to + t * s->ld, columns + t * ld, (size_t)rows * sizeof *to);
-  }
-}
-
-/* Everybody's packed blocks to everybody. counts in doubles; this rank's are in their place. */
-static int exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
-  const int size = reap_comm_size(comm_of(s));
-  int *sizes = NULL, status = REAP_OK;
-  int64_t total = 0;
-  REAP_TRY(reap_alloc(&sizes, 2 * size, sizeof *sizes));
-  for (int r = 0; r < size; r++) {
-    offsets[r] = total;
-    total += counts[r];
-    if (total > INT_MAX)
-      status = reap_error(REAP_ERR_RESOURCE, "columns of %lld elements do not fit one message", (long long)total);
-    sizes[r] = (int)counts[r];
-    sizes[size + r] = (int)offsets[r];
-  }
-  if (status == REAP_OK)
-    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
-  reap_free(&sizes);
-  return status;
-}
-
-int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
-  const int size = reap_comm_size(comm_of(s));
-  int64_t *counts = NULL;
-  REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&counts, 2 * size, sizeof *counts)));
-  for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
-  const int status = exchange(s, counts, counts + size, pieces);
-  reap_free(&counts);
-  return status;
-}
-
-/* Packs this rank's segments of the slots' columns, in the order in which unpack() takes them. */
-static void pack(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                 double *out) {
-  const int rank = reap_comm_rank(comm_of(s));
-  segment g;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i += g.count) {
-      g = segment_at(s, triangle, slots, i, slot[k]);
-      if (g.owner != rank) continue;
-      read_segment(s, triangle, &g, slot[k], out, g.count * s->block);
-      out += g.count * s->block * s->block;
-    }
-}
-
-/* offsets [ranks]: where each rank's segments start in `all`. */
-static void unpack(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                   const double *all, int64_t *offsets, double *out) {
-  const int64_t b = s->block, rows = slots * b;
-  segment g;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i += g.count) {
-      g = segment_at(s, triangle, slots, i, slot[k]);
-      for (int64_t t = 0; t < b; t++, offsets[g.owner] += g.count * b)
-        memcpy(out + i * b + (k * b + t) * rows, all + offsets[g.owner], (size_t)(g.count * b) * sizeof *out);
-    }
-}
-
-static int cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                         double *out) {
-  const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
-  int64_t *counts = NULL, before = 0;
-  double *all = NULL;
-  int status = REAP_OK;
-  segment g;
-  REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i += g.count) {
-      g = segment_at(s, triangle, slots, i, slot[k]);
-      counts[g.owner] += g.count * b * b;
-    }
-  status = reap_alloc(&all, rows * b * count, sizeof *all);
-agree:
-  REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
-  for (int r = 0; r < reap_comm_rank(comm_of(s)); r++) before += counts[r];
-  pack(s, triangle, slots, count, slot, all + before);
-  REAP_TRY_OR(exchange(s, counts, counts + size, all), done);
-  unpack(s, triangle, slots, count, slot, all, counts + size, out);
-done:
-  reap_free(&counts);
-  reap_free(&all);
-  return status;
-}
-
-/* Rows of some slots' columns, rank r's in row[first[r]] .. row[first[r + 1]]. */
-typedef struct wanted_rows {
-  reap_triangle triangle;
-  int64_t count;
-  const int64_t *slot, *first, *row;
-} wanted_rows;
-
-/* What of slot j's columns from row[at] on, before row[end], is one segment. */
-static segment wanted_at(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
-  segment g = segment_at(s, w->triangle, s->slots, w->row[at], j);
-  int64_t count = 1;
-  while (count < g.count && at + count < end && w->row[at + count] == g.row + count) count++;
-  g.count = count;
-  return g;
-}
-
-/* Elements for each rank and from each, where they start [ranks] each, for MPI_Alltoallv. */
-typedef struct traffic {
-  int *out, *out_at, *in, *in_at;
-  double *sent, *received;
-} traffic;
-
-/* Elements that rank `to` wants of every rank, [ranks], added to counts. */
-static void count_wanted(const reap_symmetric *s, const wanted_rows *w, int to, int *counts) {
-  segment g;
-  for (int64_t k = 0; k < w->count; k++)
-    for (int64_t i = w->first[to]; i < w->first[to + 1]; i += g.count) {
-      g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
-      counts[g.owner] += (int)(g.count * s->block * s->block);
-    }
-}
-
-/* What rank `to` wants of this one, one after the other. */
-static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, double *out) {
-  const int rank = reap_comm_rank(comm_of(s));
-  segment g;
-  for (int64_t k = 0; k < w->count; k++)
-    for (int64_t i = w->first[to]; i < w->first[to + 1]; i += g.count) {
-      g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
-      if (g.owner != rank) continue;
-      read_segment(s, w->triangle, &g, w->slot[k], out, g.count * s->block);
-      out += g.count * s->block * s->block;
-    }
-}
-
-/* This rank's rows: its own from the matrix, the others from what was received; at [ranks] moves on. */
-static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const double *received, int *at, double *out, int64_t ld) {
-  const int rank = reap_comm_rank(comm_of(s));
-  const int64_t b = s->block, from = w->first[rank], end = w->first[rank + 1];
-  segment g;
-  for (int64_t k = 0; k < w->count; k++)
-    for (int64_t i = from; i < end; i += g.count) {
-      g = wanted_at(s, w, i, end, w->slot[k]);
-      double *to = out + (i - from) * b + k * b * ld;
-      if (g.owner == rank) {
-        read_segment(s, w->triangle, &g, w->slot[k], to, ld);
-        continue;
-      }
-      for (int64_t j = 0; j < b; j++, at[g.owner] += (int)(g.count * b))
-        memcpy(to + j * ld, received + at[g.owner], (size_t)(g.count * b) * sizeof *to);
-    }
-}
-
-/* A rank keeps what it has itself. */
-static int open_traffic(const reap_symmetric *s, const wanted_rows *w, traffic *t) {
-  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
-  int *counts = NULL, out = 0, in = 0;
-  REAP_TRY(reap_calloc(&t->out, 5 * size, sizeof *t->out));
-  t->out_at = t->out + size;
-  t->in = t->out_at + size;
-  t->in_at = t->in + size;
-  counts = t->in_at + size;
-  if (w->first[size] * w->count > INT_MAX / (s->block * s->block))
-    return reap_error(REAP_ERR_RESOURCE, "rows of %lld columns do not fit one message", (long long)(w->count * s->block));
-  for (int r = 0; r < size; r++) {
-    memset(counts, 0, (size_t)size * sizeof *counts);
-    count_wanted(s, w, r, counts);
-    t->out[r] = r == rank ? 0 : counts[rank];
-    t->out_at[r] = out;
-    out += t->out[r];
-    for (int from = 0; r == rank && from < size; from++) {
-      t->in[from] = from == rank ? 0 : counts[from];
-      t->in_at[from] = in;
-      in += t->in[from];
-    }
-  }
-  REAP_TRY(reap_alloc(&t->sent, out, sizeof *t->sent));
-  return reap_alloc(&t->received, in, sizeof *t->received);
-}
-
-static int cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
-                              const int64_t *row, double *out, int64_t ld) {
-  const wanted_rows w = {triangle, count, slot, first, row};
-  const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
-  traffic t = {0};
-  const int status = reap_comm_agree(comm_of(s), open_traffic(s, &w, &t));
-  if (status == REAP_OK) {
-    for (int r = 0; r < size; r++)
-      if (r != rank) pack_wanted(s, &w, r, t.sent + t.out_at[r]);
-    MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
-    unpack_wanted(s, &w, t.received, t.in_at, out, ld);
-  }
-  reap_free(&t.out);
-  reap_free(&t.sent);
-  reap_free(&t.received);
-  return status;
-}
-
-static int cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                      const double *columns) {
-  const int64_t b = s->block, rows = slots * b;
-  const int rank = reap_comm_rank(comm_of(s));
-  segment g;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = 0; i < slots; i += g.count) {
-      g = segment_at(s, triangle, slots, i, slot[k]);
-      if (g.owner == rank) write_segment(s, triangle, &g, slot[k], columns + i * b + k * b * rows, rows);
-    }
-  return REAP_OK;
-}
-
-static void cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
-  static const reap_triangle both[] = {REAP_LOWER, REAP_UPPER};
-  const int64_t b = s->block;
-  const int rank = reap_comm_rank(comm_of(s));
-  segment g;
-  for (int t = 0; t < 2; t++)
-    for (int64_t k = first; k < first + count; k++)
-      for (int64_t i = k; i < s->slots; i += g.count) {
-        g = segment_at(s, both[t], s->slots, i, k);
-        if (g.owner == rank) write_segment(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
-      }
-}
-
 static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
   const int64_t b = s->block;
   const int rank = reap_comm_rank(comm_of(s));
   memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
   for (int64_t k = 0; k < slots; k++) {
-    const segment g = segment_at(s, REAP_LOWER, slots, k, k);
-    if (g.owner == rank) read_segment(s, REAP_LOWER, &g, k, out + k * b * b, b);
+    const symmetric_segment g = symmetric_segment_at(s, REAP_LOWER, slots, k, k);
+    if (g.owner == rank) symmetric_segment_read(s, REAP_LOWER, &g, k, out + k * b * b, b);
   }
   return reap_comm_sum(comm_of(s), out, slots * b * b);
 }
@@ -451,8 +161,8 @@ static int cyclic_factor(reap_symmetric *s, reap_triangle triangle, int64_t slot
   const int rank = reap_comm_rank(comm_of(s));
   bool mirrored;
   for (int64_t k = 0; triangle == REAP_UPPER && k < slots; k++)
-    for (int64_t t = 0; t < s->block && owner_of(s, triangle, k, k, &mirrored) == rank; t++)
-      block_at(s, k, k, false)[t + t * s->ld] = s->upper_diagonal[k * s->block + t];
+    for (int64_t t = 0; t < s->block && symmetric_owner_of(s, triangle, k, k, &mirrored) == rank; t++)
+      symmetric_block_at(s, k, k, false)[t + t * s->ld] = s->upper_diagonal[k * s->block + t];
   return reap_block_cyclic_potrf(s->cyclic, triangle == REAP_LOWER ? 'L' : 'U', slots * s->block, info);
 }
 
@@ -473,17 +183,6 @@ void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots) {
       for (int64_t p = from; p < to && i + p < rows; p++) s->data[i + p + j * ld] = -s->data[i + p + j * ld];
     }
   }
-}
-
-int64_t symmetric_cyclic_run(const reap_symmetric *s, int64_t slots, int64_t first, int64_t column, bool *mine) {
-  const int64_t per = s->piece / s->block;
-  const int rank = reap_comm_rank(comm_of(s));
-  bool mirrored;
-  int64_t end = first;
-  *mine = owner_of(s, REAP_LOWER, first, column, &mirrored) == rank;
-  do end = symmetric_least((end / per + 1) * per, slots);
-  while (end < slots && (owner_of(s, REAP_LOWER, end, column, &mirrored) == rank) == *mine);
-  return end;
 }
 
 /* Panels of columns, in order or in reverse: the walk that product and solve share. */
@@ -509,7 +208,7 @@ static void walk_close(walk *w) {
 static int walk_gather(walk *w, reap_triangle triangle, int64_t first, int64_t slots, int64_t *count) {
   *count = symmetric_least(w->width, w->slots - first);
   for (int64_t k = 0; k < *count; k++) w->slot[k] = first + k;
-  return cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
+  return symmetric_cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
 }
 
 static int cyclic_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
@@ -537,7 +236,7 @@ static int cyclic_outer(reap_symmetric *s, int64_t slots, int64_t columns, const
     status = reap_dgemm('N', 'T', rows, count * b, columns, 1, w, ldw, w + first * b, ldw, 0, panel.columns, rows);
     status = reap_comm_agree(comm_of(s), status);
     if (status == REAP_OK) status = reap_comm_sum(comm_of(s), panel.columns, rows * count * b);
-    if (status == REAP_OK) status = cyclic_put(s, REAP_LOWER, slots, count, panel.slot, panel.columns);
+    if (status == REAP_OK) status = symmetric_cyclic_put(s, REAP_LOWER, slots, count, panel.slot, panel.columns);
   }
   walk_close(&panel);
   return status;
@@ -569,23 +268,59 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   return status;
 }
 
+/* Rows of one own column within a block of the layout: `count` of them, the first `above` above the diagonal, then perhaps the one on
+ * it. */
+typedef struct stretch {
+  int64_t row, count, above;
+  bool crosses;
+  const double *values;
+} stretch;
+
+/* The stretch from local row i of local column j; count is 0 behind the last of n rows. */
+static stretch stretch_at(const reap_symmetric *s, int64_t n, int64_t rows, int64_t i, int64_t j, int64_t column) {
+  stretch g = {.row = reap_block_cyclic_row(s->cyclic, i), .values = s->data + i + j * s->ld};
+  if (g.row >= n) return g;
+  g.count = symmetric_least(symmetric_least(s->piece, n - g.row), rows - i);
+  g.above = column < g.row ? 0 : symmetric_least(column - g.row, g.count);
+  g.crosses = g.above < g.count && g.row + g.above == column;
+  return g;
+}
+
+/* sums[i] += |a_i| for some rows; returns the sum of |a_i|. */
+static double add_absolute(int64_t count, const double *a, double *sums) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++) sums[i] += fabs(a[i]);
+  for (int64_t i = 0; i < count; i++) sum += fabs(a[i]);
+  return sum;
+}
+
 static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
   const int64_t n = slots * s->block;
   int64_t rows, columns, ld;
   reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
   for (int64_t j = 0; j < columns; j++) {
-    const int64_t gj = reap_block_cyclic_column(s->cyclic, j);
-    if (gj >= n) break;
-    for (int64_t i = 0; i < rows; i++) {
-      const int64_t gi = reap_block_cyclic_row(s->cyclic, i);
-      if (gi >= n) break;
-      if (triangle == REAP_LOWER ? gi < gj : gi >= gj) continue;
-      const double value = fabs(s->data[i + j * ld]);
-      sums[gj] += value;
-      if (gi != gj) sums[gi] += value;
+    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
+    if (column >= n) break;
+    for (int64_t i = 0; i < rows; i += s->piece) {
+      const stretch g = stretch_at(s, n, rows, i, j, column);
+      const int64_t below = g.above + (g.crosses ? 1 : 0);
+      if (triangle == REAP_UPPER) {
+        sums[column] += add_absolute(g.above, g.values, sums + g.row);
+        continue;
+      }
+      if (g.crosses) sums[column] += fabs(g.values[g.above]);
+      sums[column] += add_absolute(g.count - below, g.values + below, sums + g.row + below);
     }
   }
   return reap_comm_sum(comm_of(s), sums, n);
+}
+
+/* sums[i] += a_i weight for some rows; returns the sum of a_i x_i. */
+static double add_product(int64_t count, const double *a, double weight, const double *x, double *sums) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++) sums[i] += a[i] * weight;
+  for (int64_t i = 0; i < count; i++) sum += a[i] * x[i];
+  return sum;
 }
 
 static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, double *sums) {
@@ -593,21 +328,20 @@ static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, 
   int64_t rows, columns, ld;
   reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
   for (int64_t j = 0; j < columns; j++) {
-    const int64_t gj = reap_block_cyclic_column(s->cyclic, j);
-    if (gj >= n) break;
-    for (int64_t i = 0; i < rows; i++) {
-      const int64_t gi = reap_block_cyclic_row(s->cyclic, i);
-      if (gi >= n) break;
-      const double value = gi == gj ? 0 : gi > gj ? s->data[i + j * ld] : -s->data[i + j * ld];
-      sums[gj] += value * x[gi];
-      sums[gi] += value * x[gj];
+    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
+    if (column >= n) break;
+    for (int64_t i = 0; i < rows; i += s->piece) {
+      const stretch g = stretch_at(s, n, rows, i, j, column);
+      const int64_t below = g.above + (g.crosses ? 1 : 0);
+      sums[column] -= add_product(g.above, g.values, -x[column], x + g.row, sums + g.row);
+      sums[column] += add_product(g.count - below, g.values + below, x[column], x + g.row + below, sums + g.row + below);
     }
   }
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
 static const symmetric_table cyclic_table = {
-    cyclic_destroy, cyclic_set,    cyclic_put_panel, cyclic_gather,   cyclic_gather_rows, cyclic_put,   cyclic_blocks, cyclic_update,
+    cyclic_destroy, cyclic_set,    symmetric_cyclic_put_panel, symmetric_cyclic_gather, symmetric_cyclic_gather_rows, symmetric_cyclic_put, symmetric_cyclic_move, cyclic_blocks, cyclic_update,
     cyclic_factor,  cyclic_invert, symmetric_sweep,  cyclic_multiply, cyclic_outer,       cyclic_solve, cyclic_column_sums,
     cyclic_difference};
 

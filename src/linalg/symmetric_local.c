@@ -117,6 +117,23 @@ static int local_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, i
   return REAP_OK;
 }
 
+static int local_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
+                      const int64_t *to) {
+  const int64_t b = s->block, rows = slots * b;
+  int64_t *origin = NULL;
+  double *columns = NULL;
+  int status = reap_alloc(&origin, slots, sizeof *origin);
+  if (status == REAP_OK) status = reap_alloc(&columns, rows * b, sizeof *columns);
+  for (int64_t i = 0, k = 0; status == REAP_OK && i < slots; i++) origin[i] = k < count && to[k] == i ? from[k++] : i;
+  for (int64_t k = 0; status == REAP_OK && k < count; k++) {
+    gather_slot(s, triangle, from[k], slots, origin, columns, rows);
+    status = local_put(s, triangle, slots, 1, &to[k], columns);
+  }
+  reap_free(&origin);
+  reap_free(&columns);
+  return status;
+}
+
 static int local_blocks(reap_symmetric *s, int64_t slots, double *out) {
   const int64_t b = s->block;
   for (int64_t k = 0; k < slots; k++)
@@ -198,7 +215,7 @@ static int local_difference(reap_symmetric *s, int64_t slots, const double *x, d
 }
 
 static const symmetric_table local_table = {
-    local_destroy, local_set,    local_put_panel, local_gather,   local_gather_rows, local_put,   local_blocks, local_update,
+    local_destroy, local_set,    local_put_panel, local_gather,   local_gather_rows, local_put,   local_move, local_blocks, local_update,
     local_factor,  local_invert, local_sweep,     local_multiply, local_outer,       local_solve, local_column_sums,
     local_difference};
 

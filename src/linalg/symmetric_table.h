@@ -14,6 +14,7 @@ typedef struct symmetric_table {
                      const int64_t *row, double *out, int64_t ld);
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
              const double *columns);
+  int (*move)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from, const int64_t *to);
   int (*blocks)(reap_symmetric *s, int64_t slots, double *out);
   int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld);
   int (*factor)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info);
@@ -47,9 +48,19 @@ struct reap_symmetric {
 int symmetric_local_create(reap_symmetric *s);
 int symmetric_cyclic_create(reap_symmetric *s);
 
-/* Distributed only: the lower matrix changes its sign; rows of all ranks to all (reap_symmetric_collect); and
- * reap_symmetric_sweep (symmetric_sweep.c). */
+/* Distributed only. In symmetric_gather.c: reap_symmetric_gather() and others of its kind, and rows of all ranks to all
+ * (reap_symmetric_collect). */
+int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot, double *out);
+int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
+                                 const int64_t *row, double *out, int64_t ld);
+int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
+                         const double *columns);
+void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
 int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
+
+/* reap_symmetric_move() (symmetric_move.c); the lower matrix changes its sign; reap_symmetric_sweep() (symmetric_sweep.c). */
+int symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
+                          const int64_t *to);
 void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots);
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
                     int64_t *info);
@@ -58,9 +69,5 @@ int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c
 double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t lda);
 
 static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* The end of a run of slots from `first` on whose rows in one slot's columns of the lower matrix are all kept by this rank
- * (*mine), or all by others. Local. */
-int64_t symmetric_cyclic_run(const reap_symmetric *s, int64_t slots, int64_t first, int64_t column, bool *mine);
 
 #endif

@@ -1,15 +1,13 @@
 /* Channels that left go from the Gram matrix, for a fresh factorisation of those still there; see elimination.c.
  *
- * What is left has to be the leading part of the layout, so the last homes move into the holes, some hundred columns at a
- * time. Cost: about rows^2 / 2 elements moved when half of the channels are gone; on a grid every rank receives as many.
+ * What is left has to be the leading part of the layout, so the last homes move into the holes. Cost: about 3 rows^2 / 8 elements
+ * moved when half of the channels are gone.
  */
 #include <string.h>
 
 #include "dual_system.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-
-enum { AT_ONCE = 512 /* columns */ };
 
 /* Which homes behind the last one to stay move where: pairs into from[], to[]. home_slot: the slot of each home, or -1. */
 static int64_t plan_moves(const dual_system *d, const int64_t *home_slot, int64_t *from, int64_t *to) {
@@ -21,16 +19,6 @@ static int64_t plan_moves(const dual_system *d, const int64_t *home_slot, int64_
     to[count++] = h;
   }
   return count;
-}
-
-/* Moves a few homes' rows and columns of the upper matrix; `columns` [homes * b, count * b] is scratch. */
-static int move_homes(dual_system *d, int64_t count, const int64_t *from, const int64_t *to, double *columns) {
-  const int64_t b = d->block, rows = d->homes * b;
-  REAP_TRY(reap_symmetric_gather(d->dual, REAP_UPPER, d->homes, count, from, columns));
-  for (int64_t j = 0; j < count * b; j++)
-    for (int64_t i = 0; i < count; i++)
-      memcpy(columns + to[i] * b + j * rows, columns + from[i] * b + j * rows, (size_t)b * sizeof *columns);
-  return reap_symmetric_put(d->dual, REAP_UPPER, d->homes, count, to, columns);
 }
 
 /* Channels in the order of their homes; homes and slots are one from here on. */
@@ -64,24 +52,20 @@ int dual_finish(dual_system *d) {
 }
 
 int dual_drop(dual_system *d) {
-  const int64_t b = d->block, homes = d->homes, most = 1 + (AT_ONCE - 1) / b;
-  int64_t *places = NULL, count = 0;
-  double *columns = NULL;
+  const int64_t homes = d->homes;
+  int64_t *places = NULL;
   if (d->n_alive == homes) return REAP_OK;
   int status = reap_alloc(&places, 4 * homes, sizeof *places);
-  if (status == REAP_OK) status = reap_alloc(&columns, homes * b * (most < homes ? most : homes) * b, sizeof *columns);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) {
     int64_t *home_slot = places, *from = places + homes, *to = from + homes;
     for (int64_t h = 0; h < homes; h++) home_slot[h] = -1;
     for (int64_t s = 0; s < d->slots; s++)
       if (d->alive[s]) home_slot[d->home[s]] = s;
-    count = plan_moves(d, home_slot, from, to);
-    for (int64_t i = 0; status == REAP_OK && i < count; i += most)
-      status = move_homes(d, count - i < most ? count - i : most, from + i, to + i, columns);
-    renumber(d, home_slot, count, from, to, to + homes);
+    const int64_t count = plan_moves(d, home_slot, from, to);
+    status = reap_symmetric_move(d->dual, REAP_UPPER, d->n_alive, count, from, to);
+    if (status == REAP_OK) renumber(d, home_slot, count, from, to, to + homes);
   }
   reap_free(&places);
-  reap_free(&columns);
   return status;
 }

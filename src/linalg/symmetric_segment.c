@@ -1,0 +1,60 @@
+/* Blocks of a block-cyclic pair of matrices by slots; see symmetric_segment.h. */
+#include "symmetric_segment.h"
+
+#include <string.h>
+
+int symmetric_owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
+  const int columns = s->grid_columns;
+  *mirrored = triangle == REAP_LOWER ? i < j : i > j;
+  return *mirrored ? s->row_owner[j] * columns + s->column_owner[i] : s->row_owner[i] * columns + s->column_owner[j];
+}
+
+double *symmetric_block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
+  return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld
+                  : s->data + s->local_row[i] + s->local_column[j] * s->ld;
+}
+
+symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i, int64_t j) {
+  const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
+  symmetric_segment g = {.row = i, .count = 1};
+  if (i / per != j / per)
+    g.count = end - i;
+  else if (i < j)
+    g.count = j - i;
+  else if (i > j)
+    g.count = end - i;
+  g.owner = symmetric_owner_of(s, triangle, i, j, &g.mirrored);
+  return g;
+}
+
+void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j, double *out,
+                            int64_t to) {
+  const int64_t b = s->block, rows = g->count * b, ld = s->ld;
+  const double *from = symmetric_block_at(s, g->row, j, g->mirrored);
+  if (g->row == j) {
+    for (int64_t t = 0; t < b; t++)
+      for (int64_t p = 0; p < b; p++)
+        out[p + t * to] = (triangle == REAP_LOWER ? p < t : p > t) ? from[t + p * ld] : from[p + t * ld];
+  } else if (g->mirrored) {
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t t = 0; t < b; t++) out[p + t * to] = from[t + p * ld];
+  } else {
+    for (int64_t t = 0; t < b; t++) memcpy(out + t * to, from + t * ld, (size_t)rows * sizeof *out);
+  }
+}
+
+void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j, const double *columns,
+                             int64_t ld) {
+  const int64_t b = s->block, rows = g->count * b;
+  double *to = symmetric_block_at(s, g->row, j, g->mirrored);
+  if (g->row == j) {
+    for (int64_t t = 0; t < b; t++)
+      for (int64_t p = 0; p < b; p++)
+        if (triangle == REAP_LOWER ? p >= t : p < t) to[p + t * s->ld] = columns[p + t * ld];
+  } else if (g->mirrored) {
+    for (int64_t p = 0; p < rows; p++)
+      for (int64_t t = 0; t < b; t++) to[t + p * s->ld] = columns[p + t * ld];
+  } else {
+    for (int64_t t = 0; t < b; t++) memcpy(to + t * s->ld, columns + t * ld, (size_t)rows * sizeof *to);
+  }
+}
