@@ -43,6 +43,16 @@ void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, con
   }
 }
 
+void symmetric_block_foresee(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j) {
+  bool mirrored;
+  if (symmetric_owner_of(s, triangle, i, j, &mirrored) != reap_comm_rank(reap_grid_comm(s->grid))) return;
+  const double *from = symmetric_block_at(s, i, j, mirrored);
+  for (int64_t t = 0; t < s->block; t++, from += s->ld) {
+    __builtin_prefetch(from);
+    __builtin_prefetch(from + s->block - 1);
+  }
+}
+
 void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j, const double *columns,
                              int64_t ld) {
   const int64_t b = s->block, rows = g->count * b;

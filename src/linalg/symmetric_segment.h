@@ -22,6 +22,10 @@ symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle tr
 void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *segment, int64_t j, double *out,
                             int64_t to);
 
+/* Fetches block (i, j) into the cache ahead of a read, if this rank keeps it: blocks are far from each other, and often in no order
+ * that the processor foresees. */
+void symmetric_block_foresee(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j);
+
 /* Writes it back from columns with leading dimension ld; the other triangle and its diagonal stay. */
 void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *segment, int64_t j,
                              const double *columns, int64_t ld);

@@ -50,11 +50,19 @@ void stage_forget(stage *stage);
  * stand; ranks take those of the first one. Collective. */
 int stage_begin(struct dual_system *d, int64_t pivot, const double *growth, int64_t left);
 
-/* The steps of it. Rows of the candidates in V before the stage and in Q or W, on all ranks. */
+/* Rows of all candidates on all ranks, [candidates * block, columns], one rank's after the other's. */
+typedef struct shared_rows {
+  const double *one; /* without ranks: where they stand, leading dimension ld */
+  int64_t ld, columns;
+  double *pieces;    /* else each rank's, column-major without gaps; the caller's to free */
+} shared_rows;
+
+/* Those of one rank's candidates, and their leading dimension. Local. */
+const double *shared_rows_of(const struct dual_system *d, const shared_rows *rows, int rank, int64_t *ld);
+
+/* The steps of it. Rows of V before the stage, and of Q by product or of W by weights. */
 typedef struct candidate_rows {
-  const double *v, *q, *w; /* [candidates * block, k], the same, [candidates * block, m] */
-  int64_t ld, ldw;         /* of v and q; of w */
-  double *made[2];         /* what of them is to be freed by the caller */
+  shared_rows v, other;
 } candidate_rows;
 
 /* Candidates, with their matrices on the first rank; they become the last slots of each rank. */

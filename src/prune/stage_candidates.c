@@ -184,34 +184,28 @@ static int choose_together(dual_system *d, int64_t pivot, const double *growth, 
 
 /* ------------------------------------------------------------------ their rows and matrices */
 
-/* Rows of the candidates of own rows a [own rows, columns], on all ranks: *out [candidates * b, columns], leading dimension
- * *out_ld. On one rank they stand where they are; else *made is the caller's to free. */
-static int share_rows(const dual_system *d, double *a, int64_t ld, int64_t columns, double **made, const double **out,
-                      int64_t *out_ld) {
+/* Rows of the candidates of own rows a [own rows, columns], on all ranks. Without ranks they stand where they are. */
+static int share_rows(const dual_system *d, const double *a, int64_t ld, int64_t columns, shared_rows *out) {
   const candidates *c = &d->stage.seen;
-  const int64_t b = d->block, size = c->count * b;
-  double *pieces = NULL;
+  const int64_t b = d->block;
   if (!d->comm) {
-    *out = a + d->rows - size;
-    *out_ld = ld;
+    *out = (shared_rows){.one = a + d->rows - c->count * b, .ld = ld};
     return REAP_OK;
   }
-  const int64_t from = c->first[reap_comm_rank(d->comm)], own = (c->first[reap_comm_rank(d->comm) + 1] - from) * b;
-  int status = reap_alloc(made, size * columns, sizeof **made);
-  if (status == REAP_OK) status = reap_alloc(&pieces, size * columns, sizeof *pieces);
+  const int rank = reap_comm_rank(d->comm);
+  const int64_t from = c->first[rank], own = (c->first[rank + 1] - from) * b;
+  int status = reap_alloc(&out->pieces, c->count * b * columns, sizeof *out->pieces);
   status = reap_comm_agree(d->comm, status);
+  out->columns = columns;
   for (int64_t j = 0; status == REAP_OK && j < columns; j++)
-    memcpy(pieces + from * b * columns + j * own, a + d->own_slots * b - own + j * ld, (size_t)own * sizeof *a);
-  if (status == REAP_OK) status = reap_symmetric_collect(d->dual, c->first, columns, pieces);
-  for (int r = 0; status == REAP_OK && r < reap_comm_size(d->comm); r++) {
-    const int64_t first = c->first[r] * b, rows = c->first[r + 1] * b - first;
-    for (int64_t j = 0; j < columns; j++)
-      memcpy(*made + first + j * size, pieces + first * columns + j * rows, (size_t)rows * sizeof **made);
-  }
-  reap_free(&pieces);
-  *out = *made;
-  *out_ld = size;
-  return status;
+    memcpy(out->pieces + from * b * columns + j * own, a + d->own_slots * b - own + j * ld, (size_t)own * sizeof *a);
+  return status == REAP_OK ? reap_symmetric_collect(d->dual, c->first, columns, out->pieces) : status;
+}
+
+const double *shared_rows_of(const dual_system *d, const shared_rows *rows, int rank, int64_t *ld) {
+  const int64_t *first = d->stage.seen.first, b = d->block;
+  *ld = rows->one ? rows->ld : (first[rank + 1] - first[rank]) * b;
+  return rows->one ? rows->one : rows->pieces + first[rank] * b * rows->columns;
 }
 
 /* The candidates' rows and columns of a matrix as it was factored: on the first rank, zero on the others. */
@@ -232,28 +226,49 @@ static int take_square(dual_system *d, reap_symmetric *matrix, double *out) {
   return status;
 }
 
-/* This rank's part of `columns` columns. */
-static void own_part(const dual_system *d, int64_t columns, int64_t *first, int64_t *count) {
-  reap_symmetric_share(d->dual, columns, first, count);
+/* Lower triangle of out = alpha (x x', or x y' + y x') + beta out, from `count` columns of the candidates' rows. */
+static int add_products(dual_system *d, const shared_rows *x, const shared_rows *y, int64_t column, int64_t count, double alpha,
+                        double beta, double *out) {
+  const candidates *c = &d->stage.seen;
+  const int64_t b = d->block, ld = c->ld;
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  for (int i = 0; i < ranks; i++) {
+    const int64_t size = (c->first[i + 1] - c->first[i]) * b;
+    int64_t ldx, ldy;
+    const double *xi = shared_rows_of(d, x, i, &ldx), *yi = y ? shared_rows_of(d, y, i, &ldy) : NULL;
+    double *square = out + c->first[i] * b * (ld + 1);
+    if (size == 0) continue;
+    REAP_TRY(y ? reap_dsyr2k_lower(size, count, alpha, xi + column * ldx, ldx, yi + column * ldy, ldy, beta, square, ld)
+               : reap_dsyrk_lower('N', size, count, alpha, xi + column * ldx, ldx, beta, square, ld));
+    for (int j = 0; j < i; j++) {
+      const int64_t width = (c->first[j + 1] - c->first[j]) * b;
+      int64_t ldxj, ldyj;
+      const double *xj = shared_rows_of(d, x, j, &ldxj), *yj = y ? shared_rows_of(d, y, j, &ldyj) : xj;
+      double *part = out + c->first[i] * b + c->first[j] * b * ld;
+      if (!y) ldyj = ldxj;
+      if (width == 0) continue;
+      REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, xi + column * ldx, ldx, yj + column * ldyj, ldyj, beta, part, ld));
+      if (y) REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, yi + column * ldy, ldy, xj + column * ldxj, ldxj, 1, part, ld));
+    }
+  }
+  return REAP_OK;
 }
 
 /* H_SS -= V_S V_S', and K_SS, lower triangles, this rank's columns of each. */
 static int multiply(dual_system *d, const candidate_rows *rows) {
-  const candidates *c = &d->stage.seen;
-  const int64_t size = c->count * d->block, ld = rows->ld, ldw = rows->ldw;
+  candidates *c = &d->stage.seen;
   int64_t first, count;
-  own_part(d, d->k, &first, &count);
-  REAP_TRY(reap_dsyrk_lower('N', size, count, -1, rows->v + first * ld, ld, 1, c->dual, c->ld));
-  if (d->product)
-    return reap_dsyr2k_lower(size, count, -1, rows->v + first * ld, ld, rows->q + first * ld, ld, 1, c->product, c->ld);
-  own_part(d, d->m, &first, &count);
-  return reap_dsyrk_lower('N', size, count, 1, rows->w + first * ldw, ldw, 0, c->product, c->ld);
+  reap_symmetric_share(d->dual, d->k, &first, &count);
+  REAP_TRY(add_products(d, &rows->v, NULL, first, count, -1, 1, c->dual));
+  if (d->product) return add_products(d, &rows->v, &rows->other, first, count, -1, 1, c->product);
+  reap_symmetric_share(d->dual, d->m, &first, &count);
+  return add_products(d, &rows->other, NULL, first, count, 1, 0, c->product);
 }
 
 static int share(dual_system *d, candidate_rows *rows) {
-  REAP_TRY(share_rows(d, d->v, d->stride, d->k, &rows->made[0], &rows->v, &rows->ld));
-  if (d->product) return share_rows(d, d->q, d->stride, d->k, &rows->made[1], &rows->q, &rows->ld);
-  return share_rows(d, d->weights, d->ldw, d->m, &rows->made[1], &rows->w, &rows->ldw);
+  REAP_TRY(share_rows(d, d->v, d->stride, d->k, &rows->v));
+  if (d->product) return share_rows(d, d->q, d->stride, d->k, &rows->other);
+  return share_rows(d, d->weights, d->ldw, d->m, &rows->other);
 }
 
 int stage_gather(dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows) {

@@ -30,21 +30,27 @@ void stage_forget(stage *g) {
   reap_free(&g->z);
 }
 
-/* Rows of `count` candidates at[..] from those of all: *out [count * b, columns]. */
-static int pick(const stage *g, int64_t count, const int64_t *at, int64_t columns, const double *from, int64_t ld, double **out) {
-  const int64_t b = g->block, size = count * b;
+/* Rows of the channels foreseen, candidates at[..], from those of all: *out [their columns, columns]. */
+static int pick(const dual_system *d, const int64_t *at, int64_t columns, const shared_rows *rows, double **out) {
+  const stage *g = &d->stage;
+  const int64_t b = g->block, count = g->count, size = count * b, *first = g->seen.first;
   REAP_TRY(reap_alloc(out, size * columns, sizeof **out));
-  for (int64_t j = 0; j < columns; j++)
-    for (int64_t s = 0; s < count; s++) memcpy(*out + s * b + j * size, from + at[s] * b + j * ld, (size_t)b * sizeof **out);
+  for (int64_t s = 0; s < count; s++) {
+    int rank = 0;
+    int64_t ld;
+    while (first[rank + 1] <= at[s]) rank++;
+    const double *from = shared_rows_of(d, rows, rank, &ld) + (at[s] - first[rank]) * b;
+    for (int64_t j = 0; j < columns; j++) memcpy(*out + s * b + j * size, from + j * ld, (size_t)b * sizeof **out);
+  }
   return REAP_OK;
 }
 
 /* The rows that stage_columns() wants, of the candidates that were foreseen. */
 static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
-  REAP_TRY(pick(g, g->count, at, d->k, rows->v, rows->ld, &g->v_rows));
-  if (d->product) return pick(g, g->count, at, d->k, rows->q, rows->ld, &g->q_rows);
-  REAP_TRY(pick(g, g->count, at, d->m, rows->w, rows->ldw, &g->z));
+  REAP_TRY(pick(d, at, d->k, &rows->v, &g->v_rows));
+  if (d->product) return pick(d, at, d->k, &rows->other, &g->q_rows);
+  REAP_TRY(pick(d, at, d->m, &rows->other, &g->z));
   return reap_dtrsm('L', 'L', 'N', g->count * d->block, d->m, g->triangle, g->width, g->z, g->count * d->block);
 }
 
@@ -91,8 +97,8 @@ int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t lef
     if (d->comm) status = reap_comm_agree(d->comm, status);
   }
   reap_free(&at);
-  reap_free(&rows.made[0]);
-  reap_free(&rows.made[1]);
+  reap_free(&rows.v.pieces);
+  reap_free(&rows.other.pieces);
   return status == REAP_OK && g->count > 0 ? stage_columns(d) : status;
 }
 
