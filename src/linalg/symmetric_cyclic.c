@@ -18,7 +18,7 @@
 #include "symmetric_segment.h"
 
 enum {
-  PIECE = 128,   /* rows of a block of the layout, about */
+  PIECE = 96,   /* rows of a block of the layout, about */
   PANEL = 512,   /* columns gathered at a time, about */
   TOGETHER = 512 /* columns of one product of an update, about */
 };
@@ -98,18 +98,30 @@ typedef struct own_update {
   double *square; /* [piece, piece] */
 } own_update;
 
+enum { LEAST_SQUARE = 48 /* rows of a square that is computed whole; larger ones are halves and what is below the first */ };
+
+/* Lower triangle of the square c [size, size] on the diagonal -= v q': what stands above belongs to the upper matrix. */
+static int update_square(const reap_symmetric *s, const own_update *u, int64_t i, int64_t j, int64_t size, double *c) {
+  const int64_t nb = s->piece, half = size / 16 * 8;
+  if (size > LEAST_SQUARE) {
+    REAP_TRY(update_square(s, u, i, j, half, c));
+    REAP_TRY(reap_dgemm('N', 'T', size - half, half, u->k, -1, u->v + i + half, u->ldv, u->q + j, u->ldq, 1, c + half, s->ld));
+    return update_square(s, u, i + half, j + half, size - half, c + half * (s->ld + 1));
+  }
+  REAP_TRY(reap_dgemm('N', 'T', size, size, u->k, 1, u->v + i, u->ldv, u->q + j, u->ldq, 0, u->square, nb));
+  for (int64_t t = 0; t < size; t++)
+    for (int64_t p = t; p < size; p++) c[p + t * s->ld] -= u->square[p + t * nb];
+  return REAP_OK;
+}
+
 /* Rows i .. end of one block of columns of the layout -= v q', down from the diagonal. */
 static int update_block_column(reap_symmetric *s, const own_update *u, int64_t i, int64_t end, int64_t j,
                                int64_t width) {
-  const int64_t nb = s->piece;
   double *c = s->data + i + j * s->ld;
   if (i < end && reap_block_cyclic_row(s->cyclic, i) == reap_block_cyclic_column(s->cyclic, j)) {
-    const int64_t height = symmetric_least(nb, u->rows - i); /* what stands above belongs to the upper matrix */
-    REAP_TRY(reap_dgemm('N', 'T', height, width, u->k, 1, u->v + i, u->ldv, u->q + j, u->ldq, 0, u->square, nb));
-    for (int64_t t = 0; t < width; t++)
-      for (int64_t p = t; p < height; p++) c[p + t * s->ld] -= u->square[p + t * nb];
-    i += height;
-    c += height;
+    REAP_TRY(update_square(s, u, i, j, width, c)); /* as high as it is wide: both end where the matrix does */
+    i += width;
+    c += width;
   }
   if (i >= end) return REAP_OK;
   return reap_dgemm('N', 'T', end - i, width, u->k, -1, u->v + i, u->ldv, u->q + j, u->ldq, 1, c, s->ld);
