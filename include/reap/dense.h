@@ -35,6 +35,10 @@ int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const d
 int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b,
                int64_t ldb);
 
+/* B inverse(op(L)) in place of B [m, n] with L lower triangular, trans 'N' or 'T': reap_dtrsm() of side 'R' for m much larger than n,
+ * at more of DGEMM's speed. */
+int reap_dtrsm_tall(char trans, int64_t m, int64_t n, const double *l, int64_t ldl, double *b, int64_t ldb);
+
 /* Cholesky factor of one triangle (uplo 'L' or 'U': A = L L' or U'U) of A [n, n], in place; the other one stays. *info
  * is 0, or the order of the first leading minor that is not positive definite (A is then partly overwritten); not an
  * error in itself. */

@@ -19,6 +19,9 @@ void dsymm_(const char *side, const char *uplo, const int *m, const int *n, cons
             const int *lda, const double *b, const int *ldb, const double *beta, double *c, const int *ldc);
 void dtrsm_(const char *side, const char *uplo, const char *ta, const char *diag, const int *m, const int *n,
             const double *alpha, const double *a, const int *lda, double *b, const int *ldb);
+void dtrmm_(const char *side, const char *uplo, const char *ta, const char *diag, const int *m, const int *n,
+            const double *alpha, const double *a, const int *lda, double *b, const int *ldb);
+void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info);
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 void dpotrs_(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,

@@ -59,28 +59,6 @@ static int factor_pivot(sweep *w, int64_t *info) {
   return reap_comm_broadcast(comm_of(w), info, sizeof *info, 0);
 }
 
-enum { LEAST_SOLVE = 48 /* columns of a triangle that DTRSM gets; wider ones are halves joined by a product, at DGEMM's speed */ };
-
-static int64_t half_of(int64_t size) { return size / 16 * 8; }
-
-/* a L^-T in place of a [rows, size]. */
-static int solve_transposed(int64_t rows, int64_t size, const double *l, int64_t ldl, double *a, int64_t lda) {
-  const int64_t half = half_of(size), rest = size - half;
-  if (size <= LEAST_SOLVE) return reap_dtrsm('R', 'L', 'T', rows, size, l, ldl, a, lda);
-  REAP_TRY(solve_transposed(rows, half, l, ldl, a, lda));
-  REAP_TRY(reap_dgemm('N', 'T', rows, rest, half, -1, a, lda, l + half, ldl, 1, a + half * lda, lda));
-  return solve_transposed(rows, rest, l + half + half * ldl, ldl, a + half * lda, lda);
-}
-
-/* a L^-1 in place of a [rows, size]. */
-static int solve_plain(int64_t rows, int64_t size, const double *l, int64_t ldl, double *a, int64_t lda) {
-  const int64_t half = half_of(size), rest = size - half;
-  if (size <= LEAST_SOLVE) return reap_dtrsm('R', 'L', 'N', rows, size, l, ldl, a, lda);
-  REAP_TRY(solve_plain(rows, rest, l + half + half * ldl, ldl, a + half * lda, lda));
-  REAP_TRY(reap_dgemm('N', 'N', rows, half, rest, -1, a + half * lda, lda, l + half, ldl, 1, a, lda));
-  return solve_plain(rows, half, l, ldl, a, lda);
-}
-
 static int sweep_outputs(sweep *w) {
   const int64_t m = w->columns, at = w->panel.at, size = w->panel.size;
   if (m == 0) return REAP_OK;
@@ -109,11 +87,11 @@ static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
     *info += at;
     return REAP_OK;
   }
-  int status = solve_transposed(p->own_count, p->size, p->square, p->size, p->own, p->own_count);
+  int status = reap_dtrsm_tall('T', p->own_count, p->size, p->square, p->size, p->own, p->own_count);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
   REAP_TRY(symmetric_panel_share(p, w->v));
   status = sweep_outputs(w);
-  if (status == REAP_OK) status = solve_plain(p->own_count, p->size, p->square, p->size, p->own, p->own_count);
+  if (status == REAP_OK) status = reap_dtrsm_tall('N', p->own_count, p->size, p->square, p->size, p->own, p->own_count);
   if (status == REAP_OK) status = invert_pivot(p);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
   symmetric_panel_write(p);

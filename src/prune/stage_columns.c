@@ -142,7 +142,7 @@ static int form_dual(dual_system *d, double *v) {
   const stage *g = &d->stage;
   const int64_t rows = other_rows(d);
   REAP_TRY(subtract(d, d->v, g->v_rows, v));
-  return rows == 0 ? REAP_OK : reap_dtrsm('R', 'L', 'T', rows, g->count * d->block, g->triangle, g->width, v, d->stride);
+  return rows == 0 ? REAP_OK : reap_dtrsm_tall('T', rows, g->count * d->block, g->triangle, g->width, v, d->stride);
 }
 
 /* C in the place of Q. */
@@ -154,7 +154,7 @@ static int form_product(dual_system *d, double *q) {
     return reap_dgemm('N', 'T', rows, size, d->m, 1, d->weights, d->ldw, g->z, size, 0, q, d->stride);
   REAP_TRY(subtract(d, d->v, g->q_rows, q));
   REAP_TRY(subtract(d, d->q, g->v_rows, q));
-  return reap_dtrsm('R', 'L', 'T', rows, size, g->triangle, g->width, q, d->stride);
+  return reap_dtrsm_tall('T', rows, size, g->triangle, g->width, q, d->stride);
 }
 
 /* Q = C - V U; U, whose blocks below those of the diagonal are zero, takes the place of Z Z'. A few columns at a time. */
