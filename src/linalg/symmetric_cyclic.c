@@ -49,12 +49,13 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
   const int64_t n = s->slots * s->block;
   double *columns = NULL;
   int64_t rows, width, ld;
-  int status = reap_alloc(&columns, n * s->piece, sizeof *columns);
   reap_block_cyclic_local(s->cyclic, &rows, &width, &ld);
+  const bool whole = rows == n;
+  int status = whole ? REAP_OK : reap_alloc(&columns, n * s->piece, sizeof *columns);
   for (int64_t j = 0; status == REAP_OK && j < width; j += s->piece) {
     const int64_t count = symmetric_least(s->piece, width - j);
-    status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, columns, n);
-    for (int64_t i = 0; status == REAP_OK && i < rows; i += s->piece) {
+    status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, whole ? s->data + j * ld : columns, whole ? ld : n);
+    for (int64_t i = 0; status == REAP_OK && !whole && i < rows; i += s->piece) {
       const double *from = columns + reap_block_cyclic_row(s->cyclic, i);
       for (int64_t t = 0; t < count; t++)
         memcpy(s->data + i + (j + t) * ld, from + t * n, (size_t)symmetric_least(s->piece, rows - i) * sizeof *from);

@@ -34,13 +34,15 @@ void stage_forget(stage *g) {
 static int pick(const dual_system *d, const int64_t *at, int64_t columns, const shared_rows *rows, double **out) {
   const stage *g = &d->stage;
   const int64_t b = g->block, count = g->count, size = count * b, *first = g->seen.first;
+  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
   REAP_TRY(reap_alloc(out, size * columns, sizeof **out));
-  for (int64_t s = 0; s < count; s++) {
-    int rank = 0;
+  for (int rank = 0; rank < ranks; rank++) {
     int64_t ld;
-    while (first[rank + 1] <= at[s]) rank++;
-    const double *from = shared_rows_of(d, rows, rank, &ld) + (at[s] - first[rank]) * b;
-    for (int64_t j = 0; j < columns; j++) memcpy(*out + s * b + j * size, from + j * ld, (size_t)b * sizeof **out);
+    const double *from = shared_rows_of(d, rows, rank, &ld);
+    for (int64_t j = 0; first[rank] < first[rank + 1] && j < columns; j++) /* candidates are neighbours in a column */
+      for (int64_t s = 0; s < count; s++)
+        if (at[s] >= first[rank] && at[s] < first[rank + 1])
+          memcpy(*out + s * b + j * size, from + (at[s] - first[rank]) * b + j * ld, (size_t)b * sizeof **out);
   }
   return REAP_OK;
 }
