@@ -271,7 +271,7 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   *explained = symmetric_squares(slots * s->block, columns, b, ldb);
   for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
     const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
-    status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
+    if (reach < slots) status = walk_gather(&panel, REAP_UPPER, first, reach, &count); /* the last one is still there */
     if (status == REAP_OK)
       status = reap_dtrsm('L', 'U', 'N', rows - at, columns, panel.columns + at, rows, b + at, ldb);
     if (status == REAP_OK && at > 0)

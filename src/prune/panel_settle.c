@@ -16,11 +16,9 @@
 
 /* W -= V Z, own rows, with the part of Z whose channels have gone. */
 static int update_weights(dual_system *d) {
-  const stage *g = &d->stage;
   const int64_t k = d->k - d->start, rows = d->own_slots * d->block;
   if (rows == 0) return REAP_OK;
-  return reap_dgemm('N', 'N', rows, d->m, k, -1, d->v + d->start * d->stride, d->stride, g->z, g->count * d->block, 1, d->weights,
-                    d->ldw);
+  return reap_dgemm('N', 'T', rows, d->m, k, -1, d->v + d->start * d->stride, d->stride, d->stage.z, d->m, 1, d->weights, d->ldw);
 }
 
 /* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld at most

@@ -35,7 +35,7 @@ typedef struct stage {
   double *triangle;       /* their rows of V in the stage, T: H at them is T T' [width, width], lower, leading dimension width */
   double *squares;        /* Z Z' = T^-1 K T^-T, K at them [width, width], leading dimension width */
   double *v_rows, *q_rows; /* their rows of V before the stage, and of Q by product: [count * block, start] */
-  double *z;              /* Z = T^-1 W at them [count * block, m], by weights */
+  double *z;              /* Z' [m, count * block] of Z = T^-1 W at them, by weights */
   candidates seen;
 } stage;
 

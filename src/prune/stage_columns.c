@@ -47,13 +47,29 @@ static int pick(const dual_system *d, const int64_t *at, int64_t columns, const 
   return REAP_OK;
 }
 
+/* out [columns, rows] = the transpose of a [rows, columns]. */
+static void transpose(int64_t rows, int64_t columns, const double *a, double *out) {
+  enum { TILE = 8 };
+  for (int64_t ii = 0; ii < rows; ii += TILE)
+    for (int64_t j = 0; j < columns; j++)
+      for (int64_t i = ii; i < ii + TILE && i < rows; i++) out[j + i * columns] = a[i + j * rows];
+}
+
 /* The rows that stage_columns() wants, of the candidates that were foreseen. */
 static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
   REAP_TRY(pick(d, at, d->k, &rows->v, &g->v_rows));
   if (d->product) return pick(d, at, d->k, &rows->other, &g->q_rows);
-  REAP_TRY(pick(d, at, d->m, &rows->other, &g->z));
-  return reap_dtrsm('L', 'L', 'N', g->count * d->block, d->m, g->triangle, g->width, g->z, g->count * d->block);
+  const int64_t size = g->count * d->block;
+  double *w = NULL;
+  int status = pick(d, at, d->m, &rows->other, &w);
+  if (status == REAP_OK) status = reap_alloc(&g->z, d->m * size, sizeof *g->z);
+  if (status == REAP_OK) {
+    transpose(size, d->m, w, g->z);
+    status = reap_dtrsm_tall('T', d->m, size, g->triangle, g->width, g->z, d->m);
+  }
+  reap_free(&w);
+  return status;
 }
 
 /* What the first rank foresaw to all. */
@@ -153,7 +169,7 @@ static int form_product(dual_system *d, double *q) {
   const int64_t rows = other_rows(d), size = g->count * d->block;
   if (rows == 0) return REAP_OK;
   if (!d->product)
-    return reap_dgemm('N', 'T', rows, size, d->m, 1, d->weights, d->ldw, g->z, size, 0, q, d->stride);
+    return reap_dgemm('N', 'N', rows, size, d->m, 1, d->weights, d->ldw, g->z, d->m, 0, q, d->stride);
   REAP_TRY(subtract(d, d->v, g->q_rows, q));
   REAP_TRY(subtract(d, d->q, g->v_rows, q));
   return reap_dtrsm_tall('T', rows, size, g->triangle, g->width, q, d->stride);
