@@ -328,6 +328,101 @@ static void both_forms_of_a_symmetric_pair_agree(void) {
   reap_grid_destroy(&grid);
 }
 
+/* The last slots take the places of some that left, in either matrix; the other one stays. */
+static void slots_move_into_gaps(void) {
+  enum { LEFT = SLOTS - 5, GAPS = 3 };
+  const int64_t from[GAPS] = {SLOTS - 1, SLOTS - 4, SLOTS - 2}, to[GAPS] = {0, 11, LEFT - 1};
+  reap_grid *grid = NULL;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  for (int f = 0; f < 2; f++)
+    for (int triangle = REAP_LOWER; triangle <= REAP_UPPER; triangle++) {
+      reap_symmetric *s = two_in_one(f == 0 ? NULL : grid);
+      int64_t slot[LEFT], origin[LEFT];
+      double worst = 0;
+      for (int64_t i = 0, k = 0; i < LEFT; i++) {
+        slot[i] = i;
+        origin[i] = k < GAPS && to[k] == i ? from[k++] : i;
+      }
+      CHECK_OK(reap_symmetric_move(s, (reap_triangle)triangle, LEFT, GAPS, from, to));
+      for (int t = REAP_LOWER; t <= REAP_UPPER; t++) {
+        CHECK_OK(reap_symmetric_gather(s, (reap_triangle)t, LEFT, LEFT, slot, whole[0]));
+        for (int64_t j = 0; j < LEFT * WIDE; j++)
+          for (int64_t i = 0; i < LEFT * WIDE; i++) {
+            const int64_t gi = t == triangle ? origin[i / WIDE] * WIDE + i % WIDE : i;
+            const int64_t gj = t == triangle ? origin[j / WIDE] * WIDE + j % WIDE : j;
+            if (i != j || t == REAP_LOWER) /* the upper diagonal is the caller's */
+              worst = fmax(worst, fabs(whole[0][i + j * LEFT * WIDE] - spd(gi, gj, ORDER) * (t == REAP_LOWER ? 1 : 2)));
+          }
+      }
+      CU_ASSERT_EQUAL(worst, 0);
+      CHECK_OK(reap_symmetric_move(s, REAP_LOWER, LEFT, 0, NULL, NULL));
+      reap_symmetric_destroy(&s);
+    }
+  reap_grid_destroy(&grid);
+}
+
+static void columns_become_rows(void) {
+  enum { M = 7 };
+  const int64_t ranks = reap_comm_size(test_comm()), rank = reap_comm_rank(test_comm());
+  reap_grid *grid = NULL;
+  reap_symmetric *s = NULL;
+  int64_t first[64] = {0}, from, count;
+  double columns[ORDER * M], rows[ORDER * M], worst = 0;
+  CHECK_OK(reap_grid_create(test_comm(), &grid));
+  CHECK_OK(reap_symmetric_create(grid, SLOTS, WIDE, &s));
+  for (int64_t r = 0; r < ranks; r++) first[r + 1] = r + 1 == ranks ? SLOTS : SLOTS * (r * r) / (ranks * ranks);
+  reap_symmetric_share(s, M, &from, &count);
+  for (int64_t j = 0; j < count; j++)
+    for (int64_t i = 0; i < ORDER; i++) columns[i + j * ORDER] = (double)(i + 1000 * (from + j));
+  CHECK_OK(reap_symmetric_to_rows(s, first, M, columns, rows));
+  const int64_t own = (first[rank + 1] - first[rank]) * WIDE;
+  for (int64_t j = 0; j < M; j++)
+    for (int64_t i = 0; i < own; i++) worst = fmax(worst, fabs(rows[i + j * own] - (double)(first[rank] * WIDE + i + 1000 * j)));
+  CU_ASSERT_EQUAL(worst, 0);
+  reap_symmetric_destroy(&s);
+  reap_grid_destroy(&grid);
+}
+
+/* b op(l) is what b was, up to the condition of l, for triangles with rows from 1 down to `least`. */
+static void check_tall(char trans, int64_t m, int64_t n, double least) {
+  const int64_t ldl = n + 3, ldb = m + 1;
+  double *l = NULL, *b = NULL, *was = NULL, worst = 0, largest = 0;
+  CHECK_OK(reap_alloc(&l, ldl * n, sizeof *l));
+  CHECK_OK(reap_alloc(&b, ldb * n, sizeof *b));
+  CHECK_OK(reap_alloc(&was, ldb * n, sizeof *was));
+  for (int64_t j = 0; j < n; j++)
+    for (int64_t i = 0; i < ldl; i++) {
+      const double scale = pow(least, (double)(i < n ? i : 0) / (double)n);
+      l[i + j * ldl] = i < j || i >= n ? NAN : scale * (i == j ? 1 : sin((double)(i * n + j)) / sqrt((double)n)); /* not to be read */
+    }
+  for (int64_t i = 0; i < ldb * n; i++) was[i] = b[i] = cos((double)i);
+  CHECK_OK(reap_dtrsm_tall(trans, m, n, l, ldl, b, ldb));
+  for (int64_t j = 0; j < n; j++)
+    for (int64_t i = 0; i < m; i++) {
+      double sum = 0;
+      for (int64_t k = 0; k < n; k++)
+        if (trans == 'T' ? k <= j : k >= j) sum += b[i + k * ldb] * (trans == 'T' ? l[j + k * ldl] : l[k + j * ldl]);
+      worst = fmax(worst, fabs(sum - was[i + j * ldb]));
+      largest = fmax(largest, fabs(was[i + j * ldb]));
+    }
+  CHECK_NEAR(worst, 0, 10 * (double)n * DBL_EPSILON * largest / least);
+  for (int64_t j = 0; j < n; j++) CU_ASSERT_EQUAL(b[m + j * ldb], was[m + j * ldb]);
+  reap_free(&l);
+  reap_free(&b);
+  reap_free(&was);
+}
+
+static void tall_triangular_solves_meet_their_residuals(void) {
+  const int64_t rows[] = {0, 1, 9, 191, 192, 301}, columns[] = {1, 8, 47, 48, 49, 90, 147};
+  const double least[] = {1, 1e-3, 1e-6};
+  for (int i = 0; i < 6; i++)
+    for (int j = 0; j < 7; j++)
+      for (int k = 0; k < 3; k++) {
+        check_tall('T', rows[i], columns[j], least[k]);
+        check_tall('N', rows[i], columns[j], least[k]);
+      }
+}
+
 /* Inverse, solution and what it explains in one go, against factor, inverse and product; and the row at which a matrix
  * stops being positive definite. */
 static void a_sweep_inverts_and_solves(void) {
@@ -396,5 +491,8 @@ const test_case test_cases[] = {
     {"scalapack_reports_indefinite_matrices_everywhere", scalapack_reports_indefinite_matrices_everywhere},
     {"pdsyrk_takes_the_lower_triangle", pdsyrk_takes_the_lower_triangle},
     {"both_forms_of_a_symmetric_pair_agree", both_forms_of_a_symmetric_pair_agree},
+    {"slots_move_into_gaps", slots_move_into_gaps},
+    {"columns_become_rows", columns_become_rows},
+    {"tall_triangular_solves_meet_their_residuals", tall_triangular_solves_meet_their_residuals},
     {"a_sweep_inverts_and_solves", a_sweep_inverts_and_solves},
     {NULL, NULL}};

@@ -14,7 +14,7 @@ const char *const test_suite_name = "solver";
 
 /* ------------------------------------------------------------------ moments of made-up layers */
 
-typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32 } trait;
+typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32, DEPENDENT = 64 } trait;
 
 /* Rows of correlated, rectified inputs and a linear output with noise; the traits spoil some channels. */
 static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t samples, int traits, uint64_t seed) {
@@ -41,6 +41,10 @@ static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t sa
       if (traits & SCALES) x[i] *= pow(10, (double)(c * 5 % 13) - 6);
       if ((traits & DUPLICATES) && c >= channels - 2 && channels > 4) x[i] = x[i - (channels - 2) * block];
       if ((traits & CONSTANT) && c == 2) x[i] = 0.7;
+      if ((traits & DEPENDENT) && c == channels * 3 / 4) { /* the sum of those before: each of them can go, and then no other */
+        x[i] = 0.01 * v;
+        for (int64_t j = i % block; j < i; j += block) x[i] += x[j];
+      }
       if (((traits & DEAD) && c == 3) || (traits & ALL_DEAD) || ((traits & HALF_DEAD) && c < channels / 2)) x[i] = 0;
     }
     for (int64_t j = 0; j < m; j++) {
@@ -214,6 +218,25 @@ static void of_hundreds_of_ties_the_lowest_index_goes(void) {
       reap_path_destroy(&path);
     }
   reap_moments_destroy(&s);
+}
+
+/* Hundreds of channels cost nothing until one of them goes; then those that were not looked at are the cheapest. */
+static void an_order_that_was_not_foreseen_is_followed(void) {
+  const int64_t shapes[][3] = {{300, 1, 10}, {60, 4, 6}, {30, 17, 3}};
+  for (int i = 0; i < 3; i++)
+    for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
+      const int64_t kept = shapes[i][0] / 3;
+      reap_moments *s = make(shapes[i][0], shapes[i][1], shapes[i][2], 800, DEPENDENT, 12);
+      reap_path *plain = NULL;
+      CHECK_OK(reap_solve_plain(s, kept, 1e-6, "layer", &plain));
+      for (int solver = REAP_SOLVER_LOCAL; solver <= REAP_SOLVER_SCALAPACK; solver++) {
+        reap_path *path = solve(s, kept, 1e-6, (reap_solver)solver, (reap_route)route);
+        same_path(path, plain, 1e-9);
+        reap_path_destroy(&path);
+      }
+      reap_path_destroy(&plain);
+      reap_moments_destroy(&s);
+    }
 }
 
 static void distributed_agrees_with_local(void) {
@@ -436,6 +459,7 @@ const test_case test_cases[] = {
     {"both_routes_agree_with_brute_force", both_routes_agree_with_brute_force},
     {"level_3_agrees_with_the_plain_recursion", level_3_agrees_with_the_plain_recursion},
     {"of_hundreds_of_ties_the_lowest_index_goes", of_hundreds_of_ties_the_lowest_index_goes},
+    {"an_order_that_was_not_foreseen_is_followed", an_order_that_was_not_foreseen_is_followed},
     {"distributed_agrees_with_local", distributed_agrees_with_local},
     {"local_is_the_same_on_all_ranks_to_the_last_bit", local_is_the_same_on_all_ranks_to_the_last_bit},
     {"weights_at_any_size_without_eliminating_again", weights_at_any_size_without_eliminating_again},
