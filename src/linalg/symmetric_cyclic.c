@@ -375,7 +375,7 @@ int symmetric_cyclic_create(reap_symmetric *s) {
   s->table = &cyclic_table;
   s->grid_columns = grid_columns;
   /* Small matrices get small blocks, so that every rank has some. */
-  int64_t per_piece = symmetric_least(PIECE / s->block, s->slots / (2 * (int64_t)grid_columns));
+  int64_t per_piece = symmetric_least((PIECE + s->block / 2) / s->block, s->slots / (2 * (int64_t)grid_columns));
   s->piece = s->block * (per_piece > 1 ? per_piece : 1);
   REAP_TRY_OR(reap_alloc(&s->row_owner, s->slots, sizeof *s->row_owner), agree);
   REAP_TRY_OR(reap_alloc(&s->column_owner, s->slots, sizeof *s->column_owner), agree);

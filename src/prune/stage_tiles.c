@@ -1,9 +1,8 @@
-/* One removal's columns of V and Q in one sweep over the rows, for blocks too narrow for BLAS; equations in panel.c.
+/* One removal's columns of V and Q in one sweep over the rows, for blocks too narrow for BLAS; equations in stage_foresee.c.
  *
- * By BLAS a removal is six calls with a matrix as narrow as the block, each of which streams the stage's V or Q, or the new
- * columns, through memory. Here eight rows at a time go all the way: their entries of H_:s and K_:s stay in registers while those
- * of V and Q pass by, once for all three products. For that V and Q are kept a second time in the order in which they pass by; as
- * columns, every vector of eight rows would be on another page of memory.
+ * By BLAS a removal is six calls with a matrix as narrow as the block. Here eight rows at a time go all the way: their entries of
+ * H_:s and K_:s stay in registers while those of V and Q pass by, once for all three products. For that V and Q are kept a second
+ * time in the order in which they pass by.
  *
  * Cost: 6 rows k block, and 5 rows block^2 for the triangles; memory 2 rows width.
  */
@@ -15,7 +14,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-enum { EIGHT = 8, WIDEST = STAGE_TILES_WIDEST, AHEAD = 48 };
+enum { EIGHT = 8, WIDEST = STAGE_TILES_WIDEST };
 
 int stage_tiles_create(int64_t rows, int64_t width, stage_tiles *s) {
   int64_t size = 0;
@@ -33,8 +32,6 @@ INLINED void subtract(int64_t count, int64_t b, int64_t k, const reap_eight *til
   for (int64_t j = 0; j < count; j++) dual[j] = h[j];
   for (int64_t j = 0; j < count; j++) product[j] = p[j];
   for (int64_t t = 0; t < k; t++, tile += 2, v_s += b, q_s += b) {
-    __builtin_prefetch(tile + AHEAD);
-    __builtin_prefetch(tile + AHEAD + 1);
     for (int64_t j = 0; j < count; j++) {
       dual[j] -= tile[0] * v_s[j];
       product[j] -= tile[0] * q_s[j];
@@ -64,24 +61,12 @@ INLINED void finish(int64_t b, const double *lower, const coefficients *c, reap_
     for (int64_t j = 0; j < b; j++) q[j] -= v[i] * c->half[j + i * b];
 }
 
-/* The sweep reads from and writes to so many places at once that the processor does not foresee them all. */
-INLINED void foresee(int64_t b, const stage_removal *r, int64_t row, const reap_eight *tile) {
-  for (int64_t j = 0; j < b; j++) {
-    __builtin_prefetch(r->dual + row + j * r->ld);
-    __builtin_prefetch(r->product + row + j * r->ld);
-    __builtin_prefetch(r->v + row + j * r->ld, 1);
-    __builtin_prefetch(r->q + row + j * r->ld, 1);
-  }
-  for (int64_t t = 0; t < 16; t++) __builtin_prefetch(tile + t);
-}
-
 /* One tile from H_:s and K_:s to the new columns. */
-INLINED void append_tile(int64_t b, const stage_removal *r, const coefficients *c, int64_t row, int64_t pitch, reap_eight *tile) {
+INLINED void append_tile(int64_t b, const stage_removal *r, const coefficients *c, int64_t row, reap_eight *tile) {
   const double *lower = r->pivot, *v_s = lower + 2 * b * b, *q_s = v_s + r->k * b;
   reap_eight v[WIDEST], q[WIDEST], *end = tile + 2 * r->k;
   for (int64_t j = 0; j < b; j++) v[j] = *(const reap_eight *)(r->dual + row + j * r->ld);
   for (int64_t j = 0; j < b; j++) q[j] = *(const reap_eight *)(r->product + row + j * r->ld);
-  foresee(b, r, row + 2 * EIGHT < r->rows ? row + 2 * EIGHT : row, tile + pitch);
   int64_t j = 0;
   for (; j + 9 <= b; j += 9) subtract(9, b, r->k, tile, v_s + j, q_s + j, v + j, q + j);
   for (; j + 4 <= b; j += 4) subtract(4, b, r->k, tile, v_s + j, q_s + j, v + j, q + j);
@@ -96,9 +81,9 @@ INLINED void append_tile(int64_t b, const stage_removal *r, const coefficients *
 /* 3x3 kernels get a version of their own, whose loops the compiler knows the length of. */
 FOR_EACH_WIDTH static void append(const stage_removal *r, const coefficients *c, int64_t pitch, reap_eight *tile) {
   if (r->block == 9)
-    for (int64_t row = 0; row < r->rows; row += EIGHT, tile += pitch) append_tile(9, r, c, row, pitch, tile);
+    for (int64_t row = 0; row < r->rows; row += EIGHT, tile += pitch) append_tile(9, r, c, row, tile);
   else
-    for (int64_t row = 0; row < r->rows; row += EIGHT, tile += pitch) append_tile(r->block, r, c, row, pitch, tile);
+    for (int64_t row = 0; row < r->rows; row += EIGHT, tile += pitch) append_tile(r->block, r, c, row, tile);
 }
 
 void stage_tiles_append(stage_tiles *s, const stage_removal *r) {
