@@ -55,6 +55,9 @@ int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, dou
 /* Reciprocal condition number (1-norm, estimate) from the factor and the 1-norm of A before it was factored. */
 int reap_dpocon_lower(int64_t n, const double *a, int64_t lda, double norm, double *rcond);
 
+/* to [columns, rows] = the transpose of from [rows, columns]. */
+void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld);
+
 /* Copies the lower triangle onto the upper one. */
 void reap_mirror_lower(int64_t n, double *a, int64_t lda);
 

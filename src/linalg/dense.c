@@ -153,6 +153,14 @@ done:
   return status;
 }
 
+void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld) {
+  enum { TILE = 8 }; /* a cache line of either */
+  for (int64_t jj = 0; jj < columns; jj += TILE)
+    for (int64_t ii = 0; ii < rows; ii += TILE)
+      for (int64_t i = ii; i < ii + TILE && i < rows; i++)
+        for (int64_t j = jj; j < jj + TILE && j < columns; j++) to[j + i * to_ld] = from[i + j * from_ld];
+}
+
 void reap_mirror_lower(int64_t n, double *a, int64_t lda) {
   enum { TILE = 32 }; /* both triangles are walked in tiles that stay in the first-level cache */
   for (int64_t jj = 0; jj < n; jj += TILE)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "reap/comm_mpi.h"
+#include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -53,15 +54,6 @@ static piece piece_at(const symmetric_panel *p, int64_t row) {
   return q;
 }
 
-/* to [columns, rows] = the transpose of from [rows, columns]. */
-static void transpose(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld) {
-  enum { TILE = 8 };
-  for (int64_t jj = 0; jj < columns; jj += TILE)
-    for (int64_t ii = 0; ii < rows; ii += TILE)
-      for (int64_t i = ii; i < ii + TILE && i < rows; i++)
-        for (int64_t j = jj; j < jj + TILE && j < columns; j++) to[j + i * to_ld] = from[i + j * from_ld];
-}
-
 static void copy(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld) {
   for (int64_t j = 0; j < columns; j++) memcpy(to + j * to_ld, from + j * from_ld, (size_t)rows * sizeof *to);
 }
@@ -73,7 +65,7 @@ static void read_own(symmetric_panel *p) {
     const piece q = piece_at(p, row);
     if (row == p->at || q.owner != rank) continue;
     if (q.mirrored)
-      transpose(p->size, q.rows, q.data, p->s->ld, to, p->own_count);
+      reap_transpose(p->size, q.rows, q.data, p->s->ld, to, p->own_count);
     else
       copy(q.rows, p->size, q.data, p->s->ld, to, p->own_count);
     to += q.rows;
@@ -139,7 +131,7 @@ void symmetric_panel_write(const symmetric_panel *p) {
       continue;
     }
     if (q.mirrored)
-      transpose(q.rows, p->size, from, p->own_count, q.data, p->s->ld);
+      reap_transpose(q.rows, p->size, from, p->own_count, q.data, p->s->ld);
     else
       copy(q.rows, p->size, from, p->own_count, q.data, p->s->ld);
     from += q.rows;

@@ -60,13 +60,16 @@ typedef struct shared_rows {
 /* Those of one rank's candidates, and their leading dimension. Local. */
 const double *shared_rows_of(const struct dual_system *d, const shared_rows *rows, int rank, int64_t *ld);
 
-/* The steps of it. Rows of V before the stage, and of Q by product or of W by weights. */
+/* Rows of V before the stage, and of Q by product or of W by weights. */
 typedef struct candidate_rows {
   shared_rows v, other;
 } candidate_rows;
 
-/* Candidates, with their matrices on the first rank; they become the last slots of each rank. */
-int stage_gather(struct dual_system *d, int64_t pivot, const double *growth, candidate_rows *rows);
+/* The steps of stage_begin(). Candidates, `pivot` among them, chosen by the first rank; they become the last slots of each. */
+int stage_choose(struct dual_system *d, int64_t pivot, const double *growth);
+
+/* Their matrices on the first rank, and their rows on all. */
+int stage_gather(struct dual_system *d, candidate_rows *rows);
 
 /* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is the first,
  * among the candidates; tie: see elimination.c. Local. */

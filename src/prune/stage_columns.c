@@ -47,14 +47,6 @@ static int pick(const dual_system *d, const int64_t *at, int64_t columns, const 
   return REAP_OK;
 }
 
-/* out [columns, rows] = the transpose of a [rows, columns]. */
-static void transpose(int64_t rows, int64_t columns, const double *a, double *out) {
-  enum { TILE = 8 };
-  for (int64_t ii = 0; ii < rows; ii += TILE)
-    for (int64_t j = 0; j < columns; j++)
-      for (int64_t i = ii; i < ii + TILE && i < rows; i++) out[j + i * columns] = a[i + j * rows];
-}
-
 /* The rows that stage_columns() wants, of the candidates that were foreseen. */
 static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
@@ -65,7 +57,7 @@ static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *ro
   int status = pick(d, at, d->m, &rows->other, &w);
   if (status == REAP_OK) status = reap_alloc(&g->z, d->m * size, sizeof *g->z);
   if (status == REAP_OK) {
-    transpose(size, d->m, w, g->z);
+    reap_transpose(size, d->m, w, size, g->z, d->m);
     status = reap_dtrsm_tall('T', d->m, size, g->triangle, g->width, g->z, d->m);
   }
   reap_free(&w);
@@ -106,7 +98,8 @@ int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t lef
   stage_forget(g);
   int status = reap_alloc(&at, g->seen.most, sizeof *at);
   if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) status = stage_gather(d, pivot, growth, &rows);
+  if (status == REAP_OK) status = stage_choose(d, pivot, growth);
+  if (status == REAP_OK) status = stage_gather(d, &rows);
   if (status == REAP_OK) status = foresee(d, channel, left, at);
   if (status == REAP_OK) status = broadcast(d, at);
   if (status == REAP_OK) {
