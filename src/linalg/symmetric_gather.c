@@ -16,12 +16,11 @@
 
 static const reap_comm *comm_of(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
 
-/* Everybody's packed blocks to everybody. counts in doubles; this rank's are in their place. */
-static int exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
+int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
   const int size = reap_comm_size(comm_of(s));
   int *sizes = NULL, status = REAP_OK;
   int64_t total = 0;
-  REAP_TRY(reap_alloc(&sizes, 2 * size, sizeof *sizes));
+  REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&sizes, 2 * size, sizeof *sizes)));
   for (int r = 0; r < size; r++) {
     offsets[r] = total;
     total += counts[r];
@@ -41,7 +40,7 @@ int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int6
   int64_t *counts = NULL;
   REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&counts, 2 * size, sizeof *counts)));
   for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
-  const int status = exchange(s, counts, counts + size, pieces);
+  const int status = symmetric_cyclic_exchange(s, counts, counts + size, pieces);
   reap_free(&counts);
   return status;
 }
@@ -91,7 +90,7 @@ agree:
   REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
   for (int r = 0; r < reap_comm_rank(comm_of(s)); r++) before += counts[r];
   pack(s, triangle, slots, count, slot, all + before);
-  REAP_TRY_OR(exchange(s, counts, counts + size, all), done);
+  REAP_TRY_OR(symmetric_cyclic_exchange(s, counts, counts + size, all), done);
   unpack(s, triangle, slots, count, slot, all, counts + size, out);
 done:
   reap_free(&counts);

@@ -7,10 +7,9 @@
  */
 #include "symmetric_panel.h"
 
-#include <limits.h>
 #include <string.h>
 
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -22,12 +21,11 @@ int symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *p) {
   const int ranks = reap_comm_size(comm_of(p));
   int64_t size = 0;
   int status = reap_multiply(p->rows, p->most, &size);
-  if (status == REAP_OK) status = reap_alloc(&p->count, 2 * ranks, sizeof *p->count);
+  if (status == REAP_OK) status = reap_alloc(&p->count, 3 * ranks, sizeof *p->count);
   if (status == REAP_OK) status = reap_alloc(&p->pieces, size, sizeof *p->pieces);
   if (status == REAP_OK) status = reap_alloc(&p->square, p->most * p->most, sizeof *p->square);
-  if (status == REAP_OK && size > INT_MAX)
-    status = reap_error(REAP_ERR_RESOURCE, "columns of %lld elements do not fit one message", (long long)size);
-  if (status == REAP_OK) p->offset = p->count + ranks;
+  if (status == REAP_OK) p->elements = p->count + ranks;
+  if (status == REAP_OK) p->offset = p->elements + ranks;
   return reap_comm_agree(comm_of(p), status);
 }
 
@@ -81,7 +79,10 @@ int symmetric_panel_read(symmetric_panel *p, int64_t at) {
     const piece q = piece_at(p, row);
     if (row != at) p->count[q.owner] += q.rows;
   }
-  for (int r = 0; r < ranks; r++) p->offset[r] = r == 0 ? 0 : p->offset[r - 1] + p->count[r - 1] * p->size;
+  for (int r = 0; r < ranks; r++) {
+    p->elements[r] = p->count[r] * p->size;
+    p->offset[r] = r == 0 ? 0 : p->offset[r - 1] + p->elements[r - 1];
+  }
   p->own_count = p->count[rank];
   p->own = p->pieces + p->offset[rank];
   const piece square = piece_at(p, at);
@@ -90,22 +91,9 @@ int symmetric_panel_read(symmetric_panel *p, int64_t at) {
   return reap_comm_broadcast(comm_of(p), p->square, (size_t)(p->size * p->size) * sizeof *p->square, square.owner);
 }
 
-static int exchange(symmetric_panel *p) {
-  const int ranks = reap_comm_size(comm_of(p));
-  int *sizes = NULL;
-  REAP_TRY(reap_comm_agree(comm_of(p), reap_alloc(&sizes, 2 * ranks, sizeof *sizes)));
-  for (int r = 0; r < ranks; r++) {
-    sizes[r] = (int)(p->count[r] * p->size);
-    sizes[ranks + r] = (int)p->offset[r];
-  }
-  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, p->pieces, sizes, sizes + ranks, MPI_DOUBLE, reap_comm_mpi(comm_of(p)));
-  reap_free(&sizes);
-  return REAP_OK;
-}
-
 int symmetric_panel_share(symmetric_panel *p, double *out) {
   const int ranks = reap_comm_size(comm_of(p));
-  REAP_TRY(exchange(p));
+  REAP_TRY(symmetric_cyclic_exchange(p->s, p->elements, p->offset, p->pieces));
   for (int r = 0; r < ranks; r++) {
     const double *from = p->pieces + p->offset[r];
     for (int64_t row = 0; row < p->rows; row += p->s->piece) {

@@ -14,7 +14,7 @@ typedef struct symmetric_panel {
   double *own;          /* [own_count, size] */
   double *square;       /* the block on the diagonal [size, size], lower triangle, leading dimension size */
   int64_t most;
-  int64_t *count, *offset; /* [ranks] rows of each, elements before them in pieces */
+  int64_t *count, *elements, *offset; /* [ranks] rows of each, their elements, and where those start in pieces */
   double *pieces;       /* [rows, most] everybody's rows, one rank's after the other */
 } symmetric_panel;
 

@@ -46,7 +46,7 @@ static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t w
 }
 
 void dual_share_slots(dual_system *d) {
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   d->share[0] = 0;
   for (int r = 0; r < ranks; r++) {
     int64_t first;
@@ -57,7 +57,7 @@ void dual_share_slots(dual_system *d) {
 }
 
 void dual_note_share(dual_system *d) {
-  const int rank = d->comm ? reap_comm_rank(d->comm) : 0;
+  const int rank = dual_rank(d);
   d->own_first = d->share[rank];
   d->own_slots = d->share[rank + 1] - d->share[rank];
   d->stride = whole_lines(d->own_slots * d->block);
@@ -67,7 +67,7 @@ void dual_note_share(dual_system *d) {
 static int allocate(dual_system *d, int64_t removed) {
   const int64_t b = d->block, slots = d->homes;
   int64_t most = 0;
-  REAP_TRY(reap_alloc(&d->share, (d->comm ? reap_comm_size(d->comm) : 1) + 1, sizeof *d->share));
+  REAP_TRY(reap_alloc(&d->share, (dual_ranks(d)) + 1, sizeof *d->share));
   d->slots = slots;
   dual_share_slots(d);
   most = d->own_slots + 1; /* shares are made anew when the system is refreshed with fewer slots */
@@ -79,7 +79,7 @@ static int allocate(dual_system *d, int64_t removed) {
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->check, (most + 2) * b * b, sizeof *d->check));
   REAP_TRY(channel_blocks_create(most, b, &d->blocks));
-  return stage_create(slots, b, d->comm ? reap_comm_size(d->comm) : 1, d->width, removed, &d->stage);
+  return stage_create(slots, b, dual_ranks(d), d->width, removed, &d->stage);
 }
 
 int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d) {

@@ -98,6 +98,10 @@ int64_t cheapest_channel(int64_t slots, const bool *alive, const int64_t *channe
 /* Whole cache lines, an odd number of them, so that a row's entries in neighbouring columns fall into different sets of the cache. */
 static inline int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
 
+/* Of the grid; one rank without it. */
+static inline int dual_ranks(const dual_system *d) { return d->comm ? reap_comm_size(d->comm) : 1; }
+static inline int dual_rank(const dual_system *d) { return d->comm ? reap_comm_rank(d->comm) : 0; }
+
 /* Q's column of index j of V; own rows. */
 double *dual_q_column(const dual_system *d, int64_t j);
 

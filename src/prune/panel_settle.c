@@ -32,19 +32,19 @@ static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t col
     }
 }
 
-/* Own rows of W, V, Q and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
+/* Own rows of V, of W or Q, and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
 static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
   const int64_t b = d->block, stride = d->stride;
-  if (d->weights) move_rows(b, count, slot, d->m, d->weights, d->ldw, d->ldw);
   move_rows(b, count, slot, d->k, d->v, before, stride);
-  move_rows(b, count, slot, d->k - d->q_from, d->q, before, stride);
+  if (d->weights) move_rows(b, count, slot, d->m, d->weights, d->ldw, d->ldw); /* the stage's Q is done with */
+  if (d->product) move_rows(b, count, slot, d->k, d->q, before, stride);
   channel_blocks_keep(&d->blocks, count, slot);
 }
 
 /* The slots still there in their new order, and behind them those of this rank, counted from its first; *share is of then. Every
  * rank's last ones fill its gaps, so that little moves. */
 static int plan_order(const dual_system *d, int64_t **slot, int64_t *share) {
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   int64_t count = 0, own = 0;
   REAP_TRY(reap_alloc(slot, 2 * d->n_alive, sizeof **slot));
   share[0] = 0;
@@ -64,7 +64,7 @@ static int plan_order(const dual_system *d, int64_t **slot, int64_t *share) {
 /* Channels that left go from everything that is kept by slots; `tight`: what is left of the rows moves together. */
 static int drop_dead_rows(dual_system *d, bool tight) {
   const int64_t count = d->n_alive, before = d->stride;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   int64_t *slot = NULL, *share = NULL;
   int status = reap_alloc(&share, ranks + 1, sizeof *share);
   if (status == REAP_OK) status = plan_order(d, &slot, share);

@@ -65,6 +65,9 @@ typedef struct candidate_rows {
   shared_rows v, other;
 } candidate_rows;
 
+/* Candidates for `channels` that a stage may remove. Local. */
+int64_t stage_candidates_for(int64_t block, int64_t channels);
+
 /* The steps of stage_begin(). Candidates, `pivot` among them, chosen by the first rank; they become the last slots of each. */
 int stage_choose(struct dual_system *d, int64_t pivot, const double *growth);
 
@@ -74,6 +77,9 @@ int stage_gather(struct dual_system *d, candidate_rows *rows);
 /* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is the first,
  * among the candidates; tie: see elimination.c. Local. */
 int stage_foresee(stage *stage, int64_t pivot, int64_t most, double tie, int64_t *at);
+
+/* Keeps the rows that stage_columns() wants, of the candidates at[0 .. count) that were foreseen. Local. */
+int stage_keep_rows(struct dual_system *d, const int64_t *at, const candidate_rows *rows);
 
 /* V and Q of the channels foreseen. Local but for columns of block-cyclic matrices. */
 int stage_columns(struct dual_system *d);

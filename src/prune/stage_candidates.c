@@ -18,60 +18,6 @@ typedef struct ranked {
   int64_t slot, channel;
 } ranked;
 
-/* Candidates for every channel that a stage may remove: narrow channels change their order more. */
-static int64_t candidates_for(int64_t block, int64_t channels) { return (block < 4 ? 3 : 2) * channels + 2; }
-
-int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *g) {
-  memset(g, 0, sizeof *g);
-  candidates *c = &g->seen;
-  g->block = block;
-  g->width = width;
-  const int64_t channels = width / block < removed ? width / block : removed;
-  g->reach = channels;
-  c->most = candidates_for(block, channels) < slots ? candidates_for(block, channels) : slots;
-  c->ld = whole_lines(c->most * block);
-  const int64_t square = c->ld * c->most * block;
-  REAP_TRY(reap_alloc(&g->slot, width / block, sizeof *g->slot));
-  REAP_TRY(reap_alloc(&g->triangle, width * width, sizeof *g->triangle));
-  REAP_TRY(reap_alloc(&g->squares, width * width, sizeof *g->squares));
-  REAP_TRY(reap_alloc(&c->slot, c->most, sizeof *c->slot));
-  REAP_TRY(reap_alloc(&c->first, ranks + 1, sizeof *c->first));
-  REAP_TRY(reap_alloc(&c->channel, c->most, sizeof *c->channel));
-  REAP_TRY(reap_alloc(&c->alive, c->most, sizeof *c->alive));
-  REAP_TRY(reap_alloc(&c->growth, c->most, sizeof *c->growth));
-  REAP_TRY(reap_alloc(&c->dual, square, sizeof *c->dual));
-  REAP_TRY(reap_alloc(&c->product, square, sizeof *c->product));
-  REAP_TRY(reap_alloc(&c->v, c->ld * width, sizeof *c->v));
-  REAP_TRY(reap_alloc(&c->q, c->ld * width, sizeof *c->q));
-  REAP_TRY(reap_alloc(&c->pivot, 2 * block * block + 2 * width * block, sizeof *c->pivot));
-  if (block <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(c->ld, width, &c->tiles));
-  return channel_blocks_create(c->most, block, &c->blocks);
-}
-
-void stage_clear(stage *g) {
-  candidates *c = &g->seen;
-  reap_free(&g->slot);
-  reap_free(&g->triangle);
-  reap_free(&g->squares);
-  reap_free(&g->v_rows);
-  reap_free(&g->q_rows);
-  reap_free(&g->z);
-  reap_free(&c->slot);
-  reap_free(&c->first);
-  reap_free(&c->channel);
-  reap_free(&c->alive);
-  reap_free(&c->growth);
-  reap_free(&c->dual);
-  reap_free(&c->product);
-  reap_free(&c->v);
-  reap_free(&c->q);
-  reap_free(&c->pivot);
-  stage_tiles_clear(&c->tiles);
-  channel_blocks_clear(&c->blocks);
-}
-
-/* ------------------------------------------------------------------ the choice */
-
 static int by_growth(const void *a, const void *b) {
   const ranked *x = a, *y = b;
   if (x->growth != y->growth) return x->growth < y->growth ? -1 : 1;
@@ -147,7 +93,7 @@ static void swap_slots(dual_system *d, int rank, int64_t count, int64_t *pair) {
 /* Candidates are moved to the end of each rank's slots. */
 static void arrange(dual_system *d, int64_t *pair) {
   candidates *c = &d->stage.seen;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   for (int r = 0, at = 0; r <= ranks; r++) {
     while (at < c->count && c->slot[at] < d->share[r]) at++;
     c->first[r] = at;
@@ -161,7 +107,7 @@ static void arrange(dual_system *d, int64_t *pair) {
 
 int stage_choose(dual_system *d, int64_t pivot, const double *growth) {
   candidates *c = &d->stage.seen;
-  const int64_t wanted = candidates_for(d->block, d->stage.reach);
+  const int64_t wanted = stage_candidates_for(d->block, d->stage.reach);
   ranked *all = NULL;
   int64_t *pair = NULL;
   int status = reap_alloc(&all, d->slots, sizeof *all);

@@ -8,9 +8,9 @@
  *     C = (K_:S - V Q_S' - Q V_S') T^-T                   by product
  *     Q_new = C - V_new U                                 U + U' = Z Z', U zero below its diagonal blocks
  *
- * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of V_new and Q_new do not depend on the later ones, hence the removals at
- * the beginning of the stage stand where the rest comes otherwise than foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for
- * as many whole channels as have gone.
+ * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of V_new and Q_new
+ * do not depend on the later ones, hence the removals at the beginning of the stage stand where the rest comes otherwise than
+ * foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for as many whole channels as have gone.
  *
  * Cost: with k columns of s channels 2 rows k s, by product three times that, by weights 2 rows m s more; 2 rows s^2; over the
  * ranks. Rows of H_:S and K_:S received.
@@ -23,18 +23,11 @@
 #include "reap/memory.h"
 #include "reap/timer.h"
 
-void stage_forget(stage *g) {
-  g->count = g->next = 0;
-  reap_free(&g->v_rows);
-  reap_free(&g->q_rows);
-  reap_free(&g->z);
-}
-
 /* Rows of the channels foreseen, candidates at[..], from those of all: *out [their columns, columns]. */
 static int pick(const dual_system *d, const int64_t *at, int64_t columns, const shared_rows *rows, double **out) {
   const stage *g = &d->stage;
   const int64_t b = g->block, count = g->count, size = count * b, *first = g->seen.first;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   REAP_TRY(reap_alloc(out, size * columns, sizeof **out));
   for (int rank = 0; rank < ranks; rank++) {
     int64_t ld;
@@ -47,8 +40,7 @@ static int pick(const dual_system *d, const int64_t *at, int64_t columns, const 
   return REAP_OK;
 }
 
-/* The rows that stage_columns() wants, of the candidates that were foreseen. */
-static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
+int stage_keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
   REAP_TRY(pick(d, at, d->k, &rows->v, &g->v_rows));
   if (d->product) return pick(d, at, d->k, &rows->other, &g->q_rows);
@@ -64,67 +56,18 @@ static int keep_rows(dual_system *d, const int64_t *at, const candidate_rows *ro
   return status;
 }
 
-/* What the first rank foresaw to all. */
-static int broadcast(dual_system *d, int64_t *at) {
-  stage *g = &d->stage;
-  if (!d->comm) return REAP_OK;
-  REAP_TRY(reap_comm_broadcast(d->comm, &g->count, sizeof g->count, 0));
-  const int64_t columns = g->count * g->block;
-  const size_t square = (size_t)(columns * g->width) * sizeof(double), rows = (size_t)(columns * g->seen.ld) * sizeof(double);
-  REAP_TRY(reap_comm_broadcast(d->comm, at, (size_t)g->count * sizeof *at, 0));
-  REAP_TRY(reap_comm_broadcast(d->comm, g->triangle, square, 0));
-  REAP_TRY(reap_comm_broadcast(d->comm, g->squares, square, 0));
-  REAP_TRY(reap_comm_broadcast(d->comm, g->seen.v, rows, 0));
-  return reap_comm_broadcast(d->comm, g->seen.q, rows, 0);
-}
-
-/* channel: the first to go. */
-static int foresee(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
-  stage *g = &d->stage;
-  const candidates *c = &g->seen;
-  int64_t first = 0, most = g->reach < left ? g->reach : left;
-  int status = REAP_OK;
-  if (most > c->count) most = c->count;
-  while (c->channel[first] != channel) first++;
-  if (!d->comm || reap_comm_rank(d->comm) == 0) status = stage_foresee(g, first, most, TIE * d->equations->energy, at);
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
-}
-
-int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t left) {
-  stage *g = &d->stage;
-  const int64_t channel = d->channel[pivot];
-  candidate_rows rows = {0};
-  int64_t *at = NULL;
-  stage_forget(g);
-  int status = reap_alloc(&at, g->seen.most, sizeof *at);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) status = stage_choose(d, pivot, growth);
-  if (status == REAP_OK) status = stage_gather(d, &rows);
-  if (status == REAP_OK) status = foresee(d, channel, left, at);
-  if (status == REAP_OK) status = broadcast(d, at);
-  if (status == REAP_OK) {
-    for (int64_t s = 0; s < g->count; s++) g->slot[s] = g->seen.slot[at[s]];
-    status = keep_rows(d, at, &rows);
-    if (d->comm) status = reap_comm_agree(d->comm, status);
-  }
-  reap_free(&at);
-  reap_free(&rows.v.pieces);
-  reap_free(&rows.other.pieces);
-  return status == REAP_OK && g->count > 0 ? stage_columns(d) : status;
-}
-
 /* Own slots that are no candidates: all but the last ones. */
 static int64_t others(const dual_system *d, int rank) {
   const int64_t *first = d->stage.seen.first;
   return d->share[rank + 1] - d->share[rank] - (first[rank + 1] - first[rank]);
 }
 
-static int64_t other_rows(const dual_system *d) { return others(d, d->comm ? reap_comm_rank(d->comm) : 0) * d->block; }
+static int64_t other_rows(const dual_system *d) { return others(d, dual_rank(d)) * d->block; }
 
 /* Rows of others in the foreseen channels' columns of a matrix as it was factored. */
 static int take_columns(dual_system *d, reap_symmetric *matrix, double *out) {
   const stage *g = &d->stage;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   int64_t *home = NULL;
   int status = reap_alloc(&home, g->count + d->slots + ranks + 1, sizeof *home);
   if (d->comm) status = reap_comm_agree(d->comm, status);
@@ -189,7 +132,7 @@ static int finish_product(dual_system *d, const double *v, double *q) {
 /* Candidates' own rows of the stage's columns are those from which the order was foreseen. */
 static void copy_candidates(const dual_system *d, const double *from, double *out) {
   const candidates *c = &d->stage.seen;
-  const int64_t b = d->block, first = c->first[d->comm ? reap_comm_rank(d->comm) : 0], rows = other_rows(d);
+  const int64_t b = d->block, first = c->first[dual_rank(d)], rows = other_rows(d);
   const int64_t count = d->own_slots * b - rows;
   for (int64_t j = 0; j < d->stage.count * b; j++)
     memcpy(out + rows + j * d->stride, from + first * b + j * c->ld, (size_t)count * sizeof *out);

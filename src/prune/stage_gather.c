@@ -45,7 +45,7 @@ const double *shared_rows_of(const dual_system *d, const shared_rows *rows, int 
 /* The candidates' rows and columns of a matrix as it was factored: on the first rank, zero on the others. */
 static int take_square(dual_system *d, reap_symmetric *matrix, double *out) {
   const candidates *c = &d->stage.seen;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   int64_t *home = NULL;
   int status = reap_alloc(&home, c->count + ranks + 1, sizeof *home);
   if (d->comm) status = reap_comm_agree(d->comm, status);
@@ -65,7 +65,7 @@ static int add_products(dual_system *d, const shared_rows *x, const shared_rows 
                         double beta, double *out) {
   const candidates *c = &d->stage.seen;
   const int64_t b = d->block, ld = c->ld;
-  const int ranks = d->comm ? reap_comm_size(d->comm) : 1;
+  const int ranks = dual_ranks(d);
   for (int i = 0; i < ranks; i++) {
     const int64_t size = (c->first[i + 1] - c->first[i]) * b;
     int64_t ldx, ldy;
