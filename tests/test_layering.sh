@@ -16,7 +16,7 @@ owner_of() {
   case $1 in
     version|progress|each_width) echo base ;;
     comm_mpi) echo comm ;;
-    kernel|im2col_window) echo exec ;;
+    kernel) echo exec ;;
     source|model_file|network|dataset|outputs_file|stats_file|durable) echo io ;;
     solver|prune|method) echo prune ;;
     *)

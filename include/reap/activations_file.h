@@ -46,7 +46,6 @@ typedef struct reap_activations_layer {
 /* REAP_ERR_INPUT names the file, the layer and what is wrong: nothing in the file is trusted. */
 int reap_activations_open(const char *path, reap_activations_reader **out);
 void reap_activations_close(reap_activations_reader **reader);
-const char *reap_activations_path(const reap_activations_reader *reader);
 const reap_origin *reap_activations_origin(const reap_activations_reader *reader);
 int reap_activations_layers(const reap_activations_reader *reader);
 const reap_activations_layer *reap_activations_layer_at(const reap_activations_reader *reader, int layer);

@@ -54,7 +54,6 @@ int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b);
 
 /* Collective: the inverse's triangle from the factor of the leading rows and columns, in place (PDPOTRI). */
 int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order);
-int reap_block_cyclic_potri_lower(reap_block_cyclic *a);
 
 /* Collective: lower triangle of C -= V V' (PDSYRK), V [rows of C, k] with C's row block; the upper triangle stays. */
 int reap_block_cyclic_syrk_lower(reap_block_cyclic *v, reap_block_cyclic *c);

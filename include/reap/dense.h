@@ -52,9 +52,6 @@ int reap_dpotri_lower(int64_t n, double *a, int64_t lda);
 int reap_dpotrs(char uplo, int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb);
 int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb);
 
-/* Reciprocal condition number (1-norm, estimate) from the factor and the 1-norm of A before it was factored. */
-int reap_dpocon_lower(int64_t n, const double *a, int64_t lda, double norm, double *rcond);
-
 /* to [columns, rows] = the transpose of from [rows, columns]. */
 void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld);
 

@@ -48,11 +48,6 @@ typedef struct reap_evaluate_options {
 int reap_evaluate_with(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, const reap_shard *shard,
                        const reap_evaluate_options *options, reap_evaluation *out);
 
-/* The same without a comparison. With `outputs` (may be NULL) the first output is stored as well. */
-int reap_evaluate(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, const reap_shard *shard,
-                  reap_backend backend, reap_outputs_file *outputs, const reap_progress *progress, const char *label,
-                  reap_evaluation *out);
-
 /* Shape of one image's first output. */
 void reap_evaluate_output_shape(const reap_graph *graph, int *rank, int64_t *dims);
 

@@ -36,7 +36,6 @@ int reap_format(char **out, const char *format, ...) __attribute__((format(print
 /* Number of blocks not given back yet, and the bytes in them. */
 int64_t reap_memory_live_blocks(void);
 int64_t reap_memory_live_bytes(void);
-int64_t reap_memory_peak_bytes(void);
 
 /* Resident set of this process now, in bytes; 0 where the system does not tell. */
 int64_t reap_memory_resident(void);

@@ -4,7 +4,7 @@
 
 #include "reap/graph.h"
 
-/* How channels (axis 1) pass through an operator; see channels.h. */
+/* How channels (axis 1) pass through an operator; see groups.h. */
 typedef enum reap_channel_rule {
   REAP_CHANNELS_OPAQUE,  /* not followed: what goes in or comes out keeps all its channels */
   REAP_CHANNELS_LINEAR,  /* a product with weights: channels end here and new ones begin */

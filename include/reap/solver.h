@@ -18,7 +18,6 @@ typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCAL
 
 /* "auto", "local" or "scalapack"; anything else is auto. */
 reap_solver reap_solver_named(const char *name);
-const char *reap_solver_name(reap_solver solver);
 
 /* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
  * ScaLAPACK otherwise. The same on all ranks. Collective. */

@@ -29,9 +29,6 @@ void reap_symmetric_destroy(reap_symmetric **matrix);
 /* Local. */
 bool reap_symmetric_distributed(const reap_symmetric *matrix);
 
-/* Bytes of this rank's part. */
-int64_t reap_symmetric_bytes(const reap_symmetric *matrix);
-
 /* Diagonal of the upper matrix, [slots * block], the same on all ranks and kept so by the caller. */
 double *reap_symmetric_upper_diagonal(reap_symmetric *matrix);
 

@@ -235,7 +235,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_seconds(run, report, total, writing);
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
-  report_add_layers(report, &run->result, "local");
+  report_add_layers(report, &run->result);
   report_add_repaired(report, &run->result);
   report_add_classifier(report, &run->result);
   report_options(o, report);

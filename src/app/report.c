@@ -73,7 +73,7 @@ static void add_producer(cJSON *object, const reap_producer_result *p) {
   report_add_number(producer, "seconds", p->seconds);
 }
 
-void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver) {
+void report_add_layers(cJSON *report, const reap_prune_result *result) {
   cJSON *layers = cJSON_AddArrayToObject(report, "layers");
   for (int i = 0; i < result->n_layers; i++) {
     const reap_layer_result *l = &result->layers[i];
@@ -88,7 +88,7 @@ void report_add_layers(cJSON *report, const reap_prune_result *result, const cha
     report_add_number(object, "predicted_relative_error", l->predicted_relative_error);
     report_add_number(object, "ridge", l->ridge);
     cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
-    cJSON_AddStringToObject(object, "solver", l->distributed ? "scalapack" : solver);
+    cJSON_AddStringToObject(object, "solver", l->distributed ? "scalapack" : "local");
     cJSON_AddStringToObject(object, "moments", l->spread ? "panels" : "whole");
     report_add_number(object, "seconds", l->seconds);
     cJSON_AddNumberToObject(object, "samples", (double)l->samples);

@@ -24,8 +24,8 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
 /* seconds: total and phases. */
 cJSON *report_add_seconds(cJSON *report, double total);
 
-/* layers, one object per pruned consumer. `solver` tells where it was solved. */
-void report_add_layers(cJSON *report, const reap_prune_result *result, const char *solver);
+/* layers, one object per pruned consumer. */
+void report_add_layers(cJSON *report, const reap_prune_result *result);
 
 /* repaired, one object per layer that was re-solved without losing inputs. */
 void report_add_repaired(cJSON *report, const reap_prune_result *result);

@@ -12,10 +12,10 @@ static const char *const budgets[] = {"--keep", "--flops", "--params", "--latenc
 static const char *const grid[] = {"--method", "--ratios", "--seed", NULL};
 /* What belongs to a single run. */
 static const char *const left_out[] = {"--onnx", "--report", "--save-stats", "--activations", "--save-plan", "--plan",
-                                       "--checkpoint", "--resume", "--save-paths", NULL};
+                                       "--save-paths", NULL};
 /* What results do not depend on, and inputs: those are told by their hashes. */
 static const char *const apart[] = {"--calib", "--eval", "--from-stats", "--from-paths", "--latency-table", "--output", "--threads", "--progress",
-                                    "--log-level", "--memory", "--scratch", "--stall-timeout", "--help", NULL};
+                                    "--log-level", "--memory", "--scratch", "--help", NULL};
 
 static bool is_one_of(const char *name, const char *const *names) {
   for (; *names; names++)

@@ -17,14 +17,7 @@ typedef struct header {
   size_t bytes;
 } header;
 
-static atomic_llong live_blocks, live_bytes, peak_bytes;
-
-static void note_bytes(long long change) {
-  long long now = atomic_fetch_add(&live_bytes, change) + change;
-  long long peak = atomic_load(&peak_bytes);
-  while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
-  }
-}
+static atomic_llong live_blocks, live_bytes;
 
 static int byte_count(int64_t count, size_t size, size_t *bytes) {
   if (count < 0) return reap_error(REAP_ERR_INTERNAL, "negative allocation of %lld elements", (long long)count);
@@ -45,7 +38,7 @@ int reap_alloc(void *out, int64_t count, size_t size) {
   void *block = base + ALIGNMENT;
   memcpy(out, &block, sizeof block);
   atomic_fetch_add(&live_blocks, 1);
-  note_bytes((long long)bytes);
+  atomic_fetch_add(&live_bytes, (long long)bytes);
   return REAP_OK;
 }
 
@@ -73,7 +66,7 @@ void reap_free(void *address) {
   memcpy(&block, address, sizeof block);
   if (!block) return;
   char *base = (char *)block - ALIGNMENT;
-  note_bytes(-(long long)((header *)(void *)base)->bytes);
+  atomic_fetch_sub(&live_bytes, (long long)((header *)(void *)base)->bytes);
   atomic_fetch_sub(&live_blocks, 1);
   free(base);
   block = NULL;
@@ -109,7 +102,6 @@ int reap_format(char **out, const char *format, ...) {
 
 int64_t reap_memory_live_blocks(void) { return atomic_load(&live_blocks); }
 int64_t reap_memory_live_bytes(void) { return atomic_load(&live_bytes); }
-int64_t reap_memory_peak_bytes(void) { return atomic_load(&peak_bytes); }
 
 int64_t reap_memory_peak_resident(void) {
   struct rusage usage;

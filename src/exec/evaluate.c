@@ -266,10 +266,3 @@ int reap_evaluate_with(const reap_comm *comm, const reap_graph *graph, reap_data
   clear(&r);
   return status;
 }
-
-int reap_evaluate(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, const reap_shard *shard,
-                  reap_backend backend, reap_outputs_file *outputs, const reap_progress *progress, const char *label,
-                  reap_evaluation *out) {
-  const reap_evaluate_options options = {.backend = backend, .outputs = outputs, .progress = progress, .label = label};
-  return reap_evaluate_with(comm, graph, images, shard, &options, out);
-}

@@ -103,7 +103,6 @@ void reap_activations_close(reap_activations_reader **handle) {
   reap_free(handle);
 }
 
-const char *reap_activations_path(const reap_activations_reader *reader) { return reader->path; }
 const reap_origin *reap_activations_origin(const reap_activations_reader *reader) { return &reader->origin; }
 int reap_activations_layers(const reap_activations_reader *reader) { return (int)reader->count; }
 

@@ -169,7 +169,6 @@ int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order) {
   return REAP_OK;
 }
 
-int reap_block_cyclic_potri_lower(reap_block_cyclic *a) { return reap_block_cyclic_potri(a, 'L', a->rows); }
 
 int reap_block_cyclic_syrk_lower(reap_block_cyclic *v, reap_block_cyclic *c) {
   const double minus = -1, one = 1;

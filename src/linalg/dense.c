@@ -137,22 +137,6 @@ int reap_dpotrs(char uplo, int64_t n, int64_t nrhs, const double *a, int64_t lda
   return code < 0 ? bad_argument("DPOTRS", code) : REAP_OK;
 }
 
-int reap_dpocon_lower(int64_t n, const double *a, int64_t lda, double norm, double *rcond) {
-  int in, ia, code = 0;
-  double *work = NULL;
-  int *iwork = NULL, status = REAP_OK;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY_OR(reap_alloc(&work, 3 * n + 1, sizeof *work), done);
-  REAP_TRY_OR(reap_alloc(&iwork, n + 1, sizeof *iwork), done);
-  dpocon_("L", &in, a, &ia, &norm, rcond, work, iwork, &code);
-  if (code < 0) status = bad_argument("DPOCON", code);
-done:
-  reap_free(&work);
-  reap_free(&iwork);
-  return status;
-}
-
 void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t from_ld, double *to, int64_t to_ld) {
   enum { TILE = 8 }; /* a cache line of either */
   for (int64_t jj = 0; jj < columns; jj += TILE)

@@ -26,7 +26,5 @@ void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *inf
 void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 void dpotrs_(const char *uplo, const int *n, const int *nrhs, const double *a, const int *lda, double *b,
              const int *ldb, int *info);
-void dpocon_(const char *uplo, const int *n, const double *a, const int *lda, const double *anorm, double *rcond,
-             double *work, int *iwork, int *info);
 
 #endif

@@ -35,7 +35,6 @@ void reap_symmetric_destroy(reap_symmetric **matrix) {
 
 bool reap_symmetric_distributed(const reap_symmetric *s) { return s->grid != NULL; }
 
-int64_t reap_symmetric_bytes(const reap_symmetric *s) { return s->ld * s->local_columns * (int64_t)sizeof *s->data; }
 
 double *reap_symmetric_upper_diagonal(reap_symmetric *s) { return s->upper_diagonal; }
 

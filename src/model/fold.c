@@ -171,26 +171,6 @@ int reap_fold_slice(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
-int reap_fold_pad(reap_graph *graph, reap_node *node) {
-  const reap_tensor *x = reap_node_constant(graph, node, 0);
-  reap_padding padding;
-  reap_tensor *t = NULL;
-  int64_t from[REAP_MAX_RANK], to[REAP_MAX_RANK], start = 0;
-  REAP_TRY(reap_padding_resolve(graph, node, &padding));
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
-  for (int64_t k = 0; k < t->count; k++) {
-    if (t->dtype == REAP_F32)
-      t->f32[k] = (float)padding.value;
-    else
-      t->i64[k] = (int64_t)padding.value;
-  }
-  reap_row_major_strides(x->rank, x->dims, from);
-  reap_row_major_strides(t->rank, t->dims, to);
-  for (int i = 0; i < t->rank; i++) start += padding.before[i] * to[i];
-  reap_strided_copy(x->rank, x->dims, size_of(x), (char *)data_of(t) + start * size_of(x), to, data_of(x), from);
-  return reap_set_constant(graph, node, t);
-}
-
 int reap_fold_transpose(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
   int permutation[REAP_MAX_RANK];

@@ -34,7 +34,6 @@ int reap_fold_copy(reap_graph *graph, reap_node *node);
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node);
 int reap_fold_concat(reap_graph *graph, reap_node *node);
 int reap_fold_slice(reap_graph *graph, reap_node *node);
-int reap_fold_pad(reap_graph *graph, reap_node *node);
 int reap_fold_transpose(reap_graph *graph, reap_node *node);
 int reap_fold_gather(reap_graph *graph, reap_node *node);
 int reap_fold_cast(reap_graph *graph, reap_node *node);

@@ -20,10 +20,6 @@ reap_solver reap_solver_named(const char *name) {
   return name && strcmp(name, "scalapack") == 0 ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_AUTO;
 }
 
-const char *reap_solver_name(reap_solver solver) {
-  return solver == REAP_SOLVER_LOCAL ? "local" : solver == REAP_SOLVER_SCALAPACK ? "scalapack" : "auto";
-}
-
 static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
 
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
