@@ -133,10 +133,11 @@ static void clear_pair(pair *p) {
 static void compare(const reap_comm *comm, pair *p, const char *const names[2], reap_evaluation *out) {
   const reap_shard shard = reap_shard_make(IMAGES, p->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   const int64_t classes = CLASSES;
+  const reap_outputs_shape shape = {NULL, 1, &classes};
   reap_reference *reference = NULL;
   for (int i = 0; i < 2; i++) {
     reap_outputs_file *file = NULL;
-    if (names) CHECK_OK(reap_outputs_file_create(comm, names[i], IMAGES, 1, &classes, &file));
+    if (names) CHECK_OK(reap_outputs_file_create(comm, names[i], IMAGES, 1, &shape, &file));
     const reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .outputs = file,
                                            .keep = i == 0 ? &reference : NULL, .against = i == 0 ? NULL : reference};
     CHECK_OK(reap_evaluate_with(comm, i == 0 ? p->network.graph : p->cut, p->data, &shard, &options, out));

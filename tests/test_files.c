@@ -123,6 +123,11 @@ static void fill_outputs(int64_t first, int64_t count, float *outputs) {
     for (int64_t k = 0; k < CLASSES; k++) outputs[i * CLASSES + k] = output_at(first + i, k);
 }
 
+static int create_outputs(const char *path, int64_t images, int rank, const int64_t *dims, reap_outputs_file **file) {
+  const reap_outputs_shape shape = {NULL, rank, dims};
+  return reap_outputs_file_create(test_comm(), path, images, 1, &shape, file);
+}
+
 static int write_share(reap_outputs_file *file) {
   float outputs[IMAGES * CLASSES];
   int64_t first, last;
@@ -131,7 +136,7 @@ static int write_share(reap_outputs_file *file) {
   for (int64_t at = first; at < last && status == REAP_OK; at += 4) {
     int64_t n = last - at < 4 ? last - at : 4;
     fill_outputs(at, n, outputs);
-    status = reap_outputs_file_write(file, at, n, outputs);
+    status = reap_outputs_file_write(file, 0, at, n, outputs);
   }
   return reap_comm_agree(test_comm(), status);
 }
@@ -158,11 +163,11 @@ static void outputs_are_written_by_all_ranks(void) {
   const char *path = test_scratch_path("outputs.h5");
   const int64_t dims[1] = {CLASSES};
   reap_outputs_file *file = NULL;
-  CHECK_OK(reap_outputs_file_create(test_comm(), path, IMAGES, 1, dims, &file));
+  CHECK_OK(create_outputs(path, IMAGES, 1, dims, &file));
   if (!file) return;
   CHECK_OK(write_share(file));
   float beyond[CLASSES] = {0};
-  CHECK_FAILS(reap_outputs_file_write(file, IMAGES, 1, beyond), REAP_ERR_INTERNAL, "of 23");
+  CHECK_FAILS(reap_outputs_file_write(file, 0, IMAGES, 1, beyond), REAP_ERR_INTERNAL, "of 23");
   CHECK_OK(reap_outputs_file_commit(&file));
   CU_ASSERT_PTR_NULL(file);
   CU_ASSERT_FALSE(temporary_exists(path));
@@ -175,15 +180,48 @@ static void outputs_of_any_shape(void) {
   reap_outputs_file *file = NULL;
   const int64_t map[3] = {2, 3, 4}, none[1] = {0};
   float one[24] = {0};
-  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 0, NULL, &file));
-  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 6, 1, one));
+  CHECK_OK(create_outputs(path, 7, 0, NULL, &file));
+  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 0, 6, 1, one));
   CHECK_OK(reap_outputs_file_commit(&file));
-  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 3, map, &file));
-  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 6, 1, one));
+  CHECK_OK(create_outputs(path, 7, 3, map, &file));
+  if (file && test_rank() == 0) CHECK_OK(reap_outputs_file_write(file, 0, 6, 1, one));
   CHECK_OK(reap_outputs_file_commit(&file));
-  CHECK_OK(reap_outputs_file_create(test_comm(), path, 7, 1, none, &file));
-  if (file) CHECK_OK(reap_outputs_file_write(file, 0, 7, one));
+  CHECK_OK(create_outputs(path, 7, 1, none, &file));
+  if (file) CHECK_OK(reap_outputs_file_write(file, 0, 0, 7, one));
   CHECK_OK(reap_outputs_file_commit(&file));
+}
+
+/* Output k of image i holds 100 i + k everywhere. */
+static void several_outputs_have_data_sets_of_their_own(void) {
+  enum { OUTPUTS = 3, MOST = 6 };
+  const char *path = test_scratch_path("several.h5"), *const sets[] = {"outputs", "outputs_1", "outputs_2"};
+  const int64_t class_dims[] = {4}, map[] = {1, 2, 3}, sizes[] = {4, 6, 1};
+  const reap_outputs_shape shapes[OUTPUTS] = {{"classes", 1, class_dims}, {"map", 3, map}, {NULL, 0, NULL}};
+  reap_outputs_file *file = NULL;
+  int64_t begin, end;
+  float rows[MOST], all[IMAGES * MOST];
+  CHECK_OK(reap_outputs_file_create(test_comm(), path, IMAGES, OUTPUTS, shapes, &file));
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  reap_comm_share(IMAGES, test_rank(), test_ranks(), &begin, &end);
+  for (int64_t i = begin; i < end; i++)
+    for (int k = 0; k < OUTPUTS; k++) {
+      for (int j = 0; j < MOST; j++) rows[j] = (float)(100 * i + k);
+      CHECK_OK(reap_outputs_file_write(file, k, i, 1, rows));
+    }
+  CHECK_OK(reap_outputs_file_commit(&file));
+  hid_t stored = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  CU_ASSERT_TRUE_FATAL(stored >= 0);
+  for (int k = 0; k < OUTPUTS; k++) {
+    hid_t set = H5Dopen2(stored, sets[k], H5P_DEFAULT);
+    CU_ASSERT_TRUE_FATAL(set >= 0);
+    CU_ASSERT_EQUAL(H5Aexists(set, "name") > 0, shapes[k].name != NULL);
+    CU_ASSERT_EQUAL(H5Sget_simple_extent_npoints(H5Dget_space(set)), IMAGES * sizes[k]);
+    CU_ASSERT_TRUE(H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0);
+    for (int64_t i = 0; i < IMAGES * sizes[k]; i++) CU_ASSERT_EQUAL(all[i], (float)(100 * (i / sizes[k]) + k));
+    H5Dclose(set);
+  }
+  H5Fclose(stored);
+  CHECK_OK(reap_comm_barrier(test_comm()));
 }
 
 static void outputs_given_up_leave_nothing(void) {
@@ -192,7 +230,7 @@ static void outputs_given_up_leave_nothing(void) {
   reap_outputs_file *file = NULL;
   if (test_rank() == 0) unlink(path);
   CHECK_OK(reap_comm_barrier(test_comm()));
-  CHECK_OK(reap_outputs_file_create(test_comm(), path, IMAGES, 1, dims, &file));
+  CHECK_OK(create_outputs(path, IMAGES, 1, dims, &file));
   CHECK_OK(write_share(file));
   reap_outputs_file_destroy(&file);
   CU_ASSERT_PTR_NULL(file);
@@ -205,11 +243,9 @@ static void outputs_given_up_leave_nothing(void) {
 static void outputs_that_cannot_be_written_fail_everywhere(void) {
   const int64_t dims[1] = {CLASSES}, vast[2] = {INT64_MAX / 2, 3};
   reap_outputs_file *file = NULL;
-  CHECK_FAILS(reap_outputs_file_create(test_comm(), "/no/such/folder/o.h5", IMAGES, 1, dims, &file), REAP_ERR_INPUT,
-              "/no/such/folder");
+  CHECK_FAILS(create_outputs("/no/such/folder/o.h5", IMAGES, 1, dims, &file), REAP_ERR_INPUT, "/no/such/folder");
   CU_ASSERT_PTR_NULL(file);
-  CHECK_FAILS(reap_outputs_file_create(test_comm(), test_scratch_path("vast.h5"), IMAGES, 2, vast, &file),
-              REAP_ERR_RESOURCE, "out of range");
+  CHECK_FAILS(create_outputs(test_scratch_path("vast.h5"), IMAGES, 2, vast, &file), REAP_ERR_RESOURCE, "out of range");
   CU_ASSERT_PTR_NULL(file);
 }
 
@@ -457,6 +493,7 @@ const test_case test_cases[] = {
     {"system_errors_have_their_status", system_errors_have_their_status},
     {"outputs_are_written_by_all_ranks", outputs_are_written_by_all_ranks},
     {"outputs_of_any_shape", outputs_of_any_shape},
+    {"several outputs have data sets of their own", several_outputs_have_data_sets_of_their_own},
     {"outputs_given_up_leave_nothing", outputs_given_up_leave_nothing},
     {"outputs_that_cannot_be_written_fail_everywhere", outputs_that_cannot_be_written_fail_everywhere},
     {"paths_are_written", paths_are_written},

@@ -54,6 +54,7 @@ static int evaluate(job *j) {
   const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   command_warn_idle(comm, shard.blocks);
   reap_evaluate_output_shape(j->network.graph, &rank, dims);
+  const reap_outputs_shape shape = {NULL, rank, dims};
   reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback};
   if (o->against) {
     e.keep = &reference;
@@ -62,7 +63,7 @@ static int evaluate(job *j) {
     e.keep = NULL;
     e.against = reference;
   }
-  if (o->outputs) REAP_TRY_OR(reap_outputs_file_create(comm, o->outputs, images, rank, dims, &outputs), done);
+  if (o->outputs) REAP_TRY_OR(reap_outputs_file_create(comm, o->outputs, images, 1, &shape, &outputs), done);
   e.outputs = outputs;
   e.label = o->data;
   status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);

@@ -209,7 +209,7 @@ static int run_block(runner *r, int64_t block) {
   r->forward += reap_seconds() - start;
   reap_storage_to_rows(y, r->storage[r->graph->outputs[0]], r->rows);
   REAP_TRY(check_finite(r, first, count, output_size(r)));
-  if (r->options->outputs) REAP_TRY(reap_outputs_file_write(r->options->outputs, first, count, r->rows));
+  if (r->options->outputs) REAP_TRY(reap_outputs_file_write(r->options->outputs, 0, first, count, r->rows));
   relate(r, block, first, count);
   return r->classified ? score(r, block, first, count) : REAP_OK;
 }
