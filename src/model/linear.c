@@ -11,31 +11,11 @@
 #include <string.h>
 
 #include "node.h"
+#include "owners.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 #include "rules.h"
-
-/* Puts `tensor` (taken over) into a new value and that into input `slot`. */
-static int own_input(reap_graph *graph, reap_node *node, int slot, const char *what, reap_tensor *tensor) {
-  char *name = NULL;
-  int index = -1;
-  int status = reap_format(&name, "%s:%s", node->layer, what);
-  if (status == REAP_OK) status = reap_graph_new_value(graph, name, &index);
-  reap_free(&name);
-  if (status != REAP_OK) {
-    reap_tensor_destroy(&tensor);
-    return status;
-  }
-  reap_value *v = &graph->values[index];
-  v->constant = tensor;
-  v->dtype = tensor->dtype;
-  v->rank = tensor->rank;
-  memcpy(v->dims, tensor->dims, sizeof v->dims);
-  v->known = true;
-  node->inputs[slot] = index;
-  return REAP_OK;
-}
 
 /* Weights in computation form from the file's: transposed if need be, times Gemm's alpha. */
 static int computation_weights(const reap_node *node, const reap_tensor *file, reap_tensor **out) {
@@ -136,8 +116,8 @@ static int collect_one(reap_graph *graph, reap_node *node) {
     return status;
   }
   node->n_inputs = 3;
-  status = own_input(graph, node, 1, "weights", weights);
-  if (status == REAP_OK) return own_input(graph, node, 2, "bias", bias);
+  status = reap_graph_own_input(graph, node, 1, "weights", weights);
+  if (status == REAP_OK) return reap_graph_own_input(graph, node, 2, "bias", bias);
   reap_tensor_destroy(&bias);
   return status;
 }
