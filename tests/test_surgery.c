@@ -328,6 +328,41 @@ static void fixed_reshapes_follow(void) {
   }
 }
 
+/* One vector is the bias of convolutions and scale, shift and mean of batch norms, folded ones and others, in one group
+ * and in several, also through an Identity: each reader is cut once, and gets what it keeps. */
+static void shared_constants_are_cut_once(void) {
+  begin_model(8);
+  const char *const weights[] = {"w1", "w2", "w3", "w4"};
+  for (int i = 0; i < 4; i++) add_weights(weights[i], 4, (int64_t[]){i == 3 ? 5 : 6, i == 0 ? 3 : 6, 1, 1});
+  Onnx__TensorProto *p = add_weights("p", 1, (int64_t[]){6}), *q = add_weights("q", 1, (int64_t[]){6});
+  const float values[2][6] = {{0.5f, -0.75f, 1, 1.25f, -0.25f, 0.6f}, {1, 2, 0.5f, 0.25f, 3, 1}};
+  memcpy(p->raw_data.data, values[0], sizeof values[0]);
+  memcpy(q->raw_data.data, values[1], sizeof values[1]);
+  add_node("Identity", "same", "p", "p2");
+  add_node("Conv", "conv1", "x w1 p", "c1");
+  add_node("Relu", "relu1", "c1", "r1");
+  add_node("BatchNormalization", "norm1", "r1 p p p q", "n1");
+  add_node("Relu", "relu2", "n1", "r2");
+  add_node("BatchNormalization", "norm2", "r2 p p p q", "n2");
+  add_node("Conv", "conv2", "n2 w2 p", "c2");
+  add_node("Relu", "relu3", "c2", "r3");
+  add_node("BatchNormalization", "norm3", "r3 p p2 p2 q", "n3");
+  add_node("Conv", "conv3", "n3 w3 p2", "c3");
+  add_node("BatchNormalization", "folded", "c3 p p p q", "n4");
+  add_node("Relu", "relu4", "n4", "r4");
+  add_node("Conv", "conv4", "r4 w4", "y");
+  inputs[graph.n_input++] = make_info("x", 4, (int64_t[]){-1, 3, 4, 4});
+  outputs[graph.n_output++] = make_info("y", 4, (int64_t[]){-1, 5, 4, 4});
+  reap_network network = load(store_model("shared.onnx"));
+  reap_graph *g = clone(network.graph), *masked = clone(network.graph);
+  CU_ASSERT_EQUAL(cut_all(g, masked, 3), 3);
+  CU_ASSERT_TRUE(net_difference(masked, g, REAP_BACKEND_PLAIN) <= 1e-5);
+  write_and_compare("shared constants", &network, g);
+  reap_graph_destroy(&g);
+  reap_graph_destroy(&masked);
+  reap_network_clear(&network);
+}
+
 /* ---------------------------------------------------------------- forms of a fully connected layer */
 
 /* y = x W + b written out, against the network after set_weights. */
@@ -409,6 +444,7 @@ const test_case test_cases[] = {{"cut references compute what the masked do", cu
                                 {"cut weights stay as they are", cut_weights_stay_as_they_are},
                                 {"zero scales become one", zero_scales_become_one},
                                 {"fixed reshapes follow", fixed_reshapes_follow},
+                                {"shared constants are cut once", shared_constants_are_cut_once},
                                 {"dense layers in every form", dense_layers_take_weights_in_every_form},
                                 {"nonsense is refused", nonsense_is_refused},
                                 {NULL, NULL}};

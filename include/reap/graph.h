@@ -5,7 +5,7 @@
  * with reap_graph_prepare(): shapes are inferred for a fixed batch (the
  * number of images in one block), shape arithmetic and constants are folded
  * away, batch normalisations that follow a linear layer are folded into it,
- * every linear layer gets weights of its own. From then on all values have a
+ * every node gets constants of its own. From then on all values have a
  * known shape and the nodes left are those to be computed, in topological order.
  *
  * The file's own form (which node holds a layer's weights, its batch norm) is

@@ -1,5 +1,8 @@
+/* Who owns a constant: a file may give one tensor to many nodes; in a prepared graph each has its own. Cost: a copy of each
+ * constant per further reader. */
 #include "owners.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "node.h"
@@ -24,4 +27,29 @@ int reap_graph_own_input(reap_graph *graph, reap_node *node, int slot, const cha
   v->known = true;
   node->inputs[slot] = index;
   return REAP_OK;
+}
+
+static int copy_input(reap_graph *graph, reap_node *node, int slot) {
+  char what[32];
+  reap_tensor *copy = NULL;
+  snprintf(what, sizeof what, "input%d", slot);
+  REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, slot), &copy));
+  return reap_graph_own_input(graph, node, slot, what, copy);
+}
+
+int reap_graph_own_constants(reap_graph *graph) {
+  bool *owned = NULL;
+  int status = REAP_OK;
+  const int n_values = graph->n_values; /* the copies behind these have one reader */
+  REAP_TRY(reap_calloc(&owned, n_values + 1, sizeof *owned));
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int slot = 0; slot < graph->nodes[i]->n_inputs; slot++) {
+      const int value = graph->nodes[i]->inputs[slot];
+      if (value < 0 || value >= n_values || !graph->values[value].constant) continue;
+      if (owned[value]) REAP_TRY_OR(copy_input(graph, graph->nodes[i], slot), done);
+      owned[value] = true;
+    }
+done:
+  reap_free(&owned);
+  return status;
 }

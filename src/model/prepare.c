@@ -6,6 +6,7 @@
 #include "batch.h"
 #include "linear.h"
 #include "node.h"
+#include "owners.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -222,6 +223,7 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(drop_unused(graph));
   REAP_TRY(check_outcome(graph));
   REAP_TRY(check_finite(graph));
+  REAP_TRY(reap_graph_own_constants(graph));
   return reap_graph_infer(graph);
 }
 
