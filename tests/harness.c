@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include <CUnit/Basic.h>
+#include <glob.h>
 #include <math.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -42,6 +43,15 @@ bool test_file_exists(const char *path) {
   FILE *file = fopen(path, "rb");
   if (file) fclose(file);
   return file != NULL;
+}
+
+bool test_left_behind(const char *path) {
+  glob_t found;
+  char pattern[1200];
+  snprintf(pattern, sizeof pattern, "%s*.tmp", path);
+  const bool any = glob(pattern, 0, NULL, &found) == 0;
+  if (any) globfree(&found);
+  return any;
 }
 
 void test_skip(const char *name, const char *reason) {

@@ -36,6 +36,9 @@ const char *test_scratch_path(const char *relative);
 /* True if the file can be opened. */
 bool test_file_exists(const char *path);
 
+/* True if a temporary file of `path` lies beside it. */
+bool test_left_behind(const char *path);
+
 /* Prints "SKIPPED name: reason" once, so that nobody takes a skip for a pass. */
 void test_skip(const char *name, const char *reason);
 

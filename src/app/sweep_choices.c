@@ -6,7 +6,6 @@
 
 #include "prune_latency.h"
 #include "prune_paths.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/paths_file.h"
@@ -73,22 +72,16 @@ static int get(const command_context *context, const sweep_setting *setting, swe
   prune_inputs own = *inputs;
   prune_run run = {.context = context, .options = &options, .inputs = &own, .progress = progress};
   bool there = false;
-  char *made = NULL; /* tasks of a job array may make the same paths at the same time: each writes a file of its own */
   int status = REAP_OK;
   own.paths = NULL;
   if (item && !options.from_paths) {
     REAP_TRY(is_there(context->comm, item->file, &there));
-    status = reap_comm_agree(context->comm, reap_format(&made, "%s.%ld", item->file, (long)getpid()));
-    REAP_TRY(status);
-    *(there ? &options.from_paths : &options.save_paths) = there ? item->file : made;
+    *(there ? &options.from_paths : &options.save_paths) = item->file;
   }
   const bool possible = prune_run_plan(&run) == REAP_OK; /* else the setting itself will say why */
   if (possible) status = prune_latency_get(context, &options, run.groups, progress, &own);
   if (possible && status == REAP_OK && item) status = prune_paths_get(&run);
-  if (status == REAP_OK && own.paths && options.save_paths && reap_comm_rank(context->comm) == 0 && rename(made, item->file) != 0)
-    status = reap_durable_error(item->file, "cannot be written");
   status = reap_comm_agree(context->comm, status);
-  reap_free(&made);
   prune_run_clear(&run);
   inputs->latency = own.latency;
   if (item) {

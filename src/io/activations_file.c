@@ -42,7 +42,7 @@ static int fail(const reap_activations_file *file, const char *what) { return re
 static int create_file(reap_activations_file *file) {
   char *name = NULL;
   hid_t access = REAP_H5_NONE;
-  int status = reap_format(&name, "%s.tmp", file->path);
+  int status = reap_durable_share(file->comm, file->temporary, &name);
   if (status == REAP_OK) access = H5Pcreate(H5P_FILE_ACCESS);
   if (status == REAP_OK) file->transfer = H5Pcreate(H5P_DATASET_XFER);
   if (status == REAP_OK && (access < 0 || H5Pset_fapl_mpio(access, reap_comm_mpi(file->comm), MPI_INFO_NULL) < 0 ||

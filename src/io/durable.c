@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "durable_names.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -18,15 +20,54 @@ int reap_durable_error(const char *path, const char *action) {
   return reap_error(full ? REAP_ERR_RESOURCE : REAP_ERR_INPUT, "%s: %s: %s", path, action, strerror(reason));
 }
 
-static int folder_of(const char *path, char **folder) {
-  const char *slash = strrchr(path, '/');
-  if (!slash) return reap_strdup(folder, ".");
-  return reap_strndup(folder, path, slash == path ? 1 : (size_t)(slash - path));
+/* ------------------------------------------------------------------ where a name leads */
+
+/* One link further: *path becomes what it points to. */
+static int follow(char **path, const char *link) {
+  char *next = NULL, *folder = NULL;
+  int status = REAP_OK;
+  if (link[0] == '/') {
+    status = reap_strdup(&next, link);
+  } else {
+    status = reap_durable_folder(*path, &folder);
+    if (status == REAP_OK) status = reap_format(&next, "%s/%s", folder, link);
+    reap_free(&folder);
+  }
+  if (status != REAP_OK) return status;
+  reap_free(path);
+  *path = next;
+  return REAP_OK;
 }
+
+int reap_durable_target(const char *path, char **target) {
+  enum { MOST_LINKS = 40 };
+  char link[PATH_MAX];
+  REAP_TRY(reap_strdup(target, path));
+  int status = REAP_OK;
+  for (int i = 0; status == REAP_OK; i++) {
+    const ssize_t length = readlink(*target, link, sizeof link - 1);
+    if (length < 0) return REAP_OK;
+    link[length] = '\0';
+    status = i < MOST_LINKS ? follow(target, link) : reap_error(REAP_ERR_INPUT, "%s: its symbolic links lead in a circle", path);
+  }
+  reap_free(target);
+  return status;
+}
+
+const char *reap_durable_other_kind(const char *path) {
+  struct stat about;
+  if (stat(path, &about) != 0 || S_ISREG(about.st_mode)) return NULL;
+  if (S_ISDIR(about.st_mode)) return "a folder";
+  if (S_ISFIFO(about.st_mode)) return "a pipe";
+  if (S_ISSOCK(about.st_mode)) return "a socket";
+  return "a device";
+}
+
+/* ------------------------------------------------------------------ beginning */
 
 static int check_folder(const char *path) {
   char *folder = NULL;
-  REAP_TRY(folder_of(path, &folder));
+  REAP_TRY(reap_durable_folder(path, &folder));
   struct stat about;
   int status = REAP_OK;
   if (stat(folder, &about) != 0)
@@ -39,21 +80,46 @@ static int check_folder(const char *path) {
   return status;
 }
 
-int reap_durable_begin(const char *path, char **temporary) {
-  struct stat about;
+static int check_kind(const char *path) {
+  const char *kind = reap_durable_other_kind(path);
   if (!*path) return reap_error(REAP_ERR_INPUT, "an output file has an empty name");
-  if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
-    return reap_error(REAP_ERR_INPUT, "%s: is a folder; give the name of a file", path);
-  REAP_TRY(check_folder(path));
-  REAP_TRY(reap_format(temporary, "%s.tmp", path));
-  /* A file left by a run that was killed, or a link that would lead the new one elsewhere. */
-  if (unlink(*temporary) != 0 && errno != ENOENT) {
-    int status = reap_durable_error(*temporary, "is in the way and cannot be removed");
-    reap_free(temporary);
-    return status;
-  }
+  return kind ? reap_error(REAP_ERR_INPUT, "%s: is %s; give the name of a file", path, kind) : REAP_OK;
+}
+
+/* Never through a link that somebody has put there: whatever bears the name of this very process is not in use. */
+static int create(const char *path, const char *temporary) {
+  if (unlink(temporary) != 0 && errno != ENOENT) return reap_durable_error(temporary, "is in the way and cannot be removed");
+  const int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) return reap_durable_error(path, "cannot be written");
+  close(fd);
   return REAP_OK;
 }
+
+int reap_durable_begin(const char *path, char **temporary) {
+  char *target = NULL;
+  *temporary = NULL;
+  REAP_TRY(check_kind(path));
+  REAP_TRY(reap_durable_target(path, &target));
+  int status = check_folder(target);
+  if (status == REAP_OK) status = reap_durable_name(target, temporary);
+  if (status == REAP_OK) status = create(path, *temporary);
+  if (status != REAP_OK) reap_free(temporary);
+  reap_free(&target);
+  return status;
+}
+
+int reap_durable_share(const reap_comm *comm, const char *temporary, char **copy) {
+  int64_t length = temporary ? (int64_t)strlen(temporary) + 1 : 0;
+  REAP_TRY(reap_comm_broadcast(comm, &length, sizeof length, 0));
+  int status = reap_alloc(copy, length, 1);
+  if (status == REAP_OK && reap_comm_rank(comm) == 0) memcpy(*copy, temporary, (size_t)length);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = reap_comm_broadcast(comm, *copy, (size_t)length, 0);
+  if (status != REAP_OK) reap_free(copy);
+  return status;
+}
+
+/* ------------------------------------------------------------------ the end */
 
 /* Brings a file's contents (or a folder's entries) to the disk. */
 static int synchronise(const char *path, int flags) {
@@ -69,11 +135,12 @@ static int synchronise(const char *path, int flags) {
 }
 
 int reap_durable_commit(char **temporary, const char *path) {
-  char *folder = NULL;
-  int status = folder_of(path, &folder);
+  char *folder = NULL, *target = NULL;
+  int status = reap_durable_target(path, &target);
+  if (status == REAP_OK) status = reap_durable_folder(target, &folder);
   if (status == REAP_OK && synchronise(*temporary, O_RDWR) != 0)
     status = reap_durable_error(path, "cannot be brought to the disk");
-  if (status == REAP_OK && rename(*temporary, path) != 0)
+  if (status == REAP_OK && rename(*temporary, target) != 0)
     status = reap_durable_error(path, "cannot be renamed into place");
   if (status != REAP_OK) {
     reap_durable_abandon(temporary);
@@ -82,6 +149,7 @@ int reap_durable_commit(char **temporary, const char *path) {
   }
   reap_free(temporary);
   reap_free(&folder);
+  reap_free(&target);
   return status;
 }
 

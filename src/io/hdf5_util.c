@@ -45,9 +45,7 @@ static int failure(char reason[REASON_LENGTH]) {
 
 static void file_name(hid_t object, char name[NAME_LENGTH]) {
   if (object < 0 || H5Fget_name(object, name, NAME_LENGTH) < 0) strcpy(name, "HDF5 file");
-  /* What is being written is named by what it will be. */
-  size_t length = strlen(name);
-  if (length > 4 && strcmp(name + length - 4, ".tmp") == 0) name[length - 4] = '\0';
+  reap_durable_final_name(name); /* what is being written is named by what it will be */
 }
 
 int reap_h5_path_error(const char *path, const char *what) {

@@ -47,7 +47,7 @@ static int begin(reap_outputs_file *file) {
 static int create_file(reap_outputs_file *file) {
   char *name = NULL;
   hid_t access = REAP_H5_NONE;
-  int status = reap_format(&name, "%s.tmp", file->path);
+  int status = reap_durable_share(file->comm, file->temporary, &name);
   if (status == REAP_OK) access = H5Pcreate(H5P_FILE_ACCESS);
   if (status == REAP_OK && (access < 0 || H5Pset_fapl_mpio(access, reap_comm_mpi(file->comm), MPI_INFO_NULL) < 0))
     status = reap_h5_path_error(file->path, "cannot be created in parallel");
