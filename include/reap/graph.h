@@ -52,6 +52,7 @@ typedef struct reap_value {
   int rank;
   int64_t dims[REAP_MAX_RANK]; /* [batch, channels, height, width] in ONNX's order; valid after preparation */
   bool known;                  /* shape has been inferred */
+  int channel_axis;            /* see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
   bool is_input, is_output;    /* of the network */
@@ -133,7 +134,7 @@ int reap_graph_find(const reap_graph *graph, const char *name);
  * fit, weights that are not finite, nothing to compute. */
 int reap_graph_prepare(reap_graph *graph, int64_t batch);
 
-/* Infers the shapes of all values again, after weights were cut. */
+/* Infers the shapes and layouts of all values again, after weights were cut. */
 int reap_graph_infer(reap_graph *graph);
 
 /* Images per block that suit the sizes of the activations: at most 64, fewer when one image's largest tensor is

@@ -1,6 +1,6 @@
 /* Channel groups: sets of channels that can only leave the network together.
  *
- * Every channel along axis 1 of every value is an atom. Linear layers create
+ * Every channel of every value (layout.h says along which axis) is an atom. Linear layers create
  * atoms at their outputs and end them at their inputs; element-wise operators,
  * normalisations, activations, pooling and Flatten pass them on; additions make
  * the atoms of both sides one class; concatenations and slices rearrange them. A
@@ -41,8 +41,8 @@ const reap_group *reap_groups_at(const reap_groups *groups, int index);
 int reap_groups_consumed_by(const reap_groups *groups, int node);
 int reap_groups_produced_by(const reap_groups *groups, int node);
 
-/* Which entries along axis 1 of `value` stay if of group `group` only the channels with keep[channel] true stay:
- * fills entries[] (capacity: the value's dims[1]) and returns their number, or -1 if the value does not carry the
+/* Which entries along the channel axis of `value` stay if of group `group` only the channels with keep[channel] true stay:
+ * fills entries[] (capacity: reap_value_channels) and returns their number, or -1 if the value does not carry the
  * group's channels. */
 int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep,
                             int64_t *entries);

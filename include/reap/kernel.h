@@ -1,7 +1,6 @@
 /* Kernels: one operator on one block of images. Local.
  *
- * Values of rank 4 are stored channels last ([batch, height, width, channels]); all others are row-major in ONNX's own
- * order. Everything is float32.
+ * Values lie in storage order (layout.h). Everything is float32.
  *
  * A kernel is bound to a node by the table in operators.def. prepare() may build whatever does not depend on the
  * images (reordered weights, scratch); run() may then be called any number of times and never allocates.
@@ -12,6 +11,7 @@
 #include <stdbool.h>
 
 #include "reap/graph.h"
+#include "reap/layout.h"
 #include "reap/operators.h"
 
 typedef enum reap_backend {
@@ -46,9 +46,6 @@ typedef struct reap_kernel {
 
 /* Kernel of an operator, or NULL if it exists in shape arithmetic only. */
 const reap_kernel *reap_kernel_of(const reap_operator *op);
-
-/* Strides, in elements and in ONNX's order of axes, of a value as it is stored. */
-void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]);
 
 /* A value's block from storage order to ONNX's own row-major order. */
 void reap_storage_to_rows(const reap_value *value, const float *stored, float *rows);

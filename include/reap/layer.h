@@ -24,4 +24,7 @@ typedef struct reap_layer {
  * Flatten fewer than columns). REAP_ERR_INPUT for grouped convolutions. */
 int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_layer *layer);
 
+/* True for a convolution, false for a matrix product. */
+bool reap_layer_is_convolution(const reap_graph *graph, int node);
+
 #endif

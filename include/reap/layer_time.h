@@ -7,7 +7,7 @@
 #include "reap/graph.h"
 #include "reap/kernel.h"
 
-/* Seconds that one image takes in linear node `node` alone, were its input `inputs` entries along axis 1 wide and its output
+/* Seconds that one image takes in linear node `node` alone, were its input `inputs` entries wide and its output
  * `outputs`: the fastest of several blocks of graph->batch images of random numbers. Grouped convolutions only at
  * their own size. */
 int reap_layer_seconds(const reap_graph *graph, int node, int64_t inputs, int64_t outputs, reap_backend backend,

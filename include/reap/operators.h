@@ -4,7 +4,7 @@
 
 #include "reap/graph.h"
 
-/* How channels (axis 1) pass through an operator; see groups.h. */
+/* How channels pass through an operator; see groups.h. */
 typedef enum reap_channel_rule {
   REAP_CHANNELS_OPAQUE,  /* not followed: what goes in or comes out keeps all its channels */
   REAP_CHANNELS_LINEAR,  /* a product with weights: channels end here and new ones begin */
@@ -26,6 +26,8 @@ struct reap_operator {
   int (*shape)(reap_graph *graph, reap_node *node);
   /* Values of the outputs when all inputs are constant; NULL if the operator is never folded. */
   int (*fold)(reap_graph *graph, reap_node *node);
+  /* Channel axis of output 0, or -1; see layout.h. Shapes are known. */
+  int (*channel_axis)(const reap_graph *graph, const reap_node *node);
   /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only. */
   bool has_kernel;
 };

@@ -1,7 +1,7 @@
 /* Gemm and MatMul with constant weights: output [rows, m] = input [rows, n] * weights [m, n]' + bias [m].
  *
- * Method: one SGEMM that adds to the bias. Leading axes of the input are flattened to rows. A block of rank 4 is stored
- * channels last and has to be brought into rows first, and back; that is the only case that needs scratch.
+ * Method: one SGEMM that adds to the bias. Leading axes of the input are flattened to rows. A block that is not
+ * stored row-major has to be brought into rows first, and back; that is the only case that needs scratch.
  */
 #include <string.h>
 
@@ -14,7 +14,7 @@ typedef struct gemm_state {
   int64_t rows, m, n;
   const float *weights, *bias; /* in the graph; bias may be NULL */
   reap_fusion fusion;
-  float *input_rows, *output_rows; /* scratch, NULL unless the tensors have rank 4 */
+  float *input_rows, *output_rows; /* scratch, NULL where the tensors are stored as rows */
 } gemm_state;
 
 static void gemm_destroy(void **state) {
@@ -41,8 +41,8 @@ static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
   for (int i = 0; i < in->rank - 1; i++) s->rows *= in->dims[i];
   s->weights = weights->f32;
   s->bias = bias ? bias->f32 : NULL;
-  if (in->rank == 4) REAP_TRY(reap_alloc(&s->input_rows, s->rows * s->n, sizeof *s->input_rows));
-  if (out->rank == 4) REAP_TRY(reap_alloc(&s->output_rows, s->rows * s->m, sizeof *s->output_rows));
+  if (!reap_stored_row_major(in)) REAP_TRY(reap_alloc(&s->input_rows, s->rows * s->n, sizeof *s->input_rows));
+  if (!reap_stored_row_major(out)) REAP_TRY(reap_alloc(&s->output_rows, s->rows * s->m, sizeof *s->output_rows));
   return REAP_OK;
 }
 

@@ -51,11 +51,11 @@ static int norm_prepare(const reap_graph *graph, const reap_node *node, reap_bac
   norm_state *s = NULL;
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
-  s->channels = out->dims[1];
-  bool channels_last = out->rank == 4;
-  s->outer = out->dims[0];
-  s->inner = 1;
-  for (int i = 2; i < out->rank; i++) *(channels_last ? &s->outer : &s->inner) *= out->dims[i];
+  int64_t strides[REAP_MAX_RANK];
+  reap_storage_strides(out, strides);
+  s->channels = out->dims[1]; /* ONNX normalises along axis 1, whatever lies there */
+  s->inner = strides[1];
+  s->outer = s->channels > 0 ? reap_value_count(out) / (s->channels * s->inner) : 0;
   int status = fill(graph, node, s);
   if (status != REAP_OK) norm_destroy(state);
   return status;

@@ -1,7 +1,7 @@
 /* Flatten, Reshape, Squeeze and Unsqueeze: the same numbers in ONNX's row-major order under another shape.
  *
- * Blocks of rank 4 are stored channels last, so the numbers move unless neither side has rank 4 or both have the same
- * shape. Between two different shapes of rank 4 they pass through rows. Memory-bound.
+ * The numbers move unless both sides are stored row-major or have the same shape. Where neither is, they pass through rows.
+ * Memory-bound.
  */
 #include <string.h>
 
@@ -10,7 +10,7 @@
 #include "reap/memory.h"
 
 typedef struct reshape_state {
-  float *rows; /* scratch [count], NULL unless both sides have rank 4 and different shapes */
+  float *rows; /* scratch [count], NULL unless neither side is stored row-major and shapes differ */
 } reshape_state;
 
 static void reshape_destroy(void **state) {
@@ -30,7 +30,7 @@ static int reshape_prepare(const reap_graph *graph, const reap_node *node, reap_
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
   int status = REAP_OK;
-  if (in->rank == 4 && out->rank == 4 && !reap_same_dims(4, in->dims, 4, out->dims))
+  if (!reap_stored_row_major(in) && !reap_stored_row_major(out) && !reap_same_dims(in->rank, in->dims, out->rank, out->dims))
     status = reap_alloc(&s->rows, reap_value_count(in), sizeof *s->rows);
   if (status != REAP_OK) reshape_destroy(state);
   return status;
@@ -43,9 +43,9 @@ static int reshape_run(const reap_graph *graph, const reap_node *node, void *sta
   if (s->rows) {
     reap_storage_to_rows(in, inputs[0], s->rows);
     reap_rows_to_storage(out, s->rows, output);
-  } else if ((in->rank == 4) == (out->rank == 4)) {
+  } else if (reap_stored_row_major(in) == reap_stored_row_major(out)) {
     memcpy(output, inputs[0], (size_t)reap_value_count(in) * sizeof *output);
-  } else if (in->rank == 4) {
+  } else if (reap_stored_row_major(out)) {
     reap_storage_to_rows(in, inputs[0], output);
   } else {
     reap_rows_to_storage(out, inputs[0], output);

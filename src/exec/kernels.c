@@ -1,4 +1,4 @@
-/* Binds the operators of operators.def to their kernels, and knows how values are stored. */
+/* Binds the operators of operators.def to their kernels, and brings values from storage order to ONNX's and back. */
 #include "kernels.h"
 
 #include <stddef.h>
@@ -12,7 +12,7 @@ extern void omp_set_num_threads(int) __attribute__((weak));
 
 static const reap_kernel reap_kernel_none = {NULL, NULL, NULL, false, NULL, false};
 
-#define REAP_OPERATOR(name, min, max, shape, fold, kernel, channels) &reap_kernel_##kernel,
+#define REAP_OPERATOR(name, min, max, shape, fold, kernel, layout, channels) &reap_kernel_##kernel,
 
 static const reap_kernel *const table[] = {
 #include "reap/operators.def"
@@ -39,21 +39,6 @@ void reap_kernels_set_threads(int threads) {
 }
 
 /* ---------------------------------------------------------------- storage */
-
-void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides) {
-  if (rank != 4) {
-    reap_row_major_strides(rank, dims, strides);
-    return;
-  }
-  strides[1] = 1;
-  strides[3] = dims[1];
-  strides[2] = dims[3] * strides[3];
-  strides[0] = dims[2] * strides[2];
-}
-
-void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]) {
-  reap_storage_strides_of(value->rank, value->dims, strides);
-}
 
 static void convert(const reap_value *value, bool to_rows, const float *from, float *to) {
   int64_t strides[2][REAP_MAX_RANK];

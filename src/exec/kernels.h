@@ -33,9 +33,6 @@ bool reap_kernel_clip_bounds(const reap_graph *graph, const reap_node *node, flo
 /* x[n] into low .. high; a NaN stays. The upper bound wins, as in ONNX, should they cross. */
 void reap_kernel_clamp(int64_t n, const float *x, float low, float high, float *out);
 
-/* Strides, in ONNX's order of axes, of a block of that shape in storage order. */
-void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
-
 /* The reverse of reap_storage_to_rows. */
 void reap_rows_to_storage(const reap_value *value, const float *rows, float *stored);
 

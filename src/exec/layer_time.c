@@ -86,8 +86,9 @@ static int build(const reap_graph *from, int index, int64_t inputs, int64_t outp
   memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
   memcpy(shape, weights->dims, (size_t)weights->rank * sizeof *shape);
   dims[0] = -1;
-  dims[convolution || x->rank == 2 ? 1 : x->rank - 1] = inputs;
-  const int64_t groups = convolution ? x->dims[1] / weights->dims[1] : 1;
+  const int axis = reap_linear_axis(from, node);
+  dims[axis] = inputs;
+  const int64_t groups = convolution ? x->dims[axis] / weights->dims[1] : 1;
   shape[matmul ? 1 : 0] = outputs;
   shape[matmul ? 0 : 1] = inputs / groups;
   REAP_TRY(reap_graph_create(13, out));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "reap/error.h"
+#include "reap/layout.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 #include "reap/slicing.h"
@@ -91,25 +92,20 @@ static int pass(reap_channel_map *map, int from, int to, int64_t repeat) {
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_value *y = reap_node_output(graph, node, 0);
-  /* A product of matrices within larger tensors has its columns along the last axis, not along the channels. */
-  if (y->rank != (strcmp(node->op->name, "Conv") == 0 ? 4 : 2))
-    return pin_inputs(graph, node, map, "is a matrix product along another axis");
-  REAP_TRY(fresh(map, node->outputs[0], y->dims[1]));
+  /* A product of matrices within larger tensors sums along the last axis; groups are formed along axis 1 alone. */
+  if (reap_linear_axis(graph, node) != 1) return pin_inputs(graph, node, map, "is a matrix product along another axis");
+  REAP_TRY(fresh(map, node->outputs[0], reap_value_channels(y)));
   if (reap_node_int(node, "group", 1) == 1) return REAP_OK;
   REAP_TRY(pin(map, node->outputs[0], "a grouped convolution produces it"));
   return pin_inputs(graph, node, map, "is a grouped convolution");
 }
 
-/* True if the output's axis 1 is the input's. */
+/* True if the output has the input's channels along the same axis. A Reshape may, but its shape is not written anew. */
 static bool keeps_channel_axis(const reap_graph *graph, const reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
-  bool mask[REAP_MAX_RANK] = {false};
-  if (x->rank < 2 || y->rank < 2 || x->dims[0] != y->dims[0] || x->dims[1] != y->dims[1]) return false;
-  if (strcmp(node->op->name, "ReduceMean") == 0 || strcmp(node->op->name, "Squeeze") == 0)
-    return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && !mask[0] && !mask[1];
-  if (strcmp(node->op->name, "Unsqueeze") == 0)
-    return reap_axes_resolve(graph, node, y->rank, mask) == REAP_OK && !mask[0] && !mask[1];
-  return strcmp(node->op->name, "Reshape") != 0;
+  const int axis = reap_channel_axis(x);
+  return axis >= 0 && axis == reap_channel_axis(y) && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[axis] &&
+         strcmp(node->op->name, "Reshape") != 0;
 }
 
 static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -118,21 +114,22 @@ static int follow_pass(const reap_graph *graph, const reap_node *node, reap_chan
 }
 
 /* A constant operand that differs from channel to channel would have to be cut as well. */
-static bool constant_per_channel(const reap_value *v, int rank) {
-  int axis = 1 - (rank - v->rank); /* place of the channel axis among the constant's own axes */
+static bool constant_per_channel(const reap_value *v, const reap_value *y) {
+  int axis = reap_channel_axis(y) - (y->rank - v->rank); /* place of the channel axis among the constant's own axes */
   return axis >= 0 && v->dims[axis] != 1;
 }
 
 static int follow_join(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_value *y = reap_node_output(graph, node, 0);
+  const int axis = reap_channel_axis(y);
   int lead = -1;
   for (int k = 0; k < node->n_inputs; k++) {
     const reap_value *x = reap_node_input(graph, node, k);
     if (x->constant) {
-      if (constant_per_channel(x, y->rank)) return pin_inputs(graph, node, map, "has a constant for each channel");
+      if (constant_per_channel(x, y)) return pin_inputs(graph, node, map, "has a constant for each channel");
       continue;
     }
-    if (x->rank != y->rank || x->rank < 2 || x->dims[1] != y->dims[1] || map->values[node->inputs[k]].count == 0 ||
+    if (axis < 0 || x->rank != y->rank || x->dims[axis] != y->dims[axis] || map->values[node->inputs[k]].count == 0 ||
         (lead >= 0 && map->values[node->inputs[k]].repeat != map->values[lead].repeat))
       return pin_inputs(graph, node, map, "combines tensors of different shapes");
     if (lead < 0) lead = node->inputs[k];
@@ -147,13 +144,15 @@ static int follow_join(const reap_graph *graph, const reap_node *node, reap_chan
 }
 
 static int follow_concat(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const int channel_axis = reap_channel_axis(reap_node_output(graph, node, 0));
   int axis;
   REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
-  if (axis != 1) return follow_join(graph, node, map);
+  if (channel_axis >= 0 && axis != channel_axis) return follow_join(graph, node, map);
   int64_t total = 0;
   for (int k = 0; k < node->n_inputs; k++) {
     const reap_channel_list *list = &map->values[node->inputs[k]];
-    if (list->count == 0 || list->repeat != 1) return pin_inputs(graph, node, map, "joins tensors whose channels are not known");
+    if (channel_axis < 0 || list->count == 0 || list->repeat != 1)
+      return pin_inputs(graph, node, map, "joins tensors whose channels are not known");
     total += list->count;
   }
   REAP_TRY(set_list(map, node->outputs[0], total, 1));
@@ -171,14 +170,15 @@ static int follow_slice(const reap_graph *graph, const reap_node *node, reap_cha
   const reap_value *x = reap_node_input(graph, node, 0);
   reap_slice slice;
   REAP_TRY(reap_slice_resolve(graph, node, &slice));
-  if (x->rank < 2 || list->count == 0) return REAP_OK;
-  if (slice.start[1] == 0 && slice.step[1] == 1 && slice.count[1] == x->dims[1])
+  const int axis = reap_channel_axis(x);
+  if (list->count == 0) return REAP_OK;
+  if (slice.start[axis] == 0 && slice.step[axis] == 1 && slice.count[axis] == x->dims[axis])
     return pass(map, node->inputs[0], node->outputs[0], list->repeat);
   REAP_TRY(pin_inputs(graph, node, map, "takes a part of the channels"));
   if (list->repeat != 1) return REAP_OK;
-  REAP_TRY(set_list(map, node->outputs[0], slice.count[1], 1));
-  for (int64_t i = 0; i < slice.count[1]; i++)
-    map->values[node->outputs[0]].atoms[i] = list->atoms[slice.start[1] + i * slice.step[1]];
+  REAP_TRY(set_list(map, node->outputs[0], slice.count[axis], 1));
+  for (int64_t i = 0; i < slice.count[axis]; i++)
+    map->values[node->outputs[0]].atoms[i] = list->atoms[slice.start[axis] + i * slice.step[axis]];
   return REAP_OK;
 }
 
@@ -187,8 +187,9 @@ static int follow_pad(const reap_graph *graph, const reap_node *node, reap_chann
   reap_padding padding;
   int64_t first = 0;
   REAP_TRY(reap_padding_resolve(graph, node, &padding));
-  if (padding.rank < 2 || list->count == 0) return REAP_OK;
-  int64_t before = padding.before[1], after = padding.after[1];
+  const int axis = reap_channel_axis(reap_node_input(graph, node, 0));
+  if (list->count == 0) return REAP_OK;
+  int64_t before = padding.before[axis], after = padding.after[axis];
   if (before == 0 && after == 0) return pass(map, node->inputs[0], node->outputs[0], list->repeat);
   REAP_TRY(pin_inputs(graph, node, map, "pads the channels"));
   if (list->repeat != 1) return REAP_OK;
@@ -202,11 +203,10 @@ static int follow_pad(const reap_graph *graph, const reap_node *node, reap_chann
 }
 
 static int follow_flatten(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
-  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   const reap_channel_list *list = &map->values[node->inputs[0]];
-  if (x->rank < 2 || y->dims[0] != x->dims[0] || list->count == 0)
-    return pin_inputs(graph, node, map, "flattens the batch as well");
-  return pass(map, node->inputs[0], node->outputs[0], y->dims[1] / list->count);
+  const int64_t columns = reap_value_channels(reap_node_output(graph, node, 0));
+  if (columns == 0 || list->count == 0) return pin_inputs(graph, node, map, "flattens the batch as well");
+  return pass(map, node->inputs[0], node->outputs[0], columns / list->count);
 }
 
 static int follow(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -230,8 +230,8 @@ static int build(const reap_graph *graph, reap_channel_map *map) {
   map->n_values = graph->n_values;
   for (int i = 0; i < graph->n_inputs; i++) {
     const reap_value *v = &graph->values[graph->inputs[i]];
-    if (v->rank < 2) continue;
-    REAP_TRY(fresh(map, graph->inputs[i], v->dims[1]));
+    if (reap_value_channels(v) == 0) continue;
+    REAP_TRY(fresh(map, graph->inputs[i], reap_value_channels(v)));
     REAP_TRY(pin(map, graph->inputs[i], "the network's input"));
   }
   for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(follow(graph, graph->nodes[i], map));

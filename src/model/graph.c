@@ -78,6 +78,7 @@ int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
   reap_value *v = &graph->values[graph->n_values];
   memset(v, 0, sizeof *v);
   v->producer = -1;
+  v->channel_axis = -1;
   REAP_TRY(reap_strdup(&v->name, name));
   *index = graph->n_values++;
   return REAP_OK;

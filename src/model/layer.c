@@ -5,6 +5,10 @@
 #include "reap/error.h"
 #include "reap/operators.h"
 
+bool reap_layer_is_convolution(const reap_graph *graph, int node) {
+  return reap_node_constant(graph, graph->nodes[node], 1)->rank == 4; /* [m, channels, kernel_y, kernel_x] */
+}
+
 int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_layer *layer) {
   const reap_node *node = graph->nodes[index];
   const reap_value *y = reap_node_output(graph, node, 0);
@@ -15,7 +19,7 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
   layer->output = node->outputs[0];
   layer->m = weights->dims[0];
   layer->channels = channels;
-  layer->convolution = weights->rank == 4;
+  layer->convolution = reap_layer_is_convolution(graph, index);
   if (layer->convolution) {
     REAP_TRY(reap_conv_window(graph, node, &layer->window));
     if (layer->window.groups != 1)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "layout_rules.h"
 #include "linear.h"
 #include "node.h"
 #include "owners.h"
@@ -23,6 +24,7 @@ static int bind_inputs(reap_graph *graph, int64_t batch) {
         return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has no fixed size along axis %d; export it with one",
                           v->name, k);
     v->known = true;
+    reap_layout_input(v);
   }
   return REAP_OK;
 }
@@ -94,6 +96,7 @@ static int infer_all(reap_graph *graph) {
       node->outputs[0] = -1;
     else
       recognise_flatten(graph, node);
+    reap_layout_infer(graph, node);
   }
   return REAP_OK;
 }
@@ -234,6 +237,9 @@ int reap_graph_infer(reap_graph *graph) {
     value->rank = value->constant->rank;
     memcpy(value->dims, value->constant->dims, sizeof value->dims);
   }
-  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(graph->nodes[i]->op->shape(graph, graph->nodes[i]));
+  for (int i = 0; i < graph->n_nodes; i++) {
+    REAP_TRY(graph->nodes[i]->op->shape(graph, graph->nodes[i]));
+    reap_layout_infer(graph, graph->nodes[i]);
+  }
   return REAP_OK;
 }

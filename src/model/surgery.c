@@ -12,6 +12,7 @@
 
 #include "linear.h"
 #include "reap/error.h"
+#include "reap/layout.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 
@@ -80,7 +81,7 @@ int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t 
   int64_t *entries = NULL, widest = 1;
   int status = REAP_OK;
   for (int v = 0; v < graph->n_values; v++)
-    if (graph->values[v].rank >= 2 && graph->values[v].dims[1] > widest) widest = graph->values[v].dims[1];
+    if (reap_value_channels(&graph->values[v]) > widest) widest = reap_value_channels(&graph->values[v]);
   REAP_TRY_OR(reap_calloc(&keep, channels, sizeof *keep), done);
   REAP_TRY_OR(reap_alloc(&entries, widest, sizeof *entries), done);
   for (int64_t k = 0; k < n_kept; k++) {

@@ -46,7 +46,7 @@ static int64_t wanted_channels(const reap_graph *graph, const reap_groups *group
   if (!node->linear) return 0;
   const int group = reap_groups_consumed_by(groups, index);
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
-  const bool convolution = weights->rank == 4;
+  const bool convolution = reap_layer_is_convolution(graph, index);
   if (convolution && reap_node_int(node, "group", 1) != 1) return 0;
   if (!convolution && reap_node_input(graph, node, 0)->rank == 4)
     return 0; /* stored channels last: not rows of columns */

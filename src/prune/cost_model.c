@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reap/error.h"
+#include "reap/layout.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 
@@ -124,9 +125,9 @@ static int add_outputs(reap_cost_model *m, const reap_groups *groups, int node, 
   return reap_cost_model_add(m, -1, out, (double)(count / channels_of(groups, out)), NULL);
 }
 
-/* Entries along axis 1 of `value` that one channel of `group` stands for; 0: the value does not carry it. */
+/* Entries along the channel axis of `value` that one channel of `group` stands for; 0: the value does not carry it. */
 static int entries_of_one(const reap_groups *groups, const reap_graph *graph, int value, int group, int64_t *entries) {
-  const int64_t channels = reap_groups_at(groups, group)->channels, count = graph->values[value].dims[1];
+  const int64_t channels = reap_groups_at(groups, group)->channels, count = reap_value_channels(&graph->values[value]);
   bool *keep = NULL;
   int64_t *list = NULL;
   *entries = 0;

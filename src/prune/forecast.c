@@ -12,6 +12,7 @@
 #include "reap/error.h"
 #include "reap/footprint.h"
 #include "reap/layer.h"
+#include "reap/layout.h"
 #include "reap/memory.h"
 #include "reap/moments_panels.h"
 #include "reap/solver.h"
@@ -237,11 +238,11 @@ static int cut(tracker *t, int group) {
   REAP_TRY(reap_calloc(&keep, channels, sizeof *keep));
   for (int64_t k = 0; k < t->setting->counts[group]; k++) keep[k] = true;
   for (int v = 0; status == REAP_OK && v < t->pruned.graph->n_values; v++) {
-    const reap_value *value = &t->pruned.graph->values[v];
-    if (value->constant || value->rank < 2) continue;
-    status = reap_alloc(&entries, value->dims[1], sizeof *entries);
+    const int64_t channels_there = reap_value_channels(&t->pruned.graph->values[v]);
+    if (channels_there == 0) continue;
+    status = reap_alloc(&entries, channels_there, sizeof *entries);
     const int64_t left = status == REAP_OK ? reap_groups_entries(groups, v, group, keep, entries) : -1;
-    if (left >= 0) t->pruned.share[v] *= (double)left / (double)value->dims[1];
+    if (left >= 0) t->pruned.share[v] *= (double)left / (double)channels_there;
     reap_free(&entries);
   }
   reap_free(&keep);

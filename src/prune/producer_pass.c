@@ -50,9 +50,7 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   const int producer = g->producers[0], consumer = g->consumers[0];
   if (!step_can_repair(graph, producer) || !step_can_repair(graph, consumer)) return -1;
   if (!reaches(graph, producer, consumer, &activation)) return -1;
-  const bool convolutions[] = {graph->values[graph->nodes[producer]->outputs[0]].rank == 4,
-                               graph->values[graph->nodes[consumer]->outputs[0]].rank == 4};
-  if (convolutions[0] != convolutions[1]) return -1;
+  if (reap_layer_is_convolution(graph, producer) != reap_layer_is_convolution(graph, consumer)) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
 }
 

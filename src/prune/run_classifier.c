@@ -66,7 +66,7 @@ static bool set_up(const run *r, classifier *c) {
   const reap_node *node = r->pruned->nodes[c->node];
   const reap_tensor *weights = reap_node_constant(r->pruned, node, 1);
   c->output = node->outputs[0];
-  c->m = r->pruned->values[c->output].dims[1];
+  c->m = weights->dims[0];
   c->n = weights->count / c->m;
   c->rows = count_held_out(r->shard->images);
   return c->rows >= HELD_OUT_LEAST;

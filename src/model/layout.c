@@ -1,0 +1,131 @@
+/* Channel axes, one rule per entry of the column `layout` of operators.def, and the storage order of blocks; see
+ * reap/layout.h.
+ *
+ * Rules run right behind the shape rules, in topological order, and may take parameters for resolved that a shape rule has
+ * accepted. A rule gives the axis of output 0, or -1.
+ */
+#include "reap/layout.h"
+
+#include "layout_rules.h"
+#include "reap/error.h"
+#include "reap/operators.h"
+#include "reap/slicing.h"
+
+int64_t reap_value_channels(const reap_value *value) {
+  return value->channel_axis < 0 ? 0 : value->dims[value->channel_axis];
+}
+
+int reap_linear_axis(const reap_graph *graph, const reap_node *node) { return node->op->channel_axis(graph, node); }
+
+/* ---------------------------------------------------------------- channel axes */
+
+static int axis_of(const reap_graph *graph, const reap_node *node, int slot) {
+  const reap_value *x = reap_node_input(graph, node, slot);
+  return x && !x->constant ? x->channel_axis : -1;
+}
+
+void reap_layout_input(reap_value *value) { value->channel_axis = value->rank >= 2 ? 1 : -1; }
+
+void reap_layout_infer(reap_graph *graph, const reap_node *node) {
+  reap_value *y = reap_node_output(graph, node, 0);
+  if (y) y->channel_axis = y->constant ? -1 : node->op->channel_axis(graph, node);
+}
+
+int reap_layout_none(const reap_graph *graph, const reap_node *node) {
+  (void)graph;
+  (void)node;
+  return -1;
+}
+
+int reap_layout_second(const reap_graph *graph, const reap_node *node) {
+  (void)graph;
+  (void)node;
+  return 1;
+}
+
+int reap_layout_last(const reap_graph *graph, const reap_node *node) { return reap_node_output(graph, node, 0)->rank - 1; }
+
+int reap_layout_same(const reap_graph *graph, const reap_node *node) { return axis_of(graph, node, 0); }
+
+/* Windows lie over all axes from the third on. */
+int reap_layout_windows(const reap_graph *graph, const reap_node *node) {
+  const int axis = axis_of(graph, node, 0);
+  return axis < 2 ? axis : -1;
+}
+
+/* Axes count from the last one, as ONNX broadcasts. What is constant has no say. */
+int reap_layout_joined(const reap_graph *graph, const reap_node *node) {
+  const int rank = reap_node_output(graph, node, 0)->rank;
+  int found = -1;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_value *x = reap_node_input(graph, node, k);
+    if (!x || x->constant) continue;
+    if (x->channel_axis < 0) return -1;
+    const int axis = x->channel_axis + rank - x->rank;
+    if (found >= 0 && axis != found) return -1;
+    found = axis;
+  }
+  return found;
+}
+
+int reap_layout_reduced(const reap_graph *graph, const reap_node *node) {
+  const int axis = axis_of(graph, node, 0), rank = reap_node_input(graph, node, 0)->rank;
+  bool gone[REAP_MAX_RANK];
+  if (axis < 0 || reap_axes_resolve(graph, node, rank, gone) != REAP_OK || gone[axis]) return -1;
+  const bool kept = rank == reap_node_output(graph, node, 0)->rank;
+  int out = axis;
+  for (int i = 0; i < axis && !kept; i++) out -= gone[i];
+  return out;
+}
+
+/* The first axis that is flattened varies slowest: its entries become runs of columns. Those of others are scattered. */
+int reap_layout_flattened(const reap_graph *graph, const reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  return axis_of(graph, node, 0) == 1 && y->dims[0] == x->dims[0] ? 1 : -1;
+}
+
+static int64_t elements_behind(const reap_value *value, int axis) {
+  int64_t count = 1;
+  for (int i = axis + 1; i < value->rank; i++) count *= value->dims[i];
+  return count;
+}
+
+/* The same numbers in row-major order: the axis is still there if one is as long and has as many elements behind it. */
+int reap_layout_reshaped(const reap_graph *graph, const reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const int axis = axis_of(graph, node, 0);
+  for (int i = 1; axis >= 0 && i < y->rank; i++)
+    if (y->dims[i] == x->dims[axis] && elements_behind(y, i) == elements_behind(x, axis)) return i;
+  return -1;
+}
+
+int reap_layout_permuted(const reap_graph *graph, const reap_node *node) {
+  const int axis = axis_of(graph, node, 0);
+  int permutation[REAP_MAX_RANK];
+  if (axis < 0 || reap_permutation_resolve(graph, node, permutation) != REAP_OK) return -1;
+  for (int i = 0; i < reap_node_output(graph, node, 0)->rank; i++)
+    if (permutation[i] == axis) return i;
+  return -1;
+}
+
+/* ---------------------------------------------------------------- storage */
+
+/* Ranks whose axis 1 is stored innermost; it is where convolutions have their channels. */
+static bool channels_last(int rank) { return rank == 4; }
+
+void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides) {
+  if (!channels_last(rank)) {
+    reap_row_major_strides(rank, dims, strides);
+    return;
+  }
+  strides[1] = 1;
+  strides[3] = dims[1];
+  strides[2] = dims[3] * strides[3];
+  strides[0] = dims[2] * strides[2];
+}
+
+void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]) {
+  reap_storage_strides_of(value->rank, value->dims, strides);
+}
+
+bool reap_stored_row_major(const reap_value *value) { return !channels_last(value->rank); }
