@@ -31,7 +31,7 @@ static void each_case(const char *folder, void (*check)(const char *path, char *
   if (file) fclose(file);
 }
 
-/* Tensor data become raw_data and move in; all else is written as it was read. */
+/* Tensor data become raw_data and move in, unused nodes are left out; all else is written as it was read. */
 static bool is_plain(const char *path) {
   bytes b = read_bytes(path);
   Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, b.size, b.data);
@@ -58,11 +58,12 @@ static void comes_back(const char *path, char *words) {
   CHECK_OK(reap_strdup(&twice, test_scratch_path("twice.onnx")));
   CHECK_OK(reap_source_load(path, &source));
   if (source) CHECK_OK(reap_source_write_onnx(source, again));
+  bool whole = source && reap_source_unused_count(source) == 0;
   reap_source_destroy(&source);
   CHECK_OK(reap_source_load(again, &source));
   if (source) CHECK_OK(reap_source_write_onnx(source, twice));
   reap_source_destroy(&source);
-  bool same = same_files(is_plain(path) ? path : again, twice);
+  bool same = same_files(whole && is_plain(path) ? path : again, twice);
   if (!same) fprintf(stderr, "%s was changed by reading and writing it\n", path);
   CU_ASSERT_TRUE(same);
   reap_free(&again);

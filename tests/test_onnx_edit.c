@@ -108,22 +108,99 @@ static void constant_nodes_are_replaced(void) {
   done(m);
 }
 
-static void what_was_unused_before_stays(void) {
+static void tensors_that_nobody_read_before_stay(void) {
   begin_model(8);
   add_weights("w", 2, SQUARE);
   add_weights("idle", 2, SQUARE);
-  add_node("Identity", "idle_copy", "idle", "idle2");
   add_node("Identity", "copy", "w", "w2");
   add_node("MatMul", "first", "x w2", "y");
   finish_model();
   reap_edits edits = {0, 0, NULL};
-  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 2)));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
   Onnx__ModelProto *m = apply(&edits);
-  CU_ASSERT_EQUAL(m->graph->n_node, 2);
+  CU_ASSERT_EQUAL(m->graph->n_node, 1);
   CU_ASSERT_PTR_NULL(find(m, "w"));
   CU_ASSERT_PTR_NOT_NULL(find(m, "idle"));
   CU_ASSERT_PTR_NOT_NULL(find(m, "w2_first"));
   done(m);
+}
+
+/* An If whose branch reads tensors of the network around it. */
+static void add_if(const char *condition, const char *captured, const char *out) {
+  Onnx__NodeProto *node = add_node("If", "choice", condition, out), *inner;
+  Onnx__AttributeProto *attribute = take(sizeof *attribute);
+  onnx__attribute_proto__init(attribute);
+  attribute->name = text("then_branch");
+  attribute->has_type = 1;
+  attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
+  attribute->g = take(sizeof *attribute->g);
+  onnx__graph_proto__init(attribute->g);
+  inner = add_node("Add", "within", captured, "z");
+  graph.n_node--; /* it belongs into the branch */
+  attribute->g->node = take(sizeof inner);
+  attribute->g->node[0] = inner;
+  attribute->g->n_node = 1;
+  node->attribute = take(sizeof attribute);
+  node->attribute[0] = attribute;
+  node->n_attribute = 1;
+}
+
+/* A left-over head of operators that are not known here, with an input and initialisers of its own. What others read of it
+ * stays, and the nodes left keep the places, and so the names, that they have in the file. */
+static void unused_nodes_are_left_out(void) {
+  const int64_t one[1] = {1};
+  begin_model(3);
+  const char *const weights[] = {"w", "w_if", "w_both", "w_head", "unread"};
+  for (int i = 0; i < 5; i++) {
+    add_weights(weights[i], 2, SQUARE);
+    inputs[graph.n_input++] = make_info(weights[i], 2, SQUARE);
+  }
+  inputs[graph.n_input++] = make_info("labels", 1, one);
+  add_node("MatMul", "", "x w", "h");
+  add_node("Nonsense", "loss", "h labels w_head", "l");
+  add_if("l", "w_if w_both", "m");
+  add_node("Relu", "", "m", "n");
+  add_node("Dropout", "drop", "h", "d mask"); /* one of two outputs is used */
+  add_node("MatMul", "", "d w_both", "y");
+  infos[graph.n_value_info++] = make_info("l", 2, VECTOR);
+  infos[graph.n_value_info++] = make_info("h", 2, VECTOR);
+  finish_model();
+  reap_source *source = NULL;
+  reap_graph *net = NULL;
+  CHECK_OK(reap_source_load(store_model("unused.onnx"), &source));
+  CU_ASSERT_EQUAL_FATAL(reap_source_unused_count(source), 3);
+  CU_ASSERT_STRING_EQUAL(reap_source_unused_node(source, 0), "Nonsense loss");
+  CU_ASSERT_STRING_EQUAL(reap_source_unused_node(source, 2), "Relu (node 3)");
+  CHECK_OK(reap_source_graph(source, &net));
+  CHECK_OK(reap_graph_prepare(net, 1));
+  CU_ASSERT_EQUAL(net->n_inputs, 1);
+  CU_ASSERT_EQUAL_FATAL(net->n_nodes, 2);
+  CU_ASSERT_STRING_EQUAL(net->nodes[1]->layer, "MatMul_5");
+  CHECK_OK(reap_source_write_onnx(source, test_scratch_path("used.onnx")));
+  reap_graph_destroy(&net);
+  reap_source_destroy(&source);
+  bytes b = read_bytes(test_scratch_path("used.onnx"));
+  Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, b.size, b.data);
+  free(b.data);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+  CU_ASSERT_EQUAL(m->graph->n_node, 3);
+  CU_ASSERT_EQUAL(m->graph->n_initializer, 3);
+  CU_ASSERT_TRUE(find(m, "w") && find(m, "w_both") && find(m, "unread"));
+  CU_ASSERT_EQUAL(m->graph->n_input, 5); /* these, x, and labels: a program that passes them may go on */
+  CU_ASSERT_EQUAL_FATAL(m->graph->n_value_info, 1);
+  CU_ASSERT_STRING_EQUAL(m->graph->value_info[0]->name, "h");
+  done(m);
+  reap_edits edits = {0, 0, NULL};
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 5, 1, new_tensor(2, SQUARE, 2)));
+  m = apply(&edits);
+  CU_ASSERT_EQUAL(first(find(m, "w_both")), 2);
+  CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
+  done(m);
+  CHECK_OK(reap_source_load(store_model("unused.onnx"), &source));
+  CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
+  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_INTERNAL, "node 1");
+  reap_edits_clear(&edits);
+  reap_source_destroy(&source);
 }
 
 static void a_bias_is_added(void) {
@@ -293,7 +370,8 @@ const test_case test_cases[] = {{"tensors_of_one_user_are_replaced", tensors_of_
                                 {"copies_through_identity_are_split", copies_through_identity_are_split},
                                 {"identity_with_other_readers_stays", identity_with_other_readers_stays},
                                 {"constant_nodes_are_replaced", constant_nodes_are_replaced},
-                                {"what_was_unused_before_stays", what_was_unused_before_stays},
+                                {"tensors_that_nobody_read_before_stay", tensors_that_nobody_read_before_stay},
+                                {"unused_nodes_are_left_out", unused_nodes_are_left_out},
                                 {"a_bias_is_added", a_bias_is_added},
                                 {"an_add_is_put_behind", an_add_is_put_behind},
                                 {"listed_inputs_follow", listed_inputs_follow},

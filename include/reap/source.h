@@ -1,7 +1,7 @@
 /* A model as its file has it, and the way back into a file.
  *
  * The ONNX message is kept as read, unknown fields included, so that what pruning does not touch is written back
- * unchanged. Local calls.
+ * unchanged; only nodes that no output follows from are left out. Local calls.
  */
 #ifndef REAP_SOURCE_H
 #define REAP_SOURCE_H
@@ -21,6 +21,15 @@ const char *reap_source_path(const reap_source *source);
 
 /* SHA-256 of the file (for external data: of the message and then of the tensors' data). */
 const char *reap_source_hash(const reap_source *source);
+
+/* Nodes of the file that no output of the network follows from. They are left out of the graph and of what is written, with
+ * the initialisers that they alone read. A node's title is as in messages: "Conv /head/conv". */
+int64_t reap_source_unused_count(const reap_source *source);
+const char *reap_source_unused_node(const reap_source *source, int64_t index);
+
+/* "3 nodes that no output of the network needs are left out: Conv /head/conv, ..." without an end of line. The caller owns
+ * it; NULL if there are none. */
+int reap_source_unused_text(const reap_source *source, char **text);
 
 /* A new, unprepared graph; the caller owns it. float16 and bfloat16 become float32. REAP_ERR_INPUT names the node: see
  * reap_graph_add_node. */

@@ -6,6 +6,7 @@
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/log.h"
+#include "reap/memory.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done) {
   *done = false;
@@ -45,6 +46,14 @@ int command_check_writable(const reap_comm *comm, const char *const *paths, int 
     if (status == REAP_OK) reap_durable_abandon(&temporary);
   }
   return reap_comm_agree(comm, status);
+}
+
+int command_print_unused(const reap_source *source) {
+  char *text = NULL;
+  REAP_TRY(reap_source_unused_text(source, &text));
+  if (text) printf("%s\n", text);
+  reap_free(&text);
+  return REAP_OK;
 }
 
 void command_warn_idle(const reap_comm *comm, int64_t blocks) {

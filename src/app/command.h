@@ -6,6 +6,7 @@
 #include "progress_view.h"
 #include "reap/comm.h"
 #include "reap/kernel.h"
+#include "reap/source.h"
 
 /* What main() hands to a command. */
 typedef struct command_context {
@@ -70,6 +71,9 @@ int command_check_activations(const char *path, double bytes, int64_t positions)
 
 /* REAP_ERR_USAGE if one of the first `outputs` names is also another of paths[count]. NULL entries are skipped. */
 int command_check_names(const char *title, const char *const *paths, int outputs, int count);
+
+/* Says on standard output which nodes of the file are left out, if any. Local. */
+int command_print_unused(const reap_source *source);
 
 /* Collective: a warning if some ranks have no block of images. */
 void command_warn_idle(const reap_comm *comm, int64_t blocks);

@@ -23,6 +23,7 @@ int command_export(const command_context *context) {
   if (reap_comm_rank(context->comm) == 0) {
     status = reap_source_write_onnx(network.source, files[1]);
     if (status == REAP_OK) printf("wrote %s\n", files[1]);
+    if (status == REAP_OK) status = command_print_unused(network.source);
   }
   reap_network_clear(&network);
   return reap_comm_agree(context->comm, status);

@@ -92,6 +92,9 @@ static int print_json(const command_context *context, const char *model, const r
     cJSON_AddNumberToObject(object, "params", (double)layer_params(graph, node));
     cJSON_AddItemToArray(layers, object);
   }
+  cJSON *unused = cJSON_AddArrayToObject(report, "unused_nodes");
+  for (int64_t i = 0; i < reap_source_unused_count(network->source); i++)
+    cJSON_AddItemToArray(unused, cJSON_CreateString(reap_source_unused_node(network->source, i)));
   cJSON *list = cJSON_AddArrayToObject(report, "groups");
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
@@ -130,7 +133,8 @@ static int show(const command_context *context, const char *model, bool json, co
     printf("\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
            report_count((double)reap_graph_flops(network->graph), flops),
            report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
-    if (asked->ranks > 0) estimate_print(asked, estimate);
+    status = command_print_unused(network->source);
+    if (status == REAP_OK && asked->ranks > 0) estimate_print(asked, estimate);
   }
   reap_groups_destroy(&groups);
   return status;

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
 
 /* A graph prepared for `batch` images; NULL on failure. */
 static int prepared(const reap_source *source, int64_t batch, reap_graph **out) {
@@ -43,9 +45,20 @@ static int load(const char *path, reap_network *out) {
   return REAP_OK;
 }
 
+/* Said where the network is read, not wherever its file is: once in a run. */
+static int tell_unused(const reap_source *source) {
+  char *text = NULL;
+  REAP_TRY(reap_source_unused_text(source, &text));
+  if (text) reap_log(REAP_LOG_INFO, "%s: %s", reap_source_path(source), text);
+  reap_free(&text);
+  return REAP_OK;
+}
+
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out) {
   memset(out, 0, sizeof *out);
-  int status = reap_comm_agree(comm, load(path, out));
+  int status = load(path, out);
+  if (status == REAP_OK) status = tell_unused(out->source);
+  status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
     status = reap_comm_same(comm, reap_source_hash(out->source), strlen(reap_source_hash(out->source)), path);
   if (status != REAP_OK) reap_network_clear(out);

@@ -12,7 +12,7 @@
 typedef struct editor {
   const Onnx__ModelProto *model;
   Onnx__GraphProto *graph;
-  Onnx__NodeProto **original; /* nodes in the file's order: what the indices of edits mean */
+  Onnx__NodeProto **original; /* nodes by their places in the file: what the indices of edits mean; NULL where one is left out */
   size_t n_original;
   reap_name_list lost; /* tensors that an edit took a user from */
 } editor;
@@ -224,7 +224,7 @@ static void drop_value_info(Onnx__GraphProto *graph) {
 static int apply_all(editor *e, const reap_edits *edits) {
   for (int i = 0; i < edits->count; i++) {
     const reap_edit *edit = &edits->list[i];
-    if (edit->node < 0 || (size_t)edit->node >= e->n_original || edit->slot < 0)
+    if (edit->node < 0 || (size_t)edit->node >= e->n_original || !e->original[edit->node] || edit->slot < 0)
       return reap_error(REAP_ERR_INTERNAL, "an edit names node %d, input %d", edit->node, edit->slot);
     REAP_TRY(edit->kind == REAP_EDIT_INPUT ? edit_input(e, edit) : edit_add(e, edit));
   }
@@ -236,10 +236,9 @@ int reap_source_apply(reap_source *source, const reap_edits *edits) {
   if (edits->count == 0) return REAP_OK;
   source->edited = true;
   Onnx__GraphProto *graph = source->model->graph;
-  editor e = {source->model, graph, NULL, graph->n_node, {NULL, 0}};
-  int status = reap_alloc(&e.original, (int64_t)graph->n_node, sizeof(Onnx__NodeProto *));
-  if (status == REAP_OK && graph->n_node > 0)
-    memcpy(e.original, graph->node, graph->n_node * sizeof(Onnx__NodeProto *));
+  editor e = {source->model, graph, NULL, graph->n_node + source->n_dead, {NULL, 0}};
+  int status = reap_calloc(&e.original, (int64_t)e.n_original, sizeof(Onnx__NodeProto *));
+  for (size_t i = 0; status == REAP_OK && i < graph->n_node; i++) e.original[source->places[i]] = graph->node[i];
   if (status == REAP_OK) status = apply_all(&e, edits);
   if (status == REAP_OK) {
     drop_value_info(graph);

@@ -150,11 +150,18 @@ static int add_constants(reap_graph *graph, const Onnx__GraphProto *proto) {
   return REAP_OK;
 }
 
+static bool is_initializer(const Onnx__GraphProto *proto, size_t input) {
+  return reap_onnx_find_initializer(proto, reap_onnx_text(proto->input[input]->name)) >= 0; /* a weight with a default */
+}
+
+/* Inputs that nothing reads (labels of a loss that was taken off, say) do not count, as long as others are read. */
 static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
-  int count = 0;
+  int count = 0, read = 0;
+  for (size_t i = 0; i < proto->n_input; i++)
+    read += !is_initializer(proto, i) && reap_onnx_uses(proto, reap_onnx_text(proto->input[i]->name)) > 0;
   for (size_t i = 0; i < proto->n_input; i++) {
-    if (reap_onnx_find_initializer(proto, reap_onnx_text(proto->input[i]->name)) >= 0)
-      continue; /* a weight with a default */
+    if (is_initializer(proto, i)) continue;
+    if (read > 0 && reap_onnx_uses(proto, reap_onnx_text(proto->input[i]->name)) == 0) continue;
     REAP_TRY(add_input(graph, proto->input[i]));
     count++;
   }
@@ -162,7 +169,7 @@ static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
   return REAP_OK;
 }
 
-static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto) {
+static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto, const size_t *places) {
   for (size_t i = 0; i < proto->n_node; i++) {
     const Onnx__NodeProto *node = proto->node[i];
     const char *op = reap_onnx_text(node->op_type), *name = reap_onnx_text(node->name);
@@ -172,7 +179,7 @@ static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto) {
     int status = convert_attributes(node, &attributes);
     if (status != REAP_OK) return reap_error_prefix(status, "node %s %s", op, name);
     const char *domain = reap_onnx_default_domain(node->domain) ? "" : node->domain;
-    REAP_TRY(reap_graph_add_node(graph, op, domain, name, (int)i, (int)node->n_input, node->input, (int)node->n_output,
+    REAP_TRY(reap_graph_add_node(graph, op, domain, name, (int)places[i], (int)node->n_input, node->input, (int)node->n_output,
                                  node->output, (int)node->n_attribute, attributes));
   }
   return REAP_OK;
@@ -193,7 +200,7 @@ int reap_source_graph(const reap_source *source, reap_graph **out) {
   int status = reap_graph_create(opset, &graph);
   if (status == REAP_OK) status = add_constants(graph, proto);
   if (status == REAP_OK) status = add_inputs(graph, proto);
-  if (status == REAP_OK) status = add_nodes(graph, proto);
+  if (status == REAP_OK) status = add_nodes(graph, proto, source->places);
   if (status == REAP_OK) status = add_outputs(graph, proto);
   if (status == REAP_OK) {
     *out = graph;

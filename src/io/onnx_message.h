@@ -22,6 +22,9 @@ struct reap_source {
   char *path;
   char hash[REAP_HASH_LENGTH];
   Onnx__ModelProto *model;
+  size_t *places; /* [n_node] of the nodes that are left: place in the file's list */
+  char **dead;    /* [n_dead] titles of those that were left out, owned; see onnx_dead.h */
+  size_t n_dead;
   bool edited; /* reap_source_apply() was called */
 };
 

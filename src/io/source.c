@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "model_format.h"
+#include "onnx_dead.h"
 #include "onnx_message.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -75,6 +76,7 @@ int reap_source_load(const char *path, reap_source **out) {
   if (status == REAP_OK) status = reap_calloc(&source, 1, sizeof *source);
   if (status == REAP_OK) status = reap_strdup(&source->path, path);
   if (status == REAP_OK) status = is_hdf5(fd) ? reap_model_source_load(source) : load_onnx(source, fd, size);
+  if (status == REAP_OK) status = reap_onnx_drop_dead(source);
   if (fd >= 0) close(fd);
   if (status == REAP_OK)
     *out = source;
@@ -85,6 +87,9 @@ int reap_source_load(const char *path, reap_source **out) {
 
 void reap_source_destroy(reap_source **source) {
   if (!*source) return;
+  for (size_t i = 0; i < (*source)->n_dead; i++) reap_free(&(*source)->dead[i]);
+  reap_free(&(*source)->dead);
+  reap_free(&(*source)->places);
   reap_onnx_free(&(*source)->model);
   reap_free(&(*source)->path);
   reap_free(source);
@@ -92,3 +97,13 @@ void reap_source_destroy(reap_source **source) {
 
 const char *reap_source_path(const reap_source *source) { return source->path; }
 const char *reap_source_hash(const reap_source *source) { return source->hash; }
+
+int64_t reap_source_unused_count(const reap_source *source) { return (int64_t)source->n_dead; }
+const char *reap_source_unused_node(const reap_source *source, int64_t index) { return source->dead[index]; }
+
+int reap_source_unused_text(const reap_source *source, char **text) {
+  const bool several = source->n_dead > 1;
+  if (source->n_dead == 0) return REAP_OK;
+  return reap_format(text, "%zu node%s that no output of the network needs %s left out: %s%s", source->n_dead,
+                     several ? "s" : "", several ? "are" : "is", source->dead[0], several ? ", ..." : "");
+}
