@@ -256,3 +256,18 @@ double channel_blocks_squares(const channel_blocks *c, const bool *alive) {
                        : c->product[(s / LANES * triangle_of(c) + packed(p, p)) * LANES + s % LANES];
   return sum;
 }
+
+int64_t channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *growth,
+                                double tie) {
+  double least = INFINITY;
+  int64_t slot = -1;
+  for (int64_t s = 0; s < slots; s++) {
+    if (!alive[s]) continue;
+    if (!isfinite(growth[s])) return -1;
+    if (growth[s] < least) least = growth[s];
+  }
+  const double limit = least + tie;
+  for (int64_t s = 0; s < slots; s++)
+    if (alive[s] && growth[s] <= limit && (slot < 0 || channel[s] < channel[slot])) slot = s;
+  return slot;
+}

@@ -38,4 +38,9 @@ int channel_blocks_growth(channel_blocks *blocks, double *growth);
 /* Sum of tr(K_jj) over the slots where alive[slot]: |W|^2. */
 double channel_blocks_squares(const channel_blocks *blocks, const bool *alive);
 
+/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1 if a
+ * growth is no number. */
+int64_t channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *growth,
+                                double tie);
+
 #endif

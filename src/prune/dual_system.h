@@ -88,12 +88,8 @@ bool panel_takes(const dual_system *d, int64_t slot);
 /* Ends a stage: W is brought up to date, and dead rows are dropped. In panel_settle.c. */
 int panel_settle(dual_system *d);
 
-/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1 if a
- * growth is no number. In elimination.c. */
-int64_t cheapest_channel(int64_t slots, const bool *alive, const int64_t *channel, const double *growth, double tie);
-
 /* Costs that differ by less, relative to E, count as equal: exact duplicates do so up to rounding. */
-#define TIE 1e-9
+#define DUAL_TIE 1e-9
 
 /* Whole cache lines, an odd number of them, so that a row's entries in neighbouring columns fall into different sets of the cache. */
 static inline int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
@@ -103,7 +99,7 @@ static inline int dual_ranks(const dual_system *d) { return d->comm ? reap_comm_
 static inline int dual_rank(const dual_system *d) { return d->comm ? reap_comm_rank(d->comm) : 0; }
 
 /* Q's column of index j of V; own rows. */
-double *dual_q_column(const dual_system *d, int64_t j);
+static inline double *dual_q_column(const dual_system *d, int64_t j) { return d->q + (j - d->q_from) * d->stride; }
 
 /* Shares out all slots to the ranks in order. */
 void dual_share_slots(dual_system *d);

@@ -69,20 +69,6 @@
 
 static const double DRIFT = 1e-6, WORSE = 100;
 
-int64_t cheapest_channel(int64_t slots, const bool *alive, const int64_t *channel, const double *growth, double tie) {
-  double least = INFINITY;
-  int64_t slot = -1;
-  for (int64_t s = 0; s < slots; s++) {
-    if (!alive[s]) continue;
-    if (!isfinite(growth[s])) return -1;
-    if (growth[s] < least) least = growth[s];
-  }
-  const double limit = least + tie;
-  for (int64_t s = 0; s < slots; s++)
-    if (alive[s] && growth[s] <= limit && (slot < 0 || channel[s] < channel[slot])) slot = s;
-  return slot;
-}
-
 static bool drifted(const dual_system *d) { return d->residual > DRIFT && d->residual > WORSE * d->residual_fresh; }
 
 /* Ends the stage or, where needed, factors afresh. */
@@ -98,7 +84,7 @@ static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
 /* Costs of all channels, and the slot of the cheapest. */
 static int choose(dual_system *d, double *growth, double *squares, int64_t *slot) {
   REAP_TRY(dual_growth(d, growth, squares));
-  *slot = cheapest_channel(d->slots, d->alive, d->channel, growth, TIE * d->equations->energy);
+  *slot = channel_blocks_cheapest(d->slots, d->alive, d->channel, growth, DUAL_TIE * d->equations->energy);
   return REAP_OK;
 }
 

@@ -13,8 +13,6 @@
 #include "reap/dense.h"
 #include "reap/error.h"
 
-double *dual_q_column(const dual_system *d, int64_t j) { return d->q + (j - d->q_from) * d->stride; }
-
 bool panel_full(const dual_system *d) { return d->k > d->start && d->stage.next == d->stage.count; }
 
 bool panel_takes(const dual_system *d, int64_t slot) { return d->k == d->start || d->stage.slot[d->stage.next] == slot; }

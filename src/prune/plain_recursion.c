@@ -100,7 +100,7 @@ static int choose(recursion *r, int64_t *channel) {
   for (int64_t c = 0; c < r->channels; c++)
     if (r->alive[c] && r->growth[c] < least) least = r->growth[c];
   for (int64_t c = 0; c < r->channels; c++)
-    if (r->alive[c] && r->growth[c] <= least + TIE * r->equations->energy) {
+    if (r->alive[c] && r->growth[c] <= least + DUAL_TIE * r->equations->energy) {
       *channel = c;
       return REAP_OK;
     }

@@ -9,9 +9,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Narrow channels change their order more. */
-int64_t stage_candidates_for(int64_t block, int64_t channels) { return (block < 4 ? 3 : 2) * channels + 2; }
-
 int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *g) {
   memset(g, 0, sizeof *g);
   candidates *c = &g->seen;
@@ -90,7 +87,7 @@ static int foresee(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
   int status = REAP_OK;
   if (most > c->count) most = c->count;
   while (c->channel[first] != channel) first++;
-  if (!d->comm || reap_comm_rank(d->comm) == 0) status = stage_foresee(g, first, most, TIE * d->equations->energy, at);
+  if (!d->comm || reap_comm_rank(d->comm) == 0) status = stage_foresee(g, first, most, DUAL_TIE * d->equations->energy, at);
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 

@@ -29,11 +29,14 @@ static int by_number(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
+/* Narrow channels change their order more. */
+int64_t stage_candidates_for(int64_t block, int64_t channels) { return (block < 4 ? 3 : 2) * channels + 2; }
+
 /* `pivot` and the cheapest of the others, `wanted` in all, into c->slot. What ties with the pivot costs the same: there the rule
  * takes the lowest channel. */
 static void choose(const dual_system *d, int64_t pivot, const double *growth, int64_t wanted, ranked *all, candidates *c) {
   int64_t count = 0;
-  const double limit = growth[pivot] + 2 * TIE * d->equations->energy;
+  const double limit = growth[pivot] + 2 * DUAL_TIE * d->equations->energy;
   for (int64_t s = 0; s < d->slots; s++)
     if (d->alive[s] && s != pivot)
       all[count++] = (ranked){growth[s] <= limit ? growth[pivot] : growth[s], s, d->channel[s]};

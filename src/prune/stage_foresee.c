@@ -107,7 +107,7 @@ int stage_foresee(stage *g, int64_t pivot, int64_t most, double tie, int64_t *at
     int64_t next = pivot, info = 0;
     if (t > 0) {
       REAP_TRY(channel_blocks_growth(&c->blocks, c->growth));
-      next = cheapest_channel(c->count, c->alive, c->channel, c->growth, tie);
+      next = channel_blocks_cheapest(c->count, c->alive, c->channel, c->growth, tie);
     }
     if (next < 0) break;
     REAP_TRY(prepare(g, next, t * g->block, &info));
