@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/name_table.h"
 #include "reap/tensor.h"
 
 typedef struct reap_operator reap_operator; /* see operators.h */
@@ -99,6 +100,7 @@ typedef struct reap_node {
 typedef struct reap_graph {
   int n_values, capacity_values;
   reap_value *values;
+  reap_name_table *names; /* of the values */
   int n_nodes, capacity_nodes;
   reap_node **nodes;
   int n_inputs, n_outputs;

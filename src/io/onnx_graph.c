@@ -150,23 +150,36 @@ static int add_constants(reap_graph *graph, const Onnx__GraphProto *proto) {
   return REAP_OK;
 }
 
-static bool is_initializer(const Onnx__GraphProto *proto, size_t input) {
-  return reap_onnx_find_initializer(proto, reap_onnx_text(proto->input[input]->name)) >= 0; /* a weight with a default */
+/* A weight with a default: all weights are listed as inputs in old files. */
+static bool is_initializer(const reap_graph *graph, const char *name) {
+  const int value = reap_graph_find(graph, name);
+  return value >= 0 && graph->values[value].constant;
 }
 
 /* Inputs that nothing reads (labels of a loss that was taken off, say) do not count, as long as others are read. */
-static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
+static int add_read_inputs(reap_graph *graph, const Onnx__GraphProto *proto, const reap_name_table *uses) {
   int count = 0, read = 0;
-  for (size_t i = 0; i < proto->n_input; i++)
-    read += !is_initializer(proto, i) && reap_onnx_uses(proto, reap_onnx_text(proto->input[i]->name)) > 0;
   for (size_t i = 0; i < proto->n_input; i++) {
-    if (is_initializer(proto, i)) continue;
-    if (read > 0 && reap_onnx_uses(proto, reap_onnx_text(proto->input[i]->name)) == 0) continue;
+    const char *name = reap_onnx_text(proto->input[i]->name);
+    read += !is_initializer(graph, name) && reap_name_table_find(uses, name) > 0;
+  }
+  for (size_t i = 0; i < proto->n_input; i++) {
+    const char *name = reap_onnx_text(proto->input[i]->name);
+    if (is_initializer(graph, name)) continue;
+    if (read > 0 && reap_name_table_find(uses, name) <= 0) continue;
     REAP_TRY(add_input(graph, proto->input[i]));
     count++;
   }
   if (count == 0) return reap_error(REAP_ERR_INPUT, "the network has no input");
   return REAP_OK;
+}
+
+static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
+  reap_name_table *uses = NULL;
+  int status = reap_onnx_count_uses(proto, &uses);
+  if (status == REAP_OK) status = add_read_inputs(graph, proto, uses);
+  reap_name_table_destroy(&uses);
+  return status;
 }
 
 static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto, const size_t *places) {

@@ -40,6 +40,22 @@ int reap_onnx_uses(const Onnx__GraphProto *graph, const char *tensor) {
   return uses;
 }
 
+static int count_use(reap_name_table *uses, const char *name) {
+  const int64_t before = reap_name_table_find(uses, name);
+  return reap_name_table_set(uses, name, before < 0 ? 1 : before + 1);
+}
+
+int reap_onnx_count_uses(const Onnx__GraphProto *graph, reap_name_table **out) {
+  int status = reap_name_table_create(out);
+  for (size_t i = 0; i < graph->n_node; i++)
+    for (size_t k = 0; status == REAP_OK && k < graph->node[i]->n_input; k++)
+      status = count_use(*out, graph->node[i]->input[k]);
+  for (size_t i = 0; status == REAP_OK && i < graph->n_output; i++)
+    status = count_use(*out, reap_onnx_text(graph->output[i]->name));
+  if (status != REAP_OK) reap_name_table_destroy(out);
+  return status;
+}
+
 int64_t reap_onnx_find_initializer(const Onnx__GraphProto *graph, const char *name) {
   for (size_t i = 0; i < graph->n_initializer; i++)
     if (strcmp(graph->initializer[i]->name, name) == 0) return (int64_t)i;

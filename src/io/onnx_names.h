@@ -3,6 +3,7 @@
 #define REAP_IO_ONNX_NAMES_H
 
 #include "onnx_message.h"
+#include "reap/name_table.h"
 
 /* The node's name without its leading "/", other "/" as "."; <op>_<index> where that leaves nothing. Owned by the
  * caller. */
@@ -16,6 +17,10 @@ bool reap_onnx_first_user(const Onnx__GraphProto *graph, const char *tensor, siz
 
 /* Node inputs and network outputs of that name. */
 int reap_onnx_uses(const Onnx__GraphProto *graph, const char *tensor);
+
+/* The same numbers for all names that are used, counted in one pass. The table is owned by the caller; it borrows the
+ * names of the graph. */
+int reap_onnx_count_uses(const Onnx__GraphProto *graph, reap_name_table **out);
 
 /* Position, or -1. */
 int64_t reap_onnx_find_initializer(const Onnx__GraphProto *graph, const char *name);

@@ -12,12 +12,15 @@
 int reap_graph_create(int64_t opset, reap_graph **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->opset = opset;
-  return REAP_OK;
+  int status = reap_name_table_create(&(*out)->names);
+  if (status != REAP_OK) reap_graph_destroy(out);
+  return status;
 }
 
 void reap_graph_destroy(reap_graph **graph) {
   reap_graph *g = *graph;
   if (!g) return;
+  reap_name_table_destroy(&g->names);
   for (int i = 0; i < g->n_values; i++) {
     reap_free(&g->values[i].name);
     reap_tensor_destroy(&g->values[i].constant);
@@ -41,6 +44,7 @@ static int clone_into(const reap_graph *from, reap_graph *to) {
     v->constant = NULL;
     to->n_values = i + 1;
     REAP_TRY(reap_strdup(&v->name, from->values[i].name));
+    REAP_TRY(reap_name_table_set(to->names, v->name, i));
     if (from->values[i].constant) REAP_TRY(reap_tensor_clone(from->values[i].constant, &v->constant));
   }
   REAP_TRY(reap_calloc(&to->nodes, from->n_nodes, sizeof *to->nodes));
@@ -64,9 +68,7 @@ int reap_graph_clone(const reap_graph *graph, reap_graph **out) {
 }
 
 int reap_graph_find(const reap_graph *graph, const char *name) {
-  for (int i = graph->n_values - 1; i >= 0; i--)
-    if (strcmp(graph->values[i].name, name) == 0) return i;
-  return -1;
+  return (int)reap_name_table_find(graph->names, name);
 }
 
 int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
@@ -81,7 +83,7 @@ int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
   v->channel_axis = -1;
   REAP_TRY(reap_strdup(&v->name, name));
   *index = graph->n_values++;
-  return REAP_OK;
+  return reap_name_table_set(graph->names, v->name, *index);
 }
 
 /* A name may be given once. */

@@ -51,6 +51,12 @@ static const reap_channel_list *produced_list(const reap_groups *g, const reap_g
   return &g->map.values[graph->nodes[node]->outputs[0]];
 }
 
+/* The first of the producers that `node` is merged with; halves the way there. */
+static int lead_of(int *merged, int node) {
+  while (merged[node] != node) node = merged[node] = merged[merged[node]];
+  return node;
+}
+
 /* Numbers the groups: all classes of one producer share a group; producers that share a class do, too. */
 static int number_groups(reap_groups *g, const reap_graph *graph) {
   reap_channel_map *map = &g->map;
@@ -63,9 +69,7 @@ static int number_groups(reap_groups *g, const reap_graph *graph) {
     const reap_channel_list *list = produced_list(g, graph, i);
     for (int64_t k = 0; is_linear(graph, i) && k < list->count; k++) {
       int64_t root = reap_channel_map_find(map, list->atoms[k]);
-      int a = g->group_of[root] < 0 ? i : g->group_of[root], b = i;
-      while (merged[a] != a) a = merged[a];
-      while (merged[b] != b) b = merged[b];
+      int a = lead_of(merged, g->group_of[root] < 0 ? i : g->group_of[root]), b = lead_of(merged, i);
       merged[a > b ? a : b] = a > b ? b : a;
       g->group_of[root] = a > b ? b : a; /* a producer for now */
     }
@@ -73,15 +77,11 @@ static int number_groups(reap_groups *g, const reap_graph *graph) {
   int *number = g->produced;
   for (int i = 0; i < graph->n_nodes; i++) {
     if (!is_linear(graph, i) || produced_list(g, graph, i)->count == 0) continue;
-    int lead = i;
-    while (merged[lead] != lead) lead = merged[lead];
+    const int lead = lead_of(merged, i);
     number[i] = lead == i ? g->count++ : number[lead];
   }
   for (int64_t a = 0; a < map->n_atoms; a++) {
-    if (g->group_of[a] < 0) continue;
-    int lead = g->group_of[a];
-    while (merged[lead] != lead) lead = merged[lead];
-    g->group_of[a] = number[lead];
+    if (g->group_of[a] >= 0) g->group_of[a] = number[lead_of(merged, g->group_of[a])];
   }
 done:
   reap_free(&merged);
@@ -122,20 +122,19 @@ static int collect_members(reap_groups *g, const reap_graph *graph) {
   return REAP_OK;
 }
 
-/* What holds any of the group's channels, or NULL. */
-static const char *pinned_by(reap_groups *g, int index) {
+/* What holds a channel of each group, the first that does. */
+static void find_pins(const reap_groups *g, const char **pins) {
   for (int64_t a = 0; a < g->map.n_atoms; a++)
-    if (g->map.parent[a] == a && g->group_of[a] == index && g->map.pins[a]) return g->map.pins[a];
-  return NULL;
+    if (g->map.parent[a] == a && g->group_of[a] >= 0 && g->map.pins[a] && !pins[g->group_of[a]])
+      pins[g->group_of[a]] = g->map.pins[a];
 }
 
-static int judge(reap_groups *g, const reap_graph *graph, int index) {
+static int judge(reap_groups *g, const reap_graph *graph, int index, const char *pin) {
   reap_group *group = &g->list[index];
   const reap_channel_list *in =
       group->n_consumers == 1 ? &g->map.values[graph->nodes[group->consumers[0]]->inputs[0]] : NULL;
   group->inner = group->n_producers == 1 && in && in->count == group->channels &&
                  produced_list(g, graph, group->producers[0])->count == group->channels;
-  const char *pin = pinned_by(g, index);
   if (pin) return reap_strdup(&group->reason, pin);
   if (group->n_consumers == 0) return reap_strdup(&group->reason, "no layer consumes it");
   if (!group->inner)
@@ -144,6 +143,15 @@ static int judge(reap_groups *g, const reap_graph *graph, int index) {
   if (group->channels < 2) return reap_strdup(&group->reason, "a single channel");
   group->prunable = true;
   return REAP_OK;
+}
+
+static int judge_all(reap_groups *g, const reap_graph *graph) {
+  const char **pins = NULL; /* [count] */
+  int status = reap_calloc(&pins, g->count, sizeof *pins);
+  if (status == REAP_OK) find_pins(g, pins);
+  for (int i = 0; status == REAP_OK && i < g->count; i++) status = judge(g, graph, i, pins[i]);
+  reap_free(&pins);
+  return status;
 }
 
 static int find(reap_groups *g, const reap_graph *graph) {
@@ -158,8 +166,7 @@ static int find(reap_groups *g, const reap_graph *graph) {
   REAP_TRY(reap_calloc(&g->list, count, sizeof *g->list));
   g->count = count;
   REAP_TRY(collect_members(g, graph));
-  for (int i = 0; i < count; i++) REAP_TRY(judge(g, graph, i));
-  return REAP_OK;
+  return judge_all(g, graph);
 }
 
 int reap_groups_find(const reap_graph *graph, reap_groups **out) {

@@ -12,6 +12,7 @@
 
 #include "node.h"
 #include "owners.h"
+#include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -47,11 +48,10 @@ static int computation_bias(const reap_node *node, const reap_tensor *file, int6
 }
 
 /* The Add of a constant vector that alone reads a MatMul's output, or NULL; *slot is the constant's place in it. */
-static reap_node *bias_add(const reap_graph *graph, const reap_node *node, int64_t m, int *slot) {
-  int reader = -1;
+static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers, const reap_node *node, int64_t m, int *slot) {
   const reap_value *y = reap_node_output(graph, node, 0);
-  if (y->is_output || reap_value_readers(graph, node->outputs[0], 1, &reader) != 1) return NULL;
-  reap_node *add = graph->nodes[reader];
+  if (y->is_output || readers->count[node->outputs[0]] != 1) return NULL;
+  reap_node *add = graph->nodes[readers->first[node->outputs[0]]];
   if (strcmp(add->op->name, "Add") != 0) return NULL;
   *slot = add->inputs[0] == node->outputs[0] ? 1 : 0;
   const reap_tensor *t = reap_node_constant(graph, add, *slot);
@@ -83,7 +83,7 @@ static int describe(const reap_graph *graph, reap_node *node) {
   return REAP_OK;
 }
 
-static int collect_one(reap_graph *graph, reap_node *node) {
+static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node *node) {
   const reap_tensor *file = reap_node_constant(graph, node, 1);
   if (!file || file->dtype != REAP_F32)
     return reap_node_error(node, "its weights are not constant float32 numbers");
@@ -97,7 +97,7 @@ static int collect_one(reap_graph *graph, reap_node *node) {
   const reap_tensor *file_bias = node->linear->bias_present ? reap_node_constant(graph, node, 2) : NULL;
   node->linear->precision = file->precision;
   int slot = 0;
-  reap_node *add = node->linear->bias_needs_add ? bias_add(graph, node, m, &slot) : NULL;
+  reap_node *add = node->linear->bias_needs_add ? bias_add(graph, readers, node, m, &slot) : NULL;
   if (add) {
     file_bias = reap_node_constant(graph, add, slot);
     node->linear->bias_needs_add = false;
@@ -123,9 +123,13 @@ static int collect_one(reap_graph *graph, reap_node *node) {
 }
 
 int reap_linear_collect(reap_graph *graph) {
-  for (int i = 0; i < graph->n_nodes; i++)
-    if (graph->nodes[i]->op->channels == REAP_CHANNELS_LINEAR) REAP_TRY(collect_one(graph, graph->nodes[i]));
-  return REAP_OK;
+  reap_readers readers;
+  int status = REAP_OK;
+  REAP_TRY(reap_readers_count(graph, &readers));
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
+    if (graph->nodes[i]->op->channels == REAP_CHANNELS_LINEAR) status = collect_one(graph, &readers, graph->nodes[i]);
+  reap_readers_clear(&readers);
+  return status;
 }
 
 static int norm_from_node(const reap_graph *graph, const reap_node *node, reap_norm **out) {
@@ -154,18 +158,23 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   return reap_linear_refresh(graph, node);
 }
 
+static int fold_norm_behind(reap_graph *graph, const reap_readers *readers, reap_node *node) {
+  if (!node->linear) return REAP_OK;
+  const reap_value *y = reap_node_output(graph, node, 0);
+  bool channels_first = y->rank == 4 || y->rank == 2;
+  if (!channels_first || y->is_output || readers->count[node->outputs[0]] != 1) return REAP_OK;
+  reap_node *norm = graph->nodes[readers->first[node->outputs[0]]];
+  return strcmp(norm->op->name, "BatchNormalization") == 0 ? fold_norm(graph, node, norm) : REAP_OK;
+}
+
 int reap_linear_fold_norms(reap_graph *graph) {
-  for (int i = 0; i < graph->n_nodes; i++) {
-    reap_node *node = graph->nodes[i];
-    int reader = -1;
-    if (!node->linear) continue;
-    const reap_value *y = reap_node_output(graph, node, 0);
-    bool channels_first = y->rank == 4 || y->rank == 2;
-    if (!channels_first || y->is_output || reap_value_readers(graph, node->outputs[0], 1, &reader) != 1) continue;
-    reap_node *norm = graph->nodes[reader];
-    if (strcmp(norm->op->name, "BatchNormalization") == 0) REAP_TRY(fold_norm(graph, node, norm));
-  }
-  return REAP_OK;
+  reap_readers readers;
+  int status = REAP_OK;
+  REAP_TRY(reap_readers_count(graph, &readers));
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
+    status = fold_norm_behind(graph, &readers, graph->nodes[i]);
+  reap_readers_clear(&readers);
+  return status;
 }
 
 double reap_norm_factor(const reap_norm *norm, int64_t j) {

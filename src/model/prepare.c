@@ -8,6 +8,7 @@
 #include "linear.h"
 #include "node.h"
 #include "owners.h"
+#include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -35,11 +36,10 @@ static bool all_constant(const reap_graph *graph, const reap_node *node) {
   return true;
 }
 
-/* Readers of `from` read `to` instead. */
-static void redirect(reap_graph *graph, int from, int to) {
-  for (int i = 0; i < graph->n_nodes; i++)
-    for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
-      if (graph->nodes[i]->inputs[k] == from) graph->nodes[i]->inputs[k] = to;
+/* The node reads what the copies that it reads are copies of. */
+static void redirect(reap_node *node, const int *origin) {
+  for (int k = 0; k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0) node->inputs[k] = origin[node->inputs[k]];
 }
 
 /* A Reshape (or Squeeze) of [batch, channels, ...] to [batch, rest] is a Flatten; knowing it as one lets channels be
@@ -82,35 +82,35 @@ static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
   return REAP_OK;
 }
 
-static int infer_all(reap_graph *graph) {
-  for (int i = 0; i < graph->n_nodes; i++) {
-    reap_node *node = graph->nodes[i];
-    bool done = false;
-    REAP_TRY(infer_or_fold(graph, node, &done));
-    int out = node->outputs[0];
-    if (!done && is_copy(node) && !graph->values[out].is_output) {
-      redirect(graph, out, node->inputs[0]);
-      done = true;
-    }
-    if (done)
-      node->outputs[0] = -1;
-    else
-      recognise_flatten(graph, node);
-    reap_layout_infer(graph, node);
+static int infer_one(reap_graph *graph, reap_node *node, int *origin) {
+  bool done = false;
+  redirect(node, origin);
+  REAP_TRY(infer_or_fold(graph, node, &done));
+  int out = node->outputs[0];
+  if (!done && is_copy(node) && !graph->values[out].is_output) {
+    origin[out] = node->inputs[0];
+    done = true;
   }
+  if (done)
+    node->outputs[0] = -1;
+  else
+    recognise_flatten(graph, node);
+  reap_layout_infer(graph, node);
   return REAP_OK;
+}
+
+static int infer_all(reap_graph *graph) {
+  int *origin = NULL, status = REAP_OK; /* [n_values] the value itself, or what it is a copy of */
+  REAP_TRY(reap_alloc(&origin, graph->n_values + 1, sizeof *origin));
+  for (int v = 0; v < graph->n_values; v++) origin[v] = v;
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) status = infer_one(graph, graph->nodes[i], origin);
+  reap_free(&origin);
+  return status;
 }
 
 /* ---- names */
 
-static bool layer_taken(const reap_graph *graph, int before, const char *name) {
-  for (int i = 0; i < before; i++)
-    if (strcmp(graph->nodes[i]->layer, name) == 0) return true;
-  return false;
-}
-
-static int name_layer(const reap_graph *graph, int index) {
-  reap_node *node = graph->nodes[index];
+static int name_layer(reap_node *node, reap_name_table *taken) {
   const char *name = node->name[0] == '/' ? node->name + 1 : node->name;
   if (name[0])
     REAP_TRY(reap_strdup(&node->layer, name));
@@ -118,13 +118,21 @@ static int name_layer(const reap_graph *graph, int index) {
     REAP_TRY(reap_format(&node->layer, "%s_%d", node->op->name, node->source));
   for (char *c = node->layer; *c; c++)
     if (*c == '/') *c = '.';
-  while (strcmp(node->layer, ".") == 0 || layer_taken(graph, index, node->layer)) { /* "a_4" may be somebody's own name */
+  while (strcmp(node->layer, ".") == 0 || reap_name_table_find(taken, node->layer) >= 0) { /* "a_4" may be somebody's own name */
     char *longer = NULL;
     REAP_TRY(reap_format(&longer, "%s_%d", node->layer, node->source));
     reap_free(&node->layer);
     node->layer = longer;
   }
-  return REAP_OK;
+  return reap_name_table_set(taken, node->layer, node->source);
+}
+
+static int name_layers(reap_graph *graph) {
+  reap_name_table *taken = NULL;
+  int status = reap_name_table_create(&taken);
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) status = name_layer(graph->nodes[i], taken);
+  reap_name_table_destroy(&taken);
+  return status;
 }
 
 /* ---- clean-up */
@@ -176,13 +184,17 @@ done:
 
 /* Extra outputs (a mask, training statistics) are not computed: nobody may read them. */
 static int check_outputs(const reap_graph *graph) {
+  reap_readers readers;
+  int status = REAP_OK;
+  REAP_TRY(reap_readers_count(graph, &readers));
   for (int i = 0; i < graph->n_nodes; i++)
-    for (int k = 1; k < graph->nodes[i]->n_outputs; k++) {
+    for (int k = 1; status == REAP_OK && k < graph->nodes[i]->n_outputs; k++) {
       int v = graph->nodes[i]->outputs[k];
-      if (v >= 0 && (graph->values[v].is_output || reap_value_readers(graph, v, 0, NULL) > 0))
-        return reap_node_error(graph->nodes[i], "its output %d is used, which is not supported", k);
+      if (v >= 0 && (graph->values[v].is_output || readers.count[v] > 0))
+        status = reap_node_error(graph->nodes[i], "its output %d is used, which is not supported", k);
     }
-  return REAP_OK;
+  reap_readers_clear(&readers);
+  return status;
 }
 
 static int check_finite(const reap_graph *graph) {
@@ -216,7 +228,7 @@ static int check_outcome(const reap_graph *graph) {
 int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   graph->batch = batch;
   REAP_TRY(bind_inputs(graph, batch));
-  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(name_layer(graph, i));
+  REAP_TRY(name_layers(graph));
   REAP_TRY(infer_all(graph));
   REAP_TRY(drop_unused(graph));
   REAP_TRY(check_outputs(graph));
