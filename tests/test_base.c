@@ -1,5 +1,6 @@
 /* base: errors, memory, random numbers, hashes. */
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "reap/half.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
+#include "reap/name_table.h"
 #include "reap/random.h"
 
 const char *const test_suite_name = "base";
@@ -60,6 +62,45 @@ static void memory_is_counted_and_aligned(void) {
   CU_ASSERT_PTR_NULL(a);
   reap_free(&a);
   CU_ASSERT_EQUAL(reap_memory_live_blocks(), before);
+}
+
+static void short_blocks_are_aligned_for_any_type(void) {
+  const int64_t before = reap_memory_live_blocks(), bytes = reap_memory_live_bytes();
+  void *blocks[70] = {NULL};
+  for (int n = 0; n < 70; n++) {
+    CHECK_OK(reap_alloc(&blocks[n], n, 1));
+    memset(blocks[n], n, (size_t)n);
+    CU_ASSERT_EQUAL((uintptr_t)blocks[n] % (n < 64 ? _Alignof(max_align_t) : 64), 0);
+  }
+  CU_ASSERT_EQUAL(reap_memory_live_bytes() - bytes, 69 * 70 / 2);
+  for (int n = 0; n < 70; n++) reap_free(&blocks[n]);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), before);
+  CU_ASSERT_EQUAL(reap_memory_live_bytes(), bytes);
+}
+
+/* Against a search through the list, the last entry of a name counting. */
+static void a_table_finds_what_a_search_would(void) {
+  enum { N = 3000 };
+  static char names[N][16];
+  reap_name_table *table = NULL;
+  CU_ASSERT_EQUAL(reap_name_table_find(NULL, "a"), -1);
+  CHECK_OK(reap_name_table_create(&table));
+  CU_ASSERT_EQUAL(reap_name_table_find(table, ""), -1);
+  for (int i = 0; i < N; i++) {
+    snprintf(names[i], sizeof names[i], "%s%d", i % 2 ? "" : "layer", i * 7 % 1000);
+    CHECK_OK(reap_name_table_set(table, names[i], i));
+  }
+  int wrong = 0;
+  for (int i = 0; i < N; i++) {
+    int last = N - 1;
+    while (strcmp(names[last], names[i]) != 0) last--;
+    wrong += reap_name_table_find(table, names[i]) != last;
+  }
+  CU_ASSERT_EQUAL(wrong, 0);
+  CU_ASSERT_EQUAL(reap_name_table_find(table, "layer"), -1);
+  CU_ASSERT_EQUAL(reap_name_table_find(table, ""), -1);
+  reap_name_table_destroy(&table);
+  reap_name_table_destroy(&table);
 }
 
 static void random_samples_are_distinct_and_even(void) {
@@ -152,6 +193,8 @@ static void halves_are_converted(void) {
 const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
                                 {"sizes_are_checked", sizes_are_checked},
                                 {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
+                                {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},
+                                {"a_table_finds_what_a_search_would", a_table_finds_what_a_search_would},
                                 {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},
                                 {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
                                 {"hashes_match_sha256sum", hashes_match_sha256sum},

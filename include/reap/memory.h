@@ -1,8 +1,8 @@
 /* Checked allocation and checked sizes.
  *
- * Every block is 64-byte aligned (kernels load whole cache lines) and counted,
- * so that tests can ask whether everything was given back. All calls are local
- * and thread-safe.
+ * Every block of 64 bytes or more is 64-byte aligned (kernels load whole cache
+ * lines), shorter ones are aligned for any type. All are counted, so that tests
+ * can ask whether everything was given back. All calls are local and thread-safe.
  */
 #ifndef REAP_MEMORY_H
 #define REAP_MEMORY_H

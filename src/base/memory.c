@@ -10,12 +10,19 @@
 
 #include "reap/error.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, SMALL_ALIGNMENT = 16 };
 
-/* Kept in front of every block; one alignment unit long, so that the block behind it is aligned. */
-typedef struct header {
+/* Kept right in front of every block. A block shorter than a cache line is aligned for any type and no more: names and
+ * lists of a large network are millions of such blocks. */
+typedef union header {
   size_t bytes;
+  char room[SMALL_ALIGNMENT];
 } header;
+
+/* Bytes from the start of what the system gives to the block. */
+static size_t lead(size_t bytes) { return bytes < ALIGNMENT ? SMALL_ALIGNMENT : ALIGNMENT; }
+
+static header *header_of(void *block) { return (header *)(void *)((char *)block - sizeof(header)); }
 
 static atomic_llong live_blocks, live_bytes;
 
@@ -30,12 +37,12 @@ int reap_alloc(void *out, int64_t count, size_t size) {
   size_t bytes = 0;
   REAP_TRY(byte_count(count, size, &bytes));
   size_t padded = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  char *base = aligned_alloc(ALIGNMENT, padded);
+  char *base = bytes < ALIGNMENT ? malloc(lead(bytes) + bytes) : aligned_alloc(ALIGNMENT, padded);
   if (!base)
     return reap_error(REAP_ERR_RESOURCE, "out of memory: %.1f MB more were needed; use more ranks on more nodes, or fewer images",
                       (double)bytes / 1e6);
-  ((header *)(void *)base)->bytes = bytes;
-  void *block = base + ALIGNMENT;
+  void *block = base + lead(bytes);
+  header_of(block)->bytes = bytes;
   memcpy(out, &block, sizeof block);
   atomic_fetch_add(&live_blocks, 1);
   atomic_fetch_add(&live_bytes, (long long)bytes);
@@ -65,10 +72,10 @@ void reap_free(void *address) {
   void *block;
   memcpy(&block, address, sizeof block);
   if (!block) return;
-  char *base = (char *)block - ALIGNMENT;
-  atomic_fetch_sub(&live_bytes, (long long)((header *)(void *)base)->bytes);
+  const size_t bytes = header_of(block)->bytes;
+  atomic_fetch_sub(&live_bytes, (long long)bytes);
   atomic_fetch_sub(&live_blocks, 1);
-  free(base);
+  free((char *)block - lead(bytes));
   block = NULL;
   memcpy(address, &block, sizeof block);
 }
