@@ -363,6 +363,33 @@ static void shared_constants_are_cut_once(void) {
   reap_network_clear(&network);
 }
 
+/* A Gemm with beta = 0 has a bias that counts for nothing: runtimes want it as long as the outputs all the same. */
+static void idle_biases_follow(void) {
+  reap_graph *g = net_begin();
+  reap_edits edits = {0};
+  net_image(g, "x", 3, 2, 2);
+  net_node(g, "Flatten", "flat", "x", "flat", NULL);
+  net_weights(g, "w1", "8,12");
+  net_weights(g, "b1", "8");
+  net_weights(g, "w2", "5,8");
+  net_node(g, "Gemm", "first", "flat w1 b1", "h", "transB=1 beta=0f");
+  net_node(g, "Gemm", "second", "h w2 b1", "y", "transB=1 beta=0f"); /* a bias that does not even fit */
+  net_finish(g, "y", 2);
+  const int first = g->nodes[1]->source, second = g->nodes[2]->source;
+  CU_ASSERT_EQUAL(cut_all(g, NULL, 3), 1);
+  const int64_t left = g->values[g->nodes[1]->outputs[0]].dims[1];
+  CU_ASSERT_TRUE(left < 8);
+  CHECK_OK(reap_surgery_edits(g, &edits));
+  int64_t lengths[2] = {-1, -1};
+  for (int i = 0; i < edits.count; i++)
+    if (edits.list[i].slot == 2 && (edits.list[i].node == first || edits.list[i].node == second))
+      lengths[edits.list[i].node == second] = edits.list[i].tensor->count;
+  CU_ASSERT_EQUAL(lengths[0], left);
+  CU_ASSERT_EQUAL(lengths[1], 5);
+  reap_edits_clear(&edits);
+  reap_graph_destroy(&g);
+}
+
 /* ---------------------------------------------------------------- forms of a fully connected layer */
 
 /* y = x W + b written out, against the network after set_weights. */
@@ -445,6 +472,7 @@ const test_case test_cases[] = {{"cut references compute what the masked do", cu
                                 {"zero scales become one", zero_scales_become_one},
                                 {"fixed reshapes follow", fixed_reshapes_follow},
                                 {"shared constants are cut once", shared_constants_are_cut_once},
+                                {"idle biases follow", idle_biases_follow},
                                 {"dense layers in every form", dense_layers_take_weights_in_every_form},
                                 {"nonsense is refused", nonsense_is_refused},
                                 {NULL, NULL}};

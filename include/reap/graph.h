@@ -76,6 +76,7 @@ typedef struct reap_linear {
   int bias_node, bias_slot;      /* file node and input that hold the bias; slot may be absent yet */
   bool bias_needs_add;           /* MatMul alone: a bias has to be written as an Add behind it */
   bool bias_present;             /* the file has a bias */
+  int64_t idle_bias;             /* length of a bias in the file that Gemm's beta = 0 leaves out; 0 if there is none */
   reap_precision precision, bias_precision; /* types of the weights, and of the bias (the norm's, if there is one) */
   reap_norm *norm;               /* NULL if none was folded; owned */
   float *raw_weights, *raw_bias; /* the file's weights and bias in computation layout, before `norm`; NULL without norm; owned */

@@ -72,6 +72,8 @@ static int describe(const reap_graph *graph, reap_node *node) {
     if (linear->alpha == 0 || !isfinite(linear->alpha) || !isfinite(linear->beta))
       return reap_node_error(node, "alpha = %g and beta = %g are not supported", (double)linear->alpha, (double)linear->beta);
     if (linear->beta == 0) { /* the file's bias counts for nothing, and none put there would */
+      const reap_tensor *idle = reap_node_constant(graph, node, 2);
+      linear->idle_bias = idle ? idle->count : 0;
       linear->bias_present = false;
       linear->bias_needs_add = true;
       linear->beta = 1;

@@ -185,10 +185,19 @@ static int weight_edit(const reap_graph *graph, const reap_node *node, reap_edit
   return reap_edits_add(edits, REAP_EDIT_INPUT, linear->weight_node, linear->weight_slot, t);
 }
 
+/* A bias that counts for nothing still has to be as long as the outputs that are left. */
+static int idle_bias_edit(const reap_node *node, int64_t m, reap_edits *edits) {
+  reap_tensor *t = NULL;
+  if (node->linear->idle_bias <= 1 || node->linear->idle_bias == m) return REAP_OK;
+  REAP_TRY(reap_tensor_create(REAP_F32, 1, &m, &t));
+  return reap_edits_add(edits, REAP_EDIT_INPUT, node->source, 2, t);
+}
+
 static int linear_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
   const reap_linear *linear = node->linear;
   const reap_tensor *b = reap_node_constant(graph, node, 2);
   REAP_TRY(weight_edit(graph, node, edits));
+  REAP_TRY(idle_bias_edit(node, b->count, edits));
   if (linear->bias_present) {
     reap_edit_kind kind = linear->bias_needs_add ? REAP_EDIT_ADD : REAP_EDIT_INPUT;
     const float *values = linear->norm ? linear->raw_bias : b->f32;
