@@ -495,6 +495,27 @@ static void without_held_out_images_nothing_is_measured(void) {
   subject_end(&s);
 }
 
+/* Fewer images than one channel has columns: every size fits the images, and the least one is measured on those held out. */
+static void layers_that_fit_all_images_are_measured(void) {
+  subject s;
+  reap_graph *g = net_begin();
+  net_image(g, "x", 1, 28, 28);
+  net_conv3(g, "a", "x", 1, 4);
+  net_node(g, "Flatten", "flat", "a", "flat", NULL);
+  net_dense(g, "b", "flat", 4 * 28 * 28, 5);
+  net_finish(g, "b", 7);
+  subject_begin(test_comm(), NULL, g, 60, &s);
+  reap_group_paths *paths = collect(&s, &USUAL);
+  CU_ASSERT_EQUAL_FATAL(paths->n, 1);
+  CU_ASSERT_TRUE(reap_group_path_error(&paths->paths[0], 1) < 1e-4);
+  CU_ASSERT_EQUAL_FATAL(paths->paths[0].n_sizes, 1);
+  CU_ASSERT_EQUAL(paths->paths[0].sizes[0], 1);
+  CU_ASSERT_TRUE(paths->paths[0].moved[0] > 1e-4);
+  reap_group_paths_destroy(&paths);
+  subject_end(&s);
+  reap_graph_destroy(&g);
+}
+
 static void held_out_images_are_spread_evenly(void) {
   int64_t indices[16];
   CU_ASSERT_EQUAL(held_out_images(9, 100, NULL), 0);
@@ -543,6 +564,7 @@ const test_case test_cases[] = {
     {"other networks move as if cut and run", other_networks_move_as_if_cut_and_run},
     {"options are followed", options_are_followed},
     {"without held-out images nothing is measured", without_held_out_images_nothing_is_measured},
+    {"layers that fit all images are measured", layers_that_fit_all_images_are_measured},
     {"held-out images are spread evenly", held_out_images_are_spread_evenly},
     {"work is dealt out evenly", work_is_dealt_out_evenly},
     {NULL, NULL}};

@@ -39,7 +39,8 @@ int path_work_allocate(const reap_paths_options *o, const char *group, const cha
   return reap_calloc(&w->bias, most, sizeof *w->bias);
 }
 
-/* Sizes to measure: evenly spread below the one at which errors begin to count. Returns their number. */
+/* Sizes to measure: evenly spread below the one at which errors begin to count, and where they never do (fewer rows than
+ * columns of one channel) the least. Returns their number. */
 static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
   int64_t whole = p->channels;
   int count = 0;
@@ -49,6 +50,7 @@ static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
     if (size < reap_group_path_least(p) || size >= whole || (count > 0 && size >= sizes[count - 1])) continue;
     sizes[count++] = size;
   }
+  if (count == 0 && most > 0 && p->n_removed > 0) sizes[count++] = reap_group_path_least(p);
   return count;
 }
 
