@@ -61,6 +61,60 @@ static void reshape_to_fixed_columns_is_known(void) {
   reap_graph_destroy(&g);
 }
 
+/* conv a, b and c (one channel: broadcast), and a constant, joined by a Sum or by the Adds that it stands for. */
+static reap_graph *summed(bool sum) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 4, 4);
+  net_conv3(g, "a", "x", 3, 4);
+  net_conv3(g, "b", "x", 3, 4);
+  net_conv3(g, "c", "x", 3, 1);
+  net_weights(g, "k", "4,1,1");
+  if (sum) {
+    net_node(g, "Sum", "four", "a b c k", "s", NULL);
+    net_node(g, "Sum", "two", "s a", "t", NULL);
+    net_node(g, "Sum", "one", "t", "u", NULL);
+  } else {
+    net_node(g, "Add", "", "a b", "ab", NULL);
+    net_node(g, "Add", "", "ab c", "abc", NULL);
+    net_node(g, "Add", "", "abc k", "s", NULL);
+    net_node(g, "Add", "", "s a", "u", NULL);
+  }
+  return g;
+}
+
+static void sums_are_additions(void) {
+  reap_graph *g[2];
+  for (int sum = 0; sum < 2; sum++) {
+    g[sum] = summed(sum);
+    net_step(g[sum], "Relu", "y", "u");
+    net_finish(g[sum], "y", 3);
+  }
+  CU_ASSERT_EQUAL(g[0]->n_nodes, g[1]->n_nodes); /* that of one term is gone */
+  CU_ASSERT_EQUAL(count_of(g[1], "Sum"), 4);
+  CHECK_NEAR(net_difference(g[0], g[1], REAP_BACKEND_PLAIN), 0, 0);
+  reap_graph_destroy(&g[0]);
+  reap_graph_destroy(&g[1]);
+  g[0] = net_begin();
+  net_image(g[0], "x", 3, 4, 4);
+  CHECK_FAILS(net_try_node(g[0], "Sum", "gap", "x - x", "y", NULL), REAP_ERR_INPUT, "Sum gap: its input 1 is left out");
+  reap_graph_destroy(&g[0]);
+}
+
+/* Constants: 2 + 3 - not 2 - 3 - rows are left of a Slice. */
+static void sums_of_constants_are_folded(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_ints(g, "two", "2");
+  net_ints(g, "three", "3");
+  net_ints(g, "zero", "0");
+  net_node(g, "Sum", "", "two three zero", "end", NULL);
+  net_node(g, "Slice", "", "x zero end two", "y", NULL);
+  net_conv3(g, "conv", "y", 3, 2);
+  net_finish(g, "conv", 2);
+  check_dims(g, "y", "2,3,5,6");
+  reap_graph_destroy(&g);
+}
+
 static void identities_vanish(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
@@ -356,6 +410,8 @@ static void layers_are_named_once(void) {
 
 const test_case test_cases[] = {{"shape arithmetic is folded", shape_arithmetic_is_folded},
                                 {"a Reshape to fixed columns is known", reshape_to_fixed_columns_is_known},
+                                {"sums are additions", sums_are_additions},
+                                {"sums of constants are folded", sums_of_constants_are_folded},
                                 {"identities vanish", identities_vanish},
                                 {"batch norm is folded", batch_norm_is_folded},
                                 {"batch norm with other readers stays", batch_norm_with_other_readers_stays},

@@ -6,7 +6,7 @@ const char *const test_suite_name = "kernels";
 /* ---------------------------------------------------------------- broadcasting */
 
 static double combine(const char *op, double a, double b) {
-  return op[0] == 'A' ? a + b : op[0] == 'S' ? a - b : op[0] == 'M' ? a * b : a / b;
+  return strcmp(op, "Sum") == 0 || op[0] == 'A' ? a + b : op[0] == 'S' ? a - b : op[0] == 'M' ? a * b : a / b;
 }
 
 /* Element of a row-major tensor that output element `i` of row-major dims[rank] reads. */
@@ -59,9 +59,9 @@ static void check_broadcast(const char *op, bool swapped, reap_random *random) {
 }
 
 static void constants_are_broadcast_over_any_axes(void) {
-  static const char *const ops[] = {"Add", "Sub", "Mul", "Div"};
+  static const char *const ops[] = {"Add", "Sub", "Mul", "Div", "Sum"};
   reap_random random = reap_random_init(10, 11, 12);
-  for (int i = 0; i < 200; i++) check_broadcast(ops[i % 4], i % 8 >= 4, &random);
+  for (int i = 0; i < 250; i++) check_broadcast(ops[i % 5], i % 10 >= 5, &random);
 }
 
 /* ---------------------------------------------------------------- kernels that move, reduce or normalise */

@@ -122,7 +122,8 @@ int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *co
 int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, int rank, const int64_t *dims,
                          int *value);
 /* Inputs are looked up by name ("" for one left out): REAP_ERR_INPUT if one is not defined yet or an output is defined
- * twice, or if the operator is not known. `source` is the node's index in the file. */
+ * twice, or if the operator is not known. `source` is the node's index in the file. A Sum becomes a chain of Sums of two
+ * tensors each, that of a single one an Identity. */
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes);

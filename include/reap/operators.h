@@ -35,6 +35,9 @@ struct reap_operator {
 /* Entry of that name in the default domain, or NULL. */
 const reap_operator *reap_operator_find(const char *name);
 
+/* True for Add and Sum. */
+bool reap_operator_adds(const reap_operator *op);
+
 /* Position of an entry in the table: 0 .. reap_operator_count()-1. */
 int reap_operator_index(const reap_operator *op);
 int reap_operator_count(void);

@@ -1,4 +1,4 @@
-/* Add, Sub, Mul and Div with ONNX's broadcasting.
+/* Add, Sum (of two), Sub, Mul and Div with ONNX's broadcasting.
  *
  * Method: output and inputs become operands of one loop nest (kernels.h) with stride 0 on broadcast axes. Equal shapes
  * collapse to one loop over the block, a constant per channel to rows of channels. Constants are brought into the
@@ -52,7 +52,7 @@ DEFINE_LOOP(divide, x / y)
 static const struct {
   const char *op;
   loop loop;
-} loops[] = {{"Add", add}, {"Sub", subtract}, {"Mul", multiply}, {"Div", divide}};
+} loops[] = {{"Add", add}, {"Sum", add}, {"Sub", subtract}, {"Mul", multiply}, {"Div", divide}};
 
 static void arithmetic_destroy(void **state) {
   arithmetic_state *s = *state;

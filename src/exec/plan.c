@@ -96,7 +96,7 @@ static bool there_before(const node_list *l, int v, int at) {
 static void take_add(const node_list *l, int i, step *s) {
   int at = only_reader(l, s->output);
   const reap_node *add = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
-  if (!add || !is_op(add, "Add")) return;
+  if (!add || !reap_operator_adds(add->op)) return;
   int other = add->inputs[0] == s->output ? add->inputs[1] : add->inputs[0];
   const reap_value *a = &l->graph->values[s->output], *b = &l->graph->values[other];
   if (b->constant || !reap_same_dims(a->rank, a->dims, b->rank, b->dims) || !there_before(l, other, i)) return;

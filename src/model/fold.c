@@ -55,7 +55,8 @@ int reap_fold_copy(reap_graph *graph, reap_node *node) {
 
 static int combine(const reap_node *node, const reap_tensor *a, int64_t i, const reap_tensor *b, int64_t j,
                    reap_tensor *out, int64_t k) {
-  char op = strcmp(node->op->name, "Equal") == 0 ? '=' : node->op->name[0]; /* A, S, M, D of the four rules */
+  /* A, S, M, D of the four rules */
+  char op = strcmp(node->op->name, "Equal") == 0 ? '=' : reap_operator_adds(node->op) ? 'A' : node->op->name[0];
   if (op == '=') {
     out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
   } else if (out->dtype == REAP_F32) {

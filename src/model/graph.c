@@ -170,9 +170,35 @@ static bool is_quantised(const char *op) {
          strcmp(op, "MatMulInteger") == 0;
 }
 
+/* ((a + b) + c) + ... for the terms of a Sum; the partial sums are named after its output. */
+static int add_chain(reap_graph *graph, const char *op, const char *name, int source, int n_inputs, char *const *inputs,
+                     int n_outputs, char *const *outputs) {
+  char *sum = inputs[0], *partial = NULL;
+  int status = REAP_OK;
+  for (int k = 0; k < n_inputs; k++)
+    if (!inputs[k][0]) return reap_error(REAP_ERR_INPUT, "%s %s: its input %d is left out", op, name, k);
+  for (int k = 1; status == REAP_OK && k < n_inputs; k++) {
+    const bool last = k == n_inputs - 1;
+    char *terms[] = {sum, inputs[k]}, *fresh = NULL;
+    if (!last) status = reap_format(&fresh, "%s:sum%d", outputs[0], k);
+    char *const *sums = last ? outputs : &fresh;
+    if (status == REAP_OK) status = reap_graph_add_node(graph, op, "", name, source, 2, terms, last ? n_outputs : 1, sums, 0, NULL);
+    reap_free(&partial);
+    sum = partial = fresh;
+  }
+  reap_free(&partial);
+  return status;
+}
+
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes) {
+  const bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
+  const bool sum = standard && strcmp(op, "Sum") == 0;
+  if (sum && n_inputs > 2 && n_outputs > 0) {
+    reap_attributes_destroy(&attributes, n_attributes);
+    return add_chain(graph, op, name, source, n_inputs, inputs, n_outputs, outputs);
+  }
   reap_node *node = NULL;
   int status = reap_calloc(&node, 1, sizeof *node);
   if (status != REAP_OK) {
@@ -183,7 +209,6 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   node->n_attributes = n_attributes;
   node->source = source;
   REAP_TRY_OR(reap_strdup(&node->name, name), failed);
-  bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
   node->op = standard ? reap_operator_find(op) : NULL;
   if (!node->op) {
     status = reap_error(REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s",
@@ -192,6 +217,7 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
     goto failed;
   }
   REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);
+  if (sum && node->n_inputs == 1) node->op = reap_operator_find("Identity");
   if (graph->n_nodes == graph->capacity_nodes) {
     int capacity = graph->capacity_nodes ? 2 * graph->capacity_nodes : 64;
     REAP_TRY_OR(reap_grow(&graph->nodes, graph->n_nodes, capacity, sizeof *graph->nodes), failed);

@@ -25,6 +25,8 @@ const reap_operator *reap_operator_find(const char *name) {
   return NULL;
 }
 
+bool reap_operator_adds(const reap_operator *op) { return strcmp(op->name, "Add") == 0 || strcmp(op->name, "Sum") == 0; }
+
 int reap_operator_index(const reap_operator *op) { return (int)(op - table); }
 int reap_operator_count(void) { return (int)(sizeof table / sizeof table[0]); }
 const reap_operator *reap_operator_at(int index) { return &table[index]; }

@@ -4,8 +4,6 @@
  */
 #include "shortcut.h"
 
-#include <string.h>
-
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -34,7 +32,7 @@ int reap_shortcut_of(const reap_graph *graph, int output, const bool *resolved, 
   *shortcut = -1;
   if (graph->values[output].is_output || reap_value_readers(graph, output, 1, &reader) != 1) return REAP_OK;
   const reap_node *add = graph->nodes[reader];
-  if (strcmp(add->op->name, "Add") != 0) return REAP_OK;
+  if (!reap_operator_adds(add->op)) return REAP_OK;
   int other = add->inputs[0] == output ? add->inputs[1] : add->inputs[0];
   const reap_value *a = &graph->values[output], *b = &graph->values[other];
   if (other == output || b->constant || !reap_same_dims(a->rank, a->dims, b->rank, b->dims)) return REAP_OK;
