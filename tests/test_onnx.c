@@ -93,6 +93,29 @@ static void is_refused(const char *path, char *words) {
 
 static void malformed_models_are_refused(void) { each_case("malformed", is_refused); }
 
+/* Status of a model of that version whose node has, or whose input's shape has (deep), a field of that number. */
+static int load_with_field(int64_t version, uint32_t number, bool deep) {
+  uint8_t content[] = {1, 'a'};
+  ProtobufCMessageUnknownField field = {number, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, sizeof content, content};
+  begin_model(version);
+  add_weights("w", 2, SQUARE);
+  ProtobufCMessage *part = &add_node("MatMul", "first", "x w", "y")->base;
+  finish_model();
+  if (deep) part = &inputs[0]->type->tensor_type->shape->base;
+  part->n_unknown_fields = 1;
+  part->unknown_fields = &field;
+  return load_all(store_model("version.onnx"));
+}
+
+/* What a newer version of the format brings is in the way only where it is used, and may matter. */
+static void newer_versions_are_read(void) {
+  CHECK_OK(load_with_field(13, 77, false));
+  CHECK_OK(load_with_field(14, 9, false)); /* metadata */
+  CHECK_OK(load_with_field(1000, 10, false));
+  CHECK_FAILS(load_with_field(14, 77, false), REAP_ERR_INPUT, "field 77 of NodeProto");
+  CHECK_FAILS(load_with_field(14, 9, true), REAP_ERR_INPUT, "field 9 of TensorShapeProto");
+}
+
 /* ------------------------------------------------------------------ hostile files */
 
 static void broken_files_do_no_harm(void) {
@@ -232,6 +255,7 @@ static void external_data_behind_links_are_refused(void) {
 
 const test_case test_cases[] = {{"models_come_back_unchanged", models_come_back_unchanged},
                                 {"malformed_models_are_refused", malformed_models_are_refused},
+                                {"newer_versions_are_read", newer_versions_are_read},
                                 {"broken_files_do_no_harm", broken_files_do_no_harm},
                                 {"deep_nesting_is_refused", deep_nesting_is_refused},
                                 {"parts_that_appear_twice_are_refused", parts_that_appear_twice_are_refused},

@@ -35,6 +35,9 @@ ProtobufCAllocator reap_onnx_allocator(bool *failed);
  * exhaust the stack, singular fields that appear twice. REAP_ERR_INPUT without the file's name. */
 int reap_onnx_scan(const uint8_t *data, size_t size);
 
+/* REAP_ERR_INPUT if the message or a part of it has a field that is not known here and may bear on what is computed. */
+int reap_onnx_check_fields(const ProtobufCMessage *message);
+
 /* Unpacks and validates a message of `size` bytes; errors are without the file's name. */
 int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out);
 void reap_onnx_free(Onnx__ModelProto **model);

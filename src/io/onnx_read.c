@@ -6,14 +6,19 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* What this version knows; beyond it, fields or meanings may be new. */
-enum { MIN_IR = 3, MAX_IR = 13, MIN_OPSET = 7, MAX_OPSET = 24 };
+/* What this version knows. A newer IR version is read as long as the file makes no use of what is new in it; a newer opset
+ * may give known operators another meaning. */
+enum { MIN_IR = 3, KNOWN_IR = 13, MIN_OPSET = 7, MAX_OPSET = 24 };
 
 static int check_versions(const Onnx__ModelProto *model) {
   if (!model->has_ir_version) return reap_error(REAP_ERR_INPUT, "is not an ONNX model: it has no ir_version");
-  if (model->ir_version < MIN_IR || model->ir_version > MAX_IR)
-    return reap_error(REAP_ERR_INPUT, "has ONNX ir_version %lld; versions %d to %d are read: export the model again",
-                      (long long)model->ir_version, MIN_IR, MAX_IR);
+  if (model->ir_version < MIN_IR)
+    return reap_error(REAP_ERR_INPUT, "has ONNX ir_version %lld; versions from %d on are read: export the model again",
+                      (long long)model->ir_version, MIN_IR);
+  if (model->ir_version > KNOWN_IR)
+    REAP_TRY(reap_error_prefix(reap_onnx_check_fields(&model->base),
+                               "has ONNX ir_version %lld (export it with %d or less) and uses what is new in it",
+                               (long long)model->ir_version, KNOWN_IR));
   int64_t opset = 0;
   if (!reap_onnx_opset(model, &opset))
     return reap_error(REAP_ERR_INPUT, "has no opset_import of the default domain; export the model again");

@@ -136,10 +136,14 @@ def file_cases():
     model.ClearField("graph")
     case("no_body", "graph", model)
 
-    for name, version in (("ir_zero", 0), ("ir_absurd", 99)):
-        model = convolution()
-        model.ir_version = version
-        case(name, "version", model)
+    model = convolution()
+    model.ir_version = 0
+    case("ir_zero", "version", model)
+    # A later version that makes a node depend on its field 99.
+    model = convolution()
+    model.ir_version = 99
+    model.graph.node[0].MergeFromString(bytes([0x98, 0x06, 0x01]))
+    case("ir_unknown_part", "99 field NodeProto", model)
     for name, version in (("too_old", 5), ("too_new", 99), ("negative", -13)):
         case("operators_" + name, "opset", network(
             [node("Relu", "input", "output", "last")], {}, opset=version))
