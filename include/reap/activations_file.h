@@ -1,5 +1,5 @@
 /* Stored activations (format "reap-activations"): the rows X and Y of layers, float32, in one HDF5 file that all ranks
- * write together, chunked and compressed. */
+ * pack and rank 0 writes, chunked and compressed. */
 #ifndef REAP_ACTIVATIONS_FILE_H
 #define REAP_ACTIVATIONS_FILE_H
 
@@ -8,7 +8,7 @@
 #include "reap/comm.h"
 #include "reap/origin.h"
 
-/* ---- writing: every call is collective but destroy of NULL */
+/* ---- writing: every call is collective but destroy */
 
 typedef struct reap_activations_file reap_activations_file;
 

@@ -26,7 +26,7 @@ int reap_outputs_file_write(reap_outputs_file *file, int output, int64_t first, 
 /* Collective: closes, makes durable and renames. After a failure anywhere call destroy instead, on all ranks. */
 int reap_outputs_file_commit(reap_outputs_file **file);
 
-/* Collective; NULL is fine. Removes what was written. */
+/* Local; NULL is fine. Removes what was written. */
 void reap_outputs_file_destroy(reap_outputs_file **file);
 
 #endif

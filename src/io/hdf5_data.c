@@ -110,6 +110,7 @@ int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_
     snprintf(what, sizeof what, "\"%s\" cannot be written", name);
     status = reap_h5_error(parent, what);
   }
+  if (status == REAP_OK) status = reap_h5_written(parent);
   reap_h5_close(&space);
   if (status == REAP_OK && out)
     *out = dataset;

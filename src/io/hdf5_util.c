@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hdf5_driver.h"
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -54,9 +55,24 @@ int reap_h5_path_error(const char *path, const char *what) {
   return reap_error(status, "%s: %s%s%s", path, what, *reason ? ": " : "", reason);
 }
 
+/* A system call on what is to be `path` failed in the driver. */
+static int system_error(int reason, const char *path, const char *action) {
+  errno = reason;
+  return reap_durable_error(path, action);
+}
+
+int reap_h5_written(hid_t object) {
+  char name[NAME_LENGTH];
+  const int reason = reap_h5_driver_error(object);
+  if (reason == 0) return REAP_OK;
+  file_name(object, name);
+  return system_error(reason, name, "cannot be written");
+}
+
 int reap_h5_error(hid_t object, const char *what) {
   char reason[REASON_LENGTH], name[NAME_LENGTH];
   int status = failure(reason);
+  REAP_TRY(reap_h5_written(object)); /* then HDF5 has only met the consequences */
   file_name(object, name);
   return reap_error(status, "%s: %s%s%s", name, what, *reason ? ": " : "", reason);
 }
@@ -88,12 +104,12 @@ int reap_h5_open(const char *path, hid_t *file) {
   REAP_TRY(check_readable(path));
   if (H5Fis_hdf5(path) <= 0) return reap_error(REAP_ERR_INPUT, "%s: is not an HDF5 file", path);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-  if (access < 0) return reap_h5_path_error(path, "cannot be opened");
-#if H5_VERSION_GE(1, 10, 7)
-  /* Nobody writes to these files while they are read (they appear by renaming), and some parallel file systems refuse
-   * locks. The variable HDF5_USE_FILE_LOCKING still has the last word. */
-  H5Pset_file_locking(access, 0, 1);
-#endif
+  if (access < 0 || !reap_h5_driver_set(access)) {
+    reap_h5_close(&access);
+    return reap_h5_path_error(path, "cannot be opened");
+  }
+  /* The driver takes no locks: nobody writes to these files while they are read (they appear by renaming), and some
+   * parallel file systems refuse locks. */
   *file = H5Fopen(path, H5F_ACC_RDONLY, access);
   int status = REAP_OK;
   if (*file < 0) status = reap_h5_path_error(path, "cannot be opened; write or copy it again");
@@ -101,29 +117,43 @@ int reap_h5_open(const char *path, hid_t *file) {
   return status;
 }
 
-int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t *file) {
+int reap_h5_create(const char *path, const char *temporary, hid_t *file) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-  hid_t list = access == H5P_DEFAULT ? H5Pcreate(H5P_FILE_ACCESS) : access;
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   int status = REAP_OK;
-  if (list < 0 || H5Pset_libver_bounds(list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) < 0)
+  if (access < 0 || !reap_h5_driver_set(access) || H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) < 0)
     status = reap_h5_path_error(path, "cannot be created");
   if (status == REAP_OK) {
-    *file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, list);
-    if (*file < 0) status = reap_h5_path_error(path, "cannot be created");
+    reap_h5_driver_take_error();
+    *file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    if (*file < 0) {
+      status = reap_h5_path_error(path, "cannot be created");
+      const int reason = reap_h5_driver_take_error();
+      if (reason != 0) status = system_error(reason, path, "cannot be created");
+    }
   }
-  if (access == H5P_DEFAULT) reap_h5_close(&list);
+  reap_h5_close(&access);
   return status;
+}
+
+int reap_h5_close_written(hid_t *file, const char *path) {
+  reap_h5_driver_take_error();
+  const bool closed = reap_h5_close(file);
+  const int status = closed ? REAP_OK : reap_h5_path_error(path, "cannot be written");
+  const int reason = reap_h5_driver_take_error();
+  return reason != 0 ? system_error(reason, path, "cannot be written") : status;
 }
 
 int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context) {
   char *temporary = NULL;
   hid_t file = REAP_H5_NONE;
   int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, temporary, H5P_DEFAULT, &file);
+  if (status == REAP_OK) status = reap_h5_create(path, temporary, &file);
   if (status == REAP_OK) status = reap_h5_write_format(file, format);
   if (status == REAP_OK) status = fill(file, context);
-  if (!reap_h5_close(&file) && status == REAP_OK) status = reap_h5_path_error(path, "cannot be written");
+  if (status == REAP_OK) status = reap_h5_close_written(&file, path);
   if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
+  reap_h5_close(&file);
   reap_durable_abandon(&temporary);
   return status;
 }

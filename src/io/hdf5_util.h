@@ -16,14 +16,21 @@
 /* Opens for reading: REAP_ERR_INPUT tells a missing file, one that is not HDF5 and one cut short apart. */
 int reap_h5_open(const char *path, hid_t *file);
 
-/* Creates (truncates) a file that any HDF5 since 1.8 reads; `access` is a property list of the caller or H5P_DEFAULT.
- * `path` is what the message names, `temporary` what is created. */
-int reap_h5_create(const char *path, const char *temporary, hid_t access, hid_t *file);
+/* Creates (truncates) a file that any HDF5 since 1.8 reads. `path` is what the message names, `temporary` what is created. */
+int reap_h5_create(const char *path, const char *temporary, hid_t *file);
+
+/* A write that failed does not show in HDF5's own calls (hdf5_driver.h): REAP_OK if all writes so far to the file that
+ * `object` lies in went well, else their error in the words of the system. REAP_ERR_RESOURCE for a full disk. */
+int reap_h5_written(hid_t object);
+
+/* Closes a file written, sets it to REAP_H5_NONE, and tells whether all of it went to the system. Objects in it have to be
+ * closed before. */
+int reap_h5_close_written(hid_t *file, const char *path);
 
 /* A whole file with that format, written beside its name and renamed when complete (durable.h): fill() writes what is in it. */
 int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context);
 
-/* Closes any identifier and sets it to REAP_H5_NONE, which is fine too; false if HDF5 reports a failure. */
+/* Closes any other identifier (or a file whose contents do not matter any more) and sets it to REAP_H5_NONE, which is fine too; false if HDF5 reports a failure. */
 bool reap_h5_close(hid_t *id);
 
 /* Status and message for the HDF5 call that just failed: the file's name (of the file that `object` lies in, or

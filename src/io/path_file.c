@@ -16,7 +16,7 @@ int reap_path_file_create(const char *path, reap_path_file **out) {
   file->file = file->layers = REAP_H5_NONE;
   int status = reap_strdup(&file->path, path);
   if (status == REAP_OK) status = reap_durable_begin(path, &file->temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, file->temporary, H5P_DEFAULT, &file->file);
+  if (status == REAP_OK) status = reap_h5_create(path, file->temporary, &file->file);
   if (status == REAP_OK) status = reap_h5_write_format(file->file, "reap-path");
   if (status == REAP_OK) status = reap_h5_create_group(file->file, "layers", &file->layers);
   if (status == REAP_OK)
@@ -57,9 +57,9 @@ int reap_path_file_write(reap_path_file *file, const char *layer, const reap_pat
 
 int reap_path_file_commit(reap_path_file **handle) {
   reap_path_file *file = *handle;
-  bool closed = reap_h5_close(&file->layers);
-  int status = REAP_OK;
-  if (!reap_h5_close(&file->file) || !closed) status = reap_h5_path_error(file->path, "cannot be written");
+  const bool closed = reap_h5_close(&file->layers);
+  int status = closed ? REAP_OK : reap_h5_path_error(file->path, "cannot be written");
+  if (status == REAP_OK) status = reap_h5_close_written(&file->file, file->path);
   if (status == REAP_OK) status = reap_durable_commit(&file->temporary, file->path);
   reap_path_file_destroy(handle);
   return status;

@@ -3,8 +3,7 @@
  * Cost: one transfer for each array, contiguous, without conversion, and a look-up of its name. HDF5 keeps account of
  * the gaps that dropped arrays leave for as long as the file is open.
  *
- * Failure modes: a full disk shows when an array is written; the file is then closed like any other. Before closing, it
- * is cut to nothing through its descriptor: what HDF5 still has to write would find no room on a full disk.
+ * Failure modes: a full disk shows when an array is written; the file is then closed like any other.
  */
 #include "reap/scratch_file.h"
 
@@ -15,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hdf5_driver.h"
 #include "hdf5_util.h"
 #include "reap/durable.h"
 #include "reap/error.h"
@@ -57,7 +57,7 @@ static int create_nameless(const char *folder, hid_t *file) {
     status = reap_durable_error(path, "cannot be created");
   } else {
     close(fd);
-    status = reap_h5_create(path, path, H5P_DEFAULT, file);
+    status = reap_h5_create(path, path, file);
     unlink(path);
   }
   reap_free(&path);
@@ -77,19 +77,10 @@ int reap_scratch_file_create(const char *folder, reap_scratch_file **out) {
   return status;
 }
 
-static int descriptor(const reap_scratch_file *f) {
-  void *handle = NULL;
-  return H5Fget_vfd_handle(f->file, H5P_DEFAULT, &handle) < 0 || !handle ? -1 : *(const int *)handle;
-}
-
 void reap_scratch_file_destroy(reap_scratch_file **file) {
   reap_scratch_file *f = *file;
   if (!f) return;
-  if (f->file >= 0) {
-    const int fd = descriptor(f);
-    if (fd >= 0 && ftruncate(fd, 0) != 0) errno = 0; /* then closing has to write to it as it is */
-    reap_h5_close(&f->file);
-  }
+  reap_h5_close(&f->file);
   reap_free(&f->folder);
   reap_free(file);
 }
@@ -123,6 +114,6 @@ void reap_scratch_file_drop(reap_scratch_file *f, int64_t slot) {
 
 int64_t reap_scratch_file_size(const reap_scratch_file *f) {
   struct stat about;
-  const int fd = descriptor(f);
+  const int fd = reap_h5_driver_descriptor(f->file);
   return fd >= 0 && fstat(fd, &about) == 0 ? (int64_t)about.st_blocks * 512 : 0;
 }

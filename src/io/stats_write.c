@@ -8,7 +8,7 @@
 static int begin(reap_stats_writer *w, const char *path, const reap_origin *origin) {
   REAP_TRY(reap_strdup(&w->path, path));
   REAP_TRY(reap_durable_begin(path, &w->temporary));
-  REAP_TRY(reap_h5_create(path, w->temporary, H5P_DEFAULT, &w->file));
+  REAP_TRY(reap_h5_create(path, w->temporary, &w->file));
   REAP_TRY(reap_h5_write_format(w->file, "reap-stats"));
   REAP_TRY(reap_h5_write_origin(w->file, origin));
   return reap_h5_create_group(w->file, "layers", &w->layers);
@@ -66,8 +66,8 @@ int reap_stats_writer_add(reap_stats_writer *w, const char *layer, const char *n
 }
 
 static int commit(reap_stats_writer *w) {
-  bool closed = reap_h5_close(&w->layers);
-  if (!reap_h5_close(&w->file) || !closed) return reap_h5_path_error(w->path, "cannot be written");
+  if (!reap_h5_close(&w->layers)) return reap_h5_path_error(w->path, "cannot be written");
+  REAP_TRY(reap_h5_close_written(&w->file, w->path));
   return reap_durable_commit(&w->temporary, w->path);
 }
 

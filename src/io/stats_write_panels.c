@@ -60,7 +60,7 @@ static int write_piece(hid_t dataset, const char *name, int64_t row, int64_t row
                     H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
                     H5Sselect_hyperslab(memory, H5S_SELECT_SET, zero, NULL, count, NULL) >= 0 &&
                     H5Dwrite(dataset, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, values) >= 0;
-  const int status = done ? REAP_OK : reap_h5_error(dataset, name);
+  const int status = done ? reap_h5_written(dataset) : reap_h5_error(dataset, name);
   reap_h5_close(&space);
   reap_h5_close(&memory);
   return status;
