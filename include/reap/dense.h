@@ -63,4 +63,7 @@ void reap_mirror_lower(int64_t n, double *a, int64_t lda);
 void reap_blas_set_threads(int threads);
 const char *reap_blas_name(void);
 
+/* Sum of squares of a [rows, columns]. */
+double reap_sum_of_squares(int64_t rows, int64_t columns, const double *a, int64_t lda);
+
 #endif

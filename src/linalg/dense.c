@@ -158,3 +158,18 @@ void reap_blas_set_threads(int threads) {
 }
 
 const char *reap_blas_name(void) { return openblas_get_config ? openblas_get_config() : "unknown"; }
+
+double reap_sum_of_squares(int64_t rows, int64_t columns, const double *a, int64_t lda) {
+  enum { LANES = 8 };
+  double total = 0;
+  for (int64_t j = 0; j < columns; j++) {
+    const double *column = a + j * lda;
+    double sum[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= rows; i += LANES)
+      for (int l = 0; l < LANES; l++) sum[l] += column[i + l] * column[i + l];
+    for (; i < rows; i++) sum[0] += column[i] * column[i];
+    for (int l = 0; l < LANES; l++) total += sum[l];
+  }
+  return total;
+}

@@ -35,7 +35,6 @@ void reap_symmetric_destroy(reap_symmetric **matrix) {
 
 bool reap_symmetric_distributed(const reap_symmetric *s) { return s->grid != NULL; }
 
-
 double *reap_symmetric_upper_diagonal(reap_symmetric *s) { return s->upper_diagonal; }
 
 int reap_symmetric_set(reap_symmetric *s, reap_symmetric_source source, void *context) {
@@ -129,20 +128,6 @@ int reap_symmetric_outer(reap_symmetric *s, int64_t slots, int64_t columns, cons
   return s->table->outer(s, slots, columns, w, ldw);
 }
 
-double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t lda) {
-  enum { LANES = 8 };
-  double total = 0;
-  for (int64_t j = 0; j < columns; j++) {
-    const double *column = a + j * lda;
-    double sum[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= rows; i += LANES)
-      for (int l = 0; l < LANES; l++) sum[l] += column[i + l] * column[i + l];
-    for (; i < rows; i++) sum[0] += column[i] * column[i];
-    for (int l = 0; l < LANES; l++) total += sum[l];
-  }
-  return total;
-}
 
 int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
   *explained = 0;

@@ -183,21 +183,6 @@ static int cyclic_invert(reap_symmetric *s, int64_t slots) {
   return reap_block_cyclic_potri(s->cyclic, 'L', slots * s->block);
 }
 
-void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots) {
-  const int64_t n = slots * s->block;
-  int64_t rows, columns, ld;
-  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
-  for (int64_t j = 0; j < columns; j++) {
-    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
-    if (column >= n) break;
-    for (int64_t i = 0; i < rows; i += s->piece) {
-      const int64_t row = reap_block_cyclic_row(s->cyclic, i), from = column > row ? column - row : 0,
-                    to = symmetric_least(s->piece, n - row);
-      for (int64_t p = from; p < to && i + p < rows; p++) s->data[i + p + j * ld] = -s->data[i + p + j * ld];
-    }
-  }
-}
-
 /* Panels of columns, in order or in reverse: the walk that product and solve share. */
 typedef struct walk {
   reap_symmetric *s;
@@ -268,7 +253,7 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
     if (status == REAP_OK)
       status = reap_dtrsm('L', 'U', 'T', rows - at, columns, panel.columns + at, rows, b + at, ldb);
   }
-  *explained = symmetric_squares(slots * s->block, columns, b, ldb);
+  *explained = reap_sum_of_squares(slots * s->block, columns, b, ldb);
   for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
     const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
     if (reach < slots) status = walk_gather(&panel, REAP_UPPER, first, reach, &count); /* the last one is still there */

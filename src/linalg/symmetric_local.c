@@ -166,7 +166,7 @@ static int local_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double
   REAP_TRY(reap_dpotrf_lower(n, s->data, s->ld, info));
   if (*info != 0) return REAP_OK;
   REAP_TRY(reap_dtrsm('L', 'L', 'N', n, columns, s->data, s->ld, c, ldc));
-  *explained = symmetric_squares(n, columns, c, ldc);
+  *explained = reap_sum_of_squares(n, columns, c, ldc);
   REAP_TRY(reap_dtrsm('L', 'L', 'T', n, columns, s->data, s->ld, c, ldc));
   return reap_dpotri_lower(n, s->data, s->ld);
 }
@@ -183,7 +183,7 @@ static int local_outer(reap_symmetric *s, int64_t slots, int64_t columns, const 
 static int local_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
   const int64_t n = slots * s->block;
   REAP_TRY(reap_dtrsm('L', 'U', 'T', n, columns, s->data, s->ld, b, ldb));
-  *explained = symmetric_squares(n, columns, b, ldb);
+  *explained = reap_sum_of_squares(n, columns, b, ldb);
   return reap_dtrsm('L', 'U', 'N', n, columns, s->data, s->ld, b, ldb);
 }
 

@@ -64,7 +64,7 @@ static int sweep_outputs(sweep *w) {
   if (m == 0) return REAP_OK;
   for (int64_t j = 0; j < m; j++) memcpy(w->part + j * size, w->c + at + j * w->ldc, (size_t)size * sizeof *w->part);
   REAP_TRY(reap_dtrsm('L', 'L', 'N', size, m, w->panel.square, size, w->part, size));
-  w->explained += symmetric_squares(size, m, w->part, size);
+  w->explained += reap_sum_of_squares(size, m, w->part, size);
   REAP_TRY(reap_dgemm('N', 'N', w->rows, m, size, -1, w->v, w->rows, w->part, size, 1, w->c, w->ldc));
   REAP_TRY(reap_dtrsm('L', 'L', 'T', size, m, w->panel.square, size, w->part, size));
   for (int64_t j = 0; j < m; j++) memcpy(w->c + at + j * w->ldc, w->part + j * size, (size_t)size * sizeof *w->part);
@@ -95,7 +95,23 @@ static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
   if (status == REAP_OK) status = invert_pivot(p);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
   symmetric_panel_write(p);
-  return reap_symmetric_update(w->s, w->slots, p->size, w->v, w->rows);
+  return p->size > 0 ? w->s->table->update(w->s, w->slots, p->size, w->v, w->rows) : REAP_OK;
+}
+
+/* The lower matrix changes its sign. */
+static void negate(reap_symmetric *s, int64_t slots) {
+  const int64_t n = slots * s->block;
+  int64_t rows, columns, ld;
+  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns; j++) {
+    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
+    if (column >= n) break;
+    for (int64_t i = 0; i < rows; i += s->piece) {
+      const int64_t row = reap_block_cyclic_row(s->cyclic, i), from = column > row ? column - row : 0,
+                    to = symmetric_least(s->piece, n - row);
+      for (int64_t p = from; p < to && i + p < rows; p++) s->data[i + p + j * ld] = -s->data[i + p + j * ld];
+    }
+  }
 }
 
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
@@ -105,7 +121,7 @@ int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c
   *info = 0;
   for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece) status = sweep_panel(&w, at, info);
   sweep_close(&w);
-  if (status == REAP_OK && *info == 0) symmetric_cyclic_negate(s, slots);
+  if (status == REAP_OK && *info == 0) negate(s, slots);
   *explained = w.explained;
   return status;
 }

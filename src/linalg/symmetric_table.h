@@ -60,15 +60,11 @@ void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count,
 int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all);
 int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
 
-/* reap_symmetric_move() (symmetric_move.c); the lower matrix changes its sign; reap_symmetric_sweep() (symmetric_sweep.c). */
+/* reap_symmetric_move() (symmetric_move.c); reap_symmetric_sweep() (symmetric_sweep.c). */
 int symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
                           const int64_t *to);
-void symmetric_cyclic_negate(reap_symmetric *s, int64_t slots);
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
                     int64_t *info);
-
-/* Sum of squares of a [rows, columns]. */
-double symmetric_squares(int64_t rows, int64_t columns, const double *a, int64_t lda);
 
 static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
