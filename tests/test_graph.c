@@ -189,6 +189,97 @@ static void batch_norm_with_other_readers_stays(void) {
   reap_graph_destroy(&g);
 }
 
+/* A product over the last axis and a norm over axis 1: two different axes from the third on, however long they are. */
+static void batch_norm_along_another_axis_stays(void) {
+  for (int rank = 2; rank <= 4; rank++)
+    for (int m = 3; m <= 5; m++) {
+      const int64_t dims[] = {-1, 4, 4, 4};
+      char shape[32], channels[32];
+      reap_graph *g = net_begin();
+      CHECK_OK(reap_graph_add_input(g, "x", REAP_F32, rank, dims, NULL));
+      snprintf(shape, sizeof shape, "4,%d", m);
+      snprintf(channels, sizeof channels, "%d", rank == 2 ? m : 4);
+      net_weights(g, "w", shape);
+      net_norm_weights(g, "bn", channels);
+      net_node(g, "MatMul", "product", "x w", "y", NULL);
+      net_node(g, "BatchNormalization", "bn", "y bn.scale bn.shift bn.mean bn.var", "z", NULL);
+      net_finish(g, "z", 3);
+      CU_ASSERT_EQUAL(g->n_nodes, rank == 2 ? 1 : 2);
+      CU_ASSERT_EQUAL(g->nodes[0]->linear->norm != NULL, rank == 2);
+      reap_graph_destroy(&g);
+    }
+}
+
+/* ---------------------------------------------------------------- where the channels are */
+
+static void check_axis(const reap_graph *g, const char *value, int wanted) {
+  int v = reap_graph_find(g, value);
+  CU_ASSERT_TRUE_FATAL(v >= 0);
+  int found = reap_channel_axis(&g->values[v]);
+  if (found != wanted) fprintf(stderr, "channels of %s along axis %d, not %d\n", value, found, wanted);
+  CU_ASSERT_EQUAL(found, wanted);
+  CU_ASSERT_EQUAL(reap_value_channels(&g->values[v]), wanted < 0 ? 0 : g->values[v].dims[wanted]);
+}
+
+static void channel_axes_follow_the_operators(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "conv", "x", 3, 4);
+  net_weights(g, "w", "6,5");
+  net_node(g, "MatMul", "product", "conv w", "product", NULL);
+  net_step(g, "Relu", "relu", "product");
+  net_node(g, "Transpose", "turned", "relu", "turned", "perm=[0,3,1,2]");
+  net_ints(g, "rows", "0,0,-1");
+  net_node(g, "Reshape", "merged", "turned rows", "merged", NULL);
+  net_node(g, "ReduceMean", "mean", "turned", "mean", "axes=[2] keepdims=0");
+  net_node(g, "ReduceMean", "front", "relu", "front", "axes=[1] keepdims=0");
+  net_node(g, "ReduceMean", "gone", "relu", "gone", "axes=[3] keepdims=1");
+  net_node(g, "MaxPool", "pooled", "relu", "pooled", "kernel_shape=[2,2]");
+  net_step(g, "Flatten", "flat", "turned");
+  net_step(g, "Flatten", "scattered", "relu");
+  net_weights(g, "shift", "4,6,5");
+  net_node(g, "Add", "shifted", "relu shift", "shifted", NULL);
+  net_node(g, "Add", "same", "shifted relu", "same", NULL);
+  net_weights(g, "k", "5,4,1,1");
+  net_node(g, "Conv", "narrow", "relu k", "narrow", NULL);
+  const char *const all[] = {"merged", "mean", "front", "gone", "pooled", "flat", "scattered", "same", "narrow"};
+  for (int i = 0; i < 9; i++) CHECK_OK(reap_graph_add_output(g, all[i]));
+  CHECK_OK(reap_graph_prepare(g, 2));
+  check_axis(g, "x", 1);
+  check_axis(g, "conv", 1);
+  check_axis(g, "product", 3);
+  check_axis(g, "relu", 3);
+  check_axis(g, "turned", 1);
+  check_axis(g, "merged", 1);
+  check_axis(g, "mean", 1);
+  check_axis(g, "front", 2);
+  check_axis(g, "gone", -1);
+  check_axis(g, "pooled", -1);
+  check_axis(g, "flat", 1);
+  check_axis(g, "scattered", -1);
+  check_axis(g, "same", 3);
+  check_axis(g, "narrow", 1);
+  reap_graph_destroy(&g);
+}
+
+/* Two values with their channels along different axes have none in common. */
+static void channels_of_unlike_operands_are_not_known(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 4, 6, 5);
+  net_conv3(g, "conv", "x", 4, 4);
+  net_weights(g, "w", "5,5");
+  net_node(g, "MatMul", "product", "x w", "product", NULL);
+  net_node(g, "Add", "sum", "conv product", "sum", NULL);
+  net_node(g, "Concat", "both", "conv product", "both", "axis=1");
+  CHECK_OK(reap_graph_add_output(g, "both"));
+  net_finish(g, "sum", 2);
+  check_axis(g, "sum", -1);
+  check_axis(g, "both", -1);
+  reap_graph_destroy(&g);
+}
+
+/* ---------------------------------------------------------------- what is left out */
+
 static void unused_nodes_are_dropped(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
@@ -415,6 +506,9 @@ const test_case test_cases[] = {{"shape arithmetic is folded", shape_arithmetic_
                                 {"identities vanish", identities_vanish},
                                 {"batch norm is folded", batch_norm_is_folded},
                                 {"batch norm with other readers stays", batch_norm_with_other_readers_stays},
+                                {"batch norm along another axis stays", batch_norm_along_another_axis_stays},
+                                {"channel axes follow the operators", channel_axes_follow_the_operators},
+                                {"channels of unlike operands are not known", channels_of_unlike_operands_are_not_known},
                                 {"unused nodes are dropped", unused_nodes_are_dropped},
                                 {"unknown operators are named", unknown_operators_are_named},
                                 {"unsupported uses are named", unsupported_uses_are_named},

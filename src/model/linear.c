@@ -14,6 +14,7 @@
 #include "owners.h"
 #include "readers.h"
 #include "reap/error.h"
+#include "reap/layout.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
 #include "rules.h"
@@ -160,13 +161,22 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   return reap_linear_refresh(graph, node);
 }
 
+/* A batch norm works along axis 1. It can be part of the layer only if the layer's outputs lie there, which those of a
+ * MatMul on more than two axes do not. */
+static bool scales_outputs(const reap_graph *graph, const reap_node *node, const reap_node *norm) {
+  const int64_t m = reap_node_constant(graph, node, 1)->dims[0];
+  bool fits = reap_channel_axis(reap_node_output(graph, node, 0)) == 1;
+  for (int slot = 1; slot < 5; slot++) fits = fits && reap_node_constant(graph, norm, slot)->count == m;
+  return fits;
+}
+
 static int fold_norm_behind(reap_graph *graph, const reap_readers *readers, reap_node *node) {
   if (!node->linear) return REAP_OK;
   const reap_value *y = reap_node_output(graph, node, 0);
-  bool channels_first = y->rank == 4 || y->rank == 2;
-  if (!channels_first || y->is_output || readers->count[node->outputs[0]] != 1) return REAP_OK;
+  if (y->is_output || readers->count[node->outputs[0]] != 1) return REAP_OK;
   reap_node *norm = graph->nodes[readers->first[node->outputs[0]]];
-  return strcmp(norm->op->name, "BatchNormalization") == 0 ? fold_norm(graph, node, norm) : REAP_OK;
+  if (norm->op->channels != REAP_CHANNELS_NORM || !scales_outputs(graph, node, norm)) return REAP_OK;
+  return fold_norm(graph, node, norm);
 }
 
 int reap_linear_fold_norms(reap_graph *graph) {
