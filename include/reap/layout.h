@@ -30,4 +30,21 @@ void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
 /* True if that is ONNX's own row-major order of axes. */
 bool reap_stored_row_major(const reap_value *value);
 
+/* Where the rows of a value lie in a block. A row has the entries along one axis; there is one for each position on the
+ * other axes of an image, in ONNX's row-major order of these. All zero: one row behind the other, without gaps. */
+typedef struct reap_row_layout {
+  int rank; /* axes of the positions, outermost first; 0: no gaps */
+  int64_t dims[REAP_MAX_RANK], strides[REAP_MAX_RANK]; /* strides in elements */
+  int64_t step; /* from one entry of a row to the next */
+} reap_row_layout;
+
+/* Rows along `axis`, of a value with `images` images. */
+reap_row_layout reap_row_layout_of(const reap_value *value, int axis, int64_t images);
+
+static inline bool reap_rows_have_gaps(const reap_row_layout *rows) { return rows->rank > 0; }
+static inline int64_t reap_row_step(const reap_row_layout *rows) { return rows->rank > 0 ? rows->step : 1; }
+
+/* Elements from the image's first to the row's first; rows have `columns` entries. */
+int64_t reap_row_start(const reap_row_layout *rows, int64_t columns, int64_t position);
+
 #endif

@@ -16,7 +16,8 @@ int64_t reap_patches_per_image(const reap_layer *layer, const reap_sampling *sam
 void reap_patches_positions(const reap_layer *layer, const char *name, const reap_sampling *sampling, int64_t image,
                             int64_t *positions);
 
-/* Row and column of a position in the layer's output: (oy, ox) of a convolution, (row, 0) of a matrix product. */
+/* Row and column of a position in the layer's output: (oy, ox) of a convolution, (row, 0) of a matrix product,
+ * whose rows count in ONNX's order. */
 void reap_patches_place(const reap_layer *layer, int64_t position, int64_t place[2]);
 
 /* X [count, n] in the file's order of columns (channel * block + t) and Y [count, m] at positions[count] of one image

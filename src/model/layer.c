@@ -31,5 +31,9 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
                       (long long)layer->n, (long long)channels);
   layer->block = layer->n / channels;
   layer->positions = reap_value_count(y) / (layer->m * graph->batch);
+  if (layer->convolution) return REAP_OK;
+  const int axis = reap_linear_axis(graph, node);
+  layer->rows_x = reap_row_layout_of(reap_node_input(graph, node, 0), axis, graph->batch);
+  layer->rows_y = reap_row_layout_of(y, axis, graph->batch);
   return REAP_OK;
 }

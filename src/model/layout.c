@@ -129,3 +129,30 @@ void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK
 }
 
 bool reap_stored_row_major(const reap_value *value) { return !channels_last(value->rank); }
+
+/* ---------------------------------------------------------------- rows */
+
+reap_row_layout reap_row_layout_of(const reap_value *value, int axis, int64_t images) {
+  reap_row_layout rows = {.rank = 0};
+  int64_t strides[REAP_MAX_RANK], inner = value->dims[axis];
+  reap_storage_strides(value, strides);
+  bool gaps = value->dims[axis] > 1 && strides[axis] != 1;
+  for (int i = 0; i < value->rank; i++) {
+    if (i == axis) continue;
+    rows.dims[rows.rank] = i == 0 ? value->dims[0] / images : value->dims[i];
+    rows.strides[rows.rank++] = strides[i];
+  }
+  for (int i = rows.rank - 1; i >= 0; inner *= rows.dims[i--]) gaps = gaps || (rows.dims[i] > 1 && rows.strides[i] != inner);
+  rows.step = strides[axis];
+  return gaps ? rows : (reap_row_layout){.rank = 0};
+}
+
+int64_t reap_row_start(const reap_row_layout *rows, int64_t columns, int64_t position) {
+  int64_t start = 0;
+  if (rows->rank == 0) return position * columns;
+  for (int i = rows->rank - 1; i >= 0; i--) {
+    start += position % rows->dims[i] * rows->strides[i];
+    position /= rows->dims[i];
+  }
+  return start;
+}

@@ -37,7 +37,8 @@ static int64_t column_channels(const reap_graph *graph, const reap_node *node, i
     value = before->inputs[0];
   }
   const reap_value *v = &graph->values[value];
-  return v->rank == 4 && columns % v->dims[1] == 0 ? v->dims[1] : columns;
+  const bool flattened = reap_channel_axis(v) == 1 && reap_value_count(v) == columns * graph->batch;
+  return flattened ? reap_value_channels(v) : columns;
 }
 
 /* Channels of the layer's input if the layer is to be collected, else 0. */
@@ -48,8 +49,6 @@ static int64_t wanted_channels(const reap_graph *graph, const reap_groups *group
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
   const bool convolution = reap_layer_is_convolution(graph, index);
   if (convolution && reap_node_int(node, "group", 1) != 1) return 0;
-  if (!convolution && reap_node_input(graph, node, 0)->rank == 4)
-    return 0; /* stored channels last: not rows of columns */
   if (group >= 0 && reap_groups_at(groups, group)->prunable) {
     const int64_t channels = reap_groups_at(groups, group)->channels;
     if (weights->count / weights->dims[0] % channels == 0) return channels;

@@ -50,6 +50,8 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   const int producer = g->producers[0], consumer = g->consumers[0];
   if (!step_can_repair(graph, producer) || !step_can_repair(graph, consumer)) return -1;
   if (!reaches(graph, producer, consumer, &activation)) return -1;
+  /* The way back takes rows for stored without gaps, as those along axis 1 are. */
+  if (reap_linear_axis(graph, graph->nodes[producer]) != 1 || reap_linear_axis(graph, graph->nodes[consumer]) != 1) return -1;
   if (reap_layer_is_convolution(graph, producer) != reap_layer_is_convolution(graph, consumer)) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
 }

@@ -28,6 +28,7 @@ struct reap_accumulator {
   int64_t gram_count;               /* numbers in gram: n * n, or those of the shift form's terms */
   double *energy_x, *energy_y;      /* [channels or n], [m] largest over blocks; see scan_columns */
   bool sampled;                     /* some positions only */
+  bool scan_by_rows;                /* energies of the rows that count: positions are sampled, or rows have gaps */
   int64_t scan_columns;             /* channels of a convolution at all positions, else n */
   double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
   double grid_one;
@@ -72,7 +73,8 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
   a->layer = *layer;
   a->shard = *shard;
   a->sampled = sampling->positions > 0 && sampling->positions < layer->positions;
-  a->scan_columns = layer->convolution && !a->sampled ? layer->channels : layer->n;
+  a->scan_by_rows = a->sampled || reap_rows_have_gaps(&layer->rows_x) || reap_rows_have_gaps(&layer->rows_y);
+  a->scan_columns = layer->convolution && !a->scan_by_rows ? layer->channels : layer->n;
   int status = !a->sampled && reap_shift_pays(layer) ? reap_shift_create(layer, shard, &a->shift)
                                              : reap_rows_create(layer, name, sampling, &a->rows);
   if (status == REAP_OK) status = allocate(a);
@@ -129,8 +131,9 @@ static int scan_rows(void *context, const reap_rows *rows, int64_t count) {
   return REAP_OK;
 }
 
-/* Sampled positions alone: all of them may have a hundred times the energy, and the grid would be that much coarser. */
-static int scan_sample(reap_accumulator *a, int64_t block, const float *x, const reap_target *targets) {
+/* Row by row. Of sampled positions these alone: all of them may have a hundred times the energy, and the grid would be that
+ * much coarser. */
+static int scan_each_row(reap_accumulator *a, int64_t block, const float *x, const reap_target *targets) {
   REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, targets, scan_rows, a));
   return reap_rows_walk(&a->rows, &a->shard, block, true, x, targets, scan_rows, a);
 }
@@ -139,8 +142,8 @@ int reap_accumulator_scan(reap_accumulator *a, int64_t block, const float *x, co
   const reap_target inputs = {.y = x}, targets = target_of(a, y);
   memset(a->block_sum_x, 0, (size_t)a->layer.n * sizeof(double));
   memset(a->block_sum_y, 0, (size_t)a->layer.m * sizeof(double));
-  if (a->sampled)
-    REAP_TRY(scan_sample(a, block, x, &targets));
+  if (a->scan_by_rows)
+    REAP_TRY(scan_each_row(a, block, x, &targets));
   else
     scan_all(a, &inputs, &targets);
   raise(a->energy_x, a->block_sum_x, a->scan_columns);
@@ -158,9 +161,9 @@ static double grid_of(double energy) {
   return ldexp(1, exponent);
 }
 
-/* Place of tap t of channel c in the energies: samples are tap-major, matrices in the file's order. */
+/* Place of tap t of channel c in the energies: rows are tap-major, matrices in the file's order. */
 static int64_t scanned_column(const reap_accumulator *a, int64_t t, int64_t c) {
-  if (a->sampled) return t * a->layer.channels + c;
+  if (a->scan_by_rows) return t * a->layer.channels + c;
   return a->layer.convolution ? c : c * a->layer.block + t;
 }
 

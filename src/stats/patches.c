@@ -43,6 +43,16 @@ static void reorder(const reap_layer *layer, const float *from, float *to) {
     for (int64_t c = 0; c < layer->channels; c++) to[c * layer->block + t] = from[t * layer->channels + c];
 }
 
+/* One row of a matrix product, or of any layer's outputs. */
+static void copy_row(const reap_row_layout *rows, int64_t columns, const float *image, int64_t position, float *to) {
+  const float *from = image + reap_row_start(rows, columns, position);
+  const int64_t step = reap_row_step(rows);
+  if (step == 1)
+    memcpy(to, from, (size_t)columns * sizeof *to);
+  else
+    for (int64_t i = 0; i < columns; i++) to[i] = from[i * step];
+}
+
 void reap_patches_gather(const reap_layer *layer, const float *x, const float *y, int64_t count,
                          const int64_t *positions, float *scratch, float *rows_x, float *rows_y) {
   const int64_t n = layer->n, m = layer->m;
@@ -52,8 +62,8 @@ void reap_patches_gather(const reap_layer *layer, const float *x, const float *y
       reap_im2col_rows_f32(&layer->window, x, 0, layer->channels, 1, &p, 0, scratch);
       reorder(layer, scratch, rows_x + r * n);
     } else {
-      memcpy(rows_x + r * n, x + p * n, (size_t)n * sizeof *x);
+      copy_row(&layer->rows_x, n, x, p, rows_x + r * n);
     }
-    memcpy(rows_y + r * m, y + p * m, (size_t)m * sizeof *y);
+    copy_row(&layer->rows_y, m, y, p, rows_y + r * m);
   }
 }

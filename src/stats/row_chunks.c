@@ -94,14 +94,17 @@ static void take_x(const row_chunks *c, const float *image, int64_t position, in
     }
     return;
   }
-  const float *from = image + position * layer->n;
+  const float *from = image + reap_row_start(&layer->rows_x, layer->n, position);
+  const int64_t step = reap_row_step(&layer->rows_x);
   for (int64_t k = first; k < c->slots; k++)
-    for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)from[c->channel[k] * b + t];
+    for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)from[(c->channel[k] * b + t) * step];
 }
 
 static void take_y(const row_chunks *c, const float *image, int64_t position, const row_walk *walk, double *to) {
-  const float *from = image + position * c->rows.layer->m + walk->y_first;
-  for (int64_t j = 0; j < walk->y_count; j++) to[j] = (double)from[j];
+  const reap_layer *layer = c->rows.layer;
+  const int64_t step = reap_row_step(&layer->rows_y);
+  const float *from = image + reap_row_start(&layer->rows_y, layer->m, position) + walk->y_first * step;
+  for (int64_t j = 0; j < walk->y_count; j++) to[j] = (double)from[j * step];
 }
 
 /* One walk under way. */

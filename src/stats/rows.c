@@ -15,11 +15,13 @@
 static const int64_t CHUNK_BYTES = 8 << 20;
 enum { LEAST_ROWS = 64 };
 
-const float *reap_target_run(const reap_target *target, int64_t at, int64_t count, float *scratch) {
+/* `count` elements of the target from `at` on, `step` apart: y itself, or what is put together in scratch[count]. */
+static const float *target_row(const reap_target *target, int64_t at, int64_t step, int64_t count, float *scratch) {
   const float *y = target->y + at;
-  if (!target->before) return y;
+  if (!target->before && step == 1) return y;
   const float *before = target->before + at, *now = target->now + at;
-  for (int64_t i = 0; i < count; i++) scratch[i] = y[i] + (before[i] - now[i]);
+  for (int64_t i = 0; i < count; i++)
+    scratch[i] = target->before ? y[i * step] + (before[i * step] - now[i * step]) : y[i * step];
   return scratch;
 }
 
@@ -57,11 +59,13 @@ void reap_rows_clear(reap_rows *rows) {
 /* Rows of a matrix product: columns c * block + t of the file become t * channels + c. */
 static void matrix_rows(const reap_layer *layer, const float *x, int64_t count, const int64_t *positions, int64_t first,
                         double *rows) {
+  const int64_t step = reap_row_step(&layer->rows_x);
   for (int64_t r = 0; r < count; r++) {
-    const float *from = x + (positions ? positions[r] : first + r) * layer->n;
+    const float *from = x + reap_row_start(&layer->rows_x, layer->n, positions ? positions[r] : first + r);
     double *to = rows + r * layer->n;
     for (int64_t t = 0; t < layer->block; t++)
-      for (int64_t c = 0; c < layer->channels; c++) to[t * layer->channels + c] = (double)from[c * layer->block + t];
+      for (int64_t c = 0; c < layer->channels; c++)
+        to[t * layer->channels + c] = (double)from[(c * layer->block + t) * step];
   }
 }
 
@@ -76,8 +80,9 @@ static void gather(reap_rows *rows, int64_t at, const float *x, const reap_targe
   else
     matrix_rows(layer, x, count, positions, first, to);
   for (int64_t r = 0; r < count; r++) {
-    const int64_t position = image * layer->positions + (positions ? positions[r] : first + r);
-    const float *from = reap_target_run(target, position * layer->m, layer->m, rows->scratch);
+    const int64_t start = reap_row_start(&layer->rows_y, layer->m, positions ? positions[r] : first + r);
+    const float *from = target_row(target, image * layer->positions * layer->m + start, reap_row_step(&layer->rows_y),
+                                   layer->m, rows->scratch);
     double *row = rows->y + (at + r) * layer->m;
     for (int64_t j = 0; j < layer->m; j++) row[j] = (double)from[j];
   }

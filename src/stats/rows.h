@@ -20,9 +20,6 @@ typedef struct reap_rows {
   float *scratch;     /* [m] */
 } reap_rows;
 
-/* Elements [at, at + count) of the target: y itself, or the sum in scratch[count]. */
-const float *reap_target_run(const reap_target *target, int64_t at, int64_t count, float *scratch);
-
 int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows);
 void reap_rows_clear(reap_rows *rows);
 
