@@ -10,6 +10,7 @@
 #include "reap/memory.h"
 #include "reap/name_table.h"
 #include "reap/random.h"
+#include "reap/text.h"
 
 const char *const test_suite_name = "base";
 
@@ -32,8 +33,57 @@ static void errors_carry_status_and_context(void) {
   CU_ASSERT_EQUAL(reap_error_prefix(REAP_ERR_INPUT, "layer %d", 4), REAP_ERR_INPUT);
   CU_ASSERT_EQUAL(strlen(reap_error_message()), REAP_ERROR_LENGTH - 1);
   CU_ASSERT_EQUAL(strncmp(reap_error_message(), "layer 4: aaa", 12), 0);
+  reap_error(REAP_ERR_INPUT, "layer %s: cut short", longer); /* the reason outlasts any name */
   CU_ASSERT_EQUAL(reap_error_prefix(REAP_ERR_INPUT, "%s", longer), REAP_ERR_INPUT);
-  CU_ASSERT_EQUAL(strspn(reap_error_message(), "a"), REAP_ERROR_LENGTH - 1);
+  CU_ASSERT_TRUE(strlen(reap_error_message()) < REAP_ERROR_LENGTH && strstr(reap_error_message(), ": cut short"));
+}
+
+/* The escaped form as it was, and back. */
+static void escapes_to(const char *text, const char *wanted) {
+  char escaped[256], back[256];
+  reap_text_escape(text, escaped, sizeof escaped);
+  CU_ASSERT_STRING_EQUAL(escaped, wanted);
+  snprintf(back, sizeof back, "%s", escaped);
+  reap_text_unescape(back);
+  CU_ASSERT_STRING_EQUAL(back, text);
+  CU_ASSERT_TRUE(reap_text_names(text, strlen(text), text));
+  CU_ASSERT_TRUE(reap_text_names(escaped, strlen(escaped), text));
+  CU_ASSERT_FALSE(reap_text_names(escaped, strlen(escaped) - 1, text));
+}
+
+static void names_are_shown_without_commands(void) {
+  escapes_to("layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80", "layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80");
+  escapes_to("a\x1b[31m\n\t\r\x7f", "a\\x1b[31m\\x0a\\x09\\x0d\\x7f");
+  escapes_to("\xc2\x9b" "31m", "\\xc2\\x9b31m");                /* C1 */
+  escapes_to("\xff\xc3(\xe2\x82", "\\xff\\xc3(\\xe2\\x82");     /* not UTF-8 */
+  escapes_to("\xc0\xaf\xed\xa0\x80", "\\xc0\\xaf\\xed\\xa0\\x80"); /* too long a form; a surrogate */
+  escapes_to("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");          /* past the last character */
+  escapes_to("\xe2\x80\xae" "x\xe2\x81\xa6", "\\xe2\\x80\\xaex\\xe2\\x81\\xa6"); /* directions */
+  escapes_to("\\ \\x \\xf \\xfg \\\\", "\\ \\x \\xf \\xfg \\\\");
+  escapes_to("\\xff", "\\x5cxff"); /* not the same as the byte */
+  char few[8];
+  reap_text_escape("abc\x01z", few, sizeof few);
+  CU_ASSERT_STRING_EQUAL(few, "abc\\x01");
+  reap_text_escape("abcd\x01z", few, sizeof few);
+  CU_ASSERT_STRING_EQUAL(few, "abcd"); /* no half of an escape */
+}
+
+/* What is printed, against a file. */
+static void printing_keeps_line_ends_of_the_format_alone(void) {
+  char text[9000], longer[2000];
+  memset(longer, '\x01', sizeof longer);
+  longer[sizeof longer - 1] = '\0';
+  FILE *file = tmpfile();
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  reap_print(file, "\n\n%s|%d\n", "\na\033[2J\n", 7);
+  reap_print(file, "\n");
+  reap_print(file, "%s\n", longer);
+  rewind(file);
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  static const char start[] = "\n\n\\x0aa\\x1b[2J\\x0a|7\n\n\\x01\\x01";
+  CU_ASSERT_EQUAL(strncmp(text, start, sizeof start - 1), 0);
+  CU_ASSERT_EQUAL(strlen(text), sizeof start - 1 + 4 * (sizeof longer - 3) + 1);
 }
 
 static void sizes_are_checked(void) {
@@ -193,6 +243,8 @@ static void halves_are_converted(void) {
 const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
                                 {"sizes_are_checked", sizes_are_checked},
                                 {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
+                                {"names_are_shown_without_commands", names_are_shown_without_commands},
+                                {"printing_keeps_line_ends_of_the_format_alone", printing_keeps_line_ends_of_the_format_alone},
                                 {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},
                                 {"a_table_finds_what_a_search_would", a_table_finds_what_a_search_would},
                                 {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},

@@ -22,7 +22,7 @@ enum {
   REAP_ERR_STALLED = 7    /* a peer or a link is gone */
 };
 
-/* Sets the thread's message (printf style, cut at REAP_ERROR_LENGTH) and returns `status`. */
+/* Sets the thread's message (printf style; its middle is cut out if it is longer than REAP_ERROR_LENGTH) and returns `status`. */
 int reap_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "prefix: " in front of the present message; returns `status` unchanged, REAP_OK included. */

@@ -7,6 +7,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done) {
   *done = false;
@@ -51,7 +52,7 @@ int command_check_writable(const reap_comm *comm, const char *const *paths, int 
 int command_print_unused(const reap_source *source) {
   char *text = NULL;
   REAP_TRY(reap_source_unused_text(source, &text));
-  if (text) printf("%s\n", text);
+  if (text) reap_print(stdout, "%s\n", text);
   reap_free(&text);
   return REAP_OK;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "json_file.h"
 #include "reap/block_cyclic.h"
 #include "reap/budget.h"
 #include "reap/dense.h"
@@ -334,7 +335,7 @@ static int print_json(const command_context *context, const bench_options *o, co
   cJSON_AddNumberToObject(report, "share_bytes", f->share);
   cJSON_AddNumberToObject(report, "rcond", f->path->rcond);
   cJSON_AddNumberToObject(report, "drift", f->path->drift);
-  char *text = cJSON_Print(report);
+  char *text = json_text(report, true);
   if (text) puts(text);
   cJSON_free(text);
   cJSON_Delete(report);

@@ -6,6 +6,7 @@
 #include "reap/evaluate.h"
 #include "reap/hash.h"
 #include "reap/network.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 #include "report.h"
 
@@ -109,7 +110,7 @@ static int show(const job *j, double start) {
   } else {
     report_print(&figures, NULL);
   }
-  printf("%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
+  reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
          (double)j->figures.images / j->figures.seconds);
   return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
 }

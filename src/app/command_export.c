@@ -4,6 +4,7 @@
 #include "command.h"
 #include "reap/error.h"
 #include "reap/network.h"
+#include "reap/text.h"
 
 static const char *const SYNOPSIS = "reap export MODEL OUT.onnx";
 static const char *const ABOUT =
@@ -22,7 +23,7 @@ int command_export(const command_context *context) {
   int status = REAP_OK;
   if (reap_comm_rank(context->comm) == 0) {
     status = reap_source_write_onnx(network.source, files[1]);
-    if (status == REAP_OK) printf("wrote %s\n", files[1]);
+    if (status == REAP_OK) reap_print(stdout, "wrote %s\n", files[1]);
     if (status == REAP_OK) status = command_print_unused(network.source);
   }
   reap_network_clear(&network);

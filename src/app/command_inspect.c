@@ -5,10 +5,12 @@
 
 #include "command.h"
 #include "inspect_estimate.h"
+#include "json_file.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/network.h"
 #include "reap/operators.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 #include "report.h"
 
@@ -32,7 +34,7 @@ static int64_t layer_params(const reap_graph *graph, const reap_node *node) {
 
 static void print_layers(const reap_graph *graph) {
   char shape[64], flops[32], params[32];
-  printf("%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds", "parameters");
+  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds", "parameters");
   for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
     if (!node->linear) continue;
@@ -42,20 +44,20 @@ static void print_layers(const reap_graph *graph) {
     for (int k = 1; k < w->rank; k++)
       used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
     shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
-    printf("%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
+    reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
            report_count((double)reap_node_flops(graph, i), flops), report_count((double)layer_params(graph, node), params));
   }
 }
 
 static void print_groups(const reap_graph *graph, const reap_groups *groups) {
-  printf("\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
+  reap_print(stdout, "\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    printf("%-40s %8lld  ", group->name, (long long)group->channels);
+    reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->channels);
     if (group->prunable)
-      printf("prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
+      reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
     else
-      printf("kept: %s\n", group->reason);
+      reap_print(stdout, "kept: %s\n", group->reason);
   }
 }
 
@@ -111,7 +113,7 @@ static int print_json(const command_context *context, const char *model, const r
     cJSON_AddItemToArray(list, object);
   }
   if (asked->ranks > 0) estimate_report(asked, estimate, report);
-  char *text = cJSON_Print(report);
+  char *text = json_text(report, true);
   cJSON_Delete(report);
   if (!text) return reap_error(REAP_ERR_RESOURCE, "out of memory for the report");
   printf("%s\n", text);
@@ -130,7 +132,7 @@ static int show(const command_context *context, const char *model, bool json, co
   } else {
     print_layers(network->graph);
     print_groups(network->graph, groups);
-    printf("\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
+    reap_print(stdout, "\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
            report_count((double)reap_graph_flops(network->graph), flops),
            report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
     status = command_print_unused(network->source);

@@ -7,6 +7,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"
+#include "reap/text.h"
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =
@@ -104,9 +105,11 @@ static int run(const command_context *context, const merge_options *o) {
   if (status == REAP_OK) status = reap_stats_writer_create(context->comm, o->output, &g.origin, &writer);
   if (status == REAP_OK) status = add_all(context, &g, writer);
   if (status == REAP_OK) status = reap_stats_writer_commit(&writer);
-  if (status == REAP_OK && reap_comm_rank(context->comm) == 0)
-    printf("%-16s %d of %lld images\n%-16s %s\n", "layers", reap_stats_file_layers(g.files[0]),
-           (long long)reap_origin_count(&g.origin), "written", o->output);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
+    reap_print(stdout, "%-16s %d of %lld images\n", "layers", reap_stats_file_layers(g.files[0]),
+               (long long)reap_origin_count(&g.origin));
+    reap_print(stdout, "%-16s %s\n", "written", o->output);
+  }
   reap_stats_writer_destroy(&writer);
   reap_origin_clear(&g.origin);
   for (int k = 0; k < 2; k++) reap_stats_file_close(&g.files[k]);

@@ -17,6 +17,7 @@
 #include "reap/network.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
@@ -149,16 +150,16 @@ static int fit_joint(job *j) {
 static void print_paths(const job *j) {
   const reap_group_paths *paths = j->paths;
   const bool measured = paths->measured_images > 0;
-  printf("%-40s %9s %9s %14s%s\n", "group", "channels", "half", "layer's error", measured ? paths->divergence ? "  KL of output" : "  output error" : "");
+  reap_print(stdout, "%-40s %9s %9s %14s%s\n", "group", "channels", "half", "layer's error", measured ? paths->divergence ? "  KL of output" : "  output error" : "");
   for (int i = 0; i < paths->n; i++) {
     const reap_group_path *p = &paths->paths[i];
     int64_t half = (p->channels + 1) / 2;
     if (half < reap_group_path_least(p)) half = reap_group_path_least(p);
-    printf("%-40s %9lld %9lld %14.4g", p->group, (long long)p->channels, (long long)half, reap_group_path_error(p, half));
-    if (measured) printf(" %13.4g", reap_group_path_moved(p, half));
-    printf("\n");
+    reap_print(stdout, "%-40s %9lld %9lld %14.4g", p->group, (long long)p->channels, (long long)half, reap_group_path_error(p, half));
+    if (measured) reap_print(stdout, " %13.4g", reap_group_path_moved(p, half));
+    reap_print(stdout, "\n");
   }
-  printf("%-16s %d groups, %lld images, output measured on %lld held out\n", "paths", paths->n, (long long)paths->images,
+  reap_print(stdout, "%-16s %d groups, %lld images, output measured on %lld held out\n", "paths", paths->n, (long long)paths->images,
          (long long)paths->measured_images);
 }
 
@@ -169,8 +170,8 @@ static int finish(const job *j, double start) {
   if (reap_comm_rank(j->context->comm) != 0) return REAP_OK;
   REAP_TRY(reap_paths_file_write(o->output, j->paths));
   print_paths(j);
-  printf("%-16s %s\n", "written", o->output);
-  printf("%-16s %.1f s on %d rank%s (read %.1f, forward %.1f, moments %.1f, solve %.1f, output %.1f)\n", "time",
+  reap_print(stdout, "%-16s %s\n", "written", o->output);
+  reap_print(stdout, "%-16s %.1f s on %d rank%s (read %.1f, forward %.1f, moments %.1f, solve %.1f, output %.1f)\n", "time",
          reap_seconds() - start, ranks, ranks > 1 ? "s" : "", t->read, t->forward, t->moments, t->solve, t->measure);
   return REAP_OK;
 }

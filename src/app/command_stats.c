@@ -11,6 +11,7 @@
 #include "reap/memory.h"
 #include "reap/network.h"
 #include "reap/solver.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
@@ -159,9 +160,9 @@ static int run(const command_context *context, const stats_options *o) {
   progress_view_finish(&view);
   if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
-    printf("%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));
-    printf("%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "", o->activations ? o->activations : "");
-    printf("%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time",
+    reap_print(stdout, "%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));
+    reap_print(stdout, "%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "", o->activations ? o->activations : "");
+    reap_print(stdout, "%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time",
            reap_seconds() - start, reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward,
            j.result.seconds_moments, j.result.seconds_store);
     if (!o->from) memory_figures_print(&j.memory, &o->memory);

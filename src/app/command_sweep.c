@@ -7,6 +7,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 #include "report.h"
 #include "sweep_run.h"
@@ -78,20 +79,20 @@ static int merge(const sweep *s, const sweep_outcome *outcomes, int n, const rea
 
 static void print_share(const char *format, double share, const char *unknown) {
   if (isfinite(share))
-    printf(format, share);
+    reap_print(stdout, format, share);
   else
-    printf("%10s", unknown);
+    reap_print(stdout, "%10s", unknown);
 }
 
 static void print_table(const sweep *s, int n, const reap_sweep_setting *settings) {
   const double flops = (double)reap_graph_flops(s->inputs.network.graph), params = (double)reap_graph_params(s->inputs.network.graph);
-  if (n > 0) printf("%-36s %10s %10s %10s %10s %10s\n", "setting", "top-1, %", "KL", "mult-adds", "params", "seconds");
+  if (n > 0) reap_print(stdout, "%-36s %10s %10s %10s %10s %10s\n", "setting", "top-1, %", "KL", "mult-adds", "params", "seconds");
   for (int i = 0; i < n; i++) {
     const reap_sweep_setting *r = &settings[i];
-    printf("%-36s ", r->name);
+    reap_print(stdout, "%-36s ", r->name);
     print_share("%10.2f", 100 * r->top1, "-");
     print_share(" %10.4f", r->kl, " -");
-    printf(" %8.1f %% %8.1f %% %10.1f\n", 100 * (double)r->flops / flops, 100 * (double)r->params / params, r->seconds);
+    reap_print(stdout, " %8.1f %% %8.1f %% %10.1f\n", 100 * (double)r->flops / flops, 100 * (double)r->params / params, r->seconds);
   }
 }
 
@@ -99,10 +100,10 @@ static void print_table(const sweep *s, int n, const reap_sweep_setting *setting
 static void show(const sweep *s, const sweep_outcome *outcomes, int n, const reap_sweep_setting *settings, double start) {
   const int ranks = reap_comm_size(s->context->comm);
   for (int i = 0; i < s->count; i++)
-    if (!s->done[i]) fprintf(stderr, "reap: %s failed: %s\n", s->settings[i].name, outcomes[i].message);
+    if (!s->done[i]) reap_print(stderr, "reap: %s failed: %s\n", s->settings[i].name, outcomes[i].message);
   print_table(s, n, settings);
-  printf("%-16s %s\n", "written", s->options->no_merge ? s->folder.path : s->options->prune.output);
-  printf("%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
+  reap_print(stdout, "%-16s %s\n", "written", s->options->no_merge ? s->folder.path : s->options->prune.output);
+  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
 }
 
 static int merge_and_show(const sweep *s, const sweep_outcome *outcomes, double start) {

@@ -9,6 +9,7 @@
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 
 int estimate_options_check(estimate_options *o) {
   if (o->ranks == 0 && (o->exclude || o->memory.text || o->images != 4000 || o->keep != 0.5))
@@ -67,16 +68,16 @@ static double mega(double bytes) { return bytes / 1e6; }
 
 void estimate_print(const estimate_options *o, const estimate_figures *f) {
   const reap_forecast *c = &f->forecast;
-  printf("\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep, (long long)o->images,
+  reap_print(stdout, "\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep, (long long)o->images,
          (long long)o->ranks, o->ranks > 1 ? "s" : "");
-  printf("%-16s %.0f MB on a rank: program and model %.0f, pruned copy %.0f, values and buffers %.0f, moments and solver %.0f\n", "memory",
+  reap_print(stdout, "%-16s %.0f MB on a rank: program and model %.0f, pruned copy %.0f, values and buffers %.0f, moments and solver %.0f\n", "memory",
          mega(f->memory), mega(f->base), mega(f->model), mega(f->frontier), mega(f->matrices));
   if (f->frontier < c->frontier)
-    printf("%-16s values and buffers would take %.0f MB without the limit; up to %.1f GB go to the scratch folder and back\n", "",
+    reap_print(stdout, "%-16s values and buffers would take %.0f MB without the limit; up to %.1f GB go to the scratch folder and back\n", "",
            mega(c->frontier), c->traffic / 1e9);
   if (o->memory.bytes > 0 && (double)o->memory.bytes < c->least)
-    printf("%-16s the limit is less than one block of images takes: %.0f MB\n", "", mega(c->least));
-  printf("%-16s %.3g s (at %.1f G multiply-adds a second forward, %.1f for moments, DGEMM %.1f GF/s)\n", "time", f->seconds,
+    reap_print(stdout, "%-16s the limit is less than one block of images takes: %.0f MB\n", "", mega(c->least));
+  reap_print(stdout, "%-16s %.3g s (at %.1f G multiply-adds a second forward, %.1f for moments, DGEMM %.1f GF/s)\n", "time", f->seconds,
          f->speeds.forward / 1e9, f->speeds.moments / 1e9, f->speeds.solver / 1e9);
 }
 

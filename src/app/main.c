@@ -9,6 +9,7 @@
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 #include "reap/version.h"
 
 static const command commands[] = {
@@ -84,9 +85,10 @@ static void complain(int argc, char **argv, int status) {
   const char *message = reap_error_message();
   if (status == REAP_ERR_USAGE) {
     bool named = strncmp(message, "reap", 4) == 0;
-    fprintf(stderr, "%s%s\ntry \"reap%s%s --help\"\n", named ? "" : "reap: ", message, known ? " " : "", known ? argv[1] : "");
+    reap_print(stderr, "%s%s\n", named ? "" : "reap: ", message);
+    reap_print(stderr, "try \"reap%s%s --help\"\n", known ? " " : "", known ? argv[1] : "");
   } else {
-    fprintf(stderr, "reap: %s\n", message[0] ? message : reap_status_name(status));
+    reap_print(stderr, "reap: %s\n", message[0] ? message : reap_status_name(status));
   }
 }
 

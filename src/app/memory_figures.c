@@ -4,6 +4,7 @@
 
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 
 int memory_figures_gather(const reap_comm *comm, const memory_options *o, const reap_frontier_use *use,
                           const reap_footprint *footprint, memory_figures *out) {
@@ -59,14 +60,14 @@ static const char *amount(double value, const char *unit, char text[32]) {
 
 void memory_figures_print(const memory_figures *f, const memory_options *o) {
   char a[32], b[32], c[32], d[32];
-  printf("%-16s %s at most on a rank, values and buffers %s of it", "memory", amount(f->peak_resident, "B", a),
+  reap_print(stdout, "%-16s %s at most on a rank, values and buffers %s of it", "memory", amount(f->peak_resident, "B", a),
          amount(f->frontier, "B", b));
   if (f->limit > 0) {
     if (f->spilled + f->recomputed > 0)
-      printf(" (limit %s); %s parked in %s, %s computed again (%s multiply-adds)", amount(f->limit, "B", a),
+      reap_print(stdout, " (limit %s); %s parked in %s, %s computed again (%s multiply-adds)", amount(f->limit, "B", a),
              amount(f->spilled, "B", b), o->folder, amount(f->recomputed, "B", c), amount(f->recomputed_multiply_adds, "", d));
     else
-      printf(" (limit %s, not reached)", amount(f->limit, "B", d));
+      reap_print(stdout, " (limit %s, not reached)", amount(f->limit, "B", d));
   }
-  printf("\n");
+  reap_print(stdout, "\n");
 }

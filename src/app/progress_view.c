@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json_file.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 
 enum { BAR_WIDTH = 24 };
@@ -25,14 +27,15 @@ static void show_bar(const reap_progress_event *e, double share, const char *lef
   char bar[BAR_WIDTH + 1];
   for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < (int)(share * BAR_WIDTH + 0.5) ? '#' : '.';
   bar[BAR_WIDTH] = '\0';
-  fprintf(stderr, "\r\033[K%-9s[%s] %3.0f %%  %s left  %s%s%s", e->phase, bar, 100 * share, left, e->item ? e->item : "",
-          e->detail ? ": " : "", e->detail ? e->detail : "");
+  fputs("\r\033[K", stderr);
+  reap_print(stderr, "%-9s[%s] %3.0f %%  %s left  %s%s%s", e->phase, bar, 100 * share, left, e->item ? e->item : "",
+             e->detail ? ": " : "", e->detail ? e->detail : "");
   fflush(stderr);
 }
 
 static void show_line(const reap_progress_event *e, double share, const char *left) {
-  fprintf(stderr, "reap: %s %3.0f %%, %s left  %s%s%s\n", e->phase, 100 * share, left, e->item ? e->item : "",
-          e->detail ? ": " : "", e->detail ? e->detail : "");
+  reap_print(stderr, "reap: %s %3.0f %%, %s left  %s%s%s\n", e->phase, 100 * share, left, e->item ? e->item : "",
+             e->detail ? ": " : "", e->detail ? e->detail : "");
 }
 
 static void show_json(const reap_progress_event *e, double share, double elapsed, double left) {
@@ -43,7 +46,7 @@ static void show_json(const reap_progress_event *e, double share, double elapsed
   cJSON_AddNumberToObject(object, "seconds", elapsed);
   cJSON_AddNumberToObject(object, "seconds_left", left);
   if (e->detail) cJSON_AddStringToObject(object, "detail", e->detail);
-  char *text = cJSON_PrintUnformatted(object);
+  char *text = json_text(object, false);
   if (text) fprintf(stderr, "%s\n", text);
   cJSON_free(text);
   cJSON_Delete(object);

@@ -10,6 +10,7 @@
 #include "reap/memory.h"
 #include "reap/model_file.h"
 #include "reap/surgery.h"
+#include "reap/text.h"
 #include "reap/timer.h"
 #include "reap/version.h"
 #include "report.h"
@@ -51,17 +52,17 @@ static void print_worst(const reap_prune_result *result) {
   for (int i = 0; i < result->n_layers; i++)
     if (!worst || worst_error(&result->layers[i]) > worst_error(worst)) worst = &result->layers[i];
   if (!worst) return;
-  printf("%-16s %lld groups; largest error of a layer's output %.3g", "pruned", (long long)result->n_layers, worst->relative_error);
-  if (!isnan(worst->held_out_error)) printf(" (on held-out images %.3g)", worst->held_out_error);
-  printf(": %s\n", worst->layer);
+  reap_print(stdout, "%-16s %lld groups; largest error of a layer's output %.3g", "pruned", (long long)result->n_layers, worst->relative_error);
+  if (!isnan(worst->held_out_error)) reap_print(stdout, " (on held-out images %.3g)", worst->held_out_error);
+  reap_print(stdout, ": %s\n", worst->layer);
 }
 
 static void print_files(const prune_options *o) {
   const char *const files[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths};
-  printf("%-16s", "written");
+  reap_print(stdout, "%-16s", "written");
   for (int i = 0; i < 7; i++)
-    if (files[i]) printf(" %s", files[i]);
-  printf("\n");
+    if (files[i]) reap_print(stdout, " %s", files[i]);
+  reap_print(stdout, "\n");
 }
 
 int prune_output_write_models(const prune_run *p) {
@@ -98,12 +99,12 @@ int prune_output_write(const prune_run *p, double start) {
   if (p->options->report) REAP_TRY(write_report(p, now - start, now - writing));
   print_networks(p);
   if (prune_options_latency(p->options))
-    printf("%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image", p->plan.whole, p->measured_ms,
+    reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image", p->plan.whole, p->measured_ms,
            100 * p->measured_ms / p->plan.whole, p->plan.cost);
   print_worst(&p->result);
   print_files(p->options);
   memory_figures_print(&p->memory, &p->options->memory);
   const int ranks = reap_comm_size(p->context->comm);
-  printf("%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
+  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
   return REAP_OK;
 }

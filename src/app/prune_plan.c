@@ -10,6 +10,7 @@
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/ratios.h"
+#include "reap/text.h"
 #include "report.h"
 
 const char *prune_plan_ratios(const prune_options *o) {
@@ -29,14 +30,12 @@ bool prune_plan_losses(const prune_options *o) {
 static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length, bool *chosen) {
   bool found = false;
   for (int g = 0; g < reap_groups_count(groups); g++) {
-    const char *group = reap_groups_at(groups, g)->name;
-    if (strlen(group) != length || strncmp(group, name, length) != 0) continue;
+    if (!reap_text_names(name, length, reap_groups_at(groups, g)->name)) continue;
     chosen[g] = false;
     found = true;
   }
   for (int i = 0; i < graph->n_nodes; i++) {
-    const char *layer = graph->nodes[i]->layer;
-    if (!graph->nodes[i]->linear || strlen(layer) != length || strncmp(layer, name, length) != 0) continue;
+    if (!graph->nodes[i]->linear || !reap_text_names(name, length, graph->nodes[i]->layer)) continue;
     const int both[] = {reap_groups_produced_by(groups, i), reap_groups_consumed_by(groups, i)};
     for (int k = 0; k < 2; k++)
       if (both[k] >= 0) chosen[both[k]] = false;

@@ -5,6 +5,7 @@
 #include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/text.h"
 
 bool prune_repair_wanted(const prune_options *o) {
   return strcmp(o->refit, "ls") == 0 && !o->from_stats && !(o->repair && strcmp(o->repair, "off") == 0);
@@ -35,7 +36,7 @@ int prune_repair_check(const prune_options *o) {
 static bool is_listed(const char *list, const char *name) {
   while (list && *list) {
     const size_t length = strcspn(list, ",");
-    if (length == strlen(name) && strncmp(list, name, length) == 0) return true;
+    if (reap_text_names(list, length, name)) return true;
     list += length + (list[length] == ',');
   }
   return false;

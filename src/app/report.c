@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_file.h"
 #include "reap/dense.h"
 #include "reap/durable.h"
 #include "reap/error.h"
+#include "reap/text.h"
 #include "reap/version.h"
 
 cJSON *report_create(const command_context *context, reap_backend backend) {
@@ -160,7 +162,7 @@ void report_add_input(cJSON *report, const char *name, const char *path, const c
 }
 
 int report_write(const cJSON *report, const char *path) {
-  char *temporary = NULL, *text = cJSON_Print(report);
+  char *temporary = NULL, *text = json_text(report, true);
   if (!text) return reap_error(REAP_ERR_RESOURCE, "%s: out of memory for the report", path);
   int status = reap_durable_begin(path, &temporary);
   if (status == REAP_OK) {
@@ -183,34 +185,34 @@ const char *report_count(double value, char text[32]) {
 }
 
 static void print_share(const char *name, double a, double b, bool both) {
-  printf("%-16s %10.2f %%", name, 100 * a);
-  if (both) printf(" %10.2f %% %+10.2f points", 100 * b, 100 * (b - a));
-  printf("\n");
+  reap_print(stdout, "%-16s %10.2f %%", name, 100 * a);
+  if (both) reap_print(stdout, " %10.2f %% %+10.2f points", 100 * b, 100 * (b - a));
+  reap_print(stdout, "\n");
 }
 
 static void print_count(const char *name, int64_t a, int64_t b, bool both) {
   char left[32], right[32];
-  printf("%-16s %12s", name, report_count((double)a, left));
-  if (both) printf(" %12s %9.1f %% of it", report_count((double)b, right), 100 * (double)b / (double)a);
-  printf("\n");
+  reap_print(stdout, "%-16s %12s", name, report_count((double)a, left));
+  if (both) reap_print(stdout, " %12s %9.1f %% of it", report_count((double)b, right), 100 * (double)b / (double)a);
+  reap_print(stdout, "\n");
 }
 
 void report_print(const report_network *original, const report_network *pruned) {
   const reap_evaluation *a = original->evaluation, *b = pruned ? pruned->evaluation : NULL;
   bool both = pruned != NULL;
-  printf("%-16s %12s%s\n", "", "original", both ? "       pruned" : "");
+  reap_print(stdout, "%-16s %12s%s\n", "", "original", both ? "       pruned" : "");
   if (a && a->classified) {
     print_share("top-1", a->top1, b ? b->top1 : 0, both);
     print_share("top-5", a->top5, b ? b->top5 : 0, both);
-    printf("%-16s %12.4f", "loss", a->loss);
-    if (b) printf(" %12.4f", b->loss);
-    printf("\n");
+    reap_print(stdout, "%-16s %12.4f", "loss", a->loss);
+    if (b) reap_print(stdout, " %12.4f", b->loss);
+    reap_print(stdout, "\n");
   }
   if (b && b->compared) {
     if (isfinite(b->kl))
-      printf("%-16s %12s %12.5f\n", "KL to original", "", b->kl);
+      reap_print(stdout, "%-16s %12s %12.5f\n", "KL to original", "", b->kl);
     else
-      printf("%-16s %12s %12.5f\n", "output error", "", b->output_error);
+      reap_print(stdout, "%-16s %12s %12.5f\n", "output error", "", b->output_error);
   }
   print_count("multiply-adds", original->flops, both ? pruned->flops : 0, both);
   print_count("parameters", original->params, both ? pruned->params : 0, both);

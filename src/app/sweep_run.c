@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_file.h"
 #include "prune_output.h"
 #include "reap/counter.h"
 #include "reap/log.h"
@@ -98,7 +99,7 @@ static int save(const worker *w, const sweep_setting *setting, const prune_run *
   REAP_TRY(save_model(w, setting, run));
   const double now = reap_seconds();
   cJSON *report = prune_run_report(run, now - start, now - writing);
-  char *text = report ? cJSON_Print(report) : NULL;
+  char *text = report ? json_text(report, true) : NULL;
   int status = text ? sweep_folder_write(&w->s->folder, setting, run, text, now - start)
                     : reap_error(REAP_ERR_RESOURCE, "out of memory for a report");
   cJSON_free(text);

@@ -6,34 +6,37 @@
 
 static _Thread_local char message[REAP_ERROR_LENGTH];
 
-int reap_error(int status, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vsnprintf(message, sizeof message, format, args);
-  va_end(args);
-  return status;
+/* A name from a file may be longer than the whole message: the middle of it goes, and the reason behind it stays. */
+static void set_message(const char *text) {
+  static const char gap[] = " [...] ";
+  const size_t length = strlen(text), half = (sizeof message - sizeof gap) / 2;
+  if (length < sizeof message)
+    memcpy(message, text, length + 1);
+  else
+    snprintf(message, sizeof message, "%.*s%s%s", (int)half, text, gap, text + length - half);
 }
 
-/* Puts `text`, cut to what has room, at position `used` of the message; returns the position behind it. */
-static size_t append(size_t used, const char *text) {
-  size_t length = strlen(text), room = sizeof message - 1 - used;
-  if (length > room) length = room;
-  memcpy(message + used, text, length);
-  message[used + length] = '\0';
-  return used + length;
+int reap_error(int status, const char *format, ...) {
+  char text[8 * REAP_ERROR_LENGTH];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  set_message(text);
+  return status;
 }
 
 int reap_error_prefix(int status, const char *format, ...) {
   if (status == REAP_OK) return status;
-  char old[REAP_ERROR_LENGTH];
-  memcpy(old, message, sizeof old);
+  char text[9 * REAP_ERROR_LENGTH + 4];
   va_list args;
   va_start(args, format);
-  int n = vsnprintf(message, sizeof message, format, args);
+  int n = vsnprintf(text, 8 * REAP_ERROR_LENGTH, format, args);
   va_end(args);
   if (n < 0) n = 0;
-  size_t used = (size_t)n < sizeof message ? (size_t)n : sizeof message - 1;
-  append(append(used, ": "), old);
+  if (n >= 8 * REAP_ERROR_LENGTH) n = 8 * REAP_ERROR_LENGTH - 1;
+  snprintf(text + n, sizeof text - (size_t)n, ": %s", message);
+  set_message(text);
   return status;
 }
 

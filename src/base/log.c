@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "reap/text.h"
+
 static reap_log_level threshold = REAP_LOG_WARNING;
 
 void reap_log_set_level(reap_log_level level) { threshold = level; }
@@ -17,5 +19,6 @@ void reap_log(reap_log_level level, const char *format, ...) {
   va_end(args);
   /* On a terminal a progress bar may stand on this line: overwrite it. */
   const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";
-  fprintf(stderr, "%sreap: %s%s\n", clear, level == REAP_LOG_WARNING ? "warning: " : "", line);
+  fputs(clear, stderr);
+  reap_print(stderr, "reap: %s%s\n", level == REAP_LOG_WARNING ? "warning: " : "", line);
 }
