@@ -1,10 +1,10 @@
 /* Max and average pooling over windows, on images stored channels last.
  *
  * Method: for every output position the pixels of its window are combined, all channels at once, in the order of the
- * taps. Cost: taps reads per output. A window that lies on padding alone gives minus infinity, the maximum of nothing,
- * or an average of 0. Max pooling keeps a NaN that it meets.
+ * taps. Cost: taps reads per output. A window that lies on padding alone, as dilated ones may, gives the smallest
+ * number, as in onnxruntime, or an average of 0. Max pooling keeps a NaN that it meets.
  */
-#include <math.h>
+#include <float.h>
 
 #include "kernels.h"
 #include "reap/error.h"
@@ -76,7 +76,7 @@ static void pool_images(const reap_window *w, const float *images, float *output
 }
 
 static void max_position(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out) {
-  pool_position(w, image, y0, x0, -INFINITY, out, take_larger);
+  pool_position(w, image, y0, x0, -FLT_MAX, out, take_larger);
 }
 
 static int max_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,

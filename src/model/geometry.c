@@ -60,13 +60,14 @@ static int paddings(const reap_node *node, reap_window *w) {
   return REAP_OK;
 }
 
-/* Output size along one axis; with `ceil`, windows may start in the image and reach past the padding behind it. */
+/* Output size along one axis; with `ceil`, the last window may reach past the padding behind the image, if by less than a
+ * stride, but has to start in front of it. This includes a first window that is larger than the padded image. */
 static int64_t out_size(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride,
                         bool ceil) {
-  int64_t room = size + before + after - extent(kernel, dilation);
+  int64_t room = size + before + after - extent(kernel, dilation) + (ceil ? stride - 1 : 0);
   if (room < 0) return 0;
-  int64_t out = (room + (ceil ? stride - 1 : 0)) / stride + 1;
-  if (ceil && (out - 1) * stride >= size + before) out--; /* a window has to start inside */
+  int64_t out = room / stride + 1;
+  if (ceil && (out - 1) * stride >= size + before) out--;
   return out;
 }
 
