@@ -2,13 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hdf5_strings.h"
 #include "hdf5_util.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/version.h"
 
-/* Longer attributes do not occur in our files. */
-enum { MAX_STRING = 1 << 20, FORMAT_VERSION = 1 };
+enum { MOST_BYTES = 60000, FORMAT_VERSION = 1 };
 
 bool reap_h5_has_attribute(hid_t object, const char *name) { return H5Aexists(object, name) > 0; }
 
@@ -28,44 +28,14 @@ static int open_attribute(hid_t object, const char *name, int64_t count, hid_t *
                         (long long)count);
 }
 
-static int read_variable_string(hid_t object, const char *name, hid_t attribute, hid_t type, char **out) {
-  char *text = NULL;
-  if (H5Aread(attribute, type, &text) < 0) return reap_h5_error(object, name);
-  int status = REAP_OK;
-  if (text && strlen(text) > MAX_STRING)
-    status = reap_h5_refuse(object, "attribute \"%s\" is too long", name);
-  else
-    status = reap_strdup(out, text ? text : "");
-  H5free_memory(text);
-  return status;
-}
-
-static int read_fixed_string(hid_t object, const char *name, hid_t attribute, hid_t type, char **out) {
-  size_t size = H5Tget_size(type);
-  if (size > MAX_STRING) return reap_h5_refuse(object, "attribute \"%s\" is too long", name);
-  REAP_TRY(reap_calloc(out, (int64_t)size + 1, 1));
-  if (H5Aread(attribute, type, *out) < 0) {
-    reap_free(out);
-    return reap_h5_error(object, name);
-  }
-  if (H5Tget_strpad(type) == H5T_STR_SPACEPAD)
-    for (size_t end = strlen(*out); end > 0 && (*out)[end - 1] == ' '; end--) (*out)[end - 1] = '\0';
-  return REAP_OK;
-}
-
 int reap_h5_read_string(hid_t object, const char *name, char **out) {
-  hid_t attribute = REAP_H5_NONE, type = REAP_H5_NONE;
-  REAP_TRY(open_attribute(object, name, 1, &attribute, &type));
-  int status;
-  if (H5Tget_class(type) != H5T_STRING)
-    status = reap_h5_refuse(object, "attribute \"%s\" is not a string", name);
-  else if (H5Tis_variable_str(type) > 0)
-    status = read_variable_string(object, name, attribute, type, out);
-  else
-    status = read_fixed_string(object, name, attribute, type, out);
-  reap_h5_close(&type);
-  reap_h5_close(&attribute);
-  return status;
+  char **list = NULL;
+  int64_t count = 0;
+  REAP_TRY(reap_h5_read_strings(object, name, 1, &count, &list));
+  *out = list[0];
+  list[0] = NULL;
+  reap_h5_free_names(count, &list);
+  return REAP_OK;
 }
 
 static int read_numbers(hid_t object, const char *name, int64_t count, bool integer, hid_t memory_type, void *out) {
@@ -90,30 +60,64 @@ int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *
   return read_numbers(object, name, count, false, H5T_NATIVE_DOUBLE, out);
 }
 
-/* `space` is closed here. */
 static int write_in(hid_t object, const char *name, hid_t type, hid_t space, const void *values) {
   hid_t attribute = space < 0 ? REAP_H5_NONE : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
   bool done = attribute >= 0 && H5Awrite(attribute, type, values) >= 0;
   int status = done ? REAP_OK : reap_h5_error(object, name);
   reap_h5_close(&attribute);
-  reap_h5_close(&space);
   return status;
 }
 
 static int write_attribute(hid_t object, const char *name, hid_t type, const void *value) {
-  return write_in(object, name, type, H5Screate(H5S_SCALAR), value);
+  hid_t space = H5Screate(H5S_SCALAR);
+  const int status = write_in(object, name, type, space, value);
+  reap_h5_close(&space);
+  return status;
 }
 
 int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count, const void *values) {
   const hsize_t size = (hsize_t)count;
-  return write_in(object, name, type, H5Screate_simple(1, &size, NULL), values);
+  hid_t space = H5Screate_simple(1, &size, NULL);
+  const int status = write_in(object, name, type, space, values);
+  reap_h5_close(&space);
+  return status;
+}
+
+static int write_fixed_strings(hid_t object, const char *name, hid_t space, int64_t count, const char *const *values) {
+  char *texts = NULL;
+  size_t length = 0;
+  int status = reap_h5_pack_strings(count, values, &length, &texts);
+  hid_t type = status == REAP_OK ? reap_h5_string_type(length) : REAP_H5_NONE;
+  if (status == REAP_OK) status = type >= 0 ? write_in(object, name, type, space, texts) : reap_h5_error(object, name);
+  reap_h5_close(&type);
+  reap_free(&texts);
+  return status;
+}
+
+/* An attribute has to fit the head of its object, where 64 kB are the most: more go into a heap, with variable length. */
+static int write_strings(hid_t object, const char *name, hid_t space, int64_t count, const char *const *values) {
+  size_t longest = 1;
+  for (int64_t i = 0; i < count; i++)
+    if (strlen(values[i]) > longest) longest = strlen(values[i]);
+  if (longest <= MOST_BYTES / (size_t)count) return write_fixed_strings(object, name, space, count, values);
+  hid_t type = reap_h5_string_type(H5T_VARIABLE);
+  int status = type >= 0 ? write_in(object, name, type, space, values) : reap_h5_error(object, name);
+  reap_h5_close(&type);
+  return status;
 }
 
 int reap_h5_write_string(hid_t object, const char *name, const char *value) {
-  hid_t type = H5Tcopy(H5T_C_S1);
-  bool made = type >= 0 && H5Tset_size(type, H5T_VARIABLE) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0;
-  int status = made ? write_attribute(object, name, type, &value) : reap_h5_error(object, name);
-  reap_h5_close(&type);
+  hid_t space = H5Screate(H5S_SCALAR);
+  const int status = write_strings(object, name, space, 1, &value);
+  reap_h5_close(&space);
+  return status;
+}
+
+int reap_h5_write_strings(hid_t object, const char *name, int64_t count, const char *const *values) {
+  const hsize_t size = (hsize_t)count;
+  hid_t space = H5Screate_simple(1, &size, NULL);
+  const int status = write_strings(object, name, space, count, values);
+  reap_h5_close(&space);
   return status;
 }
 

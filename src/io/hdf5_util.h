@@ -77,13 +77,15 @@ int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_
 /* The same for a vector of `count` elements of the memory's type. */
 int reap_h5_write_vector(hid_t parent, const char *name, hid_t type, int64_t count, const void *data);
 
-/* Attributes. Strings may have fixed or variable length; the result is owned by the caller. */
+/* Attributes. Strings may have fixed or variable length (hdf5_strings.h) and are written with fixed length; the result is
+ * owned by the caller. */
 bool reap_h5_has_attribute(hid_t object, const char *name);
 int reap_h5_read_string(hid_t object, const char *name, char **out);
 int reap_h5_read_integer(hid_t object, const char *name, int64_t *out);
 /* Exactly `count` numbers of any integer or float type, as a vector or (count 1) a scalar. */
 int reap_h5_read_numbers(hid_t object, const char *name, int64_t count, double *out);
 int reap_h5_write_string(hid_t object, const char *name, const char *value);
+int reap_h5_write_strings(hid_t object, const char *name, int64_t count, const char *const *values); /* a vector */
 int reap_h5_write_integer(hid_t object, const char *name, int64_t value);
 int reap_h5_write_double(hid_t object, const char *name, double value);
 int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count, const void *values); /* a vector */

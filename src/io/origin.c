@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "hdf5_strings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -106,10 +107,6 @@ static int write_images(hid_t file, const reap_origin *origin) {
   int64_t *firsts = NULL, *counts = NULL;
   const char **hashes = NULL;
   int status = REAP_OK;
-  hid_t text = H5Tcopy(H5T_C_S1);
-  if (text < 0 || H5Tset_size(text, H5T_VARIABLE) < 0 || H5Tset_cset(text, H5T_CSET_UTF8) < 0)
-    status = reap_h5_error(file, "images_sha256");
-  if (status != REAP_OK) goto done;
   REAP_TRY_OR(reap_alloc(&firsts, n, sizeof *firsts), done);
   REAP_TRY_OR(reap_alloc(&counts, n, sizeof *counts), done);
   REAP_TRY_OR(reap_alloc(&hashes, n, sizeof *hashes), done);
@@ -120,9 +117,8 @@ static int write_images(hid_t file, const reap_origin *origin) {
   }
   REAP_TRY_OR(reap_h5_write_attributes(file, "images_first", H5T_NATIVE_INT64, n, firsts), done);
   REAP_TRY_OR(reap_h5_write_attributes(file, "images_count", H5T_NATIVE_INT64, n, counts), done);
-  status = reap_h5_write_attributes(file, "images_sha256", text, n, hashes);
+  status = reap_h5_write_strings(file, "images_sha256", n, hashes);
 done:
-  reap_h5_close(&text);
   reap_free(&firsts);
   reap_free(&counts);
   reap_free(&hashes);
@@ -146,25 +142,23 @@ static int read_hash(hid_t file, const char *name, const char *text, char hash[R
   return REAP_OK;
 }
 
-/* Number of elements of a vector attribute of a class. */
-static int vector_length(hid_t file, const char *name, H5T_class_t wanted, hid_t *attribute, int64_t *count) {
+/* Opens a vector attribute of integers. */
+static int open_integers(hid_t file, const char *name, hid_t *attribute, int64_t *count) {
   if (!reap_h5_has_attribute(file, name)) return reap_h5_refuse(file, "attribute \"%s\" is missing", name);
   *attribute = H5Aopen(file, name, H5P_DEFAULT);
   hid_t type = *attribute < 0 ? REAP_H5_NONE : H5Aget_type(*attribute);
   hid_t space = *attribute < 0 ? REAP_H5_NONE : H5Aget_space(*attribute);
-  hssize_t found = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-  bool fits = type >= 0 && H5Tget_class(type) == wanted && found >= 1 && found <= MAX_STRETCHES &&
-              H5Sget_simple_extent_ndims(space) <= 1 && (wanted != H5T_STRING || H5Tis_variable_str(type) > 0);
+  const bool fits = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER && H5Sget_simple_extent_ndims(space) <= 1;
+  *count = fits ? (int64_t)H5Sget_simple_extent_npoints(space) : -1;
   reap_h5_close(&type);
   reap_h5_close(&space);
-  *count = (int64_t)found;
   return fits ? REAP_OK : reap_h5_refuse(file, "attribute \"%s\" is no list of images as reap writes it", name);
 }
 
 static int read_integers(hid_t file, const char *name, int64_t count, int64_t *out) {
   hid_t attribute = REAP_H5_NONE;
   int64_t found = 0;
-  int status = vector_length(file, name, H5T_INTEGER, &attribute, &found);
+  int status = open_integers(file, name, &attribute, &found);
   if (status == REAP_OK && found != count)
     status = reap_h5_refuse(file, "attribute \"%s\" has %lld elements, wanted %lld", name, (long long)found,
                             (long long)count);
@@ -176,23 +170,13 @@ static int read_integers(hid_t file, const char *name, int64_t count, int64_t *o
 /* Sets the number of stretches as well. */
 static int read_hashes(hid_t file, reap_origin *out) {
   static const char name[] = "images_sha256";
-  hid_t attribute = REAP_H5_NONE, text = H5Tcopy(H5T_C_S1);
   char **hashes = NULL;
   int64_t count = 0;
-  int status = REAP_OK;
-  REAP_TRY_OR(vector_length(file, name, H5T_STRING, &attribute, &count), done);
-  REAP_TRY_OR(reap_calloc(&out->images, count, sizeof *out->images), done);
-  REAP_TRY_OR(reap_calloc(&hashes, count, sizeof *hashes), done);
-  out->n_images = (int)count;
-  bool ready = text >= 0 && H5Tset_size(text, H5T_VARIABLE) >= 0 && H5Tset_cset(text, H5T_CSET_UTF8) >= 0;
-  if (!ready || H5Aread(attribute, text, hashes) < 0) status = reap_h5_error(file, name);
-  for (int i = 0; status == REAP_OK && i < out->n_images; i++)
-    status = read_hash(file, name, hashes[i] ? hashes[i] : "", out->images[i].data);
-  for (int i = 0; i < out->n_images; i++) H5free_memory(hashes[i]);
-done:
-  reap_free(&hashes);
-  reap_h5_close(&text);
-  reap_h5_close(&attribute);
+  REAP_TRY(reap_h5_read_strings(file, name, MAX_STRETCHES, &count, &hashes));
+  int status = reap_calloc(&out->images, count, sizeof *out->images);
+  if (status == REAP_OK) out->n_images = (int)count;
+  for (int i = 0; status == REAP_OK && i < out->n_images; i++) status = read_hash(file, name, hashes[i], out->images[i].data);
+  reap_h5_free_names(count, &hashes);
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hdf5_util.h"
+#include "paths_groups.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -41,11 +42,9 @@ static int write_root(hid_t file, const reap_group_paths *paths) {
   return reap_h5_write_double(file, "tilt", paths->tilt);
 }
 
-static int write_all(hid_t file, const void *context) {
-  const reap_group_paths *paths = context;
+int reap_paths_write_groups(hid_t file, const reap_group_paths *paths) {
   hid_t groups = REAP_H5_NONE;
-  int status = write_root(file, paths);
-  if (status == REAP_OK) status = reap_h5_create_group(file, "groups", &groups);
+  int status = reap_h5_create_group(file, "groups", &groups);
   for (int i = 0; status == REAP_OK && i < paths->n; i++) {
     hid_t group = REAP_H5_NONE;
     status = reap_h5_create_group(groups, paths->paths[i].group, &group);
@@ -54,6 +53,11 @@ static int write_all(hid_t file, const void *context) {
   }
   reap_h5_close(&groups);
   return status;
+}
+
+static int write_all(hid_t file, const void *context) {
+  REAP_TRY(write_root(file, context));
+  return reap_paths_write_groups(file, context);
 }
 
 int reap_paths_file_write(const char *path, const reap_group_paths *paths) {

@@ -2,9 +2,13 @@
 #include "reap/sweep_file.h"
 
 #include <stddef.h>
+#include <string.h>
 
+#include "hdf5_strings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "paths_groups.h"
+#include "reap/paths_file.h"
 #include "sweep_setting.h"
 
 /* Columns of the table, by the member that they show. */
@@ -23,36 +27,44 @@ static const column columns[] = {
     COLUMN(seed, INTEGER),  COLUMN(flops, INTEGER),  COLUMN(params, INTEGER), COLUMN(top1, NUMBER), COLUMN(top5, NUMBER),
     COLUMN(loss, NUMBER),   COLUMN(kl, NUMBER),      COLUMN(output_error, NUMBER), COLUMN(seconds, NUMBER)};
 
-/* All entries of a column in a row; every kind takes 8 bytes. */
-static int write_column(hid_t table, const column *c, const reap_sweep_contents *contents, hid_t text) {
-  const hid_t type = c->kind == TEXT ? text : c->kind == INTEGER ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE;
+static const char *member(const reap_sweep_contents *contents, int64_t setting, const column *c) {
+  return (const char *)&contents->settings[setting] + c->offset;
+}
+
+/* All entries of a column in a row; every kind of number takes 8 bytes. */
+static int write_numbers(hid_t table, const column *c, const reap_sweep_contents *contents) {
   const int64_t count = contents->n_settings;
-  union {
-    const char *text;
-    int64_t integer;
-    double number;
-  } *values = NULL;
-  _Static_assert(sizeof values[0] == sizeof(int64_t) && sizeof(char *) == sizeof(int64_t), "columns of 8 bytes");
-  REAP_TRY(reap_calloc(&values, count, sizeof *values));
-  for (int64_t i = 0; i < count; i++) {
-    const char *member = (const char *)&contents->settings[i] + c->offset;
-    if (c->kind == TEXT) values[i].text = *(char *const *)(const void *)member;
-    if (c->kind == INTEGER) values[i].integer = *(const int64_t *)(const void *)member;
-    if (c->kind == NUMBER) values[i].number = *(const double *)(const void *)member;
-  }
-  int status = reap_h5_write_vector(table, c->name, type, count, values);
+  unsigned char *values = NULL;
+  _Static_assert(sizeof(double) == 8 && sizeof(int64_t) == 8, "columns of 8 bytes");
+  REAP_TRY(reap_alloc(&values, count, 8));
+  for (int64_t i = 0; i < count; i++) memcpy(values + 8 * i, member(contents, i, c), 8);
+  int status = reap_h5_write_vector(table, c->name, c->kind == INTEGER ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, count, values);
   reap_free(&values);
   return status;
 }
 
+static int write_texts(hid_t table, const column *c, const reap_sweep_contents *contents) {
+  const int64_t count = contents->n_settings;
+  const char **list = NULL;
+  char *texts = NULL;
+  size_t length = 0;
+  REAP_TRY(reap_alloc(&list, count, sizeof *list));
+  for (int64_t i = 0; i < count; i++) memcpy(&list[i], member(contents, i, c), sizeof list[i]);
+  int status = reap_h5_pack_strings(count, list, &length, &texts);
+  hid_t type = status == REAP_OK ? reap_h5_string_type(length) : REAP_H5_NONE;
+  if (status == REAP_OK) status = type >= 0 ? reap_h5_write_vector(table, c->name, type, count, texts) : reap_h5_error(table, c->name);
+  reap_h5_close(&type);
+  reap_free(&texts);
+  reap_free(&list);
+  return status;
+}
+
 static int write_table(hid_t file, const reap_sweep_contents *contents) {
-  hid_t table = REAP_H5_NONE, text = H5Tcopy(H5T_C_S1);
-  if (text < 0 || H5Tset_size(text, H5T_VARIABLE) < 0 || H5Tset_cset(text, H5T_CSET_UTF8) < 0) return reap_h5_error(file, "table");
+  hid_t table = REAP_H5_NONE;
   int status = reap_h5_create_group(file, "table", &table);
   for (size_t i = 0; status == REAP_OK && i < sizeof columns / sizeof columns[0]; i++)
-    status = write_column(table, &columns[i], contents, text);
+    status = columns[i].kind == TEXT ? write_texts(table, &columns[i], contents) : write_numbers(table, &columns[i], contents);
   reap_h5_close(&table);
-  reap_h5_close(&text);
   return status;
 }
 
@@ -97,16 +109,13 @@ static int write_baseline(hid_t file, const reap_sweep_setting *baseline) {
   return status;
 }
 
-static int copy_paths(hid_t file, const char *path) {
-  hid_t paths = REAP_H5_NONE;
+/* Read and written anew, not copied as it stands: nothing in the file is trusted. */
+static int write_paths(hid_t file, const char *path) {
+  reap_group_paths *paths = NULL;
   if (!path) return REAP_OK;
-  REAP_TRY(reap_h5_open(path, &paths));
-  int status = REAP_OK;
-  if (!reap_h5_has(paths, "groups"))
-    status = reap_h5_refuse(paths, "has no \"groups\"");
-  else if (H5Ocopy(paths, "groups", file, "groups", H5P_DEFAULT, H5P_DEFAULT) < 0)
-    status = reap_h5_error(file, "groups");
-  reap_h5_close(&paths);
+  REAP_TRY(reap_paths_file_read(path, &paths));
+  const int status = reap_paths_write_groups(file, paths);
+  reap_group_paths_destroy(&paths);
   return status;
 }
 
@@ -117,7 +126,7 @@ static int fill(hid_t file, const void *context) {
   REAP_TRY(write_table(file, contents));
   REAP_TRY(write_settings(file, contents));
   REAP_TRY(write_failures(file, contents));
-  return copy_paths(file, contents->paths_file);
+  return write_paths(file, contents->paths_file);
 }
 
 int reap_sweep_file_write(const char *path, const reap_sweep_contents *contents) {
