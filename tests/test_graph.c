@@ -348,6 +348,40 @@ static void unsupported_uses_are_named(void) {
   reap_graph_destroy(&g);
 }
 
+/* Status of a network of a Dropout with such inputs, or of a BatchNormalization with such outputs, by opset. */
+static int train_status(int64_t version, const char *dropout, const char *norm_outputs, const char *attributes) {
+  reap_graph *g = NULL;
+  CHECK_OK(reap_graph_create(version, &g));
+  net_image(g, "x", 3, 4, 4);
+  net_ints(g, "yes", "1");
+  net_ints(g, "no", "0");
+  net_weights(g, "half", "1")->f32[0] = 0.5f;
+  net_weights(g, "none", "1")->f32[0] = 0;
+  net_norm_weights(g, "n", "3");
+  if (dropout)
+    net_node(g, "Dropout", "drop", dropout, "h", NULL);
+  else
+    net_node(g, "BatchNormalization", "norm", "x n.scale n.shift n.mean n.var", norm_outputs, attributes);
+  net_step(g, "Relu", "y", "h");
+  int status = prepare_status(g, "y", 2);
+  reap_graph_destroy(&g);
+  return status;
+}
+
+/* What trains draws numbers, or looks at the other images of its batch: refused, whichever way the file says it. */
+static void training_is_refused(void) {
+  static const char *const inference[] = {"x", "x half", "x half no", "x - no", "x none yes"};
+  static const char *const training[] = {"x half yes", "x - yes"};
+  for (int i = 0; i < 5; i++) CHECK_OK(train_status(13, inference[i], NULL, NULL));
+  for (int i = 0; i < 2; i++)
+    CHECK_FAILS(train_status(13, training[i], NULL, NULL), REAP_ERR_INPUT, "Dropout drop: is in training");
+  CHECK_FAILS(train_status(13, "x half x", NULL, NULL), REAP_ERR_INPUT, "training_mode is not a constant");
+  CHECK_OK(train_status(9, NULL, "h", NULL));
+  CHECK_FAILS(train_status(9, NULL, "h m v sm sv", NULL), REAP_ERR_INPUT, "norm: is in training");
+  CHECK_OK(train_status(15, NULL, "h", "training_mode=0"));
+  CHECK_FAILS(train_status(15, NULL, "h m v", "training_mode=1"), REAP_ERR_INPUT, "norm: is in training");
+}
+
 /* ---------------------------------------------------------------- batch */
 
 static void any_batch_can_be_bound(void) {
@@ -512,6 +546,7 @@ const test_case test_cases[] = {{"shape arithmetic is folded", shape_arithmetic_
                                 {"unused nodes are dropped", unused_nodes_are_dropped},
                                 {"unknown operators are named", unknown_operators_are_named},
                                 {"unsupported uses are named", unsupported_uses_are_named},
+                                {"training is refused", training_is_refused},
                                 {"any batch can be bound", any_batch_can_be_bound},
                                 {"fixed batches are kept", fixed_batches_are_kept},
                                 {"block size", block_size_follows_the_largest_tensor},

@@ -10,6 +10,7 @@ int reap_shape_gemm(reap_graph *graph, reap_node *node);
 int reap_shape_matmul(reap_graph *graph, reap_node *node);
 int reap_shape_same(reap_graph *graph, reap_node *node);
 int reap_shape_cast(reap_graph *graph, reap_node *node);
+int reap_shape_dropout(reap_graph *graph, reap_node *node);
 int reap_shape_norm(reap_graph *graph, reap_node *node);
 int reap_shape_broadcast(reap_graph *graph, reap_node *node);
 int reap_shape_pool(reap_graph *graph, reap_node *node);

@@ -24,10 +24,27 @@ int reap_shape_cast(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims);
 }
 
+static int trains(const reap_node *node, const char *what) {
+  return reap_node_error(node, "is in training mode, in which it %s; export it for inference (PyTorch: model.eval())", what);
+}
+
+/* With training_mode (from opset 12 on) elements are dropped at random. */
+int reap_shape_dropout(reap_graph *graph, reap_node *node) {
+  const reap_tensor *ratio = reap_node_constant(graph, node, 1), *training = reap_node_constant(graph, node, 2);
+  if (reap_node_input(graph, node, 2)) {
+    if (!training || training->count != 1) return reap_node_error(node, "its training_mode is not a constant");
+    const bool drops = !ratio || ratio->count != 1 || reap_tensor_number(ratio, 0) != 0;
+    if (drops && reap_tensor_number(training, 0) != 0) return trains(node, "drops numbers at random");
+  }
+  return reap_shape_same(graph, node);
+}
+
 int reap_shape_norm(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   if (x->rank < 2) return reap_node_error(node, "its input has no channels");
-  if (reap_node_int(node, "training_mode", 0)) return reap_node_error(node, "is in training mode; export the network for inference");
+  /* Before opset 14 it is the statistics among the outputs that tell. */
+  if (graph->opset < 14 ? node->n_outputs > 1 : reap_node_int(node, "training_mode", 0) != 0)
+    return trains(node, "normalises by the images of a batch");
   for (int slot = 1; slot < 5; slot++) {
     const reap_tensor *t = reap_node_constant(graph, node, slot);
     if (!t || t->dtype != REAP_F32 || t->count != x->dims[1])
