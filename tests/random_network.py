@@ -1,0 +1,699 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small random ONNX networks, each made from a seed alone, for tests that compare reap with another runtime.
+
+    make(seed)                              a Case: the file's bytes, images, and what the network is made of
+    random_network.py SEED FOLDER           writes it there, to be looked at
+
+A network has 2 to 15 blocks of layers on images of some 3 x 8 x 8. Its operators are those of include/reap/operators.def in the
+forms of operator sets 8 to 21; a few networks have one operator that reap does not know. The same seed makes the same network
+as long as this file stays as it is: the streams of random.Random and numpy.random.RandomState do not change.
+
+Weights are scaled by their fan-in and norms divide by at least 0.7, so that values stay near 1. Nothing is cast to a smaller
+type but weights that come in it, and no operator jumps, so that two float32 runtimes agree to 1e-5 or so.
+"""
+import random
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from random_disguise import disguise
+
+INT_MAX = 2 ** 63 - 1
+
+
+class Case:
+    """model: ModelProto; images: float32 or uint8 [N, C, H, W] with `scaling` of the latter; batch: 0 if free."""
+
+    def __init__(self, seed):
+        self.seed, self.model, self.images, self.batch = seed, None, None, 0
+        self.scaling, self.words, self.swaps, self.external = None, [], [], False
+
+    def seen(self):
+        """The images as the network sees them."""
+        if self.scaling is None:
+            return self.images
+        scale, mean, std = self.scaling
+        shape = (1, -1, 1, 1)
+        x = self.images.astype(np.float32) * np.float32(scale) - np.reshape(mean, shape).astype(np.float32)
+        return (x / np.reshape(std, shape).astype(np.float32)).astype(np.float32)
+
+
+class Builder:
+    """Grows a network at one end, `at`, a (name, shape without the batch). Blocks return False where they do not apply."""
+
+    def __init__(self, seed):
+        self.pick = random.Random(seed)
+        self.numbers = np.random.RandomState(seed % 2 ** 32)
+        self.opset = self.pick.randint(8, 21)
+        self.nodes, self.constants, self.words, self.norms, self.layers = [], [], [], [], []
+        self.shapes, self.count, self.at, self.passed = {}, 0, None, []
+
+    # ---- parts
+
+    def chance(self, share):
+        return self.pick.random() < share
+
+    def fresh(self, hint):
+        self.count += 1
+        return "%s_%d" % (hint, self.count)
+
+    def constant(self, array, hint="constant"):
+        name = self.fresh(hint)
+        self.constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
+        return name
+
+    def floats(self, array, hint="constant"):
+        return self.constant(np.asarray(array, dtype=np.float32), hint)
+
+    def ints(self, values, hint="integers"):
+        return self.constant(np.asarray(values, dtype=np.int64), hint)
+
+    def normal(self, *shape, scale=1.0):
+        return (self.numbers.standard_normal(shape) * scale).astype(np.float32)
+
+    def uniform(self, low, high, *shape):
+        return self.numbers.uniform(low, high, shape).astype(np.float32)
+
+    def node(self, op, inputs, shape, outputs=1, **attributes):
+        """Appends a node; its first output, of the given shape."""
+        names = [self.fresh(op.lower()) for _ in range(outputs)]
+        given = {key: value for key, value in attributes.items() if value is not None}
+        self.nodes.append(helper.make_node(op, inputs, names, name="%s_node_%d" % (op, self.count), **given))
+        self.shapes[names[0]] = tuple(shape)
+        self.words.append(op)
+        return names[0]
+
+    def move(self, name):
+        """The network goes on at `name`."""
+        self.at = name
+        self.passed.append(name)
+        return True
+
+    @property
+    def shape(self):
+        return self.shapes[self.at]
+
+    @property
+    def rank(self):
+        """With the batch."""
+        return len(self.shape) + 1
+
+    def width(self):
+        return self.pick.choice([4, 5, 6, 8, 8, 10, 12, 16])
+
+    def axis(self, axis, rank):
+        """Now and then counted from the end; not before operators knew that."""
+        return axis - rank if self.opset >= 11 and self.chance(0.3) else axis
+
+    def axes_of(self, op, since, x, shape, axes, **attributes):
+        """Axes as an attribute, or from operator set `since` on as an input."""
+        if self.opset < since:
+            return self.node(op, [x], shape, axes=axes, **attributes)
+        return self.node(op, [x, self.ints(axes, "axes")], shape, **attributes)
+
+    # ---- linear layers
+
+    def weights(self, *shape, fan_in):
+        """Scaled by the fan-in; a few outputs are zero or twice the same."""
+        w = self.normal(*shape, scale=self.pick.uniform(0.9, 1.5) / np.sqrt(max(1, fan_in)))
+        if self.chance(0.1):
+            w[self.pick.randrange(shape[0])] = 0
+        if self.chance(0.1):
+            w[0] = w[-1]
+        return w
+
+    def shared(self, key, make):
+        """A constant of a layer; now and then that of an earlier layer of the same form."""
+        fitting = [name for k, name in self.layers if k == key]
+        if fitting and self.chance(0.1):
+            self.words.append("shared weights")
+            return self.pick.choice(fitting)
+        name = make()
+        self.layers.append((key, name))
+        return name
+
+    def window(self, height, width, widest=3):
+        """Attributes of a window over an image and the size of its output."""
+        ky, kx = (self.pick.choice([1, 1, 2, 3, 3, 3, 5][:4 + widest]) for _ in range(2))
+        if self.chance(0.7):
+            kx = ky
+        strides = [self.pick.choice([1, 1, 1, 2]) for _ in range(2)]
+        dilations = [self.pick.choice([1, 1, 1, 1, 2]) for _ in range(2)]
+        reach = [(ky - 1) * dilations[0] + 1, (kx - 1) * dilations[1] + 1]
+        if self.chance(0.15) and dilations == [1, 1] and strides[0] <= ky and strides[1] <= kx:
+            auto = self.pick.choice(["SAME_UPPER", "SAME_LOWER", "VALID"])
+            sizes = [-(-s // t) if auto != "VALID" else (s - r) // t + 1 for s, t, r in zip((height, width), strides, reach)]
+            return dict(kernel_shape=[ky, kx], strides=strides, auto_pad=auto), sizes
+        pads = [r // 2 for r in reach] * 2
+        if self.chance(0.3):
+            pads = [self.pick.randint(0, r - 1) for r in reach * 2]
+        sizes = [(s + pads[i] + pads[i + 2] - reach[i]) // strides[i] + 1 for i, s in enumerate((height, width))]
+        return dict(kernel_shape=[ky, kx], strides=strides, pads=pads,
+                    dilations=dilations if dilations != [1, 1] or self.chance(0.5) else None), sizes
+
+    def conv_to(self, x, outputs, same=False, groups=1):
+        """A convolution of x; `same` keeps height and width. None where the window does not fit."""
+        channels, height, width = self.shapes[x]
+        if same:
+            k = self.pick.choice([1, 3, 3])
+            attributes, sizes = dict(kernel_shape=[k, k], pads=[k // 2] * 4), [height, width]
+        else:
+            attributes, sizes = self.window(height, width)
+        if min(sizes) < 1:
+            return None
+        ky, kx = attributes["kernel_shape"]
+        form = (outputs, channels // groups, ky, kx)
+        w = self.shared(form, lambda: self.floats(self.weights(*form, fan_in=form[1] * ky * kx), "weight"))
+        inputs = [x, w] + ([self.floats(self.normal(outputs, scale=0.3), "bias")] if self.chance(0.6) else [])
+        if self.chance(0.3):
+            del attributes["kernel_shape"]
+        return self.node("Conv", inputs, [outputs] + sizes, group=groups if groups > 1 or self.chance(0.3) else None, **attributes)
+
+    def norm_to(self, x):
+        """A batch norm over axis 1; its tensors may be those of an earlier one, all or some."""
+        channels = self.shapes[x][0]
+        mine = [self.uniform(0.6, 1.4, channels) * self.pick.choice([1, 1, -1]), self.normal(channels, scale=0.3),
+                self.normal(channels, scale=0.3), self.uniform(0.5, 2, channels)]
+        if self.chance(0.2):
+            mine[0][:], mine[1][:] = 1, 0
+        earlier = [names for count, names in self.norms if count == channels]
+        names = [self.floats(t, hint) for t, hint in zip(mine, ("scale", "shift", "mean", "var"))]
+        if earlier and self.chance(0.4):
+            other = self.pick.choice(earlier)
+            share = self.pick.choice([(1, 1, 1, 1), (1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)])
+            names = [theirs if s else own for s, theirs, own in zip(share, other, names)]
+            self.words.append("shared norm")
+        self.norms.append((channels, names))
+        epsilon = self.pick.choice([None, None, 1e-3])
+        return self.node("BatchNormalization", [x] + names, self.shapes[x], epsilon=epsilon)
+
+    def clamp_to(self, x):
+        """Relu mostly, else a Clip in one of its forms."""
+        if self.chance(0.75):
+            return self.node("Relu", [x], self.shapes[x])
+        low, high = self.pick.choice([(0, 6), (-1, 1), (0, None), (None, 2), (-0.5, 3)])
+        if self.opset < 11:
+            return self.node("Clip", [x], self.shapes[x], min=None if low is None else float(low),
+                             max=None if high is None else float(high))
+        bounds = ["" if b is None else self.floats(b, "bound") for b in (low, high)]
+        return self.node("Clip", [x] + (bounds if bounds[1] else bounds[:1]), self.shapes[x])
+
+    def tail(self, x):
+        """What often follows a linear layer."""
+        if self.chance(0.4):
+            x = self.norm_to(x)
+        if self.chance(0.75):
+            x = self.clamp_to(x)
+        return x
+
+    def matmul_to(self, x, outputs):
+        """Along the last axis, whatever the rank; with or without a bias."""
+        shape = self.shapes[x]
+        form = (shape[-1], outputs)
+        w = self.shared(form, lambda: self.floats(self.weights(outputs, shape[-1], fan_in=shape[-1]).T, "weight"))
+        y = self.node("MatMul", [x, w], shape[:-1] + (outputs,))
+        if self.chance(0.75):
+            bias = self.floats(self.normal(*self.pick.choice([(outputs,), (outputs,), (1, outputs)]), scale=0.3), "bias")
+            y = self.node("Add", self.either(y, bias), self.shapes[y])
+        return y
+
+    def gemm_to(self, x, outputs):
+        inputs, transposed = self.shapes[x][0], self.chance(0.7)
+        form = (outputs, inputs) if transposed else (inputs, outputs)
+        alpha, beta = self.pick.choice([(None, None), (None, None), (0.5, None), (2.0, 0.25), (None, 0.0), (-1.5, 1.5)])
+
+        def make():
+            w = self.weights(outputs, inputs, fan_in=inputs) / abs(alpha or 1)
+            return self.floats(w if transposed else w.T, "weight")
+        names = [x, self.shared(form, make)]
+        if self.opset < 11 or self.chance(0.8):
+            bias = self.normal(*self.pick.choice([(outputs,), (outputs,), (1, outputs), (1,), ()]), scale=0.3)
+            names.append(self.floats(bias, "bias"))
+        return self.node("Gemm", names, (outputs,), transB=int(transposed) or None, alpha=alpha, beta=beta)
+
+    def either(self, a, b):
+        return [a, b] if self.chance(0.7) else [b, a]
+
+    # ---- blocks of images
+
+    def conv(self):
+        y = self.conv_to(self.at, self.width())
+        return y is not None and self.move(self.tail(y))
+
+    def conv_chain(self):
+        """Two or three convolutions in a row: the plain case of pruning."""
+        for _ in range(self.pick.choice([2, 2, 3])):
+            y = self.conv_to(self.at, self.width(), same=self.chance(0.7))
+            if y is not None:
+                self.move(self.tail(y))
+        return True
+
+    def grouped_conv(self):
+        channels = self.shape[0]
+        divisors = [g for g in (2, 3, 4, channels) if channels % g == 0 and g > 1]
+        if not divisors:
+            return False
+        groups = self.pick.choice(divisors)
+        y = self.conv_to(self.at, groups * self.pick.choice([1, 2]), groups=groups)
+        return y is not None and self.move(self.tail(y))
+
+    def norm(self):
+        return self.move(self.norm_to(self.at))
+
+    def clamp(self):
+        return self.move(self.clamp_to(self.at))
+
+    def residual(self):
+        """x + f(x), with f of one or two convolutions; the shortcut is x or a projection of it."""
+        x, channels = self.at, self.shape[0]
+        outputs = channels if self.chance(0.6) else self.width()
+        y = x
+        if self.chance(0.3):
+            y = self.clamp_to(self.norm_to(y))
+        if self.chance(0.6):
+            y = self.tail(self.conv_to(y, self.width(), same=True))
+        y = self.conv_to(y, outputs, same=True)
+        if self.chance(0.4):
+            y = self.norm_to(y)
+        if outputs != channels:
+            x = self.conv_to(x, outputs, same=True)
+            if self.chance(0.4):
+                x = self.norm_to(x)
+        return self.move(self.sum_of(y, x))
+
+    def sum_of(self, *names):
+        op = "Sum" if self.chance(0.25) or len(names) > 2 else "Add"
+        y = self.node(op, list(names) if self.chance(0.5) else list(reversed(names)), self.shapes[names[0]])
+        return self.clamp_to(y) if self.chance(0.6) else y
+
+    def branches(self):
+        """Two or three branches put behind each other along the channels."""
+        x, parts = self.at, []
+        for _ in range(self.pick.choice([2, 2, 3])):
+            y = self.conv_to(x, self.pick.choice([4, 6, 8]), same=True)
+            parts.append(self.tail(y))
+        if self.chance(0.3):
+            parts[0] = x
+        y = self.node("Concat", parts, (sum(self.shapes[p][0] for p in parts),) + self.shape[1:], axis=self.axis(1, 4))
+        return self.move(y)
+
+    def stack(self):
+        """Along the height or the width, with itself or a convolution of it."""
+        x, axis = self.at, self.pick.choice([2, 3])
+        if max(self.shape[1:]) > 12:
+            return False
+        other = x if self.chance(0.5) else self.conv_to(x, self.shape[0], same=True)
+        shape = list(self.shape)
+        shape[axis - 1] *= 2
+        return self.move(self.node("Concat", [x, other], shape, axis=self.axis(axis, 4)))
+
+    def slice(self):
+        """A part along one axis or two, forwards, backwards or with steps."""
+        shape, axes = list(self.shape), self.pick.sample(range(1, self.rank), min(self.rank - 1, self.pick.choice([1, 1, 2])))
+        starts, ends, steps = [], [], []
+        for axis in axes:
+            size, step = shape[axis - 1], self.pick.choice([1, 1, 1, 2, -1]) if self.opset >= 10 else 1
+            if size < 2:
+                return False
+            start, end = sorted(self.pick.sample(range(size + 1), 2))
+            taken = list(range(size))[start:end:abs(step)]
+            if step < 0:
+                start, end = end - 1, start - 1 if start > 0 else -size - 1
+            elif self.chance(0.3):
+                start, end = start - size, end if end < size else INT_MAX
+            starts.append(start), ends.append(end), steps.append(step)
+            shape[axis - 1] = len(taken)
+        axes = [self.axis(a, self.rank) if self.opset >= 10 else a for a in axes]
+        if self.opset < 10:
+            return self.move(self.node("Slice", [self.at], shape, starts=starts, ends=ends, axes=axes))
+        names = [self.ints(v, "part") for v in (starts, ends, axes)] + ([self.ints(steps, "steps")] if set(steps) != {1} else [])
+        return self.move(self.node("Slice", [self.at] + names, shape))
+
+    def halves(self):
+        """Both halves of the channels, a convolution of one, together again or added."""
+        channels = self.shape[0]
+        if channels % 2 or channels < 4:
+            return False
+        parts, x, half = [], self.at, channels // 2
+        for first in (0, half):
+            if self.opset < 10:
+                y = self.node("Slice", [x], (half,) + self.shape[1:], starts=[first], ends=[first + half], axes=[1])
+            else:
+                y = self.node("Slice", [x] + [self.ints([v]) for v in (first, first + half, 1)], (half,) + self.shape[1:])
+            parts.append(y)
+        parts[1] = self.tail(self.conv_to(parts[1], half, same=True))
+        if self.chance(0.5):
+            return self.move(self.sum_of(*parts))
+        return self.move(self.node("Concat", parts, self.shape, axis=1))
+
+    def shuffle(self):
+        channels, height, width = self.shape
+        if channels % 2:
+            return False
+        y = self.node("Reshape", [self.at, self.ints([0, 2, channels // 2, height, width], "form")],
+                      (2, channels // 2, height, width))
+        y = self.node("Transpose", [y], (channels // 2, 2, height, width), perm=[0, 2, 1, 3, 4])
+        return self.move(self.node("Reshape", [y, self.ints([0, channels, height, width], "form")], self.shape))
+
+    def factor(self):
+        """Arithmetic with constants: for each channel, each column, one for all."""
+        op, shape = self.pick.choice(["Mul", "Mul", "Add", "Sub", "Div"]), self.shape
+        ones = (1,) * (len(shape) - 1)
+        form = self.pick.choice([(shape[0],) + ones, (1, shape[0]) + ones, (), (1,), (shape[-1],)])
+        value = self.uniform(0.6, 1.6, *form)
+        names = [self.at, self.floats(value, "factor")]
+        if op != "Div" and self.chance(0.3):
+            names.reverse()
+        return self.move(self.node(op, names, shape))
+
+    def gate(self):
+        """Squeeze and excitation: channels weighted by what the whole image says."""
+        x, channels = self.at, self.shape[0]
+        y = self.node("GlobalAveragePool", [x], (channels, 1, 1))
+        y = self.clamp_to(self.conv_to(y, 4, same=True))
+        y = self.conv_to(y, channels, same=True)
+        if self.opset < 11:
+            y = self.node("Clip", [y], self.shapes[y], min=0.0, max=1.0)
+        else:
+            y = self.node("Clip", [y, self.floats(0.0), self.floats(1.0)], self.shapes[y])
+        return self.move(self.node("Mul", self.either(x, y), self.shapes[x]))
+
+    def pooled(self, image, reach, pads, strides, ceil):
+        """Size of the output; 0 where a last window would start in the padding: runtimes differ about its shape."""
+        sizes = []
+        for i, size in enumerate(image):
+            room = size + pads[i] + pads[i + 2] - reach[i]
+            out = (-(-room // strides[i]) if ceil else room // strides[i]) + 1
+            sizes.append(0 if ceil and (out - 1) * strides[i] >= size + pads[i] else out)
+        return sizes
+
+    def pool(self):
+        maximum = self.chance(0.5)
+        channels, height, width = self.shape
+        attributes, sizes = self.window(height, width, 2)
+        if not (maximum and self.opset >= 10 or not maximum and self.opset >= 19):
+            attributes["dilations"] = None
+        k = attributes["kernel_shape"]
+        reach = [(size - 1) * d + 1 for size, d in zip(k, attributes.get("dilations") or [1, 1])]
+        ceil = self.opset >= 10 and "pads" in attributes and self.chance(0.4)
+        if reach != k and (height < reach[0] or width < reach[1]):
+            return False  # a window could see nothing but padding
+        if "pads" in attributes:
+            attributes["pads"] = [min(p, size - 1) for p, size in zip(attributes["pads"], k * 2)]
+            sizes = self.pooled((height, width), reach, attributes["pads"], attributes["strides"], ceil)
+        if min(sizes) < 1:
+            return False
+        attributes["ceil_mode"] = 1 if ceil else None
+        if not maximum:
+            attributes["count_include_pad"] = self.pick.choice([None, 0, 1])
+        return self.move(self.node("MaxPool" if maximum else "AveragePool", [self.at], (channels,) + tuple(sizes), **attributes))
+
+    def pad(self):
+        before, after = ([self.pick.choice([0, 0, 1]) for _ in range(self.rank - 1)] for _ in range(2))
+        if self.chance(0.8):
+            before[0] = after[0] = 0
+        value = self.pick.choice([0.0, 0.0, 0.5])
+        shape = [b + s + a for b, s, a in zip(before, self.shape, after)]
+        if self.opset < 11:
+            return self.move(self.node("Pad", [self.at], shape, pads=[0] + before + [0] + after, value=value))
+        names = [self.at, self.ints([0] + before + [0] + after, "pads")] + ([self.floats(value)] if value else [])
+        if self.opset >= 18 and self.chance(0.5):
+            names[1] = self.ints(before + after, "pads")
+            names = names[:2] + [names[2] if value else "", self.ints(range(1, self.rank), "axes")]
+        return self.move(self.node("Pad", names, shape))
+
+    def quiet(self):
+        """What does nothing in inference."""
+        op = self.pick.choice(["Identity", "Dropout", "Cast", "Dropout"])
+        if op == "Cast":
+            return self.move(self.node(op, [self.at], self.shape, to=TensorProto.FLOAT))
+        outputs = 2 if op == "Dropout" and self.chance(0.3) else 1
+        names = [self.at]
+        if op == "Dropout" and self.opset >= 12 and self.chance(0.5):
+            names += [self.floats(0.3)] + ([self.constant(np.array(False))] if self.chance(0.5) else [])
+        return self.move(self.node(op, names, self.shape, outputs))
+
+    def linear_last(self):
+        """A matrix product along the last axis, on two to four axes."""
+        y = self.matmul_to(self.at, self.width())
+        if self.chance(0.4):
+            y = self.norm_to(y)
+        return self.move(self.clamp_to(y) if self.chance(0.6) else y)
+
+    def channels_last(self):
+        """Transposed, two products along the channels, transposed back; the block of ConvNeXt."""
+        channels, height, width = self.shape
+        x = self.at
+        y = self.node("Transpose", [x], (height, width, channels), perm=[0, 2, 3, 1])
+        y = self.clamp_to(self.matmul_to(y, self.width()))
+        y = self.matmul_to(y, channels)
+        y = self.node("Transpose", [y], (channels, height, width), perm=[0, 3, 1, 2])
+        return self.move(self.sum_of(y, x) if self.chance(0.5) else y)
+
+    def flat_conv(self):
+        """Flattened pixels become channels of a 1 x 1 convolution."""
+        flat = int(np.prod(self.shape))
+        if flat > 300:
+            return False
+        y = self.flatten_to(self.at)
+        if self.chance(0.5):
+            y = self.axes_of("Unsqueeze", 13, y, (flat, 1, 1), [2, 3])
+        else:
+            y = self.node("Reshape", [y, self.ints([0, flat, 1, 1], "form")], (flat, 1, 1))
+        return self.move(self.tail(self.conv_to(y, self.width(), same=True)))
+
+    def softmax(self):
+        axis = self.pick.randint(1, self.rank - 1)
+        op = self.pick.choice(["Softmax", "Softmax", "LogSoftmax"])
+        y = self.node(op, [self.at], self.shape, axis=self.axis(axis, self.rank))
+        if op == "Softmax":
+            y = self.node("Mul", [y, self.floats(float(self.shape[axis - 1]))], self.shape)
+        return self.move(y)
+
+    def product(self):
+        """x * f(x) element by element."""
+        y = self.conv_to(self.at, self.shape[0], same=True)
+        return self.move(self.node("Mul", self.either(self.at, y), self.shape))
+
+    def foreign(self):
+        """An operator that reap refuses, at the time of writing."""
+        op = self.pick.choice(["Sigmoid", "LeakyRelu", "Tanh", "Elu", "HardSigmoid", "Softplus", "Abs"])
+        return self.move(self.node(op, [self.at], self.shape))
+
+    # ---- from one rank to another
+
+    def flatten_to(self, x):
+        flat = int(np.prod(self.shapes[x]))
+        rank = len(self.shapes[x]) + 1
+        form = self.pick.choice(["Flatten", "Flatten", "copy", "fixed", "computed"])
+        if form == "Flatten":
+            return self.node("Flatten", [x], (flat,), axis=self.pick.choice([None, self.axis(1, rank)]))
+        if form == "computed":
+            return self.flatten_computed(x, flat)
+        return self.node("Reshape", [x, self.ints([0, -1] if form == "copy" else [-1, flat], "form")], (flat,))
+
+    def flatten_computed(self, x, flat):
+        """x.view(x.size(0), -1) as PyTorch exports it."""
+        y = self.node("Shape", [x], ())
+        y = self.node("Gather", [y, self.constant(np.array(0, dtype=np.int64))], (), axis=0)
+        if self.opset < 13:
+            y = self.node("Unsqueeze", [y], (), axes=[0])
+        else:
+            y = self.node("Unsqueeze", [y, self.ints([0])], ())
+        y = self.node("Concat", [y, self.ints([-1])], (), axis=0)
+        return self.node("Reshape", [x, y], (flat,))
+
+    def mean_to(self, x, axes, keep):
+        shape = list(self.shapes[x])
+        for axis in axes:
+            shape[axis - 1] = 1 if keep else None
+        rank = len(shape) + 1
+        named = [self.axis(a, rank) for a in axes]
+        return self.axes_of("ReduceMean", 18, x, [s for s in shape if s is not None], named, keepdims=int(keep))
+
+    def to_vector(self):
+        """From an image to [batch, features]."""
+        channels, height, width = self.shape
+        form = self.pick.choice(["average", "maximum", "mean", "mean", "flat", "flat", "columns"])
+        if form == "flat" and channels * height * width > 300:
+            form = "average"
+        if form == "flat":
+            return self.move(self.flatten_to(self.at))
+        if form == "columns":
+            return self.move(self.flatten_to(self.mean_to(self.at, [2], self.chance(0.5))))
+        if form == "mean":
+            keep = self.chance(0.5)
+            y = self.mean_to(self.at, [2, 3], keep)
+        else:
+            keep, y = True, self.node("Global%sPool" % form.capitalize().replace("imum", ""), [self.at], (channels, 1, 1))
+            if form == "average" and self.chance(0.2):
+                y = self.tail(self.conv_to(y, self.width(), same=True))
+        if not keep:
+            return self.move(y)
+        if self.chance(0.5):
+            return self.move(self.flatten_to(y))
+        return self.move(self.axes_of("Squeeze", 13, y, self.shapes[y][:1], [self.axis(2, 4), self.axis(3, 4)]))
+
+    def to_sequence(self):
+        """From an image to [batch, channels, pixels] or [batch, pixels, channels]."""
+        channels, height, width = self.shape
+        y = self.node("Reshape", [self.at, self.ints([0, channels, -1], "form")], (channels, height * width))
+        if self.chance(0.6):
+            y = self.node("Transpose", [y], (height * width, channels), perm=[0, 2, 1])
+        return self.move(y)
+
+    def sequence_to_vector(self):
+        if self.chance(0.5) or self.shape[0] * self.shape[1] > 300:
+            return self.move(self.mean_to(self.at, [self.pick.choice([1, 2])], False))
+        return self.move(self.flatten_to(self.at))
+
+    def sequence_to_image(self):
+        first, second = self.shape
+        if self.chance(0.5):
+            return self.move(self.node("Reshape", [self.at, self.ints([0, first, second, 1], "form")], (first, second, 1)))
+        return self.move(self.axes_of("Unsqueeze", 13, self.at, (first, 1, second), [2]))
+
+    def vector_to_image(self):
+        size = self.shape[0]
+        shape = self.pick.choice([(size, 1, 1), (1, size, 1)] + ([(size // 4, 2, 2)] if size % 4 == 0 else []))
+        return self.move(self.node("Reshape", [self.at, self.ints((0,) + shape, "form")], shape))
+
+    # ---- blocks of vectors and sequences
+
+    def gemm(self):
+        return self.move(self.tail(self.gemm_to(self.at, self.width())))
+
+    def gemm_chain(self):
+        for _ in range(2):
+            self.gemm() if self.chance(0.6) else self.linear_last()
+        return True
+
+    def transpose(self):
+        return self.move(self.node("Transpose", [self.at], (self.shape[1], self.shape[0]), perm=[0, 2, 1]))
+
+    def residual_vector(self):
+        x = self.at
+        y = self.clamp_to(self.matmul_to(x, self.width()))
+        return self.move(self.sum_of(self.matmul_to(y, self.shapes[x][-1]), x))
+
+    def concat_vector(self):
+        y = self.matmul_to(self.at, self.width())
+        last = self.rank - 1
+        shape = self.shape[:-1] + (self.shape[-1] + self.shapes[y][-1],)
+        return self.move(self.node("Concat", [self.at, y], shape, axis=self.axis(last, self.rank)))
+
+    IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, clamp=1, residual=6, branches=4, stack=1, slice=3, halves=2,
+                 shuffle=1, factor=4, gate=1, pool=5, pad=2, quiet=2, linear_last=3, channels_last=2, flat_conv=2, softmax=1,
+                 product=1, to_vector=4, to_sequence=3)
+    SEQUENCE = dict(linear_last=8, residual_vector=4, concat_vector=2, transpose=3, norm=3, clamp=1, factor=2, slice=2, pad=1,
+                    quiet=1, softmax=2, sequence_to_vector=5, sequence_to_image=3)
+    VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1, factor=2, slice=2,
+                  quiet=2, vector_to_image=3, softmax=1)
+
+    def block(self):
+        table = {4: self.IMAGE, 3: self.SEQUENCE, 2: self.VECTOR}[self.rank]
+        while True:
+            name = self.pick.choices(list(table), list(table.values()))[0]
+            grown = (self.nodes, self.constants, self.words, self.norms, self.layers, self.passed)
+            held, at = [len(part) for part in grown], self.at
+            if int(np.prod(self.shape)) > 1500 and name in ("stack", "branches"):
+                continue
+            if getattr(self, name)():
+                return
+            for part, length in zip(grown, held):
+                del part[length:]
+            self.at = at
+
+    def finish(self):
+        """Most networks end in a classifier, some wherever they are."""
+        if self.chance(0.2):
+            return
+        if self.rank == 4:
+            self.to_vector()
+        elif self.rank == 3:
+            self.sequence_to_vector()
+        if self.chance(0.4):
+            self.gemm()
+        self.move(self.gemm_to(self.at, self.pick.choice([3, 5, 10])))
+        if self.chance(0.3):
+            axis = self.axis(1, 2)
+            self.move(self.node(self.pick.choice(["Softmax", "LogSoftmax"]), [self.at], self.shape, axis=axis))
+
+
+def outputs_of(b):
+    """Names of the outputs: the end of the network, with others before or behind it in a third of the networks."""
+    outputs = [b.at]
+    inner = [name for name in b.passed[1:-1] if name != b.at]
+    if not inner or not b.chance(0.33):
+        return outputs
+    end = b.at
+    for name in b.pick.sample(inner, min(len(inner), b.pick.choice([1, 1, 2]))):
+        form = b.pick.choice(["inner", "inner", "head", "copy"])
+        b.at = name
+        if form == "head":
+            for _ in range(2):
+                b.block()
+        elif form == "copy":
+            b.move(b.node("Identity", [end], b.shapes[end]))
+        outputs.insert(b.pick.randint(0, len(outputs)), b.at)
+    b.at = end
+    b.words.append("%d outputs" % len(outputs))
+    return list(dict.fromkeys(outputs))
+
+
+def dead_ends(b):
+    """Nodes left over from a head whose output was dropped."""
+    if not b.chance(0.25) or len(b.passed) < 2:
+        return
+    end = b.at
+    b.at = b.pick.choice(b.passed[:-1])
+    for _ in range(b.pick.choice([1, 1, 2])):
+        b.block()
+    b.at = end
+    b.words.append("dead nodes")
+
+
+def images_of(case, b, shape):
+    count = b.pick.choice([20, 32, 48, 64])
+    case.batch = b.pick.choice([0, 0, 0, 1, 4, 8])
+    if case.batch:
+        count -= count % case.batch
+    if b.chance(0.15):
+        case.images = b.numbers.randint(0, 256, (count,) + shape).astype(np.uint8)
+        case.scaling = (1 / 255, b.uniform(0.4, 0.6, shape[0]).astype(np.float64), b.uniform(0.2, 0.3, shape[0]).astype(np.float64))
+        return
+    smooth = b.normal(count, shape[0], 1, 1)
+    case.images = (0.8 * b.normal(count, *shape) + 0.6 * smooth).astype(np.float32)
+
+
+def make(seed):
+    case, b = Case(seed), Builder(seed)
+    shape = b.pick.choice([(3, 8, 8), (3, 8, 8), (1, 9, 7), (4, 6, 10), (2, 5, 8)])
+    b.shapes["images"] = shape
+    b.move("images")
+    images_of(case, b, shape)
+    b.conv_chain() if b.chance(0.8) else b.block()
+    blocks = b.pick.randint(1, 8)
+    foreign = b.pick.randrange(blocks) if b.chance(0.06) else -1
+    for i in range(blocks):
+        if len(b.nodes) > 45:
+            break
+        b.foreign() if i == foreign else b.block()
+    b.finish()
+    outputs = outputs_of(b)
+    dead_ends(b)
+    batch = case.batch or "N"
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch] + list(b.shapes[name])) for name in ["images"] + outputs]
+    graph = helper.make_graph(b.nodes, "random_%d" % seed, values[:1], values[1:], b.constants)
+    case.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=b.pick.randint(4, 10))
+    case.words = ["opset %d" % b.opset] + b.words
+    disguise(case, b.pick)
+    return case
+
+
+if __name__ == "__main__":
+    from test_random_networks import write
+    write(make(int(sys.argv[1])), sys.argv[2])
