@@ -1,34 +1,52 @@
 #!/usr/bin/env bash
-# Builds reap and runs its tests; installs what is missing first. Options are passed on to ctest (e.g. -R solver).
+# Builds reap and runs its tests; installs what is missing first.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+  cat <<'TEXT'
+usage: tests/run.sh [--long] [ctest options]
+
+Builds reap in build/ and runs its tests. What is missing is installed first (Debian, as root or with sudo).
+
+  --long          more of everything, half an hour or so: REAP_TEST_LONG=1 for the tests that have a long form, the ONNX
+                  project's own backend tests (fetches onnx 1.16.2), the job scripts on a real Slurm, started on this machine
+                  (installs slurm-wlm and munge)
+  -h, --help      this text
+
+All other options go to ctest:
+  -R solver       only the tests whose names match
+  -N              lists the tests
+  --rerun-failed  those that failed last time
+TEXT
+}
+
 long=
-case "${1:-}" in
-  -h|--help)
-    echo "usage: tests/run.sh [--long] [ctest options]   (e.g. -R comm, --output-on-failure)"
-    echo "  --long    also the job scripts on a real Slurm, started on this machine (a few minutes; installs slurm-wlm and munge)"
-    exit 0 ;;
-  --long)
-    long=1
-    shift ;;
-esac
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -h|--help) usage; exit 0 ;;
+    --long) long=1; export REAP_TEST_LONG=1; shift ;;
+    *) break ;;
+  esac
+done
 . "$here/../jobs/setup.sh"
 # The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
 reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx \
   python3-pandas python3-matplotlib
 
-# onnxruntime judges what reap writes. It is not in Debian: a Python environment of the build folder's own has it, if it can be
-# fetched; else the test that needs it says that it is skipped.
+# onnxruntime judges what reap writes, and the onnx package brings tests of its own. Neither is in Debian in a form that serves: a
+# Python environment of the build folder's own has both, if it can be fetched; else the tests that need it say that they are skipped.
 reap_python_environment() {
-  local venv=$reap_build/venv
-  if /usr/bin/python3 -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null; then return; fi
-  if "$venv/bin/python" -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null; then return; fi
-  rm -rf "$venv"
-  reap_say "Fetching onnx and onnxruntime for a test ..."
-  timeout 60 bash -c 'python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 10 \
-    onnx onnxruntime h5py numpy' bash "$venv" >"$reap_build/venv.log" 2>&1 || {
-    reap_say "SKIPPED the comparison with onnxruntime: it cannot be fetched (see $reap_build/venv.log)"
-    rm -rf "$venv"
+  local venv=$reap_build/venv any='import onnx, onnxruntime, h5py, numpy' wanted patience=60
+  wanted=$any
+  if [ -n "$long" ]; then wanted="$any; assert onnx.__version__ == \"1.16.2\"" patience=600; fi
+  if /usr/bin/python3 -c "$wanted" 2>/dev/null; then return; fi
+  if "$venv/bin/python" -c "$wanted" 2>/dev/null; then return; fi
+  reap_say "Fetching onnx and onnxruntime for some tests ..."
+  timeout "$patience" bash -c 'python3 -m venv "$1" && "$1/bin/pip" install --quiet \
+    --disable-pip-version-check --retries 1 --timeout 10 onnx==1.16.2 onnxruntime h5py numpy' bash "$venv" >"$reap_build/venv.log" 2>&1 || {
+    reap_say "SKIPPED tests that need onnxruntime or onnx 1.16.2: they cannot be fetched (see $reap_build/venv.log)"
+    "$venv/bin/python" -c "$any" 2>/dev/null || rm -rf "$venv"
   }
 }
 reap_python_environment
