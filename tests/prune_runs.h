@@ -26,7 +26,7 @@ typedef struct setting {
   uint64_t seed;
   int last;    /* > 0: only the last so many prunable groups */
   bool repair; /* of every layer */
-  bool classifier;
+  reap_scaled_outputs classifier;
   double keep; /* 0: half */
 } setting;
 
@@ -142,9 +142,11 @@ static inline void check_any_ranks(const setting *s) {
     CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
     for (int i = 0; i < alone.result.n_layers; i++) check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
     CU_ASSERT_EQUAL_FATAL(together.result.n_repaired, alone.result.n_repaired);
-    CU_ASSERT_TRUE(together.result.classifier.changed == alone.result.classifier.changed);
-    CU_ASSERT_TRUE(together.result.classifier.held_out_kl == alone.result.classifier.held_out_kl);
-    CU_ASSERT_TRUE(together.result.classifier.mixed_kl == alone.result.classifier.mixed_kl);
+    CU_ASSERT_EQUAL_FATAL(together.result.n_classifiers, alone.result.n_classifiers);
+    for (int i = 0; i < alone.result.n_classifiers; i++) {
+      const reap_classifier_result *a = &together.result.classifiers[i], *b = &alone.result.classifiers[i];
+      CU_ASSERT_TRUE(a->changed == b->changed && a->held_out_kl == b->held_out_kl && a->mixed_kl == b->mixed_kl);
+    }
     for (int i = 0; i < alone.result.n_repaired; i++)
       check_same_repair(&together.result.repaired[i], &alone.result.repaired[i]);
     check_same_weights(together.pruned, alone.pruned);

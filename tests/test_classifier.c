@@ -3,6 +3,7 @@
 
 #include "../src/prune/softmax_scale.h"
 #include "reap/divergence.h"
+#include "reap/output_set.h"
 
 const char *const test_suite_name = "classifier";
 
@@ -62,7 +63,7 @@ static void the_best_scale_is_found(void) {
 /* KL to the original on the images held out, over all ranks. */
 static double measured_kl(const outcome *o) {
   int64_t count;
-  const reap_output_kind kind = reap_output_kind_of(o->pruned);
+  const reap_output_kind kind = reap_output_kind_of(o->pruned, o->pruned->outputs[0]);
   float *y = values_of(o->network.graph, o->network.graph->outputs[0], o, &count);
   float *z = values_of(o->pruned, o->pruned->outputs[0], o, &count);
   reap_divergence sums = {0};
@@ -111,7 +112,7 @@ static void mixed_outputs_of(const reap_graph *g, const outcome *o, int64_t rows
 static double measured_mixed_kl(const outcome *o) {
   enum { HELD_OUT = 60 };
   float y[HELD_OUT * 10], z[HELD_OUT * 10];
-  const reap_output_kind kind = reap_output_kind_of(o->pruned);
+  const reap_output_kind kind = reap_output_kind_of(o->pruned, o->pruned->outputs[0]);
   reap_divergence sums = {0};
   mixed_outputs_of(o->network.graph, o, HELD_OUT, y);
   mixed_outputs_of(o->pruned, o, HELD_OUT, z);
@@ -124,10 +125,11 @@ static void divergence_falls_as_reported(void) {
   outcome with, without;
   setting s = {.model = RESNET, .method = "random", .refit = true, .images = 600, .positions = 2, .seed = 1, .repair = true, .keep = 0.15};
   run(test_comm(), &s, &without);
-  s.classifier = true;
+  s.classifier = REAP_SCALE_ALL;
   run(test_comm(), &s, &with);
-  const reap_classifier_result *c = &with.result.classifier;
-  CU_ASSERT_PTR_NULL(without.result.classifier.layer);
+  CU_ASSERT_EQUAL_FATAL(with.result.n_classifiers, 1);
+  const reap_classifier_result *c = &with.result.classifiers[0];
+  CU_ASSERT_EQUAL(without.result.n_classifiers, 0);
   CU_ASSERT_PTR_NOT_NULL_FATAL(c->layer);
   CU_ASSERT_STRING_EQUAL(c->layer, with.pruned->nodes[with.pruned->values[with.pruned->outputs[0]].producer]->layer);
   CU_ASSERT_TRUE(c->changed);
@@ -148,8 +150,9 @@ static void divergence_falls_as_reported(void) {
 static void a_pruned_last_layer_is_scaled_too(void) {
   outcome o;
   run(test_comm(), &(setting){.model = VGG, .method = "random", .refit = true, .images = 600, .positions = 2, .seed = 1,
-                              .repair = true, .classifier = true, .keep = 0.1}, &o);
-  const reap_classifier_result *c = &o.result.classifier;
+                              .repair = true, .classifier = REAP_SCALE_ALL, .keep = 0.1}, &o);
+  CU_ASSERT_EQUAL_FATAL(o.result.n_classifiers, 1);
+  const reap_classifier_result *c = &o.result.classifiers[0];
   CU_ASSERT_PTR_NOT_NULL_FATAL(c->layer);
   CU_ASSERT_STRING_EQUAL(c->layer, o.result.layers[o.result.n_layers - 1].layer);
   CU_ASSERT_TRUE(c->changed);
@@ -161,14 +164,13 @@ static void a_pruned_last_layer_is_scaled_too(void) {
 /* Too few images held out, or weights that are not re-solved: nothing is done. */
 static void it_is_left_alone_where_nothing_speaks_for_it(void) {
   setting s = {.model = RESNET, .method = "reap", .refit = true, .images = 400, .positions = 2, .seed = 1, .last = 3,
-               .repair = true, .classifier = true};
+               .repair = true, .classifier = REAP_SCALE_ALL};
   for (int k = 0; k < 2; k++) {
     outcome o, plain;
-    if (k == 1) s = (setting){.model = RESNET, .method = "l1", .images = 600, .positions = 2, .last = 3, .repair = true, .classifier = true};
+    if (k == 1) s = (setting){.model = RESNET, .method = "l1", .images = 600, .positions = 2, .last = 3, .repair = true, .classifier = REAP_SCALE_ALL};
     run(test_comm(), &s, &o);
-    CU_ASSERT_PTR_NULL(o.result.classifier.layer);
-    CU_ASSERT_FALSE(o.result.classifier.changed);
-    s.classifier = false;
+    CU_ASSERT_EQUAL(o.result.n_classifiers, 0);
+    s.classifier = REAP_SCALE_NONE;
     run(test_comm(), &s, &plain);
     check_same_weights(o.pruned, plain.pruned);
     clear(&o);
@@ -178,7 +180,7 @@ static void it_is_left_alone_where_nothing_speaks_for_it(void) {
 
 static void it_is_the_same_on_any_ranks(void) {
   check_any_ranks(&(setting){.model = RESNET, .method = "random", .refit = true, .images = 600, .positions = 1, .seed = 1, .last = 4,
-                             .repair = true, .classifier = true, .keep = 0.15});
+                             .repair = true, .classifier = REAP_SCALE_ALL, .keep = 0.15});
 }
 
 const test_case test_cases[] = {{"the divergence is that of the definition", the_divergence_is_that_of_the_definition},

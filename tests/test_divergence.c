@@ -6,6 +6,7 @@
 #include "reap/divergence.h"
 #include "reap/evaluate.h"
 #include "reap/network.h"
+#include "reap/output_set.h"
 #include "reap/surgery.h"
 #include "small_networks.h"
 
@@ -25,7 +26,7 @@ static double textbook(const float *x, const float *y, int classes) {
 }
 
 static double one_row(reap_output_kind a, const float *x, reap_output_kind b, const float *y, int64_t classes) {
-  reap_divergence d = {0, 0, 0};
+  reap_divergence d = {0};
   reap_divergence_add(a, x, b, y, 1, classes, &d);
   return d.kl;
 }
@@ -62,12 +63,12 @@ static void small_and_large_divergences_are_exact(void) {
 
 static void squared_errors_are_relative_to_the_original(void) {
   const float x[] = {1, 2, 2, 4}, y[] = {1, 2, 3, 2};
-  reap_divergence d = {0, 0, 0};
+  reap_divergence d = {0};
   reap_divergence_add(REAP_OUTPUT_OTHER, x, REAP_OUTPUT_OTHER, y, 2, 2, &d);
   CU_ASSERT_EQUAL(d.error, 5);
   CU_ASSERT_EQUAL(d.energy, 25);
   CU_ASSERT_EQUAL(reap_divergence_relative_error(&d), 0.2);
-  d = (reap_divergence){0, 0, 0};
+  d = (reap_divergence){0};
   CU_ASSERT_EQUAL(reap_divergence_relative_error(&d), 0);
 }
 
@@ -82,14 +83,14 @@ static void outputs_are_told_apart(void) {
     net_dense(g, "d", "flat", 3, 5);
     net_step(g, ops[i], "y", "d");
     net_finish(g, "y", 2);
-    CU_ASSERT_EQUAL(reap_output_kind_of(g), kinds[i]);
+    CU_ASSERT_EQUAL(reap_output_kind_of(g, g->outputs[0]), kinds[i]);
     reap_graph_destroy(&g);
   }
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
   net_conv3(g, "a", "x", 3, 5);
   net_finish(g, "a", 2);
-  CU_ASSERT_EQUAL(reap_output_kind_of(g), REAP_OUTPUT_OTHER);
+  CU_ASSERT_EQUAL(reap_output_kind_of(g, g->outputs[0]), REAP_OUTPUT_OTHER);
   reap_graph_destroy(&g);
 }
 
@@ -142,6 +143,8 @@ static void compare(const reap_comm *comm, pair *p, const char *const names[2], 
                                            .keep = i == 0 ? &reference : NULL, .against = i == 0 ? NULL : reference};
     CHECK_OK(reap_evaluate_with(comm, i == 0 ? p->network.graph : p->cut, p->data, &shard, &options, out));
     CU_ASSERT_EQUAL(out->compared, i == 1);
+    CU_ASSERT_EQUAL(out->n_outputs, i);
+    if (i == 1) CU_ASSERT_EQUAL(out->moved, out->kl);
     if (file) CHECK_OK(reap_outputs_file_commit(&file));
   }
   reap_reference_destroy(&reference);
@@ -176,6 +179,7 @@ static void evaluation_compares_what_it_stores(void) {
   CU_ASSERT_TRUE(e.kl > 1e-3);
   CHECK_NEAR(e.kl, kl, 1e-12);
   CHECK_NEAR(e.output_error, error / energy, 1e-12);
+  reap_evaluation_clear(&e);
   clear_pair(&p);
 }
 
@@ -190,6 +194,8 @@ static void comparison_does_not_depend_on_the_ranks(void) {
   CU_ASSERT_EQUAL(together.kl, alone.kl);
   CU_ASSERT_EQUAL(together.output_error, alone.output_error);
   CU_ASSERT_EQUAL(together.loss, alone.loss);
+  reap_evaluation_clear(&together);
+  reap_evaluation_clear(&alone);
   reap_comm_destroy(&one);
   clear_pair(&p);
 }
@@ -212,6 +218,8 @@ static void kept_outputs_serve_smaller_groups(void) {
   CHECK_OK(reap_evaluate_with(one, p.cut, p.data, &to, &options, &alone));
   CU_ASSERT_EQUAL(together.kl, alone.kl);
   CU_ASSERT_EQUAL(together.output_error, alone.output_error);
+  reap_evaluation_clear(&together);
+  reap_evaluation_clear(&alone);
   reap_reference_destroy(&reference);
   reap_comm_destroy(&one);
   clear_pair(&p);

@@ -58,7 +58,7 @@ static reap_group_paths *collect(subject *s, const reap_paths_options *options) 
 
 static void check_same(const reap_group_paths *a, const reap_group_paths *b) {
   CU_ASSERT_EQUAL_FATAL(a->n, b->n);
-  CU_ASSERT_EQUAL(a->divergence, b->divergence);
+  CU_ASSERT_EQUAL(a->measure, b->measure);
   CU_ASSERT_EQUAL(a->images, b->images);
   CU_ASSERT_EQUAL(a->measured_images, b->measured_images);
   for (int i = 0; i < a->n; i++) {
@@ -106,7 +106,7 @@ static void check_any_ranks(const char *model, int64_t images, int last) {
     return;
   }
   check_same(together, alone);
-  CU_ASSERT_TRUE(together->divergence);
+  CU_ASSERT_EQUAL(together->measure, REAP_PATH_SOFT_KL);
   CU_ASSERT_EQUAL(together->measured_images, images / 10);
   for (int i = 0; i < together->n; i++) {
     const reap_group_path *p = &together->paths[i];
@@ -394,7 +394,7 @@ static void check_brute_force(subject *s, bool divergence) {
   int n = 0;
   int64_t count;
   reap_group_paths *paths = collect(s, &USUAL);
-  CU_ASSERT_EQUAL(paths->divergence, divergence);
+  CU_ASSERT_EQUAL(paths->measure, divergence ? REAP_PATH_SOFT_KL : REAP_PATH_SQUARED_ERROR);
   CHECK_OK(reap_collect(s->comm, s->graph, s->groups, s->images, &s->shard, &options, &result));
   CHECK_OK(reap_collect_layers(s->graph, s->groups, false, &n, &layers));
   CU_ASSERT_EQUAL_FATAL(n, paths->n);

@@ -33,7 +33,7 @@ static reap_group_paths *example(void) {
       p->moved[k] = 0.01 * (k + 1);
     }
   }
-  paths->divergence = true;
+  paths->measure = REAP_PATH_SOFT_KL;
   paths->images = 400;
   paths->measured_images = 40;
   paths->positions = 7;
@@ -45,14 +45,14 @@ static reap_group_paths *example(void) {
 
 static void what_is_written_comes_back(void) {
   const char *path = test_scratch_path("paths.h5");
-  for (int divergence = 0; divergence < 2; divergence++) {
+  for (int measure = 0; measure < 4; measure++) {
     reap_group_paths *a = example(), *b = NULL;
-    a->divergence = divergence;
+    a->measure = (reap_path_measure)measure;
     CHECK_OK(reap_paths_file_write(path, a));
     CHECK_OK(reap_paths_file_read(path, &b));
     CU_ASSERT_PTR_NOT_NULL_FATAL(b);
     CU_ASSERT_EQUAL_FATAL(b->n, 3);
-    CU_ASSERT_EQUAL(b->divergence, a->divergence);
+    CU_ASSERT_EQUAL(b->measure, a->measure);
     CU_ASSERT_EQUAL(b->images, 400);
     CU_ASSERT_EQUAL(b->measured_images, 40);
     CU_ASSERT_EQUAL(b->positions, 7);

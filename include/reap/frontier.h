@@ -53,8 +53,12 @@ int reap_frontier_input(reap_frontier *frontier, int input, int64_t block, float
  * Both share the memory of what is held, and go their own ways from here on. */
 int reap_frontier_fork(const reap_frontier *frontier, const reap_graph *graph, reap_frontier **out);
 
+/* From now on values[n], as soon as they are computed (or now, if they are held), are held until the end, in this frontier and in
+ * forks made of it: network outputs, say, which nothing has to read. */
+void reap_frontier_keep(reap_frontier *frontier, const int *values, int n);
+
 /* Computes, for all blocks, whatever values[n] need and has not been computed. Afterwards these are held, and values
- * that neither they nor any node still to be computed need are given back. */
+ * that are neither asked for nor kept nor read by any node still to be computed are given back. */
 int reap_frontier_advance(reap_frontier *frontier, const int *values, int n);
 
 /* Value of a block, in storage order. Stays where it is until a value of another block is asked for, or the frontier or

@@ -11,6 +11,16 @@
 
 #include "reap/groups.h"
 
+/* What `moved` is. Of networks with one output it is a KL divergence or a squared error; of others, each output counts by the
+ * share of it that is lost (divergence.h), the KL divergence being that of the soft-max at the same temperature. */
+typedef enum reap_path_measure {
+  REAP_PATH_SQUARED_ERROR,  /* relative squared error of the output */
+  REAP_PATH_SOFT_KL,        /* KL(original || pruned) of the soft-max at temperature 4, times 16, in nats, mean over images
+                               (reap_divergence_add_soft) */
+  REAP_PATH_LARGEST_SHARE,  /* of several outputs the largest share, */
+  REAP_PATH_SUM_OF_SHARES   /* or the sum of them */
+} reap_path_measure;
+
 /* One prunable group. Owns its arrays. */
 typedef struct reap_group_path {
   char *group, *layer;       /* name of the group; of the layer that consumes it */
@@ -30,9 +40,7 @@ typedef struct reap_group_path {
 typedef struct reap_group_paths {
   int n;
   reap_group_path *paths;    /* [n], in the order of the consumers */
-  bool divergence;           /* moved is KL(original || pruned) of the soft-max at temperature 4, times 16, in nats, mean over images
-                                (reap_divergence_add_soft); else the
-                                output's relative squared error */
+  reap_path_measure measure; /* what moved is, where it was measured */
   int64_t images;            /* calibration images looked at, those held out included */
   int64_t measured_images;   /* images held out on which `moved` was measured; 0: it was not */
   int64_t positions;         /* sampled per image; 0: all */
@@ -42,6 +50,10 @@ typedef struct reap_group_paths {
                                 reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
   char model_hash[65], calibration_hash[65]; /* SHA-256 of the model's file and of the images'; "" unknown */
 } reap_group_paths;
+
+/* "soft_kl", "relative_squared_error", "largest_share" or "sum_of_shares", as in files; and back: false if it is none of these. */
+const char *reap_path_measure_name(reap_path_measure measure);
+bool reap_path_measure_named(const char *name, reap_path_measure *measure);
 
 /* n empty paths, to be filled by reap_group_path_allocate(); the caller owns the result. */
 int reap_group_paths_create(int n, reap_group_paths **out);

@@ -1,8 +1,8 @@
-/* Paths of all groups from one pass over the original network, and what they mean for the network's own output.
+/* Paths of all groups from one pass over the original network, and what they mean for the network's own outputs.
  *
  * Every prunable group's consumer is looked at with the inputs it has in the original network (frozen inputs): one
  * elimination down to the least size gives order and errors, hence every size at once. Then, at a few sizes, the network
- * runs with that group alone pruned on images held out (see shard.h), and its output is compared with the original's. No
+ * runs with that group alone pruned on images held out (see shard.h), and its outputs are compared with the original's. No
  * labels are used. Nothing depends on the number of ranks, but last digits where moments go by panels (moments_panels.h).
  */
 #ifndef REAP_PATHS_H
@@ -14,6 +14,7 @@
 #include "reap/accumulator.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
+#include "reap/divergence.h"
 #include "reap/footprint.h"
 #include "reap/graph.h"
 #include "reap/group_paths.h"
@@ -35,6 +36,7 @@ typedef struct reap_paths_options {
   int64_t min_keep;              /* paths end at so many channels (0 counts as 1) */
   int sizes;                     /* measured sizes of a group, at most; 0: the output is not measured */
   int64_t measured_images;       /* held-out images to measure on, at most */
+  reap_measure measure;          /* of several outputs */
   reap_sampling sampling;        /* of the moments; its seed is also recorded */
   double ridge;
   reap_solver solver;
@@ -58,6 +60,9 @@ typedef struct reap_paths_times {
 int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                        const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
                        reap_group_paths **out);
+
+/* Local. What paths of this network would measure: see group_paths.h. */
+int reap_paths_measure_of(const reap_graph *graph, reap_measure measure, reap_path_measure *out);
 
 /* Collective. What that will hold, with a shard of `images` images (0: none); options->from_stats is of no concern. */
 int reap_paths_footprint(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,

@@ -1,7 +1,7 @@
 /* Paths of all groups in HDF5 (format "reap-paths", version 1). Local calls.
  *
- * Root attributes: model_sha256, calibration_sha256 ("" where unknown), images, measured_images, measure ("soft_kl" or
- * "relative_squared_error"), positions (0: all), seed, ridge, power, tilt (joint.h). groups/<group>/: order [removed] int, error [removed] float64,
+ * Root attributes: model_sha256, calibration_sha256 ("" where unknown), images, measured_images, measure
+ * (reap_path_measure_name), positions (0: all), seed, ridge, power, tilt (joint.h). groups/<group>/: order [removed] int, error [removed] float64,
  * sizes [measured] int, moved [measured] float64, with attributes layer, index (in the order of the consumers), channels,
  * block, columns (channels * block), outputs, samples, energy, ridge. See group_paths.h for what they mean.
  */

@@ -13,6 +13,7 @@
 #include "reap/activations_file.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
+#include "reap/divergence.h"
 #include "reap/frontier.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
@@ -21,6 +22,12 @@
 #include "reap/progress.h"
 #include "reap/shard.h"
 #include "reap/stats_file.h"
+
+typedef enum reap_scaled_outputs {
+  REAP_SCALE_NONE,
+  REAP_SCALE_ALL,    /* all [N, classes] */
+  REAP_SCALE_SOFTMAX /* those behind a soft-max */
+} reap_scaled_outputs;
 
 typedef struct reap_prune_options {
   const reap_method *method;
@@ -32,7 +39,7 @@ typedef struct reap_prune_options {
   const bool *repair;         /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Needs images */
   int producer_rounds;        /* times that a pruned layer and the one that produces its inputs are solved in turn; 0: never. Needs
                                  images and refit */
-  bool classifier;            /* outputs are a classifier's: they may be scaled, if the last layer may be repaired */
+  reap_scaled_outputs classifier; /* outputs that are a classifier's may be scaled, if their last layer may be repaired */
   int64_t positions;          /* sampled per image; 0: all */
   reap_solver solver;         /* where layers are solved, for methods that solve */
   double ridge;
@@ -41,6 +48,7 @@ typedef struct reap_prune_options {
   reap_backend backend;
   int64_t memory;             /* bytes for both networks' values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;        /* folder for what exceeds them */
+  reap_measure measure;       /* of several outputs, by which trials judge a network (trial.h) */
   const reap_progress *progress;
   bool quiet;                 /* no warnings: a trial */
   reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
@@ -103,7 +111,7 @@ typedef struct reap_repair_result {
 /* The outputs of a classifier, made less sure after all else was done: its last layer times one factor. KL is in nats, of
  * the original's soft-max to the pruned network's. */
 typedef struct reap_classifier_result {
-  char *layer;                         /* NULL: nothing was looked at, all else is zero */
+  char *layer;
   int64_t images;                      /* held out */
   double held_out_before, held_out_kl; /* on them, before and after */
   double mixed_before, mixed_kl;       /* on mixtures: four fifths of each of them and one fifth of the next one, cyclically */
@@ -116,7 +124,8 @@ typedef struct reap_prune_result {
   int n_layers, n_repaired;
   reap_layer_result *layers; /* in the order in which they were pruned */
   reap_repair_result *repaired;
-  reap_classifier_result classifier;
+  int n_classifiers;
+  reap_classifier_result *classifiers; /* of each output that is a classifier's and may be scaled, in the network's order */
   reap_frontier_use use;     /* of this rank */
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_producers, seconds_held_out, seconds_read, seconds_store;
 } reap_prune_result;

@@ -18,6 +18,7 @@ static const char *const ABOUT =
 
 typedef struct eval_options {
   const char *model, *data, *against, *outputs, *report;
+  const char *measure;
   int64_t images;
   common_options common;
 } eval_options;
@@ -48,15 +49,14 @@ static int evaluate(job *j) {
   const reap_comm *comm = j->context->comm;
   reap_outputs_file *outputs = NULL;
   reap_reference *reference = NULL;
-  int64_t images, c, h, w, dims[REAP_MAX_RANK];
-  int rank, status = REAP_OK;
+  int64_t images, c, h, w;
+  int status = REAP_OK;
   reap_dataset_shape(j->data, &images, &c, &h, &w);
   if (o->images > 0 && o->images < images) images = o->images;
   const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   command_warn_idle(comm, shard.blocks);
-  reap_evaluate_output_shape(j->network.graph, &rank, dims);
-  const reap_outputs_shape shape = {NULL, rank, dims};
-  reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback};
+  reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback,
+                             .measure = reap_measure_named(o->measure)};
   if (o->against) {
     e.keep = &reference;
     e.label = o->against;
@@ -64,7 +64,7 @@ static int evaluate(job *j) {
     e.keep = NULL;
     e.against = reference;
   }
-  if (o->outputs) REAP_TRY_OR(reap_outputs_file_create(comm, o->outputs, images, 1, &shape, &outputs), done);
+  if (o->outputs) REAP_TRY_OR(reap_evaluate_create_file(comm, j->network.graph, o->outputs, images, &outputs), done);
   e.outputs = outputs;
   e.label = o->data;
   status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);
@@ -92,6 +92,7 @@ static int write_report(const job *j, double total) {
   if (o->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
     report_add_network(report, "baseline", &original);
+    cJSON_AddStringToObject(report, "measure", o->measure);
     report_add_input(report, "against", o->against, reap_source_hash(j->original.source));
   }
   report_add_network(report, o->against ? "pruned" : "baseline", &first);
@@ -106,9 +107,9 @@ static int show(const job *j, double start) {
   const report_network figures = figures_of(&j->network, &j->figures);
   if (j->options->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
-    report_print(&original, &figures);
+    report_print(&original, &figures, reap_measure_named(j->options->measure));
   } else {
-    report_print(&figures, NULL);
+    report_print(&figures, NULL, REAP_MEASURE_LARGEST);
   }
   reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
          (double)j->figures.images / j->figures.seconds);
@@ -131,6 +132,7 @@ static int run(const command_context *context, const eval_options *o) {
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
   status = reap_comm_agree(context->comm, status);
 done:
+  reap_evaluation_clear(&j.figures);
   reap_dataset_close(&j.data);
   reap_network_clear(&j.original);
   reap_network_clear(&j.network);
@@ -138,11 +140,12 @@ done:
 }
 
 int command_eval(const command_context *context) {
-  eval_options o = {.common = COMMON_DEFAULTS};
+  eval_options o = {.measure = "largest", .common = COMMON_DEFAULTS};
   const option options[] = {{"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
                             {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
-                            {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's", &o.against, 0},
-                            {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]", &o.outputs, 0},
+                            {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no classifier's", &o.against, 0},
+                            {"--measure", NULL, OPTION_CHOICE, "largest|sum", "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure, 0},
+                            {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...", &o.outputs, 0},
                             {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON", &o.report, 0},
                             COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

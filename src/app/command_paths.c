@@ -26,12 +26,13 @@ static const char *const SYNOPSIS =
 static const char *const ABOUT =
     "Follows every prunable group down to its last channel in one pass over the original network: the order in which\n"
     "channels go and the error of the layer that reads them. Then prunes each group alone to a few sizes and measures, on\n"
-    "calibration images held out (index 9 modulo 10), how far the network's output moves: KL divergence of the soft-max for\n"
-    "classifiers, relative squared error otherwise. Last, a few trials tell how the losses of groups pruned together go with\n"
-    "these. Labels are not used. What budgets are shared out by; the result does not depend on the number of ranks.\n";
+    "calibration images held out (index 9 modulo 10), how far the network's outputs move: KL divergence of the soft-max for\n"
+    "classifiers, relative squared error otherwise; each relative to how much it varies over the images where there are\n"
+    "several outputs. Last, a few trials tell how the losses of groups pruned together go with these. Labels are not used.\n"
+    "The file is used to distribute a budget over the groups; the result does not depend on the number of ranks.\n";
 
 typedef struct paths_options {
-  const char *model, *calibration, *from_stats, *output, *solver, *positions_text;
+  const char *model, *calibration, *from_stats, *output, *solver, *positions_text, *measure;
   int64_t images, positions, seed, sizes, measured, min_keep;
   double ridge;
   memory_options memory;
@@ -73,6 +74,7 @@ static reap_paths_options paths_options_of(const job *j) {
   return (reap_paths_options){.min_keep = o->min_keep,
                               .sizes = (int)o->sizes,
                               .measured_images = o->measured,
+                              .measure = reap_measure_named(o->measure),
                               .sampling = {o->positions, (uint64_t)o->seed},
                               .ridge = o->ridge,
                               .solver = reap_solver_named(o->solver),
@@ -139,6 +141,7 @@ static int fit_joint(job *j) {
                                       .backend = command_backend(o->common.kernels),
                                       .memory = o->memory.bytes,
                                       .scratch = o->memory.folder,
+                                      .measure = reap_measure_named(o->measure),
                                       .progress = &j->view->callback};
   if (status == REAP_OK)
     status = reap_joint_fit(j->context->comm, j->network.graph, j->groups, j->images, &j->shard, &options, j->paths, trials);
@@ -149,8 +152,9 @@ static int fit_joint(job *j) {
 
 static void print_paths(const job *j) {
   const reap_group_paths *paths = j->paths;
+  static const char *const heads[] = {"  output error", "  KL of output", " largest share", " sum of shares"};
   const bool measured = paths->measured_images > 0;
-  reap_print(stdout, "%-40s %9s %9s %14s%s\n", "group", "channels", "half", "layer's error", measured ? paths->divergence ? "  KL of output" : "  output error" : "");
+  reap_print(stdout, "%-40s %9s %9s %14s%s\n", "group", "channels", "half", "layer's error", measured ? heads[paths->measure] : "");
   for (int i = 0; i < paths->n; i++) {
     const reap_group_path *p = &paths->paths[i];
     int64_t half = (p->channels + 1) / 2;
@@ -210,7 +214,7 @@ static int check(const paths_options *o) {
 }
 
 int command_paths(const command_context *context) {
-  paths_options o = {.solver = "auto", .sizes = REAP_PATHS_SIZES, .measured = REAP_PATHS_IMAGES, .min_keep = 1,
+  paths_options o = {.solver = "auto", .sizes = REAP_PATHS_SIZES, .measured = REAP_PATHS_IMAGES, .min_keep = 1, .measure = "largest",
                      .ridge = REAP_DEFAULT_RIDGE, .common = COMMON_DEFAULTS};
   const option options[] = {
       {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
@@ -230,6 +234,7 @@ int command_paths(const command_context *context) {
       {"--sizes", NULL, OPTION_INT, "N", "sizes of each group at which the output is measured (default 5; 0:\nit is not)", &o.sizes, 0},
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images that the output is measured on, at most (default 500)",
        &o.measured, 0},
+      {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o.measure, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "memory_options.h"
+#include "reap/divergence.h"
 #include "reap/solver.h"
 
 typedef struct prune_options {
@@ -20,6 +21,7 @@ typedef struct prune_options {
   double keep, flops, params; /* shares; NaN: not given */
   double latency_share, latency_ms; /* of one image; NaN: not given */
   const char *latency_text, *latency_table;
+  const char *measure;        /* of several outputs: "largest" or "sum" */
   const char *ratios;         /* NULL: not given; see prune_plan.h */
   double min_keep;            /* of every group: a share below 1, else a number; 0: not given */
   const char *plan, *save_plan, *from_paths, *save_paths;
@@ -32,8 +34,11 @@ typedef struct prune_options {
 } prune_options;
 
 #define PRUNE_DEFAULTS(t)                                                                                              \
-  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", .refit = "ls", .scope = "inner", .producers = -1, .ridge = REAP_DEFAULT_RIDGE, \
+  {.title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", .refit = "ls", .scope = "inner", .producers = -1, .measure = "largest", .ridge = REAP_DEFAULT_RIDGE, \
    .common = COMMON_DEFAULTS}
+
+#define MEASURE_HELP \
+  "of several outputs, sizes are chosen by the one that moves most, or by\nthe sum of them, each relative to how much it varies over the images\n(default largest: no output pays for another)"
 
 enum { PRUNE_OPTIONS_MOST = 64 };
 
@@ -49,6 +54,8 @@ int prune_options_check(const prune_options *o);
 
 /* True with --latency. */
 static inline bool prune_options_latency(const prune_options *o) { return o->latency_text != NULL; }
+
+static inline reap_measure prune_options_measure(const prune_options *o) { return reap_measure_named(o->measure); }
 
 /* What the run knows of images: the data set, or the moments of one. */
 static inline const char *prune_options_images(const prune_options *o) { return o->from_stats ? o->from_stats : o->calibration; }

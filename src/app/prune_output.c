@@ -89,7 +89,7 @@ static void print_networks(const prune_run *p) {
   const reap_graph *original = p->inputs->network.graph;
   const report_network before = {evaluated ? &p->before : NULL, reap_graph_flops(original), reap_graph_params(original)};
   const report_network after = {evaluated ? &p->after : NULL, reap_graph_flops(p->pruned), reap_graph_params(p->pruned)};
-  report_print(&before, &after);
+  report_print(&before, &after, prune_options_measure(p->options));
 }
 
 int prune_output_write(const prune_run *p, double start) {

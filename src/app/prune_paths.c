@@ -11,11 +11,24 @@
 
 static bool wanted(const prune_options *o) { return prune_plan_losses(o) || o->save_paths; }
 
+/* Figures of another measure would, too; a choice by the layers' own errors needs none of them. */
+static int check_measure(const prune_options *o, const prune_inputs *inputs) {
+  const reap_group_paths *paths = inputs->paths;
+  reap_path_measure wanted;
+  REAP_TRY(reap_paths_measure_of(inputs->network.graph, prune_options_measure(o), &wanted));
+  if (paths->measured_images == 0 || paths->measure == wanted || strcmp(prune_plan_ratios(o), "output") != 0) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "%s: tells how far the outputs move by %s, and %s is wanted: give %s, or make the paths anew",
+                    o->from_paths, reap_path_measure_name(paths->measure), reap_path_measure_name(wanted),
+                    paths->measure == REAP_PATH_SUM_OF_SHARES       ? "--measure sum"
+                    : paths->measure == REAP_PATH_LARGEST_SHARE     ? "--measure largest"
+                                                                    : "--ratios path");
+}
+
 /* Paths of another network would choose the wrong sizes. */
 static int read_file(const prune_options *o, prune_inputs *inputs) {
   const char *model = reap_source_hash(inputs->network.source);
   REAP_TRY(reap_paths_file_read(o->from_paths, &inputs->paths));
-  if (!inputs->paths->model_hash[0] || strcmp(inputs->paths->model_hash, model) == 0) return REAP_OK;
+  if (!inputs->paths->model_hash[0] || strcmp(inputs->paths->model_hash, model) == 0) return check_measure(o, inputs);
   return reap_error(REAP_ERR_INPUT, "%s: holds paths of another model than %s (sha256 %.12s and %.12s)", o->from_paths, o->model,
                     inputs->paths->model_hash, model);
 }
@@ -30,6 +43,7 @@ static reap_paths_options paths_options(const prune_run *r, bool output) {
                               .min_keep = 1,
                               .sizes = output ? REAP_PATHS_SIZES : 0,
                               .measured_images = REAP_PATHS_IMAGES,
+                              .measure = prune_options_measure(o),
                               .sampling = {o->positions, (uint64_t)o->seed},
                               .ridge = o->ridge,
                               .solver = reap_solver_named(o->solver),

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/output_set.h"
 #include "reap/text.h"
 
 bool prune_repair_wanted(const prune_options *o) {
@@ -50,9 +50,9 @@ int prune_repair_layers(const prune_options *o, const reap_graph *graph, bool **
   return REAP_OK;
 }
 
-bool prune_repair_classifier(const prune_options *o, const reap_graph *graph, const reap_dataset *calibration) {
-  const reap_output_kind kind = reap_output_kind_of(graph);
-  if (!prune_repair_wanted(o)) return false;
-  if (o->classifier) return strcmp(o->classifier, "scale") == 0;
-  return kind != REAP_OUTPUT_LOGITS || reap_dataset_has_labels(calibration);
+reap_scaled_outputs prune_repair_classifier(const prune_options *o, const reap_graph *graph, const reap_dataset *calibration) {
+  if (!prune_repair_wanted(o)) return REAP_SCALE_NONE;
+  if (o->classifier) return strcmp(o->classifier, "scale") == 0 ? REAP_SCALE_ALL : REAP_SCALE_NONE;
+  if (!reap_output_set_several(graph) && reap_dataset_has_labels(calibration)) return REAP_SCALE_ALL;
+  return REAP_SCALE_SOFTMAX;
 }

@@ -5,6 +5,7 @@
 #include "prune_options.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
+#include "reap/prune.h"
 
 /* Whether the options ask for repair: on unless --repair off, --refit none or --from-stats. */
 bool prune_repair_wanted(const prune_options *options);
@@ -18,8 +19,9 @@ int prune_repair_check(const prune_options *options);
 /* layers[nodes]: every layer but those that --exclude names; NULL if no repair is wanted. The caller frees it (reap_free). */
 int prune_repair_layers(const prune_options *options, const reap_graph *graph, bool **layers);
 
-/* Whether outputs may be scaled to the original's soft-max: with --classifier scale; without that option, if repair is wanted and
- * the network is known to be a classifier: it ends in a soft-max, or the calibration images have labels (not looked at). */
-bool prune_repair_classifier(const prune_options *options, const reap_graph *graph, const reap_dataset *calibration);
+/* Which outputs may be scaled to the original's soft-max: with --classifier scale all; without that option, if repair is wanted,
+ * those known to be a classifier's: they end in a soft-max, or the network has a single output and the calibration images have
+ * labels (not looked at). */
+reap_scaled_outputs prune_repair_classifier(const prune_options *options, const reap_graph *graph, const reap_dataset *calibration);
 
 #endif

@@ -90,6 +90,7 @@ reap_prune_options prune_run_options(const prune_run *r) {
                               .backend = command_backend(o->common.kernels),
                               .memory = o->memory.bytes,
                               .scratch = o->memory.folder,
+                              .measure = prune_options_measure(o),
                               .progress = r->progress};
 }
 
@@ -154,13 +155,15 @@ static int evaluate(prune_run *r) {
   if (!images) return REAP_OK;
   const reap_shard shard = shard_of(r, images, 0);
   reap_reference *reference = NULL;
-  reap_evaluate_options e = {.backend = backend, .progress = r->progress, .label = "original", .keep = &reference};
+  reap_evaluate_options e = {.backend = backend, .progress = r->progress, .label = "original", .keep = &reference,
+                             .measure = prune_options_measure(r->options)};
   if (r->baseline)
     r->before = *r->baseline;
   else
     REAP_TRY(reap_evaluate_with(comm, original, images, &shard, &e, &r->before));
-  e = (reap_evaluate_options){.backend = backend, .progress = r->progress, .label = "pruned",
-                              .against = r->baseline ? r->reference : reference};
+  e.label = "pruned";
+  e.keep = NULL;
+  e.against = r->baseline ? r->reference : reference;
   int status = reap_evaluate_with(comm, r->pruned, images, &shard, &e, &r->after);
   reap_reference_destroy(&reference);
   return status;
@@ -176,6 +179,7 @@ int prune_run_do(prune_run *r) {
 }
 
 void prune_run_clear(prune_run *r) {
+  reap_evaluation_clear(&r->after);
   reap_prune_result_clear(&r->result);
   prune_plan_clear(&r->plan);
   reap_free(&r->repair);
@@ -213,6 +217,7 @@ static void report_options(const prune_options *o, cJSON *report) {
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
     cJSON_AddNumberToObject(options, "ridge", o->ridge);
+  cJSON_AddStringToObject(options, "measure", o->measure);
   report_add_number(options, "positions", o->from_stats ? NAN : (double)o->positions); /* the file's own, then */
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
 }
@@ -237,7 +242,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &run->result);
   report_add_repaired(report, &run->result);
-  report_add_classifier(report, &run->result);
+  report_add_classifiers(report, &run->result);
   report_options(o, report);
   prune_plan_report(&run->plan, run->groups, report);
   prune_paths_report(run, report);

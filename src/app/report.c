@@ -8,6 +8,7 @@
 #include "reap/dense.h"
 #include "reap/durable.h"
 #include "reap/error.h"
+#include "reap/output_set.h"
 #include "reap/text.h"
 #include "reap/version.h"
 
@@ -29,6 +30,22 @@ void report_add_number(cJSON *object, const char *name, double value) {
     cJSON_AddNullToObject(object, name);
 }
 
+/* Each output against the original's. */
+static void add_outputs(cJSON *object, const reap_evaluation *e) {
+  report_add_number(object, "moved", e->moved);
+  cJSON *list = cJSON_AddArrayToObject(object, "outputs");
+  for (int k = 0; k < e->n_outputs; k++) {
+    const reap_output_figure *o = &e->outputs[k];
+    cJSON *output = cJSON_CreateObject();
+    cJSON_AddStringToObject(output, "name", o->name);
+    cJSON_AddStringToObject(output, "kind", reap_output_kind_name(o->kind));
+    report_add_number(output, "kl", o->kl);
+    report_add_number(output, "output_error", o->output_error);
+    report_add_number(output, "share", o->share);
+    cJSON_AddItemToArray(list, output);
+  }
+}
+
 void report_add_network(cJSON *report, const char *name, const report_network *network) {
   cJSON *object = cJSON_AddObjectToObject(report, name);
   const reap_evaluation *e = network->evaluation;
@@ -36,12 +53,14 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
   report_add_number(object, "top1", known ? e->top1 : NAN);
   report_add_number(object, "top5", known ? e->top5 : NAN);
   report_add_number(object, "loss", known ? e->loss : NAN);
+  if (known && e->judged) cJSON_AddStringToObject(object, "judged", e->judged);
   cJSON_AddNumberToObject(object, "flops", (double)network->flops);
   cJSON_AddNumberToObject(object, "params", (double)network->params);
   if (strcmp(name, "pruned") == 0) {
     const bool compared = e && e->compared;
     report_add_number(object, "kl", compared ? e->kl : NAN);
     report_add_number(object, "output_error", compared ? e->output_error : NAN);
+    if (compared) add_outputs(object, e);
   }
   if (!e) return;
   cJSON_AddNumberToObject(object, "images", (double)e->images);
@@ -127,13 +146,8 @@ void report_add_repaired(cJSON *report, const reap_prune_result *result) {
   }
 }
 
-void report_add_classifier(cJSON *report, const reap_prune_result *result) {
-  const reap_classifier_result *c = &result->classifier;
-  if (!c->layer) {
-    cJSON_AddNullToObject(report, "classifier");
-    return;
-  }
-  cJSON *object = cJSON_AddObjectToObject(report, "classifier");
+static cJSON *classifier_object(const reap_classifier_result *c) {
+  cJSON *object = cJSON_CreateObject();
   cJSON_AddStringToObject(object, "name", c->layer);
   cJSON_AddBoolToObject(object, "changed", c->changed);
   cJSON_AddNumberToObject(object, "images", (double)c->images);
@@ -143,6 +157,15 @@ void report_add_classifier(cJSON *report, const reap_prune_result *result) {
   report_add_number(object, "mixed_kl", c->mixed_kl);
   report_add_number(object, "factor", c->factor);
   report_add_number(object, "seconds", c->seconds);
+  return object;
+}
+
+void report_add_classifiers(cJSON *report, const reap_prune_result *result) {
+  const int n = result->n_classifiers;
+  cJSON_AddItemToObject(report, "classifier", n > 0 ? classifier_object(&result->classifiers[0]) : cJSON_CreateNull());
+  if (n < 2) return;
+  cJSON *list = cJSON_AddArrayToObject(report, "classifiers");
+  for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, classifier_object(&result->classifiers[i]));
 }
 
 void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
@@ -197,18 +220,36 @@ static void print_count(const char *name, int64_t a, int64_t b, bool both) {
   reap_print(stdout, "\n");
 }
 
-void report_print(const report_network *original, const report_network *pruned) {
+/* A line for each of several outputs, and what they come to. */
+static void print_outputs(const reap_evaluation *e, reap_measure measure) {
+  reap_print(stdout, "%-16s %12s %12s %12s  (share lost: 1 is as far off as the same output for all images)\n", "output", "KL", "error", "share");
+  for (int k = 0; k < e->n_outputs; k++) {
+    const reap_output_figure *o = &e->outputs[k];
+    reap_print(stdout, "  %-14s ", o->name);
+    if (isfinite(o->kl))
+      reap_print(stdout, "%12.5f", o->kl);
+    else
+      reap_print(stdout, "%12s", "");
+    reap_print(stdout, " %12.5f %12.5f\n", o->output_error, o->share);
+  }
+  reap_print(stdout, "  %-14s %12s %12s %12.5f\n", measure == REAP_MEASURE_SUM ? "sum" : "largest", "", "", e->moved);
+}
+
+void report_print(const report_network *original, const report_network *pruned, reap_measure measure) {
   const reap_evaluation *a = original->evaluation, *b = pruned ? pruned->evaluation : NULL;
   bool both = pruned != NULL;
   reap_print(stdout, "%-16s %12s%s\n", "", "original", both ? "       pruned" : "");
   if (a && a->classified) {
+    if (a->judged) reap_print(stdout, "%-16s %12s\n", "labels judge", a->judged);
     print_share("top-1", a->top1, b ? b->top1 : 0, both);
     print_share("top-5", a->top5, b ? b->top5 : 0, both);
     reap_print(stdout, "%-16s %12.4f", "loss", a->loss);
     if (b) reap_print(stdout, " %12.4f", b->loss);
     reap_print(stdout, "\n");
   }
-  if (b && b->compared) {
+  if (b && b->n_outputs > 1) {
+    print_outputs(b, measure);
+  } else if (b && b->compared) {
     if (isfinite(b->kl))
       reap_print(stdout, "%-16s %12s %12.5f\n", "KL to original", "", b->kl);
     else

@@ -18,7 +18,7 @@ typedef struct report_network {
 /* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). NULL if there is no memory. */
 cJSON *report_create(const command_context *context, reap_backend backend);
 
-/* "baseline", or "pruned": that one also tells how far its output is from the original's. */
+/* "baseline", or "pruned": that one also tells how far its outputs are from the original's. */
 void report_add_network(cJSON *report, const char *name, const report_network *network);
 
 /* seconds: total and phases. */
@@ -30,8 +30,9 @@ void report_add_layers(cJSON *report, const reap_prune_result *result);
 /* repaired, one object per layer that was re-solved without losing inputs. */
 void report_add_repaired(cJSON *report, const reap_prune_result *result);
 
-/* classifier: by how much its outputs were scaled; null where that was not looked into. */
-void report_add_classifier(cJSON *report, const reap_prune_result *result);
+/* classifier: by how much its outputs were scaled; null where that was not looked into. classifiers: all of them, where several
+ * outputs are classifiers'. */
+void report_add_classifiers(cJSON *report, const reap_prune_result *result);
 
 /* few_samples: names of the layers with fewer than 5 rows per column. */
 void report_add_few_samples(cJSON *report, const reap_prune_result *result);
@@ -48,7 +49,8 @@ int report_write(const cJSON *report, const char *path);
 /* "126.6 M" with three to four digits. */
 const char *report_count(double value, char text[32]);
 
-/* Table of the original against the pruned network on standard output; pruned may be NULL. */
-void report_print(const report_network *original, const report_network *pruned);
+/* Table of the original against the pruned network on standard output; pruned may be NULL. Several outputs: by which measure they
+ * were combined. */
+void report_print(const report_network *original, const report_network *pruned, reap_measure measure);
 
 #endif

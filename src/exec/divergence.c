@@ -1,4 +1,4 @@
-/* Two networks' outputs compared, row by row; see divergence.h.
+/* Networks' outputs compared, row by row; see divergence.h.
  *
  * KL(p || q) = sum_k p_k (log p_k - log q_k). As p and q both add up to one, q_k - p_k may be added to every term, which
  * makes it p_k (e^-d - 1 + d) with d = log p_k - log q_k: never negative, so that networks that hardly differ have a
@@ -10,27 +10,17 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/operators.h"
-
-reap_output_kind reap_output_kind_of(const reap_graph *graph) {
-  const reap_value *y = &graph->values[graph->outputs[0]];
-  const char *op = y->producer >= 0 ? graph->nodes[y->producer]->op->name : "";
-  if (y->rank != 2 || y->dims[1] < 2) return REAP_OUTPUT_OTHER;
-  return strcmp(op, "Softmax") == 0      ? REAP_OUTPUT_PROBABILITIES
-         : strcmp(op, "LogSoftmax") == 0 ? REAP_OUTPUT_LOG_PROBABILITIES
-                                         : REAP_OUTPUT_LOGITS;
-}
-
-/* Logarithm of a probability, up to a constant of its row. */
-static double logarithm(reap_output_kind kind, float z) {
+/* Logarithm of probability k, up to a constant of its row; a row of NULL is all zeros. */
+static double logarithm(reap_output_kind kind, const float *row, int64_t k) {
+  const float z = row ? row[k] : 0;
   return kind == REAP_OUTPUT_PROBABILITIES ? log(z > 0 ? fmax((double)z, 1e-38) : 1e-38) : (double)z;
 }
 
 /* That constant: log of the sum of exponentials. sharp: one over the temperature. */
 static double normaliser(reap_output_kind kind, const float *z, int64_t classes, double sharp) {
   double largest = -INFINITY, sum = 0;
-  for (int64_t k = 0; k < classes; k++) largest = fmax(largest, sharp * logarithm(kind, z[k]));
-  for (int64_t k = 0; k < classes; k++) sum += exp(sharp * logarithm(kind, z[k]) - largest);
+  for (int64_t k = 0; k < classes; k++) largest = fmax(largest, sharp * logarithm(kind, z, k));
+  for (int64_t k = 0; k < classes; k++) sum += exp(sharp * logarithm(kind, z, k) - largest);
   return log(sum) + largest;
 }
 
@@ -39,7 +29,7 @@ static double divergence(reap_output_kind p_kind, const float *p, reap_output_ki
   const double p_all = normaliser(p_kind, p, classes, sharp), q_all = normaliser(q_kind, q, classes, sharp);
   double sum = 0;
   for (int64_t k = 0; k < classes; k++) {
-    const double a = sharp * logarithm(p_kind, p[k]) - p_all, b = sharp * logarithm(q_kind, q[k]) - q_all;
+    const double a = sharp * logarithm(p_kind, p, k) - p_all, b = sharp * logarithm(q_kind, q, k) - q_all;
     /* The first form loses the small ones, the second overflows where q is much the larger. */
     sum += fabs(a - b) < 1 ? exp(a) * (expm1(b - a) + (a - b)) : exp(b) - exp(a) + exp(a) * (a - b);
   }
@@ -53,7 +43,7 @@ void reap_divergence_add(reap_output_kind original_kind, const float *original, 
 
 void reap_divergence_add_soft(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
                               const float *other, int64_t images, int64_t size, double temperature, reap_divergence *sums) {
-  if (original_kind == REAP_OUTPUT_OTHER || other_kind == REAP_OUTPUT_OTHER) sums->kl = NAN;
+  if (original_kind == REAP_OUTPUT_OTHER || other_kind == REAP_OUTPUT_OTHER) sums->kl = sums->kl_zeros = NAN;
   for (int64_t i = 0; i < images; i++) {
     const float *x = original + i * size, *y = other + i * size;
     for (int64_t k = 0; k < size; k++) {
@@ -61,10 +51,58 @@ void reap_divergence_add_soft(reap_output_kind original_kind, const float *origi
       sums->error += difference * difference;
       sums->energy += (double)x[k] * (double)x[k];
     }
-    if (!isnan(sums->kl)) sums->kl += temperature * temperature * divergence(original_kind, x, other_kind, y, size, 1 / temperature);
+    if (isnan(sums->kl)) continue;
+    const double scale = temperature * temperature;
+    sums->kl += scale * divergence(original_kind, x, other_kind, y, size, 1 / temperature);
+    sums->kl_zeros += scale * divergence(original_kind, x, REAP_OUTPUT_LOGITS, NULL, size, 1 / temperature);
   }
+}
+
+void reap_divergence_add_sums(const reap_divergence *more, reap_divergence *sums) {
+  sums->kl += more->kl;
+  sums->error += more->error;
+  sums->energy += more->energy;
+  sums->kl_zeros += more->kl_zeros;
 }
 
 double reap_divergence_relative_error(const reap_divergence *sums) {
   return sums->error == 0 ? 0 : sums->error / sums->energy;
+}
+
+void reap_divergence_probabilities(reap_output_kind kind, const float *row, int64_t classes, double temperature, double *out) {
+  const double sharp = 1 / temperature, all = normaliser(kind, row, classes, sharp);
+  for (int64_t k = 0; k < classes; k++) out[k] = exp(sharp * logarithm(kind, row, k) - all);
+}
+
+/* What moved over what varies. Float32's rounding is no variation. */
+static double share(double moved, double whole, double of_mean) {
+  static const double ROUNDING = 1e-12;
+  const double varies = whole - of_mean > ROUNDING * whole ? whole - of_mean : whole;
+  return moved == 0 ? 0 : varies > 0 ? moved / varies : 1;
+}
+
+double reap_divergence_share(const reap_divergence *sums, double of_mean) {
+  return isnan(sums->kl) ? share(sums->error, sums->energy, of_mean) : share(sums->kl, sums->kl_zeros, of_mean);
+}
+
+const char *reap_measure_name(reap_measure measure) { return measure == REAP_MEASURE_SUM ? "sum" : "largest"; }
+
+reap_measure reap_measure_named(const char *name) {
+  return strcmp(name, "sum") == 0 ? REAP_MEASURE_SUM : REAP_MEASURE_LARGEST;
+}
+
+double reap_measure_combine(reap_measure measure, int n, const double *values) {
+  double all = values[0];
+  for (int k = 1; k < n; k++) all = measure == REAP_MEASURE_SUM ? all + values[k] : isnan(values[k]) || values[k] > all ? values[k] : all;
+  return all;
+}
+
+double reap_measure_moved(reap_measure measure, int n, const reap_divergence *sums, const double *of_means, int64_t images) {
+  if (n == 1) return isnan(sums->kl) ? reap_divergence_relative_error(sums) : sums->kl / (double)images;
+  double all = reap_divergence_share(&sums[0], of_means[0]);
+  for (int k = 1; k < n; k++) {
+    const double both[] = {all, reap_divergence_share(&sums[k], of_means[k])};
+    all = reap_measure_combine(measure, 2, both);
+  }
+  return all;
 }

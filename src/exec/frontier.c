@@ -28,6 +28,7 @@ struct reap_frontier {
   int64_t n_blocks;
   int n_values;
   bool *done;            /* [n_nodes] */
+  bool *lasting;         /* [n_values] held from when they are computed on */
   value_block ***blocks; /* [n_values][n_blocks], NULL where a value is not held */
   block_store *store;    /* shared by forks */
 };
@@ -42,6 +43,7 @@ static int create(const reap_graph *graph, int64_t n_blocks, reap_backend backen
   f->n_blocks = n_blocks;
   f->n_values = graph->n_values;
   REAP_TRY_OR(reap_calloc(&f->done, graph->n_nodes, sizeof *f->done), failed);
+  REAP_TRY_OR(reap_calloc(&f->lasting, graph->n_values, sizeof *f->lasting), failed);
   REAP_TRY_OR(reap_calloc(&f->blocks, graph->n_values, sizeof *f->blocks), failed);
   if (store)
     f->store = block_store_share(store);
@@ -87,7 +89,12 @@ void reap_frontier_destroy(reap_frontier **frontier) {
   block_store_release(&f->store);
   reap_free(&f->blocks);
   reap_free(&f->done);
+  reap_free(&f->lasting);
   reap_free(frontier);
+}
+
+void reap_frontier_keep(reap_frontier *f, const int *values, int n) {
+  for (int k = 0; k < n; k++) f->lasting[values[k]] = true;
 }
 
 static int hold_value(reap_frontier *f, int v) {
@@ -131,6 +138,7 @@ int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_fro
   REAP_TRY(create(graph, f->n_blocks, f->backend, f->store, out));
   int status = REAP_OK;
   memcpy((*out)->done, f->done, (size_t)graph->n_nodes * sizeof *f->done);
+  memcpy((*out)->lasting, f->lasting, (size_t)graph->n_values * sizeof *f->lasting);
   for (int v = 0; status == REAP_OK && v < f->n_values; v++) status = share_value(f, v, *out);
   if (status != REAP_OK) reap_frontier_destroy(out);
   return status;
@@ -164,7 +172,7 @@ static bool recomputing_pays(const reap_frontier *f, const segment *s) {
 }
 
 static int begin_advance(reap_frontier *f, const int *values, int n, advance *a) {
-  REAP_TRY(segment_create(f->graph, f->done, values, n, f->backend, f->store, &a->segment));
+  REAP_TRY(segment_create(f->graph, f->done, f->lasting, values, n, f->backend, f->store, &a->segment));
   const segment *s = a->segment;
   REAP_TRY(reap_calloc(&a->sources, s->n_reads, sizeof(value_block *)));
   REAP_TRY(reap_calloc(&a->results, s->n_kept, sizeof(value_block *)));

@@ -61,7 +61,7 @@ static int make_plan(segment *s, reap_backend backend, int *nodes, bool *kept) {
   return REAP_OK;
 }
 
-static int build(segment *s, const bool *done, const int *values, int n, reap_backend backend) {
+static int build(segment *s, const bool *done, const bool *lasting, const int *values, int n, reap_backend backend) {
   const reap_graph *graph = s->graph;
   bool *read = NULL, *kept = NULL;
   int *nodes = NULL, status = REAP_OK;
@@ -73,6 +73,7 @@ static int build(segment *s, const bool *done, const int *values, int n, reap_ba
   REAP_TRY_OR(reap_alloc(&nodes, graph->n_nodes, sizeof *nodes), done);
   for (int k = 0; k < n; k++) mark(graph, done, values[k], s->computed);
   for (int k = 0; k < n; k++) s->needed[values[k]] = true;
+  for (int v = 0; v < graph->n_values; v++) s->needed[v] |= lasting[v];
   for (int i = 0; i < graph->n_nodes; i++)
     if (!done[i]) mark_inputs(graph->nodes[i], s->computed[i] ? read : s->needed);
   REAP_TRY_OR(list_values(s, read), done);
@@ -84,13 +85,13 @@ done:
   return status;
 }
 
-int segment_create(const reap_graph *graph, const bool *done, const int *values, int n, reap_backend backend,
-                   block_store *store, segment **out) {
+int segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
+                   reap_backend backend, block_store *store, segment **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->references = 1;
   (*out)->store = store;
   (*out)->graph = graph;
-  int status = build(*out, done, values, n, backend);
+  int status = build(*out, done, lasting, values, n, backend);
   if (status != REAP_OK) segment_release(out);
   return status;
 }

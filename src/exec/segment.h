@@ -14,7 +14,7 @@ typedef struct segment {
   block_store *store; /* charged with the plan's memory; borrowed */
   const reap_graph *graph;
   bool *computed;     /* [n_nodes] nodes of the segment */
-  bool *needed;       /* [n_values] asked for, or read by a node computed later */
+  bool *needed;       /* [n_values] asked for, lasting, or read by a node computed later */
   int n_reads, *reads; /* values that come from outside */
   int n_kept, *kept;   /* values computed here and needed */
   float **storage;    /* [n_values] of the block at hand */
@@ -24,9 +24,9 @@ typedef struct segment {
   double multiply_adds; /* of a block, alone */
 } segment;
 
-/* What `values[n]` need and is not done[n_nodes] yet. One reference. */
-int segment_create(const reap_graph *graph, const bool *done, const int *values, int n, reap_backend backend,
-                   block_store *store, segment **out);
+/* What `values[n]` need and is not done[n_nodes] yet. lasting[n_values]: values that are needed ever after. One reference. */
+int segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
+                   reap_backend backend, block_store *store, segment **out);
 void segment_release(segment **s);
 
 /* Gives the results of one block of images a maker that runs the segment again on its sources (sources[n_reads],

@@ -9,7 +9,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static const char *const FORMAT = "reap-paths", *const KL = "soft_kl", *const SQUARED_ERROR = "relative_squared_error";
+static const char *const FORMAT = "reap-paths";
 
 /* ------------------------------------------------------------------ writing */
 
@@ -34,7 +34,7 @@ static int write_root(hid_t file, const reap_group_paths *paths) {
   REAP_TRY(reap_h5_write_string(file, "calibration_sha256", paths->calibration_hash));
   REAP_TRY(reap_h5_write_integer(file, "images", paths->images));
   REAP_TRY(reap_h5_write_integer(file, "measured_images", paths->measured_images));
-  REAP_TRY(reap_h5_write_string(file, "measure", paths->divergence ? KL : SQUARED_ERROR));
+  REAP_TRY(reap_h5_write_string(file, "measure", reap_path_measure_name(paths->measure)));
   REAP_TRY(reap_h5_write_integer(file, "positions", paths->positions));
   REAP_TRY(reap_h5_write_integer(file, "seed", (int64_t)paths->seed));
   REAP_TRY(reap_h5_write_double(file, "ridge", paths->ridge));
@@ -167,10 +167,9 @@ static int read_root(hid_t file, reap_group_paths *paths) {
     return reap_h5_refuse(file, "attributes \"power\" and \"tilt\" are out of range");
   REAP_TRY(reap_h5_read_string(file, "measure", &measure));
   paths->seed = (uint64_t)seed;
-  paths->divergence = strcmp(measure, KL) == 0;
   int status = REAP_OK;
-  if (!paths->divergence && strcmp(measure, SQUARED_ERROR) != 0)
-    status = reap_h5_refuse(file, "attribute \"measure\" is \"%.60s\", not \"%s\" or \"%s\"", measure, KL, SQUARED_ERROR);
+  if (!reap_path_measure_named(measure, &paths->measure))
+    status = reap_h5_refuse(file, "attribute \"measure\" is \"%.60s\", which this version does not know", measure);
   reap_free(&measure);
   return status;
 }

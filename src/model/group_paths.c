@@ -16,6 +16,19 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
+static const char *const MEASURES[] = {"relative_squared_error", "soft_kl", "largest_share", "sum_of_shares"};
+
+const char *reap_path_measure_name(reap_path_measure measure) { return MEASURES[measure]; }
+
+bool reap_path_measure_named(const char *name, reap_path_measure *measure) {
+  for (int i = 0; i < (int)(sizeof MEASURES / sizeof MEASURES[0]); i++) {
+    if (strcmp(name, MEASURES[i]) != 0) continue;
+    *measure = (reap_path_measure)i;
+    return true;
+  }
+  return false;
+}
+
 int reap_group_paths_create(int n, reap_group_paths **out) {
   reap_group_paths *p = NULL;
   REAP_TRY(reap_calloc(&p, 1, sizeof *p));

@@ -68,13 +68,14 @@ typedef struct sensitivity_setting {
   reap_backend backend;
   int64_t memory;         /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;
+  reap_measure measure;   /* of several outputs */
 } sensitivity_setting;
 
-/* Collective. Fills path->moved of all groups: how far the output moves with that group alone pruned. *divergence: what is measured, see group_paths.h. */
+/* Collective. Fills path->moved of all groups: how far the outputs move with that group alone pruned. *measure: what is measured. */
 int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
-                        const reap_progress *progress, const path_works *works, bool *divergence);
+                        const reap_progress *progress, const path_works *works, reap_path_measure *measure);
 
-/* Collective. The same between two networks with the same input and output. */
+/* Collective. The same between two networks with the same inputs and outputs. */
 int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
                         const sensitivity_setting *setting, double *moved);
 

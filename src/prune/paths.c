@@ -183,9 +183,9 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
 static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
   const double start = reap_seconds();
   const reap_paths_options *o = r->options;
-  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch};
+  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
   if (count > 0)
-    REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->divergence));
+    REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
   r->paths->measured_images = count;
   r->times.held_out = count;
   r->times.measure = reap_seconds() - start;

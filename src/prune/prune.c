@@ -135,7 +135,7 @@ int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pr
   if (status == REAP_OK) status = run_load_images(&r);
   status = reap_comm_agree(comm, status);
   for (int k = 0; status == REAP_OK && k < r.n_steps; k++) status = take_step(&r, &r.steps[k]);
-  if (status == REAP_OK) status = run_scale_classifier(&r);
+  if (status == REAP_OK) status = run_scale_classifiers(&r);
   run_note_use(&r);
   reap_frontier_destroy(&r.front_original);
   reap_frontier_destroy(&r.front_pruned);

@@ -108,6 +108,7 @@ void reap_prune_result_clear(reap_prune_result *result) {
   for (int i = 0; i < result->n_repaired; i++) reap_free(&result->repaired[i].layer);
   reap_free(&result->layers);
   reap_free(&result->repaired);
-  reap_free(&result->classifier.layer);
+  for (int i = 0; i < result->n_classifiers; i++) reap_free(&result->classifiers[i].layer);
+  reap_free(&result->classifiers);
   result->n_layers = result->n_repaired = 0;
 }

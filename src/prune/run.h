@@ -113,8 +113,10 @@ bool step_spreads(const run *r, const step *s);
 int step_spread_moments(run *r, step *s);
 int step_spread_decide(run *r, step *s);
 
-/* run_classifier.c: after the last step; does nothing where outputs are not to be scaled. Collective. */
-int run_scale_classifier(run *r);
+/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for it; after the last step,
+ * outputs are scaled. Both do nothing where they are not to be. The latter is collective. */
+void run_keep_classifiers(run *r);
+int run_scale_classifiers(run *r);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int step_decide(run *r, step *s, const reap_moments *moments);

@@ -1,5 +1,7 @@
 /* The outputs of a pruned classifier, made less sure.
  *
+ * Of several outputs each that is a classifier's and has a last layer of its own is scaled by a factor of its own.
+ *
  * What a user sees of a classifier is the soft-max of its outputs (logits). A network pruned far errs, and where its
  * logits stay as large as the original's it is confidently wrong: a third of the divergence of a ResNet-56 at half
  * its multiply-adds, pruned uniformly, is that. So when all layers are done, the last one's weights and bias are
@@ -27,6 +29,7 @@
 #include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/output_set.h"
 #include "reap/surgery.h"
 #include "reap/timer.h"
 #include "run.h"
@@ -43,11 +46,12 @@ typedef struct classifier {
   double *weights, *bias;  /* [n, m], [m] of the layer */
 } classifier;
 
-/* The layer whose outputs are the network's logits and nothing else, or -1. */
-static int find_layer(const reap_graph *graph) {
-  const reap_output_kind kind = reap_output_kind_of(graph);
-  int value = graph->outputs[0], reader = -1;
-  if (kind == REAP_OUTPUT_OTHER || graph->n_outputs != 1) return -1;
+/* The layer whose outputs are this output's logits and nothing else, or -1. */
+static int find_layer(const run *r, int value) {
+  const reap_graph *graph = r->pruned;
+  const reap_output_kind kind = reap_output_kind_of(graph, value);
+  int reader = -1;
+  if (kind == REAP_OUTPUT_OTHER || (kind == REAP_OUTPUT_LOGITS && r->options->classifier == REAP_SCALE_SOFTMAX)) return -1;
   if (kind != REAP_OUTPUT_LOGITS) value = graph->nodes[graph->values[value].producer]->inputs[0];
   const int readers = reap_value_readers(graph, value, 1, &reader), producer = graph->values[value].producer;
   if (readers != (kind != REAP_OUTPUT_LOGITS) || producer < 0 || graph->values[value].rank != 2) return -1;
@@ -60,8 +64,8 @@ static int64_t count_held_out(int64_t images) {
   return count;
 }
 
-static bool set_up(const run *r, classifier *c) {
-  c->node = r->options->classifier && r->front_pruned ? find_layer(r->pruned) : -1;
+static bool set_up(const run *r, int value, classifier *c) {
+  c->node = find_layer(r, value);
   if (c->node < 0 || !r->options->refit || !r->options->repair || !r->options->repair[c->node]) return false;
   const reap_node *node = r->pruned->nodes[c->node];
   const reap_tensor *weights = reap_node_constant(r->pruned, node, 1);
@@ -132,8 +136,7 @@ static double on_mixtures(const classifier *c, double factor) {
 }
 
 /* Rank 0 decides, everybody follows. Collective. */
-static int conclude(run *r, classifier *c) {
-  reap_classifier_result *out = &r->result->classifier;
+static int conclude(run *r, classifier *c, reap_classifier_result *out) {
   if (reap_comm_rank(r->comm) == 0) {
     out->images = c->rows;
     out->factor = softmax_scale(c->rows, c->m, c->mixed_wanted, c->mixed_logits);
@@ -156,23 +159,49 @@ static int conclude(run *r, classifier *c) {
   return reap_comm_agree(r->comm, status);
 }
 
-int run_scale_classifier(run *r) {
+static void announce(const run *r, const reap_classifier_result *c) {
+  char detail[96];
+  if (c->changed)
+    snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on mixed images %.3g -> %.3g", c->factor, c->mixed_before,
+             c->mixed_kl);
+  else
+    snprintf(detail, sizeof detail, "no scale of the outputs is much better, KL on mixed images %.3g", c->mixed_kl);
+  reap_progress_report(r->options->progress, "prune", c->layer, r->work_total, r->work_total, detail);
+}
+
+/* One output's layer, if it has one. Collective. */
+static int scale(run *r, int value) {
   const double start = reap_seconds();
   classifier c = {0};
-  char detail[96];
-  if (!set_up(r, &c)) return REAP_OK;
+  if (!set_up(r, value, &c)) return REAP_OK;
+  reap_classifier_result *out = &r->result->classifiers[r->result->n_classifiers++];
   int status = gather(r, &c);
-  if (status == REAP_OK) status = conclude(r, &c);
+  if (status == REAP_OK) status = conclude(r, &c, out);
   clear(&c);
   if (status != REAP_OK) return reap_error_prefix(status, "scaling the outputs of %s", r->pruned->nodes[c.node]->layer);
-  reap_classifier_result *out = &r->result->classifier;
   out->seconds = reap_seconds() - start;
   r->result->seconds_solve += out->seconds;
-  if (out->changed)
-    snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on mixed images %.3g -> %.3g", out->factor, out->mixed_before,
-             out->mixed_kl);
-  else
-    snprintf(detail, sizeof detail, "no scale of the outputs is much better, KL on mixed images %.3g", out->mixed_kl);
-  reap_progress_report(r->options->progress, "prune", out->layer, r->work_total, r->work_total, detail);
+  announce(r, out);
   return REAP_OK;
+}
+
+static bool wanted(const run *r) { return r->options->classifier != REAP_SCALE_NONE && !run_frozen(r); }
+
+void run_keep_classifiers(run *r) {
+  const reap_graph *graph = r->pruned;
+  for (int k = 0; wanted(r) && reap_output_set_several(graph) && k < graph->n_outputs; k++) {
+    const int node = find_layer(r, graph->outputs[k]);
+    if (node >= 0) reap_frontier_keep(r->front_original, graph->nodes[node]->outputs, 1);
+  }
+}
+
+int run_scale_classifiers(run *r) {
+  reap_output_set outputs;
+  if (!wanted(r) || !r->front_pruned) return REAP_OK;
+  int status = reap_output_set_create(r->pruned, &outputs);
+  if (status == REAP_OK) status = reap_calloc(&r->result->classifiers, outputs.n, sizeof *r->result->classifiers);
+  status = reap_comm_agree(r->comm, status);
+  for (int k = 0; status == REAP_OK && k < outputs.n; k++) status = scale(r, outputs.values[k]);
+  reap_output_set_clear(&outputs);
+  return status;
 }

@@ -1,9 +1,9 @@
-/* How far the network's output moves with one group alone pruned.
+/* How far the network's outputs move with one group alone pruned.
  *
  * The images held out are packed into blocks of their own. A team of ranks walks the original network once; at each of its
  * groups' consumers it forks: a clone of the graph loses the group's channels from size to size (the sets kept are
- * nested), takes the re-solved weights, and only what lies behind the consumer is computed, up to the output. The original's
- * output is computed once, from the first of these places on.
+ * nested), takes the re-solved weights, and only what lies behind the consumer is computed, up to the outputs. The original's
+ * outputs are computed once, from the first of these places on; what of them lies before a group's consumer does not move.
  *
  * The images come from those that the network was trained on, as a rule, and of these it is nearly certain: the divergence of its
  * plain soft-max is tiny and rests on the few images in doubt. At a higher temperature all images and classes count. On ResNet-56 for
@@ -22,16 +22,18 @@
 #include "reap/error.h"
 #include "reap/frontier.h"
 #include "reap/memory.h"
+#include "reap/output_mean.h"
+#include "reap/output_set.h"
 #include "reap/surgery.h"
 
 typedef struct study {
   const reap_graph *graph;
   const sensitivity_setting *setting;
   reap_shard shard;         /* of those images, over the team */
-  reap_output_kind kind;
-  int64_t size;             /* outputs of an image */
+  reap_output_set outputs;
   reap_frontier *base;      /* the original network */
-  float *reference, *rows;  /* outputs of this rank's blocks; of one block */
+  float *reference, *rows;  /* outputs of this rank's images (output_mean.h); of one block, padding included */
+  double *of_means;         /* [outputs] of the original, where there are several */
 } study;
 
 static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.first; }
@@ -41,6 +43,7 @@ static int load_images(study *s) {
   const int64_t size = reap_value_count(x) / s->graph->batch;
   REAP_TRY(reap_frontier_create(s->graph, local_blocks(s), s->setting->backend, &s->base));
   reap_frontier_limit(s->base, s->setting->memory, s->setting->scratch);
+  reap_frontier_keep(s->base, s->outputs.values, s->outputs.n);
   for (int64_t b = 0; b < local_blocks(s); b++) {
     float *storage = NULL;
     int64_t first, count;
@@ -55,41 +58,64 @@ static int load_images(study *s) {
   return REAP_OK;
 }
 
+/* Outputs of local block b into s->rows. */
+static int read_outputs(study *s, const reap_frontier *front, const reap_graph *graph, int64_t b) {
+  for (int k = 0; k < s->outputs.n; k++) {
+    const reap_output *o = &s->outputs.list[k];
+    const float *storage = NULL;
+    REAP_TRY(reap_frontier_read(front, o->value, b, &storage));
+    reap_storage_to_rows(&graph->values[o->value], storage, s->rows + s->shard.block * o->first);
+  }
+  return REAP_OK;
+}
+
 /* Runs what is left of the network and gives the outputs of local block b (in s->rows) to `use`. */
 static int run_to_output(study *s, const reap_frontier *from, const reap_graph *graph,
                          void (*use)(study *, int64_t b, void *context), void *context) {
-  const int output = graph->outputs[0];
   reap_frontier *front = NULL;
   REAP_TRY(reap_frontier_fork(from, graph, &front));
-  int status = reap_frontier_advance(front, &output, 1);
+  int status = reap_frontier_advance(front, s->outputs.values, s->outputs.n);
   for (int64_t b = 0; status == REAP_OK && b < local_blocks(s); b++) {
-    reap_storage_to_rows(&graph->values[output], reap_frontier_value(front, output, b), s->rows);
-    use(s, b, context);
+    status = read_outputs(s, front, graph, b);
+    if (status == REAP_OK) use(s, b, context);
   }
   reap_frontier_destroy(&front);
   return status;
 }
 
-static void keep_reference(study *s, int64_t b, void *context) {
-  const int64_t count = s->shard.block * s->size;
-  (void)context;
-  memcpy(s->reference + b * count, s->rows, (size_t)count * sizeof *s->rows);
+/* Where output k of local block b is kept; its rows in s->rows, and how many images there are. */
+static float *kept_rows(const study *s, int64_t b, int k, const float **rows, int64_t *count) {
+  int64_t first;
+  reap_shard_block(&s->shard, s->shard.first + b, &first, count);
+  *rows = s->rows + s->shard.block * s->outputs.list[k].first;
+  return s->reference + b * s->shard.block * s->outputs.size + *count * s->outputs.list[k].first;
 }
 
-/* context: the slots of all blocks, for the network at hand. */
+static void keep_reference(study *s, int64_t b, void *context) {
+  (void)context;
+  for (int k = 0; k < s->outputs.n; k++) {
+    const float *rows = NULL;
+    int64_t count;
+    float *place = kept_rows(s, b, k, &rows, &count);
+    memcpy(place, rows, (size_t)(count * s->outputs.list[k].size) * sizeof *rows);
+  }
+}
+
+/* context: the slots of all blocks, one for each output, for the network at hand. */
 static void compare(study *s, int64_t b, void *context) {
-  reap_divergence *slots = context;
-  int64_t first, count;
-  reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
-  reap_divergence_add_soft(s->kind, s->reference + b * s->shard.block * s->size, s->kind, s->rows, count, s->size,
-                           REAP_PATHS_TEMPERATURE, &slots[s->shard.first + b]);
+  reap_divergence *slots = (reap_divergence *)context + (s->shard.first + b) * s->outputs.n;
+  for (int k = 0; k < s->outputs.n; k++) {
+    const reap_output *o = &s->outputs.list[k];
+    const float *rows = NULL;
+    int64_t count;
+    const float *original = kept_rows(s, b, k, &rows, &count);
+    reap_divergence_add_soft(o->kind, original, o->kind, rows, count, o->size, REAP_PATHS_TEMPERATURE, &slots[k]);
+  }
 }
 
 static int set_up(study *s) {
-  const int64_t block = reap_value_count(&s->graph->values[s->graph->outputs[0]]);
+  const int64_t block = s->shard.block * s->outputs.size;
   int64_t count;
-  s->kind = reap_output_kind_of(s->graph);
-  s->size = block / s->graph->batch;
   REAP_TRY(reap_multiply(block, local_blocks(s), &count));
   REAP_TRY(reap_alloc(&s->rows, block, sizeof *s->rows));
   REAP_TRY(reap_alloc(&s->reference, count, sizeof *s->reference));
@@ -100,6 +126,34 @@ static void clear(study *s) {
   reap_frontier_destroy(&s->base);
   reap_free(&s->reference);
   reap_free(&s->rows);
+  reap_free(&s->of_means);
+  reap_output_set_clear(&s->outputs);
+}
+
+/* Local. */
+static int start(study *s) {
+  REAP_TRY(reap_output_set_create(s->graph, &s->outputs));
+  return reap_calloc(&s->of_means, s->outputs.n, sizeof *s->of_means);
+}
+
+/* Of the reference. Collective over the ranks that share its images. */
+static int find_means(const reap_comm *comm, const study *s) {
+  const int n = s->outputs.n;
+  reap_output_kind *kinds = NULL;
+  int64_t *sizes = NULL;
+  if (n == 1) return REAP_OK;
+  int status = reap_alloc(&kinds, n, sizeof *kinds);
+  if (status == REAP_OK) status = reap_alloc(&sizes, n, sizeof *sizes);
+  status = reap_comm_agree(comm, status);
+  for (int k = 0; status == REAP_OK && k < n; k++) {
+    kinds[k] = s->outputs.list[k].kind;
+    sizes[k] = s->outputs.list[k].size;
+  }
+  const reap_output_rows rows = {n, kinds, sizes, s->reference};
+  if (status == REAP_OK) status = reap_output_means(comm, &s->shard, &rows, REAP_PATHS_TEMPERATURE, s->of_means);
+  reap_free(&kinds);
+  reap_free(&sizes);
+  return status;
 }
 
 /* A network with one group pruned further and further. */
@@ -151,15 +205,14 @@ static int branch_cut(const path_work *w, int i, branch *b) {
   return reap_surgery_set_weights(b->graph, w->layer.node, w->weights[i], w->bias[i]);
 }
 
-/* slots: [sizes of the group][blocks]. */
-static int measure_group(study *s, const path_work *w, bool first, reap_divergence *slots) {
+/* slots: [sizes of the group][blocks][outputs]. */
+static int measure_group(study *s, const path_work *w, reap_divergence *slots) {
   branch b = {0};
   REAP_TRY(reap_frontier_advance(s->base, &w->layer.input, 1));
-  int status = first ? run_to_output(s, s->base, s->graph, keep_reference, NULL) : REAP_OK;
-  if (status == REAP_OK) status = branch_start(s, w, &b);
+  int status = branch_start(s, w, &b);
   for (int i = 0; status == REAP_OK && i < w->path->n_sizes; i++) {
     status = branch_cut(w, i, &b);
-    if (status == REAP_OK) status = run_to_output(s, b.front, b.graph, compare, slots + i * s->shard.blocks);
+    if (status == REAP_OK) status = run_to_output(s, b.front, b.graph, compare, slots + i * s->shard.blocks * s->outputs.n);
   }
   branch_clear(&b);
   return reap_error_prefix(status, "output without channels of %s", w->path->group);
@@ -180,45 +233,50 @@ static int share_weights(const reap_comm *team, const path_works *works, int whi
   return REAP_OK;
 }
 
-/* Local: this rank's part of its team's groups. */
-static int measure_team(study *s, const path_works *works, int which, const reap_progress *progress,
+/* The original's outputs, from the first of the team's groups on. Collective over the team. */
+static int set_up_team(study *s, const reap_comm *team, const path_works *works, int which) {
+  const path_work *first = NULL;
+  for (int k = works->n - 1; k >= 0; k--)
+    if (works->list[k].team == which && works->list[k].path->n_sizes > 0) first = &works->list[k];
+  int status = set_up(s);
+  if (status == REAP_OK && first) status = reap_frontier_advance(s->base, &first->layer.input, 1);
+  if (status == REAP_OK && first) status = run_to_output(s, s->base, s->graph, keep_reference, NULL);
+  REAP_TRY(reap_comm_agree(team, status));
+  return first ? find_means(team, s) : REAP_OK;
+}
+
+/* This rank's part of its team's groups. Collective over the team. */
+static int measure_team(study *s, const reap_comm *team, const path_works *works, int which, const reap_progress *progress,
                         reap_divergence *slots) {
   double done = 0, total = 0;
-  bool first = true;
-  int status = set_up(s);
+  int status = set_up_team(s, team, works, which);
   for (int k = 0; k < works->n; k++) total += works->list[k].team == which ? works->list[k].cost : 0;
   for (int k = 0; status == REAP_OK && k < works->n; k++) {
     const path_work *w = &works->list[k];
     if (w->team == which && w->path->n_sizes > 0) {
-      status = measure_group(s, w, first, slots);
-      first = false;
+      status = measure_group(s, w, slots);
       done += w->cost;
       reap_progress_report(progress, "sensitivity", w->path->group, done, total, NULL);
     }
-    slots += w->path->n_sizes * s->shard.blocks;
+    slots += w->path->n_sizes * s->shard.blocks * s->outputs.n;
   }
-  clear(s);
   return status;
 }
 
-/* Of all blocks together. */
-static double sum_up(const reap_divergence *slots, int64_t blocks, int64_t images, bool divergence) {
-  reap_divergence all = {0, 0, 0};
-  for (int64_t b = 0; b < blocks; b++) {
-    all.kl += slots[b].kl;
-    all.error += slots[b].error;
-    all.energy += slots[b].energy;
-  }
-  return divergence ? all.kl / (double)images : reap_divergence_relative_error(&all);
+/* Of all blocks together, into those of the first one. */
+static double sum_up(const study *s, reap_divergence *slots) {
+  const int n = s->outputs.n;
+  for (int64_t b = 1; b < s->shard.blocks; b++)
+    for (int k = 0; k < n; k++) reap_divergence_add_sums(&slots[b * n + k], &slots[k]);
+  return reap_measure_moved(s->setting->measure, n, slots, s->of_means, s->shard.images);
 }
 
 /* Sums over blocks into the paths. */
-static int conclude(const path_works *works, const reap_divergence *slots, int64_t blocks, int64_t images,
-                    bool divergence) {
+static int conclude(const study *s, const path_works *works, reap_divergence *slots) {
   for (int k = 0; k < works->n; k++) {
     reap_group_path *p = works->list[k].path;
-    for (int i = 0; i < p->n_sizes; i++, slots += blocks) {
-      p->moved[i] = sum_up(slots, blocks, images, divergence);
+    for (int i = 0; i < p->n_sizes; i++, slots += s->shard.blocks * s->outputs.n) {
+      p->moved[i] = sum_up(s, slots);
       if (!isfinite(p->moved[i]))
         return reap_error(REAP_ERR_NUMERIC, "with %lld of %lld channels of %s the network's output is not finite",
                           (long long)p->sizes[i], (long long)p->channels, p->group);
@@ -227,25 +285,51 @@ static int conclude(const path_works *works, const reap_divergence *slots, int64
   return REAP_OK;
 }
 
+static reap_path_measure measure_of(const reap_output_set *outputs, reap_measure measure) {
+  if (outputs->n > 1) return measure == REAP_MEASURE_SUM ? REAP_PATH_SUM_OF_SHARES : REAP_PATH_LARGEST_SHARE;
+  return outputs->list[0].kind == REAP_OUTPUT_OTHER ? REAP_PATH_SQUARED_ERROR : REAP_PATH_SOFT_KL;
+}
+
+int reap_paths_measure_of(const reap_graph *graph, reap_measure measure, reap_path_measure *out) {
+  reap_output_set outputs;
+  REAP_TRY(reap_output_set_create(graph, &outputs));
+  *out = measure_of(&outputs, measure);
+  reap_output_set_clear(&outputs);
+  return REAP_OK;
+}
+
+/* Local. Room for the divergences of `sizes` networks. */
+static int make_slots(const study *s, int64_t sizes, int64_t *count, reap_divergence **slots) {
+  REAP_TRY(reap_multiply(sizes, s->shard.blocks * s->outputs.n, count));
+  return reap_calloc(slots, *count, sizeof **slots);
+}
+
+/* Every slot has one owner: exact. Collective. */
+static int add_up(const reap_comm *comm, int64_t count, reap_divergence *slots) {
+  return reap_comm_sum(comm, &slots->kl, count * (int64_t)(sizeof *slots / sizeof(double)));
+}
+
 int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
-                        const reap_progress *progress, const path_works *works, bool *divergence) {
+                        const reap_progress *progress, const path_works *works, reap_path_measure *measure) {
   const int which = reap_comm_rank(comm) % works->teams;
-  const int64_t doubles = (int64_t)(sizeof(reap_divergence) / sizeof(double));
   study s = {.graph = graph, .setting = setting};
   reap_comm *team = NULL;
   reap_divergence *slots = NULL;
-  int64_t sizes = 0;
+  int64_t sizes = 0, count = 0;
   REAP_TRY(reap_comm_split(comm, which, &team));
   s.shard = reap_shard_make(setting->count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
   for (int k = 0; k < works->n; k++) sizes += works->list[k].path->n_sizes;
-  int status = reap_calloc(&slots, sizes * s.shard.blocks, sizeof *slots);
+  int status = start(&s);
+  if (status == REAP_OK) status = make_slots(&s, sizes, &count, &slots);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   REAP_TRY_OR(share_weights(team, works, which), done);
-  REAP_TRY_OR(reap_comm_agree(comm, measure_team(&s, works, which, progress, slots)), done);
-  REAP_TRY_OR(reap_comm_sum(comm, &slots->kl, sizes * s.shard.blocks * doubles), done); /* one owner each: exact */
-  *divergence = reap_output_kind_of(graph) != REAP_OUTPUT_OTHER;
-  status = conclude(works, slots, s.shard.blocks, setting->count, *divergence);
+  REAP_TRY_OR(reap_comm_agree(comm, measure_team(&s, team, works, which, progress, slots)), done);
+  REAP_TRY_OR(add_up(comm, count, slots), done);
+  REAP_TRY_OR(reap_comm_max(comm, s.of_means, s.outputs.n), done); /* a team without groups does not know them */
+  *measure = measure_of(&s.outputs, setting->measure);
+  status = conclude(&s, works, slots);
 done:
+  clear(&s);
   reap_free(&slots);
   reap_comm_destroy(&team);
   return status;
@@ -259,22 +343,26 @@ static int compare_networks(study *original, study *other, reap_divergence *slot
   REAP_TRY(run_to_output(original, original->base, original->graph, keep_reference, NULL));
   reap_frontier_destroy(&original->base);
   REAP_TRY(set_up(other));
-  memcpy(other->reference, original->reference, (size_t)(local_blocks(other) * other->shard.block * other->size) * sizeof(float));
+  memcpy(other->reference, original->reference,
+         (size_t)(local_blocks(other) * other->shard.block * other->outputs.size) * sizeof(float));
   return run_to_output(other, other->base, other->graph, compare, slots);
 }
 
 int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
                         const sensitivity_setting *setting, double *moved) {
-  const int64_t doubles = (int64_t)(sizeof(reap_divergence) / sizeof(double));
   const reap_shard shard = reap_shard_make(setting->count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
   study a = {.graph = original, .setting = setting, .shard = shard};
   study b = {.graph = other, .setting = setting, .shard = shard};
   reap_divergence *slots = NULL;
-  int status = reap_calloc(&slots, shard.blocks, sizeof *slots);
+  int64_t count = 0;
+  int status = start(&a);
+  if (status == REAP_OK) status = start(&b);
+  if (status == REAP_OK) status = make_slots(&a, 1, &count, &slots);
   if (status == REAP_OK) status = compare_networks(&a, &b, slots);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  REAP_TRY_OR(reap_comm_sum(comm, &slots->kl, shard.blocks * doubles), done); /* one owner each: exact */
-  *moved = sum_up(slots, shard.blocks, setting->count, reap_output_kind_of(original) != REAP_OUTPUT_OTHER);
+  REAP_TRY_OR(find_means(comm, &a), done);
+  REAP_TRY_OR(add_up(comm, count, slots), done);
+  *moved = sum_up(&a, slots);
   if (!isfinite(*moved)) status = reap_error(REAP_ERR_NUMERIC, "the output of a network pruned on trial is not finite");
 done:
   clear(&a);

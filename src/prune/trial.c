@@ -29,7 +29,7 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_comm_agree(comm, reap_alloc(&indices, count, sizeof *indices)));
   held_out_images(all, count, indices);
-  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch};
+  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
   int status = sensitivity_between(comm, original, pruned, &setting, moved);
   reap_free(&indices);
   return status;
@@ -47,7 +47,7 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.quiet = true;
   o.ridge_auto = false;
   o.producer_rounds = 0; /* would take longer than all else */
-  o.classifier = false; /* the movement is measured at a temperature, where one factor of all outputs counts as an error */
+  o.classifier = REAP_SCALE_NONE; /* the movement is measured at a temperature, where one factor of all outputs counts as an error */
   o.method = reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
   o.refit = true;
   o.seed = 0;
