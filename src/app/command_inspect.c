@@ -10,6 +10,7 @@
 #include "reap/groups.h"
 #include "reap/network.h"
 #include "reap/operators.h"
+#include "reap/output_set.h"
 #include "reap/text.h"
 #include "reap/timer.h"
 #include "report.h"
@@ -17,7 +18,7 @@
 static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =
     "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume the\n"
-    "channels, and whether they can be pruned. With --estimate also what pruning it would take.\n";
+    "channels, and whether they can be pruned; and its outputs. With --estimate also what pruning it would take.\n";
 
 static void shape_text(const reap_value *v, char *text, size_t size) {
   text[0] = '\0';
@@ -61,6 +62,32 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
   }
 }
 
+/* "logits" and the like; "input" for an output that is the network's own input. */
+static const char *output_kind(const reap_graph *graph, int value) {
+  if (graph->values[value].producer < 0) return "input";
+  return reap_output_kind_name(reap_output_kind_of(graph, value));
+}
+
+/* How pruning is judged by it. */
+static const char *output_measure(const reap_graph *graph, int value) {
+  if (graph->values[value].producer < 0) return "none";
+  return reap_output_kind_of(graph, value) == REAP_OUTPUT_OTHER ? "relative_error" : "kl";
+}
+
+static void print_outputs(const reap_graph *graph) {
+  char shape[64];
+  reap_print(stdout, "\n%-40s %-14s %-18s %s\n", "output", "shape", "kind", "judged by");
+  for (int k = 0; k < graph->n_outputs; k++) {
+    const int v = graph->outputs[k];
+    const char *measure = output_measure(graph, v);
+    shape_text(&graph->values[v], shape, sizeof shape);
+    reap_print(stdout, "%-40s %-14s %-18s %s\n", graph->values[v].name, shape, output_kind(graph, v),
+           strcmp(measure, "kl") == 0     ? "KL divergence"
+           : strcmp(measure, "none") == 0 ? "nothing: it cannot change"
+                                          : "relative squared error");
+  }
+}
+
 static cJSON *layer_names(const reap_graph *graph, const int *nodes, int count) {
   cJSON *array = cJSON_CreateArray();
   for (int i = 0; i < count; i++) cJSON_AddItemToArray(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
@@ -71,6 +98,19 @@ static cJSON *dims_array(const reap_value *v, int first) {
   cJSON *array = cJSON_CreateArray();
   for (int i = first; i < v->rank; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)v->dims[i]));
   return array;
+}
+
+static void report_outputs(const reap_graph *graph, cJSON *report) {
+  cJSON *list = cJSON_AddArrayToObject(report, "outputs");
+  for (int k = 0; k < graph->n_outputs; k++) {
+    const int v = graph->outputs[k];
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", graph->values[v].name);
+    cJSON_AddItemToObject(object, "shape", dims_array(&graph->values[v], 1));
+    cJSON_AddStringToObject(object, "kind", output_kind(graph, v));
+    cJSON_AddStringToObject(object, "measure", output_measure(graph, v));
+    cJSON_AddItemToArray(list, object);
+  }
 }
 
 static int print_json(const command_context *context, const char *model, const reap_network *network,
@@ -112,6 +152,7 @@ static int print_json(const command_context *context, const char *model, const r
       cJSON_AddNullToObject(object, "reason");
     cJSON_AddItemToArray(list, object);
   }
+  report_outputs(graph, report);
   if (asked->ranks > 0) estimate_report(asked, estimate, report);
   char *text = json_text(report, true);
   cJSON_Delete(report);
@@ -132,6 +173,7 @@ static int show(const command_context *context, const char *model, bool json, co
   } else {
     print_layers(network->graph);
     print_groups(network->graph, groups);
+    print_outputs(network->graph);
     reap_print(stdout, "\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
            report_count((double)reap_graph_flops(network->graph), flops),
            report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);

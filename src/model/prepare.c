@@ -212,13 +212,25 @@ static int check_finite(const reap_graph *graph) {
   return REAP_OK;
 }
 
-static int check_outcome(const reap_graph *graph) {
-  if (graph->n_inputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no input");
+/* Outputs that are the same whatever the images are (anchors, strides) stay in the file and are none here, unless all are. */
+static int drop_constant_outputs(reap_graph *graph) {
+  int kept = 0;
   if (graph->n_outputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no output");
   for (int i = 0; i < graph->n_outputs; i++) {
     const reap_value *v = &graph->values[graph->outputs[i]];
-    if (v->constant || (v->producer < 0 && !v->is_input))
-      return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not depend on the images", v->name);
+    if (!v->constant && (v->producer >= 0 || v->is_input)) graph->outputs[kept++] = graph->outputs[i];
+  }
+  if (kept == 0)
+    return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not depend on the images",
+                      graph->values[graph->outputs[0]].name);
+  graph->n_outputs = kept;
+  return REAP_OK;
+}
+
+static int check_outcome(const reap_graph *graph) {
+  if (graph->n_inputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no input");
+  for (int i = 0; i < graph->n_outputs; i++) {
+    const reap_value *v = &graph->values[graph->outputs[i]];
     if (v->rank < 1 || v->dims[0] != graph->batch)
       return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not have the batch as its first dimension", v->name);
   }
@@ -236,6 +248,7 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(drop_unused(graph));
   REAP_TRY(reap_linear_fold_norms(graph));
   REAP_TRY(drop_unused(graph));
+  REAP_TRY(drop_constant_outputs(graph));
   REAP_TRY(check_outcome(graph));
   REAP_TRY(check_finite(graph));
   REAP_TRY(reap_graph_own_constants(graph));
