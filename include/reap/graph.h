@@ -55,6 +55,7 @@ typedef struct reap_value {
   bool known;                  /* shape has been inferred */
   int channel_axis;            /* see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
+  bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
   bool is_input, is_output;    /* of the network */
 } reap_value;
@@ -108,6 +109,7 @@ typedef struct reap_graph {
   int *inputs, *outputs; /* values: network inputs that are not initialisers; network outputs */
   int64_t opset;         /* of the default domain */
   int64_t batch;         /* images per block, after preparation */
+  int64_t file_bytes, held_bytes, made_bytes; /* of constants: read, made here and held, made in all; they are limited */
 } reap_graph;
 
 int reap_graph_create(int64_t opset, reap_graph **out);

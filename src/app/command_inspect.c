@@ -166,7 +166,7 @@ static int show(const command_context *context, const char *model, bool json, co
                 const estimate_options *asked, const estimate_figures *estimate) {
   reap_groups *groups = NULL;
   char flops[32], params[32];
-  REAP_TRY(reap_groups_find(network->graph, &groups));
+  REAP_TRY(reap_error_prefix(reap_groups_find(network->graph, &groups), "%s", model));
   int status = REAP_OK;
   if (json) {
     status = print_json(context, model, network, groups, asked, estimate);

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "onnx_message.h"
+#include "onnx_unused.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/name_table.h"
 
 /* Most models keep all tensors in one file: it stays open from one tensor to the next. */
 typedef struct folder {
@@ -16,7 +18,14 @@ typedef struct folder {
   int data;       /* open data file, or -1 */
   int64_t size;   /* of the data file */
   char *location; /* its name */
+  reap_name_list seen; /* names of all data files opened */
+  reap_name_table *known;
+  int64_t files;  /* their bytes, each counted once */
+  int64_t loaded; /* bytes of all tensors read */
 } folder;
+
+/* Tensors may share a stretch of a file, but not any number of them: bytes read at most, fixed and for each byte of the files. */
+static const int64_t LOADED = (int64_t)64 << 20, LOADED_SHARE = 4;
 
 static int open_folder(const char *path, folder *f) {
   char *name = NULL;
@@ -76,6 +85,24 @@ static int open_below(folder *f, const char *location, int *out) {
   return status;
 }
 
+static int note_file(folder *f, const char *location) {
+  if (reap_name_table_find(f->known, location) >= 0) return REAP_OK;
+  if (!f->known) REAP_TRY(reap_name_table_create(&f->known));
+  REAP_TRY(reap_name_list_add(&f->seen, location));
+  f->files += f->size;
+  return reap_name_table_set(f->known, f->seen.names[f->seen.count - 1], 0);
+}
+
+static int check_room(folder *f, const char *location, int64_t bytes) {
+  const int64_t most = LOADED + LOADED_SHARE * f->files;
+  if (bytes > most - f->loaded)
+    return reap_error(REAP_ERR_INPUT, "external data \"%s\": %.3g MB and the tensors before are more than %lld times the size of the "
+                      "data files; export the model again, each tensor with data of its own", location, (double)bytes / 1e6,
+                      (long long)LOADED_SHARE);
+  f->loaded += bytes;
+  return REAP_OK;
+}
+
 static int open_data(folder *f, const char *location) {
   if (f->location && strcmp(f->location, location) == 0) return REAP_OK;
   close_data(f);
@@ -83,6 +110,7 @@ static int open_data(folder *f, const char *location) {
   struct stat about;
   if (fstat(f->data, &about) != 0 || !S_ISREG(about.st_mode)) return refuse(location, "is not a regular file");
   f->size = (int64_t)about.st_size;
+  REAP_TRY(note_file(f, location));
   return reap_strdup(&f->location, location);
 }
 
@@ -145,6 +173,7 @@ static int load_tensor(folder *f, Onnx__TensorProto *proto, reap_hash *hash) {
                       "external data \"%s\": %lld bytes from byte %lld are wanted, the file ends at %lld", location,
                       (long long)bytes, (long long)offset, (long long)f->size);
   uint8_t *data = NULL;
+  REAP_TRY(check_room(f, location, bytes));
   REAP_TRY(reap_alloc(&data, bytes, 1));
   int status = read_range(f, offset, bytes, data);
   if (status == REAP_OK) status = reap_hash_add(hash, data, (size_t)bytes);
@@ -162,7 +191,7 @@ static int load_if_external(folder *f, Onnx__TensorProto *proto, const char *nam
 }
 
 int reap_onnx_load_external(Onnx__ModelProto *model, const char *path, reap_hash *hash) {
-  folder f = {-1, -1, 0, NULL};
+  folder f = {.fd = -1, .data = -1};
   Onnx__GraphProto *graph = model->graph;
   int status = REAP_OK;
   for (size_t i = 0; i < graph->n_initializer; i++)
@@ -174,6 +203,8 @@ int reap_onnx_load_external(Onnx__ModelProto *model, const char *path, reap_hash
   }
 done:
   close_data(&f);
+  reap_name_table_destroy(&f.known);
+  reap_name_list_clear(&f.seen);
   if (f.fd >= 0) close(f.fd);
   return status;
 }

@@ -29,6 +29,30 @@ static int check_versions(const Onnx__ModelProto *model) {
   return REAP_OK;
 }
 
+/* Names are repeated in files, reports and messages: a few thousand bytes are more than any exporter makes of a path of modules. */
+enum { MOST_NAME = 4096 };
+
+static int check_name(const char *what, size_t index, const char *name) {
+  const size_t length = strlen(reap_onnx_text(name));
+  if (length <= MOST_NAME) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "%s %zu has a name of %zu bytes (\"%.40s...\"); at most %d are read: rename it", what, index,
+                    length, name, MOST_NAME);
+}
+
+static int check_names(const Onnx__GraphProto *graph) {
+  for (size_t i = 0; i < graph->n_initializer; i++) REAP_TRY(check_name("initializer", i, graph->initializer[i]->name));
+  for (size_t i = 0; i < graph->n_input; i++) REAP_TRY(check_name("input", i, graph->input[i]->name));
+  for (size_t i = 0; i < graph->n_output; i++) REAP_TRY(check_name("output", i, graph->output[i]->name));
+  for (size_t i = 0; i < graph->n_node; i++) {
+    const Onnx__NodeProto *node = graph->node[i];
+    REAP_TRY(check_name("node", i, node->name));
+    REAP_TRY(check_name("the operator of node", i, node->op_type));
+    for (size_t k = 0; k < node->n_input; k++) REAP_TRY(check_name("an input of node", i, node->input[k]));
+    for (size_t k = 0; k < node->n_output; k++) REAP_TRY(check_name("an output of node", i, node->output[k]));
+  }
+  return REAP_OK;
+}
+
 static int check_graph(const Onnx__ModelProto *model) {
   const Onnx__GraphProto *graph = model->graph;
   if (!graph) return reap_error(REAP_ERR_INPUT, "is not an ONNX model: it has no graph");
@@ -42,7 +66,7 @@ static int check_graph(const Onnx__ModelProto *model) {
   for (size_t i = 0; i < graph->n_initializer; i++)
     if (!*reap_onnx_text(graph->initializer[i]->name))
       return reap_error(REAP_ERR_INPUT, "initializer %zu has no name; export the model again", i);
-  return REAP_OK;
+  return check_names(graph);
 }
 
 static void normalise_tensors(Onnx__GraphProto *graph) {

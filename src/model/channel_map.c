@@ -1,6 +1,7 @@
 /* Follows channels through the graph, one rule per entry of reap_channel_rule.
  *
- * Cost: one pass over the nodes, union-find over as many atoms as the linear layers have outputs.
+ * Cost: one pass over the nodes, union-find over as many atoms as the linear layers have outputs. A file of a few bytes can
+ * put tensors behind each other until the channels are without number, so both are limited for the graph as a whole.
  */
 #include "channel_map.h"
 
@@ -12,9 +13,24 @@
 #include "reap/operators.h"
 #include "reap/slicing.h"
 
+/* 48 MB of lists, 64 MB of atoms: ten times what the largest networks in use have. */
+static const int64_t MOST_ENTRIES = 6000000, MOST_ATOMS = 2000000;
+
+/* Counts entries of lists, before they are made or walked. */
+static int count_entries(reap_channel_map *map, int64_t count) {
+  if (count > MOST_ENTRIES - map->entries)
+    return reap_error(REAP_ERR_INPUT, "%lld channels and %lld of the tensors before it are more than the %lld that are followed; "
+                      "use a network with fewer channels or nodes", (long long)count, (long long)map->entries, (long long)MOST_ENTRIES);
+  map->entries += count;
+  return REAP_OK;
+}
+
 static int new_atoms(reap_channel_map *map, int64_t count, int64_t *first) {
+  if (count > MOST_ATOMS - map->n_atoms)
+    return reap_error(REAP_ERR_INPUT, "%lld channels and %lld of the layers before it are more than the %lld that are followed; "
+                      "use a network with fewer channels or layers", (long long)count, (long long)map->n_atoms, (long long)MOST_ATOMS);
   if (map->n_atoms + count > map->capacity) {
-    int64_t capacity = 2 * (map->n_atoms + count);
+    int64_t capacity = map->n_atoms + count > 2 * map->capacity ? map->n_atoms + count : 2 * map->capacity;
     REAP_TRY(reap_grow(&map->parent, map->n_atoms, capacity, sizeof *map->parent));
     REAP_TRY(reap_grow(&map->pins, map->n_atoms, capacity, sizeof *map->pins));
     map->capacity = capacity;
@@ -47,27 +63,52 @@ static void unite(reap_channel_map *map, int64_t a, int64_t b) {
   }
 }
 
+/* Keeps the reason (taken over, also on failure) for as long as the map. */
+static int keep_reason(reap_channel_map *map, char *reason) {
+  if (map->n_reasons == map->reason_capacity) {
+    const int capacity = map->reason_capacity ? 2 * map->reason_capacity : 16;
+    const int status = reap_grow(&map->reasons, map->n_reasons, capacity, sizeof *map->reasons);
+    if (status != REAP_OK) {
+      reap_free(&reason);
+      return status;
+    }
+    map->reason_capacity = capacity;
+  }
+  map->reasons[map->n_reasons++] = reason;
+  return REAP_OK;
+}
+
 /* The first reason found is kept. */
-static int pin(reap_channel_map *map, int value, const char *reason) {
+static int pin_kept(reap_channel_map *map, int value, const char *reason) {
   const reap_channel_list *list = &map->values[value];
+  REAP_TRY(count_entries(map, list->count));
   for (int64_t i = 0; i < list->count; i++) {
     int64_t root = reap_channel_map_find(map, list->atoms[i]);
-    if (!map->pins[root]) REAP_TRY(reap_strdup(&map->pins[root], reason));
+    if (!map->pins[root]) map->pins[root] = reason;
   }
   return REAP_OK;
 }
 
+static int pin(reap_channel_map *map, int value, const char *why) {
+  char *reason = NULL;
+  REAP_TRY(reap_strdup(&reason, why));
+  REAP_TRY(keep_reason(map, reason));
+  return pin_kept(map, value, reason);
+}
+
 static int pin_inputs(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const char *why) {
   char *reason = NULL;
-  int status = reap_format(&reason, "%s %s", reap_node_title(node), why);
-  for (int k = 0; status == REAP_OK && k < node->n_inputs; k++)
-    if (node->inputs[k] >= 0 && !graph->values[node->inputs[k]].constant) status = pin(map, node->inputs[k], reason);
-  reap_free(&reason);
-  return status;
+  REAP_TRY(reap_format(&reason, "%s %s", reap_node_title(node), why));
+  REAP_TRY(keep_reason(map, reason));
+  for (int k = 0; k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0 && !graph->values[node->inputs[k]].constant)
+      REAP_TRY(pin_kept(map, node->inputs[k], reason));
+  return REAP_OK;
 }
 
 static int set_list(reap_channel_map *map, int value, int64_t count, int64_t repeat) {
   reap_channel_list *list = &map->values[value];
+  REAP_TRY(count_entries(map, count));
   REAP_TRY(reap_alloc(&list->atoms, count, sizeof *list->atoms));
   list->count = count;
   list->repeat = repeat;
@@ -137,6 +178,7 @@ static int follow_join(const reap_graph *graph, const reap_node *node, reap_chan
   if (lead < 0) return REAP_OK;
   for (int k = 0; k < node->n_inputs; k++) {
     const reap_channel_list *list = &map->values[node->inputs[k]];
+    REAP_TRY(count_entries(map, list->count));
     for (int64_t i = 0; !graph->values[node->inputs[k]].constant && i < list->count; i++)
       unite(map, map->values[lead].atoms[i], list->atoms[i]);
   }
@@ -234,7 +276,8 @@ static int build(const reap_graph *graph, reap_channel_map *map) {
     REAP_TRY(fresh(map, graph->inputs[i], reap_value_channels(v)));
     REAP_TRY(pin(map, graph->inputs[i], "the network's input"));
   }
-  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(follow(graph, graph->nodes[i], map));
+  for (int i = 0; i < graph->n_nodes; i++)
+    REAP_TRY(reap_error_prefix(follow(graph, graph->nodes[i], map), "%s", reap_node_title(graph->nodes[i])));
   for (int i = 0; i < graph->n_outputs; i++) REAP_TRY(pin(map, graph->outputs[i], "the network's output"));
   return REAP_OK;
 }
@@ -248,7 +291,8 @@ int reap_channel_map_build(const reap_graph *graph, reap_channel_map *map) {
 
 void reap_channel_map_clear(reap_channel_map *map) {
   for (int v = 0; map->values && v < map->n_values; v++) reap_free(&map->values[v].atoms);
-  for (int64_t a = 0; a < map->n_atoms; a++) reap_free(&map->pins[a]);
+  for (int r = 0; r < map->n_reasons; r++) reap_free(&map->reasons[r]);
+  reap_free(&map->reasons);
   reap_free(&map->values);
   reap_free(&map->parent);
   reap_free(&map->pins);

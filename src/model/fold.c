@@ -1,17 +1,16 @@
 /* Folding rules of operators.def: values of nodes whose inputs are all known. Shape arithmetic, in the main.
  *
- * Everything is computed on row-major arrays of int64 or float32. Cost is that of copying the tensors. Constants are
- * small as a rule; one that would pass FOLD_LIMIT elements is left to be computed, or refused if it cannot be.
+ * Everything is computed on row-major arrays of int64 or float32. Cost is that of copying the tensors, which the graph's
+ * allowance limits; see allowance.h.
  */
 #include <math.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/slicing.h"
 #include "rules.h"
-
-enum { FOLD_LIMIT = 1 << 28 };
 
 int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *tensor) {
   reap_value *v = reap_node_output(graph, node, 0);
@@ -22,6 +21,7 @@ int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *ten
   }
   reap_tensor_destroy(&v->constant);
   v->constant = tensor;
+  v->charged = true;
   return REAP_OK;
 }
 
@@ -31,17 +31,23 @@ static int size_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? 4 : 8; 
 /* New tensor with output 0's inferred shape. */
 static int new_output(reap_graph *graph, const reap_node *node, reap_dtype dtype, reap_tensor **out) {
   const reap_value *v = reap_node_output(graph, node, 0);
-  if (reap_value_count(v) > FOLD_LIMIT) return reap_node_error(node, "a constant of this size cannot be folded");
+  const int64_t width = dtype == REAP_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(int64_t);
+  REAP_TRY(reap_graph_charge(graph, node, reap_value_count(v) * width)); /* no overflow: checked with the shape */
   REAP_TRY(reap_error_prefix(reap_tensor_create(dtype, v->rank, v->dims, out), "%s", reap_node_title(node)));
   const reap_tensor *x = reap_node_constant(graph, node, 0);
   if (x && x->dtype == dtype) (*out)->precision = x->precision;
   return REAP_OK;
 }
 
-int reap_fold_identity(reap_graph *graph, reap_node *node) {
+static int set_copy(reap_graph *graph, const reap_node *node, const reap_tensor *from) {
   reap_tensor *t = NULL;
-  REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, 0), &t));
+  REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(from)));
+  REAP_TRY(reap_tensor_clone(from, &t));
   return reap_set_constant(graph, node, t);
+}
+
+int reap_fold_identity(reap_graph *graph, reap_node *node) {
+  return set_copy(graph, node, reap_node_constant(graph, node, 0));
 }
 
 /* Same elements, new shape. */
@@ -53,10 +59,9 @@ int reap_fold_copy(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
-static int combine(const reap_node *node, const reap_tensor *a, int64_t i, const reap_tensor *b, int64_t j,
+/* `op` is = or the first letter of one of the four rules: A, S, M, D. */
+static int combine(const reap_node *node, char op, const reap_tensor *a, int64_t i, const reap_tensor *b, int64_t j,
                    reap_tensor *out, int64_t k) {
-  /* A, S, M, D of the four rules */
-  char op = strcmp(node->op->name, "Equal") == 0 ? '=' : reap_operator_adds(node->op) ? 'A' : node->op->name[0];
   if (op == '=') {
     out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
   } else if (out->dtype == REAP_F32) {
@@ -84,13 +89,27 @@ static void broadcast_strides(const reap_tensor *t, int rank, int64_t *strides) 
   }
 }
 
-static int64_t offset_of(int64_t k, int rank, const int64_t *dims, const int64_t *strides) {
-  int64_t at = 0;
-  for (int i = rank - 1; i >= 0; i--) {
-    at += k % dims[i] * strides[i];
-    k /= dims[i];
+/* Goes through the elements of a broadcast shape in order, and along with them through up to three tensors. */
+typedef struct walk {
+  int rank, tensors;
+  int64_t dims[REAP_MAX_RANK], index[REAP_MAX_RANK], strides[3][REAP_MAX_RANK];
+  int64_t at[3]; /* present element of each tensor */
+} walk;
+
+static walk walk_start(int rank, const int64_t *dims, int tensors, const reap_tensor *const *t) {
+  walk w = {.rank = rank, .tensors = tensors};
+  for (int i = 0; i < rank; i++) w.dims[i] = dims[i];
+  for (int k = 0; k < tensors; k++) broadcast_strides(t[k], rank, w.strides[k]);
+  return w;
+}
+
+static void walk_on(walk *w) {
+  for (int i = w->rank - 1; i >= 0; i--) {
+    for (int k = 0; k < w->tensors; k++) w->at[k] += w->strides[k][i];
+    if (++w->index[i] < w->dims[i]) return;
+    for (int k = 0; k < w->tensors; k++) w->at[k] -= w->strides[k][i] * w->dims[i];
+    w->index[i] = 0;
   }
-  return at;
 }
 
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
@@ -98,15 +117,16 @@ int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
   bool equal = strcmp(node->op->name, "Equal") == 0;
   if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
   int rank, status = REAP_OK;
-  int64_t dims[REAP_MAX_RANK], sa[REAP_MAX_RANK], sb[REAP_MAX_RANK];
+  int64_t dims[REAP_MAX_RANK];
   REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
   REAP_TRY(reap_set_shape(graph, node, 0, equal ? REAP_I64 : a->dtype, rank, dims));
   reap_tensor *t = NULL;
   REAP_TRY(new_output(graph, node, equal ? REAP_I64 : a->dtype, &t));
-  broadcast_strides(a, rank, sa);
-  broadcast_strides(b, rank, sb);
-  for (int64_t k = 0; k < t->count; k++)
-    REAP_TRY_OR(combine(node, a, offset_of(k, rank, dims, sa), b, offset_of(k, rank, dims, sb), t, k), failed);
+  const char op = equal ? '=' : reap_operator_adds(node->op) ? 'A' : node->op->name[0];
+  const reap_tensor *const in[] = {a, b};
+  walk w = walk_start(rank, dims, 2, in);
+  for (int64_t k = 0; k < t->count; k++, walk_on(&w))
+    REAP_TRY_OR(combine(node, op, a, w.at[0], b, w.at[1], t, k), failed);
   return reap_set_constant(graph, node, t);
 failed:
   reap_tensor_destroy(&t);
@@ -115,8 +135,8 @@ failed:
 
 int reap_fold_where(reap_graph *graph, reap_node *node) {
   const reap_tensor *in[3];
-  int rank = 0, status = REAP_OK;
-  int64_t dims[REAP_MAX_RANK] = {0}, strides[3][REAP_MAX_RANK];
+  int rank = 0;
+  int64_t dims[REAP_MAX_RANK] = {0};
   for (int i = 0; i < 3; i++) {
     in[i] = reap_node_constant(graph, node, i);
     REAP_TRY(reap_broadcast_dims(node, rank, dims, in[i]->rank, in[i]->dims, &rank, dims));
@@ -125,17 +145,16 @@ int reap_fold_where(reap_graph *graph, reap_node *node) {
   REAP_TRY(reap_set_shape(graph, node, 0, in[1]->dtype, rank, dims));
   reap_tensor *t = NULL;
   REAP_TRY(new_output(graph, node, in[1]->dtype, &t));
-  for (int i = 0; i < 3; i++) broadcast_strides(in[i], rank, strides[i]);
-  for (int64_t k = 0; k < t->count; k++) {
-    int pick = in[0]->i64[offset_of(k, rank, dims, strides[0])] ? 1 : 2;
-    int64_t at = offset_of(k, rank, dims, strides[pick]);
+  walk w = walk_start(rank, dims, 3, in);
+  for (int64_t k = 0; k < t->count; k++, walk_on(&w)) {
+    const int pick = in[0]->i64[w.at[0]] ? 1 : 2;
+    const int64_t at = w.at[pick];
     if (t->dtype == REAP_F32)
       t->f32[k] = in[pick]->f32[at];
     else
       t->i64[k] = in[pick]->i64[at];
   }
-  status = reap_set_constant(graph, node, t);
-  return status;
+  return reap_set_constant(graph, node, t);
 }
 
 int reap_fold_concat(reap_graph *graph, reap_node *node) {
@@ -274,9 +293,13 @@ int reap_fold_expand(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
+/* Of shapes; the graph's allowance counts what is made, not what is read. */
+enum { MOST_FACTORS = 64 };
+
 int reap_fold_reduce_prod(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
-  if (x->dtype != REAP_I64 || x->rank > 1) return reap_node_error(node, "is supported for lists of integers only");
+  if (x->dtype != REAP_I64 || x->rank > 1 || x->count > MOST_FACTORS)
+    return reap_node_error(node, "is supported for lists of up to %d integers only", MOST_FACTORS);
   int64_t product = 1, one = 1;
   for (int64_t k = 0; k < x->count; k++)
     if (__builtin_mul_overflow(product, x->i64[k], &product)) return reap_node_error(node, "its product overflows");
@@ -293,9 +316,7 @@ int reap_fold_reduce_prod(reap_graph *graph, reap_node *node) {
 int reap_shape_constant(reap_graph *graph, reap_node *node) {
   const reap_attribute *a = reap_node_attribute(node, "value");
   if (!a || !a->tensor) return reap_node_error(node, "its value is of a kind that is not supported");
-  reap_tensor *t = NULL;
-  REAP_TRY(reap_tensor_clone(a->tensor, &t));
-  return reap_set_constant(graph, node, t);
+  return set_copy(graph, node, a->tensor);
 }
 
 /* Shape and Size: known from the shape alone. */
@@ -303,6 +324,7 @@ int reap_shape_size_of(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   reap_tensor *t = NULL;
   if (strcmp(node->op->name, "Size") == 0) {
+    REAP_TRY(reap_graph_charge(graph, node, (int64_t)sizeof(int64_t)));
     REAP_TRY(reap_tensor_create(REAP_I64, 0, NULL, &t));
     t->i64[0] = reap_value_count(x);
     return reap_set_constant(graph, node, t);
@@ -312,6 +334,7 @@ int reap_shape_size_of(reap_graph *graph, reap_node *node) {
   if (end < 0) end += x->rank;
   start = start < 0 ? 0 : start > x->rank ? x->rank : start;
   end = end < start ? start : end > x->rank ? x->rank : end;
+  REAP_TRY(reap_graph_charge(graph, node, (end - start) * (int64_t)sizeof(int64_t)));
   REAP_TRY(reap_tensor_from_ints(x->dims + start, end - start, &t));
   return reap_set_constant(graph, node, t);
 }

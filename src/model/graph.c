@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -35,6 +36,9 @@ void reap_graph_destroy(reap_graph **graph) {
 
 static int clone_into(const reap_graph *from, reap_graph *to) {
   to->batch = from->batch;
+  to->file_bytes = from->file_bytes;
+  to->held_bytes = from->held_bytes;
+  to->made_bytes = from->made_bytes;
   REAP_TRY(reap_calloc(&to->values, from->n_values, sizeof *to->values));
   to->capacity_values = from->n_values;
   for (int i = 0; i < from->n_values; i++) {
@@ -109,6 +113,7 @@ int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *co
     return status;
   }
   adopt_constant(&graph->values[index], constant);
+  reap_graph_note_file(graph, reap_tensor_bytes(constant));
   if (value) *value = index;
   return REAP_OK;
 }
@@ -208,6 +213,7 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   node->attributes = attributes;
   node->n_attributes = n_attributes;
   node->source = source;
+  for (int i = 0; i < n_attributes; i++) reap_graph_note_file(graph, reap_tensor_bytes(attributes[i].tensor));
   REAP_TRY_OR(reap_strdup(&node->name, name), failed);
   node->op = standard ? reap_operator_find(op) : NULL;
   if (!node->op) {

@@ -14,7 +14,7 @@
 
 struct reap_groups {
   reap_channel_map map;
-  int count;
+  int count, members;
   reap_group *list;
   int n_nodes;
   int *consumed, *produced; /* [n_nodes] group or -1 */
@@ -88,9 +88,16 @@ done:
   return status;
 }
 
-static int append(int **list, int *count, int value) {
+/* Producers and consumers of all groups together. Dense connections have the square of the number of layers. */
+enum { MOST_MEMBERS = 1 << 18 };
+
+static int append(reap_groups *g, int **list, int *count, int value) {
   if (*count > 0 && (*list)[*count - 1] == value) return REAP_OK;
-  REAP_TRY(reap_grow(list, *count, *count + 1, sizeof **list));
+  if (++g->members > MOST_MEMBERS)
+    return reap_error(REAP_ERR_INPUT, "the network's channel groups have more than %d producers and consumers; use a network with "
+                      "fewer connections between its layers", MOST_MEMBERS);
+  const bool full = (*count & (*count - 1)) == 0; /* lists are as long as the next power of two */
+  if (full) REAP_TRY(reap_grow(list, *count, *count > 0 ? 2 * (int64_t)*count : 1, sizeof **list));
   (*list)[(*count)++] = value;
   return REAP_OK;
 }
@@ -106,7 +113,7 @@ static int collect_members(reap_groups *g, const reap_graph *graph) {
     if (g->produced[i] >= 0) {
       reap_group *group = &g->list[g->produced[i]];
       if (!group->name) REAP_TRY(reap_strdup(&group->name, graph->nodes[i]->layer));
-      REAP_TRY(append(&group->producers, &group->n_producers, i));
+      REAP_TRY(append(g, &group->producers, &group->n_producers, i));
       for (int64_t k = 0; k < out->count; k++) {
         int64_t root = reap_channel_map_find(map, out->atoms[k]);
         if (g->channel_of[root] < 0) g->channel_of[root] = group->channels++;
@@ -115,7 +122,7 @@ static int collect_members(reap_groups *g, const reap_graph *graph) {
     for (int64_t k = 0; k < in->count; k++) {
       int group = g->group_of[reap_channel_map_find(map, in->atoms[k])];
       if (group < 0) continue;
-      REAP_TRY(append(&g->list[group].consumers, &g->list[group].n_consumers, i));
+      REAP_TRY(append(g, &g->list[group].consumers, &g->list[group].n_consumers, i));
       if (g->consumed[i] < 0) g->consumed[i] = group;
     }
   }

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "node.h"
 #include "owners.h"
 #include "readers.h"
@@ -95,6 +96,7 @@ static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node
     return reap_node_error(node, "its bias is not constant");
   REAP_TRY(describe(graph, node));
   reap_tensor *weights = NULL, *bias = NULL;
+  REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(file)));
   REAP_TRY(computation_weights(node, file, &weights));
   const int64_t m = weights->dims[0];
   const reap_tensor *file_bias = node->linear->bias_present ? reap_node_constant(graph, node, 2) : NULL;
@@ -111,7 +113,8 @@ static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node
     add->outputs[0] = -1; /* absorbed: nothing reads it any more */
   }
   node->linear->bias_precision = (file_bias ? file_bias : file)->precision;
-  int status = computation_bias(node, file_bias, m, &bias);
+  int status = reap_graph_charge(graph, node, m * (int64_t)sizeof(float));
+  if (status == REAP_OK) status = computation_bias(node, file_bias, m, &bias);
   if (status == REAP_OK) status = reap_grow(&node->inputs, node->n_inputs, 3, sizeof *node->inputs);
   if (status != REAP_OK) {
     reap_tensor_destroy(&weights);
@@ -154,6 +157,7 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
   linear->bias_precision = reap_node_constant(graph, norm_node, 2)->precision;
   linear->n_raw = weights->count;
+  REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(weights)));
   REAP_TRY(reap_copy_floats(&linear->raw_weights, weights->f32, weights->count));
   REAP_TRY(reap_copy_floats(&linear->raw_bias, bias->f32, bias->count));
   node->outputs[0] = norm_node->outputs[0];

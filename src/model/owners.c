@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -21,6 +22,7 @@ int reap_graph_own_input(reap_graph *graph, reap_node *node, int slot, const cha
   }
   reap_value *v = &graph->values[index];
   v->constant = tensor;
+  v->charged = true;
   v->dtype = tensor->dtype;
   v->rank = tensor->rank;
   memcpy(v->dims, tensor->dims, sizeof v->dims);
@@ -33,6 +35,7 @@ static int copy_input(reap_graph *graph, reap_node *node, int slot) {
   char what[32];
   reap_tensor *copy = NULL;
   snprintf(what, sizeof what, "input%d", slot);
+  REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(reap_node_constant(graph, node, slot))));
   REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, slot), &copy));
   return reap_graph_own_input(graph, node, slot, what, copy);
 }

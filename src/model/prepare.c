@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "allowance.h"
 #include "batch.h"
 #include "layout_rules.h"
 #include "linear.h"
@@ -14,6 +15,9 @@
 #include "reap/operators.h"
 #include "rules.h"
 
+/* Along one axis. */
+static const int64_t LARGEST_INPUT = (int64_t)1 << 31;
+
 static int bind_inputs(reap_graph *graph, int64_t batch) {
   for (int i = 0; i < graph->n_inputs; i++) {
     reap_value *v = &graph->values[graph->inputs[i]];
@@ -21,9 +25,12 @@ static int bind_inputs(reap_graph *graph, int64_t batch) {
     v->dims[0] = batch;
     int64_t count = (int64_t)sizeof(double);
     for (int k = 0; k < v->rank; k++)
-      if (v->dims[k] < 1 || reap_multiply(count, v->dims[k], &count) != REAP_OK)
+      if (v->dims[k] < 1)
         return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has no fixed size along axis %d; export it with one",
                           v->name, k);
+      else if (v->dims[k] > LARGEST_INPUT || reap_multiply(count, v->dims[k], &count) != REAP_OK)
+        return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has the size %lld along axis %d, more than any image has; "
+                          "export it with the size of your images", v->name, (long long)v->dims[k], k);
     v->known = true;
     reap_layout_input(v);
   }
@@ -82,13 +89,27 @@ static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
   return REAP_OK;
 }
 
-static int infer_one(reap_graph *graph, reap_node *node, int *origin) {
+typedef struct inference {
+  int *origin;    /* [n_values] the value itself, or what it is a copy of */
+  int *remaining; /* [n_values] inputs of nodes still to come that it is */
+} inference;
+
+/* Constants that served to compute others go as soon as nobody is left to read them. */
+static void drop_read(reap_graph *graph, const reap_node *node, inference *f) {
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int v = node->inputs[k];
+    if (v >= 0 && --f->remaining[v] == 0 && !graph->values[v].is_output) reap_graph_drop_constant(graph, v);
+  }
+}
+
+static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
   bool done = false;
-  redirect(node, origin);
+  redirect(node, f->origin);
   REAP_TRY(infer_or_fold(graph, node, &done));
   int out = node->outputs[0];
+  const bool folded = done;
   if (!done && is_copy(node) && !graph->values[out].is_output) {
-    origin[out] = node->inputs[0];
+    f->origin[out] = node->inputs[0];
     done = true;
   }
   if (done)
@@ -96,15 +117,21 @@ static int infer_one(reap_graph *graph, reap_node *node, int *origin) {
   else
     recognise_flatten(graph, node);
   reap_layout_infer(graph, node);
+  if (folded) drop_read(graph, node, f);
   return REAP_OK;
 }
 
 static int infer_all(reap_graph *graph) {
-  int *origin = NULL, status = REAP_OK; /* [n_values] the value itself, or what it is a copy of */
-  REAP_TRY(reap_alloc(&origin, graph->n_values + 1, sizeof *origin));
-  for (int v = 0; v < graph->n_values; v++) origin[v] = v;
-  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) status = infer_one(graph, graph->nodes[i], origin);
-  reap_free(&origin);
+  inference f = {NULL, NULL};
+  int status = reap_alloc(&f.origin, graph->n_values + 1, sizeof *f.origin);
+  if (status == REAP_OK) status = reap_calloc(&f.remaining, graph->n_values + 1, sizeof *f.remaining);
+  for (int v = 0; status == REAP_OK && v < graph->n_values; v++) f.origin[v] = v;
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
+    for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
+      if (graph->nodes[i]->inputs[k] >= 0) f.remaining[graph->nodes[i]->inputs[k]]++;
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) status = infer_one(graph, graph->nodes[i], &f);
+  reap_free(&f.origin);
+  reap_free(&f.remaining);
   return status;
 }
 
@@ -172,7 +199,7 @@ static int drop_unused(reap_graph *graph) {
   graph->n_nodes = kept;
   for (int v = 0; v < graph->n_values; v++) {
     graph->values[v].producer = -1;
-    if (!read[v]) reap_tensor_destroy(&graph->values[v].constant);
+    if (!read[v]) reap_graph_drop_constant(graph, v);
   }
   for (int i = 0; i < kept; i++) graph->values[graph->nodes[i]->outputs[0]].producer = i;
 done:
