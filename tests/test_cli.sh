@@ -84,13 +84,14 @@ wrong() {
   no_leftovers "$*"
 }
 
-# refused FILE "WORDS" ARGS...: status 3 and one line that names the file and contains the words (warnings aside).
+# refused FILE "WORDS" ARGS...: status 3 and one line that names the file and contains the words (warnings aside, and what would have
+# been replaced).
 refused() {
   local file=$1 words=$2 bad=
   shift 2
   run "$@" --progress none
   checks=$((checks + 1))
-  grep -v '^reap: warning: ' err.txt >lines.txt
+  grep -v -e '^reap: warning: ' -e '^reap: to be replaced' err.txt >lines.txt
   [ "$status" = 3 ] || bad="status $status"
   [ "$(wc -l <lines.txt)" = 1 ] || bad="$bad, $(wc -l <lines.txt) lines"
   grep -q '^reap: ' lines.txt || bad="$bad, the line does not begin with reap:"

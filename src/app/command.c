@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -38,17 +37,6 @@ reap_backend command_backend(const char *kernels) {
   return strcmp(kernels, "plain") == 0 ? REAP_BACKEND_PLAIN : strcmp(kernels, "onednn") == 0 ? REAP_BACKEND_ONEDNN : REAP_BACKEND_AUTO;
 }
 
-int command_check_writable(const reap_comm *comm, const char *const *paths, int count) {
-  int status = REAP_OK;
-  for (int i = 0; status == REAP_OK && reap_comm_rank(comm) == 0 && i < count; i++) {
-    char *temporary = NULL;
-    if (!paths[i]) continue;
-    status = reap_durable_begin(paths[i], &temporary);
-    if (status == REAP_OK) reap_durable_abandon(&temporary);
-  }
-  return reap_comm_agree(comm, status);
-}
-
 int command_print_unused(const reap_source *source) {
   char *text = NULL;
   REAP_TRY(reap_source_unused_text(source, &text));
@@ -80,14 +68,5 @@ int command_check_activations(const char *path, double bytes, int64_t positions)
     return reap_error(REAP_ERR_USAGE, "%s: would hold %.0f GB of activations; take --positions K with K positions of each image",
                       path, bytes / 1e9);
   reap_log(REAP_LOG_INFO, "%s: %.3g MB of activations before they are packed", path, bytes / 1e6);
-  return REAP_OK;
-}
-
-int command_check_names(const char *title, const char *const *paths, int outputs, int count) {
-  for (int a = 0; a < outputs; a++)
-    for (int b = a + 1; paths[a] && b < count; b++)
-      if (paths[b] && strcmp(paths[a], paths[b]) == 0)
-        return reap_error(REAP_ERR_USAGE, "%s: \"%s\" is named twice; an output must not be another file of the run", title,
-                          paths[a]);
   return REAP_OK;
 }

@@ -60,17 +60,11 @@ void command_set_up(const command_context *context, const common_options *common
 
 reap_backend command_backend(const char *kernels);
 
-/* Collective: fails early, on rank 0 alone trying, if one of the files cannot be written. NULL entries are skipped. */
-int command_check_writable(const reap_comm *comm, const char *const *paths, int count);
-
 /* Value of --positions: "all" (0) or a number. `title` is "reap prune", say. */
 int command_positions(const char *title, const char *text, int64_t *positions);
 
 /* Tells how large an activations file may become, and refuses one of all positions that no disk would take. */
 int command_check_activations(const char *path, double bytes, int64_t positions);
-
-/* REAP_ERR_USAGE if one of the first `outputs` names is also another of paths[count]. NULL entries are skipped. */
-int command_check_names(const char *title, const char *const *paths, int outputs, int count);
 
 /* Says on standard output which nodes of the file are left out, if any. Local. */
 int command_print_unused(const reap_source *source);

@@ -7,6 +7,7 @@
 #include "reap/groups.h"
 #include "reap/network.h"
 #include "report.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS = "reap bench layers MODEL [-o L.json]";
 static const char *const ABOUT =
@@ -53,7 +54,7 @@ static int measure(const command_context *context, const reap_network *network, 
 int command_bench_layers(const command_context *context) {
   const char *model = NULL, *output = NULL;
   common_options common = COMMON_DEFAULTS;
-  const option options[] = {{"--output", "-o", OPTION_TEXT, "L.json", "write the table", &output, 0}, COMMON_OPTIONS(common)};
+  const option options[] = {{"--output", "-o", OPTION_TEXT, "L.json", "write the table (-: to standard output)", &output, 0}, COMMON_OPTIONS(common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap bench layers", options, 1, names, &model, false};
   progress_view view;
@@ -62,10 +63,14 @@ int command_bench_layers(const command_context *context) {
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   command_set_up(context, &common, &view);
-  int status = command_check_writable(context->comm, &output, 1);
+  const run_file table[] = {RUN_INPUT("MODEL", model), RUN_OUTPUT("-o", output, FORM_JSON)};
+  run_files files = {0};
+  int status = run_files_check(context->comm, "reap bench layers", table, 2, &files);
   if (status == REAP_OK) status = reap_network_load(context->comm, model, &network);
+  if (status == REAP_OK) status = run_files_check_network(context->comm, &network, "MODEL's data", &files);
   if (status == REAP_OK) status = measure(context, &network, &common, &view.callback, output);
   progress_view_finish(&view);
+  run_files_clear(&files);
   reap_network_clear(&network);
   return status;
 }

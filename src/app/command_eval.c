@@ -9,6 +9,7 @@
 #include "reap/text.h"
 #include "reap/timer.h"
 #include "report.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
 static const char *const ABOUT =
@@ -29,6 +30,8 @@ typedef struct job {
   progress_view *view;
   reap_network network, original; /* original: empty without --against */
   reap_dataset *data;
+  run_files files;
+  char data_hash[REAP_HASH_LENGTH]; /* for the report */
   reap_evaluation figures, original_figures;
 } job;
 
@@ -83,8 +86,6 @@ static report_network figures_of(const reap_network *network, const reap_evaluat
 static int write_report(const job *j, double total) {
   const eval_options *o = j->options;
   const report_network first = figures_of(&j->network, &j->figures);
-  char hash[REAP_HASH_LENGTH];
-  REAP_TRY(reap_hash_file(o->data, hash));
   cJSON *report = report_create(j->context, command_backend(o->common.kernels));
   cJSON *seconds = report_add_seconds(report, total);
   cJSON_AddNumberToObject(seconds, "evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0));
@@ -97,7 +98,8 @@ static int write_report(const job *j, double total) {
   }
   report_add_network(report, o->against ? "pruned" : "baseline", &first);
   report_add_input(report, "model", o->model, reap_source_hash(j->network.source));
-  report_add_input(report, "data", o->data, hash);
+  report_add_input(report, "data", o->data, j->data_hash);
+  run_files_report(&j->files, report);
   int status = report_write(report, o->report);
   cJSON_Delete(report);
   return status;
@@ -116,22 +118,40 @@ static int show(const job *j, double start) {
   return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
 }
 
+static int check_files(job *j) {
+  const eval_options *o = j->options;
+  const run_file files[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--data", o->data), RUN_INPUT("--against", o->against),
+                            RUN_OUTPUT("--outputs", o->outputs, FORM_HDF5), RUN_OUTPUT("--report", o->report, FORM_JSON)};
+  return run_files_check(j->context->comm, "reap eval", files, 5, &j->files);
+}
+
+static int load_networks(job *j) {
+  const eval_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
+  REAP_TRY(reap_network_load(comm, o->model, &j->network));
+  REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
+  if (!o->against) return REAP_OK;
+  REAP_TRY(reap_network_load(comm, o->against, &j->original));
+  return run_files_check_network(comm, &j->original, "--against's data", &j->files);
+}
+
 static int run(const command_context *context, const eval_options *o) {
   double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
-  const char *const outputs[] = {o->outputs, o->report};
-  REAP_TRY_OR(command_check_writable(context->comm, outputs, 2), done);
-  REAP_TRY_OR(reap_network_load(context->comm, o->model, &j.network), done);
-  if (o->against) REAP_TRY_OR(reap_network_load(context->comm, o->against, &j.original), done);
+  REAP_TRY_OR(check_files(&j), done);
+  REAP_TRY_OR(load_networks(&j), done);
+  if (o->report) REAP_TRY_OR(run_files_hash(context->comm, o->data, j.data_hash), done);
   REAP_TRY_OR(reap_comm_agree(context->comm, open_data(&j)), done);
   status = evaluate(&j);
   progress_view_finish(&view);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
   status = reap_comm_agree(context->comm, status);
+  run_files_warn(&j.files);
 done:
+  run_files_clear(&j.files);
   reap_evaluation_clear(&j.figures);
   reap_dataset_close(&j.data);
   reap_network_clear(&j.original);
@@ -146,7 +166,7 @@ int command_eval(const command_context *context) {
                             {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no classifier's", &o.against, 0},
                             {"--measure", NULL, OPTION_CHOICE, "largest|sum", "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure, 0},
                             {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...", &o.outputs, 0},
-                            {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON", &o.report, 0},
+                            {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
                             COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap eval", options, 1, names, &o.model, false};

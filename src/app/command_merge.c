@@ -8,6 +8,7 @@
 #include "reap/memory.h"
 #include "reap/stats_file.h"
 #include "reap/text.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =
@@ -101,7 +102,10 @@ static int run(const command_context *context, const merge_options *o) {
   merge g = {.options = o};
   reap_stats_writer *writer = NULL;
   command_set_up(context, &o->common, &view);
-  int status = reap_comm_agree(context->comm, open_both(&g));
+  const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
+  run_files files = {0};
+  int status = run_files_check(context->comm, "reap merge", table, 3, &files);
+  if (status == REAP_OK) status = reap_comm_agree(context->comm, open_both(&g));
   if (status == REAP_OK) status = reap_stats_writer_create(context->comm, o->output, &g.origin, &writer);
   if (status == REAP_OK) status = add_all(context, &g, writer);
   if (status == REAP_OK) status = reap_stats_writer_commit(&writer);
@@ -110,6 +114,8 @@ static int run(const command_context *context, const merge_options *o) {
                (long long)reap_origin_count(&g.origin));
     reap_print(stdout, "%-16s %s\n", "written", o->output);
   }
+  run_files_warn(&files);
+  run_files_clear(&files);
   reap_stats_writer_destroy(&writer);
   reap_origin_clear(&g.origin);
   for (int k = 0; k < 2; k++) reap_stats_file_close(&g.files[k]);
@@ -126,7 +132,5 @@ int command_merge(const command_context *context) {
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   if (!o.output) return reap_error(REAP_ERR_USAGE, "reap merge: -o is missing");
-  const char *const paths[] = {o.output, o.inputs[0], o.inputs[1]};
-  REAP_TRY(command_check_names("reap merge", paths, 1, 3));
   return run(context, &o);
 }

@@ -19,6 +19,7 @@
 #include "reap/paths_file.h"
 #include "reap/text.h"
 #include "reap/timer.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS =
     "reap paths MODEL --calib D.h5 -o P.h5 [options]\n"
@@ -48,6 +49,7 @@ typedef struct job {
   reap_dataset *images; /* NULL without --calib */
   reap_shard shard;
   prune_stored stored;  /* --from-stats */
+  run_files files;
   char data_hash[REAP_HASH_LENGTH];
   reap_group_paths *paths;
   reap_paths_times times;
@@ -59,7 +61,6 @@ static int prepare(job *j) {
   const reap_comm *comm = j->context->comm;
   int64_t images, c, h, w;
   REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
-  REAP_TRY(reap_hash_file(o->from_stats ? o->from_stats : o->calibration, j->data_hash));
   if (!o->calibration) return REAP_OK;
   REAP_TRY(reap_dataset_open(o->calibration, &j->images));
   REAP_TRY(reap_network_check_images(&j->network, j->images));
@@ -102,7 +103,7 @@ static int open_stats(job *j) {
   prune_options o = PRUNE_DEFAULTS("reap paths");
   o.model = j->options->model;
   o.from_stats = j->options->from_stats;
-  return prune_stored_open(j->context, &o, &j->network, j->groups, NULL, 0, &j->stored);
+  return prune_stored_open(j->context, &o, &j->network, j->groups, NULL, 0, j->data_hash, &j->stored);
 }
 
 static int collect(job *j) {
@@ -184,10 +185,14 @@ static int run(const command_context *context, const paths_options *o) {
   const double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
-  const char *const outputs[] = {o->output};
+  const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration), RUN_INPUT("--from-stats", o->from_stats),
+                            RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   command_set_up(context, &o->common, &view);
-  int status = command_check_writable(context->comm, outputs, 1);
+  int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
   if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
+  if (status == REAP_OK) status = run_files_check_network(context->comm, &j.network, "MODEL's data", &j.files);
+  if (status == REAP_OK)
+    status = run_files_hash(context->comm, o->from_stats ? o->from_stats : o->calibration, j.data_hash);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, prepare(&j));
   if (status == REAP_OK) status = check_memory(&j);
   if (status == REAP_OK) status = open_stats(&j);
@@ -195,6 +200,8 @@ static int run(const command_context *context, const paths_options *o) {
   if (status == REAP_OK) status = fit_joint(&j);
   progress_view_finish(&view);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, finish(&j, start));
+  run_files_warn(&j.files);
+  run_files_clear(&j.files);
   reap_group_paths_destroy(&j.paths);
   prune_stored_close(&j.stored);
   reap_dataset_close(&j.images);
@@ -209,8 +216,7 @@ static int check(const paths_options *o) {
   if (o->from_stats && (o->positions_text || o->seed))
     return reap_error(REAP_ERR_USAGE, "reap paths: --positions and --seed are those of the file that --from-stats names");
   if (!(o->ridge >= 0)) return reap_error(REAP_ERR_USAGE, "reap paths: --ridge wants a number that is not negative");
-  const char *const paths[] = {o->output, o->model, o->calibration, o->from_stats};
-  return command_check_names("reap paths", paths, 1, 4);
+  return REAP_OK;
 }
 
 int command_paths(const command_context *context) {

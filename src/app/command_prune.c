@@ -13,16 +13,17 @@ static const char *const ABOUT =
     "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
     "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
 
-static int run(const command_context *context, const prune_options *o) {
+static int run(const command_context *context, prune_options *o) {
   const double start = reap_seconds();
-  const char *const outputs[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths};
   progress_view view;
   prune_inputs inputs = {0};
-  prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback};
+  run_files files = {0};
+  prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback, .files = &files};
   int status = REAP_OK;
   command_set_up(context, &o->common, &view);
-  REAP_TRY_OR(command_check_writable(context->comm, outputs, 7), done);
+  REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
+  REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
   REAP_TRY_OR(prune_run_plan(&job), done);
   REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
   REAP_TRY_OR(prune_latency_get(context, o, job.groups, &view.callback, &inputs), done);
@@ -31,8 +32,10 @@ static int run(const command_context *context, const prune_options *o) {
   progress_view_finish(&view);
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);
   status = reap_comm_agree(context->comm, status);
+  run_files_warn(&files);
 done:
   progress_view_finish(&view);
+  run_files_clear(&files);
   prune_run_clear(&job);
   prune_inputs_close(&inputs);
   return status;

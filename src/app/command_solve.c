@@ -10,6 +10,7 @@
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "reap/text.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
@@ -150,13 +151,18 @@ static int run(const command_context *context, const solve_options *o) {
   reap_path_file *file = NULL;
   bool first = reap_comm_rank(context->comm) == 0;
   command_set_up(context, &o->common, &view);
-  int status = reap_stats_file_open(o->stats, &stats);
+  const run_file table[] = {RUN_INPUT("STATS.h5", o->stats), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
+  run_files files = {0};
+  int status = run_files_check(context->comm, "reap solve", table, 2, &files);
+  if (status == REAP_OK) status = reap_stats_file_open(o->stats, &stats);
   if (status == REAP_OK && first) status = reap_path_file_create(o->output, &file);
   status = reap_comm_agree(context->comm, status);
   if (status == REAP_OK) status = solve_all(context, o, stats, file, &view);
   progress_view_finish(&view);
   if (status == REAP_OK && first) status = reap_path_file_commit(&file);
   status = reap_comm_agree(context->comm, status);
+  run_files_warn(&files);
+  run_files_clear(&files);
   reap_path_file_destroy(&file);
   reap_stats_file_close(&stats);
   return status;

@@ -13,6 +13,7 @@
 #include "reap/solver.h"
 #include "reap/text.h"
 #include "reap/timer.h"
+#include "run_files.h"
 
 static const char *const SYNOPSIS =
     "reap stats MODEL --calib D.h5 -o S.h5 [options]\n"
@@ -35,6 +36,8 @@ typedef struct job {
   const command_context *context;
   const stats_options *options;
   progress_view *view;
+  run_files files;
+  char data_hash[REAP_HASH_LENGTH];
   reap_network network;
   reap_groups *groups;
   int n_layers;
@@ -101,15 +104,13 @@ static int check_memory(job *j) {
 /* Local: everything that can be found wrong before work starts. */
 static int prepare(job *j) {
   const stats_options *o = j->options;
-  char data[REAP_HASH_LENGTH];
   REAP_TRY(reap_groups_find(j->network.graph, &j->groups));
   REAP_TRY(reap_dataset_open(o->calibration, &j->images));
   REAP_TRY(reap_network_check_images(&j->network, j->images));
   REAP_TRY(make_shard(j));
   REAP_TRY(reap_collect_layers(j->network.graph, j->groups, o->all, &j->n_layers, &j->layers));
   REAP_TRY(check_disk(j));
-  REAP_TRY(reap_hash_file(o->calibration, data));
-  return reap_origin_make(reap_source_hash(j->network.source), false, o->positions, o->seed, data, o->first,
+  return reap_origin_make(reap_source_hash(j->network.source), false, o->positions, o->seed, j->data_hash, o->first,
                           j->shard.images - o->first, &j->origin);
 }
 
@@ -117,6 +118,8 @@ static int from_images(job *j) {
   const stats_options *o = j->options;
   const reap_comm *comm = j->context->comm;
   REAP_TRY(reap_network_load(comm, o->model, &j->network));
+  REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
+  REAP_TRY(run_files_hash(comm, o->calibration, j->data_hash));
   REAP_TRY(reap_comm_agree(comm, prepare(j)));
   REAP_TRY(check_memory(j));
   command_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
@@ -153,9 +156,10 @@ static int run(const command_context *context, const stats_options *o) {
   const double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
-  const char *const outputs[] = {o->output, o->activations};
+  const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration), RUN_INPUT("--from", o->from),
+                            RUN_OUTPUT("-o", o->output, FORM_HDF5), RUN_OUTPUT("--activations", o->activations, FORM_HDF5)};
   command_set_up(context, &o->common, &view);
-  int status = command_check_writable(context->comm, outputs, 2);
+  int status = run_files_check(context->comm, "reap stats", table, 5, &j.files);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
   progress_view_finish(&view);
   if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
@@ -167,6 +171,8 @@ static int run(const command_context *context, const stats_options *o) {
            j.result.seconds_moments, j.result.seconds_store);
     if (!o->from) memory_figures_print(&j.memory, &o->memory);
   }
+  run_files_warn(&j.files);
+  run_files_clear(&j.files);
   reap_activations_file_destroy(&j.activations);
   reap_stats_writer_destroy(&j.stats);
   reap_origin_clear(&j.origin);
@@ -184,8 +190,7 @@ static int check(const stats_options *o, bool sampled) {
     return reap_error(REAP_ERR_USAGE,
                       "reap stats: --from takes the layers, images and positions that the file holds; "
                       "only -o goes with it");
-  const char *const paths[] = {o->output, o->activations, o->model, o->calibration, o->from};
-  return command_check_names("reap stats", paths, 2, 5);
+  return REAP_OK;
 }
 
 /* With --from there is no model on the command line. */

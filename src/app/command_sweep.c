@@ -21,17 +21,15 @@ static const char *const ABOUT =
     "into SWEEP.h5. What sizes are chosen by is computed once for all. Started again, the same command does what is missing. A\n"
     "setting that fails does not stop the others.\n";
 
-/* Hashes of the data, known to all ranks. */
-static int hash_inputs(const reap_comm *comm, const prune_options *o, prune_inputs *inputs, sweep_hashes *hashes) {
+/* Hashes of what the network and the images do not tell, known to all ranks. */
+static int hash_inputs(const reap_comm *comm, const prune_options *o, sweep_hashes *hashes) {
   int status = REAP_OK;
   if (reap_comm_rank(comm) == 0) {
-    status = reap_hash_file(prune_options_images(o), inputs->images_hash);
-    if (status == REAP_OK && o->evaluation) status = reap_hash_file(o->evaluation, hashes->evaluation);
+    if (o->evaluation) status = reap_hash_file(o->evaluation, hashes->evaluation);
     if (status == REAP_OK && o->from_paths) status = reap_hash_file(o->from_paths, hashes->paths);
     if (status == REAP_OK && o->latency_table) status = reap_hash_file(o->latency_table, hashes->latency);
   }
   REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(reap_comm_broadcast(comm, inputs->images_hash, REAP_HASH_LENGTH, 0));
   return reap_comm_broadcast(comm, hashes, sizeof *hashes, 0);
 }
 
@@ -39,7 +37,11 @@ static int hash_inputs(const reap_comm *comm, const prune_options *o, prune_inpu
 static int scan(sweep *s) {
   const reap_comm *comm = s->context->comm;
   int status = reap_calloc(&s->done, s->count, sizeof *s->done);
-  if (status == REAP_OK && reap_comm_rank(comm) == 0) status = sweep_folder_scan(&s->folder, s->count, s->settings, s->done);
+  if (status == REAP_OK && reap_comm_rank(comm) == 0) {
+    status = sweep_folder_check_outputs(&s->folder, s->count, s->settings, &s->files);
+    if (status == REAP_OK) status = sweep_folder_claim(&s->folder);
+    if (status == REAP_OK) status = sweep_folder_scan(&s->folder, s->count, s->settings, s->done);
+  }
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, s->done, (size_t)s->count * sizeof *s->done, 0));
   int there = 0;
@@ -48,18 +50,30 @@ static int scan(sweep *s) {
   return REAP_OK;
 }
 
+static int check_files(sweep *s) {
+  const prune_options *o = &s->options->prune;
+  const run_file table[] = {RUN_INPUT("MODEL", o->model),
+                            RUN_INPUT("--calib", o->calibration),
+                            RUN_INPUT("--eval", o->evaluation),
+                            RUN_INPUT("--from-stats", o->from_stats),
+                            RUN_INPUT("--from-paths", o->from_paths),
+                            RUN_INPUT("--latency-table", o->latency_table),
+                            RUN_OUTPUT("-o", o->output, FORM_HDF5)};
+  return run_files_check(s->context->comm, o->title, table, (int)(sizeof table / sizeof table[0]), &s->files);
+}
+
 static int set_up(sweep *s) {
   const reap_comm *comm = s->context->comm;
   const prune_options *o = &s->options->prune;
-  const char *const outputs[] = {o->output};
   sweep_hashes hashes = {"", "", ""};
   if (s->options->groups > reap_comm_size(comm))
     return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d", (long long)s->options->groups,
                       reap_comm_size(comm));
-  REAP_TRY(command_check_writable(comm, outputs, 1));
+  REAP_TRY(check_files(s));
   REAP_TRY(prune_inputs_load(comm, o, &s->inputs));
+  REAP_TRY(run_files_check_network(comm, &s->inputs.network, "MODEL's data", &s->files));
   REAP_TRY(prune_inputs_open_images(comm, o, &s->inputs));
-  REAP_TRY(hash_inputs(comm, o, &s->inputs, &hashes));
+  REAP_TRY(hash_inputs(comm, o, &hashes));
   REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, &s->inputs, &hashes, &s->folder)));
   return scan(s);
 }
@@ -142,7 +156,9 @@ static int run(const command_context *context, sweep_options *o) {
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);
   REAP_TRY_OR(sweep_run(&s, outcomes), done);
   status = finish(&s, outcomes, start);
+  run_files_warn(&s.files);
 done:
+  run_files_clear(&s.files);
   reap_free(&outcomes);
   sweep_choices_clear(&s.choices);
   sweep_folder_clear(&s.folder);

@@ -12,10 +12,10 @@ void prune_options_table(prune_options *o, option *table) {
       {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats", &o->calibration, 0},
       {"--from-stats", NULL, OPTION_TEXT, "S.h5", "moments of this network (reap stats) in place of images: channels\nand weights from the original network's activations", &o->from_stats, 0},
-      {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; required", &o->output, 0},
-      {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX as well", &o->onnx, 0},
+      {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; its form follows the name: .onnx is ONNX, any other\nHDF5; required without --onnx", &o->output, 0},
+      {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX, beside -o or alone", &o->onnx, 0},
       {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o->evaluation, 0},
-      {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON", &o->report, 0},
+      {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON (-: to standard\noutput)", &o->report, 0},
       {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o->save_stats, 0},
       {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file", &o->activations, 0},
       {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
@@ -28,7 +28,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--ratios", NULL, OPTION_CHOICE, "uniform|path|output", "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of least movement of the\nnetwork's output (default output; path with --from-stats)", &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o->measure, 0},
       {"--min-keep", NULL, OPTION_NUMBER, "K", "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
-      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen", &o->save_plan, 0},
+      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen (-: to standard output)", &o->save_plan, 0},
       {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size", &o->save_paths, 0},
       {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it", &o->from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
@@ -86,6 +86,32 @@ static int check_share(const prune_options *o, const char *name, double share) {
   return reap_error(REAP_ERR_USAGE, "%s: %s wants a share above 0 and up to 1", o->title, name);
 }
 
+int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files *files) {
+  const file_form form = o->output && run_files_form(o->output) == FORM_ONNX ? FORM_ONNX : FORM_HDF5;
+  const run_file table[] = {RUN_INPUT("MODEL", o->model),
+                            RUN_INPUT("--calib", o->calibration),
+                            RUN_INPUT("--eval", o->evaluation),
+                            RUN_INPUT("--from-stats", o->from_stats),
+                            RUN_INPUT("--plan", o->plan),
+                            RUN_INPUT("--from-paths", o->from_paths),
+                            RUN_INPUT("--latency-table", o->latency_table),
+                            RUN_OUTPUT("-o", o->output, form),
+                            RUN_OUTPUT("--onnx", o->onnx, FORM_ONNX),
+                            RUN_OUTPUT("--report", o->report, FORM_JSON),
+                            RUN_OUTPUT("--save-stats", o->save_stats, FORM_HDF5),
+                            RUN_OUTPUT("--activations", o->activations, FORM_HDF5),
+                            RUN_OUTPUT("--save-plan", o->save_plan, FORM_JSON),
+                            RUN_OUTPUT("--save-paths", o->save_paths, FORM_HDF5)};
+  if (form == FORM_ONNX && o->onnx)
+    return reap_error(REAP_ERR_USAGE, "%s: -o %s and --onnx %s would be the same, twice; give one of them, or an .h5 with -o", o->title,
+                      o->output, o->onnx);
+  REAP_TRY(run_files_check(comm, o->title, table, (int)(sizeof table / sizeof table[0]), files));
+  if (form == FORM_HDF5) return REAP_OK;
+  o->onnx = o->output;
+  o->output = NULL;
+  return REAP_OK;
+}
+
 /* How much is to stay, and by what sizes are chosen. */
 static int check_size(const prune_options *o) {
   const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
@@ -116,14 +142,12 @@ int prune_options_check(const prune_options *o) {
   if (o->from_stats && o->memory.text)
     return reap_error(REAP_ERR_USAGE, "%s: --memory is for images; it does not go with --from-stats", o->title);
   if (o->from_stats && o->positions_text) return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
-  if (!o->output) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
+  if (!o->output && !o->onnx) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
   if (o->ridge_auto && o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
   REAP_TRY(prune_repair_check(o));
   if (o->save_paths && o->from_paths)
     return reap_error(REAP_ERR_USAGE, "%s: --save-paths would only copy --from-paths", o->title);
-  const char *const paths[] = {o->output, o->onnx, o->report, o->save_stats, o->activations, o->save_plan, o->save_paths,
-                               o->model, o->calibration, o->evaluation, o->from_stats, o->plan, o->from_paths, o->latency_table};
-  return command_check_names(o->title, paths, 7, 14);
+  return REAP_OK;
 }

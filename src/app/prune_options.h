@@ -10,10 +10,12 @@
 #include "memory_options.h"
 #include "reap/divergence.h"
 #include "reap/solver.h"
+#include "run_files.h"
 
 typedef struct prune_options {
   const char *title; /* "reap prune": whose options messages speak of */
-  const char *model, *calibration, *evaluation, *output, *onnx, *report;
+  const char *model, *calibration, *evaluation;
+  const char *output, *onnx, *report; /* output: HDF5; either it or onnx may be NULL */
   const char *method, *refit, *scope, *exclude, *solver;
   const char *repair, *classifier; /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
@@ -51,6 +53,9 @@ int prune_options_read(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
 int prune_options_check(const prune_options *o);
+
+/* Collective. Checks all files that the options name (run_files.h). An -o that ends in .onnx becomes `onnx` after that. */
+int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files *files);
 
 /* True with --latency. */
 static inline bool prune_options_latency(const prune_options *o) { return o->latency_text != NULL; }

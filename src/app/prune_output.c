@@ -6,7 +6,6 @@
 
 #include "reap/edits.h"
 #include "reap/error.h"
-#include "reap/hash.h"
 #include "reap/memory.h"
 #include "reap/model_file.h"
 #include "reap/surgery.h"
@@ -67,7 +66,6 @@ static void print_files(const prune_options *o) {
 
 int prune_output_write_models(const prune_run *p) {
   reap_edits edits = {0};
-  if (!p->inputs->images_hash[0]) REAP_TRY(reap_hash_file(prune_options_images(p->options), p->inputs->images_hash));
   int status = reap_surgery_edits(p->pruned, &edits);
   if (status == REAP_OK) status = reap_source_apply(p->inputs->network.source, &edits);
   reap_edits_clear(&edits);

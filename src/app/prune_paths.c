@@ -86,7 +86,6 @@ static int collect(prune_run *r) {
 static int save(const command_context *context, const prune_options *o, prune_inputs *inputs) {
   reap_group_paths *paths = inputs->paths;
   if (!o->save_paths || reap_comm_rank(context->comm) != 0) return REAP_OK;
-  if (!inputs->images_hash[0]) REAP_TRY(reap_hash_file(prune_options_images(o), inputs->images_hash));
   snprintf(paths->model_hash, sizeof paths->model_hash, "%s", reap_source_hash(inputs->network.source));
   snprintf(paths->calibration_hash, sizeof paths->calibration_hash, "%s", inputs->images_hash);
   return reap_paths_file_write(o->save_paths, paths);

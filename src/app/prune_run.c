@@ -26,6 +26,7 @@ int prune_inputs_load(const reap_comm *comm, const prune_options *o, prune_input
 }
 
 int prune_inputs_open_images(const reap_comm *comm, const prune_options *o, prune_inputs *in) {
+  REAP_TRY(run_files_hash(comm, prune_options_images(o), in->images_hash));
   int status = open_images(&in->network, o->calibration, &in->calibration);
   if (status == REAP_OK) status = open_images(&in->network, o->evaluation, &in->evaluation);
   return reap_comm_agree(comm, status);
@@ -140,7 +141,7 @@ static int prune(prune_run *r, const prune_stored *stored) {
 static int prune_with_stored(prune_run *r) {
   prune_stored stored = {0};
   int status = prune_stored_open(r->context, r->options, &r->inputs->network, r->groups, r->plan.chosen,
-                                 prune_run_shard(r).images, &stored);
+                                 prune_run_shard(r).images, r->inputs->images_hash, &stored);
   if (status == REAP_OK) status = prune(r, &stored);
   if (status == REAP_OK) status = prune_stored_commit(&stored);
   prune_stored_close(&stored);
@@ -249,6 +250,7 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   if (prune_options_latency(o)) report_latency(run, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));
   report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
+  run_files_report(run->files, report);
   cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
   report_add_few_samples(report, &run->result);
   memory_figures_report(&run->memory, &o->memory, report);

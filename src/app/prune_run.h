@@ -17,6 +17,7 @@
 #include "reap/joint.h"
 #include "reap/network.h"
 #include "reap/prune.h"
+#include "run_files.h"
 
 /* What runs read and leave as it is: loaded once, used by as many runs as there are. */
 typedef struct prune_inputs {
@@ -26,13 +27,13 @@ typedef struct prune_inputs {
   reap_group_paths *paths;            /* losses of all groups; NULL: not needed, or not there yet (prune_paths.h) */
   reap_joint_trial trials[REAP_JOINT_TRIALS]; /* how their losses were found to go together; moved NaN, or all 0: not tried */
   reap_latency *latency;              /* times of all layers; the same (prune_latency.h) */
-  char images_hash[REAP_HASH_LENGTH]; /* of the calibration images or of the statistics in their place; "": not known yet */
+  char images_hash[REAP_HASH_LENGTH]; /* of the calibration images, or of the statistics in their place, at the start of the run */
 } prune_inputs;
 
 /* Collective. The network that `options` name into zeroed `inputs`, which are to be closed also after an error. */
 int prune_inputs_load(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
 
-/* Collective. Opens the images that `options` name and checks that the network takes them. */
+/* Collective. Hashes and opens the images that `options` name, and checks that the network takes them. */
 int prune_inputs_open_images(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
 void prune_inputs_close(prune_inputs *inputs);
 
@@ -42,6 +43,7 @@ typedef struct prune_run {
   const prune_options *options;
   prune_inputs *inputs;
   const reap_progress *progress;
+  const run_files *files;          /* for the report */
   const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */
   const reap_reference *reference; /* with baseline: this rank's outputs of the original network; NULL: KL stays unknown */
 
@@ -70,7 +72,7 @@ int prune_run_do(prune_run *run);
 void prune_run_clear(prune_run *run);
 
 /* Local. The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent on
- * output files. Needs inputs->images_hash. NULL if there is no memory; the caller deletes it (cJSON_Delete). */
+ * output files. NULL if there is no memory; the caller deletes it (cJSON_Delete). */
 cJSON *prune_run_report(const prune_run *run, double total, double writing);
 
 #endif

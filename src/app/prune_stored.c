@@ -4,7 +4,6 @@
 
 #include "reap/collect.h"
 #include "reap/error.h"
-#include "reap/hash.h"
 #include "reap/memory.h"
 
 /* Local. Moments of another network, or of inputs that were pruned already, would choose the wrong channels. */
@@ -41,19 +40,14 @@ static int check_size(const prune_options *o, const reap_network *network, const
   return o->activations ? command_check_activations(o->activations, bytes, o->positions) : REAP_OK;
 }
 
-static int make_origin(const prune_options *o, const reap_network *network, int64_t images, reap_origin *origin) {
-  char data[REAP_HASH_LENGTH];
-  REAP_TRY(reap_hash_file(o->calibration, data));
-  return reap_origin_make(reap_source_hash(network->source), true, o->positions, o->seed, data, 0, images, origin);
-}
-
 int prune_stored_open(const command_context *context, const prune_options *o, const reap_network *network,
-                      const reap_groups *groups, const bool *chosen, int64_t images, prune_stored *s) {
+                      const reap_groups *groups, const bool *chosen, int64_t images, const char *images_hash, prune_stored *s) {
   const bool writes = o->save_stats || o->activations;
   reap_origin origin = {0};
   int status = open_stats(o, network, s);
   if (status == REAP_OK) status = check_size(o, network, groups, chosen, images);
-  if (status == REAP_OK && writes) status = make_origin(o, network, images, &origin);
+  if (status == REAP_OK && writes)
+    status = reap_origin_make(reap_source_hash(network->source), true, o->positions, o->seed, images_hash, 0, images, &origin);
   status = reap_comm_agree(context->comm, status);
   if (status == REAP_OK && o->save_stats)
     status = reap_stats_writer_create(context->comm, o->save_stats, &origin, &s->save);

@@ -11,6 +11,7 @@
 #include "reap/output_set.h"
 #include "reap/text.h"
 #include "reap/version.h"
+#include "standard_output.h"
 
 cJSON *report_create(const command_context *context, reap_backend backend) {
   cJSON *report = cJSON_CreateObject();
@@ -187,8 +188,9 @@ void report_add_input(cJSON *report, const char *name, const char *path, const c
 int report_write(const cJSON *report, const char *path) {
   char *temporary = NULL, *text = json_text(report, true);
   if (!text) return reap_error(REAP_ERR_RESOURCE, "%s: out of memory for the report", path);
-  int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) {
+  const bool stream = standard_output_is(path);
+  int status = stream ? standard_output_write(text) : reap_durable_begin(path, &temporary);
+  if (status == REAP_OK && !stream) {
     FILE *file = fopen(temporary, "w");
     bool good = file && fprintf(file, "%s\n", text) >= 0;
     if (file && fclose(file) != 0) good = false;

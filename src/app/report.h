@@ -43,7 +43,7 @@ void report_add_input(cJSON *report, const char *name, const char *path, const c
 /* Number, or null for NaN and infinities. */
 void report_add_number(cJSON *object, const char *name, double value);
 
-/* Writes the file whole or not at all. */
+/* Writes the file whole or not at all; "-": to standard output. */
 int report_write(const cJSON *report, const char *path);
 
 /* "126.6 M" with three to four digits. */

@@ -60,6 +60,7 @@ int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, 
 }
 
 void sweep_folder_clear(sweep_folder *f) {
+  reap_lock_file_release(&f->lock);
   for (int i = 0; i < f->origin.count; i++) {
     char *value = (char *)(uintptr_t)f->entries[i].value;
     reap_free(&value);
@@ -125,8 +126,40 @@ static int take_up(sweep_folder *f, const char *file, int count, const sweep_set
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-int sweep_folder_scan(sweep_folder *f, int count, const sweep_setting *settings, bool *done) {
+int sweep_folder_claim(sweep_folder *f) {
+  char *lock = NULL;
   if (mkdir(f->path, 0777) != 0 && errno != EEXIST) return reap_durable_error(f->path, "cannot be created");
+  if (!f->options->no_merge) {
+    REAP_TRY(reap_format(&lock, "%s/lock", f->path));
+    int status = reap_lock_file_take(lock, f->path, &f->lock);
+    reap_free(&lock);
+    if (status == REAP_ERR_INPUT) {
+      char reason[REAP_ERROR_LENGTH];
+      strcpy(reason, reap_error_message());
+      reap_error(status, "%s; wait for that sweep, or name another output (tasks with --no-merge may share a folder)", reason);
+    }
+    REAP_TRY(status);
+  }
+  reap_durable_tidy_folder(f->path);
+  return REAP_OK;
+}
+
+static int check_output(const run_files *files, int status, char **path) {
+  if (status == REAP_OK && *path) status = run_files_check_output(files, *path);
+  reap_free(path);
+  return status;
+}
+
+int sweep_folder_check_outputs(const sweep_folder *f, int count, const sweep_setting *settings, const run_files *files) {
+  for (int i = 0; i < count; i++) {
+    char *path = NULL;
+    REAP_TRY(check_output(files, file_of(f, settings[i].name, &path), &path));
+    REAP_TRY(check_output(files, sweep_folder_model(f, settings[i].name, &path), &path));
+  }
+  return REAP_OK;
+}
+
+int sweep_folder_scan(sweep_folder *f, int count, const sweep_setting *settings, bool *done) {
   DIR *folder = opendir(f->path);
   if (!folder) return reap_durable_error(f->path, "cannot be read");
   int status = REAP_OK;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "prune_run.h"
+#include "reap/lock_file.h"
 #include "reap/sweep_file.h"
 #include "sweep_settings.h"
 
@@ -16,6 +17,7 @@ typedef struct sweep_folder {
   reap_provenance_entry *entries;
   int n_others;
   char **others;              /* settings found there that nobody asks for now */
+  reap_lock_file *lock;       /* of the sweep that will merge; NULL under --no-merge */
 } sweep_folder;
 
 /* Of the files named by --eval, --from-paths and --latency-table; "": not given. */
@@ -27,7 +29,14 @@ typedef struct sweep_hashes {
 int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes, sweep_folder *out);
 void sweep_folder_clear(sweep_folder *folder);
 
-/* Creates the folder if need be; done[i] tells whether setting i is there. REAP_ERR_INPUT if a file there is damaged or belongs to
+/* Creates the folder if need be and claims it. Of the sweeps that merge into one file one works at a time: REAP_ERR_INPUT tells which. Tasks with
+ * --no-merge claim nothing: each writes whole files, and those of equal settings are equal. */
+int sweep_folder_claim(sweep_folder *folder);
+
+/* Local. REAP_ERR_USAGE if a file that the settings will write is one of the run's inputs. */
+int sweep_folder_check_outputs(const sweep_folder *folder, int count, const sweep_setting *settings, const run_files *files);
+
+/* done[i] tells whether setting i is there. REAP_ERR_INPUT if a file there is damaged or belongs to
  * another sweep. */
 int sweep_folder_scan(sweep_folder *folder, int count, const sweep_setting *settings, bool *done);
 

@@ -69,7 +69,7 @@ static int evaluate_original(worker *w, const reap_progress *progress) {
   return reap_reference_redeal(all, &from, &to, &w->reference);
 }
 
-/* Edits change the source they go to, so every model starts from the file again. */
+/* Edits change the source they go to, so every model starts from a copy. */
 static int save_model(const worker *w, const sweep_setting *setting, const prune_run *run) {
   char *path = NULL;
   reap_source *source = NULL;
@@ -83,7 +83,7 @@ static int save_model(const worker *w, const sweep_setting *setting, const prune
   options.onnx = onnx ? path : NULL;
   copy.inputs = &inputs;
   copy.options = &options;
-  int status = reap_source_load(options.model, &source);
+  int status = reap_source_copy(run->inputs->network.source, &source);
   if (status == REAP_OK) {
     inputs.network.source = source;
     status = prune_output_write_models(&copy);
@@ -128,6 +128,7 @@ static void run_setting(worker *w, int index) {
                    .options = &setting->options,
                    .inputs = &inputs,
                    .progress = &w->progress.inside,
+                   .files = &w->s->files,
                    .baseline = w->s->inputs.evaluation ? &w->baseline : NULL,
                    .reference = w->reference};
   int status = prune_run_plan(&run);

@@ -14,6 +14,7 @@ typedef struct sweep {
   sweep_setting *settings;
   bool *done;              /* [count] on all ranks: its file is there */
   sweep_folder folder;
+  run_files files;
   prune_inputs inputs;
   sweep_choices choices;
 } sweep;

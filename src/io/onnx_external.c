@@ -14,6 +14,7 @@
 
 /* Most models keep all tensors in one file: it stays open from one tensor to the next. */
 typedef struct folder {
+  reap_source *source;
   int fd;         /* of the model's folder */
   int data;       /* open data file, or -1 */
   int64_t size;   /* of the data file */
@@ -85,10 +86,21 @@ static int open_below(folder *f, const char *location, int *out) {
   return status;
 }
 
+/* Its name, from where the program is. */
+static int remember_file(reap_source *source, const char *location) {
+  const char *slash = strrchr(source->path, '/');
+  char *name = NULL;
+  REAP_TRY(reap_format(&name, "%.*s%s", slash ? (int)(slash + 1 - source->path) : 0, source->path, location));
+  int status = reap_onnx_append(&source->external, &source->n_external, name);
+  if (status != REAP_OK) reap_free(&name);
+  return status;
+}
+
 static int note_file(folder *f, const char *location) {
   if (reap_name_table_find(f->known, location) >= 0) return REAP_OK;
   if (!f->known) REAP_TRY(reap_name_table_create(&f->known));
   REAP_TRY(reap_name_list_add(&f->seen, location));
+  REAP_TRY(remember_file(f->source, location));
   f->files += f->size;
   return reap_name_table_set(f->known, f->seen.names[f->seen.count - 1], 0);
 }
@@ -184,22 +196,22 @@ static int load_tensor(folder *f, Onnx__TensorProto *proto, reap_hash *hash) {
   return status;
 }
 
-static int load_if_external(folder *f, Onnx__TensorProto *proto, const char *name, const char *path, reap_hash *hash) {
+static int load_if_external(folder *f, Onnx__TensorProto *proto, const char *name, reap_hash *hash) {
   if (!proto->has_data_location || proto->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return REAP_OK;
-  if (f->fd < 0) REAP_TRY(open_folder(path, f));
+  if (f->fd < 0) REAP_TRY(open_folder(f->source->path, f));
   return reap_error_prefix(load_tensor(f, proto, hash), "tensor \"%s\"", reap_onnx_text(name));
 }
 
-int reap_onnx_load_external(Onnx__ModelProto *model, const char *path, reap_hash *hash) {
-  folder f = {.fd = -1, .data = -1};
-  Onnx__GraphProto *graph = model->graph;
+int reap_onnx_load_external(reap_source *source, reap_hash *hash) {
+  folder f = {.source = source, .fd = -1, .data = -1};
+  Onnx__GraphProto *graph = source->model->graph;
   int status = REAP_OK;
   for (size_t i = 0; i < graph->n_initializer; i++)
-    REAP_TRY_OR(load_if_external(&f, graph->initializer[i], graph->initializer[i]->name, path, hash), done);
+    REAP_TRY_OR(load_if_external(&f, graph->initializer[i], graph->initializer[i]->name, hash), done);
   for (size_t i = 0; i < graph->n_node; i++) {
     const Onnx__NodeProto *node = graph->node[i];
     for (size_t a = 0; a < node->n_attribute; a++)
-      if (node->attribute[a]->t) REAP_TRY_OR(load_if_external(&f, node->attribute[a]->t, node->name, path, hash), done);
+      if (node->attribute[a]->t) REAP_TRY_OR(load_if_external(&f, node->attribute[a]->t, node->name, hash), done);
   }
 done:
   close_data(&f);

@@ -26,6 +26,8 @@ struct reap_source {
   char **dead;    /* [n_dead] titles of those that were left out, owned; see onnx_dead.h */
   size_t n_dead;
   bool edited; /* reap_source_apply() was called */
+  char **external; /* [n_external] names of the files that external data were read from */
+  size_t n_external;
 };
 
 /* The allocator for protobuf-c calls; *failed is set when memory runs out. */
@@ -43,8 +45,8 @@ int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out);
 void reap_onnx_free(Onnx__ModelProto **model);
 void reap_onnx_free_part(ProtobufCMessage *message);
 
-/* Reads external data, files below the folder of `path`, into the tensors; adds what was read to `hash`. */
-int reap_onnx_load_external(Onnx__ModelProto *model, const char *path, reap_hash *hash);
+/* Reads external data, files below the source's folder, into the tensors; adds what was read to `hash`, the files to the source. */
+int reap_onnx_load_external(reap_source *source, reap_hash *hash);
 
 /* Version of the default domain; false if the model names none. */
 bool reap_onnx_opset(const Onnx__ModelProto *model, int64_t *version);

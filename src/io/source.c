@@ -61,7 +61,7 @@ static int load_onnx(reap_source *source, int fd, int64_t size) {
   if (status == REAP_OK) status = reap_hash_add(hash, data, (size_t)size);
   if (status == REAP_OK) status = reap_onnx_unpack(data, (size_t)size, &source->model);
   reap_free(&data); /* before external data come in: the message has a copy */
-  if (status == REAP_OK) status = reap_onnx_load_external(source->model, source->path, hash);
+  if (status == REAP_OK) status = reap_onnx_load_external(source, hash);
   if (status != REAP_OK) reap_error_prefix(status, "%s", source->path);
   if (status == REAP_OK) status = reap_hash_finish(&hash, source->hash);
   reap_hash_destroy(&hash);
@@ -91,6 +91,8 @@ void reap_source_destroy(reap_source **source) {
   reap_free(&(*source)->dead);
   reap_free(&(*source)->places);
   reap_onnx_free(&(*source)->model);
+  for (size_t i = 0; i < (*source)->n_external; i++) reap_free(&(*source)->external[i]);
+  reap_free(&(*source)->external);
   reap_free(&(*source)->path);
   reap_free(source);
 }
@@ -106,4 +108,50 @@ int reap_source_unused_text(const reap_source *source, char **text) {
   if (source->n_dead == 0) return REAP_OK;
   return reap_format(text, "%zu node%s that no output of the network needs %s left out: %s%s", source->n_dead,
                      several ? "s" : "", several ? "are" : "is", source->dead[0], several ? ", ..." : "");
+}
+
+int64_t reap_source_external_files(const reap_source *source) { return (int64_t)source->n_external; }
+const char *reap_source_external_file(const reap_source *source, int64_t index) { return source->external[index]; }
+
+/* What protobuf cannot pack (external data past 2 GB) has to come from the file again. */
+static int load_again(const reap_source *source, reap_source **out) {
+  REAP_TRY(reap_source_load(source->path, out));
+  if (strcmp((*out)->hash, source->hash) == 0) return REAP_OK;
+  reap_source_destroy(out);
+  return reap_error(REAP_ERR_INPUT, "%s: has changed since the run read it", source->path);
+}
+
+/* Which nodes were left out, and where the others stood. */
+static int copy_places(const reap_source *source, reap_source *copy) {
+  const size_t nodes = source->model->graph->n_node;
+  REAP_TRY(reap_alloc(&copy->places, (int64_t)nodes, sizeof *copy->places));
+  if (nodes > 0) memcpy(copy->places, source->places, nodes * sizeof *copy->places);
+  REAP_TRY(reap_calloc(&copy->dead, (int64_t)source->n_dead, sizeof *copy->dead));
+  for (; copy->n_dead < source->n_dead; copy->n_dead++) REAP_TRY(reap_strdup(&copy->dead[copy->n_dead], source->dead[copy->n_dead]));
+  return REAP_OK;
+}
+
+static int copy_model(const reap_source *source, reap_source *copy) {
+  uint8_t *data = NULL;
+  size_t size = 0;
+  int status = reap_onnx_pack(source->model, &data, &size);
+  if (status == REAP_OK) status = reap_onnx_unpack(data, size, &copy->model);
+  reap_free(&data);
+  return status;
+}
+
+int reap_source_copy(const reap_source *source, reap_source **out) {
+  reap_source *copy = NULL;
+  if (source->edited) return reap_error(REAP_ERR_INTERNAL, "%s: a source is copied after it was edited", source->path);
+  if (protobuf_c_message_get_packed_size(&source->model->base) > (size_t)REAP_ONNX_MAX_BYTES) return load_again(source, out);
+  REAP_TRY(reap_calloc(&copy, 1, sizeof *copy));
+  memcpy(copy->hash, source->hash, sizeof copy->hash);
+  int status = reap_strdup(&copy->path, source->path);
+  if (status == REAP_OK) status = copy_model(source, copy);
+  if (status == REAP_OK) status = copy_places(source, copy);
+  if (status == REAP_OK)
+    *out = copy;
+  else
+    reap_source_destroy(&copy);
+  return status;
 }
