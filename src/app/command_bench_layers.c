@@ -68,6 +68,7 @@ int command_bench_layers(const command_context *context) {
   int status = run_files_check(context->comm, "reap bench layers", table, 2, &files);
   if (status == REAP_OK) status = reap_network_load(context->comm, model, &network);
   if (status == REAP_OK) status = run_files_check_network(context->comm, &network, "MODEL's data", &files);
+  if (status == REAP_OK) status = run_files_announce(context->comm, &files);
   if (status == REAP_OK) status = measure(context, &network, &common, &view.callback, output);
   progress_view_finish(&view);
   run_files_clear(&files);

@@ -130,9 +130,11 @@ static int load_networks(job *j) {
   const reap_comm *comm = j->context->comm;
   REAP_TRY(reap_network_load(comm, o->model, &j->network));
   REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
-  if (!o->against) return REAP_OK;
-  REAP_TRY(reap_network_load(comm, o->against, &j->original));
-  return run_files_check_network(comm, &j->original, "--against's data", &j->files);
+  if (o->against) {
+    REAP_TRY(reap_network_load(comm, o->against, &j->original));
+    REAP_TRY(run_files_check_network(comm, &j->original, "--against's data", &j->files));
+  }
+  return run_files_announce(comm, &j->files);
 }
 
 static int run(const command_context *context, const eval_options *o) {

@@ -20,6 +20,7 @@ static int run(const command_context *context, const char *model, const char *ou
   int status = run_files_check(context->comm, "reap export", table, 2, &files);
   if (status == REAP_OK) status = reap_network_load(context->comm, model, &network);
   if (status == REAP_OK) status = run_files_check_network(context->comm, &network, "MODEL's data", &files);
+  if (status == REAP_OK) status = run_files_announce(context->comm, &files);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
     status = reap_source_write_onnx(network.source, output);
     if (status == REAP_OK) reap_print(stdout, "wrote %s\n", output);

@@ -105,6 +105,7 @@ static int run(const command_context *context, const merge_options *o) {
   const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap merge", table, 3, &files);
+  if (status == REAP_OK) status = run_files_announce(context->comm, &files);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, open_both(&g));
   if (status == REAP_OK) status = reap_stats_writer_create(context->comm, o->output, &g.origin, &writer);
   if (status == REAP_OK) status = add_all(context, &g, writer);

@@ -191,6 +191,7 @@ static int run(const command_context *context, const paths_options *o) {
   int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
   if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
   if (status == REAP_OK) status = run_files_check_network(context->comm, &j.network, "MODEL's data", &j.files);
+  if (status == REAP_OK) status = run_files_announce(context->comm, &j.files);
   if (status == REAP_OK)
     status = run_files_hash(context->comm, o->from_stats ? o->from_stats : o->calibration, j.data_hash);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, prepare(&j));

@@ -24,6 +24,7 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
   REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
+  REAP_TRY_OR(run_files_announce(context->comm, &files), done);
   REAP_TRY_OR(prune_run_plan(&job), done);
   REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
   REAP_TRY_OR(prune_latency_get(context, o, job.groups, &view.callback, &inputs), done);

@@ -154,6 +154,7 @@ static int run(const command_context *context, const solve_options *o) {
   const run_file table[] = {RUN_INPUT("STATS.h5", o->stats), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap solve", table, 2, &files);
+  if (status == REAP_OK) status = run_files_announce(context->comm, &files);
   if (status == REAP_OK) status = reap_stats_file_open(o->stats, &stats);
   if (status == REAP_OK && first) status = reap_path_file_create(o->output, &file);
   status = reap_comm_agree(context->comm, status);

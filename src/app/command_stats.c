@@ -119,6 +119,7 @@ static int from_images(job *j) {
   const reap_comm *comm = j->context->comm;
   REAP_TRY(reap_network_load(comm, o->model, &j->network));
   REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
+  REAP_TRY(run_files_announce(comm, &j->files));
   REAP_TRY(run_files_hash(comm, o->calibration, j->data_hash));
   REAP_TRY(reap_comm_agree(comm, prepare(j)));
   REAP_TRY(check_memory(j));
@@ -142,6 +143,7 @@ static int from_images(job *j) {
 static int from_activations(job *j) {
   const reap_comm *comm = j->context->comm;
   reap_activations_reader *reader = NULL;
+  REAP_TRY(run_files_announce(comm, &j->files));
   int status = reap_comm_agree(comm, reap_activations_open(j->options->from, &reader));
   if (status == REAP_OK) status = reap_origin_copy(reap_activations_origin(reader), &j->origin);
   status = reap_comm_agree(comm, status);

@@ -72,6 +72,7 @@ static int set_up(sweep *s) {
   REAP_TRY(check_files(s));
   REAP_TRY(prune_inputs_load(comm, o, &s->inputs));
   REAP_TRY(run_files_check_network(comm, &s->inputs.network, "MODEL's data", &s->files));
+  REAP_TRY(run_files_announce(comm, &s->files));
   REAP_TRY(prune_inputs_open_images(comm, o, &s->inputs));
   REAP_TRY(hash_inputs(comm, o, &hashes));
   REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, &s->inputs, &hashes, &s->folder)));

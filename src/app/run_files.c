@@ -115,7 +115,7 @@ static int check_outputs(const run_files *f) {
   return REAP_OK;
 }
 
-static int say_what_is_replaced(const run_files *f) {
+int run_files_announce(const reap_comm *comm, const run_files *f) {
   char *list = NULL;
   int status = reap_strdup(&list, "");
   for (int k = 0; status == REAP_OK && k < f->n; k++) {
@@ -127,12 +127,11 @@ static int say_what_is_replaced(const run_files *f) {
   }
   if (status == REAP_OK && *list) reap_log(REAP_LOG_INFO, "to be replaced when the run is done: %s", list);
   reap_free(&list);
-  return status;
+  return reap_comm_agree(comm, status);
 }
 
 static int check_all(const run_files *f) {
   REAP_TRY(check_outputs(f));
-  REAP_TRY(say_what_is_replaced(f));
   for (int k = 0; k < f->n; k++)
     if (f->files[k].file.output && standard_output_is(f->files[k].path)) return standard_output_take();
   return REAP_OK;

@@ -55,6 +55,9 @@ void run_files_clear(run_files *files);
 /* Collective. The same for what `network`, which `option` names, keeps in other files. */
 int run_files_check_network(const reap_comm *comm, const reap_network *network, const char *option, run_files *files);
 
+/* Collective. Says in the log which outputs are there already. */
+int run_files_announce(const reap_comm *comm, const run_files *files);
+
 /* Local. REAP_ERR_USAGE if `path`, which the run will write, is one of its inputs. */
 int run_files_check_output(const run_files *files, const char *path);
 
