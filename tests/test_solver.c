@@ -14,7 +14,8 @@ const char *const test_suite_name = "solver";
 
 /* ------------------------------------------------------------------ moments of made-up layers */
 
-typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32, DEPENDENT = 64 } trait;
+typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32, DEPENDENT = 64,
+  CONSTANT_OUTPUTS = 128 } trait;
 
 /* Rows of correlated, rectified inputs and a linear output with noise; the traits spoil some channels. */
 static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t samples, int traits, uint64_t seed) {
@@ -51,6 +52,7 @@ static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t sa
       y[j] = 0.05 * reap_random_normal(&r) + (double)j;
       for (int64_t i = 0; i < n; i++)
         y[j] += x[i] * weights[i * m + j] * (traits & SCALES ? pow(10, 6 - (double)(i / block * 5 % 13)) : 1);
+      if (traits & CONSTANT_OUTPUTS) y[j] = 0.1 * (double)(j + 1); /* no binary fraction: sums are rounded */
     }
     for (int64_t i = 0; i < n; i++) {
       for (int64_t j = 0; j < n; j++) s->gram[i * n + j] += x[i] * x[j];
@@ -352,6 +354,27 @@ static void hostile_moments(void) {
   }
 }
 
+/* A layer without weights but a bias: any channels will do, at no cost, and none needs a weight. */
+static void constant_outputs_are_fitted_by_the_bias(void) {
+  for (int form = 0; form < 4; form++) {
+    const double ridge = form % 2 ? 1e-6 : 0;
+    reap_moments *s = make(9, form < 2 ? 4 : 1, 5, 3000, CONSTANT_OUTPUTS, 6);
+    reap_path *path = solve(s, 4, ridge, REAP_SOLVER_LOCAL, REAP_ROUTE_AUTO);
+    reap_path *shared = solve(s, 4, ridge, REAP_SOLVER_SCALAPACK, REAP_ROUTE_AUTO);
+    for (int other = 0; other < 2; other++) {
+      const reap_path *p = other ? shared : path;
+      CU_ASSERT_EQUAL(p->energy, 0);
+      for (int i = 0; i < 5; i++) CU_ASSERT_TRUE(p->error[i] == 0 && p->error_plain[i] == 0);
+      for (int64_t i = 0; p->weights && i < 4 * s->block * s->m; i++) CU_ASSERT_EQUAL(p->weights[i], 0);
+      for (int64_t j = 0; j < s->m; j++) CHECK_NEAR(p->bias[j], 0.1 * (double)(j + 1), 1e-12);
+      for (int i = 0; i < 4; i++) CU_ASSERT_EQUAL(p->kept[i], 5 + i);
+    }
+    reap_path_destroy(&path);
+    reap_path_destroy(&shared);
+    reap_moments_destroy(&s);
+  }
+}
+
 static void a_singular_matrix_raises_the_ridge_and_says_so(void) {
   reap_moments *s = make(12, 4, 5, 300, DUPLICATES, 7);
   reap_path *path = solve(s, 6, 0, REAP_SOLVER_LOCAL, REAP_ROUTE_AUTO);
@@ -464,6 +487,7 @@ const test_case test_cases[] = {
     {"local_is_the_same_on_all_ranks_to_the_last_bit", local_is_the_same_on_all_ranks_to_the_last_bit},
     {"weights_at_any_size_without_eliminating_again", weights_at_any_size_without_eliminating_again},
     {"hostile_moments", hostile_moments},
+    {"constant_outputs_are_fitted_by_the_bias", constant_outputs_are_fitted_by_the_bias},
     {"a_singular_matrix_raises_the_ridge_and_says_so", a_singular_matrix_raises_the_ridge_and_says_so},
     {"units_do_not_matter", units_do_not_matter},
     {"a_file_is_read_into_the_layout", a_file_is_read_into_the_layout},

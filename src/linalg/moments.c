@@ -103,11 +103,15 @@ int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moment
   return REAP_OK;
 }
 
+double reap_centred_energy(double energy, double of_means) {
+  const double left = energy - of_means;
+  return left > 1e-12 * energy ? left : 0;
+}
+
 double reap_moments_centred_energy(const reap_moments *s) {
   double mean_part = 0;
   for (int64_t j = 0; j < s->m; j++) mean_part += s->sum_y[j] * s->sum_y[j];
-  double energy = s->energy - mean_part / (double)s->samples;
-  return energy > 0 ? energy : 0;
+  return reap_centred_energy(s->energy, mean_part / (double)s->samples);
 }
 
 void reap_moments_centre(const reap_moments *s, double *gram, double *cross, double *energy) {

@@ -5,7 +5,8 @@
  * rounding): they get a zero row, zero cross moments and a unit pivot, hence weight zero and removal at no cost. The
  * others are scaled to unit diagonal, D = diag(G)^(-1/2), which makes the ridge relative to each column's own units:
  * R = ridge * diag(G). With dead columns scaled by zero the whole system is D G D + R and D C, formed piece by piece
- * where it is needed.
+ * where it is needed. Outputs that are all constant leave nothing but rounding in C, too: it is zero then, and so are the
+ * weights.
  *
  * Cost: 3 n^2 + 2 n m, spread over the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
  * rounding beyond the ridge; elimination.c then raises the ridge.
@@ -42,7 +43,7 @@ static void find_scales(reap_normal_equations *e) {
   }
   double means = 0;
   for (int64_t j = 0; j < s->m; j++) means += s->sum_y[j] * s->sum_y[j];
-  e->energy = fmax(s->energy - means * weight, 0);
+  e->energy = reap_centred_energy(s->energy, means * weight);
 }
 
 int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
@@ -168,7 +169,7 @@ static void scale_cross(const reap_normal_equations *e, int64_t row, int64_t row
     for (int64_t i = 0; i < rows; i++) {
       const double mean = s->sum_x[row + i] * weight, scale = e->scale[row + i];
       double *to = out + i + j * ld;
-      *to = scale == 0 ? 0 : (*to - mean * s->sum_y[first + j]) * scale;
+      *to = scale == 0 || e->energy == 0 ? 0 : (*to - mean * s->sum_y[first + j]) * scale;
     }
 }
 

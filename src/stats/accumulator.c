@@ -405,7 +405,6 @@ int reap_accumulator_residual_end(reap_accumulator *a, const reap_comm *comm, re
   }
   double means = 0;
   for (int64_t j = 0; j < a->layer.m; j++) means += a->held_sum[j] * a->held_sum[j];
-  if (out->samples > 0) out->energy -= means / (double)out->samples;
-  if (out->energy < 0) out->energy = 0;
+  if (out->samples > 0) out->energy = reap_centred_energy(out->energy, means / (double)out->samples);
   return REAP_OK;
 }

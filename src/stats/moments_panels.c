@@ -321,8 +321,7 @@ static int residual_end(const reap_moments_panels *p, residual *r, reap_held_out
   }
   double means = 0;
   for (int64_t j = 0; j < r->m; j++) means += r->sum[j] * r->sum[j];
-  if (out->samples > 0) out->energy -= means / (double)out->samples;
-  if (out->energy < 0) out->energy = 0;
+  if (out->samples > 0) out->energy = reap_centred_energy(out->energy, means / (double)out->samples);
   return REAP_OK;
 }
 
