@@ -46,7 +46,7 @@ check() { # check WHAT COMMAND...: the command has to succeed
 # run ARGS...: leaves status, out and err; mpirun's own banners are taken out of err, and what hwloc says where there is no /sys.
 run() {
   local code=0
-  timeout 60 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || code=$?
+  timeout 300 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || code=$?
   status=$code
   sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
   [ "$code" != 124 ] || fail "more than 60 s: $*"

@@ -28,7 +28,7 @@ check() { # check WHAT COMMAND...
 
 run() {
   status=0
-  timeout 120 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || status=$?
+  timeout 300 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || status=$?
   sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
 }
 

@@ -28,13 +28,13 @@ fail() {
   printf 'FAILED: %s\n' "$*"
 }
 
-reap() { timeout 120 mpirun -n 2 "$program" "$@" --progress none --log-level warning >log.txt 2>&1 || { fail "reap $*"; tail -n 5 log.txt; return 1; }; }
+reap() { timeout 300 mpirun -n 2 "$program" "$@" --progress none --log-level warning >log.txt 2>&1 || { fail "reap $*"; tail -n 5 log.txt; return 1; }; }
 
 # judge NAME MODEL DATA: reap's outputs and multiply-adds of the model against the other runtime's.
 judge() {
   local name=$1 model=$2 data=$3
   reap eval "$model" --data "$data" --outputs "$name.h5" --report "$name.json" || return
-  timeout 120 "$python" "$source/tests/references/check_export.py" "$model" "$data" "$name.h5" --report "$name.json" >judged.txt 2>&1
+  timeout 300 "$python" "$source/tests/references/check_export.py" "$model" "$data" "$name.h5" --report "$name.json" >judged.txt 2>&1
   local status=$?
   sed "s/^/$name: /" judged.txt
   [ $status = 0 ] || fail "$name: check_export.py ended with $status"

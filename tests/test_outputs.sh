@@ -38,7 +38,7 @@ check() { # check WHAT COMMAND...: the command has to succeed
 # run ARGS...: leaves status, and out.txt and err.txt beside the folder, which stays as reap leaves it.
 run() {
   status=0
-  timeout 120 "${launch[@]}" "$program" "$@" >../out.txt 2>../err.raw || status=$?
+  timeout 300 "${launch[@]}" "$program" "$@" >../out.txt 2>../err.raw || status=$?
   sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' ../err.raw >../err.txt
 }
 

@@ -24,7 +24,7 @@ fail() {
 run() {
   local wanted=$1 words=$2 status=0
   shift 2
-  timeout 120 "${launch[@]}" "$program" "$@" --progress none --log-level quiet >out.txt 2>err.raw || status=$?
+  timeout 300 "${launch[@]}" "$program" "$@" --progress none --log-level quiet >out.txt 2>err.raw || status=$?
   sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
   [ "$status" = "$wanted" ] || fail "status $status, not $wanted: reap $*"
   [ -z "$words" ] || head -n 1 err.txt | grep -qF -- "$words" || fail "does not say \"$words\": reap $*"

@@ -34,7 +34,7 @@ check() { # check WHAT COMMAND...: the command has to succeed
 sweep() {
   local wanted=$1 code=0
   shift
-  timeout 100 "${launch[@]}" "$program" sweep "$@" >out.txt 2>err.txt || code=$?
+  timeout 300 "${launch[@]}" "$program" sweep "$@" >out.txt 2>err.txt || code=$?
   checks=$((checks + 1))
   [ "$code" = "$wanted" ] && return
   fail "status $code, not $wanted: reap sweep $*"
