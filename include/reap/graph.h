@@ -118,6 +118,10 @@ void reap_graph_destroy(reap_graph **graph);
 /* A deep copy, owned by the caller. */
 int reap_graph_clone(const reap_graph *graph, reap_graph **out);
 
+/* Layer `node` of a prepared graph (Conv, Gemm, MatMul) as a network of its own for blocks of `images` images, with copies of
+ * its weights: node 0, the only one. Owned by the caller. */
+int reap_graph_extract(const reap_graph *graph, int node, int64_t images, reap_graph **out);
+
 /* Building. Names are copied; `constant` and `attributes` (an array from reap_alloc, may be NULL) are taken over, also on
  * failure. A dimension of -1 is unknown. The index of the new value goes to *value (may be NULL). */
 int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *constant, int *value);

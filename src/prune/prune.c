@@ -106,6 +106,7 @@ static int take_step(run *r, const run_step *what) {
   REAP_TRY_OR(step_moments(r, &s, &moments), done);
   REAP_TRY_OR(solve(r, &s, moments), done);
   REAP_TRY_OR(reap_comm_agree(r->comm, cut(r, &s)), done);
+  REAP_TRY_OR(step_confirm(r, &s), done);
   REAP_TRY_OR(step_producer(r, &s), done);
   status = step_record(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);

@@ -94,6 +94,10 @@ int step_moments(run *r, step *s, reap_moments **moments);
 int step_keep_data(run *r, const step *s, const reap_moments *moments);
 int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
 
+/* step_confirm.c: after the cut, the layer run forward with its new weights, which have to do what they were solved for.
+ * Collective. */
+int step_confirm(run *r, step *s);
+
 /* step_repair.c: whether layer `node` is one that can be repaired, and its input channels then (columns of a matrix). */
 bool step_can_repair(const reap_graph *graph, int node);
 int64_t step_repair_channels(const reap_graph *graph, int node);

@@ -2,13 +2,15 @@
  *
  * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
  * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls towards
- * the trained weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there.
+ * the trained weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there, by
+ * the rows and run forward (forward_error.h).
  *
  * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
  * moments would be larger than those of the layers that are pruned.
  */
 #include <math.h>
 
+#include "forward_error.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/surgery.h"
@@ -33,20 +35,37 @@ bool step_can_repair(const reap_graph *graph, int index) {
 }
 
 /* Errors of the old weights. Collective. */
-static int measure_before(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
+static int measure_before(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias,
+                          reap_held_out_error *held_out) {
   const decision *d = &s->decision;
-  reap_held_out_error held_out = {0};
   double error = 0, energy = reap_moments_centred_energy(moments);
   int status = reap_moments_error(moments, d->n_kept, d->kept, weights, bias, &error);
   REAP_TRY(reap_comm_agree(r->comm, status));
   s->repair.error_before = energy > 0 ? error / energy : 0;
-  REAP_TRY(step_measure_held_out(r, s, weights, bias, &held_out));
-  s->repair.held_out_before = step_held_out_error(&held_out);
+  REAP_TRY(step_measure_held_out(r, s, weights, bias, held_out));
+  s->repair.held_out_before = step_held_out_error(held_out);
+  return REAP_OK;
+}
+
+/* The guard above all relies on the rows, as the solve does. So both weights have to do in the network what the rows say; if
+ * either does not, the network alone decides. Collective. */
+static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
+  const double start = reap_seconds();
+  forward_error before, after;
+  REAP_TRY(forward_error_measure(r, s, NULL, NULL, &before));
+  REAP_TRY(forward_error_measure(r, s, s->decision.weights, s->decision.bias, &after));
+  r->result->seconds_held_out += reap_seconds() - start;
+  if (forward_error_agrees(&before, rows_before) && forward_error_agrees(&after, &s->held_out)) return REAP_OK;
+  forward_error_warn(r, s, &s->held_out, after.error, before.error, "the old ones");
+  s->repair.changed = after.error < before.error;
+  s->held_out.error = after.error;
+  s->repair.held_out_error = step_held_out_error(&s->held_out);
+  s->repair.held_out_before = s->held_out.energy > 0 ? before.error / s->held_out.energy : 0;
   return REAP_OK;
 }
 
 /* New weights, and whether they are the better ones. Collective. */
-static int solve(run *r, step *s, const reap_moments *moments, const double *weights) {
+static int solve(run *r, step *s, const reap_moments *moments, const double *weights, const reap_held_out_error *before) {
   const char *layer = r->pruned->nodes[s->node]->layer;
   const ridge_choice standard = {r->options->ridge, false};
   decision *d = &s->decision;
@@ -65,6 +84,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   s->repair.ridge = d->facts.ridge;
   s->repair.ridge_trained = d->facts.trained;
   s->repair.changed = s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
+  if (s->repair.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
   if (s->repair.changed) return REAP_OK;
   s->repair.relative_error = s->repair.error_before;
   s->repair.held_out_error = s->repair.held_out_before;
@@ -74,6 +94,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
 int step_repair(run *r, step *s, const reap_moments *moments) {
   const double start = reap_seconds(), measured = r->result->seconds_held_out;
   double *weights = NULL, *bias = NULL;
+  reap_held_out_error before = {0};
   const reap_layer *layer = &s->layer;
   int status = REAP_OK;
   REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
@@ -84,9 +105,9 @@ agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
-    status = measure_before(r, s, moments, weights, bias);
+    status = measure_before(r, s, moments, weights, bias, &before);
   }
-  if (status == REAP_OK) status = solve(r, s, moments, weights);
+  if (status == REAP_OK) status = solve(r, s, moments, weights, &before);
   reap_free(&weights);
   reap_free(&bias);
   r->result->seconds_solve += reap_seconds() - start - (r->result->seconds_held_out - measured);

@@ -1,0 +1,63 @@
+/* The pruned layer's new weights, once more: do they do in the network what they were solved for?
+ *
+ * They are kept unless the layer run forward (forward_error.h) says otherwise and its trained weights for the channels that stay
+ * are better.
+ */
+#include <string.h>
+
+#include "forward_error.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/surgery.h"
+#include "reap/timer.h"
+
+/* The layer's weights in the original network, of the channels kept. Local. */
+static int trained_weights(const run *r, const step *s, double *weights, double *bias) {
+  const decision *d = &s->decision;
+  const int64_t rows = d->block * d->m;
+  double *all = NULL;
+  REAP_TRY(reap_alloc(&all, d->channels * rows, sizeof *all));
+  reap_surgery_get_weights(r->original, s->node, all, bias);
+  for (int64_t k = 0; k < d->n_kept; k++) memcpy(weights + k * rows, all + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  reap_free(&all);
+  return REAP_OK;
+}
+
+/* Whichever weights leave less. What is said of the images in the moments is then worth as little as the rows: the error on
+ * images held out stands for it. Collective. */
+static int choose(run *r, step *s, const forward_error *after, double *weights, double *bias) {
+  decision *d = &s->decision;
+  forward_error before;
+  REAP_TRY(forward_error_measure(r, s, weights, bias, &before));
+  forward_error_warn(r, s, &s->held_out, after->error, before.error, "the trained ones");
+  const bool stays = after->error < before.error;
+  s->held_out.error = stays ? after->error : before.error;
+  d->facts.relative_error = step_held_out_error(&s->held_out);
+  if (stays) return REAP_OK;
+  memcpy(d->weights, weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *weights);
+  memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
+  return reap_comm_agree(r->comm, reap_surgery_set_weights(r->pruned, s->node, weights, bias));
+}
+
+static int doubt(run *r, step *s, const forward_error *after) {
+  const decision *d = &s->decision;
+  double *weights = NULL, *bias = NULL;
+  int status = reap_alloc(&weights, d->n_kept * d->block * d->m, sizeof *weights);
+  if (status == REAP_OK) status = reap_alloc(&bias, d->m, sizeof *bias);
+  if (status == REAP_OK) status = trained_weights(r, s, weights, bias);
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) status = choose(r, s, after, weights, bias);
+  reap_free(&weights);
+  reap_free(&bias);
+  return status;
+}
+
+int step_confirm(run *r, step *s) {
+  const double start = reap_seconds();
+  forward_error after;
+  if (s->group < 0 || !r->options->refit || !forward_error_wanted(r, &s->held_out)) return REAP_OK;
+  REAP_TRY(forward_error_measure(r, s, NULL, NULL, &after));
+  if (!forward_error_agrees(&after, &s->held_out)) REAP_TRY(doubt(r, s, &after));
+  r->result->seconds_held_out += reap_seconds() - start;
+  return REAP_OK;
+}
