@@ -135,6 +135,9 @@ static int follow_linear(const reap_graph *graph, const reap_node *node, reap_ch
   const reap_value *y = reap_node_output(graph, node, 0);
   /* A product of matrices within larger tensors sums along the last axis; groups are formed along axis 1 alone. */
   if (reap_linear_axis(graph, node) != 1) return pin_inputs(graph, node, map, "is a matrix product along another axis");
+  const bool convolution = reap_node_constant(graph, node, 1)->rank == 4;
+  if (convolution && map->values[node->inputs[0]].repeat > 1)
+    REAP_TRY(pin_inputs(graph, node, map, "takes the positions of a flattened map for channels"));
   REAP_TRY(fresh(map, node->outputs[0], reap_value_channels(y)));
   if (reap_node_int(node, "group", 1) == 1) return REAP_OK;
   REAP_TRY(pin(map, node->outputs[0], "a grouped convolution produces it"));

@@ -24,6 +24,9 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
     REAP_TRY(reap_conv_window(graph, node, &layer->window));
     if (layer->window.groups != 1)
       return reap_error(REAP_ERR_INPUT, "%s: grouped convolutions are not pruned yet", reap_node_title(node));
+    if (layer->window.channels != channels)
+      return reap_error(REAP_ERR_INTERNAL, "%s: its windows have %lld channels, not %lld", reap_node_title(node),
+                        (long long)layer->window.channels, (long long)channels);
   }
   layer->n = weights->count / layer->m;
   if (channels < 1 || layer->n % channels != 0)
