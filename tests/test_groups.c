@@ -130,7 +130,8 @@ static void identity_shortcut_couples(void) {
   net_conv3(g, "head", "r2", 4, 5);
   net_finish(g, "head", 2);
   reap_groups *groups = groups_of(g, 3);
-  check_group(g, groups, 0, "stem", 4, "stem conv2", "conv1 head", "coupled: 2 layers produce it and 2 consume it");
+  check_group(g, groups, 0, "stem", 4, "stem conv2", "conv1 head",
+              "coupled: stem and conv2 produce it, tied by Add sum; conv1 and head read it");
   check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
   check_group(g, groups, 2, "head", 5, "head", "", "the network's output");
   finish(g, groups);
@@ -145,9 +146,10 @@ static void projected_shortcut_couples(void) {
   net_conv3(g, "head", "r2", 8, 5);
   net_finish(g, "head", 2);
   reap_groups *groups = groups_of(g, 4);
-  check_group(g, groups, 0, "stem", 4, "stem", "conv1 shortcut", "coupled: 1 layers produce it and 2 consume it");
+  check_group(g, groups, 0, "stem", 4, "stem", "conv1 shortcut", "coupled: stem produces it; conv1 and shortcut read it");
   check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
-  check_group(g, groups, 2, "conv2", 8, "conv2 shortcut", "head", "coupled: 2 layers produce it and 1 consume it");
+  check_group(g, groups, 2, "conv2", 8, "conv2 shortcut", "head",
+              "coupled: conv2 and shortcut produce it, tied by Add sum; head reads it");
   finish(g, groups);
 }
 
@@ -198,8 +200,8 @@ static void concat_into_one_layer(void) {
   net_finish(g, "c", 2);
   reap_groups *groups = groups_of(g, 3);
   /* Each has a producer and a consumer of its own, but the consumer reads others as well. */
-  check_group(g, groups, 0, "a", 4, "a", "c", "coupled");
-  check_group(g, groups, 1, "b", 5, "b", "c", "coupled");
+  check_group(g, groups, 0, "a", 4, "a", "c", "coupled: a produces it; c reads it together with channels of b");
+  check_group(g, groups, 1, "b", 5, "b", "c", "coupled: b produces it; c reads it together with channels of a");
   bool keep[5] = {false, true, false, false, true};
   int64_t entries[9];
   CU_ASSERT_EQUAL(reap_groups_entries(groups, reap_graph_find(g, "both"), 1, keep, entries), 6);
@@ -256,7 +258,7 @@ static void two_consumers_and_one_channel(void) {
   net_node(g, "Add", "y", "c d", "y", NULL);
   net_finish(g, "y", 2);
   reap_groups *groups = groups_of(g, 3);
-  check_group(g, groups, 0, "a", 4, "a", "b d", "coupled: 1 layers produce it and 2 consume it");
+  check_group(g, groups, 0, "a", 4, "a", "b d", "coupled: a produces it; b and d read it");
   check_group(g, groups, 1, "b", 1, "b", "c", "a single channel");
   check_group(g, groups, 2, "c", 2, "c d", "", "the network's output");
   finish(g, groups);
@@ -306,8 +308,56 @@ static void broadcast_joins(void) {
   net_conv3(g, "b", "gated", 4, 2);
   net_finish(g, "b", 2);
   reap_groups *groups = groups_of(g, 2);
-  check_group(g, groups, 0, "a", 4, "a gate", "gate b", "coupled: 2 layers produce it and 2 consume it");
+  check_group(g, groups, 0, "a", 4, "a gate", "gate b",
+              "coupled: a and gate produce it, tied by Mul gated; gate and b read it");
   finish(g, groups);
+}
+
+/* Only the first three of many are named, and each join once. */
+static void many_layers_are_counted(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 4, 4);
+  for (int i = 0; i < 5; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "in%d", i);
+    conv1(g, name, "x", 3, 4, NULL);
+  }
+  net_node(g, "Sum", "total", "in0 in1 in2 in3 in4", "s", NULL);
+  conv1(g, "a", "s", 4, 2, NULL);
+  net_node(g, "Concat", "twice", "a a", "aa", "axis=1");
+  conv1(g, "out", "aa", 4, 2, NULL);
+  net_finish(g, "out", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "in0", 4, "in0 in1 in2 in3 in4", "a",
+              "coupled: in0, in1, in2 and 2 more produce it, tied by Sum total; a reads it");
+  check_group(g, groups, 1, "a", 2, "a", "out", "coupled: a produces it; out reads it more than once");
+  finish(g, groups);
+}
+
+/* Behind a Flatten each channel is several columns: to a matrix, but not to a convolution. One column is a channel. */
+static void flattened_maps_are_followed_or_held(void) {
+  static const char *const forms[][2] = {{"Unsqueeze", "axes"}, {"Reshape", "shape"}};
+  for (int size = 1; size <= 2; size++)
+    for (int form = 0; form < 2; form++) {
+      reap_graph *g = net_begin();
+      const int64_t columns = 4 * size * size;
+      char shape[32];
+      snprintf(shape, sizeof shape, "-1,%lld,1,1", (long long)columns);
+      net_image(g, "x", 3, size, size);
+      net_ints(g, "axes", "2,3");
+      net_ints(g, "shape", shape);
+      conv1(g, "a", "x", 3, 4, NULL);
+      net_step(g, "Flatten", "flat", "a");
+      net_node(g, forms[form][0], "image", form == 0 ? "flat axes" : "flat shape", "i", NULL);
+      conv1(g, "b", "i", columns, 2, NULL);
+      net_finish(g, "b", 2);
+      reap_groups *groups = groups_of(g, 2);
+      check_group(g, groups, 0, "a", 4, "a", form == 0 ? "b" : "",
+                  form == 1   ? "Reshape image changes the channel axis"
+                  : size == 1 ? NULL
+                              : "Conv b takes the positions of a flattened map for channels");
+      finish(g, groups);
+    }
 }
 
 const test_case test_cases[] = {{"plain chain", plain_chain},
@@ -323,4 +373,6 @@ const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"what is not followed holds", what_is_not_followed_holds},
                                 {"products along the width hold", products_along_the_width_hold},
                                 {"broadcast joins", broadcast_joins},
+                                {"many layers are counted", many_layers_are_counted},
+                                {"flattened maps are followed or held", flattened_maps_are_followed_or_held},
                                 {NULL, NULL}};

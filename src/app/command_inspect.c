@@ -52,6 +52,7 @@ static void print_layers(const reap_graph *graph) {
 
 static void print_groups(const reap_graph *graph, const reap_groups *groups) {
   reap_print(stdout, "\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
+  bool coupled = false;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->channels);
@@ -59,7 +60,10 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
       reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
     else
       reap_print(stdout, "kept: %s\n", group->reason);
+    coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
   }
+  if (coupled)
+    reap_print(stdout, "Coupled channels are computed, but kept: reap prunes those that one layer produces and one reads.\n");
 }
 
 /* "logits" and the like; "input" for an output that is the network's own input. */

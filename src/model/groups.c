@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "channel_map.h"
+#include "group_reason.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"
@@ -20,6 +21,8 @@ struct reap_groups {
   int *consumed, *produced; /* [n_nodes] group or -1 */
   int *group_of;            /* [n_atoms] at roots: group, or -1 */
   int64_t *channel_of;      /* [n_atoms] at roots: channel within the group; -1 once removed */
+  reap_first_few *ties;     /* [count] nodes that make channels of several tensors one */
+  reap_first_few *reads;    /* [n_nodes] groups of which a linear layer reads channels */
 };
 
 static void group_clear(reap_group *group) {
@@ -38,6 +41,8 @@ void reap_groups_destroy(reap_groups **groups) {
   reap_free(&g->produced);
   reap_free(&g->group_of);
   reap_free(&g->channel_of);
+  reap_free(&g->ties);
+  reap_free(&g->reads);
   reap_channel_map_clear(&g->map);
   reap_free(groups);
 }
@@ -136,6 +141,62 @@ static void find_pins(const reap_groups *g, const char **pins) {
       pins[g->group_of[a]] = g->map.pins[a];
 }
 
+/* True if the node's inputs that are not constant are several tensors. */
+static bool joins_several(const reap_graph *graph, const reap_node *node, int *first) {
+  *first = -1;
+  for (int k = 0; k < node->n_inputs; k++) {
+    if (node->inputs[k] < 0 || graph->values[node->inputs[k]].constant) continue;
+    if (*first >= 0 && node->inputs[k] != *first) return true;
+    if (*first < 0) *first = node->inputs[k];
+  }
+  return false;
+}
+
+/* Adds node `node` to the ties of each group that `list` has channels of, or the groups to what the node reads. `last` [count]:
+ * the file's node that came by each group last; several nodes here may be one there. */
+static void note_groups(reap_groups *g, const reap_graph *graph, const reap_channel_list *list, int node, bool tie, int *last) {
+  for (int64_t k = 0; k < list->count; k++) {
+    const int group = g->group_of[reap_channel_map_find(&g->map, list->atoms[k])];
+    if (group < 0 || last[group] == graph->nodes[node]->source) continue;
+    last[group] = graph->nodes[node]->source;
+    if (tie)
+      reap_first_few_add(&g->ties[group], node);
+    else
+      reap_first_few_add(&g->reads[node], group);
+  }
+}
+
+/* Additions and the like make each channel of their inputs one with those of the others; a Concat along another axis, too. */
+static int collect_relations(reap_groups *g, const reap_graph *graph) {
+  int *last = NULL;
+  REAP_TRY(reap_calloc(&g->ties, g->count + 1, sizeof *g->ties));
+  REAP_TRY(reap_calloc(&g->reads, graph->n_nodes + 1, sizeof *g->reads));
+  REAP_TRY(reap_alloc(&last, g->count + 1, sizeof *last));
+  for (int i = 0; i < g->count; i++) last[i] = -1;
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    const reap_channel_rule rule = node->op->channels;
+    int first = -1;
+    if (rule == REAP_CHANNELS_LINEAR) note_groups(g, graph, &g->map.values[node->inputs[0]], i, false, last);
+    if ((rule != REAP_CHANNELS_JOIN && rule != REAP_CHANNELS_CONCAT) || !joins_several(graph, node, &first)) continue;
+    const reap_channel_list *in = &g->map.values[first];
+    if (in->count == g->map.values[node->outputs[0]].count) note_groups(g, graph, in, i, true, last);
+  }
+  reap_free(&last);
+  return REAP_OK;
+}
+
+/* First producers of the other groups among those that the group's one consumer reads. */
+static reap_first_few others_of(const reap_groups *g, int index) {
+  const reap_group *group = &g->list[index];
+  const reap_first_few *reads = &g->reads[group->consumers[0]];
+  reap_first_few others = {0, {0}};
+  for (int i = 0; i < reads->count && i < REAP_FIRST_FEW; i++)
+    if (reads->items[i] != index) reap_first_few_add(&others, g->list[reads->items[i]].producers[0]);
+  others.count = reads->count - 1;
+  return others;
+}
+
 static int judge(reap_groups *g, const reap_graph *graph, int index, const char *pin) {
   reap_group *group = &g->list[index];
   const reap_channel_list *in =
@@ -144,9 +205,10 @@ static int judge(reap_groups *g, const reap_graph *graph, int index, const char 
                  produced_list(g, graph, group->producers[0])->count == group->channels;
   if (pin) return reap_strdup(&group->reason, pin);
   if (group->n_consumers == 0) return reap_strdup(&group->reason, "no layer consumes it");
-  if (!group->inner)
-    return reap_format(&group->reason, "coupled: %d layers produce it and %d consume it", group->n_producers,
-                       group->n_consumers);
+  if (!group->inner) {
+    const reap_first_few others = others_of(g, index);
+    return reap_coupled_reason(graph, group, &g->ties[index], &others, in ? in->count : 0, &group->reason);
+  }
   if (group->channels < 2) return reap_strdup(&group->reason, "a single channel");
   group->prunable = true;
   return REAP_OK;
@@ -154,6 +216,7 @@ static int judge(reap_groups *g, const reap_graph *graph, int index, const char 
 
 static int judge_all(reap_groups *g, const reap_graph *graph) {
   const char **pins = NULL; /* [count] */
+  REAP_TRY(collect_relations(g, graph));
   int status = reap_calloc(&pins, g->count, sizeof *pins);
   if (status == REAP_OK) find_pins(g, pins);
   for (int i = 0; status == REAP_OK && i < g->count; i++) status = judge(g, graph, i, pins[i]);
