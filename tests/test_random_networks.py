@@ -52,7 +52,7 @@ PROGRAM = os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", 
 SCRATCH = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "scratch", "random-networks")
 BASE, COUNT, LONG_COUNT = 0, 60, 300
 # Seeds that failed once. They mean the same networks only as long as the generator stays as it is.
-FAILED_ONCE = []
+FAILED_ONCE = [86, 151, 157, 163, 168, 171, 174, 181, 197, 494, 519]
 MOST_REFUSED, LEAST_PRUNED = 0.2, 0.6
 # Of the largest output. Both sides compute in float32, through at most some fifty nodes.
 TOLERANCE = 1e-4
@@ -221,10 +221,10 @@ def inner_values(path, case, names):
     return runtime(model, case)[len(case.model.graph.output):]
 
 
-def relative_error(found, wanted):
-    """Squared error over the centred energy of [rows, outputs]; None where outputs are constant but for rounding."""
-    energy = ((wanted - wanted.mean(0)) ** 2).sum()
-    return ((found - wanted) ** 2).sum() / energy if energy > 1e-9 * (wanted ** 2).sum() else None
+def relative_errors(found, wanted):
+    """Squared error of [rows, outputs] over the centred energy, and the raw energy over that."""
+    energy = max(((wanted - wanted.mean(0)) ** 2).sum(), 1e-300)
+    return ((found - wanted) ** 2).sum() / energy, (wanted ** 2).sum() / energy
 
 
 class Trial:
@@ -388,8 +388,11 @@ class Trial:
                 continue  # its outputs were pruned later
             held = np.arange(len(y)) % 10 == 9
             for key, part in (("relative_error", ~held), ("held_out_error", held)):
-                found = relative_error(*(v[part].reshape(-1, v.shape[-1]) for v in (z, y)))
-                if found is not None and layer[key] is not None and abs(layer[key] - found) > 1e-3 * found + 1e-5:
+                found, raw = relative_errors(*(v[part].reshape(-1, v.shape[-1]) for v in (z, y)))
+                if layer[key] is None or raw > 1e11:
+                    continue  # constant outputs, but for rounding
+                # Amplitudes: outputs carry rounding of a millionth or so of their size, however little of it varies.
+                if abs(layer[key] ** 0.5 - found ** 0.5) > 1e-3 * (1 + found ** 0.5) + 1e-5 * raw ** 0.5:
                     raise Failure("%s of layer %s is %.6g, not %.6g as told" % (key, layer["name"], found, layer[key]))
 
     def on_ranks(self, ranks, options, report, wanted, moved):
