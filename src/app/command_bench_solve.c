@@ -9,13 +9,12 @@
  * up is no part of solving, but happens inside of it, piece by piece: its seconds are told and taken off (the least of
  * the ranks, where there are several).
  */
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
-#include "json_file.h"
+#include "json.h"
 #include "reap/block_cyclic.h"
 #include "reap/budget.h"
 #include "reap/dense.h"
@@ -310,7 +309,6 @@ static void print_table(const bench_options *o, const figures *f) {
 
 static int print_json(const command_context *context, const bench_options *o, const figures *f) {
   cJSON *report = report_create(context, REAP_BACKEND_AUTO), *seconds = report_add_seconds(report, f->seconds);
-  if (!report) return reap_error(REAP_ERR_RESOURCE, "reap bench: out of memory for the report");
   cJSON_AddNumberToObject(report, "n", (double)o->n);
   cJSON_AddNumberToObject(report, "block", (double)o->block);
   cJSON_AddNumberToObject(report, "m", (double)o->m);
@@ -335,11 +333,12 @@ static int print_json(const command_context *context, const bench_options *o, co
   cJSON_AddNumberToObject(report, "share_bytes", f->share);
   cJSON_AddNumberToObject(report, "rcond", f->path->rcond);
   cJSON_AddNumberToObject(report, "drift", f->path->drift);
-  char *text = json_text(report, true);
-  if (text) puts(text);
-  cJSON_free(text);
+  char *text = NULL;
+  int status = json_print(report, true, &text);
+  if (status == REAP_OK) puts(text);
+  reap_free(&text);
   cJSON_Delete(report);
-  return REAP_OK;
+  return status;
 }
 
 /* ------------------------------------------------------------------ runs */

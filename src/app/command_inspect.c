@@ -1,13 +1,13 @@
 /* reap inspect: layers, channel groups, multiply-adds and parameters of a network. */
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
 #include "inspect_estimate.h"
-#include "json_file.h"
+#include "json.h"
 #include "reap/error.h"
 #include "reap/groups.h"
+#include "reap/memory.h"
 #include "reap/network.h"
 #include "reap/operators.h"
 #include "reap/output_set.h"
@@ -94,13 +94,13 @@ static void print_outputs(const reap_graph *graph) {
 
 static cJSON *layer_names(const reap_graph *graph, const int *nodes, int count) {
   cJSON *array = cJSON_CreateArray();
-  for (int i = 0; i < count; i++) cJSON_AddItemToArray(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
+  for (int i = 0; i < count; i++) json_append(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
   return array;
 }
 
 static cJSON *dims_array(const reap_value *v, int first) {
   cJSON *array = cJSON_CreateArray();
-  for (int i = first; i < v->rank; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)v->dims[i]));
+  for (int i = first; i < v->rank; i++) json_append(array, cJSON_CreateNumber((double)v->dims[i]));
   return array;
 }
 
@@ -110,10 +110,10 @@ static void report_outputs(const reap_graph *graph, cJSON *report) {
     const int v = graph->outputs[k];
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "name", graph->values[v].name);
-    cJSON_AddItemToObject(object, "shape", dims_array(&graph->values[v], 1));
+    json_add(object, "shape", dims_array(&graph->values[v], 1));
     cJSON_AddStringToObject(object, "kind", output_kind(graph, v));
     cJSON_AddStringToObject(object, "measure", output_measure(graph, v));
-    cJSON_AddItemToArray(list, object);
+    json_append(list, object);
   }
 }
 
@@ -132,38 +132,38 @@ static int print_json(const command_context *context, const char *model, const r
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "name", node->layer);
     cJSON_AddStringToObject(object, "op", node->op->name);
-    cJSON_AddItemToObject(object, "weights", dims_array(reap_node_input(graph, node, 1), 0));
-    cJSON_AddItemToObject(object, "output", dims_array(reap_node_output(graph, node, 0), 1));
+    json_add(object, "weights", dims_array(reap_node_input(graph, node, 1), 0));
+    json_add(object, "output", dims_array(reap_node_output(graph, node, 0), 1));
     cJSON_AddNumberToObject(object, "flops", (double)reap_node_flops(graph, i));
     cJSON_AddNumberToObject(object, "params", (double)layer_params(graph, node));
-    cJSON_AddItemToArray(layers, object);
+    json_append(layers, object);
   }
   cJSON *unused = cJSON_AddArrayToObject(report, "unused_nodes");
   for (int64_t i = 0; i < reap_source_unused_count(network->source); i++)
-    cJSON_AddItemToArray(unused, cJSON_CreateString(reap_source_unused_node(network->source, i)));
+    json_append(unused, cJSON_CreateString(reap_source_unused_node(network->source, i)));
   cJSON *list = cJSON_AddArrayToObject(report, "groups");
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "name", group->name);
     cJSON_AddNumberToObject(object, "channels", (double)group->channels);
-    cJSON_AddItemToObject(object, "producers", layer_names(graph, group->producers, group->n_producers));
-    cJSON_AddItemToObject(object, "consumers", layer_names(graph, group->consumers, group->n_consumers));
+    json_add(object, "producers", layer_names(graph, group->producers, group->n_producers));
+    json_add(object, "consumers", layer_names(graph, group->consumers, group->n_consumers));
     cJSON_AddBoolToObject(object, "prunable", group->prunable);
     if (group->reason)
       cJSON_AddStringToObject(object, "reason", group->reason);
     else
       cJSON_AddNullToObject(object, "reason");
-    cJSON_AddItemToArray(list, object);
+    json_append(list, object);
   }
   report_outputs(graph, report);
   if (asked->ranks > 0) estimate_report(asked, estimate, report);
-  char *text = json_text(report, true);
+  char *text = NULL;
+  int status = json_print(report, true, &text);
+  if (status == REAP_OK) printf("%s\n", text);
+  reap_free(&text);
   cJSON_Delete(report);
-  if (!text) return reap_error(REAP_ERR_RESOURCE, "out of memory for the report");
-  printf("%s\n", text);
-  cJSON_free(text);
-  return REAP_OK;
+  return status;
 }
 
 static int show(const command_context *context, const char *model, bool json, const reap_network *network,

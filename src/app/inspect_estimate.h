@@ -2,7 +2,7 @@
 #ifndef REAP_APP_INSPECT_ESTIMATE_H
 #define REAP_APP_INSPECT_ESTIMATE_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 
 #include "memory_options.h"
 #include "reap/comm.h"

@@ -80,7 +80,7 @@ int latency_file_read(const char *path, reap_latency **out) {
 
 static void add_sizes(cJSON *layer, const char *name, int n, const int64_t *sizes) {
   cJSON *list = cJSON_AddArrayToObject(layer, name);
-  for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)sizes[i]));
+  for (int i = 0; i < n; i++) json_append(list, cJSON_CreateNumber((double)sizes[i]));
 }
 
 cJSON *latency_file_make(const reap_latency *latency) {
@@ -98,8 +98,8 @@ cJSON *latency_file_make(const reap_latency *latency) {
     cJSON *rows = cJSON_AddArrayToObject(layer, "ms");
     for (int a = 0; a < t->n_in; a++) {
       cJSON *row = cJSON_CreateArray();
-      for (int b = 0; b < t->n_out; b++) cJSON_AddItemToArray(row, cJSON_CreateNumber(t->ms[a * t->n_out + b]));
-      cJSON_AddItemToArray(rows, row);
+      for (int b = 0; b < t->n_out; b++) json_append(row, cJSON_CreateNumber(t->ms[a * t->n_out + b]));
+      json_append(rows, row);
     }
   }
   return root;

@@ -8,7 +8,7 @@
 #ifndef REAP_APP_LATENCY_FILE_H
 #define REAP_APP_LATENCY_FILE_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 
 #include "reap/latency.h"
 

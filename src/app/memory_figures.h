@@ -2,7 +2,7 @@
 #ifndef REAP_APP_MEMORY_FIGURES_H
 #define REAP_APP_MEMORY_FIGURES_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 
 #include "memory_options.h"
 #include "reap/comm.h"

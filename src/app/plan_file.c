@@ -110,7 +110,7 @@ int plan_file_write(const char *path, const reap_groups *groups, const bool *cho
       continue;
     }
     cJSON *indices = cJSON_AddArrayToObject(list, group->name);
-    for (int64_t k = 0; k < counts[g]; k++) cJSON_AddItemToArray(indices, cJSON_CreateNumber((double)given[g][k]));
+    for (int64_t k = 0; k < counts[g]; k++) json_append(indices, cJSON_CreateNumber((double)given[g][k]));
   }
   int status = report_write(facts, path);
   cJSON_Delete(facts);

@@ -7,7 +7,7 @@
 #ifndef REAP_APP_PLAN_FILE_H
 #define REAP_APP_PLAN_FILE_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 #include <stdbool.h>
 #include <stdint.h>
 

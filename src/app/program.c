@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "json.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -13,6 +14,7 @@
 #include "reap/version.h"
 
 static const command commands[] = {
+    {"inspect", "MODEL [--json]", "layers, channel groups, multiply-adds, parameters", command_inspect},
     {"eval", "MODEL --data D.h5", "accuracy, loss and speed; stored outputs", command_eval},
     {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights", command_prune},
     {"sweep", "MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5", "many budgets, methods and seeds at once", command_sweep},
@@ -55,6 +57,7 @@ static int typed_line(int argc, char **argv, char **out) {
 }
 
 int program_run(const reap_comm *comm, int argc, char **argv) {
+  json_set_up();
   bool first = reap_comm_rank(comm) == 0;
   if (argc < 2) return reap_error(REAP_ERR_USAGE, "reap: a command is missing");
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {

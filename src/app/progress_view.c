@@ -1,12 +1,13 @@
 #include "progress_view.h"
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "json_file.h"
+#include "json.h"
+#include "reap/error.h"
+#include "reap/memory.h"
 #include "reap/text.h"
 #include "reap/timer.h"
 
@@ -46,9 +47,9 @@ static void show_json(const reap_progress_event *e, double share, double elapsed
   cJSON_AddNumberToObject(object, "seconds", elapsed);
   cJSON_AddNumberToObject(object, "seconds_left", left);
   if (e->detail) cJSON_AddStringToObject(object, "detail", e->detail);
-  char *text = json_text(object, false);
-  if (text) fprintf(stderr, "%s\n", text);
-  cJSON_free(text);
+  char *text = NULL;
+  if (json_print(object, false, &text) == REAP_OK) fprintf(stderr, "%s\n", text); /* a line of progress may be lost, the run not */
+  reap_free(&text);
   cJSON_Delete(object);
 }
 

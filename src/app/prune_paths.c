@@ -113,6 +113,6 @@ void prune_paths_report(const prune_run *r, cJSON *report) {
     cJSON_AddNumberToObject(trial, "power", inputs->trials[i].power);
     cJSON_AddNumberToObject(trial, "tilt", inputs->trials[i].tilt);
     cJSON_AddNumberToObject(trial, "moved", inputs->trials[i].moved);
-    cJSON_AddItemToArray(trials, trial);
+    json_append(trials, trial);
   }
 }

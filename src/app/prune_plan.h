@@ -6,7 +6,7 @@
 #ifndef REAP_APP_PRUNE_PLAN_H
 #define REAP_APP_PRUNE_PLAN_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -2,7 +2,7 @@
 #ifndef REAP_APP_PRUNE_RUN_H
 #define REAP_APP_PRUNE_RUN_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 #include <stdint.h>
 
 #include "command.h"
@@ -72,7 +72,7 @@ int prune_run_do(prune_run *run);
 void prune_run_clear(prune_run *run);
 
 /* Local. The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent on
- * output files. NULL if there is no memory; the caller deletes it (cJSON_Delete). */
+ * output files. The caller deletes it (cJSON_Delete). */
 cJSON *prune_run_report(const prune_run *run, double total, double writing);
 
 #endif

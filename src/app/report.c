@@ -8,6 +8,7 @@
 #include "reap/dense.h"
 #include "reap/durable.h"
 #include "reap/error.h"
+#include "reap/memory.h"
 #include "reap/output_set.h"
 #include "reap/text.h"
 #include "reap/version.h"
@@ -43,7 +44,7 @@ static void add_outputs(cJSON *object, const reap_evaluation *e) {
     report_add_number(output, "kl", o->kl);
     report_add_number(output, "output_error", o->output_error);
     report_add_number(output, "share", o->share);
-    cJSON_AddItemToArray(list, output);
+    json_append(list, output);
   }
 }
 
@@ -77,7 +78,7 @@ cJSON *report_add_seconds(cJSON *report, double total) {
 
 static cJSON *index_array(const int64_t *values, int64_t count) {
   cJSON *array = cJSON_CreateArray();
-  for (int64_t i = 0; i < count; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)values[i]));
+  for (int64_t i = 0; i < count; i++) json_append(array, cJSON_CreateNumber((double)values[i]));
   return array;
 }
 
@@ -103,8 +104,8 @@ void report_add_layers(cJSON *report, const reap_prune_result *result) {
     cJSON_AddStringToObject(object, "name", l->layer);
     cJSON_AddStringToObject(object, "group", l->group);
     cJSON_AddNumberToObject(object, "channels", (double)l->channels);
-    cJSON_AddItemToObject(object, "kept", index_array(l->kept, l->n_kept));
-    cJSON_AddItemToObject(object, "removed", index_array(l->removed, l->n_removed));
+    json_add(object, "kept", index_array(l->kept, l->n_kept));
+    json_add(object, "removed", index_array(l->removed, l->n_removed));
     report_add_number(object, "relative_error", l->relative_error);
     report_add_number(object, "held_out_error", l->held_out_error);
     report_add_number(object, "predicted_relative_error", l->predicted_relative_error);
@@ -120,7 +121,7 @@ void report_add_layers(cJSON *report, const reap_prune_result *result) {
     report_add_number(object, "moments_seconds", l->moments_seconds);
     cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
     add_producer(object, &l->producer);
-    cJSON_AddItemToArray(layers, object);
+    json_append(layers, object);
   }
 }
 
@@ -143,7 +144,7 @@ void report_add_repaired(cJSON *report, const reap_prune_result *result) {
     report_add_number(object, "moments_seconds", l->moments_seconds);
     report_add_number(object, "seconds", l->seconds);
     cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
-    cJSON_AddItemToArray(layers, object);
+    json_append(layers, object);
   }
 }
 
@@ -163,18 +164,18 @@ static cJSON *classifier_object(const reap_classifier_result *c) {
 
 void report_add_classifiers(cJSON *report, const reap_prune_result *result) {
   const int n = result->n_classifiers;
-  cJSON_AddItemToObject(report, "classifier", n > 0 ? classifier_object(&result->classifiers[0]) : cJSON_CreateNull());
+  json_add(report, "classifier", n > 0 ? classifier_object(&result->classifiers[0]) : cJSON_CreateNull());
   if (n < 2) return;
   cJSON *list = cJSON_AddArrayToObject(report, "classifiers");
-  for (int i = 0; i < n; i++) cJSON_AddItemToArray(list, classifier_object(&result->classifiers[i]));
+  for (int i = 0; i < n; i++) json_append(list, classifier_object(&result->classifiers[i]));
 }
 
 void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
   cJSON *names = cJSON_AddArrayToObject(report, "few_samples");
   for (int i = 0; i < result->n_layers; i++)
-    if (result->layers[i].few_samples) cJSON_AddItemToArray(names, cJSON_CreateString(result->layers[i].layer));
+    if (result->layers[i].few_samples) json_append(names, cJSON_CreateString(result->layers[i].layer));
   for (int i = 0; i < result->n_repaired; i++)
-    if (result->repaired[i].few_samples) cJSON_AddItemToArray(names, cJSON_CreateString(result->repaired[i].layer));
+    if (result->repaired[i].few_samples) json_append(names, cJSON_CreateString(result->repaired[i].layer));
 }
 
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash) {
@@ -186,8 +187,8 @@ void report_add_input(cJSON *report, const char *name, const char *path, const c
 }
 
 int report_write(const cJSON *report, const char *path) {
-  char *temporary = NULL, *text = json_text(report, true);
-  if (!text) return reap_error(REAP_ERR_RESOURCE, "%s: out of memory for the report", path);
+  char *temporary = NULL, *text = NULL;
+  REAP_TRY(reap_error_prefix(json_print(report, true, &text), "%s", path));
   const bool stream = standard_output_is(path);
   int status = stream ? standard_output_write(text) : reap_durable_begin(path, &temporary);
   if (status == REAP_OK && !stream) {
@@ -197,7 +198,7 @@ int report_write(const cJSON *report, const char *path) {
     status = good ? reap_durable_commit(&temporary, path) : reap_durable_error(path, "cannot be written");
   }
   reap_durable_abandon(&temporary);
-  cJSON_free(text);
+  reap_free(&text);
   return status;
 }
 

@@ -2,7 +2,7 @@
 #ifndef REAP_APP_REPORT_H
 #define REAP_APP_REPORT_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 #include <stdint.h>
 
 #include "command.h"
@@ -15,7 +15,7 @@ typedef struct report_network {
   int64_t flops, params;
 } report_network;
 
-/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). NULL if there is no memory. */
+/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). What there is no memory for is missing: see json.h. */
 cJSON *report_create(const command_context *context, reap_backend backend);
 
 /* "baseline", or "pruned": that one also tells how far its outputs are from the original's. */

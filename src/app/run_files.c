@@ -190,7 +190,7 @@ void run_files_report(const run_files *f, cJSON *report) {
   for (int i = 0; f && i < f->n; i++) {
     const run_file_state *s = &f->files[i];
     if (!s->file.output && reap_file_changed(s->path, &s->identity) != REAP_FILE_SAME)
-      cJSON_AddItemToArray(list, cJSON_CreateString(s->path));
+      json_append(list, cJSON_CreateString(s->path));
   }
 }
 

@@ -204,18 +204,19 @@ static double number_in(const cJSON *object, const char *name) {
 }
 
 /* The original network's figures, as the settings' reports tell them. */
-static bool baseline_of(const reap_sweep_setting *setting, reap_sweep_setting *out) {
+static int baseline_of(const reap_sweep_setting *setting, reap_sweep_setting *out, bool *found) {
   cJSON *report = cJSON_Parse(setting->report);
+  REAP_TRY(reap_error_prefix(json_status(), "the report of setting %s", setting->name));
   const cJSON *object = cJSON_GetObjectItem(report, "baseline");
   const double flops = number_in(object, "flops"), params = number_in(object, "params");
   *out = (reap_sweep_setting){.top1 = number_in(object, "top1"), .top5 = number_in(object, "top5"), .loss = number_in(object, "loss")};
-  const bool found = flops >= 0 && params >= 0;
-  if (found) {
+  *found = flops >= 0 && params >= 0;
+  if (*found) {
     out->flops = (int64_t)flops;
     out->params = (int64_t)params;
   }
   cJSON_Delete(report);
-  return found;
+  return REAP_OK;
 }
 
 int sweep_folder_collect(const sweep_folder *f, int count, const sweep_setting *settings, const bool *done, int *n,
@@ -241,6 +242,8 @@ int sweep_folder_merge(const sweep_folder *f, int n, const reap_sweep_setting *s
   reap_sweep_setting baseline;
   reap_sweep_contents contents = {.n_settings = n, .settings = settings, .n_failures = n_failures, .failures = failures,
                                  .paths_file = paths_file, .origin = f->origin};
-  if (n > 0 && baseline_of(&settings[0], &baseline)) contents.baseline = &baseline;
+  bool found = false;
+  if (n > 0) REAP_TRY(baseline_of(&settings[0], &baseline, &found));
+  if (found) contents.baseline = &baseline;
   return reap_sweep_file_write(f->options->prune.output, &contents);
 }

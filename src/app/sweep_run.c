@@ -99,10 +99,10 @@ static int save(const worker *w, const sweep_setting *setting, const prune_run *
   REAP_TRY(save_model(w, setting, run));
   const double now = reap_seconds();
   cJSON *report = prune_run_report(run, now - start, now - writing);
-  char *text = report ? json_text(report, true) : NULL;
-  int status = text ? sweep_folder_write(&w->s->folder, setting, run, text, now - start)
-                    : reap_error(REAP_ERR_RESOURCE, "out of memory for a report");
-  cJSON_free(text);
+  char *text = NULL;
+  int status = json_print(report, true, &text);
+  if (status == REAP_OK) status = sweep_folder_write(&w->s->folder, setting, run, text, now - start);
+  reap_free(&text);
   cJSON_Delete(report);
   return status;
 }
