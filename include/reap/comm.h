@@ -19,7 +19,8 @@ typedef struct reap_comm reap_comm;
 int reap_comm_rank(const reap_comm *comm);
 int reap_comm_size(const reap_comm *comm);
 
-/* Collective. Ranks with the same colour, ordered by rank, form a new communicator that the caller owns. */
+/* Collective. Ranks with the same colour, ordered by rank, form a new communicator that the caller owns.
+ * All ranks fail, with *out NULL, if one of them has no memory for its handle. */
 int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out);
 
 /* Collective, NULL is fine. Takes the handle's address and sets it to NULL. */

@@ -6,7 +6,8 @@
 
 #include "reap/comm.h"
 
-/* Collective over `parent`, which is duplicated; the caller owns the new handle. */
+/* Collective over `parent`, which is duplicated; the caller owns the new handle. All ranks fail, with *out NULL, if one
+ * of them has no memory for it. */
 int reap_comm_create(MPI_Comm parent, reap_comm **out);
 
 /* The communicator inside, still owned by the handle. */

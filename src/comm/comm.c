@@ -17,28 +17,52 @@ static int live;
 /* MPI counts elements with int; larger arrays go in slabs of this many. */
 static const int64_t SLAB = (int64_t)1 << 27;
 
-/* Takes ownership of `mpi`. */
-static int wrap(MPI_Comm mpi, reap_comm **out) {
+/* Collective over `mpi`: see reap_comm_agree(). */
+static int agree(MPI_Comm mpi, int rank, int size, int status) {
+  int first = status == REAP_OK ? size : rank;
+  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, mpi);
+  if (first == size) return REAP_OK;
+  struct {
+    int status;
+    char text[REAP_ERROR_LENGTH];
+  } report = {status, ""};
+  strncpy(report.text, reap_error_message(), sizeof report.text - 1);
+  MPI_Bcast(&report, (int)sizeof report, MPI_BYTE, first, mpi);
+  return reap_error(report.status, "%s", report.text);
+}
+
+/* Collective over `parent`: a handle for a communicator that is yet to be made from it. A rank without memory for its handle
+ * says so on the parent, while that is the only communicator there is. */
+static int allocate(MPI_Comm parent, reap_comm **out) {
+  int rank, size;
   reap_comm *comm = NULL;
-  REAP_TRY(reap_alloc(&comm, 1, sizeof *comm));
-  comm->mpi = mpi;
-  MPI_Comm_rank(mpi, &comm->rank);
-  MPI_Comm_size(mpi, &comm->size);
-  live++;
+  MPI_Comm_rank(parent, &rank);
+  MPI_Comm_size(parent, &size);
+  const int status = agree(parent, rank, size, reap_alloc(&comm, 1, sizeof *comm));
+  if (status != REAP_OK) reap_free(&comm);
   *out = comm;
-  return REAP_OK;
+  return status;
+}
+
+/* Fills in the rest once comm->mpi is there. */
+static void complete(reap_comm *comm) {
+  MPI_Comm_rank(comm->mpi, &comm->rank);
+  MPI_Comm_size(comm->mpi, &comm->size);
+  live++;
 }
 
 int reap_comm_create(MPI_Comm parent, reap_comm **out) {
-  MPI_Comm mpi;
-  MPI_Comm_dup(parent, &mpi);
-  return wrap(mpi, out);
+  REAP_TRY(allocate(parent, out));
+  MPI_Comm_dup(parent, &(*out)->mpi);
+  complete(*out);
+  return REAP_OK;
 }
 
 int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out) {
-  MPI_Comm mpi;
-  MPI_Comm_split(comm->mpi, colour, comm->rank, &mpi);
-  return wrap(mpi, out);
+  REAP_TRY(allocate(comm->mpi, out));
+  MPI_Comm_split(comm->mpi, colour, comm->rank, &(*out)->mpi);
+  complete(*out);
+  return REAP_OK;
 }
 
 void reap_comm_destroy(reap_comm **comm) {
@@ -53,18 +77,7 @@ int reap_comm_rank(const reap_comm *comm) { return comm->rank; }
 int reap_comm_size(const reap_comm *comm) { return comm->size; }
 MPI_Comm reap_comm_mpi(const reap_comm *comm) { return comm->mpi; }
 
-int reap_comm_agree(const reap_comm *comm, int status) {
-  int first = status == REAP_OK ? comm->size : comm->rank;
-  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, comm->mpi);
-  if (first == comm->size) return REAP_OK;
-  struct {
-    int status;
-    char text[REAP_ERROR_LENGTH];
-  } report = {status, ""};
-  strncpy(report.text, reap_error_message(), sizeof report.text - 1);
-  MPI_Bcast(&report, (int)sizeof report, MPI_BYTE, first, comm->mpi);
-  return reap_error(report.status, "%s", report.text);
-}
+int reap_comm_agree(const reap_comm *comm, int status) { return agree(comm->mpi, comm->rank, comm->size, status); }
 
 static void reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   for (int64_t at = 0; at < count; at += SLAB) {
