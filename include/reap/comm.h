@@ -34,6 +34,10 @@ int reap_comm_live(void);
  * on one rank alone. */
 int reap_comm_agree(const reap_comm *comm, int status);
 
+/* Collective: reap_alloc() on all ranks, or, where one of them has no memory, on none: all fail then, and what `out` is the
+ * address of is NULL. */
+int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size);
+
 /* Collective: sums in place over ranks (MPI_Allreduce, in slabs that fit MPI's int counts). */
 int reap_comm_sum(const reap_comm *comm, double *values, int64_t count);
 int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count);

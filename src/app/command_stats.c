@@ -90,7 +90,7 @@ static int check_memory(job *j) {
   const reap_comm *comm = j->context->comm;
   bool *spread = NULL;
   REAP_TRY(memory_options_check(comm, &o->memory));
-  REAP_TRY(reap_comm_agree(comm, reap_alloc(&spread, j->n_layers, sizeof *spread)));
+  REAP_TRY(reap_comm_alloc(comm, &spread, j->n_layers, sizeof *spread));
   for (int i = 0; i < j->n_layers; i++)
     spread[i] = o->panels || reap_solver_spreads(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
   int status = reap_footprint_of_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,

@@ -73,9 +73,10 @@ static int collect(prune_run *r) {
   reap_paths_options options = paths_options(r, output);
   prune_inputs *inputs = r->inputs;
   if (!o->from_stats) REAP_TRY(check_memory(r, &options, shard.images));
-  REAP_TRY(reap_comm_agree(comm, open_stats(o, &options.from_stats)));
-  int status = reap_paths_collect(comm, inputs->network.graph, r->groups, inputs->calibration,
-                                  inputs->calibration ? &shard : NULL, &options, NULL, &inputs->paths);
+  int status = reap_comm_agree(comm, open_stats(o, &options.from_stats));
+  if (status == REAP_OK)
+    status = reap_paths_collect(comm, inputs->network.graph, r->groups, inputs->calibration,
+                                inputs->calibration ? &shard : NULL, &options, NULL, &inputs->paths);
   reap_stats_file_close(&options.from_stats);
   if (status == REAP_OK && output)
     status = reap_joint_fit(comm, inputs->network.graph, r->groups, inputs->calibration, &shard, &run_options, inputs->paths,

@@ -79,6 +79,14 @@ MPI_Comm reap_comm_mpi(const reap_comm *comm) { return comm->mpi; }
 
 int reap_comm_agree(const reap_comm *comm, int status) { return agree(comm->mpi, comm->rank, comm->size, status); }
 
+int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size) {
+  void *none = NULL;
+  memcpy(out, &none, sizeof none);
+  const int status = reap_comm_agree(comm, reap_alloc(out, count, size));
+  if (status != REAP_OK) reap_free(out);
+  return status;
+}
+
 static void reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   for (int64_t at = 0; at < count; at += SLAB) {
     int n = (int)(count - at < SLAB ? count - at : SLAB);
@@ -174,8 +182,8 @@ int reap_comm_node_size(const reap_comm *comm, int *ranks) {
 
 int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what) {
   char *reference = NULL;
-  int status = reap_alloc(&reference, (int64_t)bytes, 1);
-  REAP_TRY_OR(reap_comm_agree(comm, status), done);
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_comm_alloc(comm, &reference, (int64_t)bytes, 1), done);
   memcpy(reference, data, bytes);
   REAP_TRY_OR(reap_comm_broadcast(comm, reference, bytes, 0), done);
   status = REAP_OK;

@@ -42,7 +42,7 @@ struct reap_block_cyclic {
 
 int reap_grid_create(const reap_comm *comm, reap_grid **out) {
   reap_grid *grid = NULL;
-  REAP_TRY(reap_comm_agree(comm, reap_alloc(&grid, 1, sizeof *grid)));
+  REAP_TRY(reap_comm_alloc(comm, &grid, 1, sizeof *grid));
   grid->comm = comm;
   reap_comm_grid(reap_comm_size(comm), &grid->rows, &grid->columns);
   grid->handle = Csys2blacs_handle(reap_comm_mpi(comm));

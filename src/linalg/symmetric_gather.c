@@ -20,7 +20,7 @@ int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, in
   const int size = reap_comm_size(comm_of(s));
   int *sizes = NULL, status = REAP_OK;
   int64_t total = 0;
-  REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&sizes, 2 * size, sizeof *sizes)));
+  REAP_TRY(reap_comm_alloc(comm_of(s), &sizes, 2 * size, sizeof *sizes));
   for (int r = 0; r < size; r++) {
     offsets[r] = total;
     total += counts[r];
@@ -38,7 +38,7 @@ int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, in
 int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
   const int size = reap_comm_size(comm_of(s));
   int64_t *counts = NULL;
-  REAP_TRY(reap_comm_agree(comm_of(s), reap_alloc(&counts, 2 * size, sizeof *counts)));
+  REAP_TRY(reap_comm_alloc(comm_of(s), &counts, 2 * size, sizeof *counts));
   for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
   const int status = symmetric_cyclic_exchange(s, counts, counts + size, pieces);
   reap_free(&counts);

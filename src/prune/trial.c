@@ -27,7 +27,7 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
   int64_t *indices = NULL;
   *moved = NAN;
   if (count == 0) return REAP_OK;
-  REAP_TRY(reap_comm_agree(comm, reap_alloc(&indices, count, sizeof *indices)));
+  REAP_TRY(reap_comm_alloc(comm, &indices, count, sizeof *indices));
   held_out_images(all, count, indices);
   const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
   int status = sensitivity_between(comm, original, pruned, &setting, moved);
@@ -52,8 +52,8 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.refit = true;
   o.seed = 0;
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
-  REAP_TRY(reap_comm_agree(comm, reap_graph_clone(original, &pruned)));
-  int status = prune(comm, original, pruned, images, &few, &o);
+  int status = reap_comm_agree(comm, reap_graph_clone(original, &pruned));
+  if (status == REAP_OK) status = prune(comm, original, pruned, images, &few, &o);
   if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, &o, moved);
   reap_graph_destroy(&pruned);
   return status;
