@@ -71,7 +71,7 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
   for (int i = 0; i < N_COMMANDS; i++) {
     if (strcmp(argv[1], commands[i].name) != 0) continue;
     char *typed = NULL;
-    int status = typed_line(argc, argv, &typed);
+    int status = reap_comm_agree(comm, typed_line(argc, argv, &typed));
     const command_context context = {comm, argc - 1, argv + 1, typed};
     if (status == REAP_OK) status = commands[i].run(&context);
     reap_free(&typed);

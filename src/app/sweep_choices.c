@@ -78,7 +78,9 @@ static int get(const command_context *context, const sweep_setting *setting, swe
     REAP_TRY(is_there(context->comm, item->file, &there));
     *(there ? &options.from_paths : &options.save_paths) = item->file;
   }
-  const bool possible = prune_run_plan(&run) == REAP_OK; /* else the setting itself will say why */
+  const int planned = prune_run_plan(&run);
+  const bool possible = planned == REAP_OK;
+  if (planned != REAP_ERR_USAGE && planned != REAP_ERR_INPUT) status = planned; /* else the setting itself will say why */
   if (possible) status = prune_latency_get(context, &options, run.groups, progress, &own);
   if (possible && status == REAP_OK && item) status = prune_paths_get(&run);
   status = reap_comm_agree(context->comm, status);

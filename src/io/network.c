@@ -36,12 +36,12 @@ static int load(const char *path, reap_network *out) {
   int64_t block = reap_graph_block_size(out->graph);
   if (block == out->graph->batch) return REAP_OK;
   reap_graph *larger = NULL;
-  if (prepared(out->source, block, &larger) == REAP_OK) {
-    reap_graph_destroy(&out->graph);
-    out->graph = larger;
-    return REAP_OK;
-  }
-  /* The batch is written into the network (a Reshape to [1, ...], say): stay with what the file says. */
+  const int status = prepared(out->source, block, &larger);
+  /* The batch may be written into the network (a Reshape to [1, ...], say): then it is refused, and what the file says stays. */
+  if (status == REAP_ERR_INPUT) return REAP_OK;
+  REAP_TRY(status);
+  reap_graph_destroy(&out->graph);
+  out->graph = larger;
   return REAP_OK;
 }
 

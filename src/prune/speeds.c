@@ -48,8 +48,9 @@ static int time_moments(measurement *m, const reap_layer *layer, reap_accumulato
   if (status == REAP_OK) status = reap_frontier_read(m->front, layer->output, 0, &y);
   REAP_TRY(reap_comm_agree(m->comm, status));
   double start = reap_seconds();
-  reap_accumulator_scan(a, m->shard.first, x, y);
+  status = reap_accumulator_scan(a, m->shard.first, x, y);
   seconds = reap_seconds() - start;
+  REAP_TRY(reap_comm_agree(m->comm, status));
   REAP_TRY(reap_accumulator_fix_grid(a, m->comm));
   for (int twice = 0; twice < 2 && status == REAP_OK; twice++) {
     start = reap_seconds();

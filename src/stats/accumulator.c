@@ -75,8 +75,10 @@ int reap_accumulator_create(const reap_layer *layer, const char *name, const rea
   a->sampled = sampling->positions > 0 && sampling->positions < layer->positions;
   a->scan_by_rows = a->sampled || reap_rows_have_gaps(&layer->rows_x) || reap_rows_have_gaps(&layer->rows_y);
   a->scan_columns = layer->convolution && !a->scan_by_rows ? layer->channels : layer->n;
-  int status = !a->sampled && reap_shift_pays(layer) ? reap_shift_create(layer, shard, &a->shift)
-                                             : reap_rows_create(layer, name, sampling, &a->rows);
+  bool shifts = false;
+  int status = a->sampled ? REAP_OK : reap_shift_pays(layer, &shifts);
+  if (status == REAP_OK)
+    status = shifts ? reap_shift_create(layer, shard, &a->shift) : reap_rows_create(layer, name, sampling, &a->rows);
   if (status == REAP_OK) status = allocate(a);
   if (status != REAP_OK) reap_accumulator_destroy(out);
   return status;
@@ -316,7 +318,8 @@ int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling
   const bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
   reap_accumulator a = {.layer = *layer, .shard = *shard};
   const int64_t before = reap_memory_live_bytes();
-  const bool shifts = all && reap_shift_pays(layer);
+  bool shifts = false;
+  if (all) REAP_TRY(reap_shift_pays(layer, &shifts));
   REAP_TRY(shifts ? reap_shift_create(layer, shard, &a.shift) : reap_rows_create(layer, "", sampling, &a.rows));
   const double sums = shifts ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
   const double buffers = (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */

@@ -42,15 +42,17 @@ struct reap_shift {
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-bool reap_shift_pays(const reap_layer *layer) {
+int reap_shift_pays(const reap_layer *layer, bool *pays) {
   shift_plan plan;
-  if (!shift_plan_covers(layer) || shift_plan_create(&layer->window, &plan) != REAP_OK) return false;
+  *pays = false;
+  if (!shift_plan_covers(layer)) return REAP_OK;
+  REAP_TRY(shift_plan_create(&layer->window, &plan));
   const double c = (double)layer->channels, n = (double)layer->n;
   static const double SYRK_RATE = 0.75; /* of DGEMM's, patches made and read again */
-  bool pays = shift_plan_cost(&plan) * c * c <= 0.5 * n * n * (double)layer->positions / SYRK_RATE &&
+  *pays = shift_plan_cost(&plan) * c * c <= 0.5 * n * n * (double)layer->positions / SYRK_RATE &&
               (double)plan.n_terms * c * c <= 4 * n * n;
   shift_plan_clear(&plan);
-  return pays;
+  return REAP_OK;
 }
 
 /* Pixels for one product of a by b columns. */

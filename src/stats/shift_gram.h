@@ -11,8 +11,8 @@
 
 typedef struct reap_shift reap_shift;
 
-/* True if the shift form computes this layer's moments with fewer operations than patches do. */
-bool reap_shift_pays(const reap_layer *layer);
+/* Whether the shift form computes this layer's moments with fewer operations than patches do. */
+int reap_shift_pays(const reap_layer *layer, bool *pays);
 
 int reap_shift_create(const reap_layer *layer, const reap_shard *shard, reap_shift **out);
 void reap_shift_destroy(reap_shift **shift);
