@@ -36,8 +36,10 @@ static struct {
   bool fired;
 } now;
 
+static int terminal = STDERR_FILENO; /* the run's own standard error is turned away */
+
 static void write_text(const char *line) {
-  if (write(STDERR_FILENO, line, strlen(line)) < 0) _exit(EXIT_FAILURE);
+  if (write(terminal, line, strlen(line)) < 0) _exit(EXIT_FAILURE);
 }
 
 static void tell_run(const char *what) {
@@ -46,22 +48,38 @@ static void tell_run(const char *what) {
   write_text(line);
 }
 
-/* Hung, or crashed: nothing can be saved, so each rank says where it is, and leaves the others time to. */
-static void give_up(int signal) {
+/* Nothing can be saved: each rank says where it is, and leaves the others time to. */
+static void give_up(const char *what) {
   void *frames[64];
-  tell_run(signal == SIGALRM ? "does not end" : "crashes");
-  faults_show(STDERR_FILENO);
-  backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+  tell_run(what);
+  faults_show(terminal);
+  backtrace_symbols_fd(frames, backtrace(frames, 64), terminal);
   sleep(2);
   _exit(EXIT_FAILURE);
 }
 
+static void on_signal(int signal) { give_up(signal == SIGALRM ? "does not end" : "crashes"); }
+
+static void on_mpi_error(MPI_Comm *comm, int *code, ...) {
+  (void)comm, (void)code;
+  give_up("ranks disagree on a call of MPI");
+}
+
 static void watch(void) {
   static const int signals[] = {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+  static bool watching;
   void *frames[1];
+  MPI_Errhandler handler;
+  if (watching) return;
+  watching = true;
+  terminal = dup(STDERR_FILENO);
+  MPI_Comm_create_errhandler(on_mpi_error, &handler);
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, handler); /* communicators made later inherit it */
+  MPI_Comm_set_errhandler(reap_comm_mpi(test_comm()), handler);
+  MPI_Errhandler_free(&handler);
   backtrace(frames, 1); /* loads what it needs while there is time */
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-    struct sigaction action = {.sa_handler = give_up, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(signals[i], &action, NULL);
   }
 }
@@ -355,23 +373,23 @@ static void make_inputs(void) {
     try_command(line, sample);      \
   }
 
-COMMAND(inspect, 20, "inspect @net.onnx")
-COMMAND(inspect_json, 20, "inspect @net.onnx --json --estimate 2")
-COMMAND(eval, 20, "eval @pruned.h5 --data @eval.h5 --against @net.onnx --outputs >o.h5 --report >r.json")
-COMMAND(prune, 30, "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
+COMMAND(inspect, 60, "inspect @net.onnx")
+COMMAND(inspect_json, 60, "inspect @net.onnx --json --estimate 2")
+COMMAND(eval, 60, "eval @pruned.h5 --data @eval.h5 --against @net.onnx --outputs >o.h5 --report >r.json")
+COMMAND(prune, 120, "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
                    "--save-plan >plan.json --save-paths >paths.h5 --save-stats >s.h5 --activations >a.h5")
-COMMAND(prune_spread, 20, "prune @net.onnx --calib @calib.h5 --keep 0.5 --solver scalapack -o >p.h5")
-COMMAND(prune_ridge, 20, "prune @net.onnx --calib @calib.h5 --keep 0.5 --ridge auto --positions 4 -o >p.h5")
-COMMAND(prune_stored, 20, "prune @net.onnx --from-stats @stats.h5 --flops 0.6 -o >p.h5")
-COMMAND(sweep, 20, "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models onnx -o >sweep.h5")
-COMMAND(stats, 20, "stats @net.onnx --calib @calib.h5 -o >s.h5 --activations >a.h5 --all")
-COMMAND(stats_panels, 20, "stats @net.onnx --calib @calib.h5 -o >s.h5 --panels")
-COMMAND(stats_stored, 20, "stats --from @activations.h5 -o >s.h5")
-COMMAND(paths, 20, "paths @net.onnx --calib @calib.h5 -o >p.h5")
-COMMAND(merge, 20, "merge @stats.h5 @more.h5 -o >m.h5")
-COMMAND(solve, 20, "solve @stats.h5 --keep 0.5 -o >path.h5")
-COMMAND(solve_spread, 20, "solve @stats.h5 --keep 0.5 --solver scalapack -o >path.h5")
-COMMAND(export, 20, "export @pruned.h5 >e.onnx")
+COMMAND(prune_spread, 60, "prune @net.onnx --calib @calib.h5 --keep 0.5 --solver scalapack -o >p.h5")
+COMMAND(prune_ridge, 60, "prune @net.onnx --calib @calib.h5 --keep 0.5 --ridge auto --positions 4 -o >p.h5")
+COMMAND(prune_stored, 60, "prune @net.onnx --from-stats @stats.h5 --flops 0.6 -o >p.h5")
+COMMAND(sweep, 60, "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models onnx -o >sweep.h5")
+COMMAND(stats, 60, "stats @net.onnx --calib @calib.h5 -o >s.h5 --activations >a.h5 --all")
+COMMAND(stats_panels, 60, "stats @net.onnx --calib @calib.h5 -o >s.h5 --panels")
+COMMAND(stats_stored, 60, "stats --from @activations.h5 -o >s.h5")
+COMMAND(paths, 60, "paths @net.onnx --calib @calib.h5 -o >p.h5")
+COMMAND(merge, 60, "merge @stats.h5 @more.h5 -o >m.h5")
+COMMAND(solve, 60, "solve @stats.h5 --keep 0.5 -o >path.h5")
+COMMAND(solve_spread, 60, "solve @stats.h5 --keep 0.5 --solver scalapack -o >path.h5")
+COMMAND(export, 60, "export @pruned.h5 >e.onnx")
 
 /* ------------------------------------------------------------------ communicators */
 

@@ -1,4 +1,5 @@
 /* base: errors, memory, random numbers, hashes. */
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -84,6 +85,27 @@ static void printing_keeps_line_ends_of_the_format_alone(void) {
   static const char start[] = "\n\n\\x0aa\\x1b[2J\\x0a|7\n\n\\x01\\x01";
   CU_ASSERT_EQUAL(strncmp(text, start, sizeof start - 1), 0);
   CU_ASSERT_EQUAL(strlen(text), sizeof start - 1 + 4 * (sizeof longer - 3) + 1);
+}
+
+static void system_errors_tell_what_ran_out(void) {
+  static const struct {
+    int reason, status;
+  } cases[] = {{ENOENT, REAP_ERR_INPUT},    {EACCES, REAP_ERR_INPUT},    {EIO, REAP_ERR_INPUT},     {ENOMEM, REAP_ERR_RESOURCE},
+               {ENOSPC, REAP_ERR_RESOURCE}, {EDQUOT, REAP_ERR_RESOURCE}, {EMFILE, REAP_ERR_RESOURCE}};
+  char wanted[256];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snprintf(wanted, sizeof wanted, "x.onnx: cannot be read: %s", strerror(cases[i].reason));
+    errno = cases[i].reason;
+    CU_ASSERT_EQUAL(reap_error_system("%s: cannot be read", "x.onnx"), cases[i].status);
+    CU_ASSERT_STRING_EQUAL(reap_error_message(), wanted);
+  }
+}
+
+static void memory_is_told(void) {
+  const int64_t page = 4096;
+  CU_ASSERT_TRUE(reap_memory_resident() >= page);
+  CU_ASSERT_TRUE(reap_memory_peak_resident() >= reap_memory_resident() / 2);
+  CU_ASSERT_TRUE(reap_memory_available() >= page);
 }
 
 static void sizes_are_checked(void) {
@@ -241,6 +263,8 @@ static void halves_are_converted(void) {
 }
 
 const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
+                                {"system_errors_tell_what_ran_out", system_errors_tell_what_ran_out},
+                                {"memory_is_told", memory_is_told},
                                 {"sizes_are_checked", sizes_are_checked},
                                 {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
                                 {"names_are_shown_without_commands", names_are_shown_without_commands},

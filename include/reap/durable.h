@@ -38,8 +38,7 @@ int reap_durable_target(const char *path, char **target);
 /* What a file is that is neither regular nor missing ("a folder", "a device", ...); NULL: it is one of these. */
 const char *reap_durable_other_kind(const char *path);
 
-/* Status and message for a failed system call on `path`, from errno: REAP_ERR_RESOURCE for a full disk or quota,
- * REAP_ERR_INPUT otherwise. */
+/* Status and message for a failed system call on `path`, from errno: see reap_error_system(). */
 int reap_durable_error(const char *path, const char *action);
 
 #endif

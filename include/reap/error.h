@@ -25,6 +25,10 @@ enum {
 /* Sets the thread's message (printf style; its middle is cut out if it is longer than REAP_ERROR_LENGTH) and returns `status`. */
 int reap_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same after a failed system call: ": " and errno's own words end the message, and errno decides on the status:
+ * REAP_ERR_RESOURCE where memory, disk, quota or descriptors ran out, else REAP_ERR_INPUT. */
+int reap_error_system(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Puts "prefix: " in front of the present message; returns `status` unchanged, REAP_OK included. */
 int reap_error_prefix(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -147,7 +147,7 @@ static int run(const command_context *context, sweep_options *o) {
   progress_view view;
   sweep_outcome *outcomes = NULL;
   sweep s = {.context = context, .options = o};
-  int status = sweep_settings_make(o, &s.count, &s.settings);
+  int status = reap_comm_agree(context->comm, sweep_settings_make(o, &s.count, &s.settings));
   if (status != REAP_OK) goto done;
   command_set_up(context, &o->prune.common, &view);
   REAP_TRY_OR(set_up(&s), done);

@@ -1,6 +1,5 @@
 #include "json_file.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@ enum { MOST_BYTES = 16 << 20 };
 
 static int read_text(const char *path, char **text) {
   FILE *file = fopen(path, "rb");
-  if (!file) return reap_error(REAP_ERR_INPUT, "%s: cannot be read", path);
+  if (!file) return reap_error_system("%s: cannot be read", path);
   int status = reap_alloc(text, MOST_BYTES + 1, 1);
   if (status == REAP_OK) {
     const size_t bytes = fread(*text, 1, MOST_BYTES, file);

@@ -66,6 +66,7 @@ void sweep_folder_clear(sweep_folder *f) {
     reap_free(&value);
   }
   for (int i = 0; i < f->n_others; i++) reap_free(&f->others[i]);
+  f->origin.count = f->n_others = 0;
   reap_free(&f->others);
   reap_free(&f->entries);
   reap_free(&f->path);

@@ -1,5 +1,6 @@
 #include "reap/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,23 @@ int reap_error(int status, const char *format, ...) {
   va_end(args);
   set_message(text);
   return status;
+}
+
+static int status_of(int reason) {
+  static const int scarce[] = {ENOMEM, ENOSPC, EDQUOT, EFBIG, EMFILE, ENFILE};
+  for (size_t i = 0; i < sizeof scarce / sizeof *scarce; i++)
+    if (reason == scarce[i]) return REAP_ERR_RESOURCE;
+  return REAP_ERR_INPUT;
+}
+
+int reap_error_system(const char *format, ...) {
+  const int reason = errno;
+  char text[8 * REAP_ERROR_LENGTH];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  return reap_error(status_of(reason), "%s: %s", text, strerror(reason));
 }
 
 int reap_error_prefix(int status, const char *format, ...) {

@@ -1,6 +1,5 @@
 #include "reap/hash.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +46,7 @@ void reap_hash_destroy(reap_hash **hash) {
 
 int reap_hash_file(const char *path, char digest[REAP_HASH_LENGTH]) {
   FILE *file = fopen(path, "rb");
-  if (!file) return reap_error(REAP_ERR_INPUT, "%s: %s", path, strerror(errno));
+  if (!file) return reap_error_system("%s", path);
   reap_hash *hash = NULL;
   unsigned char *buffer = NULL;
   const size_t chunk = 1 << 20;
@@ -56,7 +55,7 @@ int reap_hash_file(const char *path, char digest[REAP_HASH_LENGTH]) {
   REAP_TRY_OR(reap_hash_create(&hash), done);
   for (size_t n; (n = fread(buffer, 1, chunk, file)) > 0;) REAP_TRY_OR(reap_hash_add(hash, buffer, n), done);
   if (ferror(file)) {
-    status = reap_error(REAP_ERR_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    status = reap_error_system("%s: cannot be read", path);
     goto done;
   }
   status = reap_hash_finish(&hash, digest);

@@ -14,11 +14,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-int reap_durable_error(const char *path, const char *action) {
-  int reason = errno;
-  bool full = reason == ENOSPC || reason == EDQUOT || reason == ENOMEM;
-  return reap_error(full ? REAP_ERR_RESOURCE : REAP_ERR_INPUT, "%s: %s: %s", path, action, strerror(reason));
-}
+int reap_durable_error(const char *path, const char *action) { return reap_error_system("%s: %s", path, action); }
 
 /* ------------------------------------------------------------------ where a name leads */
 

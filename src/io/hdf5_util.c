@@ -1,7 +1,6 @@
 /* Files, errors, groups. */
 #include "hdf5_util.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -90,7 +89,7 @@ int reap_h5_refuse(hid_t object, const char *format, ...) {
 /* What the system says of the file, before HDF5 sees it: its messages are clearer. */
 static int check_readable(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return reap_error(REAP_ERR_INPUT, "%s: %s", path, strerror(errno));
+  if (fd < 0) return reap_error_system("%s", path);
   struct stat about;
   bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
   close(fd);

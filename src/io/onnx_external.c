@@ -37,7 +37,7 @@ static int open_folder(const char *path, folder *f) {
     REAP_TRY(reap_strdup(&name, "."));
   f->fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int status = REAP_OK;
-  if (f->fd < 0) status = reap_error(REAP_ERR_INPUT, "its folder %s cannot be opened: %s", name, strerror(errno));
+  if (f->fd < 0) status = reap_error_system("its folder %s cannot be opened", name);
   reap_free(&name);
   return status;
 }
@@ -56,7 +56,7 @@ static int open_error(const char *location) {
   if (errno == ELOOP || errno == ENOTDIR || errno == EMLINK)
     return refuse(location, "is reached through a symbolic link; put the file itself beside the model");
   if (errno == ENOENT) return refuse(location, "the file does not exist; copy it together with the model");
-  return refuse(location, strerror(errno));
+  return reap_error_system("external data \"%s\"", location);
 }
 
 /* Walks down from the model's folder, one component at a time, following no link. */
@@ -147,7 +147,8 @@ static int read_range(folder *f, int64_t offset, int64_t bytes, uint8_t *to) {
   for (int64_t done = 0; done < bytes;) {
     ssize_t n = pread(f->data, to + done, (size_t)(bytes - done), (off_t)(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return refuse(f->location, n < 0 ? strerror(errno) : "ended while it was read");
+    if (n < 0) return reap_error_system("external data \"%s\"", f->location);
+    if (n == 0) return refuse(f->location, "ended while it was read");
     done += n;
   }
   return REAP_OK;

@@ -13,7 +13,7 @@
 
 static int open_model(const char *path, int *fd, int64_t *size) {
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (*fd < 0) return reap_error(REAP_ERR_INPUT, "%s: %s", path, strerror(errno));
+  if (*fd < 0) return reap_error_system("%s", path);
   struct stat about;
   const char *reason = NULL;
   if (fstat(*fd, &about) != 0)
@@ -34,7 +34,7 @@ static int read_all(int fd, int64_t size, uint8_t **out) {
     ssize_t n = read(fd, data + done, (size_t)(size - done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      int status = reap_error(REAP_ERR_INPUT, "%s", n < 0 ? strerror(errno) : "ended while it was read");
+      int status = n < 0 ? reap_error_system("cannot be read") : reap_error(REAP_ERR_INPUT, "ended while it was read");
       reap_free(&data);
       return status;
     }

@@ -136,8 +136,9 @@ int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, doub
 
 int reap_symmetric_norm(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *norm) {
   double *sums = NULL;
-  REAP_TRY(reap_calloc(&sums, slots * s->block, sizeof *sums));
-  int status = s->table->column_sums(s, triangle, slots, sums);
+  int status = reap_calloc(&sums, slots * s->block, sizeof *sums);
+  if (s->grid) status = reap_comm_agree(reap_grid_comm(s->grid), status);
+  if (status == REAP_OK) status = s->table->column_sums(s, triangle, slots, sums);
   *norm = 0;
   for (int64_t i = 0; status == REAP_OK && i < slots * s->block; i++) {
     const double sum = sums[i] + (triangle == REAP_UPPER ? s->upper_diagonal[i] : 0);

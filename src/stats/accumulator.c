@@ -292,6 +292,7 @@ static void reorder(const reap_accumulator *a, reap_moments *out) {
 
 int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_moments **out) {
   const int64_t n = a->layer.n, m = a->layer.m;
+  *out = NULL;
   free_block(a);
   REAP_TRY(reap_comm_sum(comm, a->gram, a->gram_count));
   REAP_TRY(reap_comm_sum(comm, a->cross, n * m));
@@ -299,7 +300,11 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
   REAP_TRY(reap_comm_sum(comm, a->sum_y, m));
   REAP_TRY(reap_comm_sum(comm, &a->energy, 1));
   REAP_TRY(reap_comm_sum_int64(comm, &a->samples, 1));
-  REAP_TRY(reap_comm_agree(comm, reap_moments_create(a->layer.channels, a->layer.block, m, out)));
+  const int status = reap_comm_agree(comm, reap_moments_create(a->layer.channels, a->layer.block, m, out));
+  if (status != REAP_OK) {
+    reap_moments_destroy(out);
+    return status;
+  }
   reorder(a, *out);
   reap_free(&a->gram);
   reap_free(&a->cross);
