@@ -29,6 +29,9 @@ void reap_symmetric_destroy(reap_symmetric **matrix);
 /* Local. */
 bool reap_symmetric_distributed(const reap_symmetric *matrix);
 
+/* The ranks that it lies on; NULL: this one alone. Local. */
+const reap_comm *reap_symmetric_comm(const reap_symmetric *matrix);
+
 /* Diagonal of the upper matrix, [slots * block], the same on all ranks and kept so by the caller. */
 double *reap_symmetric_upper_diagonal(reap_symmetric *matrix);
 

@@ -41,18 +41,15 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t
   struct stat about;
   (void)access;
   (void)most;
-  if (reap_calloc(&f, 1, sizeof *f) != REAP_OK) {
-    last_error = ENOMEM;
+  if (last_error == ENOMEM) return NULL; /* HDF5 tries several ways to open a file: here none of them is to blame */
+  const int descriptor = open(name, flags_of(flags), 0666);
+  last_error = descriptor < 0 || fstat(descriptor, &about) != 0 ? errno : 0;
+  if (last_error == 0 && reap_calloc(&f, 1, sizeof *f) != REAP_OK) last_error = ENOMEM;
+  if (last_error != 0) {
+    if (descriptor >= 0) close(descriptor);
     return NULL;
   }
-  f->descriptor = open(name, flags_of(flags), 0666);
-  if (f->descriptor < 0 || fstat(f->descriptor, &about) != 0) {
-    last_error = errno;
-    if (f->descriptor >= 0) close(f->descriptor);
-    reap_free(&f);
-    return NULL;
-  }
-  last_error = 0;
+  f->descriptor = descriptor;
   f->end = (haddr_t)about.st_size;
   f->device = about.st_dev;
   f->inode = about.st_ino;

@@ -1,6 +1,7 @@
 /* Files, errors, groups. */
 #include "hdf5_util.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,9 +110,14 @@ int reap_h5_open(const char *path, hid_t *file) {
   }
   /* The driver takes no locks: nobody writes to these files while they are read (they appear by renaming), and some
    * parallel file systems refuse locks. */
+  reap_h5_driver_take_error();
   *file = H5Fopen(path, H5F_ACC_RDONLY, access);
   int status = REAP_OK;
-  if (*file < 0) status = reap_h5_path_error(path, "cannot be opened; write or copy it again");
+  if (*file < 0) {
+    status = reap_h5_path_error(path, "cannot be opened; write or copy it again");
+    const int reason = reap_h5_driver_take_error();
+    if (reason != 0) status = system_error(reason, path, "cannot be opened");
+  }
   H5Pclose(access);
   return status;
 }

@@ -35,6 +35,8 @@ void reap_symmetric_destroy(reap_symmetric **matrix) {
 
 bool reap_symmetric_distributed(const reap_symmetric *s) { return s->grid != NULL; }
 
+const reap_comm *reap_symmetric_comm(const reap_symmetric *s) { return s->grid ? reap_grid_comm(s->grid) : NULL; }
+
 double *reap_symmetric_upper_diagonal(reap_symmetric *s) { return s->upper_diagonal; }
 
 int reap_symmetric_set(reap_symmetric *s, reap_symmetric_source source, void *context) {

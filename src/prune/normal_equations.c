@@ -137,7 +137,7 @@ static double probe(const reap_normal_equations *e, int64_t i) {
 static int check(const reap_normal_equations *e, reap_symmetric *matrix) {
   const double tolerance = 1e-9;
   double *x = NULL, gap = 0;
-  REAP_TRY(reap_alloc(&x, e->n, sizeof *x));
+  REAP_TRY(reap_comm_alloc(reap_symmetric_comm(matrix), &x, e->n, sizeof *x));
   for (int64_t i = 0; i < e->n; i++) x[i] = probe(e, i);
   int status = reap_symmetric_gap(matrix, e->slots, x, &gap);
   reap_free(&x);
