@@ -26,11 +26,11 @@ void reap_durable_abandon(char **temporary);
 void reap_durable_final_name(char *name);
 
 /* Removes what killed runs have left for `path`: temporary files whose process, of this host, is gone. Warns of those whose process
- * cannot be looked for from here. Whatever fails in it does not matter: the names are in nobody's way. */
-void reap_durable_tidy(const char *path);
+ * cannot be looked for from here. Only a lack of memory is a failure: the names are in nobody's way. */
+int reap_durable_tidy(const char *path);
 
 /* The same for all temporary files in a folder. */
-void reap_durable_tidy_folder(const char *folder);
+int reap_durable_tidy_folder(const char *folder);
 
 /* The file that `path` leads to, in a new string: links are followed, also where they lead to nothing yet. */
 int reap_durable_target(const char *path, char **target);

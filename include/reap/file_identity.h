@@ -16,11 +16,12 @@ typedef struct reap_file_identity {
 
 typedef enum reap_file_change { REAP_FILE_SAME, REAP_FILE_GONE, REAP_FILE_REPLACED, REAP_FILE_MODIFIED } reap_file_change;
 
-/* Links are followed, also one that leads to no file yet. Not known: not even the folder can be looked at. */
-reap_file_identity reap_file_identify(const char *path);
+/* Links are followed, also one that leads to no file yet. Not known: not even the folder can be looked at. Fails for want of
+ * memory only. */
+int reap_file_identify(const char *path, reap_file_identity *identity);
 
-/* True if both names mean one file, there or not. */
-bool reap_file_same(const char *a_path, const reap_file_identity *a, const char *b_path, const reap_file_identity *b);
+/* Whether both names mean one file, there or not. Fails for want of memory only. */
+int reap_file_same(const char *a_path, const reap_file_identity *a, const char *b_path, const reap_file_identity *b, bool *same);
 
 /* What has become of a file that was there. */
 reap_file_change reap_file_changed(const char *path, const reap_file_identity *before);

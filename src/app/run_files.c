@@ -18,9 +18,9 @@ static int add(run_files *f, const run_file *file) {
   REAP_TRY(reap_grow(&f->files, f->n, f->n + 1, sizeof *f->files));
   REAP_TRY(reap_strdup(&state.path, file->path));
   state.file.path = state.path;
-  if (!standard_output_is(state.path)) state.identity = reap_file_identify(state.path);
+  const int status = standard_output_is(state.path) ? REAP_OK : reap_file_identify(state.path, &state.identity);
   f->files[f->n++] = state;
-  return REAP_OK;
+  return status;
 }
 
 void run_files_clear(run_files *f) {
@@ -77,7 +77,7 @@ static int check_streams(const run_files *f, const run_file_state *o) {
 
 static int check_writable(const char *path) {
   char *temporary = NULL;
-  reap_durable_tidy(path);
+  REAP_TRY(reap_durable_tidy(path));
   REAP_TRY(reap_durable_begin(path, &temporary));
   reap_durable_abandon(&temporary);
   return REAP_OK;
@@ -86,7 +86,9 @@ static int check_writable(const char *path) {
 /* ------------------------------------------------------------------ all of them */
 
 static int check_pair(const run_files *f, const run_file_state *o, const run_file_state *other) {
-  if (!reap_file_same(o->path, &o->identity, other->path, &other->identity)) return REAP_OK;
+  bool same = false;
+  REAP_TRY(reap_file_same(o->path, &o->identity, other->path, &other->identity, &same));
+  if (!same) return REAP_OK;
   return reap_error(REAP_ERR_USAGE, "%s: %s %s and %s %s are one file, named twice; an output must not be another file of the run", f->title,
                     o->file.option, o->path, other->file.option, other->path);
 }
@@ -164,8 +166,8 @@ int run_files_check_network(const reap_comm *comm, const reap_network *network, 
 }
 
 int run_files_check_output(const run_files *f, const char *path) {
-  const run_file_state output = {.file = RUN_OUTPUT("its output", path, FORM_ANY), .path = (char *)(uintptr_t)path,
-                                 .identity = reap_file_identify(path)};
+  run_file_state output = {.file = RUN_OUTPUT("its output", path, FORM_ANY), .path = (char *)(uintptr_t)path};
+  REAP_TRY(reap_file_identify(path, &output.identity));
   for (int i = 0; i < f->n; i++)
     if (!f->files[i].file.output) REAP_TRY(check_pair(f, &output, &f->files[i]));
   return REAP_OK;

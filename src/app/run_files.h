@@ -14,7 +14,7 @@
 #ifndef REAP_APP_RUN_FILES_H
 #define REAP_APP_RUN_FILES_H
 
-#include <cjson/cJSON.h>
+#include "json.h"
 #include <stdbool.h>
 
 #include "reap/comm.h"

@@ -141,7 +141,7 @@ int sweep_folder_claim(sweep_folder *f) {
     }
     REAP_TRY(status);
   }
-  reap_durable_tidy_folder(f->path);
+  REAP_TRY(reap_durable_tidy_folder(f->path));
   return REAP_OK;
 }
 

@@ -88,45 +88,49 @@ void reap_durable_final_name(char *name) {
   if (owner) name[owner - 1 - name] = '\0';
 }
 
-static void look_at(const char *folder, const char *name, const char *owner, const char *here) {
+static int look_at(const char *folder, const char *name, const char *owner, const char *here) {
   size_t host_length = 0;
   long process = 0;
   char *path = NULL;
-  if (!parse_owner(owner, &host_length, &process)) return;
+  if (!parse_owner(owner, &host_length, &process)) return REAP_OK;
   const bool mine = strlen(here) == host_length && strncmp(owner, here, host_length) == 0;
-  if (mine && (kill((pid_t)process, 0) == 0 || errno != ESRCH)) return;
-  if (reap_format(&path, "%s/%s", folder, name) != REAP_OK) return;
+  if (mine && (kill((pid_t)process, 0) == 0 || errno != ESRCH)) return REAP_OK;
+  REAP_TRY(reap_format(&path, "%s/%s", folder, name));
   if (!mine)
     reap_log(REAP_LOG_WARNING, "%s: process %ld on %.*s writes this, or has left it when it was killed; remove it if that run is over", path,
              process, (int)host_length, owner);
   else if (unlink(path) == 0)
     reap_log(REAP_LOG_INFO, "removed %s, left by a run that was killed", path);
   reap_free(&path);
+  return REAP_OK;
 }
 
-/* Entries that begin with `stem` (NULL: all). */
-static void tidy(const char *folder, const char *stem) {
+/* Entries that begin with `stem` (NULL: all). A folder that cannot be read is left as it is. */
+static int tidy(const char *folder, const char *stem) {
   char here[HOST_LENGTH];
   DIR *entries = opendir(folder);
-  if (!entries) return;
+  int status = entries ? REAP_OK : reap_durable_error(folder, "cannot be read");
+  if (!entries) return status == REAP_ERR_RESOURCE ? status : REAP_OK;
   get_host(here);
-  for (const struct dirent *entry; (entry = readdir(entries));) {
+  for (const struct dirent *entry; status == REAP_OK && (entry = readdir(entries));) {
     const char *owner = stem ? entry->d_name + strlen(stem) : find_owner(entry->d_name);
-    if (owner && (!stem || strncmp(entry->d_name, stem, strlen(stem)) == 0)) look_at(folder, entry->d_name, owner, here);
+    if (owner && (!stem || strncmp(entry->d_name, stem, strlen(stem)) == 0)) status = look_at(folder, entry->d_name, owner, here);
   }
   closedir(entries);
+  return status;
 }
 
-void reap_durable_tidy(const char *path) {
+int reap_durable_tidy(const char *path) {
   char stem[NAME_LENGTH], *target = NULL, *folder = NULL;
   int status = reap_durable_target(path, &target);
   if (status == REAP_OK) status = reap_durable_folder(target, &folder);
   if (status == REAP_OK) {
     get_stem(target, stem);
-    tidy(folder, stem);
+    status = tidy(folder, stem);
   }
   reap_free(&folder);
   reap_free(&target);
+  return status == REAP_ERR_RESOURCE ? status : REAP_OK;
 }
 
-void reap_durable_tidy_folder(const char *folder) { tidy(folder, NULL); }
+int reap_durable_tidy_folder(const char *folder) { return tidy(folder, NULL); }
