@@ -321,6 +321,7 @@ if [ "$ranks" != 3 ]; then
   status=0
   wait $pid || status=$?
   check "a network removed during a sweep: status $status" [ "$status" = 0 ]
+  says "warning: MODEL moving.onnx is gone"
   check "a network removed during a sweep: all models are there" [ "$(find G.h5.d -name '*.onnx' | wc -l)" = 4 ]
 fi
 

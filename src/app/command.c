@@ -20,17 +20,21 @@ int command_begin(const command_context *context, command_line *line, const char
   return REAP_OK;
 }
 
-void command_set_up(const command_context *context, const common_options *common, progress_view *view) {
-  const char *variable = getenv("OMP_NUM_THREADS");
-  int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
-  reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
-  bool first = reap_comm_rank(context->comm) == 0;
+void command_set_log(const command_context *context, const common_options *common) {
+  const bool first = reap_comm_rank(context->comm) == 0;
   const char *level = common->log_level;
   reap_log_set_level(!first || strcmp(level, "quiet") == 0 ? REAP_LOG_QUIET
                      : strcmp(level, "warning") == 0       ? REAP_LOG_WARNING
                      : strcmp(level, "debug") == 0         ? REAP_LOG_DEBUG
                                                            : REAP_LOG_INFO);
-  progress_view_start(view, first ? common->progress : "none");
+}
+
+void command_set_up(const command_context *context, const common_options *common, progress_view *view) {
+  const char *variable = getenv("OMP_NUM_THREADS");
+  int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
+  reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
+  command_set_log(context, common);
+  progress_view_start(view, reap_comm_rank(context->comm) == 0 ? common->progress : "none");
 }
 
 reap_backend command_backend(const char *kernels) {

@@ -58,6 +58,9 @@ int command_begin(const command_context *context, command_line *line, const char
 /* Applies threads and log level; progress to `view`. */
 void command_set_up(const command_context *context, const common_options *common, progress_view *view);
 
+/* The log level alone: rank 0's as asked for, silence on the others. */
+void command_set_log(const command_context *context, const common_options *common);
+
 reap_backend command_backend(const char *kernels);
 
 /* Value of --positions: "all" (0) or a number. `title` is "reap prune", say. */

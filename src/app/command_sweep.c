@@ -157,6 +157,7 @@ static int run(const command_context *context, sweep_options *o) {
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);
   REAP_TRY_OR(sweep_run(&s, outcomes), done);
   status = finish(&s, outcomes, start);
+  command_set_log(context, &o->prune.common); /* settings have silenced it */
   run_files_warn(&s.files);
 done:
   run_files_clear(&s.files);
