@@ -200,6 +200,129 @@ static void comparison_does_not_depend_on_the_ranks(void) {
   clear_pair(&p);
 }
 
+/* Two heads, one of them far from zero; weights by the names of the layers. */
+static reap_graph *two_heads(const char *conv, const char *dense) {
+  char sum[64];
+  reap_graph *g = net_begin();
+  net_image(g, "x", 1, 28, 28);
+  net_node(g, "MaxPool", "small", "x", "small", "kernel_shape=[7,7] strides=[7,7]");
+  net_conv3(g, conv, "small", 1, 3);
+  net_step(g, "GlobalAveragePool", "pool", conv);
+  net_step(g, "Flatten", "flat", "pool");
+  net_dense(g, dense, "flat", 3, 12);
+  reap_tensor *far = net_weights(g, "far", "3,1,1");
+  for (int i = 0; i < 3; i++) far->f32[i] = 10;
+  snprintf(sum, sizeof sum, "%s far", conv);
+  net_node(g, "Add", "map", sum, "map", NULL);
+  CHECK_OK(reap_graph_add_output(g, "map"));
+  net_finish(g, dense, 7);
+  return g;
+}
+
+/* Evaluates one network against the other on `comm`; the first one's outputs are kept by all ranks and dealt anew. */
+static void compare_heads(const reap_comm *comm, reap_dataset *data, const char *path, reap_measure measure, reap_evaluation *out) {
+  reap_graph *graphs[] = {two_heads("a", "first"), two_heads("b", "second")};
+  const reap_shard all = reap_shard_make(IMAGES, 7, test_rank(), test_ranks());
+  const reap_shard shard = reap_shard_make(IMAGES, 7, reap_comm_rank(comm), reap_comm_size(comm));
+  reap_reference *reference = NULL;
+  reap_evaluation first;
+  reap_outputs_file *file = NULL;
+  reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .keep = &reference, .measure = measure};
+  CHECK_OK(reap_evaluate_create_file(test_comm(), graphs[0], path, IMAGES, &file));
+  options.outputs = file;
+  CHECK_OK(reap_evaluate_with(test_comm(), graphs[0], data, &all, &options, &first));
+  CHECK_OK(reap_outputs_file_commit(&file));
+  CHECK_OK(reap_reference_redeal(test_comm(), &all, &shard, &reference));
+  options = (reap_evaluate_options){.backend = REAP_BACKEND_AUTO, .against = reference, .measure = measure};
+  CHECK_OK(reap_evaluate_with(comm, graphs[1], data, &shard, &options, out));
+  reap_evaluation_clear(&first);
+  reap_reference_destroy(&reference);
+  for (int i = 0; i < 2; i++) reap_graph_destroy(&graphs[i]);
+}
+
+enum { MAP = 48, SCORES = 12 };
+
+static void read_named(const char *path, const char *name, float *rows) {
+  hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), data = H5Dopen2(file, name, H5P_DEFAULT);
+  CU_ASSERT_TRUE_FATAL(data >= 0);
+  CU_ASSERT_TRUE(H5Dread(data, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows) >= 0);
+  H5Dclose(data);
+  H5Fclose(file);
+}
+
+/* sum |y|^2 over sum |y - mean y|^2. */
+static double energy_over_spread(const float *y) {
+  double energy = 0, spread = 0;
+  for (int j = 0; j < MAP; j++) {
+    double mean = 0;
+    for (int i = 0; i < IMAGES; i++) mean += (double)y[i * MAP + j] / IMAGES;
+    for (int i = 0; i < IMAGES; i++) {
+      energy += pow((double)y[i * MAP + j], 2);
+      spread += pow((double)y[i * MAP + j] - mean, 2);
+    }
+  }
+  return energy / spread;
+}
+
+/* Mean over images of KL(p || mean p). */
+static double information(const float *z) {
+  static double p[IMAGES][SCORES];
+  double mean[SCORES] = {0}, kl = 0;
+  for (int i = 0; i < IMAGES; i++) {
+    double sum = 0;
+    for (int k = 0; k < SCORES; k++) sum += p[i][k] = exp((double)z[i * SCORES + k]);
+    for (int k = 0; k < SCORES; k++) p[i][k] /= sum;
+    for (int k = 0; k < SCORES; k++) mean[k] += p[i][k] / IMAGES;
+  }
+  for (int i = 0; i < IMAGES; i++)
+    for (int k = 0; k < SCORES; k++) kl += p[i][k] * log(p[i][k] / mean[k]) / IMAGES;
+  return kl;
+}
+
+static void check_same_figures(const reap_evaluation *a, const reap_evaluation *b) {
+  CU_ASSERT_EQUAL_FATAL(a->n_outputs, b->n_outputs);
+  for (int k = 0; k < a->n_outputs; k++) {
+    CU_ASSERT_EQUAL(a->outputs[k].share, b->outputs[k].share);
+    CU_ASSERT_EQUAL(a->outputs[k].output_error, b->outputs[k].output_error);
+  }
+  CU_ASSERT_TRUE(a->moved == b->moved && a->kl == b->kl && a->output_error == b->output_error && a->top1 == b->top1);
+}
+
+/* Every output's figures against what is stored; together, and by each rank alone. */
+static void several_outputs_are_compared_one_by_one(void) {
+  static float y[IMAGES * MAP], z[IMAGES * SCORES];
+  reap_evaluation together, alone, summed;
+  reap_dataset *data = NULL;
+  reap_comm *one = NULL;
+  char path[1024];
+  snprintf(path, sizeof path, "%s", test_scratch_path("heads.h5"));
+  CHECK_OK(reap_comm_split(test_comm(), test_rank(), &one));
+  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-test.h5"), &data));
+  compare_heads(test_comm(), data, path, REAP_MEASURE_LARGEST, &together);
+  compare_heads(one, data, path, REAP_MEASURE_LARGEST, &alone);
+  compare_heads(test_comm(), data, path, REAP_MEASURE_SUM, &summed);
+  check_same_figures(&together, &alone);
+  CU_ASSERT_EQUAL_FATAL(together.n_outputs, 2);
+  const reap_output_figure *map = &together.outputs[0], *scores = &together.outputs[1];
+  read_named(path, "outputs", y);
+  read_named(path, "outputs_1", z);
+  CU_ASSERT_TRUE(map->kind == REAP_OUTPUT_OTHER && isnan(map->kl) && map->output_error > 0);
+  CHECK_NEAR(map->share, map->output_error * energy_over_spread(y), 1e-6 * map->share);
+  CU_ASSERT_TRUE(map->share > 10 * map->output_error); /* far from zero */
+  CU_ASSERT_TRUE(scores->kind == REAP_OUTPUT_LOGITS && scores->kl > 0);
+  CHECK_NEAR(scores->share, scores->kl / information(z), 1e-6 * scores->share);
+  CU_ASSERT_EQUAL(together.moved, fmax(map->share, scores->share));
+  CU_ASSERT_EQUAL(summed.moved, map->share + scores->share);
+  CU_ASSERT_EQUAL(together.kl, scores->kl);
+  CU_ASSERT_EQUAL(together.output_error, fmax(map->output_error, scores->output_error));
+  CU_ASSERT_TRUE(together.classified && together.judged != NULL);
+  reap_evaluation_clear(&together);
+  reap_evaluation_clear(&alone);
+  reap_evaluation_clear(&summed);
+  reap_dataset_close(&data);
+  reap_comm_destroy(&one);
+}
+
 /* Kept by all ranks, dealt anew to each rank alone. */
 static void kept_outputs_serve_smaller_groups(void) {
   pair p;
@@ -254,6 +377,7 @@ const test_case test_cases[] = {
     {"outputs are told apart", outputs_are_told_apart},
     {"evaluation compares what it stores", evaluation_compares_what_it_stores},
     {"comparison does not depend on the ranks", comparison_does_not_depend_on_the_ranks},
+    {"several outputs are compared one by one", several_outputs_are_compared_one_by_one},
     {"kept outputs serve smaller groups", kept_outputs_serve_smaller_groups},
     {"outputs of another shape are refused", outputs_of_another_shape_are_refused},
     {NULL, NULL}};

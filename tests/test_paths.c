@@ -120,6 +120,67 @@ static void check_any_ranks(const char *model, int64_t images, int last) {
   reap_comm_destroy(&one);
 }
 
+/* An output in the middle, read on by what computes the other one; heads for maps and for classes. */
+static reap_graph *several_outputs(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 1, 28, 28);
+  net_node(g, "MaxPool", "small", "x", "small", "kernel_shape=[4,4] strides=[4,4]");
+  net_conv3(g, "a", "small", 1, 6);
+  net_step(g, "Relu", "ar", "a");
+  net_conv3(g, "middle", "ar", 6, 5);
+  net_step(g, "Relu", "mr", "middle");
+  net_conv3(g, "b", "mr", 5, 8);
+  net_step(g, "Relu", "br", "b");
+  net_conv3(g, "map", "br", 8, 3);
+  net_step(g, "GlobalAveragePool", "pool", "mr");
+  net_step(g, "Flatten", "flat", "pool");
+  net_dense(g, "c", "flat", 5, 7);
+  net_step(g, "Relu", "cr", "c");
+  net_dense(g, "classes", "cr", 7, 4);
+  CHECK_OK(reap_graph_add_output(g, "middle"));
+  CHECK_OK(reap_graph_add_output(g, "classes"));
+  net_finish(g, "map", 16);
+  return g;
+}
+
+static reap_group_paths *collect_several(const reap_comm *comm, reap_measure measure) {
+  subject s;
+  reap_paths_options options = USUAL;
+  reap_graph *g = several_outputs();
+  subject_begin(comm, NULL, g, 700, &s);
+  options.measure = measure;
+  reap_group_paths *paths = collect(&s, &options);
+  subject_end(&s);
+  reap_graph_destroy(&g);
+  return paths;
+}
+
+/* Every group moves some output, whatever the first one does; with more ranks than blocks of images held out, some idle. */
+static void several_outputs_are_the_same_on_any_ranks(void) {
+  static const reap_path_measure kinds[] = {REAP_PATH_LARGEST_SHARE, REAP_PATH_SUM_OF_SHARES};
+  reap_group_paths *both[2];
+  reap_comm *one = NULL;
+  CHECK_OK(reap_comm_split(test_comm(), test_rank(), &one));
+  for (int m = 0; m < 2; m++) {
+    both[m] = collect_several(test_comm(), (reap_measure)m);
+    reap_group_paths *alone = collect_several(one, (reap_measure)m);
+    CU_ASSERT_EQUAL(both[m]->measure, kinds[m]);
+    check_same(both[m], alone);
+    reap_group_paths_destroy(&alone);
+  }
+  CU_ASSERT_EQUAL_FATAL(both[0]->n, 3);
+  for (int i = 0; i < 3; i++) {
+    const reap_group_path *p = &both[0]->paths[i], *q = &both[1]->paths[i];
+    const bool moves_all = strcmp(p->group, "a") == 0;
+    for (int k = 0; k < p->n_sizes; k++) {
+      CU_ASSERT_TRUE(p->moved[k] > 0);
+      CU_ASSERT_TRUE(moves_all ? q->moved[k] > p->moved[k] : q->moved[k] == p->moved[k]);
+    }
+  }
+  for (int m = 0; m < 2; m++) reap_group_paths_destroy(&both[m]);
+  reap_comm_destroy(&one);
+}
+
 static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(VGG, 130, 3); }
 static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(RESNET, 190, 9); }
 static void ranks_share_the_images_of_a_group(void) { check_any_ranks(RESNET, 1300, 1); } /* three blocks held out */
@@ -555,6 +616,7 @@ static void work_is_dealt_out_evenly(void) {
 
 const test_case test_cases[] = {
     {"VGG is the same on any ranks", vgg_is_the_same_on_any_ranks},
+    {"several outputs are the same on any ranks", several_outputs_are_the_same_on_any_ranks},
     {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
     {"ranks share the images of a group", ranks_share_the_images_of_a_group},
     {"stored moments give the same", stored_moments_give_the_same},
