@@ -291,7 +291,7 @@ static void products_along_the_width_hold(void) {
   net_conv3(g, "b", "m", 6, 2);
   net_finish(g, "b", 2);
   reap_groups *groups = groups_of(g, 2);
-  check_group(g, groups, 0, "a", 6, "a", "m", "MatMul m is a matrix product along another axis");
+  check_group(g, groups, 0, "a", 6, "a", "m", "MatMul m is a matrix product along another axis than that of the channels");
   check_group(g, groups, 1, "b", 2, "b", "", "the network's output");
   CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "m")), -1);
   finish(g, groups);
