@@ -11,6 +11,9 @@ reap_build=$reap_root/build
 reap_packages=(build-essential cmake pkg-config libopenmpi-dev openmpi-bin libscalapack-openmpi-dev libopenblas-dev
   libhdf5-openmpi-dev libprotobuf-c-dev protobuf-c-compiler libonnx-dev libcjson-dev libssl-dev libdnnl-dev)
 
+# For tests/run.sh --fuzz. Debian has the fuzzer's runtime in a package of its own, named after the version of clang.
+reap_fuzz_packages=(clang libclang-rt-14-dev)
+
 reap_say() { printf '%s\n' "$*" >&2; }
 
 # Prints those of the named packages that are not installed.

@@ -6,12 +6,16 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 usage() {
   cat <<'TEXT'
 usage: tests/run.sh [--long] [ctest options]
+       tests/run.sh --fuzz SECONDS [READER ...]
 
 Builds reap in build/ and runs its tests. What is missing is installed first (Debian, as root or with sudo).
 
   --long          more of everything, half an hour or so: REAP_TEST_LONG=1 for the tests that have a long form, the ONNX
                   project's own backend tests (fetches onnx 1.16.2), the job scripts on a real Slurm, started on this machine
                   (installs slurm-wlm and munge)
+  --fuzz SECONDS  instead of the tests: each reader of files that many seconds under libFuzzer and the sanitizers (installs clang);
+                  READER is onnx, model, images, stats, activations, paths, sweep, plan or latency. What is found, and the bytes
+                  that show it, stay in build/fuzz
   -h, --help      this text
 
 All other options go to ctest:
@@ -21,15 +25,24 @@ All other options go to ctest:
 TEXT
 }
 
-long=
+long= fuzz=
 while [ $# -gt 0 ]; do
   case "$1" in
     -h|--help) usage; exit 0 ;;
+    --fuzz)
+      fuzz=${2:-}
+      case $fuzz in "" | *[!0-9]*) echo "tests/run.sh: --fuzz wants a number of seconds for each reader" >&2; exit 2 ;; esac
+      shift 2 ;;
     --long) long=1; export REAP_TEST_LONG=1; shift ;;
     *) break ;;
   esac
 done
 . "$here/../jobs/setup.sh"
+if [ -n "$fuzz" ]; then
+  reap_setup libcunit1-dev python3-numpy python3-h5py
+  reap_install "${reap_fuzz_packages[@]}" || reap_say "Another clang with its fuzzer's runtime will do, if there is one."
+  exec bash "$here/fuzz.sh" "$reap_build" "$fuzz" "$@"
+fi
 # The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
 reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx \
   python3-pandas python3-matplotlib

@@ -7,14 +7,20 @@
 #include "reap/memory.h"
 #include "reap/text.h"
 
-enum { MOST_BYTES = 16 << 20 };
+enum { FIRST_BYTES = 16 << 10, MOST_BYTES = 16 << 20 }; /* growing by four */
 
 static int read_text(const char *path, char **text) {
   FILE *file = fopen(path, "rb");
   if (!file) return reap_error_system("%s: cannot be read", path);
-  int status = reap_alloc(text, MOST_BYTES + 1, 1);
+  size_t bytes = 0, room = FIRST_BYTES;
+  int status = reap_alloc(text, FIRST_BYTES + 1, 1);
+  while (status == REAP_OK) {
+    bytes += fread(*text + bytes, 1, room - bytes, file);
+    if (bytes < room || room == MOST_BYTES) break;
+    room *= 4;
+    status = reap_grow(text, (int64_t)bytes, (int64_t)room + 1, 1);
+  }
   if (status == REAP_OK) {
-    const size_t bytes = fread(*text, 1, MOST_BYTES, file);
     (*text)[bytes] = '\0';
     if (ferror(file) || !feof(file))
       status = reap_error(REAP_ERR_INPUT, "%s: %s", path, ferror(file) ? "cannot be read" : "too large");
