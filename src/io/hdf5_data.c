@@ -38,33 +38,92 @@ int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_
   return REAP_OK;
 }
 
-/* Virtual data sets and external storage are further ways to name other files. */
-static int check_layout(hid_t dataset, const char *name, int *filters) {
+/* Up to this size a data set or a chunk is taken as it is, however well it is packed. */
+static const int64_t SMALL_BYTES = (int64_t)64 << 20;
+
+/* Deflate packs 1032 equal bytes into one; what claims to be packed better is not data. The first holds for small ones. */
+enum { BEST_FACTOR_SMALL = 1 << 16, BEST_FACTOR = 1100 };
+
+/* How a data set is kept. */
+typedef struct storage {
+  int64_t bytes, chunk; /* unpacked: of all elements, of a chunk (0: there are none) */
+  int64_t kept;         /* in the file */
+  int filters;
+} storage;
+
+/* Virtual data sets and external storage are further ways to name other files; packing twice serves bombs alone. */
+static int check_list(hid_t dataset, const char *name, hid_t list) {
+  const int filters = H5Pget_nfilters(list);
+  if (H5Pget_layout(list) == H5D_VIRTUAL || H5Pget_external_count(list) > 0)
+    return reap_h5_refuse(dataset, "\"%s\" is kept in another file; store the data themselves", name);
+  for (int i = 0, deflate = 0; i < filters; i++) {
+    unsigned flags = 0;
+    size_t values = 0;
+    deflate += H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL) == H5Z_FILTER_DEFLATE;
+    if (deflate > 1) return reap_h5_refuse(dataset, "\"%s\" is packed twice over; pack it once", name);
+  }
+  return REAP_OK;
+}
+
+static int chunk_bytes(hid_t dataset, const char *name, hid_t list, int64_t element, int64_t *bytes) {
+  hsize_t sizes[MAX_RANK];
+  *bytes = element;
+  if (H5Pget_layout(list) != H5D_CHUNKED) {
+    *bytes = 0;
+    return REAP_OK;
+  }
+  const int rank = H5Pget_chunk(list, MAX_RANK, sizes);
+  if (rank < 1 || rank > MAX_RANK) return reap_h5_refuse(dataset, "\"%s\" has no usable chunks", name);
+  for (int i = 0; i < rank; i++)
+    if (sizes[i] > INT64_MAX / 2 || reap_multiply(*bytes, (int64_t)sizes[i], bytes) != REAP_OK)
+      return reap_h5_refuse(dataset, "\"%s\" has chunks of an impossible size", name);
+  return REAP_OK;
+}
+
+static int find_storage(hid_t dataset, const char *name, size_t element, storage *s) {
+  int64_t dims[MAX_RANK], count = 0;
+  int rank = 0;
+  REAP_TRY(reap_h5_shape(dataset, name, 0, MAX_RANK, &rank, dims));
+  if (reap_product(dims, rank, &count) != REAP_OK || reap_multiply(count, (int64_t)element, &s->bytes) != REAP_OK)
+    return reap_h5_refuse(dataset, "\"%s\" has an impossible size", name);
   hid_t list = H5Dget_create_plist(dataset);
   if (list < 0) return reap_h5_error(dataset, name);
-  bool elsewhere = H5Pget_layout(list) == H5D_VIRTUAL || H5Pget_external_count(list) > 0;
-  *filters = H5Pget_nfilters(list);
+  int status = check_list(dataset, name, list);
+  if (status == REAP_OK) status = chunk_bytes(dataset, name, list, (int64_t)element, &s->chunk);
+  s->filters = H5Pget_nfilters(list);
   reap_h5_close(&list);
-  if (elsewhere) return reap_h5_refuse(dataset, "\"%s\" is kept in another file; store the data themselves", name);
-  return REAP_OK;
+  const hsize_t kept = H5Dget_storage_size(dataset);
+  s->kept = kept < INT64_MAX ? (int64_t)kept : INT64_MAX;
+  return status;
+}
+
+/* Whole chunks are unpacked, whatever is read of them: one that is far larger than the data would take memory for nothing. */
+static int check_chunk(hid_t dataset, const char *name, const storage *s) {
+  if (s->chunk <= SMALL_BYTES) return REAP_OK;
+  if ((double)s->chunk <= 2.0 * (double)s->bytes && (s->filters == 0 || (double)s->chunk <= (double)s->kept * BEST_FACTOR))
+    return REAP_OK;
+  return reap_h5_refuse(dataset, "\"%s\" has chunks of %.1f MB for %.3g MB of data, kept in %lld bytes; store it with smaller chunks",
+                        name, (double)s->chunk / 1e6, (double)s->bytes / 1e6, (long long)s->kept);
 }
 
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class) {
   H5T_class_t found;
-  size_t bytes = 0;
-  int filters = 0;
-  REAP_TRY(check_layout(dataset, name, &filters));
-  REAP_TRY(reap_h5_type(dataset, name, &found, &bytes, NULL));
+  size_t element = 0;
+  storage s = {0};
+  REAP_TRY(reap_h5_type(dataset, name, &found, &element, NULL));
   if (found != type_class)
-    return reap_h5_refuse(dataset, "\"%s\" does not hold %s", name, type_class == H5T_FLOAT ? "floats" : "integers");
-  int64_t dims[MAX_RANK], count = 0, wanted = 0;
-  int rank = 0;
-  REAP_TRY(reap_h5_shape(dataset, name, 0, MAX_RANK, &rank, dims));
-  if (reap_product(dims, rank, &count) != REAP_OK || reap_multiply(count, (int64_t)bytes, &wanted) != REAP_OK)
-    return reap_h5_refuse(dataset, "\"%s\" has an impossible size", name);
-  /* No filter in use packs numbers better than this. */
-  const int64_t best = filters > 0 ? 1 << 16 : 1;
-  if ((double)H5Dget_storage_size(dataset) * (double)best < (double)wanted)
+    return reap_h5_refuse(dataset, "\"%s\" does not hold %s", name,
+                          type_class == H5T_FLOAT     ? "floats"
+                          : type_class == H5T_STRING  ? "strings"
+                                                      : "integers");
+  REAP_TRY(find_storage(dataset, name, element, &s));
+  REAP_TRY(check_chunk(dataset, name, &s));
+  const int64_t file = reap_h5_file_bytes(dataset);
+  if (s.kept > file)
+    return reap_h5_refuse(dataset, "\"%s\" takes %lld bytes of a file of %lld; copy or write it again", name, (long long)s.kept,
+                          (long long)file);
+  const double factor = s.filters == 0 ? 1 : s.bytes <= SMALL_BYTES ? BEST_FACTOR_SMALL : BEST_FACTOR;
+  if ((double)s.kept * factor < (double)s.bytes)
     return reap_h5_refuse(dataset, "\"%s\" is not complete: the file holds only part of it", name);
   return REAP_OK;
 }

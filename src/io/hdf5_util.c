@@ -218,12 +218,21 @@ static int read_name(hid_t group, int64_t index, char **name) {
   return REAP_OK;
 }
 
+int64_t reap_h5_file_bytes(hid_t object) {
+  hsize_t bytes = 0;
+  const hid_t file = H5Iget_file_id(object);
+  const bool known = file >= 0 && H5Fget_filesize(file, &bytes) >= 0 && bytes < INT64_MAX;
+  if (file >= 0) H5Fclose(file);
+  return known ? (int64_t)bytes : 0;
+}
+
 int reap_h5_list(hid_t group, int64_t *count, char ***names) {
   H5G_info_t info;
   if (H5Gget_info(group, &info) < 0) return reap_h5_error(group, "a group cannot be read");
   *names = NULL;
   *count = (int64_t)info.nlinks;
-  if (info.nlinks > INT32_MAX) return reap_h5_refuse(group, "has too many groups");
+  if (info.nlinks > INT32_MAX || *count > reap_h5_file_bytes(group)) /* each takes some bytes */
+    return reap_h5_refuse(group, "cannot hold the %llu objects that it tells of", (unsigned long long)info.nlinks);
   int status = reap_calloc(names, *count, sizeof **names);
   for (int64_t i = 0; i < *count && status == REAP_OK; i++) status = read_name(group, i, &(*names)[i]);
   if (status != REAP_OK) reap_h5_free_names(*count, names);

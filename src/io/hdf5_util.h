@@ -58,8 +58,11 @@ int reap_h5_shape(hid_t dataset, const char *name, int min_rank, int max_rank, i
 /* Class, size in bytes and sign of the elements. */
 int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_t *bytes, bool *is_signed);
 
-/* Refused unless the elements are of `type_class` and the file holds them all, so that a few bytes cannot ask for
- * terabytes of memory. */
+/* Size in bytes of the file that `object` lies in, 0 if HDF5 does not tell. */
+int64_t reap_h5_file_bytes(hid_t object);
+
+/* Refused unless the elements are of `type_class` and the file holds them all, in chunks that fit them, so that a few bytes
+ * cannot ask for terabytes of memory. */
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class);
 
 /* Opens a data set that has to have this class and shape, and checks that it is stored. */
