@@ -45,6 +45,8 @@ static int read_numbers(hid_t object, const char *name, int64_t count, bool inte
   int status = REAP_OK;
   if (found != H5T_INTEGER && (integer || found != H5T_FLOAT))
     status = reap_h5_refuse(object, "attribute \"%s\" is not %s", name, integer ? "an integer" : "a number");
+  else if (!reap_h5_is_plain(type))
+    status = reap_h5_refuse(object, "attribute \"%s\" is a number of an unusual form", name);
   else if (H5Aread(attribute, memory_type, out) < 0)
     status = reap_h5_error(object, name);
   reap_h5_close(&type);

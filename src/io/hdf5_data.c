@@ -38,6 +38,17 @@ int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_
   return REAP_OK;
 }
 
+bool reap_h5_is_plain(hid_t type) {
+  const H5T_class_t type_class = H5Tget_class(type);
+  size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
+  if (type_class != H5T_INTEGER && type_class != H5T_FLOAT) return true;
+  const size_t size = H5Tget_size(type), bits = 8 * size;
+  if (size > 8 || H5Tget_precision(type) != bits || H5Tget_offset(type) != 0) return false;
+  if (type_class == H5T_INTEGER) return true;
+  return H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 && sign == bits - 1 && mantissa == 0 &&
+         mantissa_bits == exponent && exponent_bits >= 1 && exponent_bits < bits && exponent + exponent_bits == sign;
+}
+
 /* Up to this size a data set or a chunk is taken as it is, however well it is packed. */
 static const int64_t SMALL_BYTES = (int64_t)64 << 20;
 
@@ -106,6 +117,13 @@ static int check_chunk(hid_t dataset, const char *name, const storage *s) {
                         name, (double)s->chunk / 1e6, (double)s->bytes / 1e6, (long long)s->kept);
 }
 
+static int check_plain(hid_t dataset, const char *name) {
+  hid_t type = H5Dget_type(dataset);
+  const bool plain = type >= 0 && reap_h5_is_plain(type);
+  reap_h5_close(&type);
+  return plain ? REAP_OK : reap_h5_refuse(dataset, "\"%s\" has numbers of an unusual form; store usual integers or floats", name);
+}
+
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class) {
   H5T_class_t found;
   size_t element = 0;
@@ -116,6 +134,7 @@ int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class
                           type_class == H5T_FLOAT     ? "floats"
                           : type_class == H5T_STRING  ? "strings"
                                                       : "integers");
+  REAP_TRY(check_plain(dataset, name));
   REAP_TRY(find_storage(dataset, name, element, &s));
   REAP_TRY(check_chunk(dataset, name, &s));
   const int64_t file = reap_h5_file_bytes(dataset);

@@ -58,6 +58,10 @@ int reap_h5_shape(hid_t dataset, const char *name, int min_rank, int max_rank, i
 /* Class, size in bytes and sign of the elements. */
 int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_t *bytes, bool *is_signed);
 
+/* Whether a type's numbers fill their bytes as every machine's do. HDF5 has types with unused bits before and behind, and does not
+ * check that those of a file lie inside the number. True for types of other classes. */
+bool reap_h5_is_plain(hid_t type);
+
 /* Size in bytes of the file that `object` lies in, 0 if HDF5 does not tell. */
 int64_t reap_h5_file_bytes(hid_t object);
 

@@ -148,7 +148,7 @@ static int open_integers(hid_t file, const char *name, hid_t *attribute, int64_t
   *attribute = H5Aopen(file, name, H5P_DEFAULT);
   hid_t type = *attribute < 0 ? REAP_H5_NONE : H5Aget_type(*attribute);
   hid_t space = *attribute < 0 ? REAP_H5_NONE : H5Aget_space(*attribute);
-  const bool fits = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER && H5Sget_simple_extent_ndims(space) <= 1;
+  const bool fits = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER && reap_h5_is_plain(type) && H5Sget_simple_extent_ndims(space) <= 1;
   *count = fits ? (int64_t)H5Sget_simple_extent_npoints(space) : -1;
   reap_h5_close(&type);
   reap_h5_close(&space);

@@ -35,6 +35,7 @@ enum { TOO_MUCH_MEMORY = 3, VALUE_BYTES = 1 << 16, MOST_STRINGS = 1 << 12 };
 /* A type of memory for numbers; other classes are read as they lie. */
 static hid_t number_type(hid_t type) {
   const H5T_class_t found = H5Tget_class(type);
+  if (!reap_h5_is_plain(type)) return REAP_H5_NONE; /* refused by readers */
   if (found == H5T_FLOAT) return H5T_NATIVE_DOUBLE;
   return found == H5T_INTEGER ? H5T_NATIVE_INT64 : REAP_H5_NONE;
 }
