@@ -106,6 +106,8 @@ static void memory_is_told(void) {
   CU_ASSERT_TRUE(reap_memory_resident() >= page);
   CU_ASSERT_TRUE(reap_memory_peak_resident() >= reap_memory_resident() / 2);
   CU_ASSERT_TRUE(reap_memory_available() >= page);
+  CHECK_OK(reap_memory_check("a library", page));
+  CHECK_FAILS(reap_memory_check("a library", INT64_MAX / 2), REAP_ERR_RESOURCE, "a library needs");
 }
 
 static void sizes_are_checked(void) {

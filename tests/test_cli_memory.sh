@@ -117,6 +117,24 @@ fi
 check "no output of runs that failed" [ ! -e x.h5 ]
 check "no temporary files" [ -z "$(find . -name '*.tmp*')" ]
 
+# ---- a limit of the address space: OpenBLAS and oneDNN take memory by themselves, and do not live with a refusal
+run_limited() { # KILOBYTES: status of a short run, never that of timeout (124) or of a crash
+  status=0
+  (ulimit -v "$1" && unset OMP_NUM_THREADS && timeout 100 "${launch[@]}" "$program" prune "$resnet" --calib "$images" --images 64 \
+    --keep 0.5 --repair off -o x.h5) >out.txt 2>err.txt || status=$?
+}
+run_limited 4000000
+if [ "$status" = 0 ]; then # sanitizers need more than that
+  for megabytes in 250 360 400 440 480 520 560; do
+    run_limited "${megabytes}000"
+    check "status $status, 4 or 0, with $megabytes MB of address space" [ "$status" = 4 -o "$status" = 0 ]
+    [ "$megabytes" != 400 ] || check "the library and the limit are named" grep -q "OpenBLAS needs .* (ulimit -v)" err.txt
+  done
+else
+  echo "SKIPPED limits of the address space: status $status with 4 GB of it"
+fi
+rm -f x.h5
+
 # ---- estimates
 works inspect "$resnet" --json --estimate 2 --images 640
 mv out.txt few.json

@@ -53,7 +53,7 @@ void reap_storage_to_rows(const reap_value *value, const float *stored, float *r
 /* Name and version of the convolution library in use ("oneDNN 2.6.3", "plain"). */
 const char *reap_backend_name(reap_backend backend);
 
-/* Threads that kernels of this process may use. */
-void reap_kernels_set_threads(int threads);
+/* Threads that kernels of this process may use; see reap_blas_set_threads(). */
+int reap_kernels_set_threads(int threads);
 
 #endif

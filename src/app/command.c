@@ -29,12 +29,13 @@ void command_set_log(const command_context *context, const common_options *commo
                                                            : REAP_LOG_INFO);
 }
 
-void command_set_up(const command_context *context, const common_options *common, progress_view *view) {
+int command_set_up(const command_context *context, const common_options *common, progress_view *view) {
   const char *variable = getenv("OMP_NUM_THREADS");
   int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
-  reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
+  const int status = reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
   command_set_log(context, common);
   progress_view_start(view, reap_comm_rank(context->comm) == 0 ? common->progress : "none");
+  return reap_comm_agree(context->comm, status);
 }
 
 reap_backend command_backend(const char *kernels) {

@@ -55,8 +55,8 @@ typedef struct common_options {
 /* Parses; prints the help on rank 0 if asked for. *done tells that nothing is left to do (help, or a usage error). */
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done);
 
-/* Applies threads and log level; progress to `view`. */
-void command_set_up(const command_context *context, const common_options *common, progress_view *view);
+/* Collective: applies threads and log level; progress to `view`. REAP_ERR_RESOURCE if a rank has no room for its threads. */
+int command_set_up(const command_context *context, const common_options *common, progress_view *view);
 
 /* The log level alone: rank 0's as asked for, silence on the others. */
 void command_set_log(const command_context *context, const common_options *common);

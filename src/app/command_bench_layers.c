@@ -62,7 +62,7 @@ int command_bench_layers(const command_context *context) {
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
-  command_set_up(context, &common, &view);
+  REAP_TRY(command_set_up(context, &common, &view));
   const run_file table[] = {RUN_INPUT("MODEL", model), RUN_OUTPUT("-o", output, FORM_JSON)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap bench layers", table, 2, &files);

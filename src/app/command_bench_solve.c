@@ -427,7 +427,7 @@ static int measure(const command_context *context, const bench_options *o, const
 static int run(const command_context *context, const bench_options *o) {
   progress_view view;
   reap_comm *workers = NULL;
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   const bool distributed =
       reap_solver_settle(context->comm, reap_solver_named(o->solver), o->n, o->m) == REAP_SOLVER_SCALAPACK;
   const bool works = distributed || reap_comm_rank(context->comm) == 0;

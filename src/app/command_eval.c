@@ -142,7 +142,7 @@ static int run(const command_context *context, const eval_options *o) {
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
   int status = REAP_OK;
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   REAP_TRY_OR(check_files(&j), done);
   REAP_TRY_OR(load_networks(&j), done);
   if (o->report) REAP_TRY_OR(run_files_hash(context->comm, o->data, j.data_hash), done);

@@ -206,7 +206,8 @@ int command_inspect(const command_context *context) {
   const double start = reap_seconds();
   REAP_TRY(reap_network_load(context->comm, model, &network));
   int status = REAP_OK;
-  if (asked.ranks > 0) status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
+  if (asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
+  if (status == REAP_OK && asked.ranks > 0) status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(context, model, json, &network, &asked, &estimate);
   reap_network_clear(&network);
   return reap_comm_agree(context->comm, status);

@@ -101,7 +101,7 @@ static int run(const command_context *context, const merge_options *o) {
   progress_view view;
   merge g = {.options = o};
   reap_stats_writer *writer = NULL;
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap merge", table, 3, &files);

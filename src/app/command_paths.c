@@ -187,7 +187,7 @@ static int run(const command_context *context, const paths_options *o) {
   job j = {.context = context, .options = o, .view = &view};
   const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration), RUN_INPUT("--from-stats", o->from_stats),
                             RUN_OUTPUT("-o", o->output, FORM_HDF5)};
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
   if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
   if (status == REAP_OK) status = run_files_check_network(context->comm, &j.network, "MODEL's data", &j.files);

@@ -20,7 +20,7 @@ static int run(const command_context *context, prune_options *o) {
   run_files files = {0};
   prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback, .files = &files};
   int status = REAP_OK;
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
   REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);

@@ -150,7 +150,7 @@ static int run(const command_context *context, const solve_options *o) {
   reap_stats_file *stats = NULL;
   reap_path_file *file = NULL;
   bool first = reap_comm_rank(context->comm) == 0;
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   const run_file table[] = {RUN_INPUT("STATS.h5", o->stats), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap solve", table, 2, &files);

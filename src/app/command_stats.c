@@ -160,7 +160,7 @@ static int run(const command_context *context, const stats_options *o) {
   job j = {.context = context, .options = o, .view = &view};
   const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration), RUN_INPUT("--from", o->from),
                             RUN_OUTPUT("-o", o->output, FORM_HDF5), RUN_OUTPUT("--activations", o->activations, FORM_HDF5)};
-  command_set_up(context, &o->common, &view);
+  REAP_TRY(command_set_up(context, &o->common, &view));
   int status = run_files_check(context->comm, "reap stats", table, 5, &j.files);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
   progress_view_finish(&view);

@@ -149,7 +149,7 @@ static int run(const command_context *context, sweep_options *o) {
   sweep s = {.context = context, .options = o};
   int status = reap_comm_agree(context->comm, sweep_settings_make(o, &s.count, &s.settings));
   if (status != REAP_OK) goto done;
-  command_set_up(context, &o->prune.common, &view);
+  REAP_TRY_OR(command_set_up(context, &o->prune.common, &view), done);
   REAP_TRY_OR(set_up(&s), done);
   status = sweep_choices_make(context, &s.folder, &s.inputs, s.count, s.settings, s.done, &view.callback, &s.choices);
   progress_view_finish(&view);

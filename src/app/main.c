@@ -1,14 +1,33 @@
 /* The program: starts MPI, runs what the command line asks for on all ranks, reports an error once and ends with its status. */
+#include <limits.h>
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "probe_inputs.h"
 #include "program.h"
 #include "reap/comm_mpi.h"
 #include "reap/error.h"
 
+/* OpenBLAS starts a thread for every core as it is loaded, and each of them tries for ever to map a buffer where that is
+ * refused; even the end of the process waits for them. So it is loaded anew with one, and gets more when there is known to be
+ * room: reap_blas_set_threads(). */
+static void load_with_one_thread(char **argv) {
+  static const char name[] = "OPENBLAS_NUM_THREADS";
+  const char *now = getenv(name);
+  char program[PATH_MAX];
+  if (now && strcmp(now, "1") == 0) return;
+  const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length < 0 || setenv(name, "1", 1) != 0) return;
+  program[length] = '\0';
+  execv(program, argv);
+}
+
 int main(int argc, char **argv) {
   int provided, rank;
+  load_with_one_thread(argv);
   const int probed = probe_inputs(argc, argv);
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -142,6 +143,20 @@ int64_t reap_memory_available(void) {
   const char *line = strstr(text, key);
   if (!line || sscanf(line + sizeof key - 1, "%lld kB", &kilobytes) != 1) return 0;
   return (int64_t)kilobytes * 1024;
+}
+
+int reap_memory_check(const char *what, int64_t bytes) {
+  void *room = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room != MAP_FAILED) {
+    munmap(room, (size_t)bytes);
+    return REAP_OK;
+  }
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    return reap_error(REAP_ERR_RESOURCE, "out of memory: %s needs %.0f MB more, and a process may have no more than %.0f MB (ulimit -v); raise that",
+                      what, (double)bytes / 1e6, (double)limit.rlim_cur / 1e6);
+  return reap_error(REAP_ERR_RESOURCE, "out of memory: %s needs %.0f MB more; use nodes with more memory, or fewer ranks on each", what,
+                    (double)bytes / 1e6);
 }
 
 int reap_multiply(int64_t a, int64_t b, int64_t *out) {

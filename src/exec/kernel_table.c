@@ -31,7 +31,7 @@ const char *reap_backend_name(reap_backend backend) {
 #endif
 }
 
-void reap_kernels_set_threads(int threads) {
+int reap_kernels_set_threads(int threads) {
   if (omp_set_num_threads) omp_set_num_threads(threads);
-  reap_blas_set_threads(threads);
+  return reap_blas_set_threads(threads);
 }

@@ -226,8 +226,12 @@ static int create_arguments(const reap_window *w, const float *weights, const fl
   return add_owned(c, DNNL_ARG_SCRATCHPAD, dnnl_primitive_desc_query_md(b->desc, dnnl_query_scratchpad_md, 0));
 }
 
+/* oneDNN crashes where there is no memory for the code that it makes of a convolution; this much is enough for it. */
+static const int64_t ROOM = (int64_t)32 << 20;
+
 static int create(const reap_window *w, const float *weights, const float *bias, const reap_fusion *fusion, builder *b,
                   reap_onednn_conv *c) {
+  REAP_TRY(reap_error_prefix(reap_memory_check("oneDNN", ROOM), "%s", c->title));
   REAP_TRY(check(c->title, "start", dnnl_engine_create(&c->engine, dnnl_cpu, 0)));
   REAP_TRY(check(c->title, "start", dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags)));
   REAP_TRY(create_layouts(w, c->title, b));

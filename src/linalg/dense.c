@@ -153,8 +153,30 @@ void reap_mirror_lower(int64_t n, double *a, int64_t lda) {
         for (int64_t i = ii > j ? ii : j + 1; i < ii + TILE && i < n; i++) a[j + i * lda] = a[i + j * lda];
 }
 
-void reap_blas_set_threads(int threads) {
-  if (openblas_set_num_threads) openblas_set_num_threads(threads);
+/* Of OpenBLAS on the processors that have the largest, and of a thread's stack. */
+static const int64_t BUFFER_BYTES = (int64_t)128 << 20, STACK_BYTES = (int64_t)8 << 20;
+
+/* A product that no thread is left out of, and that is too large for the kernels that do without a buffer. */
+static int take_buffers(int threads) {
+  const int64_t n = threads > 1 ? 512 : 128;
+  double *a = NULL;
+  REAP_TRY(reap_calloc(&a, 2 * n * n, sizeof *a));
+  const int status = reap_dgemm('N', 'N', n, n, n, 1, a, n, a, n, 0, a + n * n, n);
+  reap_free(&a);
+  return status;
+}
+
+int reap_blas_set_threads(int threads) {
+  static int ready; /* threads that have their buffers */
+  if (!openblas_set_num_threads) return REAP_OK;
+  if (threads > ready) {
+    REAP_TRY(reap_memory_check("OpenBLAS", (threads - ready) * (BUFFER_BYTES + STACK_BYTES)));
+    openblas_set_num_threads(threads);
+    REAP_TRY(take_buffers(threads));
+    ready = threads;
+  }
+  openblas_set_num_threads(threads);
+  return REAP_OK;
 }
 
 const char *reap_blas_name(void) { return openblas_get_config ? openblas_get_config() : "unknown"; }
