@@ -344,6 +344,13 @@ static void unsupported_uses_are_named(void) {
 
   g = net_begin();
   net_image(g, "x", 3, 4, 4);
+  net_node(g, "MaxPool", "pool", "x", "p places", "kernel_shape=[2,2]");
+  net_node(g, "Add", "late", "p places", "y", NULL);
+  CHECK_FAILS(prepare_status(g, "y", 1), REAP_ERR_INPUT, "Add late: it reads \"places\"");
+  reap_graph_destroy(&g);
+
+  g = net_begin();
+  net_image(g, "x", 3, 4, 4);
   CHECK_FAILS(reap_graph_add_output(g, "elsewhere"), REAP_ERR_INPUT, "elsewhere");
   reap_graph_destroy(&g);
 }

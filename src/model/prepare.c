@@ -102,9 +102,19 @@ static void drop_read(reap_graph *graph, const reap_node *node, inference *f) {
   }
 }
 
+/* Masks, indices and other outputs behind the first have no shape: they are not computed. */
+static int check_inputs(const reap_graph *graph, const reap_node *node) {
+  for (int k = 0; k < node->n_inputs; k++)
+    if (node->inputs[k] >= 0 && !graph->values[node->inputs[k]].known)
+      return reap_node_error(node, "it reads \"%s\", which is not the first output of its node: not supported",
+                             graph->values[node->inputs[k]].name);
+  return REAP_OK;
+}
+
 static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
   bool done = false;
   redirect(node, f->origin);
+  REAP_TRY(check_inputs(graph, node));
   REAP_TRY(infer_or_fold(graph, node, &done));
   int out = node->outputs[0];
   const bool folded = done;

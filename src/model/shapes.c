@@ -64,7 +64,6 @@ int reap_shape_conv(reap_graph *graph, reap_node *node) {
 int reap_shape_pool(reap_graph *graph, reap_node *node) {
   reap_window w;
   REAP_TRY(reap_pool_window(graph, node, &w));
-  if (node->n_outputs > 1 && node->outputs[1] >= 0) return reap_node_error(node, "its second output (indices) is not supported");
   const int64_t dims[] = {w.batch, w.outputs, w.out_height, w.out_width};
   return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
 }
