@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One network in the many forms that exporters give it: what random_network.py makes, written another way.
 
-Constants become nodes, come in float16 behind a Cast, are read through an Identity, are merged where they are equal, are listed
-as inputs (IR 3); names are odd. What the network computes stays the same. Names that are no UTF-8 cannot be set from Python:
-they are put into the file's bytes in place of others of the same length, `Case.swaps`.
+Constants become nodes, come in float16 behind a Cast, are read through an Identity, are merged where they are equal,
+are listed as inputs (IR 3); names are odd. What the network computes stays the same but for the rounding of float16.
+Names that are no UTF-8 cannot be set from Python: they are put into the file's bytes in place of others of the same
+length, `Case.swaps`.
 """
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 PLACEHOLDER, NOT_UTF8 = b"Zq0j", b"\xff\xfe\xc3("
 
-ODD = ["with space", "a/b", "a.b", "/a/b", "a//b", ".", "/", "..", "../up", "caf\u00e9", "\u6f22\u5b57", "\U0001f3b2", "quote\"s", "it's",
-       "back\\slash", "new\nline", "tab\t", "esc\x1b[31mred", "bell\x07", "%s%n", "{}", "<&>", "a" * 300, "-o", "null", "0",
-       "a.b_3", "Conv_2", "weight", "bias", "layers", "$(id)", "semi;colon", "co:lon", "st*r", "a\u0301", "\u202eright", "\x7f"]
+ODD = ["with space", "a/b", "a.b", "/a/b", "a//b", ".", "/", "..", "../up", "caf\u00e9", "\u6f22\u5b57", "\U0001f3b2",
+       "quote\"s", "it's", "back\\slash", "new\nline", "tab\t", "esc\x1b[31mred", "bell\x07", "%s%n", "{}", "<&>",
+       "a" * 300, "-o", "null", "0", "a.b_3", "Conv_2", "weight", "bias", "layers", "$(id)", "semi;colon", "co:lon",
+       "st*r", "a\u0301", "\u202eright", "\x7f"]
 
 
 def rename(graph, value_name, node_name):
@@ -42,7 +44,8 @@ def odd_names(case, pick):
         rename(graph, lambda name, n: name if name == "images" else "/net/net.%d/%s_output_0" % (n, name),
                lambda node, i: "/net/net.%d/%s" % (i, node.op_type))
     elif style in ("empty", "some empty"):
-        rename(graph, lambda name, n: name, lambda node, i: "" if style == "empty" or pick.random() < 0.5 else node.name)
+        share = 1 if style == "empty" else 0.5
+        rename(graph, lambda name, n: name, lambda node, i: "" if pick.random() < share else node.name)
     elif style == "clash":
         forms = ["a/%d", "a.%d", "/a/%d", "/a.%d"]
         rename(graph, lambda name, n: forms[n % 4] % (n // 4), lambda node, i: forms[i % 4] % (i // 4))
@@ -57,7 +60,8 @@ def odd_names(case, pick):
 def constant_node(tensor, pick, opset):
     """A Constant in one of its forms."""
     array, whole = numpy_helper.to_array(tensor), tensor.data_type == TensorProto.INT64
-    if opset >= 12 and array.ndim <= 1 and array.size and (whole or tensor.data_type == TensorProto.FLOAT) and pick.random() < 0.5:
+    short = array.ndim <= 1 and array.size and (whole or tensor.data_type == TensorProto.FLOAT)
+    if opset >= 12 and short and pick.random() < 0.5:
         key = "value_" + ("int" if whole else "float") + ("s" if array.ndim else "")
         value = array.tolist()
         return helper.make_node("Constant", [], [tensor.name], name=tensor.name + "_node", **{key: value})
@@ -89,7 +93,8 @@ def through_identity(case, pick):
         for slot, name in enumerate(node.input):
             if any(t.name == name for t in graph.initializer) and pick.random() < 0.25:
                 node.input[slot] = "%s_again_%d" % (name, len(added))
-                added.append(helper.make_node("Identity", [name], [node.input[slot]], name="Identity_%s" % node.input[slot]))
+                again = node.input[slot]
+                added.append(helper.make_node("Identity", [name], [again], name="Identity_%s" % again))
     nodes = added + list(graph.node)
     del graph.node[:]
     graph.node.extend(nodes)

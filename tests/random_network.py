@@ -5,12 +5,13 @@
     make(seed)                              a Case: the file's bytes, images, and what the network is made of
     random_network.py SEED FOLDER           writes it there, to be looked at
 
-A network has 2 to 15 blocks of layers on images of some 3 x 8 x 8. Its operators are those of include/reap/operators.def in the
-forms of operator sets 8 to 21; a few networks have one operator that reap does not know. The same seed makes the same network
-as long as this file stays as it is: the streams of random.Random and numpy.random.RandomState do not change.
+A network has 2 to 15 blocks of layers on images of some 3 x 8 x 8. Its operators are those of
+include/reap/operators.def in the forms of operator sets 8 to 21; a few networks have one operator that reap does not
+know. The same seed makes the same network as long as this file stays as it is: the streams of random.Random and
+numpy.random.RandomState do not change.
 
-Weights are scaled by their fan-in and norms divide by at least 0.7, so that values stay near 1. Nothing is cast to a smaller
-type but weights that come in it, and no operator jumps, so that two float32 runtimes agree to 1e-5 or so.
+Weights are scaled by their fan-in and norms divide by at least 0.7, so that values stay near 1. Nothing is cast to a
+smaller type but weights that come in it, and no operator jumps, so that two float32 runtimes agree to 1e-5 or so.
 """
 import random
 import sys
@@ -42,7 +43,7 @@ class Case:
 
 
 class Builder:
-    """Grows a network at one end, `at`, a (name, shape without the batch). Blocks return False where they do not apply."""
+    """Grows a network at one end, `at`. Blocks return False where they do not apply; shapes have no batch."""
 
     def __init__(self, seed):
         self.pick = random.Random(seed)
@@ -145,7 +146,8 @@ class Builder:
         reach = [(ky - 1) * dilations[0] + 1, (kx - 1) * dilations[1] + 1]
         if self.chance(0.15) and dilations == [1, 1] and strides[0] <= ky and strides[1] <= kx:
             auto = self.pick.choice(["SAME_UPPER", "SAME_LOWER", "VALID"])
-            sizes = [-(-s // t) if auto != "VALID" else (s - r) // t + 1 for s, t, r in zip((height, width), strides, reach)]
+            sizes = [-(-s // t) if auto != "VALID" else (s - r) // t + 1
+                     for s, t, r in zip((height, width), strides, reach)]
             return dict(kernel_shape=[ky, kx], strides=strides, auto_pad=auto), sizes
         pads = [r // 2 for r in reach] * 2
         if self.chance(0.3):
@@ -170,7 +172,8 @@ class Builder:
         inputs = [x, w] + ([self.floats(self.normal(outputs, scale=0.3), "bias")] if self.chance(0.6) else [])
         if self.chance(0.3):
             del attributes["kernel_shape"]
-        return self.node("Conv", inputs, [outputs] + sizes, group=groups if groups > 1 or self.chance(0.3) else None, **attributes)
+        attributes["group"] = groups if groups > 1 or self.chance(0.3) else None
+        return self.node("Conv", inputs, [outputs] + sizes, **attributes)
 
     def norm_to(self, x):
         """A batch norm over axis 1; its tensors may be those of an earlier one, all or some."""
@@ -216,7 +219,8 @@ class Builder:
         w = self.shared(form, lambda: self.floats(self.weights(outputs, shape[-1], fan_in=shape[-1]).T, "weight"))
         y = self.node("MatMul", [x, w], shape[:-1] + (outputs,))
         if self.chance(0.75):
-            bias = self.floats(self.normal(*self.pick.choice([(outputs,), (outputs,), (1, outputs)]), scale=0.3), "bias")
+            form = self.pick.choice([(outputs,), (outputs,), (1, outputs)])
+            bias = self.floats(self.normal(*form, scale=0.3), "bias")
             y = self.node("Add", self.either(y, bias), self.shapes[y])
         return y
 
@@ -312,7 +316,8 @@ class Builder:
 
     def slice(self):
         """A part along one axis or two, forwards, backwards or with steps."""
-        shape, axes = list(self.shape), self.pick.sample(range(1, self.rank), min(self.rank - 1, self.pick.choice([1, 1, 2])))
+        shape = list(self.shape)
+        axes = self.pick.sample(range(1, self.rank), min(self.rank - 1, self.pick.choice([1, 1, 2])))
         starts, ends, steps = [], [], []
         for axis in axes:
             size, step = shape[axis - 1], self.pick.choice([1, 1, 1, 2, -1]) if self.opset >= 10 else 1
@@ -329,7 +334,8 @@ class Builder:
         axes = [self.axis(a, self.rank) if self.opset >= 10 else a for a in axes]
         if self.opset < 10:
             return self.move(self.node("Slice", [self.at], shape, starts=starts, ends=ends, axes=axes))
-        names = [self.ints(v, "part") for v in (starts, ends, axes)] + ([self.ints(steps, "steps")] if set(steps) != {1} else [])
+        names = [self.ints(v, "part") for v in (starts, ends, axes)]
+        names += [self.ints(steps, "steps")] if set(steps) != {1} else []
         return self.move(self.node("Slice", [self.at] + names, shape))
 
     def halves(self):
@@ -342,7 +348,8 @@ class Builder:
             if self.opset < 10:
                 y = self.node("Slice", [x], (half,) + self.shape[1:], starts=[first], ends=[first + half], axes=[1])
             else:
-                y = self.node("Slice", [x] + [self.ints([v]) for v in (first, first + half, 1)], (half,) + self.shape[1:])
+                part = [self.ints([v]) for v in (first, first + half, 1)]
+                y = self.node("Slice", [x] + part, (half,) + self.shape[1:])
             parts.append(y)
         parts[1] = self.tail(self.conv_to(parts[1], half, same=True))
         if self.chance(0.5):
@@ -409,7 +416,8 @@ class Builder:
         attributes["ceil_mode"] = 1 if ceil else None
         if not maximum:
             attributes["count_include_pad"] = self.pick.choice([None, 0, 1])
-        return self.move(self.node("MaxPool" if maximum else "AveragePool", [self.at], (channels,) + tuple(sizes), **attributes))
+        op = "MaxPool" if maximum else "AveragePool"
+        return self.move(self.node(op, [self.at], (channels,) + tuple(sizes), **attributes))
 
     def pad(self):
         before, after = ([self.pick.choice([0, 0, 1]) for _ in range(self.rank - 1)] for _ in range(2))
@@ -528,7 +536,8 @@ class Builder:
             keep = self.chance(0.5)
             y = self.mean_to(self.at, [2, 3], keep)
         else:
-            keep, y = True, self.node("Global%sPool" % form.capitalize().replace("imum", ""), [self.at], (channels, 1, 1))
+            op = "GlobalAveragePool" if form == "average" else "GlobalMaxPool"
+            keep, y = True, self.node(op, [self.at], (channels, 1, 1))
             if form == "average" and self.chance(0.2):
                 y = self.tail(self.conv_to(y, self.width(), same=True))
         if not keep:
@@ -553,7 +562,8 @@ class Builder:
     def sequence_to_image(self):
         first, second = self.shape
         if self.chance(0.5):
-            return self.move(self.node("Reshape", [self.at, self.ints([0, first, second, 1], "form")], (first, second, 1)))
+            form = self.ints([0, first, second, 1], "form")
+            return self.move(self.node("Reshape", [self.at, form], (first, second, 1)))
         return self.move(self.axes_of("Unsqueeze", 13, self.at, (first, 1, second), [2]))
 
     def vector_to_image(self):
@@ -585,13 +595,13 @@ class Builder:
         shape = self.shape[:-1] + (self.shape[-1] + self.shapes[y][-1],)
         return self.move(self.node("Concat", [self.at, y], shape, axis=self.axis(last, self.rank)))
 
-    IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, clamp=1, residual=6, branches=4, stack=1, slice=3, halves=2,
-                 shuffle=1, factor=4, gate=1, pool=5, pad=2, quiet=2, linear_last=3, channels_last=2, flat_conv=2, softmax=1,
-                 product=1, to_vector=4, to_sequence=3)
-    SEQUENCE = dict(linear_last=8, residual_vector=4, concat_vector=2, transpose=3, norm=3, clamp=1, factor=2, slice=2, pad=1,
-                    quiet=1, softmax=2, sequence_to_vector=5, sequence_to_image=3)
-    VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1, factor=2, slice=2,
-                  quiet=2, vector_to_image=3, softmax=1)
+    IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, clamp=1, residual=6, branches=4, stack=1, slice=3,
+                 halves=2, shuffle=1, factor=4, gate=1, pool=5, pad=2, quiet=2, linear_last=3, channels_last=2,
+                 flat_conv=2, softmax=1, product=1, to_vector=4, to_sequence=3)
+    SEQUENCE = dict(linear_last=8, residual_vector=4, concat_vector=2, transpose=3, norm=3, clamp=1, factor=2, slice=2,
+                    pad=1, quiet=1, softmax=2, sequence_to_vector=5, sequence_to_image=3)
+    VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1, factor=2,
+                  slice=2, quiet=2, vector_to_image=3, softmax=1)
 
     def block(self):
         table = {4: self.IMAGE, 3: self.SEQUENCE, 2: self.VECTOR}[self.rank]
@@ -640,8 +650,12 @@ def outputs_of(b):
             b.move(b.node("Identity", [end], b.shapes[end]))
         outputs.insert(b.pick.randint(0, len(outputs)), b.at)
     b.at = end
+    outputs = list(dict.fromkeys(outputs))
+    if b.chance(0.15):
+        outputs.append(b.pick.choice(outputs))
+        b.words.append("an output twice")
     b.words.append("%d outputs" % len(outputs))
-    return list(dict.fromkeys(outputs))
+    return outputs
 
 
 def dead_ends(b):
@@ -663,7 +677,8 @@ def images_of(case, b, shape):
         count -= count % case.batch
     if b.chance(0.15):
         case.images = b.numbers.randint(0, 256, (count,) + shape).astype(np.uint8)
-        case.scaling = (1 / 255, b.uniform(0.4, 0.6, shape[0]).astype(np.float64), b.uniform(0.2, 0.3, shape[0]).astype(np.float64))
+        mean, std = b.uniform(0.4, 0.6, shape[0]), b.uniform(0.2, 0.3, shape[0])
+        case.scaling = (1 / 255, mean.astype(np.float64), std.astype(np.float64))
         return
     smooth = b.normal(count, shape[0], 1, 1)
     case.images = (0.8 * b.normal(count, *shape) + 0.6 * smooth).astype(np.float32)
@@ -686,9 +701,11 @@ def make(seed):
     outputs = outputs_of(b)
     dead_ends(b)
     batch = case.batch or "N"
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch] + list(b.shapes[name])) for name in ["images"] + outputs]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch] + list(b.shapes[name]))
+              for name in ["images"] + outputs]
     graph = helper.make_graph(b.nodes, "random_%d" % seed, values[:1], values[1:], b.constants)
-    case.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=b.pick.randint(4, 10))
+    opset = helper.make_opsetid("", b.opset)
+    case.model = helper.make_model(graph, opset_imports=[opset], ir_version=b.pick.randint(4, 10))
     case.words = ["opset %d" % b.opset] + b.words
     disguise(case, b.pick)
     return case

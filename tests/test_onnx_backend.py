@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ONNX project's own tests of backends (in the onnx package), through reap eval.
 
-Each is a model of one or a few nodes with inputs and the outputs they have to give. Its first float32 input becomes the images;
-the others become initialisers, since most are weights. Two forms are tried:
+Each is a model of one or a few nodes with inputs and the outputs they have to give. Its first float32 input becomes the
+images; the others become initialisers, since most are weights. Two forms are tried:
   - axis 0 is the batch; ranks other than 4 get a Reshape in front;
   - the whole input is one image, with a Reshape in front and one behind, so that any shape and any axis can take part.
-A model is right if a form that reap takes gives the outputs within the tolerance of the ONNX project's runner, wrong if any form
-gives others, or ends in any way but a refusal. Models without float32 tensors at both ends are not applicable.
+A model is right if a form that reap takes gives the outputs within the tolerance of the ONNX project's runner, wrong if
+any form gives others, or ends in any way but a refusal. Models without float32 tensors at both ends are not applicable.
 
-tests/run.sh --long runs this (REAP_TEST_LONG=1). By hand: test_onnx_backend.py NAME ..., NAME being part of a folder's name,
-"" all; REAP_PROGRAM names the program. Exit status 77 where the package is missing or another version.
+tests/run.sh --long runs this (REAP_TEST_LONG=1). By hand: test_onnx_backend.py NAME ..., NAME being part of a folder's
+name, "" all; REAP_PROGRAM names the program. Exit status 77 where the package is missing or another version.
 """
 import argparse
 import collections
@@ -36,7 +36,8 @@ except ImportError as error:
 
 VERSION = "1.16.2"
 FOLDERS = ["node", "simple", "pytorch-converted", "pytorch-operator"]
-PROGRAM = os.environ.get("REAP_PROGRAM", os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "build", "reap"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM = os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", "reap"))
 RELATIVE, ABSOLUTE = 1e-3, 1e-7  # the defaults of onnx.backend.test.runner
 OLDEST, CONVERTED_TO = 7, 13  # operator sets
 LEAST_RIGHT = 200
@@ -82,7 +83,7 @@ class Sample:
         graph, data = self.model.graph, os.path.join(folder, "test_data_set_0")
         constant = {t.name for t in graph.initializer}
         self.inputs = [i for i in graph.input if i.name not in constant]
-        self.at = next((k for k, info in enumerate(self.inputs) if is_float_tensor(info)), None)  # which becomes the images
+        self.at = next((k for k, info in enumerate(self.inputs) if is_float_tensor(info)), None)  # becomes the images
         if self.at is None:
             raise NotApplicable("no input is a float32 tensor")
         if any(i.type.WhichOneof("value") != "tensor_type" for i in self.inputs):
@@ -160,11 +161,12 @@ def evaluate(model, images, folder):
     with h5py.File(paths[1], "w") as file:
         file["images"] = images.astype(np.float32)
         file["images"].attrs["layout"] = "NCHW"
-    # Open MPI starts a daemon for a process without mpirun, unless told so; its folders are shared then, if not apart.
+    # Open MPI starts a daemon for a process without mpirun, unless told so; such processes share folders.
     alone = dict(os.environ, OMPI_MCA_ess_singleton_isolated="1", OMPI_MCA_orte_tmpdir_base=folder)
     try:
-        done = subprocess.run([PROGRAM, "eval", paths[0], "--data", paths[1], "--outputs", paths[2], "--log-level", "warning"], env=alone,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+        done = subprocess.run(
+            [PROGRAM, "eval", paths[0], "--data", paths[1], "--outputs", paths[2], "--log-level", "warning"],
+            env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         return 1, "no end after %d s" % PATIENCE, None
     if done.returncode:
@@ -184,7 +186,8 @@ def check_form(form, wanted):
     if found.size != wanted.size:
         return "wrong", "shapes %s and %s" % (found.shape, wanted.shape)
     if not np.allclose(found.reshape(wanted.shape), wanted, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
-        return "wrong", "%.3g apart, outputs up to %.3g" % (np.abs(found.reshape(wanted.shape) - wanted).max(), np.abs(wanted).max())
+        apart = np.abs(found.reshape(wanted.shape) - wanted).max()
+        return "wrong", "%.3g apart, outputs up to %.3g" % (apart, np.abs(wanted).max())
     return "right", ""
 
 
