@@ -24,6 +24,9 @@ bool reap_dataset_has_labels(const reap_dataset *dataset);
  * normalised. REAP_ERR_INPUT names the file and the image if one holds a NaN or an infinity. */
 int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float *images);
 
+/* Smallest and largest value of all images read so far, as the network sees them; infinities of the wrong sign before the first. */
+void reap_dataset_range(const reap_dataset *dataset, double *least, double *greatest);
+
 /* Labels [first, first + count). */
 int reap_dataset_read_labels(reap_dataset *dataset, int64_t first, int64_t count, int64_t *labels);
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "image_range.h"
 #include "reap/error.h"
 #include "reap/evaluate.h"
 #include "reap/hash.h"
@@ -149,6 +150,8 @@ static int run(const command_context *context, const eval_options *o) {
   REAP_TRY_OR(reap_comm_agree(context->comm, open_data(&j)), done);
   status = evaluate(&j);
   progress_view_finish(&view);
+  if (status == REAP_OK) status = image_range_warn(context->comm, j.data);
+  if (status == REAP_OK) image_range_warn_figures(&j.figures, o->data);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
   status = reap_comm_agree(context->comm, status);
   run_files_warn(&j.files);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "image_range.h"
 #include "memory_check.h"
 #include "memory_options.h"
 #include "prune_options.h"
@@ -199,6 +200,7 @@ static int run(const command_context *context, const paths_options *o) {
   if (status == REAP_OK) status = open_stats(&j);
   if (status == REAP_OK) status = collect(&j);
   if (status == REAP_OK) status = fit_joint(&j);
+  if (status == REAP_OK) status = image_range_warn(context->comm, j.images);
   progress_view_finish(&view);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, finish(&j, start));
   run_files_warn(&j.files);

@@ -1,5 +1,8 @@
 /* reap prune: from a network and images to a smaller network. */
+#include <string.h>
+
 #include "command.h"
+#include "image_range.h"
 #include "prune_latency.h"
 #include "prune_output.h"
 #include "prune_paths.h"
@@ -31,6 +34,10 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(prune_paths_get(&job), done);
   REAP_TRY_OR(prune_run_do(&job), done);
   progress_view_finish(&view);
+  REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
+  if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
+    REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
+  image_range_warn_figures(&job.after, o->evaluation);
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);
   status = reap_comm_agree(context->comm, status);
   run_files_warn(&files);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "image_range.h"
 #include "memory_check.h"
 #include "memory_figures.h"
 #include "reap/collect.h"
@@ -164,6 +165,7 @@ static int run(const command_context *context, const stats_options *o) {
   int status = run_files_check(context->comm, "reap stats", table, 5, &j.files);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
   progress_view_finish(&view);
+  if (status == REAP_OK) status = image_range_warn(context->comm, j.images);
   if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
     reap_print(stdout, "%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));

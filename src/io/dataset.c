@@ -25,6 +25,7 @@ struct reap_dataset {
   void *piece;  /* [piece_images, image_size] as stored */
   int64_t piece_images;
   read_ahead ahead;
+  float least, greatest; /* of what was read */
 };
 
 /* Attributes belong to the data set; on the file itself they are taken as well. */
@@ -147,6 +148,8 @@ static int open_parts(reap_dataset *dataset) {
 int reap_dataset_open(const char *path, reap_dataset **out) {
   reap_dataset *dataset = NULL;
   REAP_TRY(reap_calloc(&dataset, 1, sizeof *dataset));
+  dataset->least = INFINITY;
+  dataset->greatest = -INFINITY;
   dataset->file = dataset->images = dataset->labels = REAP_H5_NONE;
   dataset->ahead.descriptor = -1;
   int status = reap_strdup(&dataset->path, path);
@@ -248,6 +251,11 @@ static int read_piece(reap_dataset *dataset, int64_t first, int64_t count, float
   return REAP_OK;
 }
 
+void reap_dataset_range(const reap_dataset *dataset, double *least, double *greatest) {
+  *least = (double)dataset->least;
+  *greatest = (double)dataset->greatest;
+}
+
 int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float *images) {
   REAP_TRY(check_range(dataset, first, count));
   REAP_TRY(make_piece(dataset));
@@ -255,6 +263,10 @@ int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float
     int64_t n = count - done < dataset->piece_images ? count - done : dataset->piece_images;
     REAP_TRY(read_piece(dataset, first + done, n, images + done * dataset->image_size));
     done += n;
+  }
+  for (int64_t i = 0; i < count * dataset->image_size; i++) {
+    dataset->least = images[i] < dataset->least ? images[i] : dataset->least;
+    dataset->greatest = images[i] > dataset->greatest ? images[i] : dataset->greatest;
   }
   read_ahead_advise(&dataset->ahead, first + count, count); /* the next block, while this one is computed */
   return REAP_OK;

@@ -1,0 +1,16 @@
+/* Warnings about images and figures that are no error and yet hardly what was meant; private to src/app. */
+#ifndef REAP_APP_IMAGE_RANGE_H
+#define REAP_APP_IMAGE_RANGE_H
+
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/evaluate.h"
+
+/* Collective. Warns of values far beyond those of images, and of images that are all one constant: of the images that were read.
+ * Nothing happens without a data set. */
+int image_range_warn(const reap_comm *comm, const reap_dataset *data);
+
+/* Local. Warns of a divergence beyond what probabilities in float32 can have. `name` is the data set's. */
+void image_range_warn_figures(const reap_evaluation *figures, const char *name);
+
+#endif
