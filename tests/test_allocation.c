@@ -373,23 +373,23 @@ static void make_inputs(void) {
     try_command(line, sample);      \
   }
 
-COMMAND(inspect, 60, "inspect @net.onnx")
-COMMAND(inspect_json, 60, "inspect @net.onnx --json --estimate 2")
-COMMAND(eval, 60, "eval @pruned.h5 --data @eval.h5 --against @net.onnx --outputs >o.h5 --report >r.json")
-COMMAND(prune, 120, "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
+COMMAND(inspect, 30, "inspect @net.onnx")
+COMMAND(inspect_json, 30, "inspect @net.onnx --json --estimate 2")
+COMMAND(eval, 30, "eval @pruned.h5 --data @eval.h5 --against @net.onnx --outputs >o.h5 --report >r.json")
+COMMAND(prune, 60, "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
                    "--save-plan >plan.json --save-paths >paths.h5 --save-stats >s.h5 --activations >a.h5")
-COMMAND(prune_spread, 60, "prune @net.onnx --calib @calib.h5 --keep 0.5 --solver scalapack -o >p.h5")
-COMMAND(prune_ridge, 60, "prune @net.onnx --calib @calib.h5 --keep 0.5 --ridge auto --positions 4 -o >p.h5")
-COMMAND(prune_stored, 60, "prune @net.onnx --from-stats @stats.h5 --flops 0.6 -o >p.h5")
-COMMAND(sweep, 60, "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models onnx -o >sweep.h5")
-COMMAND(stats, 60, "stats @net.onnx --calib @calib.h5 -o >s.h5 --activations >a.h5 --all")
-COMMAND(stats_panels, 60, "stats @net.onnx --calib @calib.h5 -o >s.h5 --panels")
-COMMAND(stats_stored, 60, "stats --from @activations.h5 -o >s.h5")
-COMMAND(paths, 60, "paths @net.onnx --calib @calib.h5 -o >p.h5")
-COMMAND(merge, 60, "merge @stats.h5 @more.h5 -o >m.h5")
-COMMAND(solve, 60, "solve @stats.h5 --keep 0.5 -o >path.h5")
-COMMAND(solve_spread, 60, "solve @stats.h5 --keep 0.5 --solver scalapack -o >path.h5")
-COMMAND(export, 60, "export @pruned.h5 >e.onnx")
+COMMAND(prune_spread, 30, "prune @net.onnx --calib @calib.h5 --keep 0.5 --solver scalapack -o >p.h5")
+COMMAND(prune_ridge, 30, "prune @net.onnx --calib @calib.h5 --keep 0.5 --ridge auto --positions 4 -o >p.h5")
+COMMAND(prune_stored, 30, "prune @net.onnx --from-stats @stats.h5 --flops 0.6 -o >p.h5")
+COMMAND(sweep, 30, "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models onnx -o >sweep.h5")
+COMMAND(stats, 30, "stats @net.onnx --calib @calib.h5 -o >s.h5 --activations >a.h5 --all")
+COMMAND(stats_panels, 30, "stats @net.onnx --calib @calib.h5 -o >s.h5 --panels")
+COMMAND(stats_stored, 30, "stats --from @activations.h5 -o >s.h5")
+COMMAND(paths, 30, "paths @net.onnx --calib @calib.h5 -o >p.h5")
+COMMAND(merge, 30, "merge @stats.h5 @more.h5 -o >m.h5")
+COMMAND(solve, 30, "solve @stats.h5 --keep 0.5 -o >path.h5")
+COMMAND(solve_spread, 30, "solve @stats.h5 --keep 0.5 --solver scalapack -o >path.h5")
+COMMAND(export, 30, "export @pruned.h5 >e.onnx")
 
 /* ------------------------------------------------------------------ communicators */
 
