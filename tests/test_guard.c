@@ -1,8 +1,8 @@
 /* guard: new weights are compared with the network run forward, whatever the rows that they were solved from say.
  *
- * The program is linked so that two functions of the library can be made to err: where a row lies in a block, and what
- * becomes of weights on their way into a network. The first puts inputs and targets together wrongly, in the solve and in the
- * errors measured on rows alike; the second makes a layer differ from what was solved.
+ * The program is linked so that two functions of the library can be made to err: where a row lies in a block, and
+ * what becomes of weights on their way into a network. The first puts inputs and targets together wrongly, in the
+ * solve and in the errors measured on rows alike; the second makes a layer differ from what was solved.
  */
 #include "reap/dataset.h"
 #include "reap/groups.h"
@@ -33,7 +33,8 @@ int __wrap_reap_surgery_set_weights(reap_graph *graph, int index, const double *
 int __wrap_reap_surgery_set_weights(reap_graph *graph, int index, const double *weights, const double *bias) {
   const reap_tensor *w = reap_node_constant(graph, graph->nodes[index], 1);
   double *spoiled = NULL;
-  if (wrong_weights == 0 || wrong_alone != (graph->n_nodes == 1)) return __real_reap_surgery_set_weights(graph, index, weights, bias);
+  if (wrong_weights == 0 || wrong_alone != (graph->n_nodes == 1))
+    return __real_reap_surgery_set_weights(graph, index, weights, bias);
   wrong_weights--;
   CHECK_OK(reap_alloc(&spoiled, w->count, sizeof *spoiled));
   for (int64_t i = 0; i < w->count; i++) spoiled[i] = weights[w->count - 1 - i];
@@ -148,7 +149,8 @@ static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
   const reap_tensor *now = weights_of(o.pruned, "second"), *trained = weights_of(o.original, "second");
   for (int64_t j = 0; j < 3; j++)
     for (int64_t k = 0; k < l->n_kept; k++)
-      CU_ASSERT_EQUAL(memcmp(now->f32 + (j * l->n_kept + k) * 9, trained->f32 + (j * 6 + l->kept[k]) * 9, 9 * sizeof(float)), 0);
+      CU_ASSERT_EQUAL(memcmp(now->f32 + (j * l->n_kept + k) * 9, trained->f32 + (j * 6 + l->kept[k]) * 9,
+                             9 * sizeof(float)), 0);
   CU_ASSERT_TRUE(l->held_out_error > 0 && l->held_out_error == l->relative_error);
   CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, "error"));
   clear(&o);

@@ -135,6 +135,7 @@ class Products(unittest.TestCase):
         start = ["mpirun", "--oversubscribe", "-n", str(ranks)] if ranks > 1 else []
         done = subprocess.run(start + [PROGRAM, *arguments], capture_output=True, text=True, errors="replace", timeout=600)
         self.assertEqual(done.returncode, 0, "%s: %s" % (" ".join(arguments), done.stdout + done.stderr))
+        self.assertNotIn("leave an error", done.stderr)  # rows and the network run forward tell the same
 
     def outputs(self, model, data):
         path = os.path.join(SCRATCH, "out.h5")

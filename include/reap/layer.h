@@ -8,8 +8,9 @@
 #include "reap/graph.h"
 #include "reap/layout.h"
 
-/* X [samples, n], n = channels * block, column = channel * block + t; Y [samples, m]. A sample is an output position of
- * an image: (oy, ox) of a convolution, a row of a matrix product: the axes in front of the last one in ONNX's row-major order. */
+/* X [samples, n], n = channels * block, column = channel * block + t; Y [samples, m]. A sample is an output position
+ * of an image: (oy, ox) of a convolution, a row of a matrix product: the axes in front of the last one in ONNX's
+ * row-major order. */
 typedef struct reap_layer {
   int node;
   int input, output;  /* values of the graph */
@@ -19,7 +20,8 @@ typedef struct reap_layer {
   int64_t block;      /* columns per channel: kernel_y * kernel_x, height * width behind a Flatten, or 1 */
   int64_t n, m;
   int64_t positions;  /* per image */
-  reap_row_layout rows_x, rows_y; /* of a matrix product: where its rows lie; nobody counts positions into a block otherwise */
+  reap_row_layout rows_x, rows_y; /* where the rows of a matrix product lie in a block; a convolution's outputs
+                                     have no gaps, and its inputs are not rows */
 } reap_layer;
 
 /* View of linear node `node`; `channels` is the number of channels its input has (for a matrix product behind a

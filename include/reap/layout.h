@@ -11,19 +11,20 @@
 
 #include "reap/graph.h"
 
-/* Axis along which `value` has the outputs of the layer that it comes from (of a network's input: axis 1); -1 where there
- * is no such axis, or where it is not known. It follows from the operators (column `layout` of operators.def) and is valid
- * after preparation. */
+/* Axis along which `value` has the outputs of the layer that it comes from (of a network's input: axis 1); -1 where
+ * there is no such axis, or where it is not known. It follows from the operators (column `layout` of operators.def)
+ * and is valid after preparation. */
 static inline int reap_channel_axis(const reap_value *value) { return value->channel_axis; }
 
 /* Entries along that axis; 0 if there is none. */
 int64_t reap_value_channels(const reap_value *value);
 
-/* Axis of its input along which a layer (Conv, Gemm, MatMul) sums. Its outputs lie along the same axis of its output. */
+/* Axis of its input along which a layer (Conv, Gemm, MatMul) sums; its outputs lie along the same axis. */
 int reap_linear_axis(const reap_graph *graph, const reap_node *node);
 
-/* Strides, in elements and in ONNX's order of axes, of a value as it is stored: values of rank 4 channels last ([batch,
- * height, width, channels] for axes [batch, channels, height, width], whatever these axes mean), all others row-major. */
+/* Strides, in elements and in ONNX's order of axes, of a value as it is stored: values of rank 4 channels last
+ * ([batch, height, width, channels] for axes [batch, channels, height, width], whatever these axes mean), all others
+ * row-major. */
 void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]);
 void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
 

@@ -1,7 +1,7 @@
 /* Flatten, Reshape, Squeeze and Unsqueeze: the same numbers in ONNX's row-major order under another shape.
  *
- * The numbers move unless both sides are stored row-major or have the same shape. Where neither is, they pass through rows.
- * Memory-bound.
+ * The numbers move unless both sides are stored row-major or have the same shape. Where neither is, they pass through
+ * rows. Memory-bound.
  */
 #include <string.h>
 
@@ -30,7 +30,8 @@ static int reshape_prepare(const reap_graph *graph, const reap_node *node, reap_
   REAP_TRY(reap_calloc(&s, 1, sizeof *s));
   *state = s;
   int status = REAP_OK;
-  if (!reap_stored_row_major(in) && !reap_stored_row_major(out) && !reap_same_dims(in->rank, in->dims, out->rank, out->dims))
+  if (!reap_stored_row_major(in) && !reap_stored_row_major(out) &&
+      !reap_same_dims(in->rank, in->dims, out->rank, out->dims))
     status = reap_alloc(&s->rows, reap_value_count(in), sizeof *s->rows);
   if (status != REAP_OK) reshape_destroy(state);
   return status;

@@ -1,8 +1,8 @@
 /* Channel axes, one rule per entry of the column `layout` of operators.def, and the storage order of blocks; see
  * reap/layout.h.
  *
- * Rules run right behind the shape rules, in topological order, and may take parameters for resolved that a shape rule has
- * accepted. A rule gives the axis of output 0, or -1.
+ * Rules run right behind the shape rules, in topological order, and may take parameters for resolved that a shape
+ * rule has accepted. A rule gives the axis of output 0, or -1.
  */
 #include "reap/layout.h"
 
@@ -43,7 +43,9 @@ int reap_layout_second(const reap_graph *graph, const reap_node *node) {
   return 1;
 }
 
-int reap_layout_last(const reap_graph *graph, const reap_node *node) { return reap_node_output(graph, node, 0)->rank - 1; }
+int reap_layout_last(const reap_graph *graph, const reap_node *node) {
+  return reap_node_output(graph, node, 0)->rank - 1;
+}
 
 int reap_layout_same(const reap_graph *graph, const reap_node *node) { return axis_of(graph, node, 0); }
 
@@ -78,7 +80,7 @@ int reap_layout_reduced(const reap_graph *graph, const reap_node *node) {
   return out;
 }
 
-/* The first axis that is flattened varies slowest: its entries become runs of columns. Those of others are scattered. */
+/* The first axis that is flattened varies slowest: its entries become runs of columns. Those of others scatter. */
 int reap_layout_flattened(const reap_graph *graph, const reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   return axis_of(graph, node, 0) == 1 && y->dims[0] == x->dims[0] ? 1 : -1;
@@ -142,7 +144,8 @@ reap_row_layout reap_row_layout_of(const reap_value *value, int axis, int64_t im
     rows.dims[rows.rank] = i == 0 ? value->dims[0] / images : value->dims[i];
     rows.strides[rows.rank++] = strides[i];
   }
-  for (int i = rows.rank - 1; i >= 0; inner *= rows.dims[i--]) gaps = gaps || (rows.dims[i] > 1 && rows.strides[i] != inner);
+  for (int i = rows.rank - 1; i >= 0; inner *= rows.dims[i--])
+    gaps = gaps || (rows.dims[i] > 1 && rows.strides[i] != inner);
   rows.step = strides[axis];
   return gaps ? rows : (reap_row_layout){.rank = 0};
 }

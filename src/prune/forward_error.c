@@ -1,13 +1,13 @@
 /* A layer's error on images held out, from the layer run forward; see forward_error.h.
  *
- * Method. The layer is taken out of the pruned network, with the weights as a file would hold them, and run by the kernels
- * that evaluation uses on what it reads there. Target and output lie in memory alike, so that at all positions nothing has
- * to be known of rows; of sampled positions, only where an output lies. The images held out are brought together from all
- * blocks first: no image is run that does not count.
+ * Method. The layer is taken out of the pruned network, with the weights as a file would hold them, and run by the
+ * kernels that evaluation uses on what it reads there. Target and output lie in memory alike, so that at all
+ * positions nothing has to be known of rows; of sampled positions, only where an output lies. The images held out are
+ * brought together from all blocks first: no image is run that does not count.
  *
- * Cost: the layer's multiply-adds for a tenth of the images, in float32. Memory: three times what the layer reads or writes
- * for at most a block of images. Every block of images has a slot of its own in the sums; how images come together in a call
- * of the kernels depends on the ranks, and with it, with some kernels, the last digit of an error.
+ * Cost: the layer's multiply-adds for a tenth of the images, in float32. Memory: three times what the layer reads or
+ * writes for at most a block of images. Every block of images has a slot of its own in the sums; how images come
+ * together in a call of the kernels depends on the ranks, and with it, with some kernels, the last digit of an error.
  */
 #include "forward_error.h"
 
@@ -97,7 +97,8 @@ static void add(const float *y, const float *target, int64_t count, int64_t pace
 static void compare(runner *f, int64_t k) {
   const reap_layer *layer = &f->step->layer;
   const float *y = f->y + k * f->size_y, *target = f->target + k * f->size_y;
-  double *error = &f->errors[f->image[k] / f->run->shard->block], *square = &f->squares[f->image[k] / f->run->shard->block];
+  const int64_t block = f->image[k] / f->run->shard->block;
+  double *error = &f->errors[block], *square = &f->squares[block];
   f->samples += f->per_image;
   if (f->per_image == layer->positions) {
     add(y, target, f->size_y, 1, error, square);
@@ -180,10 +181,11 @@ bool forward_error_agrees(const forward_error *forward, const reap_held_out_erro
 
 static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
 
-void forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before, const char *old) {
+void forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
+                        const char *old) {
   reap_log(REAP_LOG_WARNING,
-           "layer %s: on images held out its new weights leave an error of %.3g where %.3g was computed when they were solved; "
-           "%s leave %.3g, so the %s ones are used",
+           "layer %s: on images held out its new weights leave an error of %.3g where %.3g was computed when they were "
+           "solved; %s leave %.3g, so the %s ones are used",
            r->pruned->nodes[s->node]->layer, relative(after, rows->energy), relative(rows->error, rows->energy), old,
            relative(before, rows->energy), after < before ? "new" : "old");
 }

@@ -1,7 +1,7 @@
 /* The pruned layer's new weights, once more: do they do in the network what they were solved for?
  *
- * They are kept unless the layer run forward (forward_error.h) says otherwise and its trained weights for the channels that stay
- * are better.
+ * They are kept unless the layer run forward (forward_error.h) says otherwise and its trained weights for the
+ * channels that stay are better.
  */
 #include <string.h>
 
@@ -18,13 +18,14 @@ static int trained_weights(const run *r, const step *s, double *weights, double 
   double *all = NULL;
   REAP_TRY(reap_alloc(&all, d->channels * rows, sizeof *all));
   reap_surgery_get_weights(r->original, s->node, all, bias);
-  for (int64_t k = 0; k < d->n_kept; k++) memcpy(weights + k * rows, all + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  for (int64_t k = 0; k < d->n_kept; k++)
+    memcpy(weights + k * rows, all + d->kept[k] * rows, (size_t)rows * sizeof *weights);
   reap_free(&all);
   return REAP_OK;
 }
 
-/* Whichever weights leave less. What is said of the images in the moments is then worth as little as the rows: the error on
- * images held out stands for it. Collective. */
+/* Whichever weights leave less. What is said of the images in the moments is then worth as little as the rows: the
+ * error on images held out stands for it. Collective. */
 static int choose(run *r, step *s, const forward_error *after, double *weights, double *bias) {
   decision *d = &s->decision;
   forward_error before;

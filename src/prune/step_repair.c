@@ -1,9 +1,9 @@
 /* Repair of a layer that loses no inputs but reads tensors that pruning has changed.
  *
  * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
- * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls towards
- * the trained weights). No image held out may pay for it: the old weights stay if the new ones have the larger error there, by
- * the rows and run forward (forward_error.h).
+ * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls
+ * towards the trained weights). No image held out may pay for it: the old weights stay if the new ones have the
+ * larger error there, by the rows and run forward (forward_error.h).
  *
  * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
  * moments would be larger than those of the layers that are pruned.
@@ -47,8 +47,8 @@ static int measure_before(run *r, step *s, const reap_moments *moments, const do
   return REAP_OK;
 }
 
-/* The guard above all relies on the rows, as the solve does. So both weights have to do in the network what the rows say; if
- * either does not, the network alone decides. Collective. */
+/* The guard above all relies on the rows, as the solve does. So both weights have to do in the network what the rows
+ * say; if either does not, the network alone decides. Collective. */
 static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
   const double start = reap_seconds();
   forward_error before, after;
@@ -65,7 +65,8 @@ static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
 }
 
 /* New weights, and whether they are the better ones. Collective. */
-static int solve(run *r, step *s, const reap_moments *moments, const double *weights, const reap_held_out_error *before) {
+static int solve(run *r, step *s, const reap_moments *moments, const double *weights,
+                 const reap_held_out_error *before) {
   const char *layer = r->pruned->nodes[s->node]->layer;
   const ridge_choice standard = {r->options->ridge, false};
   decision *d = &s->decision;
