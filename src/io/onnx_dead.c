@@ -78,10 +78,11 @@ static int add_reads(entry_list *list, const Onnx__NodeProto *node, size_t index
 
 /* ------------------------------------------------------------------ which nodes are needed */
 
-/* Makes the producers of `name` live; those that were not join `next`. A name that is produced twice, which is an error
- * for the graph to tell, needs both. */
+/* Makes the producer of `name` live; if it was not, it joins `next`. A name that is produced more than once is an error for
+ * the graph to tell, for which two of them do. */
 static int need(const entry_list *producers, const char *name, bool *live, entry_list *next) {
-  for (int64_t i = find(producers, name); i < producers->count; i++) {
+  const int64_t first = find(producers, name);
+  for (int64_t i = first; i < producers->count && i < first + 2; i++) {
     const entry *e = &producers->entries[i];
     if (strcmp(e->name, name) != 0) break;
     if (live[e->node]) continue;
