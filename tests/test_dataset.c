@@ -334,6 +334,76 @@ static void embedded_example(void) {
   reap_dataset_close(&data);
 }
 
+/* A file of images with chunks of so many images, packed so many times over; at most `count` of them ever. */
+static const char *write_chunks(hsize_t count, hsize_t chunk_images, int packed) {
+  const char *path = own_path("chunks");
+  const hsize_t dims[4] = {count, C, H, W}, most[4] = {H5S_UNLIMITED, C, H, W}, chunk[4] = {chunk_images, C, H, W};
+  static const float zeros[BATCHES];
+  hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t space = H5Screate_simple(4, dims, most), list = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(list, 4, chunk);
+  for (int i = 0; i < packed; i++) H5Pset_deflate(list, 1);
+  hid_t images = H5Dcreate2(file, "images", H5T_IEEE_F32LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+  put_string(images, "layout", "NCHW", true);
+  if (count == N) H5Dwrite(images, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, zeros);
+  H5Dclose(images);
+  H5Pclose(list);
+  H5Sclose(space);
+  H5Fclose(file);
+  return path;
+}
+
+static void chunks_fit_their_data(void) {
+  reap_dataset *data = NULL;
+  CHECK_FAILS(reap_dataset_open(write_chunks(N, 1 << 20, 1), &data), REAP_ERR_INPUT, "chunks of 100.7 MB for 0.00048 MB");
+  CHECK_FAILS(reap_dataset_open(write_chunks(N, 2, 2), &data), REAP_ERR_INPUT, "packed twice");
+  CHECK_FAILS(reap_dataset_open(write_chunks(1 << 26, 2, 1), &data), REAP_ERR_INPUT, "not complete");
+  CHECK_OK(reap_dataset_open(write_chunks(N, 1 << 18, 1), &data)); /* 25 MB of zeros */
+  reap_dataset_close(&data);
+}
+
+/* Where the heap of variable-length strings begins; -1: there is none. */
+static long find_heap(FILE *file) {
+  char bytes[1 << 15];
+  rewind(file);
+  const size_t count = fread(bytes, 1, sizeof bytes, file);
+  for (size_t i = 0; i + 4 < count; i++)
+    if (memcmp(bytes + i, "GCOL", 4) == 0) return (long)i;
+  return -1;
+}
+
+static void put_byte(FILE *file, long at, int value) {
+  fseek(file, at, SEEK_SET);
+  fputc(value, file);
+  fflush(file);
+}
+
+/* Every byte of the heap's head and of its first object's: the string is read, or refused by name, and nothing else happens. */
+static void damaged_heaps_are_refused(void) {
+  const char *path = write_file("heap", &SOUND, NULL, H5T_NATIVE_UINT8);
+  const int values[] = {0, 1, 16, 127, 255};
+  FILE *file = fopen(path, "r+b");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  const long heap = find_heap(file);
+  int refused = 0;
+  CU_ASSERT_FATAL(heap >= 0);
+  for (long at = heap; at < heap + 36; at++)
+    for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+      reap_dataset *data = NULL;
+      fseek(file, at, SEEK_SET);
+      const int before = fgetc(file);
+      put_byte(file, at, values[v]);
+      const int status = reap_dataset_open(path, &data);
+      put_byte(file, at, before);
+      reap_dataset_close(&data);
+      refused += status == REAP_ERR_INPUT;
+      CU_ASSERT(status == REAP_OK || (status == REAP_ERR_INPUT && strstr(reap_error_message(), "layout") != NULL));
+    }
+  CU_ASSERT(refused > 50);
+  fclose(file);
+  check_bytes(path);
+}
+
 const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"floats_come_as_they_are", floats_come_as_they_are},
                                 {"images_that_are_not_finite_are_named", images_that_are_not_finite_are_named},
@@ -345,5 +415,7 @@ const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"data_in_other_files_are_refused", data_in_other_files_are_refused},
                                 {"files_that_are_none_are_refused", files_that_are_none_are_refused},
                                 {"truncated_files_are_refused", truncated_files_are_refused},
+                                {"chunks_fit_their_data", chunks_fit_their_data},
+                                {"damaged_heaps_are_refused", damaged_heaps_are_refused},
                                 {"embedded_example", embedded_example},
                                 {NULL, NULL}};
