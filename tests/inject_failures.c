@@ -1,10 +1,10 @@
-/* A library to be loaded before the program (LD_PRELOAD) that lets its file calls fail: the k-th call on files below a folder, and
- * all later ones, of one rank.
+/* A library to be loaded before the program (LD_PRELOAD) that lets its file calls fail: the k-th call of one rank on files below a
+ * folder and, if wanted, all later ones.
  *
  *   INJECT_FOLDER   a part of the paths that count; without it nothing happens
  *   INJECT_RANK     the rank concerned (default 0)
  *   INJECT_AT       the call that fails first, counted from 1; 0: none
- *   INJECT_ERRNO    ENOSPC or EIO
+ *   INJECT_ERRNO    ENOSPC (as on a full disk, all later calls fail as well) or EIO (this one alone)
  *   INJECT_COUNT    a file that gets the number of calls when the process ends
  *
  * Calls: write, writev, pwrite, pwritev (64 as well), fsync, fdatasync, ftruncate, close of what was written to, rename.
@@ -56,7 +56,7 @@ __attribute__((destructor)) static void end(void) {
 static bool fails(const char *path) {
   if (!folder || !strstr(path, folder) || strstr(path, " (deleted)")) return false;
   calls++;
-  if (at == 0 || calls < at) return false;
+  if (at == 0 || calls < at || (reason == EIO && calls > at)) return false;
   errno = reason;
   return true;
 }
