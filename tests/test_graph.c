@@ -438,8 +438,8 @@ static void fixed_batches_are_kept(void) {
 }
 
 static void block_size_follows_the_largest_tensor(void) {
-  static const struct { int64_t side, wanted; } cases[] = {{16, 64}, {361, 64}, {363, 32}, {725, 8}, {2897, 1}, {6000, 1}};
-  for (int i = 0; i < 6; i++) { /* one channel: 4 side^2 bytes an image, at most 32 MiB a block */
+  static const struct { int64_t side, wanted; } cases[] = {{16, 64}, {361, 64}, {363, 32}, {725, 8}, {2897, 1}, {6000, 1}, {500000000, 1}};
+  for (int i = 0; i < 7; i++) { /* one channel: 4 side^2 bytes an image, at most 32 MiB a block; the last beyond 2^63 / 64 */
     reap_graph *g = net_begin();
     net_image(g, "x", 1, cases[i].side, cases[i].side);
     net_step(g, "Relu", "r", "x");

@@ -44,6 +44,6 @@ int64_t reap_graph_block_size(const reap_graph *graph) {
     if (bytes > largest) largest = bytes;
   }
   int64_t size = most;
-  while (size > 1 && size * largest > target) size /= 2;
+  while (size > 1 && largest > target / size) size /= 2;
   return size;
 }
