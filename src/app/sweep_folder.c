@@ -86,6 +86,7 @@ static int read_setting(const sweep_folder *f, const char *name, reap_sweep_sett
   REAP_TRY(file_of(f, name, &path));
   int status = reap_sweep_setting_read(path, &f->origin, out);
   if (status == REAP_OK) status = reap_strdup(&out->name, name);
+  if (status != REAP_OK) reap_sweep_setting_clear(out);
   reap_free(&path);
   return status;
 }
