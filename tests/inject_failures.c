@@ -52,9 +52,9 @@ __attribute__((destructor)) static void end(void) {
   fclose(f);
 }
 
-/* Whether this call on `path` has to fail. Files without a name hold nothing that is to stay. */
+/* Whether this call on `path` has to fail. Files without a name hold nothing that is to stay, nor does a lock. */
 static bool fails(const char *path) {
-  if (!folder || !strstr(path, folder) || strstr(path, " (deleted)")) return false;
+  if (!folder || !strstr(path, folder) || strstr(path, " (deleted)") || strstr(path, "/lock")) return false;
   calls++;
   if (at == 0 || calls < at || (reason == EIO && calls > at)) return false;
   errno = reason;
