@@ -18,7 +18,7 @@ owner_of() {
     comm_mpi) echo comm ;;
     kernel) echo exec ;;
     source|model_file|network|dataset|outputs_file|stats_file|durable) echo io ;;
-    solver|prune|method) echo prune ;;
+    solver|prune|prune_types|method) echo prune ;;
     *)
       found=$(cd "$root/src" && ls -d ./*/"$1.c" 2>/dev/null | cut -d/ -f2)
       [ "$(wc -w <<<"$found")" = 1 ] && echo "$found" ;;

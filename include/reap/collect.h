@@ -16,9 +16,9 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/kernel.h"
+#include "reap/placement.h"
 #include "reap/progress.h"
 #include "reap/shard.h"
-#include "reap/solver.h"
 #include "reap/stats_file.h"
 
 /* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it may

@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/comm.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/layer.h"
+#include "reap/paths.h"
 
 typedef struct reap_footprint {
   int64_t model;        /* bytes of the graph's weights */
@@ -36,5 +38,9 @@ int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, 
 /* For layers[count] of one network that stays as it is; spread[count] as above, by layer. */
 int reap_footprint_of_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
                              reap_footprint_use use, const bool *spread, int ranks, reap_footprint *out);
+
+/* Collective. What reap_paths_collect() will hold, with a shard of `images` images (0: none); options->from_stats is of no concern. */
+int reap_paths_footprint(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
+                         const reap_paths_options *options, reap_footprint *out);
 
 #endif

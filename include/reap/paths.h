@@ -15,7 +15,6 @@
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/divergence.h"
-#include "reap/footprint.h"
 #include "reap/graph.h"
 #include "reap/group_paths.h"
 #include "reap/groups.h"
@@ -63,9 +62,5 @@ int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const rea
 
 /* Local. What paths of this network would measure: see group_paths.h. */
 int reap_paths_measure_of(const reap_graph *graph, reap_measure measure, reap_path_measure *out);
-
-/* Collective. What that will hold, with a shard of `images` images (0: none); options->from_stats is of no concern. */
-int reap_paths_footprint(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
-                         const reap_paths_options *options, reap_footprint *out);
 
 #endif

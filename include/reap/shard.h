@@ -24,4 +24,8 @@ void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, in
  * index is 9 modulo 10. */
 static inline int reap_held_out(int64_t image) { return image % 10 == 9; }
 
+/* Images held out among the first `images`: at most `most`, spread evenly, ascending. Local; indices may be NULL to
+ * count. */
+int64_t reap_held_out_images(int64_t images, int64_t most, int64_t *indices);
+
 #endif

@@ -10,26 +10,10 @@
 #include "reap/comm.h"
 #include "reap/moments.h"
 #include "reap/path.h"
+#include "reap/placement.h"
 
 /* Relative ridge that is taken where nothing else is asked for. */
 #define REAP_DEFAULT_RIDGE 1e-6
-
-typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
-
-/* "auto", "local" or "scalapack"; anything else is auto. */
-reap_solver reap_solver_named(const char *name);
-
-/* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
- * ScaLAPACK otherwise. The same on all ranks. Collective. */
-reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
-
-/* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */
-enum { REAP_SOLVER_MOST_WHOLE = 8192 };
-
-/* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them: with
- * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together take
- * half of its memory. The same on all ranks. Collective. */
-bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 /* How the dual system is carried, see elimination.c; tests and measurements force it. */
 typedef enum reap_route { REAP_ROUTE_AUTO, REAP_ROUTE_WEIGHTS, REAP_ROUTE_PRODUCT } reap_route;

@@ -16,6 +16,7 @@
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/network.h"
+#include "reap/footprint.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
 #include "reap/text.h"

@@ -5,6 +5,7 @@
 
 #include "memory_check.h"
 #include "reap/error.h"
+#include "reap/footprint.h"
 #include "reap/paths.h"
 #include "reap/paths_file.h"
 #include "reap/stats_file.h"

@@ -12,7 +12,7 @@
 #include "reap/memory.h"
 #include "reap/moments_panels.h"
 #include "reap/operators.h"
-#include "reap/solver.h"
+#include "reap/placement.h"
 #include "reap/timer.h"
 #include "store_rows.h"
 

@@ -3,7 +3,7 @@
 #define REAP_PRUNE_DECISION_H
 
 #include "reap/comm.h"
-#include "reap/prune.h"
+#include "reap/prune_types.h"
 #include "ridge.h"
 
 /* Everything that follows from a layer's moments. */

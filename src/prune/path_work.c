@@ -97,25 +97,10 @@ int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int rank
   return REAP_OK;
 }
 
-int64_t held_out_images(int64_t images, int64_t most, int64_t *indices) {
-  int64_t all = 0, taken = 0;
-  for (int64_t i = 0; i < images; i++) all += reap_held_out(i);
-  const int64_t wanted = most < all ? most : all;
-  for (int64_t i = 0, seen = 0; i < images && wanted > 0; i++) {
-    if (!reap_held_out(i)) continue;
-    /* The k-th of them is the first whose place reaches k / wanted of the way. */
-    if (seen++ * wanted >= taken * all && taken < wanted) {
-      if (indices) indices[taken] = i;
-      taken++;
-    }
-  }
-  return wanted > 0 ? wanted : 0;
-}
-
 int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *o, int64_t images,
                     int ranks, int64_t *count, path_works *out) {
   const int64_t block = graph->batch;
-  *count = o->sizes > 0 ? held_out_images(images, o->measured_images, NULL) : 0;
+  *count = o->sizes > 0 ? reap_held_out_images(images, o->measured_images, NULL) : 0;
   REAP_TRY(path_works_create(graph, groups, o->chosen, out));
   return path_works_deal(graph, *count > 0 ? o->sizes : 0, *count > 0 ? (*count + block - 1) / block : 1, ranks, out);
 }

@@ -56,10 +56,6 @@ int path_work_solve_together(const reap_comm *comm, const reap_paths_options *op
 int path_work_solve_copies(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
                            const reap_moments *moments, path_work *w);
 
-/* Images held out among the first `images`: at most `most`, spread evenly, ascending. Local; indices may be NULL to
- * count. */
-int64_t held_out_images(int64_t images, int64_t most, int64_t *indices);
-
 /* What an output's movement is measured on, and within what. */
 typedef struct sensitivity_setting {
   reap_dataset *images;

@@ -3,6 +3,7 @@
 
 #include "path_work.h"
 #include "reap/error.h"
+#include "reap/footprint.h"
 #include "reap/memory.h"
 
 /* Bytes of the weights at the measured sizes: evenly spread, they are half a layer for each. */

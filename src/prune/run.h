@@ -11,7 +11,7 @@
 #include "reap/frontier.h"
 #include "reap/layer.h"
 #include "reap/moments_panels.h"
-#include "reap/prune.h"
+#include "reap/prune_types.h"
 #include "store_rows.h"
 
 /* What a step is about. */

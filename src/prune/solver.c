@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "elimination.h"
 #include "fit.h"
@@ -14,33 +13,6 @@
 
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;
-
-reap_solver reap_solver_named(const char *name) {
-  if (name && strcmp(name, "local") == 0) return REAP_SOLVER_LOCAL;
-  return name && strcmp(name, "scalapack") == 0 ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_AUTO;
-}
-
-static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
-
-reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
-  enum { LARGE = 4096 };
-  if (solver != REAP_SOLVER_AUTO) return solver;
-  if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
-  /* Moments, dual system and the factor of what left beside what the process holds already: half of the memory is the limit. */
-  const double bytes = 8.0 * (2.3 * (double)n * (double)n + 3.0 * (double)n * (double)m);
-  int64_t large = n >= LARGE || bytes > memory_of_node() / 2;
-  if (reap_comm_max_int64(comm, &large, 1) != REAP_OK) return REAP_SOLVER_LOCAL;
-  return large ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL;
-}
-
-bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
-  int node = 1;
-  if (solver != REAP_SOLVER_AUTO) return solver == REAP_SOLVER_SCALAPACK;
-  if (reap_comm_node_size(comm, &node) != REAP_OK) return false;
-  const double bytes = 8.0 * 2 * (double)n * (double)(n + m) * node; /* sums and those of the block at hand */
-  int64_t large = n > REAP_SOLVER_MOST_WHOLE || bytes > memory_of_node() / 2;
-  return reap_comm_max_int64(comm, &large, 1) == REAP_OK && large != 0;
-}
 
 reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge) {
   const bool alone = reap_comm_size(comm) == 1 && solver != REAP_SOLVER_SCALAPACK;

@@ -1,0 +1,27 @@
+/* Where the matrices of a layer lie and who solves them: on one rank, or on all of them by ScaLAPACK. */
+#ifndef REAP_PLACEMENT_H
+#define REAP_PLACEMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reap/comm.h"
+
+typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
+
+/* "auto", "local" or "scalapack"; anything else is auto. */
+reap_solver reap_solver_named(const char *name);
+
+/* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
+ * ScaLAPACK otherwise. The same on all ranks. Collective. */
+reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+
+/* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */
+enum { REAP_SOLVER_MOST_WHOLE = 8192 };
+
+/* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them: with
+ * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together take
+ * half of its memory. The same on all ranks. Collective. */
+bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+
+#endif
