@@ -22,12 +22,6 @@ struct reap_operator {
   const char *name;
   int min_inputs, max_inputs; /* max_inputs -1: any number */
   reap_channel_rule channels;
-  /* Shapes and types of the outputs from those of the inputs. */
-  int (*shape)(reap_graph *graph, reap_node *node);
-  /* Values of the outputs when all inputs are constant; NULL if the operator is never folded. */
-  int (*fold)(reap_graph *graph, reap_node *node);
-  /* Channel axis of output 0, or -1; see layout.h. Shapes are known. */
-  int (*channel_axis)(const reap_graph *graph, const reap_node *node);
   /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only. */
   bool has_kernel;
 };

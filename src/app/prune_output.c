@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "prune_report.h"
 #include "reap/edits.h"
 #include "reap/error.h"
 #include "reap/memory.h"

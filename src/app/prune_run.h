@@ -71,8 +71,4 @@ reap_shard prune_run_shard(const prune_run *run);
 int prune_run_do(prune_run *run);
 void prune_run_clear(prune_run *run);
 
-/* Local. The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent on
- * output files. The caller deletes it (cJSON_Delete). */
-cJSON *prune_run_report(const prune_run *run, double total, double writing);
-
 #endif

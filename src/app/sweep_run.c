@@ -5,6 +5,7 @@
 
 #include "json_file.h"
 #include "prune_output.h"
+#include "prune_report.h"
 #include "reap/counter.h"
 #include "reap/log.h"
 #include "reap/memory.h"

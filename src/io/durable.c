@@ -14,42 +14,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-int reap_durable_error(const char *path, const char *action) { return reap_error_system("%s: %s", path, action); }
-
-/* ------------------------------------------------------------------ where a name leads */
-
-/* One link further: *path becomes what it points to. */
-static int follow(char **path, const char *link) {
-  char *next = NULL, *folder = NULL;
-  int status = REAP_OK;
-  if (link[0] == '/') {
-    status = reap_strdup(&next, link);
-  } else {
-    status = reap_durable_folder(*path, &folder);
-    if (status == REAP_OK) status = reap_format(&next, "%s/%s", folder, link);
-    reap_free(&folder);
-  }
-  if (status != REAP_OK) return status;
-  reap_free(path);
-  *path = next;
-  return REAP_OK;
-}
-
-int reap_durable_target(const char *path, char **target) {
-  enum { MOST_LINKS = 40 };
-  char link[PATH_MAX];
-  REAP_TRY(reap_strdup(target, path));
-  int status = REAP_OK;
-  for (int i = 0; status == REAP_OK; i++) {
-    const ssize_t length = readlink(*target, link, sizeof link - 1);
-    if (length < 0) return REAP_OK;
-    link[length] = '\0';
-    status = i < MOST_LINKS ? follow(target, link) : reap_error(REAP_ERR_INPUT, "%s: its symbolic links lead in a circle", path);
-  }
-  reap_free(target);
-  return status;
-}
-
 const char *reap_durable_other_kind(const char *path) {
   struct stat about;
   if (stat(path, &about) != 0 || S_ISREG(about.st_mode)) return NULL;

@@ -1,4 +1,4 @@
-/* Names of temporary files.
+/* Names of temporary files, and where a name leads.
  *
  * Failure modes: a process that has got the number of a killed one keeps its file from being removed, and so does another host: the
  * file then stays until somebody removes it, which the warning asks for. A file that is being written is never removed.
@@ -24,6 +24,8 @@
 static const char *const SUFFIX = ".tmp";
 
 enum { HOST_LENGTH = 64, NAME_LENGTH = NAME_MAX + 1 };
+
+int reap_durable_error(const char *path, const char *action) { return reap_error_system("%s: %s", path, action); }
 
 /* Process numbers mean something only beside the host's name and, in a container, the number of its process namespace. */
 static void get_host(char host[HOST_LENGTH]) {
@@ -134,3 +136,37 @@ int reap_durable_tidy(const char *path) {
 }
 
 int reap_durable_tidy_folder(const char *folder) { return tidy(folder, NULL); }
+
+/* ------------------------------------------------------------------ where a name leads */
+
+/* One link further: *path becomes what it points to. */
+static int follow(char **path, const char *link) {
+  char *next = NULL, *folder = NULL;
+  int status = REAP_OK;
+  if (link[0] == '/') {
+    status = reap_strdup(&next, link);
+  } else {
+    status = reap_durable_folder(*path, &folder);
+    if (status == REAP_OK) status = reap_format(&next, "%s/%s", folder, link);
+    reap_free(&folder);
+  }
+  if (status != REAP_OK) return status;
+  reap_free(path);
+  *path = next;
+  return REAP_OK;
+}
+
+int reap_durable_target(const char *path, char **target) {
+  enum { MOST_LINKS = 40 };
+  char link[PATH_MAX];
+  REAP_TRY(reap_strdup(target, path));
+  int status = REAP_OK;
+  for (int i = 0; status == REAP_OK; i++) {
+    const ssize_t length = readlink(*target, link, sizeof link - 1);
+    if (length < 0) return REAP_OK;
+    link[length] = '\0';
+    status = i < MOST_LINKS ? follow(target, link) : reap_error(REAP_ERR_INPUT, "%s: its symbolic links lead in a circle", path);
+  }
+  reap_free(target);
+  return status;
+}

@@ -10,8 +10,6 @@
 
 enum { MOST_BYTES = 60000, FORMAT_VERSION = 1 };
 
-bool reap_h5_has_attribute(hid_t object, const char *name) { return H5Aexists(object, name) > 0; }
-
 /* Opens an attribute of `count` elements with its type. */
 static int open_attribute(hid_t object, const char *name, int64_t count, hid_t *attribute, hid_t *type) {
   if (!reap_h5_has_attribute(object, name)) return reap_h5_refuse(object, "attribute \"%s\" is missing", name);

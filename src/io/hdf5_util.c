@@ -149,20 +149,6 @@ int reap_h5_close_written(hid_t *file, const char *path) {
   return reason != 0 ? system_error(reason, path, "cannot be written") : status;
 }
 
-int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context) {
-  char *temporary = NULL;
-  hid_t file = REAP_H5_NONE;
-  int status = reap_durable_begin(path, &temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, temporary, &file);
-  if (status == REAP_OK) status = reap_h5_write_format(file, format);
-  if (status == REAP_OK) status = fill(file, context);
-  if (status == REAP_OK) status = reap_h5_close_written(&file, path);
-  if (status == REAP_OK) status = reap_durable_commit(&temporary, path);
-  reap_h5_close(&file);
-  reap_durable_abandon(&temporary);
-  return status;
-}
-
 bool reap_h5_close(hid_t *id) {
   if (*id < 0) return true;
   herr_t result = -1;
@@ -243,3 +229,5 @@ void reap_h5_free_names(int64_t count, char ***names) {
   for (int64_t i = 0; *names && i < count; i++) reap_free(&(*names)[i]);
   reap_free(names);
 }
+
+bool reap_h5_has_attribute(hid_t object, const char *name) { return H5Aexists(object, name) > 0; }

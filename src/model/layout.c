@@ -15,8 +15,6 @@ int64_t reap_value_channels(const reap_value *value) {
   return value->channel_axis < 0 ? 0 : value->dims[value->channel_axis];
 }
 
-int reap_linear_axis(const reap_graph *graph, const reap_node *node) { return node->op->channel_axis(graph, node); }
-
 /* ---------------------------------------------------------------- channel axes */
 
 static int axis_of(const reap_graph *graph, const reap_node *node, int slot) {
@@ -25,11 +23,6 @@ static int axis_of(const reap_graph *graph, const reap_node *node, int slot) {
 }
 
 void reap_layout_input(reap_value *value) { value->channel_axis = value->rank >= 2 ? 1 : -1; }
-
-void reap_layout_infer(reap_graph *graph, const reap_node *node) {
-  reap_value *y = reap_node_output(graph, node, 0);
-  if (y) y->channel_axis = y->constant ? -1 : node->op->channel_axis(graph, node);
-}
 
 int reap_layout_none(const reap_graph *graph, const reap_node *node) {
   (void)graph;

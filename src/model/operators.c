@@ -1,16 +1,13 @@
-/* Binds the lines of operators.def to their shape, folding and layout rules. */
+/* Names, numbers of inputs and channel rules of operators.def. */
 #include "reap/operators.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#include "layout_rules.h"
-#include "rules.h"
-
 /* The kernel column is text here; `none` means that there is no kernel. */
 #define IS_NONE(text) (sizeof(text) == sizeof "none" && (text)[0] == 'n' && (text)[1] == 'o' && (text)[2] == 'n' && (text)[3] == 'e')
 #define REAP_OPERATOR(name, min, max, shape, fold, kernel, layout, channels) \
-  {#name, min, max, REAP_CHANNELS_##channels, reap_shape_##shape, reap_fold_##fold, reap_layout_##layout, !IS_NONE(#kernel)},
+  {#name, min, max, REAP_CHANNELS_##channels, !IS_NONE(#kernel)},
 
 static const reap_operator table[] = {
 #include "reap/operators.def"

@@ -63,20 +63,20 @@ static void recognise_flatten(reap_graph *graph, reap_node *node) {
 
 /* Only passes on what it is given. Computing in float32 makes a Cast from one float type to another such a node. */
 static bool is_copy(const reap_node *node) {
-  return node->op->fold == reap_fold_identity || node->op->shape == reap_shape_cast;
+  return reap_rules_of(node->op)->fold == reap_fold_identity || reap_rules_of(node->op)->shape == reap_shape_cast;
 }
 
 /* Shape of one node, and its value if that is known already. Sets *done if nothing is left to be computed. */
 static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
   const reap_value *y = reap_node_output(graph, node, 0);
   *done = false;
-  if (node->op->fold && node->n_inputs > 0 && all_constant(graph, node)) {
-    if (node->op->shape != reap_shape_folded) REAP_TRY(node->op->shape(graph, node));
-    REAP_TRY(node->op->fold(graph, node));
+  if (reap_rules_of(node->op)->fold && node->n_inputs > 0 && all_constant(graph, node)) {
+    if (reap_rules_of(node->op)->shape != reap_shape_folded) REAP_TRY(reap_rules_of(node->op)->shape(graph, node));
+    REAP_TRY(reap_rules_of(node->op)->fold(graph, node));
     *done = true;
     return REAP_OK;
   }
-  REAP_TRY(node->op->shape(graph, node));
+  REAP_TRY(reap_rules_of(node->op)->shape(graph, node));
   if (y->constant) {
     *done = true;
   } else if (!node->op->has_kernel) {
@@ -300,7 +300,7 @@ int reap_graph_infer(reap_graph *graph) {
     memcpy(value->dims, value->constant->dims, sizeof value->dims);
   }
   for (int i = 0; i < graph->n_nodes; i++) {
-    REAP_TRY(graph->nodes[i]->op->shape(graph, graph->nodes[i]));
+    REAP_TRY(reap_rules_of(graph->nodes[i]->op)->shape(graph, graph->nodes[i]));
     reap_layout_infer(graph, graph->nodes[i]);
   }
   return REAP_OK;

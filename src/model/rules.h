@@ -1,9 +1,21 @@
-/* Shape and folding rules named in operators.def; private to src/model. */
+/* Rules named in operators.def; private to src/model. */
 #ifndef REAP_MODEL_RULES_H
 #define REAP_MODEL_RULES_H
 
 #include "reap/graph.h"
 #include "reap/operators.h"
+
+/* What a line of operators.def binds an operator to. */
+typedef struct reap_operator_rules {
+  /* Shapes and types of the outputs from those of the inputs. */
+  int (*shape)(reap_graph *graph, reap_node *node);
+  /* Values of the outputs when all inputs are constant; NULL if the operator is never folded. */
+  int (*fold)(reap_graph *graph, reap_node *node);
+  /* Channel axis of output 0, or -1; see layout.h. Shapes are known. */
+  int (*channel_axis)(const reap_graph *graph, const reap_node *node);
+} reap_operator_rules;
+
+const reap_operator_rules *reap_rules_of(const reap_operator *op);
 
 int reap_shape_conv(reap_graph *graph, reap_node *node);
 int reap_shape_gemm(reap_graph *graph, reap_node *node);

@@ -135,6 +135,7 @@ int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pr
   if (status == REAP_OK) status = reap_calloc(&result->repaired, r.n_steps, sizeof *result->repaired);
   if (status == REAP_OK) status = run_load_images(&r);
   status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) run_keep_classifiers(&r);
   for (int k = 0; status == REAP_OK && k < r.n_steps; k++) status = take_step(&r, &r.steps[k]);
   if (status == REAP_OK) status = run_scale_classifiers(&r);
   run_note_use(&r);

@@ -11,7 +11,6 @@ int run_load_images(run *r) {
   if (run_frozen(r)) return REAP_OK;
   REAP_TRY(reap_frontier_create(r->original, run_blocks(r), r->options->backend, &r->front_original));
   reap_frontier_limit(r->front_original, r->options->memory, r->options->scratch);
-  run_keep_classifiers(r);
   return reap_frontier_images(r->front_original, r->images, r->shard);
 }
 
