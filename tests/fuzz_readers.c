@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "latency_file.h"
-#include "plan_file.h"
+#include "app/latency_file.h"
+#include "app/plan_file.h"
 #include "reap/activations_file.h"
 #include "reap/dataset.h"
 #include "reap/error.h"

@@ -17,9 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/commands/program.h"
 #include "faults.h"
 #include "harness.h"
-#include "program.h"
 #include "reap/comm_mpi.h"
 #include "reap/log.h"
 #include "reap/memory.h"

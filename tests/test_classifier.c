@@ -1,7 +1,7 @@
 /* classifier: outputs of a pruned classifier scaled to the original's class probabilities. */
 #include "prune_runs.h"
 
-#include "../src/prune/softmax_scale.h"
+#include "prune/repair/softmax_scale.h"
 #include "reap/divergence.h"
 #include "reap/output_set.h"
 

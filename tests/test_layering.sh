@@ -1,27 +1,41 @@
 #!/usr/bin/env bash
 # The layers of the code: which folder may use which, and who may name MPI, HDF5, oneDNN, protobuf, ScaLAPACK and cJSON.
 #
-#   test_layering.sh [ROOT]           checks src and include below ROOT; prints every offending line
-#   test_layering.sh --self-test      checks that every rule can fail, on a copy with planted violations
+#   test_layering.sh [ROOT]                checks src and include below ROOT; prints every offending line
+#   test_layering.sh --objects LIBRARY [ROOT]   checks what the object files of the static library call, which no typedef or
+#                                          macro hides: no call to a room above, no circle of files within a room
+#   test_layering.sh --self-test           checks that every rule can fail, on a copy with planted violations
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# From the bottom up: a folder may use itself and those before it, but for the pairs that do not know each other.
-layers=(base comm linalg model io exec stats prune app)
+# From the bottom up. A room is a folder below src, or one within it; it may use itself and those before it, but for the
+# layers that do not know each other.
+rooms=(base comm linalg model io/files io/hdf5 io/onnx io exec/kernels exec stats
+  prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate
+  app app/sweep app/commands)
 strangers=("model linalg")
 
-# Headers whose folder has no .c file of that name.
+# Public headers whose room has no .c file of that name.
 owner_of() {
   local found
   case $1 in
     version|progress|each_width) echo base ;;
     comm_mpi) echo comm ;;
-    kernel) echo exec ;;
-    source|model_file|network|dataset|outputs_file|stats_file|durable) echo io ;;
-    solver|prune|prune_types|method) echo prune ;;
+    kernel) echo exec/kernels ;;
+    source) echo io/onnx ;;
+    model_file|network|dataset|outputs_file|stats_file) echo io ;;
+    prune_types) echo prune/run ;;
     *)
-      found=$(cd "$root/src" && ls -d ./*/"$1.c" 2>/dev/null | cut -d/ -f2)
-      [ "$(wc -w <<<"$found")" = 1 ] && echo "$found" ;;
+      found=$(cd "$root/src" && ls -d ./*/"$1.c" ./*/*/"$1.c" 2>/dev/null)
+      [ "$(wc -w <<<"$found")" = 1 ] && room_of "src/${found#./}" ;;
+  esac
+}
+
+# Room of a file below src. The program itself calls the commands.
+room_of() {
+  case $1 in
+    src/app/main.c) echo app/commands ;;
+    *) local folder=${1%/*}; echo "${folder#src/}" ;;
   esac
 }
 
@@ -56,19 +70,20 @@ report() { # FILE LINE TEXT WHY
 
 may_use() { # USER USED
   local user=-1 used=-1 i pair
-  for i in "${!layers[@]}"; do
-    [ "${layers[$i]}" = "$1" ] && user=$i
-    [ "${layers[$i]}" = "$2" ] && used=$i
+  for i in "${!rooms[@]}"; do
+    [ "${rooms[$i]}" = "$1" ] && user=$i
+    [ "${rooms[$i]}" = "$2" ] && used=$i
   done
   for pair in "${strangers[@]}"; do
-    if [ "$pair" = "$1 $2" ] || [ "$pair" = "$2 $1" ]; then return 1; fi
+    if [ "$pair" = "${1%%/*} ${2%%/*}" ] || [ "$pair" = "${2%%/*} ${1%%/*}" ]; then return 1; fi
   done
   [ "$used" -ge 0 ] && [ "$used" -le "$user" ]
 }
 
 folder_of() { # FILE
+  local name
   case $1 in
-    src/*) cut -d/ -f2 <<<"$1" ;;
+    src/*) room_of "$1" ;;
     *) name=${1##*/}; echo "${owners[${name%.h}]:-}" ;;
   esac
 }
@@ -86,9 +101,12 @@ check_includes() {
         name=${name#reap/}
         owner=${owners[${name%.h}]:-}
         [ -n "$owner" ] || { report "$file" "$number" "$text" "no folder is known to implement this header: see owner_of in the check"; continue; } ;;
-      onnx.pb-c.h) owner=io ;; # generated
+      onnx.pb-c.h) owner=io/onnx ;; # generated
+      */*)
+        [ -e "src/$name" ] || { report "$file" "$number" "$text" "there is no such header below src"; continue; }
+        owner=$(room_of "src/$name") ;;
       *)
-        [ -e "${file%/*}/$name" ] || report "$file" "$number" "$text" "a private header of another folder"
+        [ -e "${file%/*}/$name" ] || report "$file" "$number" "$text" "a private header of another room: name the room"
         continue ;;
     esac
     may_use "$folder" "$owner" || report "$file" "$number" "$text" "$folder must not use $owner"
@@ -100,7 +118,7 @@ rules=(
   '\<(MPI|PMPI)_[A-Za-z]' '^(src/(comm|linalg|io|stats|app)/|include/reap/comm_mpi\.h)' 'MPI is named in comm, linalg, io, stats and app only'
   '\<MPI_COMM_WORLD\>' '^src/app/main\.c' 'the world communicator belongs to main()'
   '\<H5[A-Z]*_?[A-Za-z]|<hdf5' '^src/io/' 'HDF5 is named in io only'
-  '\<dnnl_|<(oneapi|dnnl)' '^src/exec/onednn\.c' 'oneDNN is named in src/exec/onednn.c only'
+  '\<dnnl_|<(oneapi|dnnl)' '^src/exec/kernels/onednn\.c' 'oneDNN is named in src/exec/kernels/onednn.c only'
   '\<(Onnx__|onnx__|ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
   '\<C?blacs_|\<(numroc|descinit|indx[gl]2[gpl]|infog2l)_|\<p[sdcz](ge|po|sy|tr|la|dot|gemr|axpy|scal|copy|nrm)[a-z0-9]*_\>' '^src/linalg/' 'ScaLAPACK is named in linalg only'
   '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
@@ -128,18 +146,62 @@ check_tree() { # ROOT
     owners[$name]=$(owner_of "$name")
     [ -n "${owners[$name]}" ] || report "$file" 1 "$file" "no folder is known to implement this header: see owner_of in the check"
   done
-  for folder in src/*/; do
-    folder=$(basename "$folder")
-    [[ " ${layers[*]} " == *" $folder "* ]] || report "src/$folder" 1 "$folder" "not a layer"
+  for folder in src/*/ src/*/*/; do
+    [ -d "$folder" ] || continue
+    folder=${folder#src/}
+    folder=${folder%/}
+    [[ " ${rooms[*]} " == *" $folder "* ]] || report "src/$folder" 1 "$folder" "not a room"
   done
-  strip src/*/*.[ch] include/reap/*.h >"$stripped"
+  shopt -s nullglob
+  strip src/*/*.[ch] src/*/*/*.[ch] include/reap/*.h >"$stripped"
+  shopt -u nullglob
   check_includes
   check_names
+}
+
+# ------------------------------------------------------------------ object code
+
+# USER USED SYMBOL, files below src without ending, for each symbol that one object file of the library takes from another.
+calls() { # LIBRARY
+  local names
+  names=$(find src -name '*.c' | sed 's|^src/||; s|\.c$||' | awk -F/ '{ print $NF, $0 }')
+  nm -A "$1" 2>/dev/null | awk -v names="$names" '
+  BEGIN { n = split(names, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], pair, " "); path[pair[1]] = pair[2] } }
+  {
+    split($1, part, ":"); object = part[2]; sub(/\.c\.o$/, "", object)
+    if (!(object in path)) next
+    kind = $(NF - 1); symbol = $NF
+    if (kind ~ /^[TDBRVWC]$/) home[symbol] = path[object]
+    else if (kind == "U") { user[++count] = path[object]; used[count] = symbol }
+  }
+  END { for (i = 1; i <= count; i++) if (used[i] in home && home[used[i]] != user[i]) print user[i], home[used[i]], used[i] }' | sort -u
+}
+
+check_objects() { # LIBRARY ROOT
+  local library=$1 user used symbol a b room files
+  root=$2
+  cd "$root" || exit 1
+  calls "$library" >"$stripped"
+  [ -s "$stripped" ] || { echo "$library: no calls between files were found"; violations=1; return; }
+  while read -r user used symbol; do
+    a=$(room_of "src/$user.c") b=$(room_of "src/$used.c")
+    may_use "$a" "$b" || report "src/$user.c" 1 "$symbol, of src/$used.c" "$a must not call $b"
+  done < <(awk '{ a = $1; b = $2; sub(/\/[^\/]*$/, "", a); sub(/\/[^\/]*$/, "", b); if (a != b) print }' "$stripped")
+  for room in "${rooms[@]}"; do
+    files=$(awk -v room="$room" '{ a = $1; b = $2; sub(/\/[^\/]*$/, "", a); sub(/\/[^\/]*$/, "", b)
+      if (a == room && b == room) print $2, $1 }' "$stripped" | sort -u | tsort 2>&1 >/dev/null | sed -n 's/^tsort: \(.*\/.*\)/\1/p' | sort -u)
+    [ -z "$files" ] || report "src/$room" 1 "$(tr '\n' ' ' <<<"$files")" "a circle of files"
+  done
 }
 
 stripped=$(mktemp)
 trap 'rm -rf "$stripped" "${copy:-}"' EXIT
 
+if [ "${1:-}" = --objects ]; then
+  check_objects "$(realpath "$2")" "${3:-$here}"
+  [ "$violations" = 0 ] && echo "no call to a room above, no circle of files"
+  exit $((violations > 0))
+fi
 if [ "${1:-}" != --self-test ]; then
   check_tree "${1:-$here}"
   [ "$violations" = 0 ] && echo "all layers keep to themselves"
@@ -165,14 +227,17 @@ plant src/model/graph.c '#include "reap/dense.h"'
 plant src/linalg/dense.c '#include "reap/graph.h"'
 plant src/exec/plan.c '#include "reap/accumulator.h"'
 plant src/io/dataset.c '#include "reap/evaluate.h"'
-plant src/prune/budget.c '#include "options.h"'
+plant src/prune/sizes/budget.c '#include "options.h"'
+plant src/prune/solver/fit.c '#include "prune/run/run.h"'
+plant src/stats/rows.c '#include "prune/run/run.h"'
+plant include/reap/solver.h '#include "reap/paths.h"'
 plant include/reap/tensor.h '#include "reap/kernel.h"'
 plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
 plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'
-plant src/exec/im2col.c 'static dnnl_engine_t e;'
+plant src/exec/kernels/im2col.c 'static dnnl_engine_t e;'
 plant src/model/tensor.c 'static Onnx__ModelProto *m;'
-plant src/prune/elimination.c 'void f(void) { pdpotrf_("L"); }'
+plant src/prune/solver/elimination.c 'void f(void) { pdpotrf_("L"); }'
 plant src/comm/comm.c 'static int g(int *n) { return numroc_(n, n, n, n, n); }'
 plant src/prune/prune.c '#include <cjson/cJSON.h>'
 plant src/app/report.c 'static void add(cJSON *a, cJSON *b) { cJSON_AddItemToArray(a, b); }'
@@ -191,6 +256,19 @@ done
 for line in "${harmless[@]}"; do
   grep -qF -- "    $line" <<<"$answer" || continue
   echo "wrongly found: $line"
+  missed=$((missed + 1))
+done
+
+# Object code: a call upwards and a circle, hidden behind declarations of their own.
+mkdir -p "$copy/objects/src/base" "$copy/objects/src/comm"
+echo 'void in_comm(void); void in_base(void); void in_base(void) { in_comm(); }' >"$copy/objects/src/base/low.c"
+echo 'void in_comm(void); void other(void); void in_comm(void) { other(); }' >"$copy/objects/src/comm/one.c"
+echo 'void in_comm(void); void other(void); void other(void) { in_comm(); }' >"$copy/objects/src/comm/two.c"
+(cd "$copy/objects" && for file in src/*/*.c; do "${CC:-cc}" -c "$file" -o "$(basename "$file").o" || exit 1; done && ar rc library.a ./*.o) || exit 1
+answer=$(bash "${BASH_SOURCE[0]}" --objects "$copy/objects/library.a" "$copy/objects") && { echo "the check of object code passed all the same"; exit 1; }
+for text in 'src/base/low.c:1: base must not call comm' 'src/comm:1: a circle of files' 'comm/one comm/two'; do
+  grep -qF -- "$text" <<<"$answer" && continue
+  echo "not found in object code: $text"
   missed=$((missed + 1))
 done
 [ "$missed" = 0 ] && echo "every one of $((${#planted[@]} / 2)) planted violations was found"

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../src/stats/shift_gram.h"
+#include "stats/shift_gram.h"
 #include "harness.h"
 #include "reap/accumulator.h"
 #include "reap/memory.h"

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../src/prune/path_work.h"
+#include "prune/sensitivity/path_work.h"
 #include "reap/collect.h"
 #include "reap/dataset.h"
 #include "reap/hash.h"

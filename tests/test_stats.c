@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../src/app/command.h"
-#include "../src/prune/ridge.h"
+#include "app/command.h"
+#include "prune/run/ridge.h"
 #include "harness.h"
 #include "reap/activations_file.h"
 #include "reap/budget.h"

@@ -1,6 +1,6 @@
 /* What every group would lose at every size: order of removal, error curve, and how far the network's output moves.
  *
- * Plain data: gathered in one pass over the original network (src/prune/paths.c, sensitivity.c), kept in a file
+ * Plain data: gathered in one pass over the original network (src/prune/sensitivity/paths.c, sensitivity.c), kept in a file
  * (src/io/paths_file.c), read by whoever chooses sizes under a budget. All calls are local.
  */
 #ifndef REAP_GROUP_PATHS_H

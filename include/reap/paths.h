@@ -27,7 +27,7 @@
 /* Defaults: sizes at which a group's effect on the output is measured, and images it is measured on. */
 enum { REAP_PATHS_SIZES = 5, REAP_PATHS_IMAGES = 500 };
 
-/* Temperature of the soft-max whose movement is measured; see src/prune/sensitivity.c. */
+/* Temperature of the soft-max whose movement is measured; see src/prune/sensitivity/sensitivity.c. */
 enum { REAP_PATHS_TEMPERATURE = 4 };
 
 typedef struct reap_paths_options {

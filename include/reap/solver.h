@@ -1,6 +1,6 @@
 /* The REAP solver: which channels of one layer go, in which order, and the weights of those that stay.
  *
- * Equations, the panel scheme, costs and failure modes are at the top of src/prune/elimination.c.
+ * Equations, the panel scheme, costs and failure modes are at the top of src/prune/solver/elimination.c.
  */
 #ifndef REAP_SOLVER_H
 #define REAP_SOLVER_H

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "probe_inputs.h"
-#include "program.h"
+#include "app/commands/probe_inputs.h"
+#include "app/commands/program.h"
 #include "reap/comm_mpi.h"
 #include "reap/error.h"
 

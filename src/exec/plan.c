@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "exec/kernels/kernels.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/operators.h"

@@ -1,7 +1,7 @@
 /* Writing stored activations: rank 0 writes the file, all ranks pack what goes into it (packed_rows.h). */
 #include "reap/activations_file.h"
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "origin.h"
 #include "packed_rows.h"
 #include "reap/durable.h"

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "origin.h"
 #include "reap/activations_file.h"
 #include "reap/error.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "read_ahead.h"
 #include "reap/error.h"
 #include "reap/memory.h"

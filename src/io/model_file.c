@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "model_format.h"
-#include "onnx_names.h"
+#include "io/onnx/onnx_names.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -9,7 +9,7 @@
 #ifndef REAP_IO_MODEL_FORMAT_H
 #define REAP_IO_MODEL_FORMAT_H
 
-#include "onnx_message.h"
+#include "io/onnx/onnx_message.h"
 
 #define REAP_MODEL_FORMAT "reap-model"
 #define REAP_MODEL_NAME_ATTRIBUTE "initializer"

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "hdf5_strings.h"
+#include "io/hdf5/hdf5_strings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,7 +2,7 @@
 #ifndef REAP_IO_ORIGIN_H
 #define REAP_IO_ORIGIN_H
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/origin.h"
 
 /* Attributes model_sha256, inputs, held_out, positions (0: all), seed, images (number), and for every stretch of images

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file_bytes.h"
-#include "hdf5_util.h"
+#include "io/files/file_bytes.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/comm_mpi.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -1,5 +1,5 @@
 /* Path files: the results of eliminating channels, one group per layer. */
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"

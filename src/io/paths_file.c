@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "paths_groups.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -2,7 +2,7 @@
 #ifndef REAP_IO_PATHS_GROUPS_H
 #define REAP_IO_PATHS_GROUPS_H
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/group_paths.h"
 
 /* Writes `groups/<group>/...` into an open file. */

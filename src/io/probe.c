@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "hdf5_strings.h"
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_strings.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

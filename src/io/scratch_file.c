@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hdf5_driver.h"
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_driver.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"

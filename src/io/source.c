@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "model_format.h"
-#include "onnx_dead.h"
-#include "onnx_message.h"
+#include "io/onnx/onnx_dead.h"
+#include "io/onnx/onnx_message.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,7 +2,7 @@
 #ifndef REAP_IO_STATS_WRITER_H
 #define REAP_IO_STATS_WRITER_H
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/stats_file.h"
 
 struct reap_stats_writer {

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "hdf5_strings.h"
+#include "io/hdf5/hdf5_strings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "paths_groups.h"

@@ -2,7 +2,7 @@
 #ifndef REAP_IO_SWEEP_SETTING_H
 #define REAP_IO_SWEEP_SETTING_H
 
-#include "hdf5_util.h"
+#include "io/hdf5/hdf5_util.h"
 #include "reap/sweep_file.h"
 
 /* Attributes of `place`: all but the name and the report; only the network's own figures; `report` as a data set. */

@@ -19,8 +19,8 @@
 #include "reap/memory.h"
 #include "reap/surgery.h"
 #include "reap/timer.h"
-#include "run.h"
-#include "shortcut.h"
+#include "prune/run/run.h"
+#include "prune/run/shortcut.h"
 
 /* Room for one step a layer: no more are ever needed. */
 static void add_step(run *r, int node, int group) {

@@ -1,0 +1,24 @@
+/* reap bench: measurements that a user can repeat. */
+#include <string.h>
+
+#include "app/command.h"
+#include "reap/error.h"
+
+static const char *const HELP =
+    "usage: reap bench solve [options]\n"
+    "       reap bench layers MODEL [options]\n\n"
+    "  reap bench solve --help    speed of the solver on made-up statistics, against DGEMM on all ranks\n"
+    "  reap bench layers --help   time of every layer at several sizes, for reap prune --latency\n";
+
+int command_bench(const command_context *context) {
+  const bool first = reap_comm_rank(context->comm) == 0;
+  const char *what = context->argc > 1 ? context->argv[1] : NULL;
+  const command_context inner = {context->comm, context->argc - 1, context->argv + 1, context->typed};
+  if (what && strcmp(what, "solve") == 0) return command_bench_solve(&inner);
+  if (what && strcmp(what, "layers") == 0) return command_bench_layers(&inner);
+  if (what && (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0)) {
+    if (first) fputs(HELP, stdout);
+    return REAP_OK;
+  }
+  return reap_error(REAP_ERR_USAGE, "reap bench: wants \"solve\" or \"layers\", not \"%s\"", what ? what : "");
+}

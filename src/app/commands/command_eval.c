@@ -1,0 +1,183 @@
+/* reap eval: accuracy, loss, speed and stored outputs of a network. */
+#include <string.h>
+
+#include "app/command.h"
+#include "app/image_range.h"
+#include "reap/error.h"
+#include "reap/evaluate.h"
+#include "reap/hash.h"
+#include "reap/network.h"
+#include "reap/text.h"
+#include "reap/timer.h"
+#include "app/report.h"
+#include "app/run_files.h"
+
+static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
+static const char *const ABOUT =
+    "Runs a network over a data set: top-1, top-5, loss and images per second; with --against how far its output is from\n"
+    "another network's. MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data set is HDF5, see\n"
+    "datasets/README.md.\n";
+
+typedef struct eval_options {
+  const char *model, *data, *against, *outputs, *report;
+  const char *measure;
+  int64_t images;
+  common_options common;
+} eval_options;
+
+typedef struct job {
+  const command_context *context;
+  const eval_options *options;
+  progress_view *view;
+  reap_network network, original; /* original: empty without --against */
+  reap_dataset *data;
+  run_files files;
+  char data_hash[REAP_HASH_LENGTH]; /* for the report */
+  reap_evaluation figures, original_figures;
+} job;
+
+/* Local. */
+static int open_data(job *j) {
+  const eval_options *o = j->options;
+  REAP_TRY(reap_dataset_open(o->data, &j->data));
+  REAP_TRY(reap_network_check_images(&j->network, j->data));
+  if (!o->against) return REAP_OK;
+  REAP_TRY(reap_network_check_images(&j->original, j->data));
+  const int64_t a = j->network.graph->batch, b = j->original.graph->batch, least = a < b ? a : b;
+  REAP_TRY(reap_network_set_batch(&j->network, least));
+  return reap_network_set_batch(&j->original, least);
+}
+
+static int evaluate(job *j) {
+  const eval_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
+  reap_outputs_file *outputs = NULL;
+  reap_reference *reference = NULL;
+  int64_t images, c, h, w;
+  int status = REAP_OK;
+  reap_dataset_shape(j->data, &images, &c, &h, &w);
+  if (o->images > 0 && o->images < images) images = o->images;
+  const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  command_warn_idle(comm, shard.blocks);
+  reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback,
+                             .measure = reap_measure_named(o->measure)};
+  if (o->against) {
+    e.keep = &reference;
+    e.label = o->against;
+    REAP_TRY(reap_evaluate_with(comm, j->original.graph, j->data, &shard, &e, &j->original_figures));
+    e.keep = NULL;
+    e.against = reference;
+  }
+  if (o->outputs) REAP_TRY_OR(reap_evaluate_create_file(comm, j->network.graph, o->outputs, images, &outputs), done);
+  e.outputs = outputs;
+  e.label = o->data;
+  status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);
+  if (status == REAP_OK && outputs) status = reap_outputs_file_commit(&outputs);
+  reap_outputs_file_destroy(&outputs);
+done:
+  reap_reference_destroy(&reference);
+  return status;
+}
+
+static report_network figures_of(const reap_network *network, const reap_evaluation *evaluation) {
+  return (report_network){evaluation, reap_graph_flops(network->graph), reap_graph_params(network->graph)};
+}
+
+/* With --against the networks are called as reap prune calls them. */
+static int write_report(const job *j, double total) {
+  const eval_options *o = j->options;
+  const report_network first = figures_of(&j->network, &j->figures);
+  cJSON *report = report_create(j->context, command_backend(o->common.kernels));
+  cJSON *seconds = report_add_seconds(report, total);
+  cJSON_AddNumberToObject(seconds, "evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0));
+  cJSON_AddNumberToObject(seconds, "forward", j->figures.seconds_forward);
+  if (o->against) {
+    const report_network original = figures_of(&j->original, &j->original_figures);
+    report_add_network(report, "baseline", &original);
+    cJSON_AddStringToObject(report, "measure", o->measure);
+    report_add_input(report, "against", o->against, reap_source_hash(j->original.source));
+  }
+  report_add_network(report, o->against ? "pruned" : "baseline", &first);
+  report_add_input(report, "model", o->model, reap_source_hash(j->network.source));
+  report_add_input(report, "data", o->data, j->data_hash);
+  run_files_report(&j->files, report);
+  int status = report_write(report, o->report);
+  cJSON_Delete(report);
+  return status;
+}
+
+static int show(const job *j, double start) {
+  const report_network figures = figures_of(&j->network, &j->figures);
+  if (j->options->against) {
+    const report_network original = figures_of(&j->original, &j->original_figures);
+    report_print(&original, &figures, reap_measure_named(j->options->measure));
+  } else {
+    report_print(&figures, NULL, REAP_MEASURE_LARGEST);
+  }
+  reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
+         (double)j->figures.images / j->figures.seconds);
+  return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
+}
+
+static int check_files(job *j) {
+  const eval_options *o = j->options;
+  const run_file files[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--data", o->data), RUN_INPUT("--against", o->against),
+                            RUN_OUTPUT("--outputs", o->outputs, FORM_HDF5), RUN_OUTPUT("--report", o->report, FORM_JSON)};
+  return run_files_check(j->context->comm, "reap eval", files, 5, &j->files);
+}
+
+static int load_networks(job *j) {
+  const eval_options *o = j->options;
+  const reap_comm *comm = j->context->comm;
+  REAP_TRY(reap_network_load(comm, o->model, &j->network));
+  REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
+  if (o->against) {
+    REAP_TRY(reap_network_load(comm, o->against, &j->original));
+    REAP_TRY(run_files_check_network(comm, &j->original, "--against's data", &j->files));
+  }
+  return run_files_announce(comm, &j->files);
+}
+
+static int run(const command_context *context, const eval_options *o) {
+  double start = reap_seconds();
+  progress_view view;
+  job j = {.context = context, .options = o, .view = &view};
+  int status = REAP_OK;
+  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY_OR(check_files(&j), done);
+  REAP_TRY_OR(load_networks(&j), done);
+  if (o->report) REAP_TRY_OR(run_files_hash(context->comm, o->data, j.data_hash), done);
+  REAP_TRY_OR(reap_comm_agree(context->comm, open_data(&j)), done);
+  status = evaluate(&j);
+  progress_view_finish(&view);
+  if (status == REAP_OK) status = image_range_warn(context->comm, j.data);
+  if (status == REAP_OK) image_range_warn_figures(&j.figures, o->data);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
+  status = reap_comm_agree(context->comm, status);
+  run_files_warn(&j.files);
+done:
+  run_files_clear(&j.files);
+  reap_evaluation_clear(&j.figures);
+  reap_dataset_close(&j.data);
+  reap_network_clear(&j.original);
+  reap_network_clear(&j.network);
+  return status;
+}
+
+int command_eval(const command_context *context) {
+  eval_options o = {.measure = "largest", .common = COMMON_DEFAULTS};
+  const option options[] = {{"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
+                            {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
+                            {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no classifier's", &o.against, 0},
+                            {"--measure", NULL, OPTION_CHOICE, "largest|sum", "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure, 0},
+                            {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...", &o.outputs, 0},
+                            {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
+                            COMMON_OPTIONS(o.common)};
+  static const char *const names[] = {"MODEL"};
+  command_line line = {"reap eval", options, 1, names, &o.model, false};
+  bool done;
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  if (!o.data) return reap_error(REAP_ERR_USAGE, "reap eval: --data is missing");
+  return run(context, &o);
+}

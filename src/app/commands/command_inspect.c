@@ -1,0 +1,214 @@
+/* reap inspect: layers, channel groups, multiply-adds and parameters of a network. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "inspect_estimate.h"
+#include "app/json.h"
+#include "reap/error.h"
+#include "reap/groups.h"
+#include "reap/memory.h"
+#include "reap/network.h"
+#include "reap/operators.h"
+#include "reap/output_set.h"
+#include "reap/text.h"
+#include "reap/timer.h"
+#include "app/report.h"
+
+static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
+static const char *const ABOUT =
+    "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume the\n"
+    "channels, and whether they can be pruned; and its outputs. With --estimate also what pruning it would take.\n";
+
+static void shape_text(const reap_value *v, char *text, size_t size) {
+  text[0] = '\0';
+  for (int i = 1; i < v->rank; i++) {
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%lld", i > 1 ? "x" : "", (long long)v->dims[i]);
+  }
+}
+
+static int64_t layer_params(const reap_graph *graph, const reap_node *node) {
+  const reap_tensor *w = reap_node_constant(graph, node, 1), *b = reap_node_constant(graph, node, 2);
+  return w->count + (node->linear->bias_present ? b->count : 0) + (node->linear->norm ? 2 * b->count : 0);
+}
+
+static void print_layers(const reap_graph *graph) {
+  char shape[64], flops[32], params[32];
+  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds", "parameters");
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (!node->linear) continue;
+    const reap_value *w = reap_node_input(graph, node, 1);
+    char weights[64];
+    size_t used = (size_t)snprintf(weights, sizeof weights, "%lld", (long long)w->dims[0]);
+    for (int k = 1; k < w->rank; k++)
+      used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
+    shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
+    reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
+           report_count((double)reap_node_flops(graph, i), flops), report_count((double)layer_params(graph, node), params));
+  }
+}
+
+static void print_groups(const reap_graph *graph, const reap_groups *groups) {
+  reap_print(stdout, "\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
+  bool coupled = false;
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->channels);
+    if (group->prunable)
+      reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
+    else
+      reap_print(stdout, "kept: %s\n", group->reason);
+    coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
+  }
+  if (coupled)
+    reap_print(stdout, "Coupled channels are computed, but kept: reap prunes those that one layer produces and one reads.\n");
+}
+
+/* "logits" and the like; "input" for an output that is the network's own input. */
+static const char *output_kind(const reap_graph *graph, int value) {
+  if (graph->values[value].producer < 0) return "input";
+  return reap_output_kind_name(reap_output_kind_of(graph, value));
+}
+
+/* How pruning is judged by it. */
+static const char *output_measure(const reap_graph *graph, int value) {
+  if (graph->values[value].producer < 0) return "none";
+  return reap_output_kind_of(graph, value) == REAP_OUTPUT_OTHER ? "relative_error" : "kl";
+}
+
+static void print_outputs(const reap_graph *graph) {
+  char shape[64];
+  reap_print(stdout, "\n%-40s %-14s %-18s %s\n", "output", "shape", "kind", "judged by");
+  for (int k = 0; k < graph->n_outputs; k++) {
+    const int v = graph->outputs[k];
+    const char *measure = output_measure(graph, v);
+    shape_text(&graph->values[v], shape, sizeof shape);
+    reap_print(stdout, "%-40s %-14s %-18s %s\n", graph->values[v].name, shape, output_kind(graph, v),
+           strcmp(measure, "kl") == 0     ? "KL divergence"
+           : strcmp(measure, "none") == 0 ? "nothing: it cannot change"
+                                          : "relative squared error");
+  }
+}
+
+static cJSON *layer_names(const reap_graph *graph, const int *nodes, int count) {
+  cJSON *array = cJSON_CreateArray();
+  for (int i = 0; i < count; i++) json_append(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
+  return array;
+}
+
+static cJSON *dims_array(const reap_value *v, int first) {
+  cJSON *array = cJSON_CreateArray();
+  for (int i = first; i < v->rank; i++) json_append(array, cJSON_CreateNumber((double)v->dims[i]));
+  return array;
+}
+
+static void report_outputs(const reap_graph *graph, cJSON *report) {
+  cJSON *list = cJSON_AddArrayToObject(report, "outputs");
+  for (int k = 0; k < graph->n_outputs; k++) {
+    const int v = graph->outputs[k];
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", graph->values[v].name);
+    json_add(object, "shape", dims_array(&graph->values[v], 1));
+    cJSON_AddStringToObject(object, "kind", output_kind(graph, v));
+    cJSON_AddStringToObject(object, "measure", output_measure(graph, v));
+    json_append(list, object);
+  }
+}
+
+static int print_json(const command_context *context, const char *model, const reap_network *network,
+                      const reap_groups *groups, const estimate_options *asked, const estimate_figures *estimate) {
+  const reap_graph *graph = network->graph;
+  cJSON *report = report_create(context, REAP_BACKEND_AUTO);
+  report_add_input(report, "model", model, reap_source_hash(network->source));
+  cJSON_AddNumberToObject(report, "flops", (double)reap_graph_flops(graph));
+  cJSON_AddNumberToObject(report, "params", (double)reap_graph_params(graph));
+  cJSON_AddNumberToObject(report, "block", (double)graph->batch);
+  cJSON *layers = cJSON_AddArrayToObject(report, "layers");
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (!node->linear) continue;
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", node->layer);
+    cJSON_AddStringToObject(object, "op", node->op->name);
+    json_add(object, "weights", dims_array(reap_node_input(graph, node, 1), 0));
+    json_add(object, "output", dims_array(reap_node_output(graph, node, 0), 1));
+    cJSON_AddNumberToObject(object, "flops", (double)reap_node_flops(graph, i));
+    cJSON_AddNumberToObject(object, "params", (double)layer_params(graph, node));
+    json_append(layers, object);
+  }
+  cJSON *unused = cJSON_AddArrayToObject(report, "unused_nodes");
+  for (int64_t i = 0; i < reap_source_unused_count(network->source); i++)
+    json_append(unused, cJSON_CreateString(reap_source_unused_node(network->source, i)));
+  cJSON *list = cJSON_AddArrayToObject(report, "groups");
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", group->name);
+    cJSON_AddNumberToObject(object, "channels", (double)group->channels);
+    json_add(object, "producers", layer_names(graph, group->producers, group->n_producers));
+    json_add(object, "consumers", layer_names(graph, group->consumers, group->n_consumers));
+    cJSON_AddBoolToObject(object, "prunable", group->prunable);
+    if (group->reason)
+      cJSON_AddStringToObject(object, "reason", group->reason);
+    else
+      cJSON_AddNullToObject(object, "reason");
+    json_append(list, object);
+  }
+  report_outputs(graph, report);
+  if (asked->ranks > 0) estimate_report(asked, estimate, report);
+  char *text = NULL;
+  int status = json_print(report, true, &text);
+  if (status == REAP_OK) printf("%s\n", text);
+  reap_free(&text);
+  cJSON_Delete(report);
+  return status;
+}
+
+static int show(const command_context *context, const char *model, bool json, const reap_network *network,
+                const estimate_options *asked, const estimate_figures *estimate) {
+  reap_groups *groups = NULL;
+  char flops[32], params[32];
+  REAP_TRY(reap_error_prefix(reap_groups_find(network->graph, &groups), "%s", model));
+  int status = REAP_OK;
+  if (json) {
+    status = print_json(context, model, network, groups, asked, estimate);
+  } else {
+    print_layers(network->graph);
+    print_groups(network->graph, groups);
+    print_outputs(network->graph);
+    reap_print(stdout, "\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
+           report_count((double)reap_graph_flops(network->graph), flops),
+           report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
+    status = command_print_unused(network->source);
+    if (status == REAP_OK && asked->ranks > 0) estimate_print(asked, estimate);
+  }
+  reap_groups_destroy(&groups);
+  return status;
+}
+
+int command_inspect(const command_context *context) {
+  const char *model = NULL;
+  bool json = false, done;
+  estimate_options asked = ESTIMATE_DEFAULTS;
+  estimate_figures estimate = {0};
+  const option options[] = {{"--json", NULL, OPTION_FLAG, NULL, "print JSON", &json, 0},
+                            ESTIMATE_OPTIONS(asked),
+                            {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
+                            {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
+  static const char *const names[] = {"MODEL"};
+  command_line line = {"reap inspect", options, 1, names, &model, false};
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  REAP_TRY(estimate_options_check(&asked));
+  reap_network network = {0};
+  const double start = reap_seconds();
+  REAP_TRY(reap_network_load(context->comm, model, &network));
+  int status = REAP_OK;
+  if (asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
+  if (status == REAP_OK && asked.ranks > 0) status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(context, model, json, &network, &asked, &estimate);
+  reap_network_clear(&network);
+  return reap_comm_agree(context->comm, status);
+}

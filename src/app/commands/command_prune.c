@@ -1,0 +1,64 @@
+/* reap prune: from a network and images to a smaller network. */
+#include <string.h>
+
+#include "app/command.h"
+#include "app/image_range.h"
+#include "app/prune_latency.h"
+#include "app/prune_output.h"
+#include "app/prune_paths.h"
+#include "reap/error.h"
+#include "reap/timer.h"
+
+static const char *const SYNOPSIS =
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 [options]\n"
+    "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
+static const char *const ABOUT =
+    "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
+    "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
+
+static int run(const command_context *context, prune_options *o) {
+  const double start = reap_seconds();
+  progress_view view;
+  prune_inputs inputs = {0};
+  run_files files = {0};
+  prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback, .files = &files};
+  int status = REAP_OK;
+  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
+  REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
+  REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
+  REAP_TRY_OR(run_files_announce(context->comm, &files), done);
+  REAP_TRY_OR(prune_run_plan(&job), done);
+  REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
+  REAP_TRY_OR(prune_latency_get(context, o, job.groups, &view.callback, &inputs), done);
+  REAP_TRY_OR(prune_paths_get(&job), done);
+  REAP_TRY_OR(prune_run_do(&job), done);
+  progress_view_finish(&view);
+  REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
+  if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
+    REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
+  image_range_warn_figures(&job.after, o->evaluation);
+  if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);
+  status = reap_comm_agree(context->comm, status);
+  run_files_warn(&files);
+done:
+  progress_view_finish(&view);
+  run_files_clear(&files);
+  prune_run_clear(&job);
+  prune_inputs_close(&inputs);
+  return status;
+}
+
+int command_prune(const command_context *context) {
+  prune_options o = PRUNE_DEFAULTS("reap prune");
+  option options[PRUNE_OPTIONS_MOST];
+  static const char *const names[] = {"MODEL"};
+  prune_options_table(&o, options);
+  command_line line = {"reap prune", options, 1, names, &o.model, false};
+  bool done;
+  REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
+  if (done) return REAP_OK;
+  REAP_TRY(prune_options_read(&o));
+  REAP_TRY(prune_options_check(&o));
+  return run(context, &o);
+}

@@ -1,0 +1,105 @@
+#include "inspect_estimate.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "app/prune_plan.h"
+#include "app/prune_repair.h"
+#include "reap/error.h"
+#include "reap/groups.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+#include "reap/text.h"
+
+int estimate_options_check(estimate_options *o) {
+  if (o->ranks == 0 && (o->exclude || o->memory.text || o->images != 4000 || o->keep != 0.5))
+    return reap_error(REAP_ERR_USAGE, "reap inspect: --images, --keep, --exclude and --memory belong to --estimate");
+  if (!(o->keep > 0 && o->keep <= 1)) return reap_error(REAP_ERR_USAGE, "reap inspect: --keep wants a share above 0 and up to 1");
+  return memory_options_read("reap inspect", &o->memory);
+}
+
+static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph, const reap_groups *groups,
+                    const prune_plan *plan, const bool *repair, int producer_rounds, estimate_figures *f) {
+  const reap_forecast_setting setting = {.graph = graph,
+                                         .groups = groups,
+                                         .chosen = plan->chosen,
+                                         .counts = plan->counts,
+                                         .repair = repair,
+                                         .producer_rounds = producer_rounds,
+                                         .shard = reap_shard_make(o->images, graph->batch, 0, (int)o->ranks),
+                                         .ranks = (int)o->ranks};
+  int status = reap_comm_agree(comm, reap_forecast_make(&setting, o->memory.bytes, &f->forecast));
+  return status == REAP_OK ? reap_forecast_measure(comm, &setting, REAP_BACKEND_AUTO, &f->speeds) : status;
+}
+
+/* Kernels, BLAS and the allocator keep some memory of their own. */
+static const double OVERHEAD = 32e6;
+
+int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_network *network, double load,
+                  estimate_figures *f) {
+  reap_groups *groups = NULL;
+  bool *repair = NULL;
+  prune_plan plan = {0};
+  prune_options wishes = PRUNE_DEFAULTS("reap inspect");
+  wishes.keep = o->keep;
+  wishes.exclude = o->exclude;
+  *f = (estimate_figures){.base = (double)reap_memory_resident() + OVERHEAD};
+  const double peak = (double)reap_memory_peak_resident();
+  int status = reap_groups_find(network->graph, &groups);
+  if (status == REAP_OK) status = prune_plan_begin(network->graph, groups, &wishes, &plan);
+  if (status == REAP_OK) status = prune_repair_layers(&wishes, network->graph, &repair);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = forecast(comm, o, network->graph, groups, &plan, repair, prune_repair_producers(&wishes), f);
+  if (status == REAP_OK) {
+    const double limit = (double)o->memory.bytes;
+    f->model = f->forecast.model;
+    f->frontier = limit > 0 && limit < f->forecast.frontier ? fmax(limit, f->forecast.least) : f->forecast.frontier;
+    f->matrices = f->forecast.matrices;
+    f->memory = fmax(f->base + f->model + f->frontier + f->matrices, peak);
+    f->seconds = 3 * load + reap_forecast_seconds(&f->forecast, &f->speeds, (int)o->ranks); /* read, copied and written */
+  }
+  reap_free(&repair);
+  prune_plan_clear(&plan);
+  reap_groups_destroy(&groups);
+  return status;
+}
+
+static double mega(double bytes) { return bytes / 1e6; }
+
+void estimate_print(const estimate_options *o, const estimate_figures *f) {
+  const reap_forecast *c = &f->forecast;
+  reap_print(stdout, "\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep, (long long)o->images,
+         (long long)o->ranks, o->ranks > 1 ? "s" : "");
+  reap_print(stdout, "%-16s %.0f MB on a rank: program and model %.0f, pruned copy %.0f, values and buffers %.0f, moments and solver %.0f\n", "memory",
+         mega(f->memory), mega(f->base), mega(f->model), mega(f->frontier), mega(f->matrices));
+  if (f->frontier < c->frontier)
+    reap_print(stdout, "%-16s values and buffers would take %.0f MB without the limit; up to %.1f GB go to the scratch folder and back\n", "",
+           mega(c->frontier), c->traffic / 1e9);
+  if (o->memory.bytes > 0 && (double)o->memory.bytes < c->least)
+    reap_print(stdout, "%-16s the limit is less than one block of images takes: %.0f MB\n", "", mega(c->least));
+  reap_print(stdout, "%-16s %.3g s (at %.1f G multiply-adds a second forward, %.1f for moments, DGEMM %.1f GF/s)\n", "time", f->seconds,
+         f->speeds.forward / 1e9, f->speeds.moments / 1e9, f->speeds.solver / 1e9);
+}
+
+void estimate_report(const estimate_options *o, const estimate_figures *f, cJSON *report) {
+  cJSON *estimate = cJSON_AddObjectToObject(report, "estimate");
+  cJSON_AddNumberToObject(estimate, "ranks", (double)o->ranks);
+  cJSON_AddNumberToObject(estimate, "images", (double)o->images);
+  cJSON_AddNumberToObject(estimate, "keep", o->keep);
+  cJSON_AddNumberToObject(estimate, "seconds", f->seconds);
+  cJSON_AddNumberToObject(estimate, "peak_resident", f->memory);
+  cJSON_AddNumberToObject(estimate, "base", f->base);
+  cJSON_AddNumberToObject(estimate, "model", f->model);
+  cJSON_AddNumberToObject(estimate, "frontier", f->frontier);
+  cJSON_AddNumberToObject(estimate, "frontier_without_limit", f->forecast.frontier);
+  cJSON_AddNumberToObject(estimate, "least_limit", f->forecast.least);
+  cJSON_AddNumberToObject(estimate, "moments", f->forecast.moments);
+  cJSON_AddNumberToObject(estimate, "solver", f->forecast.solver);
+  cJSON_AddNumberToObject(estimate, "scratch_traffic", f->forecast.traffic);
+  cJSON_AddNumberToObject(estimate, "forward_multiply_adds", f->forecast.forward);
+  cJSON_AddNumberToObject(estimate, "moments_multiply_adds", f->forecast.moments_work);
+  cJSON_AddNumberToObject(estimate, "solver_flops", f->forecast.solver_work + f->forecast.shared_work);
+  cJSON_AddNumberToObject(estimate, "forward_rate", f->speeds.forward);
+  cJSON_AddNumberToObject(estimate, "moments_rate", f->speeds.moments);
+  cJSON_AddNumberToObject(estimate, "dgemm_rate", f->speeds.solver);
+}

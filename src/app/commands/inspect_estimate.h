@@ -1,0 +1,51 @@
+/* What reap inspect --estimate tells; private to src/app. */
+#ifndef REAP_APP_INSPECT_ESTIMATE_H
+#define REAP_APP_INSPECT_ESTIMATE_H
+
+#include "app/json.h"
+
+#include "app/memory_options.h"
+#include "reap/comm.h"
+#include "reap/forecast.h"
+#include "reap/network.h"
+
+typedef struct estimate_options {
+  int64_t ranks, images; /* ranks 0: no estimate is asked for */
+  double keep;
+  const char *exclude;
+  memory_options memory;
+} estimate_options;
+
+#define ESTIMATE_DEFAULTS {.images = 4000, .keep = 0.5}
+
+#define ESTIMATE_OPTIONS(e)                                                                                              \
+  {"--estimate", NULL, OPTION_INT, "P", "memory and time that reap prune would take on P ranks like this one;\nspeeds are measured, in a second or so", \
+   &(e).ranks, 1},                                                                                                       \
+  {"--images", NULL, OPTION_INT, "N", "of that run: calibration images (default 4000)", &(e).images, 1},                   \
+  {"--keep", NULL, OPTION_NUMBER, "F", "of that run: share of channels that stay (default 0.5)", &(e).keep, 0},           \
+  {"--exclude", NULL, OPTION_TEXT, "NAME,...", "of that run: groups or layers left alone", &(e).exclude, 0},             \
+  {"--memory", NULL, OPTION_TEXT, "BYTES", "of that run: limit for values and buffers on a rank", &(e).memory.text, 0}
+
+/* Bytes of a rank, and seconds. */
+typedef struct estimate_figures {
+  double base;      /* program, libraries, the model as it is now */
+  double model;     /* one copy of the weights: the network that is pruned */
+  double frontier;  /* values and buffers, within the limit */
+  double matrices;  /* moments and solver */
+  double memory;    /* all of them */
+  double seconds;
+  reap_forecast forecast;
+  reap_speeds speeds;
+} estimate_figures;
+
+/* REAP_ERR_USAGE with one line. Local. */
+int estimate_options_check(estimate_options *options);
+
+/* Collective. load: seconds that reading the model took. */
+int estimate_make(const reap_comm *comm, const estimate_options *options, const reap_network *network, double load,
+                  estimate_figures *out);
+
+void estimate_print(const estimate_options *options, const estimate_figures *figures);
+void estimate_report(const estimate_options *options, const estimate_figures *figures, cJSON *report);
+
+#endif

@@ -1,0 +1,94 @@
+#include "program.h"
+
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "app/json.h"
+#include "reap/dense.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/text.h"
+#include "reap/version.h"
+
+static const command commands[] = {
+    {"inspect", "MODEL [--json]", "layers, channel groups, multiply-adds, parameters", command_inspect},
+    {"eval", "MODEL --data D.h5", "accuracy, loss and speed; stored outputs", command_eval},
+    {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights", command_prune},
+    {"sweep", "MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5", "many budgets, methods and seeds at once", command_sweep},
+    {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers, to be stored and added up", command_stats},
+    {"paths", "MODEL --calib D.h5 -o P.h5", "what each group loses at each size; the output's sensitivity", command_paths},
+    {"merge", "A.h5 B.h5 -o C.h5", "adds the moments of different images", command_merge},
+    {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
+    {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},
+    {"bench", "solve [options]", "speed of the solver on this machine", command_bench},
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *to) {
+  fprintf(to, "usage: reap COMMAND ...            (mpirun -n P reap COMMAND ... on P ranks)\n\n"
+              "Channel pruning of trained networks without retraining, by reconstruction error (REAP).\n\n");
+  for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  reap %-8s %-55s %s\n", commands[i].name, commands[i].synopsis, commands[i].summary);
+  fprintf(to, "\n  reap COMMAND --help    what a command takes\n  reap --version         versions of reap and its libraries\n");
+}
+
+static void print_version(void) {
+  char library[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(library, &length);
+  library[strcspn(library, ",\n")] = '\0';
+  printf("reap %s\nMPI      %s\nBLAS     %s\nkernels  %s\n", REAP_VERSION, library, reap_blas_name(),
+         reap_backend_name(REAP_BACKEND_AUTO));
+}
+
+/* The command line as typed, for provenance; the caller frees it. */
+static int typed_line(int argc, char **argv, char **out) {
+  REAP_TRY(reap_strdup(out, "reap"));
+  for (int i = 1; i < argc; i++) {
+    char *longer = NULL;
+    const char *quote = argv[i][0] == '\0' || strpbrk(argv[i], " \t\n\"'$\\*?") ? "'" : "";
+    REAP_TRY(reap_format(&longer, "%s %s%s%s", *out, quote, argv[i], quote));
+    reap_free(out);
+    *out = longer;
+  }
+  return REAP_OK;
+}
+
+int program_run(const reap_comm *comm, int argc, char **argv) {
+  json_set_up();
+  bool first = reap_comm_rank(comm) == 0;
+  if (argc < 2) return reap_error(REAP_ERR_USAGE, "reap: a command is missing");
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (first) print_help(stdout);
+    return REAP_OK;
+  }
+  if (strcmp(argv[1], "--version") == 0) {
+    if (first) print_version();
+    return REAP_OK;
+  }
+  for (int i = 0; i < N_COMMANDS; i++) {
+    if (strcmp(argv[1], commands[i].name) != 0) continue;
+    char *typed = NULL;
+    int status = reap_comm_agree(comm, typed_line(argc, argv, &typed));
+    const command_context context = {comm, argc - 1, argv + 1, typed};
+    if (status == REAP_OK) status = commands[i].run(&context);
+    reap_free(&typed);
+    return status;
+  }
+  return reap_error(REAP_ERR_USAGE, "reap: there is no command \"%s\"", argv[1]);
+}
+
+void program_complain(int argc, char **argv, int status) {
+  bool known = false;
+  for (int i = 0; argc > 1 && i < N_COMMANDS; i++) known |= strcmp(argv[1], commands[i].name) == 0;
+  const char *message = reap_error_message();
+  if (status == REAP_ERR_USAGE) {
+    bool named = strncmp(message, "reap", 4) == 0;
+    reap_print(stderr, "%s%s\n", named ? "" : "reap: ", message);
+    reap_print(stderr, "try \"reap%s%s --help\"\n", known ? " " : "", known ? argv[1] : "");
+  } else {
+    reap_print(stderr, "reap: %s\n", message[0] ? message : reap_status_name(status));
+  }
+}

@@ -1,0 +1,116 @@
+/* Repair of a layer that loses no inputs but reads tensors that pruning has changed.
+ *
+ * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
+ * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls
+ * towards the trained weights). No image held out may pay for it: the old weights stay if the new ones have the
+ * larger error there, by the rows and run forward (forward_error.h).
+ *
+ * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
+ * moments would be larger than those of the layers that are pruned.
+ */
+#include <math.h>
+
+#include "prune/run/forward_error.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/surgery.h"
+#include "reap/timer.h"
+#include "prune/run/run.h"
+
+enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
+
+/* With so many rows a column no ridge but the standard one was ever picked; looking costs more than the solve. */
+enum { MANY_ROWS = 100 };
+
+int64_t step_repair_channels(const reap_graph *graph, int node) {
+  const reap_tensor *weights = reap_node_constant(graph, graph->nodes[node], 1);
+  return weights->dims[1]; /* behind a Flatten every column is one */
+}
+
+bool step_can_repair(const reap_graph *graph, int index) {
+  const reap_node *node = graph->nodes[index];
+  if (!node->linear || reap_node_int(node, "group", 1) != 1) return false;
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  return weights->count / weights->dims[0] <= MOST_COLUMNS;
+}
+
+/* Errors of the old weights. Collective. */
+static int measure_before(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias,
+                          reap_held_out_error *held_out) {
+  const decision *d = &s->decision;
+  double error = 0, energy = reap_moments_centred_energy(moments);
+  int status = reap_moments_error(moments, d->n_kept, d->kept, weights, bias, &error);
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  s->repair.error_before = energy > 0 ? error / energy : 0;
+  REAP_TRY(step_measure_held_out(r, s, weights, bias, held_out));
+  s->repair.held_out_before = step_held_out_error(held_out);
+  return REAP_OK;
+}
+
+/* The guard above all relies on the rows, as the solve does. So both weights have to do in the network what the rows
+ * say; if either does not, the network alone decides. Collective. */
+static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
+  const double start = reap_seconds();
+  forward_error before, after;
+  REAP_TRY(forward_error_measure(r, s, NULL, NULL, &before));
+  REAP_TRY(forward_error_measure(r, s, s->decision.weights, s->decision.bias, &after));
+  r->result->seconds_held_out += reap_seconds() - start;
+  if (forward_error_agrees(&before, rows_before) && forward_error_agrees(&after, &s->held_out)) return REAP_OK;
+  forward_error_warn(r, s, &s->held_out, after.error, before.error, "the old ones");
+  s->repair.changed = after.error < before.error;
+  s->held_out.error = after.error;
+  s->repair.held_out_error = step_held_out_error(&s->held_out);
+  s->repair.held_out_before = s->held_out.energy > 0 ? before.error / s->held_out.energy : 0;
+  return REAP_OK;
+}
+
+/* New weights, and whether they are the better ones. Collective. */
+static int solve(run *r, step *s, const reap_moments *moments, const double *weights,
+                 const reap_held_out_error *before) {
+  const char *layer = r->pruned->nodes[s->node]->layer;
+  const ridge_choice standard = {r->options->ridge, false};
+  decision *d = &s->decision;
+  ridge_choice best;
+  step_rows rows;
+  double error = 0;
+  step_rows_set(r, s, &rows);
+  if (s->samples >= MANY_ROWS * s->layer.n)
+    best = standard;
+  else
+    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_PULLS, &standard, &best, &error));
+  REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
+  REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
+  s->repair.relative_error = d->facts.relative_error;
+  s->repair.held_out_error = step_held_out_error(&s->held_out);
+  s->repair.ridge = d->facts.ridge;
+  s->repair.ridge_trained = d->facts.trained;
+  s->repair.changed = s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
+  if (s->repair.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
+  if (s->repair.changed) return REAP_OK;
+  s->repair.relative_error = s->repair.error_before;
+  s->repair.held_out_error = s->repair.held_out_before;
+  return REAP_OK;
+}
+
+int step_repair(run *r, step *s, const reap_moments *moments) {
+  const double start = reap_seconds(), measured = r->result->seconds_held_out;
+  double *weights = NULL, *bias = NULL;
+  reap_held_out_error before = {0};
+  const reap_layer *layer = &s->layer;
+  int status = REAP_OK;
+  REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
+  REAP_TRY_OR(reap_alloc(&bias, layer->m, sizeof *bias), agree);
+  status = decision_create(layer->channels, layer->block, layer->m, layer->channels, &s->decision);
+  for (int64_t k = 0; status == REAP_OK && k < layer->channels; k++) s->decision.kept[k] = k;
+agree:
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, bias);
+    status = measure_before(r, s, moments, weights, bias, &before);
+  }
+  if (status == REAP_OK) status = solve(r, s, moments, weights, &before);
+  reap_free(&weights);
+  reap_free(&bias);
+  r->result->seconds_solve += reap_seconds() - start - (r->result->seconds_held_out - measured);
+  return status;
+}

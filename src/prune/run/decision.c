@@ -1,0 +1,158 @@
+/* One rank decides and broadcasts: solves repeated on every rank could diverge where processors differ. */
+#include "decision.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "prune/methods/methods.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/solver.h"
+
+int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *d) {
+  memset(d, 0, sizeof *d);
+  d->channels = channels;
+  d->block = block;
+  d->m = m;
+  d->n_kept = n_kept;
+  REAP_TRY(reap_calloc(&d->kept, n_kept, sizeof *d->kept));
+  REAP_TRY(reap_calloc(&d->removed, channels - n_kept, sizeof *d->removed));
+  REAP_TRY(reap_calloc(&d->path, channels - n_kept, sizeof *d->path));
+  REAP_TRY(reap_calloc(&d->weights, n_kept * block * m, sizeof *d->weights));
+  return reap_calloc(&d->bias, m, sizeof *d->bias);
+}
+
+void decision_clear(decision *d) {
+  reap_free(&d->kept);
+  reap_free(&d->removed);
+  reap_free(&d->path);
+  reap_free(&d->weights);
+  reap_free(&d->bias);
+}
+
+static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
+
+void decision_take_path(const reap_path *path, bool eliminated, decision *d) {
+  memcpy(d->removed, path->order, (size_t)path->n_removed * sizeof *d->removed);
+  d->facts.has_path = eliminated;
+  for (int64_t i = 0; eliminated && i < path->n_removed; i++) d->path[i] = relative(path->error_plain[i], path->energy);
+  d->facts.predicted = eliminated ? (path->n_removed ? relative(path->error[path->n_removed - 1], path->energy) : 0) : NAN;
+  d->facts.ridge = path->ridge;
+  d->facts.rcond = path->rcond;
+  d->facts.drift = path->drift;
+}
+
+static void take_weights(const reap_path *path, decision *d) {
+  memcpy(d->weights, path->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights);
+  memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
+}
+
+/* The present weights of the channels kept. */
+static void slice_weights(const double *weights, const double *bias, decision *d) {
+  const int64_t rows = d->block * d->m;
+  for (int64_t k = 0; k < d->n_kept; k++)
+    memcpy(d->weights + k * rows, weights + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
+}
+
+/* Errors of moments that hold the ridge's pull (see ridge.h): what is predicted is relative to the plain energy, and
+ * of the path's plain errors only the last is known. */
+static void correct_path(const reap_path *path, double energy, decision *d) {
+  const int64_t n = path->n_removed;
+  if (!d->facts.has_path || n == 0) return;
+  for (int64_t i = 0; i < n; i++) d->path[i] = NAN;
+  d->path[n - 1] = d->facts.relative_error;
+  d->facts.predicted = relative(path->error[n - 1], energy);
+}
+
+/* moments: plain ones; solved: those that channels and weights come from, the same unless the ridge pulls. */
+static int decide_from(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
+                       const reap_moments *moments, const reap_moments *solved, double ridge,
+                       const double *present_weights, const double *present_bias, const reap_comm *together,
+                       decision *d) {
+  const reap_method_input input = {graph, group, solved, NULL, d->n_kept, ridge, options->seed, together};
+  reap_path *chosen = NULL, *refit = NULL;
+  double error = 0;
+  int status = REAP_OK;
+  if (d->given)
+    memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
+  else
+    status = options->method->choose(&input, d->kept, &chosen);
+  if (status == REAP_OK && !chosen)
+    status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
+  if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
+  decision_take_path(chosen ? chosen : refit, chosen != NULL, d);
+  if (options->refit)
+    take_weights(chosen ? chosen : refit, d);
+  else
+    slice_weights(present_weights, present_bias, d);
+  REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
+  d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
+  if (solved != moments) correct_path(chosen ? chosen : refit, reap_moments_centred_energy(moments), d);
+done:
+  reap_path_destroy(&chosen);
+  reap_path_destroy(&refit);
+  return status;
+}
+
+static int decide(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
+                  const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
+                  const double *present_bias, const reap_comm *together, decision *d) {
+  reap_moments *pulled = NULL;
+  int status = ridge->trained ? ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
+  if (together) status = reap_comm_agree(together, status);
+  if (status == REAP_OK)
+    status = decide_from(options, graph, group, moments, pulled ? pulled : moments, ridge->ridge, present_weights,
+                         present_bias, together, d);
+  d->facts.distributed = together != NULL;
+  d->facts.trained = ridge->trained;
+  reap_moments_destroy(&pulled);
+  return status;
+}
+
+int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                  const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+                  const double *present_weights, const double *present_bias, decision *d) {
+  const int64_t gone = d->channels - d->n_kept;
+  const bool large = !d->given && options->method->choose == reap_choose_reap &&
+                     reap_solver_settle(comm, options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
+  int status = REAP_OK;
+  if (large || reap_comm_rank(comm) == 0)
+    status = decide(options, graph, group, moments, ridge, present_weights, present_bias, large ? comm : NULL, d);
+  REAP_TRY(reap_comm_agree(comm, status));
+  REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->removed, (size_t)gone * sizeof *d->removed, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->path, (size_t)gone * sizeof *d->path, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
+  return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+}
+
+static int refit(const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                 const double *present_weights, decision *d) {
+  reap_moments *pulled = NULL;
+  reap_path *path = NULL;
+  double error = 0;
+  int status = REAP_OK;
+  if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
+  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->n_kept, d->kept, ridge->ridge, what, &path), done);
+  take_weights(path, d);
+  REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
+  d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
+  d->facts.ridge = path->ridge;
+  d->facts.rcond = path->rcond;
+  d->facts.trained = ridge->trained;
+done:
+  reap_path_destroy(&path);
+  reap_moments_destroy(&pulled);
+  return status;
+}
+
+int decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                   const double *present_weights, decision *d) {
+  int status = reap_comm_rank(comm) == 0 ? refit(what, moments, ridge, present_weights, d) : REAP_OK;
+  REAP_TRY(reap_comm_agree(comm, status));
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
+  return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+}

@@ -1,0 +1,61 @@
+/* A layer's choice from moments that lie on all ranks: chosen, solved and told to all by panels and broadcasts.
+ *
+ * Memory of a rank besides its share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the
+ * channels kept, which become part of the network on every rank; rank 0's are the solver's own array. The plain error
+ * comes from the last solve (fit.c): where it is below what rounding leaves, it is 0.
+ */
+#include <string.h>
+
+#include "decision.h"
+#include "prune/methods/methods.h"
+#include "reap/error.h"
+#include "reap/solver.h"
+
+/* Methods that solve do so on all ranks; of the others rank 0's choice counts, and is re-solved by all. */
+static int choose(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                  const reap_group *group, const reap_moments_source *source, decision *d, reap_path **path) {
+  const bool solves = options->method->choose == reap_choose_reap;
+  const reap_solve_options solve = reap_solver_for_spread(comm, options->solver, options->ridge);
+  const reap_method_input input = {graph, group, NULL, source, d->n_kept, options->ridge, options->seed,
+                                   solves ? solve.comm : NULL};
+  int status = solves || reap_comm_rank(comm) == 0 ? options->method->choose(&input, d->kept, path) : REAP_OK;
+  REAP_TRY(reap_comm_agree(comm, status));
+  REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
+  return solves ? REAP_OK : reap_refit_source(source, d->n_kept, d->kept, &solve, group->name, path);
+}
+
+/* Rank 0's weights to all, without a second copy of them there. */
+static int share_weights(const reap_comm *comm, reap_path *path, decision *d) {
+  if (path->weights) {
+    double *own = d->weights;
+    d->weights = path->weights;
+    path->weights = own;
+    memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
+  }
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  return reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0);
+}
+
+static double last_error(const reap_path *path) {
+  const double error = path->n_removed > 0 ? path->error_plain[path->n_removed - 1] : 0;
+  return path->energy > 0 ? error / path->energy : 0;
+}
+
+int decision_make_together(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
+                           const reap_group *group, const reap_moments_source *source, decision *d) {
+  reap_path *path = NULL;
+  int status = choose(comm, options, graph, group, source, d, &path);
+  if (status == REAP_OK) {
+    decision_take_path(path, options->method->choose == reap_choose_reap, d);
+    d->facts.relative_error = last_error(path);
+    d->facts.distributed = path->distributed;
+    status = share_weights(comm, path, d);
+  }
+  /* Numbers that every rank works out for itself may differ where processors do. */
+  const size_t gone = (size_t)(d->channels - d->n_kept);
+  if (status == REAP_OK) status = reap_comm_broadcast(comm, d->removed, gone * sizeof *d->removed, 0);
+  if (status == REAP_OK) status = reap_comm_broadcast(comm, d->path, gone * sizeof *d->path, 0);
+  if (status == REAP_OK) status = reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+  reap_path_destroy(&path);
+  return status;
+}

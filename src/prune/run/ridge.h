@@ -1,0 +1,34 @@
+/* The ridge of one layer, picked by the error on images held out; private to src/prune. */
+#ifndef REAP_PRUNE_RIDGE_H
+#define REAP_PRUNE_RIDGE_H
+
+#include <stdbool.h>
+
+#include "reap/moments.h"
+#include "stats/store_rows.h"
+
+typedef struct ridge_choice {
+  double ridge;
+  bool trained; /* pulls towards the trained weights, not towards zero */
+} ridge_choice;
+
+/* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; or a few, towards the trained weights. */
+typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
+
+/* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all
+ * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). rows gives the
+ * images; trained [n, m] are the weights the layer has now. moments, trained: looked at on rank 0. error: that of the
+ * best, as ridge_measure gives it. */
+int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
+                 int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
+                 ridge_choice *out, double *error);
+
+/* Collective. Squared error of weights [n_kept * block, m] and bias [m] on the rows that candidates are compared on. */
+int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept,
+                  const double *weights, const double *bias, double *error);
+
+/* Local. Moments whose solution with this ridge is pulled towards the trained weights; the caller owns them. Their
+ * energy, and errors derived from it, hold the ridge term: plain errors have to be taken from the original moments. */
+int ridge_pull(const reap_moments *moments, double ridge, const double *trained, reap_moments **out);
+
+#endif

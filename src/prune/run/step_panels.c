@@ -1,0 +1,84 @@
+/* The layer at hand where no rank is to hold its moments: by panels from the images, or piece by piece from a file.
+ *
+ * Panels are for layers that go to the solver on all ranks, or to that of a single rank, which then needs one matrix less. The
+ * ridge that images held out prefer takes whole moments (ridge.c), and so do errors of weights that were not re-solved where
+ * there are no images.
+ */
+#include <string.h>
+
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/surgery.h"
+#include "reap/timer.h"
+#include "run.h"
+#include "stats/stored_moments.h"
+
+bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
+  if (options->ridge_auto || (options->from_stats && !options->refit)) return false;
+  return reap_solver_spreads(comm, options->solver, n, m);
+}
+
+bool step_spreads(const run *r, const step *s) {
+  return s->group >= 0 && reap_prune_spreads(r->comm, r->options, s->layer.n, s->layer.m);
+}
+
+int step_spread_moments(run *r, step *s) {
+  const double start = reap_seconds();
+  const char *name = r->pruned->nodes[s->node]->layer;
+  if (run_frozen(r)) {
+    REAP_TRY(reap_comm_agree(r->comm, stored_moments_open(r->options->from_stats, name, &s->layer, &s->stored)));
+    s->source = reap_stats_source_moments(s->stored);
+    s->samples = s->source->samples;
+    r->result->seconds_read += reap_seconds() - start;
+    return REAP_OK;
+  }
+  step_rows_set(r, s, &s->rows);
+  const rows_source *from = &s->rows.source;
+  const reap_layer_rows rows = {from->layer, from->name, from->sampling, from->shard, from->input, from->output, from->context};
+  int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  REAP_TRY(reap_moments_panels_create(r->comm, &rows, 0, &s->panels));
+  s->source = reap_moments_panels_source(s->panels);
+  s->samples = s->source->samples;
+  s->moments_flops = reap_moments_panels_multiply_adds(s->panels);
+  s->moments_seconds = reap_seconds() - start;
+  r->result->seconds_moments += s->moments_seconds;
+  return REAP_OK;
+}
+
+/* The weights that the layer has now, on the channels kept. */
+static int keep_weights(run *r, step *s) {
+  decision *d = &s->decision;
+  const int64_t rows = d->block * d->m;
+  double *weights = NULL;
+  int status = reap_comm_agree(r->comm, reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights));
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, d->bias);
+    for (int64_t k = 0; k < d->n_kept; k++)
+      memcpy(d->weights + k * rows, weights + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  }
+  reap_free(&weights);
+  return status;
+}
+
+/* What is left on the images in the moments, from the images themselves: G is spent. */
+static int measure_error(step *s) {
+  decision *d = &s->decision;
+  reap_held_out_error error = {0};
+  REAP_TRY(reap_moments_panels_residual(s->panels, false, d->n_kept, d->kept, d->weights, d->bias, &error));
+  d->facts.relative_error = error.energy > 0 ? error.error / error.energy : 0;
+  return REAP_OK;
+}
+
+int step_spread_decide(run *r, step *s) {
+  const double start = reap_seconds();
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  int status = decision_create(group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK)
+    status = decision_make_together(r->comm, r->options, r->pruned, group, s->source, &s->decision);
+  if (status == REAP_OK && !r->options->refit) status = keep_weights(r, s);
+  if (status == REAP_OK && s->panels) status = measure_error(s);
+  r->result->seconds_solve += reap_seconds() - start;
+  return status;
+}

@@ -1,0 +1,212 @@
+/* Orders and errors of all groups from one pass; see paths.h.
+ *
+ * Moments are gathered layer by layer (collect.c) and wait on the rank that solves them until every team has some to solve;
+ * then all solve side by side. A layer too large for one rank is solved by all together as soon as it comes: from copies of
+ * its moments, or, where no rank is to hold them, from panels (moments_panels.h) or the pieces of a file.
+ *
+ * Cost: one forward pass and the moments of the original network; what path_solve.c takes for each group; then the networks
+ * of sensitivity.c. Memory: a rank holds the moments of one or two layers, or its share of a large one's, and the weights of
+ * its team's groups at the measured sizes. Failure modes: those of the solver; no group to look at.
+ */
+#include "reap/paths.h"
+
+#include "path_work.h"
+#include "reap/collect.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "reap/timer.h"
+#include "stats/stored_moments.h"
+
+typedef struct run {
+  const reap_comm *comm;
+  const reap_graph *graph;
+  const reap_groups *groups;
+  const reap_paths_options *options;
+  path_works works;
+  int first, next; /* works [first, next) have moments and wait to be solved */
+  reap_group_paths *paths;
+  reap_paths_times times;
+} run;
+
+/* First rank of the group's team. */
+static bool owns(const run *r, const path_work *w) { return reap_comm_rank(r->comm) == w->team; }
+
+/* Solves what waits, every team its own. Collective. */
+static int solve_waiting(run *r) {
+  const double start = reap_seconds();
+  int status = REAP_OK;
+  for (int k = r->first; k < r->next && status == REAP_OK; k++)
+    if (r->works.list[k].moments) status = path_work_solve(r->options, &r->works.list[k]);
+  status = reap_comm_agree(r->comm, status);
+  for (; r->first < r->next && status == REAP_OK; r->first++)
+    status = path_work_share(r->comm, &r->works, &r->works.list[r->first]);
+  r->times.solve += reap_seconds() - start;
+  return status;
+}
+
+/* Groups before r->next have moments now; they wait until every team has some. Collective. */
+static int go_on(run *r) {
+  return r->next - r->first >= r->works.teams || r->next == r->works.n ? solve_waiting(r) : REAP_OK;
+}
+
+/* Moments that no rank holds are solved from at once, by all. Collective. */
+static int take_source(run *r, const reap_moments_source *source) {
+  const double start = reap_seconds();
+  int status = path_work_solve_together(r->comm, r->options, &r->works, source, &r->works.list[r->next++]);
+  r->times.solve += reap_seconds() - start;
+  return status == REAP_OK ? go_on(r) : status;
+}
+
+static bool solved_together(const run *r, const path_work *w) {
+  return reap_solver_settle(r->comm, r->options->solver, w->layer.n, w->layer.m) == REAP_SOLVER_SCALAPACK;
+}
+
+/* Kept by the rank that solves from them (the others may have none), or solved from by all, who have them all. Collective;
+ * moments taken over. */
+static int take_moments(run *r, bool together, reap_moments **moments) {
+  path_work *w = &r->works.list[r->next++];
+  int status = REAP_OK;
+  if (together) {
+    const double start = reap_seconds();
+    status = path_work_solve_copies(r->comm, r->options, &r->works, *moments, w);
+    r->times.solve += reap_seconds() - start;
+  } else if (owns(r, w)) {
+    w->moments = *moments;
+    *moments = NULL;
+  }
+  return status == REAP_OK ? go_on(r) : status;
+}
+
+/* ------------------------------------------------------------------ from images */
+
+static int check_turn(const run *r, const reap_layer *layer) {
+  if (r->works.list[r->next].layer.node == layer->node) return REAP_OK;
+  return reap_error(REAP_ERR_INTERNAL, "moments come out of order");
+}
+
+static int take_collected(void *context, const reap_layer *layer, reap_moments **moments) {
+  run *r = context;
+  REAP_TRY(check_turn(r, layer));
+  return take_moments(r, solved_together(r, &r->works.list[r->next]), moments);
+}
+
+static int take_spread(void *context, const reap_layer *layer, const reap_moments_source *source) {
+  run *r = context;
+  REAP_TRY(check_turn(r, layer));
+  return take_source(r, source);
+}
+
+static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
+  const reap_paths_options *o = r->options;
+  const reap_moments_taker taker = {take_collected, take_spread, r};
+  const reap_collect_options options = {.chosen = o->chosen, .sampling = o->sampling, .backend = o->backend,
+                                        .memory = o->memory, .scratch = o->scratch, .stats = o->save_stats,
+                                        .solver = o->solver, .taker = &taker, .progress = o->progress};
+  reap_collect_result result;
+  int status = reap_collect(r->comm, r->graph, r->groups, images, shard, &options, &result);
+  r->times.read = result.seconds_read;
+  r->times.forward = result.seconds_forward;
+  r->times.moments = result.seconds_moments;
+  return status;
+}
+
+/* What the file tells of its images. Local. */
+static int take_origin(run *r) {
+  reap_origin origin = {0};
+  REAP_TRY(reap_stats_file_origin(r->options->from_stats, &origin));
+  r->paths->images = reap_origin_count(&origin);
+  r->paths->positions = origin.positions;
+  r->paths->seed = (uint64_t)origin.seed;
+  reap_origin_clear(&origin);
+  return REAP_OK;
+}
+
+/* Piece by piece: every rank reads its own part. */
+static int solve_from_file(run *r, const path_work *w, const char *layer) {
+  const double start = reap_seconds();
+  reap_stats_source *stored = NULL;
+  int status = reap_comm_agree(r->comm, stored_moments_open(r->options->from_stats, layer, &w->layer, &stored));
+  r->times.read += reap_seconds() - start;
+  if (status == REAP_OK) status = take_source(r, reap_stats_source_moments(stored));
+  reap_stats_source_close(&stored);
+  return status;
+}
+
+/* Whole: by the rank that solves alone, or by all, who solve together. */
+static int solve_from_memory(run *r, const path_work *w, const char *layer) {
+  const double start = reap_seconds();
+  const bool together = solved_together(r, w);
+  reap_moments *moments = NULL;
+  int status = REAP_OK;
+  if (together || owns(r, w)) status = stored_moments_read(r->options->from_stats, layer, &w->layer, &moments);
+  r->times.read += reap_seconds() - start;
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) status = take_moments(r, together, &moments);
+  reap_moments_destroy(&moments);
+  return status;
+}
+
+static int from_stats(run *r) {
+  REAP_TRY(reap_comm_agree(r->comm, take_origin(r)));
+  for (int k = 0; k < r->works.n; k++) {
+    const path_work *w = &r->works.list[k];
+    const char *layer = r->graph->nodes[w->layer.node]->layer;
+    const bool spread = reap_solver_spreads(r->comm, r->options->solver, w->layer.n, w->layer.m);
+    REAP_TRY(spread ? solve_from_file(r, w, layer) : solve_from_memory(r, w, layer));
+    reap_progress_report(r->options->progress, "paths", layer, k + 1, r->works.n, NULL);
+  }
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+/* Local. indices: of the images that the output is measured on; the caller frees them. */
+static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **indices) {
+  const reap_paths_options *o = r->options;
+  const int64_t images = shard ? shard->images : 0;
+  REAP_TRY(path_works_plan(r->graph, r->groups, o, images, reap_comm_size(r->comm), count, &r->works));
+  REAP_TRY(reap_alloc(indices, *count, sizeof **indices));
+  if (*count > 0) reap_held_out_images(images, *count, *indices);
+  REAP_TRY(reap_group_paths_create(r->works.n, &r->paths));
+  r->paths->images = images;
+  r->paths->positions = o->sampling.positions;
+  r->paths->seed = o->sampling.seed;
+  r->paths->ridge = o->ridge;
+  for (int k = 0; k < r->works.n; k++) {
+    path_work *w = &r->works.list[k];
+    w->path = &r->paths->paths[k];
+    REAP_TRY(path_work_allocate(o, reap_groups_at(r->groups, w->group)->name, r->graph->nodes[w->layer.node]->layer, w));
+  }
+  return REAP_OK;
+}
+
+static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
+  const double start = reap_seconds();
+  const reap_paths_options *o = r->options;
+  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
+  if (count > 0)
+    REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
+  r->paths->measured_images = count;
+  r->times.held_out = count;
+  r->times.measure = reap_seconds() - start;
+  return REAP_OK;
+}
+
+int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                       const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
+                       reap_group_paths **out) {
+  /* Without images held out there is nothing to measure on. */
+  reap_paths_options o = *options;
+  run r = {.comm = comm, .graph = graph, .groups = groups, .options = &o};
+  int64_t count = 0, *indices = NULL;
+  if (!shard || reap_held_out_images(shard->images, o.measured_images, NULL) == 0) o.sizes = 0;
+  int status = reap_comm_agree(comm, set_up(&r, shard, &count, &indices));
+  if (status == REAP_OK) status = o.from_stats ? from_stats(&r) : from_images(&r, images, shard);
+  if (status == REAP_OK) status = measure(&r, images, count, indices);
+  path_works_clear(&r.works);
+  reap_free(&indices);
+  if (times) *times = r.times;
+  if (status != REAP_OK) reap_group_paths_destroy(&r.paths);
+  *out = r.paths;
+  return status;
+}
