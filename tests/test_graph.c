@@ -115,6 +115,27 @@ static void sums_of_constants_are_folded(void) {
   reap_graph_destroy(&g);
 }
 
+/* A step may be any number where a single entry is taken. */
+static void slices_of_huge_steps_are_folded(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 5);
+  net_ints(g, "list", "7,8,9");
+  net_ints(g, "two", "2");
+  net_ints(g, "zero", "0");
+  net_ints(g, "ten", "10");
+  net_ints(g, "far", "-9000000000000000000");
+  net_ints(g, "one", "1");
+  net_ints(g, "column", "3,1");
+  net_node(g, "Reshape", "", "list column", "tall", NULL);
+  net_node(g, "Slice", "", "tall two zero zero far", "last", NULL);
+  net_node(g, "Reshape", "", "last one", "nine", NULL);
+  net_node(g, "Concat", "", "zero nine ten", "shape", "axis=0");
+  net_node(g, "Reshape", "", "x shape", "rows", NULL);
+  net_finish(g, "rows", 2);
+  check_dims(g, "rows", "2,9,10");
+  reap_graph_destroy(&g);
+}
+
 static void identities_vanish(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
@@ -544,6 +565,7 @@ const test_case test_cases[] = {{"shape arithmetic is folded", shape_arithmetic_
                                 {"a Reshape to fixed columns is known", reshape_to_fixed_columns_is_known},
                                 {"sums are additions", sums_are_additions},
                                 {"sums of constants are folded", sums_of_constants_are_folded},
+                                {"slices of huge steps are folded", slices_of_huge_steps_are_folded},
                                 {"identities vanish", identities_vanish},
                                 {"batch norm is folded", batch_norm_is_folded},
                                 {"batch norm with other readers stays", batch_norm_with_other_readers_stays},

@@ -162,6 +162,7 @@ static void slices_are_right(void) {
       starts[i - 1] = first;
       ends[i - 1] = forward ? last + 1 : last > 0 ? last - 1 : INT64_MIN;
       steps[i - 1] = (forward ? 1 : -1) * draw(&random, 1, 3);
+      if (first == last && draw(&random, 0, 1)) steps[i - 1] = (int64_t)1 << 62; /* of a single entry any step will do */
       axes[i - 1] = i;
     }
     add_ints(graph, "starts", rank - 1, starts);

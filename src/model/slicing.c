@@ -46,7 +46,7 @@ int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slic
     int64_t step = n_steps >= 0 ? steps[i] : 1;
     if (step == 0 || step == INT64_MIN) return reap_node_error(node, "a step of %lld is not possible", (long long)step);
     slice_axis(x->dims[axis], starts[i], ends[i], step, &slice->start[axis], &slice->count[axis]);
-    slice->step[axis] = step;
+    slice->step[axis] = slice->count[axis] > 1 ? step : 1; /* a single entry has no next one: any number would do */
   }
   return REAP_OK;
 }
