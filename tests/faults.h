@@ -1,8 +1,8 @@
 /* Allocations that fail on demand.
  *
- * The linker puts these functions in place of those that reap's own objects (and the generated ONNX messages) call to get
- * memory, or something that takes memory; cJSON and protobuf-c get theirs from reap. A program that wants them is linked with
- * reap_faults. Calls are counted in this process, from faults_arm() on.
+ * The linker puts these functions in place of those that reap's own objects (and the generated ONNX messages) call to
+ * get memory, or something that takes memory; cJSON and protobuf-c get theirs from reap. A program that wants them is
+ * linked with reap_faults. Calls are counted in this process, from faults_arm() on.
  */
 #ifndef TESTS_FAULTS_H
 #define TESTS_FAULTS_H

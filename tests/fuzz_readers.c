@@ -1,8 +1,9 @@
-/* Readers of files from strangers under libFuzzer: whatever the bytes are, a reader serves them or refuses them with a message, gives
- * back all memory, and touches nothing that is not its own.
+/* Readers of files from strangers under libFuzzer: whatever the bytes are, a reader serves them or refuses them with a
+ * message, gives back all memory, and touches nothing that is not its own.
  *
- * One program; REAP_FUZZ_READER names the reader, REAP_FUZZ_NETWORK the network that plans are read for. The bytes become a
- * file in memory (/dev/shm, or TMPDIR), for readers take paths. See fuzz.sh, which builds it and makes what it starts from.
+ * One program; REAP_FUZZ_READER names the reader, REAP_FUZZ_NETWORK the network that plans are read for. The bytes
+ * become a file in memory (/dev/shm, or TMPDIR), for readers take paths. See fuzz.sh, which builds it and makes what it
+ * starts from.
  */
 #include <fcntl.h>
 #include <hdf5.h>
@@ -166,9 +167,11 @@ static const struct {
   const char *name;
   int (*read)(void);
   bool hdf5;
-} readers[] = {{"onnx", read_network, false}, {"model", read_network, true}, {"images", read_images, true},
-               {"stats", read_stats, true}, {"activations", read_activations, true}, {"paths", read_paths, true},
-               {"sweep", read_setting, true}, {"plan", read_plan, false}, {"latency", read_latency, false}};
+} readers[] = {{"onnx", read_network, false},           {"model", read_network, true},
+               {"images", read_images, true},           {"stats", read_stats, true},
+               {"activations", read_activations, true}, {"paths", read_paths, true},
+               {"sweep", read_setting, true},           {"plan", read_plan, false},
+               {"latency", read_latency, false}};
 static int (*reader)(void);
 static bool hdf5;
 

@@ -71,8 +71,8 @@ void test_check_message(const char *file, int line, const char *text) {
 void test_check_near(const char *file, int line, const char *what, double a, double b, double tolerance) {
   bool near = fabs(a - b) <= tolerance;
   if (!near)
-    fprintf(stderr, "%s:%d: rank %d: %s = %.17g, wanted %.17g (difference %.3g, tolerance %.3g)\n", file, line, test_rank(),
-            what, a, b, fabs(a - b), tolerance);
+    fprintf(stderr, "%s:%d: rank %d: %s = %.17g, wanted %.17g (difference %.3g, tolerance %.3g)\n", file, line,
+            test_rank(), what, a, b, fabs(a - b), tolerance);
   CU_ASSERT_TRUE(near);
 }
 
@@ -112,7 +112,8 @@ int main(int argc, char **argv) {
     if (!freopen("/dev/null", "w", stdout)) return EXIT_FAILURE;
   }
   int registered = CU_initialize_registry() == CUE_SUCCESS;
-  CU_pSuite suite = registered ? CU_add_suite_with_setup_and_teardown(test_suite_name, NULL, NULL, NULL, check_leaks) : NULL;
+  CU_pSuite suite =
+      registered ? CU_add_suite_with_setup_and_teardown(test_suite_name, NULL, NULL, NULL, check_leaks) : NULL;
   for (const test_case *c = test_cases; suite && c->name; c++)
     if (argc < 2 || strcmp(argv[1], c->name) == 0) CU_add_test(suite, c->name, c->run);
   CU_basic_set_mode(CU_BRM_VERBOSE);

@@ -1,10 +1,11 @@
-/* Changes single bytes of an HDF5 file, one at a time, and reads the file each time as the commands do, in a process of its own.
+/* Changes single bytes of an HDF5 file, one at a time, and reads the file each time as the commands do, in a process of
+ * its own.
  *
  *   hostile_hdf5 KIND FILE SEED COUNT      KIND: data, stats, activations, paths, setting or model
  *
- * The process has to end by itself within 10 s and with a status of reap (read, or refused), and may take 200 MB beside what the
- * sound file takes. Reads come after the probe, as in the program; what the HDF5 library alone does not survive is counted. Every
- * failure names the byte and its value. The file is left as it was.
+ * The process has to end by itself within 10 s and with a status of reap (read, or refused), and may take 200 MB beside
+ * what the sound file takes. Reads come after the probe, as in the program; what the HDF5 library alone does not
+ * survive is counted. Every failure names the byte and its value. The file is left as it was.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -141,7 +142,8 @@ static const char *fault(outcome o, long sound_kilobytes) {
   if (o.status == -1) return "no process";
   if (WIFSIGNALED(o.status)) return WTERMSIG(o.status) == SIGALRM ? "no end within 10 s" : "a crash";
   const int status = WEXITSTATUS(o.status);
-  if (status != REAP_OK && status != REAP_ERR_INPUT && status != REAP_ERR_RESOURCE && status != REAP_ERR_NUMERIC && status != PROBED)
+  if (status != REAP_OK && status != REAP_ERR_INPUT && status != REAP_ERR_RESOURCE && status != REAP_ERR_NUMERIC &&
+      status != PROBED)
     return "a status that tells of a bug";
   return o.kilobytes > sound_kilobytes + MOST_KILOBYTES ? "too much memory" : NULL;
 }
@@ -171,7 +173,8 @@ static size_t choose_byte(const unsigned char *bytes, size_t count, uint64_t *st
 }
 
 static unsigned char choose_value(unsigned char present, uint64_t *state) {
-  const unsigned char others[] = {0, 255, (unsigned char)(present ^ 1u << next_random(state) % 8), (unsigned char)next_random(state)};
+  const unsigned char others[] = {0, 255, (unsigned char)(present ^ 1u << next_random(state) % 8),
+                                  (unsigned char)next_random(state)};
   const unsigned char value = others[next_random(state) % 4];
   return value != present ? value : (unsigned char)~present;
 }
@@ -233,7 +236,8 @@ int main(int argc, char **argv) {
     judge(&t, o, fault(o, sound.kilobytes), argv[2], at, value);
     if (pwrite(fd, &bytes[at], 1, (off_t)at) != 1) return 1;
   }
-  printf("%s: %d read, %d refused, %d that HDF5 does not survive, %d failed\n", argv[1], t.read, t.refused, t.probed, t.failed);
+  printf("%s: %d read, %d refused, %d that HDF5 does not survive, %d failed\n", argv[1], t.read, t.refused, t.probed,
+         t.failed);
   close(fd);
   free(bytes);
   return t.failed > 0;

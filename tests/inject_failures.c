@@ -1,5 +1,5 @@
-/* A library to be loaded before the program (LD_PRELOAD) that lets its file calls fail: the k-th call of one rank on files below a
- * folder and, if wanted, all later ones.
+/* A library to be loaded before the program (LD_PRELOAD) that lets its file calls fail: the k-th call of one rank on
+ * files below a folder and, if wanted, all later ones.
  *
  *   INJECT_FOLDER   a part of the paths that count; without it nothing happens
  *   INJECT_RANK     the rank concerned (default 0)
@@ -7,7 +7,8 @@
  *   INJECT_ERRNO    ENOSPC (as on a full disk, all later calls fail as well) or EIO (this one alone)
  *   INJECT_COUNT    a file that gets the number of calls when the process ends
  *
- * Calls: write, writev, pwrite, pwritev (64 as well), fsync, fdatasync, ftruncate, close of what was written to, rename.
+ * Calls: write, writev, pwrite, pwritev (64 as well), fsync, fdatasync, ftruncate, close of what was written to,
+ * rename.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,8 +21,8 @@
 #include <unistd.h>
 
 /* The compiler sees what the C library declares, not what is defined here. */
-#define REAL(result, name, ...)                                                     \
-  static result (*real)(__VA_ARGS__);                                               \
+#define REAL(result, name, ...)       \
+  static result (*real)(__VA_ARGS__); \
   if (!real) *(void **)(&real) = dlsym(RTLD_NEXT, name)
 
 enum { MOST_DESCRIPTORS = 4096 };

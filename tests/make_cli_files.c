@@ -44,7 +44,8 @@ static void write_number(hid_t place, const char *name, hid_t type, const void *
 }
 
 /* Normal float images [count, channels, side, side]; one pixel of image `bad` is `value`. */
-static void write_images(const char *name, hsize_t count, hsize_t channels, hsize_t side, long bad, float value, int labels) {
+static void write_images(const char *name, hsize_t count, hsize_t channels, hsize_t side, long bad, float value,
+                         int labels) {
   const hsize_t dims[] = {count, channels, side, side};
   const size_t size = channels * side * side;
   float *images = malloc(count * size * sizeof *images);
@@ -65,7 +66,8 @@ static void write_images(const char *name, hsize_t count, hsize_t channels, hsiz
 }
 
 /* Moments of `samples` random rows; the last channel repeats the first, the second is always zero. */
-static void write_layer(hid_t layers, const char *name, long long channels, long long block, int m, long long samples, double spoil) {
+static void write_layer(hid_t layers, const char *name, long long channels, long long block, int m, long long samples,
+                        double spoil) {
   const int n = (int)(channels * block);
   double *gram = calloc((size_t)(n * n), sizeof *gram), *cross = calloc((size_t)(n * m), sizeof *cross);
   double *sum_x = calloc((size_t)n, sizeof *sum_x), *sum_y = calloc((size_t)m, sizeof *sum_y), energy = 0;

@@ -26,7 +26,8 @@ static inline reap_attribute int_attribute(const char *name, int64_t value) {
   return a;
 }
 
-static inline void add_constant(reap_graph *graph, const char *name, int rank, const int64_t *dims, reap_random *random) {
+static inline void add_constant(reap_graph *graph, const char *name, int rank, const int64_t *dims,
+                                reap_random *random) {
   reap_tensor *tensor = NULL;
   CHECK_OK(reap_tensor_create(REAP_F32, rank, dims, &tensor));
   for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = (float)reap_random_normal(random);
@@ -35,7 +36,7 @@ static inline void add_constant(reap_graph *graph, const char *name, int rank, c
 
 /* Adds the node "node" with output "y" and prepares the graph. attributes[n]: a copy is taken over. */
 static inline void finish_graph(reap_graph *graph, const char *op, int n_inputs, char *const *inputs, int n,
-                         const reap_attribute *attributes, int64_t batch) {
+                                const reap_attribute *attributes, int64_t batch) {
   reap_attribute *owned = NULL;
   CHECK_OK(reap_alloc(&owned, n, sizeof *owned));
   if (n > 0) memcpy(owned, attributes, (size_t)n * sizeof *owned);

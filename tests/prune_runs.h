@@ -1,4 +1,5 @@
-/* Whole pruning runs on the networks and images in datasets/fashion, and what is checked of all of them; for the tests of src/prune. */
+/* Whole pruning runs on the networks and images in datasets/fashion, and what is checked of all of them; for the tests
+ * of src/prune. */
 #ifndef TESTS_PRUNE_RUNS_H
 #define TESTS_PRUNE_RUNS_H
 
@@ -15,7 +16,8 @@
 #include "reap/shard.h"
 #include "reap/solver.h"
 
-static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET = "datasets/fashion/resnet-fashion.onnx";
+static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET =
+                                                                        "datasets/fashion/resnet-fashion.onnx";
 
 /* ---------------------------------------------------------------- one run and all that belongs to it */
 
@@ -69,11 +71,18 @@ static inline void run_with(const reap_comm *comm, const setting *s, reap_solver
   o->shard = reap_shard_make(s->images, o->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   CHECK_OK(reap_alloc(&o->repair, o->pruned->n_nodes, sizeof *o->repair));
   for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
-  const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"), .refit = s->refit,
-                                      .chosen = o->chosen, .counts = o->counts, .repair = s->repair ? o->repair : NULL, .classifier = s->classifier,
+  const reap_prune_options options = {.method = reap_method_find(s->method ? s->method : "reap"),
+                                      .refit = s->refit,
+                                      .chosen = o->chosen,
+                                      .counts = o->counts,
+                                      .repair = s->repair ? o->repair : NULL,
+                                      .classifier = s->classifier,
                                       .producer_rounds = producer_rounds,
                                       .positions = s->positions,
-                                      .solver = solver, .ridge = REAP_DEFAULT_RIDGE, .seed = s->seed, .backend = REAP_BACKEND_AUTO};
+                                      .solver = solver,
+                                      .ridge = REAP_DEFAULT_RIDGE,
+                                      .seed = s->seed,
+                                      .backend = REAP_BACKEND_AUTO};
   CU_ASSERT_PTR_NOT_NULL_FATAL(options.method);
   reap_log_set_level(REAP_LOG_QUIET); /* few rows for fc, and that is as meant */
   CHECK_OK(reap_prune(comm, o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
@@ -106,7 +115,8 @@ static inline void check_same_layer(const reap_layer_result *a, const reap_layer
   const double x[] = {a->relative_error, a->held_out_error, a->predicted_relative_error, a->ridge};
   const double y[] = {b->relative_error, b->held_out_error, b->predicted_relative_error, b->ridge};
   if (memcmp(x, y, sizeof x) != 0)
-    fprintf(stderr, "%s: errors %.17g %.17g %.17g, on one rank %.17g %.17g %.17g\n", a->layer, x[0], x[1], x[2], y[0], y[1], y[2]);
+    fprintf(stderr, "%s: errors %.17g %.17g %.17g, on one rank %.17g %.17g %.17g\n", a->layer, x[0], x[1], x[2], y[0],
+            y[1], y[2]);
   CU_ASSERT_EQUAL(memcmp(x, y, sizeof x), 0);
   CU_ASSERT_EQUAL(a->repaired_shortcut, b->repaired_shortcut);
 }
@@ -140,7 +150,8 @@ static inline void check_any_ranks(const setting *s) {
   if (test_rank() == 0) {
     run(one, s, &alone);
     CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
-    for (int i = 0; i < alone.result.n_layers; i++) check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
+    for (int i = 0; i < alone.result.n_layers; i++)
+      check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
     CU_ASSERT_EQUAL_FATAL(together.result.n_repaired, alone.result.n_repaired);
     CU_ASSERT_EQUAL_FATAL(together.result.n_classifiers, alone.result.n_classifiers);
     for (int i = 0; i < alone.result.n_classifiers; i++) {
@@ -161,7 +172,8 @@ static inline void check_any_ranks(const setting *s) {
   }
   for (int v = 0; v < together.pruned->n_values; v++) {
     const reap_tensor *t = together.pruned->values[v].constant;
-    if (t && t->dtype == REAP_F32) CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
+    if (t && t->dtype == REAP_F32)
+      CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
   }
   clear(&together);
 }
@@ -192,7 +204,8 @@ static inline float *values_of(const reap_graph *g, int value, const outcome *o,
 }
 
 /* Sums over ranks: squared error, sums and squares of the target per output, on images held out or not. */
-static inline double measured_error(const outcome *o, const float *target, const float *got, int64_t m, int64_t positions, bool held_out) {
+static inline double measured_error(const outcome *o, const float *target, const float *got, int64_t m,
+                                    int64_t positions, bool held_out) {
   double sums[3 * 256] = {0}, rows = 0; /* error, sum, squares */
   CU_ASSERT_TRUE_FATAL(m <= 256);
   for (int64_t b = o->shard.first; b < o->shard.last; b++) {

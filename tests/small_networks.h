@@ -1,4 +1,5 @@
-/* Small networks put together node by node, without files, and run on random images; for the tests of src/model and src/prune.
+/* Small networks put together node by node, without files, and run on random images; for the tests of src/model and
+ * src/prune.
  *
  * Weights are drawn from their name, so that the same name and shape give the same weights in every network. A node's
  * place in the list is its place in the "file" (reap_node.source).
@@ -123,7 +124,9 @@ static inline void net_node(reap_graph *g, const char *op, const char *name, con
 }
 
 /* A node and its output of the same name: short for chains. */
-static inline void net_step(reap_graph *g, const char *op, const char *name, const char *in) { net_node(g, op, name, in, name, NULL); }
+static inline void net_step(reap_graph *g, const char *op, const char *name, const char *in) {
+  net_node(g, op, name, in, name, NULL);
+}
 
 /* 3x3 convolution `name` with weights NAME.w and bias NAME.b, size kept; its output is called `name`, too. */
 static inline void net_conv3(reap_graph *g, const char *name, const char *in, int64_t inputs, int64_t outputs) {

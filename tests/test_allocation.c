@@ -1,8 +1,9 @@
 /* Whole commands, in this process, in which one allocation of one rank fails.
  *
- * Of every command all of its allocations are counted on every rank first. Then it runs again and again: once for every rank and
- * every k with REAP_TEST_LONG=1, else for a fixed sample of them. Whichever allocation fails, all ranks have to end with status 4
- * and give back what they hold, and no half of an output may be left. Where ranks do not end, each tells where it stands.
+ * Of every command all of its allocations are counted on every rank first. Then it runs again and again: once for every
+ * rank and every k with REAP_TEST_LONG=1, else for a fixed sample of them. Whichever allocation fails, all ranks have
+ * to end with status 4 and give back what they hold, and no half of an output may be left. Where ranks do not end, each
+ * tells where it stands.
  *
  * REAP_TEST_FAILING=RANK:K runs that one alone, REAP_TEST_PATIENCE=S waits S seconds for a run in place of 120.
  */
@@ -44,7 +45,8 @@ static void write_text(const char *line) {
 
 static void tell_run(const char *what) {
   char line[512];
-  snprintf(line, sizeof line, "rank %d: %s: allocation %lld of rank %d failing: %s\n", test_rank(), what, now.k, now.rank, now.command);
+  snprintf(line, sizeof line, "rank %d: %s: allocation %lld of rank %d failing: %s\n", test_rank(), what, now.k,
+           now.rank, now.command);
   write_text(line);
 }
 
@@ -110,12 +112,13 @@ static holdings held(void) {
 }
 
 static bool same_holdings(const holdings *a, const holdings *b) {
-  return a->blocks == b->blocks && a->communicators == b->communicators && a->descriptors == b->descriptors && a->objects == b->objects;
+  return a->blocks == b->blocks && a->communicators == b->communicators && a->descriptors == b->descriptors &&
+         a->objects == b->objects;
 }
 
 static void show_holdings(const char *what, const holdings *h) {
-  fprintf(stderr, "  %s: %lld blocks, %d communicators, %d descriptors, %d objects of HDF5\n", what, (long long)h->blocks,
-          h->communicators, h->descriptors, h->objects);
+  fprintf(stderr, "  %s: %lld blocks, %d communicators, %d descriptors, %d objects of HDF5\n", what,
+          (long long)h->blocks, h->communicators, h->descriptors, h->objects);
 }
 
 /* ------------------------------------------------------------------ output folders */
@@ -232,7 +235,8 @@ static int run_quietly(const char *line) {
   return status;
 }
 
-/* Collective, with the k-th allocation of `rank` failing (0: none): status, and in now.fired whether it came to that. */
+/* Collective, with the k-th allocation of `rank` failing (0: none): status, and in now.fired whether it came to that.
+ */
 static int run_failing(const char *line, int rank, int64_t k, int64_t *calls) {
   now.command = line;
   now.k = k;
@@ -334,7 +338,8 @@ static void try_command(const char *line, int sample) {
     printf("  ");
     fflush(stdout);
   }
-  for (int r = 0; r < test_ranks(); r++) try_rank(line, r, calls[r], (sample + test_ranks() - 1) / test_ranks(), &wanted);
+  for (int r = 0; r < test_ranks(); r++)
+    try_rank(line, r, calls[r], (sample + test_ranks() - 1) / test_ranks(), &wanted);
   count_calls(line, &wanted); /* nothing of it lasts */
 }
 
@@ -376,12 +381,15 @@ static void make_inputs(void) {
 COMMAND(inspect, 30, "inspect @net.onnx")
 COMMAND(inspect_json, 30, "inspect @net.onnx --json --estimate 2")
 COMMAND(eval, 30, "eval @pruned.h5 --data @eval.h5 --against @net.onnx --outputs >o.h5 --report >r.json")
-COMMAND(prune, 60, "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
-                   "--save-plan >plan.json --save-paths >paths.h5 --save-stats >s.h5 --activations >a.h5")
+COMMAND(prune, 60,
+        "prune @net.onnx --calib @calib.h5 --flops 0.6 -o >p.h5 --onnx >p.onnx --eval @eval.h5 --report >r.json "
+        "--save-plan >plan.json --save-paths >paths.h5 --save-stats >s.h5 --activations >a.h5")
 COMMAND(prune_spread, 30, "prune @net.onnx --calib @calib.h5 --keep 0.5 --solver scalapack -o >p.h5")
 COMMAND(prune_ridge, 30, "prune @net.onnx --calib @calib.h5 --keep 0.5 --ridge auto --positions 4 -o >p.h5")
 COMMAND(prune_stored, 30, "prune @net.onnx --from-stats @stats.h5 --flops 0.6 -o >p.h5")
-COMMAND(sweep, 30, "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models onnx -o >sweep.h5")
+COMMAND(sweep, 30,
+        "sweep @net.onnx --calib @calib.h5 --eval @eval.h5 --flops 0.7 --ratios path --method reap,l1 --save-models "
+        "onnx -o >sweep.h5")
 COMMAND(stats, 30, "stats @net.onnx --calib @calib.h5 -o >s.h5 --activations >a.h5 --all")
 COMMAND(stats_panels, 30, "stats @net.onnx --calib @calib.h5 -o >s.h5 --panels")
 COMMAND(stats_stored, 30, "stats --from @activations.h5 -o >s.h5")

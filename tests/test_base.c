@@ -53,13 +53,20 @@ static void escapes_to(const char *text, const char *wanted) {
 }
 
 static void names_are_shown_without_commands(void) {
-  escapes_to("layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80", "layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80");
+  escapes_to("layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80",
+             "layer1.conv/\xc3\xa4 \xe6\xbc\xa2 \xf0\x9f\x98\x80");
   escapes_to("a\x1b[31m\n\t\r\x7f", "a\\x1b[31m\\x0a\\x09\\x0d\\x7f");
-  escapes_to("\xc2\x9b" "31m", "\\xc2\\x9b31m");                /* C1 */
-  escapes_to("\xff\xc3(\xe2\x82", "\\xff\\xc3(\\xe2\\x82");     /* not UTF-8 */
+  escapes_to(
+      "\xc2\x9b"
+      "31m",
+      "\\xc2\\x9b31m");                                            /* C1 */
+  escapes_to("\xff\xc3(\xe2\x82", "\\xff\\xc3(\\xe2\\x82");        /* not UTF-8 */
   escapes_to("\xc0\xaf\xed\xa0\x80", "\\xc0\\xaf\\xed\\xa0\\x80"); /* too long a form; a surrogate */
   escapes_to("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");          /* past the last character */
-  escapes_to("\xe2\x80\xae" "x\xe2\x81\xa6", "\\xe2\\x80\\xaex\\xe2\\x81\\xa6"); /* directions */
+  escapes_to(
+      "\xe2\x80\xae"
+      "x\xe2\x81\xa6",
+      "\\xe2\\x80\\xaex\\xe2\\x81\\xa6"); /* directions */
   escapes_to("\\ \\x \\xf \\xfg \\\\", "\\ \\x \\xf \\xfg \\\\");
   escapes_to("\\xff", "\\x5cxff"); /* not the same as the byte */
   char few[8];
@@ -90,8 +97,9 @@ static void printing_keeps_line_ends_of_the_format_alone(void) {
 static void system_errors_tell_what_ran_out(void) {
   static const struct {
     int reason, status;
-  } cases[] = {{ENOENT, REAP_ERR_INPUT},    {EACCES, REAP_ERR_INPUT},    {EIO, REAP_ERR_INPUT},     {ENOMEM, REAP_ERR_RESOURCE},
-               {ENOSPC, REAP_ERR_RESOURCE}, {EDQUOT, REAP_ERR_RESOURCE}, {EMFILE, REAP_ERR_RESOURCE}};
+  } cases[] = {{ENOENT, REAP_ERR_INPUT},    {EACCES, REAP_ERR_INPUT},    {EIO, REAP_ERR_INPUT},
+               {ENOMEM, REAP_ERR_RESOURCE}, {ENOSPC, REAP_ERR_RESOURCE}, {EDQUOT, REAP_ERR_RESOURCE},
+               {EMFILE, REAP_ERR_RESOURCE}};
   char wanted[256];
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     snprintf(wanted, sizeof wanted, "x.onnx: cannot be read: %s", strerror(cases[i].reason));
@@ -224,9 +232,15 @@ static void halves_are_converted(void) {
   static const struct {
     float value;
     uint16_t float16, bfloat16;
-  } exact[] = {{0, 0, 0},           {-0.0f, 0x8000, 0x8000},  {1, 0x3c00, 0x3f80},
-               {-2, 0xc000, 0xc000}, {0.5f, 0x3800, 0x3f00},   {65504, 0x7bff, 0x4780},
-               {0x1p-14f, 0x0400, 0x3880}, {0x1p-24f, 0x0001, 0x3380}, {0x1.ff8p-15f, 0x03ff, 0x3880},
+  } exact[] = {{0, 0, 0},
+               {-0.0f, 0x8000, 0x8000},
+               {1, 0x3c00, 0x3f80},
+               {-2, 0xc000, 0xc000},
+               {0.5f, 0x3800, 0x3f00},
+               {65504, 0x7bff, 0x4780},
+               {0x1p-14f, 0x0400, 0x3880},
+               {0x1p-24f, 0x0001, 0x3380},
+               {0x1.ff8p-15f, 0x03ff, 0x3880},
                {(float)INFINITY, 0x7c00, 0x7f80}};
   for (size_t i = 0; i < sizeof exact / sizeof exact[0]; i++) {
     CU_ASSERT_EQUAL(reap_to_float16(exact[i].value), exact[i].float16);
@@ -264,17 +278,18 @@ static void halves_are_converted(void) {
   CU_ASSERT_EQUAL(reap_round_to(1.0f / 3, REAP_BFLOAT16), 0x1.56p-2f);
 }
 
-const test_case test_cases[] = {{"errors_carry_status_and_context", errors_carry_status_and_context},
-                                {"system_errors_tell_what_ran_out", system_errors_tell_what_ran_out},
-                                {"memory_is_told", memory_is_told},
-                                {"sizes_are_checked", sizes_are_checked},
-                                {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
-                                {"names_are_shown_without_commands", names_are_shown_without_commands},
-                                {"printing_keeps_line_ends_of_the_format_alone", printing_keeps_line_ends_of_the_format_alone},
-                                {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},
-                                {"a_table_finds_what_a_search_would", a_table_finds_what_a_search_would},
-                                {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},
-                                {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
-                                {"hashes_match_sha256sum", hashes_match_sha256sum},
-                                {"halves_are_converted", halves_are_converted},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"errors_carry_status_and_context", errors_carry_status_and_context},
+    {"system_errors_tell_what_ran_out", system_errors_tell_what_ran_out},
+    {"memory_is_told", memory_is_told},
+    {"sizes_are_checked", sizes_are_checked},
+    {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
+    {"names_are_shown_without_commands", names_are_shown_without_commands},
+    {"printing_keeps_line_ends_of_the_format_alone", printing_keeps_line_ends_of_the_format_alone},
+    {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},
+    {"a_table_finds_what_a_search_would", a_table_finds_what_a_search_would},
+    {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},
+    {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
+    {"hashes_match_sha256sum", hashes_match_sha256sum},
+    {"halves_are_converted", halves_are_converted},
+    {NULL, NULL}};

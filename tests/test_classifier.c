@@ -123,7 +123,14 @@ static double measured_mixed_kl(const outcome *o) {
 /* A network that lost three quarters of its last groups by chance is wrong, and sure of it. */
 static void divergence_falls_as_reported(void) {
   outcome with, without;
-  setting s = {.model = RESNET, .method = "random", .refit = true, .images = 600, .positions = 2, .seed = 1, .repair = true, .keep = 0.15};
+  setting s = {.model = RESNET,
+               .method = "random",
+               .refit = true,
+               .images = 600,
+               .positions = 2,
+               .seed = 1,
+               .repair = true,
+               .keep = 0.15};
   run(test_comm(), &s, &without);
   s.classifier = REAP_SCALE_ALL;
   run(test_comm(), &s, &with);
@@ -149,8 +156,17 @@ static void divergence_falls_as_reported(void) {
 /* A last layer that lost inputs itself. */
 static void a_pruned_last_layer_is_scaled_too(void) {
   outcome o;
-  run(test_comm(), &(setting){.model = VGG, .method = "random", .refit = true, .images = 600, .positions = 2, .seed = 1,
-                              .repair = true, .classifier = REAP_SCALE_ALL, .keep = 0.1}, &o);
+  run(test_comm(),
+      &(setting){.model = VGG,
+                 .method = "random",
+                 .refit = true,
+                 .images = 600,
+                 .positions = 2,
+                 .seed = 1,
+                 .repair = true,
+                 .classifier = REAP_SCALE_ALL,
+                 .keep = 0.1},
+      &o);
   CU_ASSERT_EQUAL_FATAL(o.result.n_classifiers, 1);
   const reap_classifier_result *c = &o.result.classifiers[0];
   CU_ASSERT_PTR_NOT_NULL_FATAL(c->layer);
@@ -163,11 +179,25 @@ static void a_pruned_last_layer_is_scaled_too(void) {
 
 /* Too few images held out, or weights that are not re-solved: nothing is done. */
 static void it_is_left_alone_where_nothing_speaks_for_it(void) {
-  setting s = {.model = RESNET, .method = "reap", .refit = true, .images = 400, .positions = 2, .seed = 1, .last = 3,
-               .repair = true, .classifier = REAP_SCALE_ALL};
+  setting s = {.model = RESNET,
+               .method = "reap",
+               .refit = true,
+               .images = 400,
+               .positions = 2,
+               .seed = 1,
+               .last = 3,
+               .repair = true,
+               .classifier = REAP_SCALE_ALL};
   for (int k = 0; k < 2; k++) {
     outcome o, plain;
-    if (k == 1) s = (setting){.model = RESNET, .method = "l1", .images = 600, .positions = 2, .last = 3, .repair = true, .classifier = REAP_SCALE_ALL};
+    if (k == 1)
+      s = (setting){.model = RESNET,
+                    .method = "l1",
+                    .images = 600,
+                    .positions = 2,
+                    .last = 3,
+                    .repair = true,
+                    .classifier = REAP_SCALE_ALL};
     run(test_comm(), &s, &o);
     CU_ASSERT_EQUAL(o.result.n_classifiers, 0);
     s.classifier = REAP_SCALE_NONE;
@@ -179,14 +209,23 @@ static void it_is_left_alone_where_nothing_speaks_for_it(void) {
 }
 
 static void it_is_the_same_on_any_ranks(void) {
-  check_any_ranks(&(setting){.model = RESNET, .method = "random", .refit = true, .images = 600, .positions = 1, .seed = 1, .last = 4,
-                             .repair = true, .classifier = REAP_SCALE_ALL, .keep = 0.15});
+  check_any_ranks(&(setting){.model = RESNET,
+                             .method = "random",
+                             .refit = true,
+                             .images = 600,
+                             .positions = 1,
+                             .seed = 1,
+                             .last = 4,
+                             .repair = true,
+                             .classifier = REAP_SCALE_ALL,
+                             .keep = 0.15});
 }
 
-const test_case test_cases[] = {{"the divergence is that of the definition", the_divergence_is_that_of_the_definition},
-                                {"the best scale is found", the_best_scale_is_found},
-                                {"divergence falls as reported", divergence_falls_as_reported},
-                                {"a pruned last layer is scaled too", a_pruned_last_layer_is_scaled_too},
-                                {"it is left alone where nothing speaks for it", it_is_left_alone_where_nothing_speaks_for_it},
-                                {"it is the same on any ranks", it_is_the_same_on_any_ranks},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"the divergence is that of the definition", the_divergence_is_that_of_the_definition},
+    {"the best scale is found", the_best_scale_is_found},
+    {"divergence falls as reported", divergence_falls_as_reported},
+    {"a pruned last layer is scaled too", a_pruned_last_layer_is_scaled_too},
+    {"it is left alone where nothing speaks for it", it_is_left_alone_where_nothing_speaks_for_it},
+    {"it is the same on any ranks", it_is_the_same_on_any_ranks},
+    {NULL, NULL}};

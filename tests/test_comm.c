@@ -92,7 +92,8 @@ static void broadcast_reaches_everybody(void) {
 static void differences_are_noticed(void) {
   CHECK_OK(reap_comm_same(test_comm(), "same", 4, "the model"));
   if (test_ranks() > 1)
-    CHECK_FAILS(reap_comm_same(test_comm(), test_rank() ? "a" : "b", 1, "the model"), REAP_ERR_INPUT, "the model differs");
+    CHECK_FAILS(reap_comm_same(test_comm(), test_rank() ? "a" : "b", 1, "the model"), REAP_ERR_INPUT,
+                "the model differs");
 }
 
 static void splitting_gives_working_groups(void) {

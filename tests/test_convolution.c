@@ -104,15 +104,56 @@ static void random_convolutions_are_right_in_both_backends(void) {
 /* Chunks of the plain backend that cross the borders of images, and more outputs than a small product has. */
 static void larger_convolutions_are_right(void) {
   reap_random random = reap_random_init(4, 5, 6);
-  const reap_window windows[] = {
-      {.batch = 5, .channels = 64, .height = 7, .width = 7, .outputs = 80, .out_height = 7, .out_width = 7,
-       .kernel_y = 3, .kernel_x = 3, .stride_y = 1, .stride_x = 1, .dilation_y = 1, .dilation_x = 1,
-       .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 1},
-      {.batch = 2, .channels = 3, .height = 61, .width = 43, .outputs = 40, .out_height = 31, .out_width = 22,
-       .kernel_y = 7, .kernel_x = 7, .stride_y = 2, .stride_x = 2, .dilation_y = 1, .dilation_x = 1,
-       .pad_top = 3, .pad_left = 3, .pad_bottom = 3, .pad_right = 3, .groups = 1},
-      {.batch = 3, .channels = 150, .height = 13, .width = 11, .outputs = 170, .out_height = 13, .out_width = 11,
-       .kernel_y = 1, .kernel_x = 1, .stride_y = 1, .stride_x = 1, .dilation_y = 1, .dilation_x = 1, .groups = 1}};
+  const reap_window windows[] = {{.batch = 5,
+                                  .channels = 64,
+                                  .height = 7,
+                                  .width = 7,
+                                  .outputs = 80,
+                                  .out_height = 7,
+                                  .out_width = 7,
+                                  .kernel_y = 3,
+                                  .kernel_x = 3,
+                                  .stride_y = 1,
+                                  .stride_x = 1,
+                                  .dilation_y = 1,
+                                  .dilation_x = 1,
+                                  .pad_top = 1,
+                                  .pad_left = 1,
+                                  .pad_bottom = 1,
+                                  .pad_right = 1,
+                                  .groups = 1},
+                                 {.batch = 2,
+                                  .channels = 3,
+                                  .height = 61,
+                                  .width = 43,
+                                  .outputs = 40,
+                                  .out_height = 31,
+                                  .out_width = 22,
+                                  .kernel_y = 7,
+                                  .kernel_x = 7,
+                                  .stride_y = 2,
+                                  .stride_x = 2,
+                                  .dilation_y = 1,
+                                  .dilation_x = 1,
+                                  .pad_top = 3,
+                                  .pad_left = 3,
+                                  .pad_bottom = 3,
+                                  .pad_right = 3,
+                                  .groups = 1},
+                                 {.batch = 3,
+                                  .channels = 150,
+                                  .height = 13,
+                                  .width = 11,
+                                  .outputs = 170,
+                                  .out_height = 13,
+                                  .out_width = 11,
+                                  .kernel_y = 1,
+                                  .kernel_x = 1,
+                                  .stride_y = 1,
+                                  .stride_x = 1,
+                                  .dilation_y = 1,
+                                  .dilation_x = 1,
+                                  .groups = 1}};
   for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) check_convolution(&windows[i], &random);
 }
 
@@ -157,8 +198,10 @@ static void adding_patches_is_the_transpose_of_making_them(void) {
   reap_random random = reap_random_init(10, 11, 12);
   for (int repeat = 0; repeat < 60; repeat++) {
     const reap_window w = random_window(&random);
-    const int64_t n = w.out_height * w.out_width, columns = w.kernel_y * w.kernel_x * w.channels, size = w.height * w.width * w.channels;
-    float *image = random_block(size, &random), *rows = random_block(n * columns, &random), *patches = NULL, *sum = NULL;
+    const int64_t n = w.out_height * w.out_width, columns = w.kernel_y * w.kernel_x * w.channels,
+                  size = w.height * w.width * w.channels;
+    float *image = random_block(size, &random), *rows = random_block(n * columns, &random), *patches = NULL,
+          *sum = NULL;
     double left = 0, right = 0, scale = 0;
     CHECK_OK(reap_alloc(&patches, n * columns, sizeof *patches));
     CHECK_OK(reap_calloc(&sum, size, sizeof *sum));

@@ -355,7 +355,8 @@ static const char *write_chunks(hsize_t count, hsize_t chunk_images, int packed)
 
 static void chunks_fit_their_data(void) {
   reap_dataset *data = NULL;
-  CHECK_FAILS(reap_dataset_open(write_chunks(N, 1 << 20, 1), &data), REAP_ERR_INPUT, "chunks of 100.7 MB for 0.00048 MB");
+  CHECK_FAILS(reap_dataset_open(write_chunks(N, 1 << 20, 1), &data), REAP_ERR_INPUT,
+              "chunks of 100.7 MB for 0.00048 MB");
   CHECK_FAILS(reap_dataset_open(write_chunks(N, 2, 2), &data), REAP_ERR_INPUT, "packed twice");
   CHECK_FAILS(reap_dataset_open(write_chunks(1 << 26, 2, 1), &data), REAP_ERR_INPUT, "not complete");
   CHECK_OK(reap_dataset_open(write_chunks(N, 1 << 18, 1), &data)); /* 25 MB of zeros */
@@ -378,7 +379,8 @@ static void put_byte(FILE *file, long at, int value) {
   fflush(file);
 }
 
-/* Every byte of the heap's head and of its first object's: the string is read, or refused by name, and nothing else happens. */
+/* Every byte of the heap's head and of its first object's: the string is read, or refused by name, and nothing else
+ * happens. */
 static void damaged_heaps_are_refused(void) {
   const char *path = write_file("heap", &SOUND, NULL, H5T_NATIVE_UINT8);
   const int values[] = {0, 1, 16, 127, 255};

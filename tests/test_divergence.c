@@ -74,7 +74,8 @@ static void squared_errors_are_relative_to_the_original(void) {
 
 static void outputs_are_told_apart(void) {
   static const char *const ops[] = {"Softmax", "LogSoftmax", "Relu", NULL};
-  static const reap_output_kind kinds[] = {REAP_OUTPUT_PROBABILITIES, REAP_OUTPUT_LOG_PROBABILITIES, REAP_OUTPUT_LOGITS};
+  static const reap_output_kind kinds[] = {REAP_OUTPUT_PROBABILITIES, REAP_OUTPUT_LOG_PROBABILITIES,
+                                           REAP_OUTPUT_LOGITS};
   for (int i = 0; ops[i]; i++) {
     reap_graph *g = net_begin();
     net_image(g, "x", 3, 4, 4);
@@ -139,8 +140,10 @@ static void compare(const reap_comm *comm, pair *p, const char *const names[2], 
   for (int i = 0; i < 2; i++) {
     reap_outputs_file *file = NULL;
     if (names) CHECK_OK(reap_outputs_file_create(comm, names[i], IMAGES, 1, &shape, &file));
-    const reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .outputs = file,
-                                           .keep = i == 0 ? &reference : NULL, .against = i == 0 ? NULL : reference};
+    const reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO,
+                                           .outputs = file,
+                                           .keep = i == 0 ? &reference : NULL,
+                                           .against = i == 0 ? NULL : reference};
     CHECK_OK(reap_evaluate_with(comm, i == 0 ? p->network.graph : p->cut, p->data, &shard, &options, out));
     CU_ASSERT_EQUAL(out->compared, i == 1);
     CU_ASSERT_EQUAL(out->n_outputs, i);
@@ -220,7 +223,8 @@ static reap_graph *two_heads(const char *conv, const char *dense) {
 }
 
 /* Evaluates one network against the other on `comm`; the first one's outputs are kept by all ranks and dealt anew. */
-static void compare_heads(const reap_comm *comm, reap_dataset *data, const char *path, reap_measure measure, reap_evaluation *out) {
+static void compare_heads(const reap_comm *comm, reap_dataset *data, const char *path, reap_measure measure,
+                          reap_evaluation *out) {
   reap_graph *graphs[] = {two_heads("a", "first"), two_heads("b", "second")};
   const reap_shard all = reap_shard_make(IMAGES, 7, test_rank(), test_ranks());
   const reap_shard shard = reap_shard_make(IMAGES, 7, reap_comm_rank(comm), reap_comm_size(comm));
@@ -333,7 +337,8 @@ static void kept_outputs_serve_smaller_groups(void) {
   compare(test_comm(), &p, NULL, &together);
   CHECK_OK(reap_comm_split(test_comm(), test_rank(), &one));
   const int64_t batch = p.network.graph->batch;
-  const reap_shard from = reap_shard_make(IMAGES, batch, test_rank(), test_ranks()), to = reap_shard_make(IMAGES, batch, 0, 1);
+  const reap_shard from = reap_shard_make(IMAGES, batch, test_rank(), test_ranks()),
+                   to = reap_shard_make(IMAGES, batch, 0, 1);
   reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .keep = &reference};
   CHECK_OK(reap_evaluate_with(test_comm(), p.network.graph, p.data, &from, &options, &alone));
   CHECK_OK(reap_reference_redeal(test_comm(), &from, &to, &reference));
@@ -364,7 +369,8 @@ static void outputs_of_another_shape_are_refused(void) {
   reap_evaluate_options options = {.backend = REAP_BACKEND_AUTO, .keep = &reference};
   CHECK_OK(reap_evaluate_with(test_comm(), g, p.data, &shard, &options, &e));
   options = (reap_evaluate_options){.backend = REAP_BACKEND_AUTO, .against = reference};
-  CHECK_FAILS(reap_evaluate_with(test_comm(), p.network.graph, p.data, &shard, &options, &e), REAP_ERR_INPUT, "11 and 10");
+  CHECK_FAILS(reap_evaluate_with(test_comm(), p.network.graph, p.data, &shard, &options, &e), REAP_ERR_INPUT,
+              "11 and 10");
   reap_reference_destroy(&reference);
   reap_graph_destroy(&g);
   clear_pair(&p);

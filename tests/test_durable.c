@@ -169,7 +169,8 @@ static void temporary_names_lead_back(void) {
     reap_durable_final_name(name);
     CU_ASSERT_STRING_EQUAL(name, path);
   }
-  char others[][24] = {"", ".tmp", "a.tmp", "1.2.tmp", "x.y.1.tmp/b", "a.b.c.tmp", "..1.tmp", "a.b/c.1.tmp", "a.b.-1.tmp"};
+  char others[][24] = {"",          ".tmp",    "a.tmp",       "1.2.tmp",   "x.y.1.tmp/b",
+                       "a.b.c.tmp", "..1.tmp", "a.b/c.1.tmp", "a.b.-1.tmp"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
     char copy[24];
     strcpy(copy, others[i]);

@@ -27,7 +27,6 @@ static bool exists(const char *path) {
   return lstat(path, &about) == 0;
 }
 
-
 /* ------------------------------------------------------------------ durable */
 
 static void put_text(const char *path, const char *text) {

@@ -1,6 +1,6 @@
 /* What runs are expected to hold: layers that one rank holds whole, and those that lie on all ranks. */
-#include "reap/footprint.h"
 #include "reap/collect.h"
+#include "reap/footprint.h"
 #include "reap/forecast.h"
 #include "reap/moments_panels.h"
 #include "reap/paths.h"
@@ -64,13 +64,15 @@ static void paths_of_large_layers_are_spread(void) {
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
   CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
   CU_ASSERT_TRUE((double)spread.every_rank > WHOLE / test_ranks());
-  CU_ASSERT_TRUE((double)spread.every_rank < 1.5 * WHOLE / test_ranks() + 1e9); /* a quarter more for the factor of channels that left */
+  CU_ASSERT_TRUE((double)spread.every_rank <
+                 1.5 * WHOLE / test_ranks() + 1e9); /* a quarter more for the factor of channels that left */
   CU_ASSERT_EQUAL(spread.deciding_rank, 0);
   CU_ASSERT_EQUAL(whole.frontier, spread.frontier);
   subject_clear(&s);
 }
 
-/* Four sizes, evenly spread, are two layers' weights on the team that measures them; without images held out there is none. */
+/* Four sizes, evenly spread, are two layers' weights on the team that measures them; without images held out there is
+ * none. */
 static void weights_that_are_measured_count(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
@@ -109,8 +111,12 @@ static void forecasts_know_of_panels(void) {
     counts[g] = reap_groups_at(s.groups, g)->channels / 2;
   }
   for (int ranks = 1; ranks <= 4; ranks *= 2) {
-    const reap_forecast_setting setting = {.graph = s.graph, .groups = s.groups, .chosen = chosen, .counts = counts,
-                                           .shard = reap_shard_make(100, 5, 0, ranks), .ranks = ranks};
+    const reap_forecast_setting setting = {.graph = s.graph,
+                                           .groups = s.groups,
+                                           .chosen = chosen,
+                                           .counts = counts,
+                                           .shard = reap_shard_make(100, 5, 0, ranks),
+                                           .ranks = ranks};
     reap_forecast f;
     int64_t every = 0, deciding = 0;
     CHECK_OK(reap_forecast_make(&setting, 0, &f));

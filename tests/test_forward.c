@@ -29,7 +29,8 @@ static void run_plan(const reap_graph *g, reap_backend backend, bool all, float 
     const reap_value *value = &g->values[v];
     if (value->constant || !(value->is_input || kept[v])) continue;
     CHECK_OK(reap_alloc(&storage[v], reap_value_count(value), sizeof(float)));
-    for (int64_t i = 0; value->is_input && i < reap_value_count(value); i++) storage[v][i] = (float)reap_random_normal(&random);
+    for (int64_t i = 0; value->is_input && i < reap_value_count(value); i++)
+      storage[v][i] = (float)reap_random_normal(&random);
   }
   CHECK_OK(reap_plan_create(g, nodes, g->n_nodes, kept, backend, &plan));
   for (int twice = 0; twice < 2; twice++) CHECK_OK(reap_plan_run(plan, storage));
@@ -176,8 +177,7 @@ static void forks_share_what_is_held(void) {
   reap_graph_destroy(&copy);
 }
 
-const test_case test_cases[] = {
-    {"fused_nodes_compute_what_single_ones_do", fused_nodes_compute_what_single_ones_do},
-    {"reference_networks_are_the_same_fused", reference_networks_are_the_same_fused},
-    {"forks_share_what_is_held", forks_share_what_is_held},
-    {NULL, NULL}};
+const test_case test_cases[] = {{"fused_nodes_compute_what_single_ones_do", fused_nodes_compute_what_single_ones_do},
+                                {"reference_networks_are_the_same_fused", reference_networks_are_the_same_fused},
+                                {"forks_share_what_is_held", forks_share_what_is_held},
+                                {NULL, NULL}};

@@ -150,7 +150,7 @@ static void identities_vanish(void) {
   net_finish(g, "y", 2);
   CU_ASSERT_EQUAL(count_of(g, "Conv"), 2);
   CU_ASSERT_EQUAL(count_of(g, "Dropout"), 0);
-  CU_ASSERT_EQUAL(count_of(g, "Identity"), 1); /* the one that makes the network's output */
+  CU_ASSERT_EQUAL(count_of(g, "Identity"), 1);                         /* the one that makes the network's output */
   CU_ASSERT_NOT_EQUAL(g->nodes[0]->inputs[1], g->nodes[1]->inputs[1]); /* shared weights became two copies */
   reap_graph_destroy(&g);
 }
@@ -318,7 +318,8 @@ static void unused_nodes_are_dropped(void) {
 static void unknown_operators_are_named(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
-  CHECK_FAILS(net_try_node(g, "Sigmoid", "/head/act", "x", "y", NULL), REAP_ERR_INPUT, "the operator Sigmoid of node \"/head/act\"");
+  CHECK_FAILS(net_try_node(g, "Sigmoid", "/head/act", "x", "y", NULL), REAP_ERR_INPUT,
+              "the operator Sigmoid of node \"/head/act\"");
   CHECK_FAILS(net_try_node(g, "Relu", "late", "nowhere", "y", NULL), REAP_ERR_INPUT, "nowhere");
   CHECK_FAILS(net_try_node(g, "Relu", "again", "x", "x", NULL), REAP_ERR_INPUT, "again");
   reap_graph_destroy(&g);
@@ -459,8 +460,11 @@ static void fixed_batches_are_kept(void) {
 }
 
 static void block_size_follows_the_largest_tensor(void) {
-  static const struct { int64_t side, wanted; } cases[] = {{16, 64}, {361, 64}, {363, 32}, {725, 8}, {2897, 1}, {6000, 1}, {500000000, 1}};
-  for (int i = 0; i < 7; i++) { /* one channel: 4 side^2 bytes an image, at most 32 MiB a block; the last beyond 2^63 / 64 */
+  static const struct {
+    int64_t side, wanted;
+  } cases[] = {{16, 64}, {361, 64}, {363, 32}, {725, 8}, {2897, 1}, {6000, 1}, {500000000, 1}};
+  for (int i = 0; i < 7;
+       i++) { /* one channel: 4 side^2 bytes an image, at most 32 MiB a block; the last beyond 2^63 / 64 */
     reap_graph *g = net_begin();
     net_image(g, "x", 1, cases[i].side, cases[i].side);
     net_step(g, "Relu", "r", "x");
@@ -534,10 +538,20 @@ static void clones_are_equal_and_apart(void) {
 /* ---------------------------------------------------------------- names */
 
 static void layers_are_named_once(void) {
-  static const struct { const char *node, *layer; } names[] = {
-      {"/layer1/conv", "layer1.conv"}, {"a", "a"},   {"a_4", "a_4"},    {"", "Relu_3"}, {"a", NULL},
-      {"Relu_3", NULL},                {"/", "Relu_6"}, {"//", NULL},      {"./b", "..b"}, {"layer1.conv", NULL},
-      {".", NULL},                     {"a_4", NULL}};
+  static const struct {
+    const char *node, *layer;
+  } names[] = {{"/layer1/conv", "layer1.conv"},
+               {"a", "a"},
+               {"a_4", "a_4"},
+               {"", "Relu_3"},
+               {"a", NULL},
+               {"Relu_3", NULL},
+               {"/", "Relu_6"},
+               {"//", NULL},
+               {"./b", "..b"},
+               {"layer1.conv", NULL},
+               {".", NULL},
+               {"a_4", NULL}};
   enum { COUNT = sizeof names / sizeof names[0] };
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
@@ -561,25 +575,26 @@ static void layers_are_named_once(void) {
   reap_graph_destroy(&g);
 }
 
-const test_case test_cases[] = {{"shape arithmetic is folded", shape_arithmetic_is_folded},
-                                {"a Reshape to fixed columns is known", reshape_to_fixed_columns_is_known},
-                                {"sums are additions", sums_are_additions},
-                                {"sums of constants are folded", sums_of_constants_are_folded},
-                                {"slices of huge steps are folded", slices_of_huge_steps_are_folded},
-                                {"identities vanish", identities_vanish},
-                                {"batch norm is folded", batch_norm_is_folded},
-                                {"batch norm with other readers stays", batch_norm_with_other_readers_stays},
-                                {"batch norm along another axis stays", batch_norm_along_another_axis_stays},
-                                {"channel axes follow the operators", channel_axes_follow_the_operators},
-                                {"channels of unlike operands are not known", channels_of_unlike_operands_are_not_known},
-                                {"unused nodes are dropped", unused_nodes_are_dropped},
-                                {"unknown operators are named", unknown_operators_are_named},
-                                {"unsupported uses are named", unsupported_uses_are_named},
-                                {"training is refused", training_is_refused},
-                                {"any batch can be bound", any_batch_can_be_bound},
-                                {"fixed batches are kept", fixed_batches_are_kept},
-                                {"block size", block_size_follows_the_largest_tensor},
-                                {"counts by hand", counts_by_hand},
-                                {"clones are equal and apart", clones_are_equal_and_apart},
-                                {"layers are named once", layers_are_named_once},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"shape arithmetic is folded", shape_arithmetic_is_folded},
+    {"a Reshape to fixed columns is known", reshape_to_fixed_columns_is_known},
+    {"sums are additions", sums_are_additions},
+    {"sums of constants are folded", sums_of_constants_are_folded},
+    {"slices of huge steps are folded", slices_of_huge_steps_are_folded},
+    {"identities vanish", identities_vanish},
+    {"batch norm is folded", batch_norm_is_folded},
+    {"batch norm with other readers stays", batch_norm_with_other_readers_stays},
+    {"batch norm along another axis stays", batch_norm_along_another_axis_stays},
+    {"channel axes follow the operators", channel_axes_follow_the_operators},
+    {"channels of unlike operands are not known", channels_of_unlike_operands_are_not_known},
+    {"unused nodes are dropped", unused_nodes_are_dropped},
+    {"unknown operators are named", unknown_operators_are_named},
+    {"unsupported uses are named", unsupported_uses_are_named},
+    {"training is refused", training_is_refused},
+    {"any batch can be bound", any_batch_can_be_bound},
+    {"fixed batches are kept", fixed_batches_are_kept},
+    {"block size", block_size_follows_the_largest_tensor},
+    {"counts by hand", counts_by_hand},
+    {"clones are equal and apart", clones_are_equal_and_apart},
+    {"layers are named once", layers_are_named_once},
+    {NULL, NULL}};

@@ -51,10 +51,10 @@ static void moved_passes_through_what_was_measured(void) {
   const reap_group_path *path = &p->paths[0];
   CU_ASSERT_EQUAL(reap_group_path_moved(path, 8), 0);
   for (int i = 0; i < 3; i++) CHECK_NEAR(reap_group_path_moved(path, path->sizes[i]), path->moved[i], 1e-15);
-  CHECK_NEAR(reap_group_path_moved(path, 7), 0.005, 1e-15);       /* in proportion to the error */
-  CHECK_NEAR(reap_group_path_moved(path, 5), 0.03, 1e-15);        /* geometric mean, half-way in log error */
+  CHECK_NEAR(reap_group_path_moved(path, 7), 0.005, 1e-15); /* in proportion to the error */
+  CHECK_NEAR(reap_group_path_moved(path, 5), 0.03, 1e-15);  /* geometric mean, half-way in log error */
   CHECK_NEAR(reap_group_path_moved(path, 3), 0.18, 1e-15);
-  CHECK_NEAR(reap_group_path_moved(path, 1), 0.72, 1e-14);        /* last power: 1 */
+  CHECK_NEAR(reap_group_path_moved(path, 1), 0.72, 1e-14); /* last power: 1 */
   for (int64_t k = 8; k > 1; k--) CU_ASSERT_TRUE(reap_group_path_moved(path, k - 1) >= reap_group_path_moved(path, k));
   reap_group_paths_destroy(&p);
 }
@@ -95,9 +95,9 @@ static void zeros_do_no_harm(void) {
 static void what_cannot_be_a_path_is_refused(void) {
   reap_group_paths *p = example();
   reap_group_path *path = &p->paths[0], sound = *path;
-#define REFUSED(change, words)                                        \
-  do {                                                                \
-    change;                                                           \
+#define REFUSED(change, words)                                             \
+  do {                                                                     \
+    change;                                                                \
     CHECK_FAILS(reap_group_paths_check(p, "x.h5"), REAP_ERR_INPUT, words); \
   } while (0)
   REFUSED(path->order[2] = 3, "x.h5: group \"a\": its order names a channel twice");
@@ -146,7 +146,8 @@ static void paths_of_other_networks_are_refused(void) {
   CHECK_OK(reap_groups_find(g, &groups));
   CHECK_OK(reap_group_paths_match(p, groups, "x.h5"));
   p->paths[0].channels = CHANNELS + 1;
-  CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT, "x.h5: group \"a\" has 9 channels there and 8");
+  CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT,
+              "x.h5: group \"a\" has 9 channels there and 8");
   strcpy(p->paths[0].group, "b"); /* an output of the network */
   CHECK_FAILS(reap_group_paths_match(p, groups, "x.h5"), REAP_ERR_INPUT, "no group \"b\"");
   strcpy(p->paths[0].group, "c");

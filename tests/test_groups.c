@@ -30,7 +30,8 @@ static void check_group(const reap_graph *g, const reap_groups *groups, int inde
   CU_ASSERT_EQUAL(group->reason == NULL, reason == NULL);
   if (group->prunable) CU_ASSERT_TRUE(group->inner);
   if (!reason || !group->reason) return;
-  if (!strstr(group->reason, reason)) fprintf(stderr, "group %s: \"%s\" is not in \"%s\"\n", name, reason, group->reason);
+  if (!strstr(group->reason, reason))
+    fprintf(stderr, "group %s: \"%s\" is not in \"%s\"\n", name, reason, group->reason);
   CU_ASSERT_PTR_NOT_NULL(strstr(group->reason, reason));
 }
 
@@ -49,7 +50,8 @@ static void finish(reap_graph *g, reap_groups *groups) {
 }
 
 /* 1x1 convolution without bias. */
-static void conv1(reap_graph *g, const char *name, const char *in, int64_t inputs, int64_t outputs, const char *attributes) {
+static void conv1(reap_graph *g, const char *name, const char *in, int64_t inputs, int64_t outputs,
+                  const char *attributes) {
   char w[64], line[128], shape[64];
   snprintf(w, sizeof w, "%s.w", name);
   snprintf(line, sizeof line, "%s %s", in, w);
@@ -146,7 +148,8 @@ static void projected_shortcut_couples(void) {
   net_conv3(g, "head", "r2", 8, 5);
   net_finish(g, "head", 2);
   reap_groups *groups = groups_of(g, 4);
-  check_group(g, groups, 0, "stem", 4, "stem", "conv1 shortcut", "coupled: stem produces it; conv1 and shortcut read it");
+  check_group(g, groups, 0, "stem", 4, "stem", "conv1 shortcut",
+              "coupled: stem produces it; conv1 and shortcut read it");
   check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
   check_group(g, groups, 2, "conv2", 8, "conv2 shortcut", "head",
               "coupled: conv2 and shortcut produce it, tied by Add sum; head reads it");
@@ -291,7 +294,8 @@ static void products_along_the_width_hold(void) {
   net_conv3(g, "b", "m", 6, 2);
   net_finish(g, "b", 2);
   reap_groups *groups = groups_of(g, 2);
-  check_group(g, groups, 0, "a", 6, "a", "m", "MatMul m is a matrix product along another axis than that of the channels");
+  check_group(g, groups, 0, "a", 6, "a", "m",
+              "MatMul m is a matrix product along another axis than that of the channels");
   check_group(g, groups, 1, "b", 2, "b", "", "the network's output");
   CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "m")), -1);
   finish(g, groups);

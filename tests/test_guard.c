@@ -82,8 +82,14 @@ static void run(bool repair, int rounds, outcome *o) {
   may[net_layer(o->pruned, "product")] = repair;
   may[net_layer(o->pruned, "first")] = rounds > 0;
   const reap_shard shard = reap_shard_make(50, 8, test_rank(), test_ranks());
-  const reap_prune_options options = {.method = reap_method_find("reap"), .refit = true, .chosen = chosen, .counts = counts,
-                                      .repair = may, .producer_rounds = rounds, .positions = 60, .ridge = REAP_DEFAULT_RIDGE};
+  const reap_prune_options options = {.method = reap_method_find("reap"),
+                                      .refit = true,
+                                      .chosen = chosen,
+                                      .counts = counts,
+                                      .repair = may,
+                                      .producer_rounds = rounds,
+                                      .positions = 60,
+                                      .ridge = REAP_DEFAULT_RIDGE};
   reap_log_set_level(REAP_LOG_QUIET);
   CHECK_OK(reap_prune(test_comm(), o->original, o->pruned, groups, images, &shard, &options, &o->result));
   CU_ASSERT_EQUAL_FATAL(o->result.n_layers, 1);
@@ -149,8 +155,8 @@ static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
   const reap_tensor *now = weights_of(o.pruned, "second"), *trained = weights_of(o.original, "second");
   for (int64_t j = 0; j < 3; j++)
     for (int64_t k = 0; k < l->n_kept; k++)
-      CU_ASSERT_EQUAL(memcmp(now->f32 + (j * l->n_kept + k) * 9, trained->f32 + (j * 6 + l->kept[k]) * 9,
-                             9 * sizeof(float)), 0);
+      CU_ASSERT_EQUAL(
+          memcmp(now->f32 + (j * l->n_kept + k) * 9, trained->f32 + (j * 6 + l->kept[k]) * 9, 9 * sizeof(float)), 0);
   CU_ASSERT_TRUE(l->held_out_error > 0 && l->held_out_error == l->relative_error);
   CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, "error"));
   clear(&o);

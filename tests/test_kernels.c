@@ -162,7 +162,8 @@ static void slices_are_right(void) {
       starts[i - 1] = first;
       ends[i - 1] = forward ? last + 1 : last > 0 ? last - 1 : INT64_MIN;
       steps[i - 1] = (forward ? 1 : -1) * draw(&random, 1, 3);
-      if (first == last && draw(&random, 0, 1)) steps[i - 1] = (int64_t)1 << 62; /* of a single entry any step will do */
+      if (first == last && draw(&random, 0, 1))
+        steps[i - 1] = (int64_t)1 << 62; /* of a single entry any step will do */
       axes[i - 1] = i;
     }
     add_ints(graph, "starts", rank - 1, starts);
@@ -382,8 +383,7 @@ static void not_a_number_is_not_hidden(void) {
 
 static void backends_have_names(void) {
   CU_ASSERT_STRING_EQUAL(reap_backend_name(REAP_BACKEND_PLAIN), "plain");
-  if (onednn_built())
-    CU_ASSERT_EQUAL(strncmp(reap_backend_name(REAP_BACKEND_ONEDNN), "oneDNN ", 7), 0);
+  if (onednn_built()) CU_ASSERT_EQUAL(strncmp(reap_backend_name(REAP_BACKEND_ONEDNN), "oneDNN ", 7), 0);
   const reap_operator *shape = reap_operator_find("Shape");
   CU_ASSERT_PTR_NULL(reap_kernel_of(shape)); /* shape arithmetic only */
   for (int i = 0; i < reap_operator_count(); i++) {
@@ -392,17 +392,16 @@ static void backends_have_names(void) {
   }
 }
 
-const test_case test_cases[] = {
-    {"storage_is_channels_last", storage_is_channels_last},
-    {"backends_have_names", backends_have_names},
-    {"constants_are_broadcast_over_any_axes", constants_are_broadcast_over_any_axes},
-    {"transposes_are_right", transposes_are_right},
-    {"slices_are_right", slices_are_right},
-    {"pads_are_right", pads_are_right},
-    {"concatenations_are_right", concatenations_are_right},
-    {"reshapes_keep_the_order", reshapes_keep_the_order},
-    {"means_are_right_over_any_axes", means_are_right_over_any_axes},
-    {"softmaxes_are_right_along_any_axis", softmaxes_are_right_along_any_axis},
-    {"matrix_products_flatten_leading_axes", matrix_products_flatten_leading_axes},
-    {"not_a_number_is_not_hidden", not_a_number_is_not_hidden},
-    {NULL, NULL}};
+const test_case test_cases[] = {{"storage_is_channels_last", storage_is_channels_last},
+                                {"backends_have_names", backends_have_names},
+                                {"constants_are_broadcast_over_any_axes", constants_are_broadcast_over_any_axes},
+                                {"transposes_are_right", transposes_are_right},
+                                {"slices_are_right", slices_are_right},
+                                {"pads_are_right", pads_are_right},
+                                {"concatenations_are_right", concatenations_are_right},
+                                {"reshapes_keep_the_order", reshapes_keep_the_order},
+                                {"means_are_right_over_any_axes", means_are_right_over_any_axes},
+                                {"softmaxes_are_right_along_any_axis", softmaxes_are_right_along_any_axis},
+                                {"matrix_products_flatten_leading_axes", matrix_products_flatten_leading_axes},
+                                {"not_a_number_is_not_hidden", not_a_number_is_not_hidden},
+                                {NULL, NULL}};

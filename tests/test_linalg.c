@@ -207,7 +207,8 @@ static void check_rows(const reap_grid *grid, reap_symmetric *s) {
   reap_free(&out);
 }
 
-/* Panels of several widths make up both matrices, whole and block-cyclic; rows above a panel's first are not looked at. */
+/* Panels of several widths make up both matrices, whole and block-cyclic; rows above a panel's first are not looked at.
+ */
 static void check_panels(const reap_grid *grid) {
   enum { STEP = 5 };
   reap_symmetric *s = NULL;
@@ -377,7 +378,8 @@ static void columns_become_rows(void) {
   CHECK_OK(reap_symmetric_to_rows(s, first, M, columns, rows));
   const int64_t own = (first[rank + 1] - first[rank]) * WIDE;
   for (int64_t j = 0; j < M; j++)
-    for (int64_t i = 0; i < own; i++) worst = fmax(worst, fabs(rows[i + j * own] - (double)(first[rank] * WIDE + i + 1000 * j)));
+    for (int64_t i = 0; i < own; i++)
+      worst = fmax(worst, fabs(rows[i + j * own] - (double)(first[rank] * WIDE + i + 1000 * j)));
   CU_ASSERT_EQUAL(worst, 0);
   reap_symmetric_destroy(&s);
   reap_grid_destroy(&grid);
@@ -393,7 +395,9 @@ static void check_tall(char trans, int64_t m, int64_t n, double least) {
   for (int64_t j = 0; j < n; j++)
     for (int64_t i = 0; i < ldl; i++) {
       const double scale = pow(least, (double)(i < n ? i : 0) / (double)n);
-      l[i + j * ldl] = i < j || i >= n ? NAN : scale * (i == j ? 1 : sin((double)(i * n + j)) / sqrt((double)n)); /* not to be read */
+      l[i + j * ldl] = i < j || i >= n
+                           ? NAN
+                           : scale * (i == j ? 1 : sin((double)(i * n + j)) / sqrt((double)n)); /* not to be read */
     }
   for (int64_t i = 0; i < ldb * n; i++) was[i] = b[i] = cos((double)i);
   CHECK_OK(reap_dtrsm_tall(trans, m, n, l, ldl, b, ldb));

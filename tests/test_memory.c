@@ -1,4 +1,5 @@
-/* Memory limits: scratch files, frontiers that park or compute again what exceeds them, and runs that come out the same. */
+/* Memory limits: scratch files, frontiers that park or compute again what exceeds them, and runs that come out the
+ * same. */
 #include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@
 
 const char *const test_suite_name = "memory";
 
-static const char *const RESNET = "datasets/fashion/resnet-fashion.onnx", *const IMAGES = "datasets/fashion/fashion-calib.h5";
+static const char *const RESNET = "datasets/fashion/resnet-fashion.onnx", *const IMAGES =
+                                                                              "datasets/fashion/fashion-calib.h5";
 
 /* A folder of this rank's own. */
 static void make_folder(char *path, size_t size) {
@@ -151,7 +153,8 @@ static void walk(int64_t limit, const char *folder, float *out, reap_frontier_us
   CHECK_OK(reap_graph_clone(g, &copy));
   CHECK_OK(reap_groups_find(copy, &groups));
   for (int k = 0; k < 16; k++) keep[k] = k % 3 != 0;
-  const int r = reap_graph_find(g, "r"), b = reap_graph_find(g, "b"), c = reap_graph_find(g, "c"), s = reap_graph_find(g, "s");
+  const int r = reap_graph_find(g, "r"), b = reap_graph_find(g, "b"), c = reap_graph_find(g, "c"),
+            s = reap_graph_find(g, "s");
   CHECK_OK(reap_frontier_create(g, BLOCKS, REAP_BACKEND_PLAIN, &first));
   reap_frontier_limit(first, limit, folder);
   set_input(first, g);
@@ -250,8 +253,14 @@ static void run(int64_t memory, const char *folder, outcome *o) {
     counts[g] = reap_budget_round(0.5, reap_groups_at(groups, g)->channels);
   }
   const reap_shard shard = reap_shard_make(600, o->network.graph->batch, test_rank(), test_ranks());
-  const reap_prune_options options = {.method = reap_method_find("reap"), .refit = true, .chosen = chosen, .counts = counts,
-                                      .positions = 5, .ridge = 1e-6, .backend = REAP_BACKEND_AUTO, .memory = memory,
+  const reap_prune_options options = {.method = reap_method_find("reap"),
+                                      .refit = true,
+                                      .chosen = chosen,
+                                      .counts = counts,
+                                      .positions = 5,
+                                      .ridge = 1e-6,
+                                      .backend = REAP_BACKEND_AUTO,
+                                      .memory = memory,
                                       .scratch = folder};
   reap_log_set_level(REAP_LOG_QUIET);
   CHECK_OK(reap_prune(test_comm(), o->network.graph, o->pruned, groups, images, &shard, &options, &o->result));
@@ -298,10 +307,11 @@ static void runs_are_the_same_with_any_limit(void) {
   CU_ASSERT_EQUAL(files_in(folder), 0);
 }
 
-const test_case test_cases[] = {{"arrays come back as they were", arrays_come_back_as_they_were},
-                                {"space is used again", space_is_used_again},
-                                {"unusable folders are named", unusable_folders_are_named},
-                                {"frontiers keep to their limit", frontiers_keep_to_their_limit},
-                                {"a scratch folder that is gone is an error", a_scratch_folder_that_is_gone_is_an_error},
-                                {"runs are the same with any limit", runs_are_the_same_with_any_limit},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"arrays come back as they were", arrays_come_back_as_they_were},
+    {"space is used again", space_is_used_again},
+    {"unusable folders are named", unusable_folders_are_named},
+    {"frontiers keep to their limit", frontiers_keep_to_their_limit},
+    {"a scratch folder that is gone is an error", a_scratch_folder_that_is_gone_is_an_error},
+    {"runs are the same with any limit", runs_are_the_same_with_any_limit},
+    {NULL, NULL}};

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stats/shift_gram.h"
 #include "harness.h"
 #include "reap/accumulator.h"
 #include "reap/memory.h"
 #include "reap/random.h"
+#include "stats/shift_gram.h"
 
 const char *const test_suite_name = "moments";
 
@@ -18,7 +18,7 @@ const char *const test_suite_name = "moments";
 typedef struct scene {
   reap_layer layer;
   int64_t images, block;
-  int64_t size_x, size_y; /* of one image */
+  int64_t size_x, size_y;      /* of one image */
   float *x, *y, *before, *now; /* the last two: drift of y, or NULL */
 } scene;
 
@@ -39,7 +39,8 @@ static reap_layer conv_layer(const reap_window *w) {
 
 static scene make_scene(const reap_layer *layer, int64_t images, int64_t block, bool drift, reap_random *random) {
   scene s = {.layer = *layer, .images = images, .block = block};
-  s.size_x = layer->convolution ? layer->window.height * layer->window.width * layer->channels : layer->positions * layer->n;
+  s.size_x =
+      layer->convolution ? layer->window.height * layer->window.width * layer->channels : layer->positions * layer->n;
   s.size_y = layer->positions * layer->m;
   int64_t padded = (images + block - 1) / block * block; /* what follows the last image is never to count */
   s.x = random_floats(padded * s.size_x, random);
@@ -164,7 +165,8 @@ static void measure(const scene *s, reap_accumulator *a, const reap_shard *shard
   CHECK_OK(reap_accumulator_residual_end(a, comm, error));
 }
 
-/* As repair measures old and new weights: neither measurement may leave anything to the other, nor behind (harness.c counts). */
+/* As repair measures old and new weights: neither measurement may leave anything to the other, nor behind (harness.c
+ * counts). */
 static void measure_twice(const scene *s, reap_accumulator *a, const reap_shard *shard, const reap_comm *comm,
                           const held_out_case *h, reap_held_out_error *error) {
   reap_held_out_error first = {0};
@@ -174,8 +176,8 @@ static void measure_twice(const scene *s, reap_accumulator *a, const reap_shard 
 }
 
 /* Moments and, with `h`, the held-out error. */
-static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, const reap_comm *comm, const held_out_case *h,
-                                reap_held_out_error *error) {
+static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, const reap_comm *comm,
+                                const held_out_case *h, reap_held_out_error *error) {
   reap_shard shard = reap_shard_make(s->images, s->block, reap_comm_rank(comm), reap_comm_size(comm));
   reap_accumulator *a = NULL;
   reap_moments *moments = NULL;
@@ -258,7 +260,9 @@ static void check_layer(const reap_layer *layer, int64_t images, int64_t block, 
 
 /* ---------------------------------------------------------------- windows */
 
-static int64_t draw(reap_random *random, int64_t low, int64_t high) { return low + reap_random_below(random, high - low + 1); }
+static int64_t draw(reap_random *random, int64_t low, int64_t high) {
+  return low + reap_random_below(random, high - low + 1);
+}
 
 static int64_t room(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation) {
   return size + before + after - (kernel - 1) * dilation - 1;
@@ -291,10 +295,24 @@ static reap_window random_window(reap_random *random, int64_t stride, int64_t mo
 }
 
 static reap_window plain_window(int64_t size, int64_t kernel, int64_t channels, int64_t outputs) {
-  return (reap_window){.batch = 1, .groups = 1, .stride_y = 1, .stride_x = 1, .dilation_y = 1, .dilation_x = 1,
-                       .height = size, .width = size, .out_height = size, .out_width = size, .kernel_y = kernel,
-                       .kernel_x = kernel, .pad_top = kernel / 2, .pad_left = kernel / 2, .pad_bottom = kernel / 2,
-                       .pad_right = kernel / 2, .channels = channels, .outputs = outputs};
+  return (reap_window){.batch = 1,
+                       .groups = 1,
+                       .stride_y = 1,
+                       .stride_x = 1,
+                       .dilation_y = 1,
+                       .dilation_x = 1,
+                       .height = size,
+                       .width = size,
+                       .out_height = size,
+                       .out_width = size,
+                       .kernel_y = kernel,
+                       .kernel_x = kernel,
+                       .pad_top = kernel / 2,
+                       .pad_left = kernel / 2,
+                       .pad_bottom = kernel / 2,
+                       .pad_right = kernel / 2,
+                       .channels = channels,
+                       .outputs = outputs};
 }
 
 /* ---------------------------------------------------------------- cases */
@@ -413,7 +431,8 @@ static void samples_do_not_depend_on_ranks(void) {
   scene s = make_scene(&layer, 43, 4, true, &random);
   reap_comm *self = NULL;
   CHECK_OK(reap_comm_split(test_comm(), test_rank(), &self));
-  reap_moments *together = accumulate(&s, &few, test_comm(), NULL, NULL), *alone = accumulate(&s, &few, self, NULL, NULL);
+  reap_moments *together = accumulate(&s, &few, test_comm(), NULL, NULL),
+               *alone = accumulate(&s, &few, self, NULL, NULL);
   check_equal_bits(together, alone);
   CU_ASSERT_EQUAL(together->samples, 5 * 39);
   bool *used = sample_of(&s, &few);
@@ -436,7 +455,8 @@ static void raise_the_rest(scene *s, const bool *used) {
     CHECK_OK(reap_calloc(&read, pixels, sizeof *read));
     for (int64_t p = 0; p < s->layer.positions; p++)
       for (int64_t t = 0; t < s->layer.block && used[i * s->layer.positions + p]; t++) {
-        int64_t y = p / w->out_width + t / w->kernel_x - w->pad_top, x = p % w->out_width + t % w->kernel_x - w->pad_left;
+        int64_t y = p / w->out_width + t / w->kernel_x - w->pad_top,
+                x = p % w->out_width + t % w->kernel_x - w->pad_left;
         if (y >= 0 && y < w->height && x >= 0 && x < w->width) read[y * w->width + x] = true;
       }
     for (int64_t k = 0; k < s->size_x; k++)

@@ -41,13 +41,14 @@ static reap_layer_rows rows_of(scene *s) {
   return (reap_layer_rows){&s->layer, "layer", &s->sampling, &s->shard, input_of, output_of, s};
 }
 
-/* Inputs with a common part, so that channels are far from independent, and zeros as behind a ReLU; one channel is zero.
- * Outputs depend on the inputs. */
+/* Inputs with a common part, so that channels are far from independent, and zeros as behind a ReLU; one channel is
+ * zero. Outputs depend on the inputs. */
 static scene make_scene(const reap_layer *layer, int64_t positions, int64_t images, int64_t block) {
   scene s = {.layer = *layer, .sampling = {positions, 5}, .broken = -1};
   reap_random random = reap_random_init(7, (uint64_t)layer->n, (uint64_t)images);
   s.shard = reap_shard_make(images, block, test_rank(), test_ranks());
-  const int64_t pixels = layer->convolution ? layer->window.height * layer->window.width : layer->positions * layer->block;
+  const int64_t pixels =
+      layer->convolution ? layer->window.height * layer->window.width : layer->positions * layer->block;
   s.size_x = pixels * layer->channels;
   s.size_y = layer->positions * layer->m;
   const int64_t padded = s.shard.blocks * block;
@@ -69,27 +70,46 @@ static void free_scene(scene *s) {
 }
 
 static reap_layer convolution(int64_t size, int64_t kernel, int64_t stride, int64_t channels, int64_t outputs) {
-  reap_window w = {.batch = 1, .groups = 1, .stride_y = stride, .stride_x = stride, .dilation_y = 1, .dilation_x = 1,
-                   .channels = channels, .outputs = outputs, .height = size, .width = size, .kernel_y = kernel,
-                   .kernel_x = kernel, .pad_top = kernel / 2, .pad_left = kernel / 2, .pad_bottom = kernel / 2,
+  reap_window w = {.batch = 1,
+                   .groups = 1,
+                   .stride_y = stride,
+                   .stride_x = stride,
+                   .dilation_y = 1,
+                   .dilation_x = 1,
+                   .channels = channels,
+                   .outputs = outputs,
+                   .height = size,
+                   .width = size,
+                   .kernel_y = kernel,
+                   .kernel_x = kernel,
+                   .pad_top = kernel / 2,
+                   .pad_left = kernel / 2,
+                   .pad_bottom = kernel / 2,
                    .pad_right = kernel / 2};
   w.out_height = (size + 2 * w.pad_top - kernel) / stride + 1;
   w.out_width = w.out_height;
-  return (reap_layer){.convolution = true, .window = w, .channels = channels, .block = kernel * kernel,
-                      .n = channels * kernel * kernel, .m = outputs, .positions = w.out_height * w.out_width};
+  return (reap_layer){.convolution = true,
+                      .window = w,
+                      .channels = channels,
+                      .block = kernel * kernel,
+                      .n = channels * kernel * kernel,
+                      .m = outputs,
+                      .positions = w.out_height * w.out_width};
 }
 
 static reap_layer matrix(int64_t channels, int64_t block, int64_t positions, int64_t outputs) {
-  return (reap_layer){.channels = channels, .block = block, .n = channels * block, .m = outputs, .positions = positions};
+  return (reap_layer){
+      .channels = channels, .block = block, .n = channels * block, .m = outputs, .positions = positions};
 }
 
 /* By the accumulator; with weights also the error on images held out. */
-static reap_moments *accumulate(scene *s, int64_t n_kept, const int64_t *kept, const double *weights, const double *bias,
-                                reap_held_out_error *error) {
+static reap_moments *accumulate(scene *s, int64_t n_kept, const int64_t *kept, const double *weights,
+                                const double *bias, reap_held_out_error *error) {
   reap_accumulator *a = NULL;
   reap_moments *moments = NULL;
   const int64_t blocks = s->shard.last - s->shard.first;
-  const float *x = s->x + s->shard.first * s->shard.block * s->size_x, *y = s->y + s->shard.first * s->shard.block * s->size_y;
+  const float *x = s->x + s->shard.first * s->shard.block * s->size_x,
+              *y = s->y + s->shard.first * s->shard.block * s->size_y;
   const int64_t step_x = s->shard.block * s->size_x, step_y = s->shard.block * s->size_y;
   CHECK_OK(reap_accumulator_create(&s->layer, "layer", &s->sampling, &s->shard, &a));
   for (int64_t b = 0; b < blocks; b++)
@@ -129,8 +149,8 @@ static int collect(void *context, int64_t first, int64_t count, double *columns,
 }
 
 /* X'X of some channels, relative to the diagonal. */
-static void check_gram(const reap_moments_source *source, const reap_moments *expected, int64_t slots, const int64_t *channel,
-                       int64_t width) {
+static void check_gram(const reap_moments_source *source, const reap_moments *expected, int64_t slots,
+                       const int64_t *channel, int64_t width) {
   const int64_t b = source->block, n = slots * b, step = width < b ? 1 : width / b;
   collected c = {.slots = slots, .block = b};
   double worst = 0;
@@ -166,10 +186,12 @@ static void check_rest(const reap_moments_source *source, const reap_moments *ex
     if (!(fabs(source->diagonal[i] - scale * scale) <= 1e-13 * scale * scale)) worst = INFINITY;
     if (!(fabs(source->sum_x[i] - expected->sum_x[i]) <= 1e-13 * scale * samples)) worst = INFINITY;
     for (int64_t j = first; j < last && i > 0; j++)
-      if (!(fabs(piece[i - 1 + (j - first) * n] - expected->cross[i * m + j]) <= 1e-13 * scale * energy)) worst = INFINITY;
+      if (!(fabs(piece[i - 1 + (j - first) * n] - expected->cross[i * m + j]) <= 1e-13 * scale * energy))
+        worst = INFINITY;
   }
   CU_ASSERT_EQUAL(worst, 0);
-  if (test_ranks() > 1) CHECK_FAILS(source->cross(source->context, 0, n, 0, m, piece, n), REAP_ERR_INTERNAL, "another rank");
+  if (test_ranks() > 1)
+    CHECK_FAILS(source->cross(source->context, 0, n, 0, m, piece, n), REAP_ERR_INTERNAL, "another rank");
   reap_free(&piece);
 }
 
@@ -291,7 +313,8 @@ static void check_wanted(const reap_moments_source *source, int64_t n_kept, cons
   reap_path_destroy(&found);
 }
 
-static void check_solver(const reap_moments_source *source, const reap_moments *moments, const reap_solve_options *options) {
+static void check_solver(const reap_moments_source *source, const reap_moments *moments,
+                         const reap_solve_options *options) {
   const bool distributed = options->solver == REAP_SOLVER_SCALAPACK;
   const int64_t n_kept = source->channels / 2;
   int64_t kept[64];
@@ -395,8 +418,8 @@ static void files_take_numbers_only(void) {
   CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
   CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 8, &panels));
   CHECK_OK(reap_stats_writer_create(test_comm(), test_scratch_path("infinite.h5"), &origin, &writer));
-  CHECK_FAILS(reap_stats_writer_add_panels(writer, "layer", "/layer", reap_moments_panels_source(panels)), REAP_ERR_NUMERIC,
-              "NaN or an infinity");
+  CHECK_FAILS(reap_stats_writer_add_panels(writer, "layer", "/layer", reap_moments_panels_source(panels)),
+              REAP_ERR_NUMERIC, "NaN or an infinity");
   reap_stats_writer_destroy(&writer);
   reap_moments_panels_destroy(&panels);
   reap_origin_clear(&origin);
@@ -425,20 +448,20 @@ static void failures_reach_all_ranks(void) {
   CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_RESOURCE,
               "no room for slot 6");
   s.broken = s.shard.blocks - 1; /* one rank's */
-  CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_INPUT, "block 14 is broken");
+  CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_INPUT,
+              "block 14 is broken");
   reap_moments_panels_destroy(&panels);
   CHECK_FAILS(reap_moments_panels_create(test_comm(), &rows, 8, &panels), REAP_ERR_INPUT, "block 14 is broken");
   CU_ASSERT_PTR_NULL(panels);
   free_scene(&s);
 }
 
-const test_case test_cases[] = {
-    {"convolutions", convolutions},
-    {"matrix_products", matrix_products},
-    {"ranks_without_images", ranks_without_images},
-    {"widths_follow_the_memory", widths_follow_the_memory},
-    {"solutions_are_those_of_the_local_solver", solutions_are_those_of_the_local_solver},
-    {"files_hold_the_same_moments", files_hold_the_same_moments},
-    {"files_take_numbers_only", files_take_numbers_only},
-    {"failures_reach_all_ranks", failures_reach_all_ranks},
-    {NULL, NULL}};
+const test_case test_cases[] = {{"convolutions", convolutions},
+                                {"matrix_products", matrix_products},
+                                {"ranks_without_images", ranks_without_images},
+                                {"widths_follow_the_memory", widths_follow_the_memory},
+                                {"solutions_are_those_of_the_local_solver", solutions_are_those_of_the_local_solver},
+                                {"files_hold_the_same_moments", files_hold_the_same_moments},
+                                {"files_take_numbers_only", files_take_numbers_only},
+                                {"failures_reach_all_ranks", failures_reach_all_ranks},
+                                {NULL, NULL}};

@@ -145,8 +145,8 @@ static void add_if(const char *condition, const char *captured, const char *out)
   node->n_attribute = 1;
 }
 
-/* A left-over head of operators that are not known here, with an input and initialisers of its own. What others read of it
- * stays, and the nodes left keep the places, and so the names, that they have in the file. */
+/* A left-over head of operators that are not known here, with an input and initialisers of its own. What others read of
+ * it stays, and the nodes left keep the places, and so the names, that they have in the file. */
 static void unused_nodes_are_left_out(void) {
   const int64_t one[1] = {1};
   begin_model(3);

@@ -15,7 +15,8 @@
 
 const char *const test_suite_name = "paths";
 
-static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET = "datasets/fashion/resnet-fashion.onnx";
+static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET =
+                                                                        "datasets/fashion/resnet-fashion.onnx";
 
 /* ------------------------------------------------------------------ a network and its images */
 
@@ -45,8 +46,8 @@ static void subject_end(subject *s) {
   reap_network_clear(&s->network);
 }
 
-static const reap_paths_options USUAL = {.sizes = 3, .measured_images = 500, .sampling = {5, 1},
-                                         .ridge = REAP_DEFAULT_RIDGE};
+static const reap_paths_options USUAL = {
+    .sizes = 3, .measured_images = 500, .sampling = {5, 1}, .ridge = REAP_DEFAULT_RIDGE};
 
 static reap_group_paths *collect(subject *s, const reap_paths_options *options) {
   reap_group_paths *paths = NULL;
@@ -77,7 +78,8 @@ static void check_same(const reap_group_paths *a, const reap_group_paths *b) {
   }
 }
 
-/* ------------------------------------------------------------------ the same on any number of ranks, and from a file */
+/* ------------------------------------------------------------------ the same on any number of ranks, and from a file
+ */
 
 /* Only the last so many prunable groups. */
 static reap_group_paths *collect_last(const reap_comm *comm, const char *model, int64_t images, int last) {
@@ -155,7 +157,8 @@ static reap_group_paths *collect_several(const reap_comm *comm, reap_measure mea
   return paths;
 }
 
-/* Every group moves some output, whatever the first one does; with more ranks than blocks of images held out, some idle. */
+/* Every group moves some output, whatever the first one does; with more ranks than blocks of images held out, some
+ * idle. */
 static void several_outputs_are_the_same_on_any_ranks(void) {
   static const reap_path_measure kinds[] = {REAP_PATH_LARGEST_SHARE, REAP_PATH_SUM_OF_SHARES};
   reap_group_paths *both[2];
@@ -194,7 +197,8 @@ static void stored_moments_give_the_same(void) {
   snprintf(path, sizeof path, "%s", test_scratch_path("stats.h5"));
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
   const char *hash = reap_source_hash(s.network.source);
-  CHECK_OK(reap_origin_make(hash, false, USUAL.sampling.positions, (int64_t)USUAL.sampling.seed, hash, 0, 200, &origin));
+  CHECK_OK(
+      reap_origin_make(hash, false, USUAL.sampling.positions, (int64_t)USUAL.sampling.seed, hash, 0, 200, &origin));
   CHECK_OK(reap_stats_writer_create(test_comm(), path, &origin, &writer));
   reap_paths_options options = USUAL;
   options.save_stats = writer;
@@ -304,7 +308,8 @@ static void spread_layers_have_the_same_paths(void) {
   char path[1024];
   snprintf(path, sizeof path, "%s", test_scratch_path("spread.h5"));
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
-  reap_group_paths *local = collect_by(&s, REAP_SOLVER_LOCAL, NULL), *spread = collect_by(&s, REAP_SOLVER_SCALAPACK, NULL);
+  reap_group_paths *local = collect_by(&s, REAP_SOLVER_LOCAL, NULL),
+                   *spread = collect_by(&s, REAP_SOLVER_SCALAPACK, NULL);
   check_alike(spread, local);
   reap_group_paths_destroy(&spread);
   collect_spread(&s, path);
@@ -317,8 +322,8 @@ static void spread_layers_have_the_same_paths(void) {
   subject_end(&s);
 }
 
-/* Moments that all ranks have, solved from by all together: path and weights are those of one rank, the weights on the team
- * alone. *moments are used up. */
+/* Moments that all ranks have, solved from by all together: path and weights are those of one rank, the weights on the
+ * team alone. *moments are used up. */
 static void check_copies(const subject *s, const path_works *works, const path_work *like, reap_moments **moments) {
   const reap_paths_options options = {.sizes = 3, .ridge = REAP_DEFAULT_RIDGE};
   const bool mine = test_rank() % works->teams == like->team;
@@ -375,7 +380,8 @@ static void copies_of_moments_have_the_same_paths(void) {
 
 /* ------------------------------------------------------------------ by brute force */
 
-/* Outputs [images, size] of the images whose index is 9 modulo 10, the whole network from end to end, padded with zeros. */
+/* Outputs [images, size] of the images whose index is 9 modulo 10, the whole network from end to end, padded with
+ * zeros. */
 static float *run_held_out(const subject *s, const reap_graph *graph, int64_t *count) {
   const int64_t batch = graph->batch;
   const reap_value *x = &graph->values[graph->inputs[0]], *y = &graph->values[graph->outputs[0]];
@@ -556,7 +562,8 @@ static void without_held_out_images_nothing_is_measured(void) {
   subject_end(&s);
 }
 
-/* Fewer images than one channel has columns: every size fits the images, and the least one is measured on those held out. */
+/* Fewer images than one channel has columns: every size fits the images, and the least one is measured on those held
+ * out. */
 static void layers_that_fit_all_images_are_measured(void) {
   subject s;
   reap_graph *g = net_begin();

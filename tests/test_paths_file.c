@@ -98,7 +98,8 @@ static void places_that_cannot_be_written_are_named(void) {
 
 static void put_integer(hid_t object, const char *name, long long value) {
   H5Adelete(object, name);
-  hid_t space = H5Screate(H5S_SCALAR), attribute = H5Acreate2(object, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
+  hid_t space = H5Screate(H5S_SCALAR),
+        attribute = H5Acreate2(object, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
   CU_ASSERT_TRUE(H5Awrite(attribute, H5T_NATIVE_LLONG, &value) >= 0);
   H5Aclose(attribute);
   H5Sclose(space);
@@ -128,34 +129,88 @@ static void put_vector(hid_t group, const char *name, hid_t type, hsize_t length
 }
 
 typedef enum flaw {
-  OTHER_FORMAT, OTHER_VERSION, NO_MODEL, NO_HASH, OTHER_MEASURE, NO_GROUPS, EMPTY, NO_ORDER, FLOAT_ORDER, LONG_ERROR, LONG_MOVED,
-  SIZES_NOT_STORED, ALL_REMOVED, NEGATIVE_CHANNELS, VAST_CHANNELS, OTHER_COLUMNS, INDEX_TAKEN, INDEX_OUTSIDE, NAN_ERROR,
-  REPEATED_ORDER, ASCENDING_SIZES, NEGATIVE_MOVED, LINK_OUTSIDE, FLAWS
+  OTHER_FORMAT,
+  OTHER_VERSION,
+  NO_MODEL,
+  NO_HASH,
+  OTHER_MEASURE,
+  NO_GROUPS,
+  EMPTY,
+  NO_ORDER,
+  FLOAT_ORDER,
+  LONG_ERROR,
+  LONG_MOVED,
+  SIZES_NOT_STORED,
+  ALL_REMOVED,
+  NEGATIVE_CHANNELS,
+  VAST_CHANNELS,
+  OTHER_COLUMNS,
+  INDEX_TAKEN,
+  INDEX_OUTSIDE,
+  NAN_ERROR,
+  REPEATED_ORDER,
+  ASCENDING_SIZES,
+  NEGATIVE_MOVED,
+  LINK_OUTSIDE,
+  FLAWS
 } flaw;
 
-static const char *const words[FLAWS] = {"\"reap-stats\" file", "version 2", "model_sha256", "no SHA-256", "\"nats\"", "groups",
-                                         "holds no groups", "order", "does not hold integers", "\"error\" 5", "\"moved\" 5",
-                                         "sizes", "cannot be removed", "make no sense", "make no sense", "make no sense",
-                                         "index 1", "index 3", "not finite", "twice", "do not descend", "negative", "z.Conv"};
+static const char *const words[FLAWS] = {
+    "\"reap-stats\" file", "version 2",     "model_sha256",           "no SHA-256",    "\"nats\"",    "groups",
+    "holds no groups",     "order",         "does not hold integers", "\"error\" 5",   "\"moved\" 5", "sizes",
+    "cannot be removed",   "make no sense", "make no sense",          "make no sense", "index 1",     "index 3",
+    "not finite",          "twice",         "do not descend",         "negative",      "z.Conv"};
 
 static void spoil_group(flaw f, hid_t group) {
   switch (f) {
-    case NO_ORDER: H5Ldelete(group, "order", H5P_DEFAULT); break;
-    case FLOAT_ORDER: put_vector(group, "order", H5T_IEEE_F64LE, 2, 1, true); break;
-    case LONG_ERROR: put_vector(group, "error", H5T_IEEE_F64LE, 5, 1, true); break;
-    case LONG_MOVED: put_vector(group, "moved", H5T_IEEE_F64LE, 5, 1, true); break;
-    case SIZES_NOT_STORED: put_vector(group, "sizes", H5T_STD_I64LE, (hsize_t)1 << 40, 0, false); break;
-    case ALL_REMOVED: put_integer(group, "channels", 2); put_integer(group, "columns", 18); break;
-    case NEGATIVE_CHANNELS: put_integer(group, "channels", -4); break;
-    case VAST_CHANNELS: put_integer(group, "channels", (long long)1 << 62); break;
-    case OTHER_COLUMNS: put_integer(group, "columns", 35); break;
-    case INDEX_TAKEN: put_integer(group, "index", 1); break;
-    case INDEX_OUTSIDE: put_integer(group, "index", 3); break;
-    case NAN_ERROR: put_vector(group, "error", H5T_IEEE_F64LE, 2, 0.0 / 0.0, true); break;
-    case REPEATED_ORDER: put_vector(group, "order", H5T_STD_I64LE, 2, 1, true); break;
-    case ASCENDING_SIZES: put_vector(group, "sizes", H5T_STD_I64LE, 2, 3, true); break;
-    case NEGATIVE_MOVED: put_vector(group, "moved", H5T_IEEE_F64LE, 2, -1, true); break;
-    default: break;
+    case NO_ORDER:
+      H5Ldelete(group, "order", H5P_DEFAULT);
+      break;
+    case FLOAT_ORDER:
+      put_vector(group, "order", H5T_IEEE_F64LE, 2, 1, true);
+      break;
+    case LONG_ERROR:
+      put_vector(group, "error", H5T_IEEE_F64LE, 5, 1, true);
+      break;
+    case LONG_MOVED:
+      put_vector(group, "moved", H5T_IEEE_F64LE, 5, 1, true);
+      break;
+    case SIZES_NOT_STORED:
+      put_vector(group, "sizes", H5T_STD_I64LE, (hsize_t)1 << 40, 0, false);
+      break;
+    case ALL_REMOVED:
+      put_integer(group, "channels", 2);
+      put_integer(group, "columns", 18);
+      break;
+    case NEGATIVE_CHANNELS:
+      put_integer(group, "channels", -4);
+      break;
+    case VAST_CHANNELS:
+      put_integer(group, "channels", (long long)1 << 62);
+      break;
+    case OTHER_COLUMNS:
+      put_integer(group, "columns", 35);
+      break;
+    case INDEX_TAKEN:
+      put_integer(group, "index", 1);
+      break;
+    case INDEX_OUTSIDE:
+      put_integer(group, "index", 3);
+      break;
+    case NAN_ERROR:
+      put_vector(group, "error", H5T_IEEE_F64LE, 2, 0.0 / 0.0, true);
+      break;
+    case REPEATED_ORDER:
+      put_vector(group, "order", H5T_STD_I64LE, 2, 1, true);
+      break;
+    case ASCENDING_SIZES:
+      put_vector(group, "sizes", H5T_STD_I64LE, 2, 3, true);
+      break;
+    case NEGATIVE_MOVED:
+      put_vector(group, "moved", H5T_IEEE_F64LE, 2, -1, true);
+      break;
+    default:
+      break;
   }
 }
 
@@ -165,12 +220,24 @@ static void spoil(flaw f, hid_t file) {
   spoil_group(f, group);
   H5Gclose(group);
   switch (f) {
-    case OTHER_FORMAT: put_text(file, "format", "reap-stats"); break;
-    case OTHER_VERSION: put_integer(file, "version", 2); break;
-    case NO_MODEL: H5Adelete(file, "model_sha256"); break;
-    case NO_HASH: put_text(file, "model_sha256", "0123"); break;
-    case OTHER_MEASURE: put_text(file, "measure", "nats"); break;
-    case NO_GROUPS: H5Ldelete(file, "groups", H5P_DEFAULT); break;
+    case OTHER_FORMAT:
+      put_text(file, "format", "reap-stats");
+      break;
+    case OTHER_VERSION:
+      put_integer(file, "version", 2);
+      break;
+    case NO_MODEL:
+      H5Adelete(file, "model_sha256");
+      break;
+    case NO_HASH:
+      put_text(file, "model_sha256", "0123");
+      break;
+    case OTHER_MEASURE:
+      put_text(file, "measure", "nats");
+      break;
+    case NO_GROUPS:
+      H5Ldelete(file, "groups", H5P_DEFAULT);
+      break;
     case EMPTY:
       H5Ldelete(file, "groups", H5P_DEFAULT);
       H5Gclose(H5Gcreate2(file, "groups", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
@@ -179,7 +246,8 @@ static void spoil(flaw f, hid_t file) {
       H5Ldelete(file, "groups/z.Conv", H5P_DEFAULT);
       H5Lcreate_external("elsewhere.h5", "/groups/z.Conv", file, "groups/z.Conv", H5P_DEFAULT, H5P_DEFAULT);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 

@@ -11,16 +11,17 @@ typedef struct pool_case {
 } pool_case;
 
 static bool read_case(FILE *file, pool_case *c) {
-  int64_t *const numbers[] = {&c->opset,       c->size,          &c->size[1], c->kernel,   &c->kernel[1], c->strides,
-                              &c->strides[1],  c->dilations,     &c->dilations[1], c->pads, &c->pads[1], &c->pads[2],
-                              &c->pads[3]};
+  int64_t *const numbers[] = {&c->opset,   c->size,        &c->size[1],  c->kernel,        &c->kernel[1],
+                              c->strides,  &c->strides[1], c->dilations, &c->dilations[1], c->pads,
+                              &c->pads[1], &c->pads[2],    &c->pads[3]};
   long long number, rest[4];
   if (fscanf(file, "%31s", c->op) != 1) return false;
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
     CU_ASSERT_EQUAL_FATAL(fscanf(file, "%lld", &number), 1);
     *numbers[i] = number;
   }
-  CU_ASSERT_EQUAL_FATAL(fscanf(file, "%15s %lld %lld %lld %lld", c->auto_pad, &rest[0], &rest[1], &rest[2], &rest[3]), 5);
+  CU_ASSERT_EQUAL_FATAL(fscanf(file, "%15s %lld %lld %lld %lld", c->auto_pad, &rest[0], &rest[1], &rest[2], &rest[3]),
+                        5);
   c->ceil = rest[0];
   c->counted = rest[1];
   c->out[0] = rest[2];

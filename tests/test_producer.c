@@ -11,8 +11,8 @@ static void run_rounds(const reap_comm *comm, int rounds, const setting *s, outc
 
 /* ---------------------------------------------------------------- where the answer is known */
 
-/* Image, 3x3 convolution to 4 channels that a Relu never cuts, 1x1 convolution to 2 outputs: 2 channels are enough for all that
- * comes out, but no 2 of these 4 are. */
+/* Image, 3x3 convolution to 4 channels that a Relu never cuts, 1x1 convolution to 2 outputs: 2 channels are enough for
+ * all that comes out, but no 2 of these 4 are. */
 static reap_graph *never_cut_network(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 1, 28, 28);
@@ -39,8 +39,13 @@ static void run_never_cut(int rounds, outcome *o) {
   o->shard = reap_shard_make(60, 8, test_rank(), reap_comm_size(test_comm()));
   CHECK_OK(reap_calloc(&o->repair, o->pruned->n_nodes, sizeof *o->repair));
   for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
-  const reap_prune_options options = {.method = reap_method_find("reap"), .refit = true, .chosen = o->chosen, .counts = o->counts,
-                                      .repair = o->repair, .producer_rounds = rounds, .ridge = REAP_DEFAULT_RIDGE};
+  const reap_prune_options options = {.method = reap_method_find("reap"),
+                                      .refit = true,
+                                      .chosen = o->chosen,
+                                      .counts = o->counts,
+                                      .repair = o->repair,
+                                      .producer_rounds = rounds,
+                                      .ridge = REAP_DEFAULT_RIDGE};
   CHECK_OK(reap_prune(test_comm(), o->network.graph, o->pruned, o->groups, o->images, &o->shard, &options, &o->result));
 }
 
@@ -97,7 +102,8 @@ static void only_neighbours_are_solved_together(void) {
   run_rounds(test_comm(), 1, &(setting){VGG, "reap", true, 64, 4, 1, 0, true, false, 0}, &o);
   for (int i = 0; i < o.result.n_layers; i++) {
     const reap_layer_result *l = &o.result.layers[i];
-    const bool neighbours = strcmp(l->layer, "conv1_2.Conv") == 0 || strcmp(l->layer, "conv2_2.Conv") == 0 || strcmp(l->layer, "conv3_2.Conv") == 0;
+    const bool neighbours = strcmp(l->layer, "conv1_2.Conv") == 0 || strcmp(l->layer, "conv2_2.Conv") == 0 ||
+                            strcmp(l->layer, "conv3_2.Conv") == 0;
     if (l->producer.layer) CU_ASSERT_STRING_EQUAL(l->producer.layer, l->group);
     found += l->producer.layer && neighbours;
     CU_ASSERT_TRUE(neighbours || !l->producer.layer || strncmp(l->layer, "conv", 4) != 0);

@@ -8,11 +8,15 @@ const char *const test_suite_name = "prune";
 
 /* ---------------------------------------------------------------- the same on any number of ranks */
 
-static void vgg_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4, false, false, 0}); }
-static void resnet_is_the_same_on_any_ranks(void) { check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0, false, false, 0}); }
+static void vgg_is_the_same_on_any_ranks(void) {
+  check_any_ranks(&(setting){VGG, "reap", true, 300, 6, 5, 4, false, false, 0});
+}
+static void resnet_is_the_same_on_any_ranks(void) {
+  check_any_ranks(&(setting){RESNET, "reap", true, 300, 12, 0, 0, false, false, 0});
+}
 static void ranks_without_images_do_no_harm(void) {
   check_any_ranks(&(setting){RESNET, "reap", true, 40, 49, 1, 3, false, false, 0}); /* one block */
-  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false, false, 0});  /* two, the second with six images */
+  check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false, false, 0}); /* two, the second with six images */
 }
 
 /* ---------------------------------------------------------------- moments that no rank holds */
@@ -43,14 +47,16 @@ static void check_spread(const setting *s) {
   }
   for (int v = 0; v < spread.pruned->n_values; v++) {
     const reap_tensor *t = spread.pruned->values[v].constant;
-    if (t && t->dtype == REAP_F32) CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
+    if (t && t->dtype == REAP_F32)
+      CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
   }
   clear(&whole);
   clear(&spread);
 }
 
 static void moments_by_panels_give_the_same_networks(void) {
-  check_spread(&(setting){VGG, "reap", true, 100, 0, 5, 0, false, false, 0}); /* the layer behind the Flatten has few rows */
+  check_spread(
+      &(setting){VGG, "reap", true, 100, 0, 5, 0, false, false, 0}); /* the layer behind the Flatten has few rows */
   check_spread(&(setting){RESNET, "reap", true, 100, 12, 0, 0, false, false, 0});
   check_spread(&(setting){RESNET, "l1", true, 60, 12, 0, 3, false, false, 0});
   check_spread(&(setting){RESNET, "random", false, 60, 12, 0, 3, false, false, 0});
@@ -187,7 +193,8 @@ static void l1_keeps_the_largest_norms(void) {
   for (int of_filter = 0; of_filter < 2; of_filter++)
     for (int model = 0; model < 2; model++) {
       outcome o;
-      run(test_comm(), &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false, false, 0}, &o);
+      run(test_comm(),
+          &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false, false, 0}, &o);
       for (int i = 0; i < o.result.n_layers; i++) {
         const reap_layer_result *l = &o.result.layers[i];
         const reap_graph *g = o.network.graph; /* with batch norms folded */
@@ -196,7 +203,8 @@ static void l1_keeps_the_largest_norms(void) {
         double scores[256] = {0};
         bool gone[256] = {false}; /* inputs of the producer that went before it was looked at */
         const int64_t n = w->count / w->dims[0];
-        const reap_layer_result *before = of_filter && i > 0 && strcmp(o.result.layers[i - 1].layer, l->group) == 0 ? l - 1 : NULL;
+        const reap_layer_result *before =
+            of_filter && i > 0 && strcmp(o.result.layers[i - 1].layer, l->group) == 0 ? l - 1 : NULL;
         for (int64_t k = 0; before && k < before->n_removed; k++) gone[before->removed[k]] = true;
         const int64_t taps = before ? n / before->channels : n;
         for (int64_t j = 0; j < w->dims[0]; j++)
@@ -218,7 +226,8 @@ static void random_follows_the_seed(void) {
     different += memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept) != 0;
     for (int k = 0; k < i; k++) {
       const reap_layer_result *z = &a.result.layers[k];
-      same_as_another_group += x->n_kept == z->n_kept && memcmp(x->kept, z->kept, (size_t)x->n_kept * sizeof *x->kept) == 0;
+      same_as_another_group +=
+          x->n_kept == z->n_kept && memcmp(x->kept, z->kept, (size_t)x->n_kept * sizeof *x->kept) == 0;
     }
   }
   CU_ASSERT_EQUAL(different, a.result.n_layers);
@@ -226,8 +235,9 @@ static void random_follows_the_seed(void) {
   clear(&b);
   run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0, false, false, 0}, &b); /* other images, same seed */
   for (int i = 0; i < a.result.n_layers; i++)
-    CU_ASSERT_EQUAL(memcmp(a.result.layers[i].kept, b.result.layers[i].kept,
-                           (size_t)a.result.layers[i].n_kept * sizeof(int64_t)), 0);
+    CU_ASSERT_EQUAL(
+        memcmp(a.result.layers[i].kept, b.result.layers[i].kept, (size_t)a.result.layers[i].n_kept * sizeof(int64_t)),
+        0);
   clear(&a);
   clear(&b);
 }
@@ -365,7 +375,8 @@ static reap_frontier *started(const reap_graph *g, int64_t blocks) {
     float *storage = NULL;
     reap_random random = reap_random_init(1, (uint64_t)b, 0);
     CHECK_OK(reap_frontier_input(frontier, 0, b, &storage));
-    for (int64_t i = 0; i < reap_value_count(&g->values[g->inputs[0]]); i++) storage[i] = (float)reap_random_normal(&random);
+    for (int64_t i = 0; i < reap_value_count(&g->values[g->inputs[0]]); i++)
+      storage[i] = (float)reap_random_normal(&random);
   }
   return frontier;
 }
@@ -396,7 +407,8 @@ static void nodes_are_computed_once(void) {
   const int y = g->outputs[0];
   for (int64_t b = 0; b < 3; b++)
     CU_ASSERT_EQUAL(memcmp(reap_frontier_value(in_steps, y, b), reap_frontier_value(at_once, y, b),
-                           (size_t)reap_value_count(&g->values[y]) * sizeof(float)), 0);
+                           (size_t)reap_value_count(&g->values[y]) * sizeof(float)),
+                    0);
   reap_frontier_destroy(&at_once);
   reap_frontier_destroy(&in_steps);
   reap_graph_destroy(&whole);
@@ -406,7 +418,8 @@ static void nodes_are_computed_once(void) {
 static void only_what_is_still_read_is_held(void) {
   reap_graph *g = small_residual();
   reap_frontier *frontier = started(g, 2);
-  const int64_t image = 2 * 2 * 3 * 36 * 4, four = 2 * 2 * 4 * 36 * 4, two = 2 * 2 * 2 * 36 * 4; /* bytes of both blocks */
+  const int64_t image = 2 * 2 * 3 * 36 * 4, four = 2 * 2 * 4 * 36 * 4,
+                two = 2 * 2 * 2 * 36 * 4; /* bytes of both blocks */
   CU_ASSERT_EQUAL(reap_frontier_bytes(frontier), image);
   advance_to(frontier, g, "r");
   CU_ASSERT_PTR_NULL(reap_frontier_value(frontier, reap_graph_find(g, "x"), 0));

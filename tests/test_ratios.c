@@ -139,7 +139,8 @@ static void make_coupled(uint64_t seed, int shape, coupled *c) {
   }
   c->chosen[0] = true;
   CHECK_OK(reap_cost_model_create_bare(c->n, c->channels, c->chosen, &c->cost));
-  for (int g = 0; g < c->n; g++) CHECK_OK(reap_cost_model_add(c->cost, -1, g, (double)(1 + reap_random_below(&r, 50)), NULL));
+  for (int g = 0; g < c->n; g++)
+    CHECK_OK(reap_cost_model_add(c->cost, -1, g, (double)(1 + reap_random_below(&r, 50)), NULL));
   for (int g = 0; shape != APART && g + 1 < c->n; g++)
     CHECK_OK(reap_cost_model_add(c->cost, g, g + 1, (double)(1 + reap_random_below(&r, 20)), NULL));
   if (shape == RING) CHECK_OK(reap_cost_model_add(c->cost, c->n - 1, 0, 7, NULL));
@@ -209,7 +210,8 @@ static void test_coupled_choice(void) {
 
 /* ------------------------------------------------------------------ costs of a network */
 
-/* input 4 x 6 x 6 -> conv 8 (bias) -> conv 6, norm folded, no bias -> conv 5, no bias, then a norm of its own -> Flatten -> Gemm 3 */
+/* input 4 x 6 x 6 -> conv 8 (bias) -> conv 6, norm folded, no bias -> conv 5, no bias, then a norm of its own ->
+ * Flatten -> Gemm 3 */
 static reap_graph *small_network(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 4, 6, 6);
@@ -236,7 +238,8 @@ static reap_graph *small_network(void) {
 }
 
 /* Cuts a clone to the counts, re-solved consumers included, and counts what is left. */
-static void count_after(const reap_graph *graph, const bool *chosen, const int64_t *counts, double *flops, double *params) {
+static void count_after(const reap_graph *graph, const bool *chosen, const int64_t *counts, double *flops,
+                        double *params) {
   reap_graph *cut = NULL;
   reap_groups *groups = NULL;
   CHECK_OK(reap_graph_clone(graph, &cut));
@@ -292,7 +295,7 @@ static void test_time_tables(void) {
     for (int j = 0; j < 2; j++) CHECK_NEAR(reap_time_table_at(&table, in[i], out[j]), ms[2 * i + j], 1e-12);
   CHECK_NEAR(reap_time_table_at(&table, 3, 2), (1 + 2 + 3 + 6) / 4.0, 1e-12);
   CHECK_NEAR(reap_time_table_at(&table, 6, 1), 4, 1e-12);
-  CHECK_NEAR(reap_time_table_at(&table, 1, 1), 0, 1e-12);  /* 1 - (3 - 1) / 2 */
+  CHECK_NEAR(reap_time_table_at(&table, 1, 1), 0, 1e-12); /* 1 - (3 - 1) / 2 */
   CHECK_NEAR(reap_time_table_at(&table, 10, 1), 6, 1e-12);
   const reap_time_table one = {1, 1, out, out, ms};
   CHECK_NEAR(reap_time_table_at(&one, 7, 9), 1, 0);

@@ -175,5 +175,4 @@ static void reference_networks_are_right_in_both_backends(void) {
 }
 
 const test_case test_cases[] = {
-    {"reference_networks_are_right_in_both_backends", reference_networks_are_right_in_both_backends},
-    {NULL, NULL}};
+    {"reference_networks_are_right_in_both_backends", reference_networks_are_right_in_both_backends}, {NULL, NULL}};

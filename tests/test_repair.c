@@ -27,11 +27,13 @@ static bool has_old_weights(const outcome *o, int node) {
   const reap_node *now = o->pruned->nodes[node], *before = o->network.graph->nodes[node];
   const reap_layer_result *cut = made_by(o, now->layer);
   for (int slot = 1; slot < 3; slot++) {
-    const reap_tensor *a = reap_node_constant(o->pruned, now, slot), *b = reap_node_constant(o->network.graph, before, slot);
+    const reap_tensor *a = reap_node_constant(o->pruned, now, slot),
+                      *b = reap_node_constant(o->network.graph, before, slot);
     const int64_t row = b->count / b->dims[0];
     CU_ASSERT_EQUAL_FATAL(a->count, row * a->dims[0]);
     for (int64_t j = 0; j < a->dims[0]; j++)
-      if (memcmp(a->f32 + j * row, b->f32 + (cut ? cut->kept[j] : j) * row, (size_t)row * sizeof *a->f32) != 0) return false;
+      if (memcmp(a->f32 + j * row, b->f32 + (cut ? cut->kept[j] : j) * row, (size_t)row * sizeof *a->f32) != 0)
+        return false;
   }
   return true;
 }
@@ -128,7 +130,8 @@ static void householder(int64_t rows, int64_t n, int64_t m, double *a, double *y
 }
 
 /* Rows of images not held out, centred, column-major with `extra` rows of zeros below; local images are all. */
-static double *centred(const outcome *o, const float *values, int64_t columns, int64_t extra, int64_t *fitted, double *means) {
+static double *centred(const outcome *o, const float *values, int64_t columns, int64_t extra, int64_t *fitted,
+                       double *means) {
   double *out = NULL;
   int64_t rows = 0;
   for (int64_t i = 0; i < o->shard.images; i++) rows += !reap_held_out(i);
@@ -144,8 +147,8 @@ static double *centred(const outcome *o, const float *values, int64_t columns, i
   return out;
 }
 
-/* The classifier, which reads a row of features an image: rows of features, and below them one row of the ridge a column,
- * solved by reflections instead of normal equations. */
+/* The classifier, which reads a row of features an image: rows of features, and below them one row of the ridge a
+ * column, solved by reflections instead of normal equations. */
 static void weights_are_least_squares(void) {
   reap_comm *one = NULL;
   CHECK_OK(reap_comm_split(test_comm(), test_rank() == 0 ? 0 : 1, &one));
@@ -251,12 +254,13 @@ static void repair_is_the_same_on_any_ranks(void) {
   check_any_ranks(&(setting){VGG, "reap", true, 70, 4, 1, 1, true, false, 0}); /* nothing behind it */
 }
 
-const test_case test_cases[] = {{"only what has drifted is touched", only_what_has_drifted_is_touched},
-                                {"errors fall as reported", errors_fall_as_reported},
-                                {"weights are least squares", weights_are_least_squares},
-                                {"few rows change nothing", few_rows_change_nothing},
-                                {"images held out never pay", images_held_out_never_pay},
-                                {"a chain that is pruned throughout needs none", a_chain_that_is_pruned_throughout_needs_none},
-                                {"weights left as they are are not repaired", weights_left_as_they_are_are_not_repaired},
-                                {"repair is the same on any ranks", repair_is_the_same_on_any_ranks},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"only what has drifted is touched", only_what_has_drifted_is_touched},
+    {"errors fall as reported", errors_fall_as_reported},
+    {"weights are least squares", weights_are_least_squares},
+    {"few rows change nothing", few_rows_change_nothing},
+    {"images held out never pay", images_held_out_never_pay},
+    {"a chain that is pruned throughout needs none", a_chain_that_is_pruned_throughout_needs_none},
+    {"weights left as they are are not repaired", weights_left_as_they_are_are_not_repaired},
+    {"repair is the same on any ranks", repair_is_the_same_on_any_ranks},
+    {NULL, NULL}};

@@ -16,8 +16,8 @@ typedef struct product {
   reap_layer layer;
   reap_shard shard, all; /* this rank's blocks; those of one rank */
   int64_t size_x, size_y;
-  float *x, *y;                  /* blocks as they are stored */
-  float *rows_x, *rows_y;        /* the same in ONNX's order: [images, positions, n], [images, positions, m] */
+  float *x, *y;           /* blocks as they are stored */
+  float *rows_x, *rows_y; /* the same in ONNX's order: [images, positions, n], [images, positions, m] */
   float *before, *now, *rows_before, *rows_now; /* drift of y */
 } product;
 
@@ -305,8 +305,8 @@ static void four_axes(void) { check(4, 0); }
 
 /* Rows of one channel are stored without gaps, whatever the number of axes. */
 static void gaps_are_where_numbers_lie_between(void) {
-  const reap_value values[] = {{.rank = 4, .dims = {2, 1, 5, 6}}, {.rank = 4, .dims = {2, 3, 5, 6}},
-                               {.rank = 5, .dims = {2, 3, 5, 2, 6}}};
+  const reap_value values[] = {
+      {.rank = 4, .dims = {2, 1, 5, 6}}, {.rank = 4, .dims = {2, 3, 5, 6}}, {.rank = 5, .dims = {2, 3, 5, 2, 6}}};
   for (int i = 0; i < 3; i++) {
     const reap_row_layout rows = reap_row_layout_of(&values[i], values[i].rank - 1, 2);
     CU_ASSERT_EQUAL(reap_rows_have_gaps(&rows), i == 1);

@@ -14,8 +14,16 @@ const char *const test_suite_name = "solver";
 
 /* ------------------------------------------------------------------ moments of made-up layers */
 
-typedef enum trait { SCALES = 1, DUPLICATES = 2, CONSTANT = 4, DEAD = 8, ALL_DEAD = 16, HALF_DEAD = 32, DEPENDENT = 64,
-  CONSTANT_OUTPUTS = 128 } trait;
+typedef enum trait {
+  SCALES = 1,
+  DUPLICATES = 2,
+  CONSTANT = 4,
+  DEAD = 8,
+  ALL_DEAD = 16,
+  HALF_DEAD = 32,
+  DEPENDENT = 64,
+  CONSTANT_OUTPUTS = 128
+} trait;
 
 /* Rows of correlated, rectified inputs and a linear output with noise; the traits spoil some channels. */
 static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t samples, int traits, uint64_t seed) {
@@ -42,7 +50,8 @@ static reap_moments *make(int64_t channels, int64_t block, int64_t m, int64_t sa
       if (traits & SCALES) x[i] *= pow(10, (double)(c * 5 % 13) - 6);
       if ((traits & DUPLICATES) && c >= channels - 2 && channels > 4) x[i] = x[i - (channels - 2) * block];
       if ((traits & CONSTANT) && c == 2) x[i] = 0.7;
-      if ((traits & DEPENDENT) && c == channels * 3 / 4) { /* the sum of those before: each of them can go, and then no other */
+      if ((traits & DEPENDENT) &&
+          c == channels * 3 / 4) { /* the sum of those before: each of them can go, and then no other */
         x[i] = 0.01 * v;
         for (int64_t j = i % block; j < i; j += block) x[i] += x[j];
       }
@@ -214,7 +223,8 @@ static void of_hundreds_of_ties_the_lowest_index_goes(void) {
   reap_moments *s = repeated(400);
   for (int solver = REAP_SOLVER_LOCAL; solver <= REAP_SOLVER_SCALAPACK; solver++)
     for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
-      reap_path *path = solve(s, 250, 1e-6, (reap_solver)solver, (reap_route)route); /* with fewer, the ridge tells copies apart */
+      reap_path *path =
+          solve(s, 250, 1e-6, (reap_solver)solver, (reap_route)route); /* with fewer, the ridge tells copies apart */
       for (int64_t at = 0; at < path->n_removed; at++) CU_ASSERT_EQUAL(path->order[at], at);
       CHECK_NEAR(path->error[path->n_removed - 1], path->error[0], 1e-6 * path->energy);
       reap_path_destroy(&path);

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "app/command.h"
-#include "prune/run/ridge.h"
 #include "harness.h"
+#include "prune/run/ridge.h"
 #include "reap/activations_file.h"
 #include "reap/budget.h"
 #include "reap/memory.h"
@@ -142,7 +142,7 @@ static void the_file_tells_where_it_comes_from(void) {
   CHECK_OK(reap_stats_file_node(file, flat, &node));
   CU_ASSERT_STRING_EQUAL(node, "/fc1/Gemm");
   CU_ASSERT_EQUAL(s->channels, 128); /* behind a Flatten: channels, not columns */
-  CU_ASSERT_EQUAL(s->samples, 63);  /* of 70 images 7 are held out */
+  CU_ASSERT_EQUAL(s->samples, 63);   /* of 70 images 7 are held out */
   reap_moments_destroy(&s);
   reap_free(&node);
   reap_origin_clear(&origin);

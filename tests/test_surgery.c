@@ -119,7 +119,8 @@ static void compare_cut_and_masked(const char *name, const char *path) {
       CU_ASSERT_TRUE(reap_graph_params(cut) < reap_graph_params(network.graph));
       double plain = net_difference(masked, cut, REAP_BACKEND_PLAIN);
       double fast = onednn_built() ? net_difference(masked, cut, REAP_BACKEND_ONEDNN) : 0;
-      if (plain > 1e-5 || fast > 1e-5) fprintf(stderr, "%s: cut and masked differ by %.3g and %.3g\n", name, plain, fast);
+      if (plain > 1e-5 || fast > 1e-5)
+        fprintf(stderr, "%s: cut and masked differ by %.3g and %.3g\n", name, plain, fast);
       CU_ASSERT_TRUE(plain <= 1e-5);
       CU_ASSERT_TRUE(fast <= 1e-5);
       CU_ASSERT_TRUE(net_difference(network.graph, masked, REAP_BACKEND_PLAIN) > 1e-4); /* so that it says something */
@@ -165,7 +166,8 @@ static int set_all(reap_graph *g, uint64_t seed) {
     CHECK_OK(reap_surgery_set_weights(g, i, weights, bias));
     reap_surgery_get_weights(g, i, back, bias_back);
     const reap_linear *linear = g->nodes[i]->linear;
-    bool halves = linear->precision != REAP_FLOAT32 || linear->bias_precision != REAP_FLOAT32; /* rounded to 11 or 8 bits */
+    bool halves =
+        linear->precision != REAP_FLOAT32 || linear->bias_precision != REAP_FLOAT32; /* rounded to 11 or 8 bits */
     CHECK_NEAR(test_max_difference(weights, back, m * n), 0, halves ? 0.02 : 1e-6);
     CHECK_NEAR(test_max_difference(bias, bias_back, m), 0, halves ? 0.02 : 1e-5);
     CU_ASSERT_TRUE(g->nodes[i]->linear->bias_present || g->nodes[i]->linear->norm);
@@ -463,16 +465,17 @@ static void nonsense_is_refused(void) {
   reap_graph_destroy(&g);
 }
 
-const test_case test_cases[] = {{"cut references compute what the masked do", cut_references_compute_the_masked},
-                                {"cut trained networks compute what the masked do", cut_trained_networks_compute_the_masked},
-                                {"new weights reach the file", new_weights_reach_the_file},
-                                {"cuts reach the file", cuts_reach_the_file},
-                                {"cuts and new weights reach the file", cuts_and_weights_reach_the_file},
-                                {"cut weights stay as they are", cut_weights_stay_as_they_are},
-                                {"zero scales become one", zero_scales_become_one},
-                                {"fixed reshapes follow", fixed_reshapes_follow},
-                                {"shared constants are cut once", shared_constants_are_cut_once},
-                                {"idle biases follow", idle_biases_follow},
-                                {"dense layers in every form", dense_layers_take_weights_in_every_form},
-                                {"nonsense is refused", nonsense_is_refused},
-                                {NULL, NULL}};
+const test_case test_cases[] = {
+    {"cut references compute what the masked do", cut_references_compute_the_masked},
+    {"cut trained networks compute what the masked do", cut_trained_networks_compute_the_masked},
+    {"new weights reach the file", new_weights_reach_the_file},
+    {"cuts reach the file", cuts_reach_the_file},
+    {"cuts and new weights reach the file", cuts_and_weights_reach_the_file},
+    {"cut weights stay as they are", cut_weights_stay_as_they_are},
+    {"zero scales become one", zero_scales_become_one},
+    {"fixed reshapes follow", fixed_reshapes_follow},
+    {"shared constants are cut once", shared_constants_are_cut_once},
+    {"idle biases follow", idle_biases_follow},
+    {"dense layers in every form", dense_layers_take_weights_in_every_form},
+    {"nonsense is refused", nonsense_is_refused},
+    {NULL, NULL}};

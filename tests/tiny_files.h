@@ -1,8 +1,8 @@
-/* A network and images so small that a command is done with them in milliseconds, written to files; for tests that run whole
- * commands many times. By one rank.
+/* A network and images so small that a command is done with them in milliseconds, written to files; for tests that run
+ * whole commands many times. By one rank.
  *
- * The network has what commands treat in ways of their own: a shortcut (Add), an inner group of convolutions with a batch
- * norm, one of matrix products, and scores at its end.
+ * The network has what commands treat in ways of their own: a shortcut (Add), an inner group of convolutions with a
+ * batch norm, one of matrix products, and scores at its end.
  */
 #ifndef TESTS_TINY_FILES_H
 #define TESTS_TINY_FILES_H
@@ -91,7 +91,8 @@ static inline void tiny_network(const char *file) {
   store_model(file);
 }
 
-static inline void tiny_data(hid_t file, const char *name, hid_t type, int rank, const hsize_t *dims, const void *values) {
+static inline void tiny_data(hid_t file, const char *name, hid_t type, int rank, const hsize_t *dims,
+                             const void *values) {
   hid_t space = H5Screate_simple(rank, dims, NULL);
   hid_t data = H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   CU_ASSERT_TRUE(H5Dwrite(data, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);

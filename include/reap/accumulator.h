@@ -54,8 +54,8 @@ double reap_accumulator_multiply_adds(const reap_accumulator *accumulator, int64
 
 /* What the moments of a layer take on a rank, before anything is computed: bytes at most, the moments that come out
  * included, and multiply-adds of an image. Local. */
-int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, double *bytes,
-                          double *multiply_adds);
+int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
+                          double *bytes, double *multiply_adds);
 
 /* Squared error and centred energy on the images that are held out, for weights on the channels kept. */
 typedef struct reap_held_out_error {
@@ -63,8 +63,8 @@ typedef struct reap_held_out_error {
   double error, energy;
 } reap_held_out_error;
 
-/* Local, for every block between begin and end, after which other weights may begin; end is collective and gives the same result on all ranks.
- * weights [n_kept * block, m] row-major on the channels kept[n_kept], bias [m]. */
+/* Local, for every block between begin and end, after which other weights may begin; end is collective and gives the
+ * same result on all ranks. weights [n_kept * block, m] row-major on the channels kept[n_kept], bias [m]. */
 int reap_accumulator_residual_begin(reap_accumulator *accumulator, int64_t n_kept, const int64_t *kept,
                                     const double *weights, const double *bias);
 int reap_accumulator_residual_add(reap_accumulator *accumulator, int64_t block, const float *x, const float *y);

@@ -21,9 +21,9 @@
 #include "reap/shard.h"
 #include "reap/stats_file.h"
 
-/* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it may
- * keep them by setting *moments to NULL. take_source(), collective as well, gets those that no rank holds, valid until it
- * returns; where it is NULL, all are summed up whole. */
+/* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it
+ * may keep them by setting *moments to NULL. take_source(), collective as well, gets those that no rank holds, valid
+ * until it returns; where it is NULL, all are summed up whole. */
 typedef struct reap_moments_taker {
   int (*take)(void *context, const reap_layer *layer, reap_moments **moments);
   int (*take_source)(void *context, const reap_layer *layer, const reap_moments_source *source);
@@ -31,14 +31,14 @@ typedef struct reap_moments_taker {
 } reap_moments_taker;
 
 typedef struct reap_collect_options {
-  bool all; /* every linear layer but grouped convolutions, not only consumers of prunable groups */
+  bool all;           /* every linear layer but grouped convolutions, not only consumers of prunable groups */
   const bool *chosen; /* [groups] only consumers of these; NULL: of all */
   reap_sampling sampling;
   reap_backend backend;
-  reap_stats_writer *stats;           /* takes up the moments; NULL: they are not stored */
-  reap_solver solver;                 /* the taker's: where it says so (reap_solver_spreads), moments go by panels, so that no
-                                         rank holds them, to the file and to the taker */
-  bool panels;                        /* they do so in every layer */
+  reap_stats_writer *stats; /* takes up the moments; NULL: they are not stored */
+  reap_solver solver;       /* the taker's: where it says so (reap_solver_spreads), moments go by panels, so that no
+                               rank holds them, to the file and to the taker */
+  bool panels;              /* they do so in every layer */
   const reap_moments_taker *taker;    /* gets the moments; may be NULL */
   reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
   int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
@@ -48,7 +48,7 @@ typedef struct reap_collect_options {
 
 typedef struct reap_collect_result {
   int n_layers;
-  reap_frontier_use use; /* of this rank */
+  reap_frontier_use use;                                                /* of this rank */
   double seconds_read, seconds_forward, seconds_moments, seconds_store; /* of this rank */
 } reap_collect_result;
 

@@ -34,8 +34,8 @@ int reap_comm_live(void);
  * on one rank alone. */
 int reap_comm_agree(const reap_comm *comm, int status);
 
-/* Collective: reap_alloc() on all ranks, or, where one of them has no memory, on none: all fail then, and what `out` is the
- * address of is NULL. */
+/* Collective: reap_alloc() on all ranks, or, where one of them has no memory, on none: all fail then, and what `out` is
+ * the address of is NULL. */
 int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size);
 
 /* Collective: sums in place over ranks (MPI_Allreduce, in slabs that fit MPI's int counts). */
@@ -45,8 +45,8 @@ int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count);
 /* A sum over ranks that is under way while its callers work on. */
 typedef struct reap_comm_pending reap_comm_pending;
 
-/* Collective: begins to sum `values` in place, for rank `root` alone (the others' values stay) or, with root -1, for all
- * ranks (MPI_Ireduce, MPI_Iallreduce). Nobody touches the values until the sum is finished. */
+/* Collective: begins to sum `values` in place, for rank `root` alone (the others' values stay) or, with root -1, for
+ * all ranks (MPI_Ireduce, MPI_Iallreduce). Nobody touches the values until the sum is finished. */
 int reap_comm_sum_begin(const reap_comm *comm, double *values, int64_t count, int root, reap_comm_pending **out);
 
 /* Local: gives MPI the processor for a moment; without it nothing moves between begin and finish. NULL is fine. */

@@ -1,5 +1,5 @@
-/* What a choice of sizes costs: multiply-adds, parameters or milliseconds of one image, as a function of the channels that
- * each group keeps. Local.
+/* What a choice of sizes costs: multiply-adds, parameters or milliseconds of one image, as a function of the channels
+ * that each group keeps. Local.
  *
  * A linear layer costs in proportion to kept inputs times kept outputs, so that neighbouring groups share a term:
  *
@@ -16,8 +16,8 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 
-/* Times of one layer at some sizes: ms[i * n_out + j], milliseconds of one image, at in[i], out[j] channels kept, both ascending. Between them bilinear,
- * outside them the straight line of the last two, never below zero. */
+/* Times of one layer at some sizes: ms[i * n_out + j], milliseconds of one image, at in[i], out[j] channels kept, both
+ * ascending. Between them bilinear, outside them the straight line of the last two, never below zero. */
 typedef struct reap_time_table {
   int n_in, n_out;
   int64_t *in, *out;
@@ -27,7 +27,7 @@ typedef struct reap_time_table {
 double reap_time_table_at(const reap_time_table *table, int64_t in, int64_t out);
 
 typedef struct reap_cost_term {
-  int in, out;   /* groups, or -1; a layer between two groups that are not pruned is part of `fixed` */
+  int in, out; /* groups, or -1; a layer between two groups that are not pruned is part of `fixed` */
   double unit;
   const reap_time_table *table; /* borrowed; NULL: unit * k[in] * k[out] */
 } reap_cost_term;
@@ -39,13 +39,16 @@ typedef struct reap_cost_model {
   double fixed;
   int n_terms, capacity;
   reap_cost_term *terms;
-  double whole;      /* cost with all channels kept */
+  double whole; /* cost with all channels kept */
 } reap_cost_model;
 
-/* Multiply-adds and parameters as reap_graph_flops and reap_graph_params count them after pruning: biases and norms included,
- * and the bias that a re-solved layer gets where the file has none. Exact: whole numbers below 2^53. The caller owns the model. */
-int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out);
-int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out);
+/* Multiply-adds and parameters as reap_graph_flops and reap_graph_params count them after pruning: biases and norms
+ * included, and the bias that a re-solved layer gets where the file has none. Exact: whole numbers below 2^53. The
+ * caller owns the model. */
+int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                          reap_cost_model **out);
+int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                           reap_cost_model **out);
 
 /* An empty model, and terms added by hand; `whole` is set by reap_cost_model_finish(). */
 int reap_cost_model_create(const reap_groups *groups, const bool *chosen, reap_cost_model **out);

@@ -35,8 +35,9 @@ int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const d
 int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b,
                int64_t ldb);
 
-/* B inverse(op(L)) in place of B [m, n] with L lower triangular, trans 'N' or 'T': reap_dtrsm() of side 'R' for m much larger than n,
- * at more of DGEMM's speed. The residual grows with the condition of L's diagonal blocks of 48 columns (tall_solve.c). */
+/* B inverse(op(L)) in place of B [m, n] with L lower triangular, trans 'N' or 'T': reap_dtrsm() of side 'R' for m much
+ * larger than n, at more of DGEMM's speed. The residual grows with the condition of L's diagonal blocks of 48 columns
+ * (tall_solve.c). */
 int reap_dtrsm_tall(char trans, int64_t m, int64_t n, const double *l, int64_t ldl, double *b, int64_t ldb);
 
 /* Cholesky factor of one triangle (uplo 'L' or 'U': A = L L' or U'U) of A [n, n], in place; the other one stays. *info
@@ -58,9 +59,9 @@ void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t f
 /* Copies the lower triangle onto the upper one. */
 void reap_mirror_lower(int64_t n, double *a, int64_t lda);
 
-/* One thread for the BLAS of this process unless told otherwise. To be called before the first product: OpenBLAS maps a buffer
- * for every thread and tries for ever where that is refused, so it is made to map them here, after a check that there is room
- * (REAP_ERR_RESOURCE). Local. */
+/* One thread for the BLAS of this process unless told otherwise. To be called before the first product: OpenBLAS maps a
+ * buffer for every thread and tries for ever where that is refused, so it is made to map them here, after a check that
+ * there is room (REAP_ERR_RESOURCE). Local. */
 int reap_blas_set_threads(int threads);
 
 /* Which BLAS it is ("unknown" where the library does not say). */

@@ -21,9 +21,9 @@
 #define INLINED static inline
 #endif
 
-/* Eight doubles that go through each operation side by side, at any address: what the processor's vectors are narrower than,
- * the compiler splits. For loops it would otherwise vectorise the wrong way round. To be kept in local variables and reached
- * by pointer, as passing one by value depends on the target. */
+/* Eight doubles that go through each operation side by side, at any address: what the processor's vectors are narrower
+ * than, the compiler splits. For loops it would otherwise vectorise the wrong way round. To be kept in local variables
+ * and reached by pointer, as passing one by value depends on the target. */
 typedef double reap_eight __attribute__((vector_size(64), aligned(8), may_alias));
 
 #endif

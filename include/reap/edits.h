@@ -5,8 +5,9 @@
 #include "reap/tensor.h"
 
 typedef enum reap_edit_kind {
-  REAP_EDIT_INPUT,  /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "") */
-  REAP_EDIT_ADD     /* an Add of this constant is put behind output 0 of file node `node` */
+  REAP_EDIT_INPUT, /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "")
+                    */
+  REAP_EDIT_ADD    /* an Add of this constant is put behind output 0 of file node `node` */
 } reap_edit_kind;
 
 typedef struct reap_edit {

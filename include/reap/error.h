@@ -13,16 +13,17 @@
 
 enum {
   REAP_OK = 0,
-  REAP_ERR_INTERNAL = 1,  /* a broken invariant: a bug in reap */
-  REAP_ERR_USAGE = 2,     /* wrong command line */
-  REAP_ERR_INPUT = 3,     /* unusable input or output */
-  REAP_ERR_RESOURCE = 4,  /* out of memory or disk */
-  REAP_ERR_NUMERIC = 5,   /* numbers that cannot be used, or a solver that failed */
-  REAP_STOPPED = 6,       /* stopped on request, after writing a checkpoint */
-  REAP_ERR_STALLED = 7    /* a peer or a link is gone */
+  REAP_ERR_INTERNAL = 1, /* a broken invariant: a bug in reap */
+  REAP_ERR_USAGE = 2,    /* wrong command line */
+  REAP_ERR_INPUT = 3,    /* unusable input or output */
+  REAP_ERR_RESOURCE = 4, /* out of memory or disk */
+  REAP_ERR_NUMERIC = 5,  /* numbers that cannot be used, or a solver that failed */
+  REAP_STOPPED = 6,      /* stopped on request, after writing a checkpoint */
+  REAP_ERR_STALLED = 7   /* a peer or a link is gone */
 };
 
-/* Sets the thread's message (printf style; its middle is cut out if it is longer than REAP_ERROR_LENGTH) and returns `status`. */
+/* Sets the thread's message (printf style; its middle is cut out if it is longer than REAP_ERROR_LENGTH) and returns
+ * `status`. */
 int reap_error(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same after a failed system call: ": " and errno's own words end the message, and errno decides on the status:
@@ -41,16 +42,16 @@ const char *reap_status_name(int status);
 enum { REAP_ERROR_LENGTH = 1024 };
 
 /* Returns from the enclosing function with the status of `call` unless it is REAP_OK. */
-#define REAP_TRY(call)                       \
-  do {                                       \
-    int reap_try_status_ = (call);           \
+#define REAP_TRY(call)                                        \
+  do {                                                        \
+    int reap_try_status_ = (call);                            \
     if (reap_try_status_ != REAP_OK) return reap_try_status_; \
   } while (0)
 
 /* Same, for functions that clean up: needs `int status` and jumps to `label`. */
-#define REAP_TRY_OR(call, label)   \
-  do {                             \
-    status = (call);               \
+#define REAP_TRY_OR(call, label)       \
+  do {                                 \
+    status = (call);                   \
     if (status != REAP_OK) goto label; \
   } while (0)
 

@@ -4,8 +4,9 @@
  * read: the tensors that cross the present cut. advance() moves the cut forward just as far as the
  * values asked for need. A whole run thus computes every node once. Local.
  *
- * With a limit on memory, what exceeds it is parked in a file of the scratch folder or, where that counts less, computed
- * again when it is asked for; results are the same to the last bit. Walks should go through the blocks in order.
+ * With a limit on memory, what exceeds it is parked in a file of the scratch folder or, where that counts less,
+ * computed again when it is asked for; results are the same to the last bit. Walks should go through the blocks in
+ * order.
  */
 #ifndef REAP_FRONTIER_H
 #define REAP_FRONTIER_H
@@ -26,24 +27,24 @@ int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend
 void reap_frontier_destroy(reap_frontier **frontier);
 
 /* Before anything is held: most bytes that the values held and the buffers of computing them may take, in this frontier
- * and all forks of it together; `scratch` is the folder (borrowed) for what exceeds them. Where the values of one block of
- * images alone exceed it, they are held nonetheless, with a warning. 0: no limit. */
+ * and all forks of it together; `scratch` is the folder (borrowed) for what exceeds them. Where the values of one block
+ * of images alone exceed it, they are held nonetheless, with a warning. 0: no limit. */
 void reap_frontier_limit(reap_frontier *frontier, int64_t bytes, const char *scratch);
 
 /* What a frontier and all its forks have used so far. */
 typedef struct reap_frontier_use {
-  int64_t peak;               /* bytes: most that was held at a time, buffers included */
-  int64_t spilled, read_back; /* bytes to and from the scratch file */
-  int64_t images_read;        /* bytes of images, as float32 */
-  int64_t recomputed;         /* bytes of what was computed again, */
+  int64_t peak;                    /* bytes: most that was held at a time, buffers included */
+  int64_t spilled, read_back;      /* bytes to and from the scratch file */
+  int64_t images_read;             /* bytes of images, as float32 */
+  int64_t recomputed;              /* bytes of what was computed again, */
   double recomputed_multiply_adds; /* and what that took */
   double seconds_scratch, seconds_images;
 } reap_frontier_use;
 
 void reap_frontier_get_use(const reap_frontier *frontier, reap_frontier_use *out);
 
-/* Input 0 comes from a data set (borrowed): this rank's blocks are read when they are needed, again if need be. A tail is
- * padded with its last image. */
+/* Input 0 comes from a data set (borrowed): this rank's blocks are read when they are needed, again if need be. A tail
+ * is padded with its last image. */
 int reap_frontier_images(reap_frontier *frontier, reap_dataset *images, const reap_shard *shard);
 
 /* Memory for input `input` of block `block` (storage order), to be filled by the caller before the first advance. */
@@ -53,8 +54,8 @@ int reap_frontier_input(reap_frontier *frontier, int input, int64_t block, float
  * Both share the memory of what is held, and go their own ways from here on. */
 int reap_frontier_fork(const reap_frontier *frontier, const reap_graph *graph, reap_frontier **out);
 
-/* From now on values[n], as soon as they are computed (or now, if they are held), are held until the end, in this frontier and in
- * forks made of it: network outputs, say, which nothing has to read. */
+/* From now on values[n], as soon as they are computed (or now, if they are held), are held until the end, in this
+ * frontier and in forks made of it: network outputs, say, which nothing has to read. */
 void reap_frontier_keep(reap_frontier *frontier, const int *values, int n);
 
 /* Computes, for all blocks, whatever values[n] need and has not been computed. Afterwards these are held, and values

@@ -15,8 +15,9 @@ typedef struct reap_window {
   bool count_padding; /* average pooling divides by the full window */
 } reap_window;
 
-/* From a Conv node (weights in input 1 give kernel, outputs and groups) or a MaxPool / AveragePool node. The input's shape has
- * to be known. REAP_ERR_INPUT names the node: not two-dimensional, sizes that do not fit, non-positive output. */
+/* From a Conv node (weights in input 1 give kernel, outputs and groups) or a MaxPool / AveragePool node. The input's
+ * shape has to be known. REAP_ERR_INPUT names the node: not two-dimensional, sizes that do not fit, non-positive
+ * output. */
 int reap_conv_window(const reap_graph *graph, const reap_node *node, reap_window *window);
 int reap_pool_window(const reap_graph *graph, const reap_node *node, reap_window *window);
 

@@ -60,7 +60,8 @@ typedef struct reap_value {
   bool is_input, is_output;    /* of the network */
 } reap_value;
 
-/* Batch normalisation folded into the linear layer in front of it: y = scale (x - mean) / sqrt(var + epsilon) + bias. */
+/* Batch normalisation folded into the linear layer in front of it: y = scale (x - mean) / sqrt(var + epsilon) + bias.
+ */
 typedef struct reap_norm {
   int source; /* node of the file */
   int64_t channels;
@@ -71,18 +72,19 @@ typedef struct reap_norm {
 /* How a linear layer (Conv, Gemm, MatMul) is written in the file. Its computation form is always
  * weights [m, channels / groups, kh, kw] or [m, n] in input 1 and bias [m] in input 2 of the node. */
 typedef struct reap_linear {
-  int weight_node, weight_slot;  /* file node and input that hold the weights */
-  bool transposed;               /* the file holds [n, m] */
-  float alpha, beta;             /* Gemm's factors of weights and bias; 1 otherwise */
-  int bias_node, bias_slot;      /* file node and input that hold the bias; slot may be absent yet */
-  bool bias_needs_add;           /* MatMul alone: a bias has to be written as an Add behind it */
-  bool bias_present;             /* the file has a bias */
-  int64_t idle_bias;             /* length of a bias in the file that Gemm's beta = 0 leaves out; 0 if there is none */
+  int weight_node, weight_slot; /* file node and input that hold the weights */
+  bool transposed;              /* the file holds [n, m] */
+  float alpha, beta;            /* Gemm's factors of weights and bias; 1 otherwise */
+  int bias_node, bias_slot;     /* file node and input that hold the bias; slot may be absent yet */
+  bool bias_needs_add;          /* MatMul alone: a bias has to be written as an Add behind it */
+  bool bias_present;            /* the file has a bias */
+  int64_t idle_bias;            /* length of a bias in the file that Gemm's beta = 0 leaves out; 0 if there is none */
   reap_precision precision, bias_precision; /* types of the weights, and of the bias (the norm's, if there is one) */
-  reap_norm *norm;               /* NULL if none was folded; owned */
-  float *raw_weights, *raw_bias; /* the file's weights and bias in computation layout, before `norm`; NULL without norm; owned */
-  int64_t n_raw;                 /* number of raw_weights */
-  bool changed;                  /* cut or re-solved: has to be written anew */
+  reap_norm *norm;                          /* NULL if none was folded; owned */
+  float *raw_weights,
+      *raw_bias; /* the file's weights and bias in computation layout, before `norm`; NULL without norm; owned */
+  int64_t n_raw; /* number of raw_weights */
+  bool changed;  /* cut or re-solved: has to be written anew */
 } reap_linear;
 
 typedef struct reap_node {
@@ -94,9 +96,9 @@ typedef struct reap_node {
   int *inputs, *outputs; /* values; -1 for an optional one left out */
   int n_attributes;
   reap_attribute *attributes;
-  reap_linear *linear;  /* of Conv, Gemm and MatMul with constant weights, after preparation; else NULL */
-  bool fixed_shape;     /* a Flatten that the file writes as a Reshape to a fixed number of columns */
-  bool cut;             /* parameters or shape along the channels were cut: has to be written anew */
+  reap_linear *linear; /* of Conv, Gemm and MatMul with constant weights, after preparation; else NULL */
+  bool fixed_shape;    /* a Flatten that the file writes as a Reshape to a fixed number of columns */
+  bool cut;            /* parameters or shape along the channels were cut: has to be written anew */
 } reap_node;
 
 typedef struct reap_graph {
@@ -109,7 +111,8 @@ typedef struct reap_graph {
   int *inputs, *outputs; /* values: network inputs that are not initialisers; network outputs */
   int64_t opset;         /* of the default domain */
   int64_t batch;         /* images per block, after preparation */
-  int64_t file_bytes, held_bytes, made_bytes; /* of constants: read, made here and held, made in all; they are limited */
+  int64_t file_bytes, held_bytes,
+      made_bytes; /* of constants: read, made here and held, made in all; they are limited */
 } reap_graph;
 
 int reap_graph_create(int64_t opset, reap_graph **out);
@@ -118,18 +121,18 @@ void reap_graph_destroy(reap_graph **graph);
 /* A deep copy, owned by the caller. */
 int reap_graph_clone(const reap_graph *graph, reap_graph **out);
 
-/* Layer `node` of a prepared graph (Conv, Gemm, MatMul) as a network of its own for blocks of `images` images, with copies of
- * its weights: node 0, the only one. Owned by the caller. */
+/* Layer `node` of a prepared graph (Conv, Gemm, MatMul) as a network of its own for blocks of `images` images, with
+ * copies of its weights: node 0, the only one. Owned by the caller. */
 int reap_graph_extract(const reap_graph *graph, int node, int64_t images, reap_graph **out);
 
-/* Building. Names are copied; `constant` and `attributes` (an array from reap_alloc, may be NULL) are taken over, also on
- * failure. A dimension of -1 is unknown. The index of the new value goes to *value (may be NULL). */
+/* Building. Names are copied; `constant` and `attributes` (an array from reap_alloc, may be NULL) are taken over, also
+ * on failure. A dimension of -1 is unknown. The index of the new value goes to *value (may be NULL). */
 int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *constant, int *value);
 int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, int rank, const int64_t *dims,
                          int *value);
 /* Inputs are looked up by name ("" for one left out): REAP_ERR_INPUT if one is not defined yet or an output is defined
- * twice, or if the operator is not known. `source` is the node's index in the file. A Sum becomes a chain of Sums of two
- * tensors each, that of a single one an Identity. */
+ * twice, or if the operator is not known. `source` is the node's index in the file. A Sum becomes a chain of Sums of
+ * two tensors each, that of a single one an Identity. */
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes);
@@ -151,8 +154,8 @@ int reap_graph_infer(reap_graph *graph);
  * large. Depends on the network only. Any prepared graph will do, whatever its batch. */
 int64_t reap_graph_block_size(const reap_graph *graph);
 
-/* Multiply-adds of convolutions and matrix products for one image; parameters (weights, biases, batch norms) that the file
- * holds for the nodes left. */
+/* Multiply-adds of convolutions and matrix products for one image; parameters (weights, biases, batch norms) that the
+ * file holds for the nodes left. */
 int64_t reap_graph_flops(const reap_graph *graph);
 int64_t reap_graph_params(const reap_graph *graph);
 

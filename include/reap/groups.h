@@ -19,13 +19,13 @@
 #include "reap/graph.h"
 
 typedef struct reap_group {
-  char *name;         /* layer name of the first producer */
-  int64_t channels;   /* present number */
+  char *name;       /* layer name of the first producer */
+  int64_t channels; /* present number */
   int n_producers, n_consumers;
   int *producers, *consumers; /* nodes, ascending */
   bool inner;
-  bool prunable;      /* inner, and nothing holds its channels */
-  char *reason;       /* why not; NULL if prunable */
+  bool prunable; /* inner, and nothing holds its channels */
+  char *reason;  /* why not; NULL if prunable */
 } reap_group;
 
 typedef struct reap_groups reap_groups;
@@ -41,14 +41,13 @@ const reap_group *reap_groups_at(const reap_groups *groups, int index);
 int reap_groups_consumed_by(const reap_groups *groups, int node);
 int reap_groups_produced_by(const reap_groups *groups, int node);
 
-/* Which entries along the channel axis of `value` stay if of group `group` only the channels with keep[channel] true stay:
- * fills entries[] (capacity: reap_value_channels) and returns their number, or -1 if the value does not carry the
+/* Which entries along the channel axis of `value` stay if of group `group` only the channels with keep[channel] true
+ * stay: fills entries[] (capacity: reap_value_channels) and returns their number, or -1 if the value does not carry the
  * group's channels. */
-int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep,
-                            int64_t *entries);
+int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep, int64_t *entries);
 
-/* Forgets the channels of `group` that are not kept, after the graph was cut accordingly (see surgery.h). The others are
- * numbered anew, in their old order. */
+/* Forgets the channels of `group` that are not kept, after the graph was cut accordingly (see surgery.h). The others
+ * are numbered anew, in their old order. */
 int reap_groups_shrink(reap_groups *groups, int group, const bool *keep);
 
 #endif

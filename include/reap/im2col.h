@@ -19,8 +19,9 @@ void reap_im2col_rows_f32(const reap_window *w, const float *image, int64_t firs
 void reap_im2col_rows_f64(const reap_window *w, const float *image, int64_t first_channel, int64_t channels,
                           int64_t n_positions, const int64_t *positions, int64_t first_position, double *rows);
 
-/* The transpose of all of that, rows of all output positions and all channels: every entry of a row [n_positions, kernel_y * kernel_x *
- * channels] is added to the entry of the image [height, width, w->channels] that it would be a copy of. */
+/* The transpose of all of that, rows of all output positions and all channels: every entry of a row [n_positions,
+ * kernel_y * kernel_x * channels] is added to the entry of the image [height, width, w->channels] that it would be a
+ * copy of. */
 void reap_col2im_add(const reap_window *w, const float *rows, float *image);
 
 #endif

@@ -15,9 +15,9 @@
 #include "reap/operators.h"
 
 typedef enum reap_backend {
-  REAP_BACKEND_AUTO,   /* oneDNN where it was built in, else plain */
-  REAP_BACKEND_PLAIN,  /* im2col and BLAS: the reference */
-  REAP_BACKEND_ONEDNN  /* REAP_ERR_USAGE if not built in */
+  REAP_BACKEND_AUTO,  /* oneDNN where it was built in, else plain */
+  REAP_BACKEND_PLAIN, /* im2col and BLAS: the reference */
+  REAP_BACKEND_ONEDNN /* REAP_ERR_USAGE if not built in */
 } reap_backend;
 
 /* What may be computed along with a node, while its output is still at hand: output = clamp(node(x) + addend). */

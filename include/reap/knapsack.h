@@ -15,10 +15,10 @@ typedef struct reap_knapsack_class {
 } reap_knapsack_class;
 
 /* Fills chosen[n] with an item of every class and *feasible with whether any choice fits; if none does, chosen has the
- * cheapest item of every class. The choice is the best one if the costs above each class's cheapest are multiples of one
- * unit of which the budget holds at most 2^15 (or fewer with many classes); otherwise costs are rounded up to such a
- * unit, and the choice fits but may miss the best by what the rounding leaves free. Of items with the same loss the cheaper one is taken.
- * REAP_ERR_RESOURCE without memory. */
+ * cheapest item of every class. The choice is the best one if the costs above each class's cheapest are multiples of
+ * one unit of which the budget holds at most 2^15 (or fewer with many classes); otherwise costs are rounded up to such
+ * a unit, and the choice fits but may miss the best by what the rounding leaves free. Of items with the same loss the
+ * cheaper one is taken. REAP_ERR_RESOURCE without memory. */
 int reap_knapsack_solve(int n, const reap_knapsack_class *classes, double budget, int64_t *chosen, bool *feasible);
 
 /* A bound that no choice within the budget can beat: the largest value over l >= 0 of the Lagrangian

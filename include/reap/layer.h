@@ -13,13 +13,13 @@
  * row-major order. */
 typedef struct reap_layer {
   int node;
-  int input, output;  /* values of the graph */
+  int input, output; /* values of the graph */
   bool convolution;
   reap_window window; /* of a convolution */
   int64_t channels;   /* input channels: entries that leave together */
   int64_t block;      /* columns per channel: kernel_y * kernel_x, height * width behind a Flatten, or 1 */
   int64_t n, m;
-  int64_t positions;  /* per image */
+  int64_t positions;              /* per image */
   reap_row_layout rows_x, rows_y; /* where the rows of a matrix product lie in a block; a convolution's outputs
                                      have no gaps, and its inputs are not rows */
 } reap_layer;

@@ -34,9 +34,9 @@ bool reap_stored_row_major(const reap_value *value);
 /* Where the rows of a value lie in a block. A row has the entries along one axis; there is one for each position on the
  * other axes of an image, in ONNX's row-major order of these. All zero: one row behind the other, without gaps. */
 typedef struct reap_row_layout {
-  int rank; /* axes of the positions, outermost first; 0: no gaps */
+  int rank;                                            /* axes of the positions, outermost first; 0: no gaps */
   int64_t dims[REAP_MAX_RANK], strides[REAP_MAX_RANK]; /* strides in elements */
-  int64_t step; /* from one entry of a row to the next */
+  int64_t step;                                        /* from one entry of a row to the next */
 } reap_row_layout;
 
 /* Rows along `axis`, of a value with `images` images. */

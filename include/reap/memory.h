@@ -46,8 +46,8 @@ int64_t reap_memory_peak_resident(void);
 /* Bytes that the system could give to programs now without swapping; 0 where it does not tell. */
 int64_t reap_memory_available(void);
 
-/* REAP_ERR_RESOURCE, saying what the limit is, unless the system would map `bytes` more for `what` ("OpenBLAS") now; nothing is
- * kept. For libraries that take memory by themselves and do not live with a refusal. */
+/* REAP_ERR_RESOURCE, saying what the limit is, unless the system would map `bytes` more for `what` ("OpenBLAS") now;
+ * nothing is kept. For libraries that take memory by themselves and do not live with a refusal. */
 int reap_memory_check(const char *what, int64_t bytes);
 
 /* a * b for non-negative counts; REAP_ERR_RESOURCE if it does not fit into int64_t. */

@@ -16,7 +16,7 @@ typedef struct reap_method_input {
   const reap_group *group;
   const reap_moments *moments;
   const reap_moments_source *source; /* in place of moments where no rank holds them; else NULL */
-  int64_t n_kept; /* channels to keep, 1 .. group->channels */
+  int64_t n_kept;                    /* channels to keep, 1 .. group->channels */
   double ridge;
   uint64_t seed;
   const reap_comm *comm; /* NULL: one rank chooses alone; else all choose together, with ScaLAPACK */

@@ -9,14 +9,14 @@
 
 /* What happened to one group. Pointers are borrowed. */
 typedef struct reap_group_record {
-  const char *group;     /* name of the group */
-  const char *layer;     /* consumer whose inputs were cut */
-  int64_t channels;      /* before */
+  const char *group; /* name of the group */
+  const char *layer; /* consumer whose inputs were cut */
+  int64_t channels;  /* before */
   int64_t n_removed;
   const int64_t *removed; /* [n_removed] in order of removal */
   const double *error;    /* [n_removed] relative error after each removal; NULL if the method has none */
   int64_t n_kept;
-  const int64_t *kept;    /* [n_kept] ascending */
+  const int64_t *kept; /* [n_kept] ascending */
 } reap_group_record;
 
 typedef struct reap_provenance_entry {

@@ -64,8 +64,8 @@ int reap_moments_error(const reap_moments *moments, int64_t n_kept, const int64_
 /* Centred energy of Y, what errors are divided by. */
 double reap_moments_centred_energy(const reap_moments *moments);
 
-/* The same from sum |Y|^2 and the part of it that the means have. Never negative; zero where at most 1e-12 of it is left,
- * which is rounding: the outputs are constant. */
+/* The same from sum |Y|^2 and the part of it that the means have. Never negative; zero where at most 1e-12 of it is
+ * left, which is rounding: the outputs are constant. */
 double reap_centred_energy(double energy, double of_means);
 
 #endif

@@ -14,8 +14,8 @@
 #include "reap/moments.h"
 #include "reap/shard.h"
 
-/* Where a layer's rows come from, as often as they are wanted. input() and output() give local block b (0 .. last - first)
- * in storage order; what they give stays valid until another block is asked for. */
+/* Where a layer's rows come from, as often as they are wanted. input() and output() give local block b (0 .. last -
+ * first) in storage order; what they give stays valid until another block is asked for. */
 typedef struct reap_layer_rows {
   const reap_layer *layer;
   const char *name; /* the layer's, for sampling */
@@ -28,13 +28,14 @@ typedef struct reap_layer_rows {
 
 typedef struct reap_moments_panels reap_moments_panels;
 
-/* Columns of a panel for a matrix of n columns that lies on `ranks` ranks: 64 MB, or a sixteenth of a rank's share of the
- * matrix where that is more. Local. */
+/* Columns of a panel for a matrix of n columns that lies on `ranks` ranks: 64 MB, or a sixteenth of a rank's share of
+ * the matrix where that is more. Local. */
 int64_t reap_moments_panels_width(int64_t n, int ranks);
 
-/* Collective. Goes over the images that are not held out for the diagonal, the sums and X'Y. `rows`, which is copied, and
- * all it points to must outlive the panels. width: columns of a panel, 0: reap_moments_panels_width. */
-int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width, reap_moments_panels **out);
+/* Collective. Goes over the images that are not held out for the diagonal, the sums and X'Y. `rows`, which is copied,
+ * and all it points to must outlive the panels. width: columns of a panel, 0: reap_moments_panels_width. */
+int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width,
+                               reap_moments_panels **out);
 void reap_moments_panels_destroy(reap_moments_panels **panels);
 
 /* Local: the moments for the solver (gram_panels is set, gram is not), valid as long as the panels. */
@@ -46,8 +47,8 @@ double reap_moments_panels_bytes(const reap_layer *layer, int ranks);
 /* Multiply-adds of the moments of all ranks, X'X taken once. Local. */
 double reap_moments_panels_multiply_adds(const reap_moments_panels *panels);
 
-/* Collective: squared error of weights [n_kept * block, m] (row-major) and bias [m] on the channels kept[n_kept], and the
- * centred energy of Y, on the images held out or on those in the moments. */
+/* Collective: squared error of weights [n_kept * block, m] (row-major) and bias [m] on the channels kept[n_kept], and
+ * the centred energy of Y, on the images held out or on those in the moments. */
 int reap_moments_panels_residual(reap_moments_panels *panels, bool held_out, int64_t n_kept, const int64_t *kept,
                                  const double *weights, const double *bias, reap_held_out_error *out);
 

@@ -12,13 +12,13 @@ typedef struct reap_network {
   reap_graph *graph; /* graph->batch images per block: a property of the network, the same on all ranks */
 } reap_network;
 
-/* Collective. Reads an .onnx or reap .h5 file on every rank and makes sure that all read the same. A network exported for a fixed
- * batch keeps that batch as its block size. */
+/* Collective. Reads an .onnx or reap .h5 file on every rank and makes sure that all read the same. A network exported
+ * for a fixed batch keeps that batch as its block size. */
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out);
 void reap_network_clear(reap_network *network);
 
-/* Local. Prepares the network anew for blocks of `batch` images, so that two networks share their blocks. REAP_ERR_INPUT if
- * its file fixes another batch. */
+/* Local. Prepares the network anew for blocks of `batch` images, so that two networks share their blocks.
+ * REAP_ERR_INPUT if its file fixes another batch. */
 int reap_network_set_batch(reap_network *network, int64_t batch);
 
 /* REAP_ERR_INPUT naming both files if the images are not what the network takes. */

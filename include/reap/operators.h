@@ -22,7 +22,8 @@ struct reap_operator {
   const char *name;
   int min_inputs, max_inputs; /* max_inputs -1: any number */
   reap_channel_rule channels;
-  /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only. */
+  /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only.
+   */
   bool has_kernel;
 };
 

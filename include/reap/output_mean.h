@@ -6,7 +6,8 @@
 #include "reap/divergence.h"
 #include "reap/shard.h"
 
-/* Rows of the shard's images, block after block; in a block of m images the outputs come one after the other, [m, size] each. */
+/* Rows of the shard's images, block after block; in a block of m images the outputs come one after the other, [m, size]
+ * each. */
 typedef struct reap_output_rows {
   int n;
   const reap_output_kind *kinds; /* [n] */
@@ -14,9 +15,9 @@ typedef struct reap_output_rows {
   const float *rows;
 } reap_output_rows;
 
-/* Collective. of_means[n]: the number of images times |mean y|^2, or times KL(mean p || uniform) (with the soft-max at that temperature,
- * times its square, as in divergence.h). The same to the last bit on any number of ranks. */
-int reap_output_means(const reap_comm *comm, const reap_shard *shard, const reap_output_rows *outputs, double temperature,
-                      double *of_means);
+/* Collective. of_means[n]: the number of images times |mean y|^2, or times KL(mean p || uniform) (with the soft-max at
+ * that temperature, times its square, as in divergence.h). The same to the last bit on any number of ranks. */
+int reap_output_means(const reap_comm *comm, const reap_shard *shard, const reap_output_rows *outputs,
+                      double temperature, double *of_means);
 
 #endif

@@ -1,5 +1,6 @@
-/* The network's outputs for every image in one HDF5 file, written by all ranks in parallel: `outputs` [N, ...] float32 is the
- * first, `outputs_1`, `outputs_2`, ... are the others in the network's order, each with its name in the attribute `name`. */
+/* The network's outputs for every image in one HDF5 file, written by all ranks in parallel: `outputs` [N, ...] float32
+ * is the first, `outputs_1`, `outputs_2`, ... are the others in the network's order, each with its name in the
+ * attribute `name`. */
 #ifndef REAP_OUTPUTS_FILE_H
 #define REAP_OUTPUTS_FILE_H
 

@@ -1,9 +1,10 @@
 /* Paths of all groups from one pass over the original network, and what they mean for the network's own outputs.
  *
  * Every prunable group's consumer is looked at with the inputs it has in the original network (frozen inputs): one
- * elimination down to the least size gives order and errors, hence every size at once. Then, at a few sizes, the network
- * runs with that group alone pruned on images held out (see shard.h), and its outputs are compared with the original's. No
- * labels are used. Nothing depends on the number of ranks, but last digits where moments go by panels (moments_panels.h).
+ * elimination down to the least size gives order and errors, hence every size at once. Then, at a few sizes, the
+ * network runs with that group alone pruned on images held out (see shard.h), and its outputs are compared with the
+ * original's. No labels are used. Nothing depends on the number of ranks, but last digits where moments go by panels
+ * (moments_panels.h).
  */
 #ifndef REAP_PATHS_H
 #define REAP_PATHS_H
@@ -31,12 +32,12 @@ enum { REAP_PATHS_SIZES = 5, REAP_PATHS_IMAGES = 500 };
 enum { REAP_PATHS_TEMPERATURE = 4 };
 
 typedef struct reap_paths_options {
-  const bool *chosen;            /* [groups] prunable ones to look at; NULL: all */
-  int64_t min_keep;              /* paths end at so many channels (0 counts as 1) */
-  int sizes;                     /* measured sizes of a group, at most; 0: the output is not measured */
-  int64_t measured_images;       /* held-out images to measure on, at most */
-  reap_measure measure;          /* of several outputs */
-  reap_sampling sampling;        /* of the moments; its seed is also recorded */
+  const bool *chosen;      /* [groups] prunable ones to look at; NULL: all */
+  int64_t min_keep;        /* paths end at so many channels (0 counts as 1) */
+  int sizes;               /* measured sizes of a group, at most; 0: the output is not measured */
+  int64_t measured_images; /* held-out images to measure on, at most */
+  reap_measure measure;    /* of several outputs */
+  reap_sampling sampling;  /* of the moments; its seed is also recorded */
   double ridge;
   reap_solver solver;
   reap_backend backend;
@@ -53,9 +54,9 @@ typedef struct reap_paths_times {
   int64_t held_out; /* images that the output was measured on */
 } reap_paths_times;
 
-/* Collective. Paths of the chosen groups in the order of their consumers, the same on all ranks and owned by the caller.
- * images and shard may be NULL with from_stats: then no output is measured. Hashes are left empty. times may be NULL.
- * REAP_ERR_INPUT if there is no group to look at. */
+/* Collective. Paths of the chosen groups in the order of their consumers, the same on all ranks and owned by the
+ * caller. images and shard may be NULL with from_stats: then no output is measured. Hashes are left empty. times may be
+ * NULL. REAP_ERR_INPUT if there is no group to look at. */
 int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                        const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
                        reap_group_paths **out);

@@ -1,9 +1,10 @@
 /* Paths of all groups in HDF5 (format "reap-paths", version 1). Local calls.
  *
  * Root attributes: model_sha256, calibration_sha256 ("" where unknown), images, measured_images, measure
- * (reap_path_measure_name), positions (0: all), seed, ridge, power, tilt (joint.h). groups/<group>/: order [removed] int, error [removed] float64,
- * sizes [measured] int, moved [measured] float64, with attributes layer, index (in the order of the consumers), channels,
- * block, columns (channels * block), outputs, samples, energy, ridge. See group_paths.h for what they mean.
+ * (reap_path_measure_name), positions (0: all), seed, ridge, power, tilt (joint.h). groups/<group>/: order [removed]
+ * int, error [removed] float64, sizes [measured] int, moved [measured] float64, with attributes layer, index (in the
+ * order of the consumers), channels, block, columns (channels * block), outputs, samples, energy, ridge. See
+ * group_paths.h for what they mean.
  */
 #ifndef REAP_PATHS_FILE_H
 #define REAP_PATHS_FILE_H

@@ -20,8 +20,8 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
 enum { REAP_SOLVER_MOST_WHOLE = 8192 };
 
 /* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them: with
- * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together take
- * half of its memory. The same on all ranks. Collective. */
+ * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together
+ * take half of its memory. The same on all ranks. Collective. */
 bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 #endif

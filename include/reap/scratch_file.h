@@ -18,7 +18,8 @@ int reap_scratch_folder_check(const char *folder);
 int reap_scratch_file_create(const char *folder, reap_scratch_file **out);
 void reap_scratch_file_destroy(reap_scratch_file **file);
 
-/* Writes values[count], count > 0, and tells under which number they are kept. REAP_ERR_RESOURCE names the folder if it is full. */
+/* Writes values[count], count > 0, and tells under which number they are kept. REAP_ERR_RESOURCE names the folder if it
+ * is full. */
 int reap_scratch_file_write(reap_scratch_file *file, int64_t count, const float *values, int64_t *slot);
 
 /* Reads the array kept as number `slot`, which has `count` floats. */

@@ -29,8 +29,8 @@ int reap_permutation_resolve(const reap_graph *graph, const reap_node *node, int
 /* Axis of Concat or Softmax, 0 .. rank-1. */
 int reap_axis_resolve(const reap_graph *graph, const reap_node *node, int64_t fallback, int *axis);
 
-/* Axes that ReduceMean, ReduceProd, Squeeze or Unsqueeze name (attribute or input 1), as a mask over `rank` axes; all of them
- * (reductions) or those of length 1 (Squeeze) where none are named. */
+/* Axes that ReduceMean, ReduceProd, Squeeze or Unsqueeze name (attribute or input 1), as a mask over `rank` axes; all
+ * of them (reductions) or those of length 1 (Squeeze) where none are named. */
 int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, bool mask[REAP_MAX_RANK]);
 
 #endif

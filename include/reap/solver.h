@@ -25,8 +25,8 @@ typedef struct reap_solve_options {
   reap_route route;
 } reap_solve_options;
 
-/* For such a layer: ScaLAPACK over all ranks, but on a single rank, unless ScaLAPACK is asked for, its own solver, to which
- * panels go as well. Local. */
+/* For such a layer: ScaLAPACK over all ranks, but on a single rank, unless ScaLAPACK is asked for, its own solver, to
+ * which panels go as well. Local. */
 reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge);
 
 /* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge

@@ -22,21 +22,22 @@ const char *reap_source_path(const reap_source *source);
 /* SHA-256 of the file (for external data: of the message and then of the tensors' data). */
 const char *reap_source_hash(const reap_source *source);
 
-/* Nodes of the file that no output of the network follows from. They are left out of the graph and of what is written, with
- * the initialisers that they alone read. A node's title is as in messages: "Conv /head/conv". */
+/* Nodes of the file that no output of the network follows from. They are left out of the graph and of what is written,
+ * with the initialisers that they alone read. A node's title is as in messages: "Conv /head/conv". */
 int64_t reap_source_unused_count(const reap_source *source);
 const char *reap_source_unused_node(const reap_source *source, int64_t index);
 
-/* "3 nodes that no output of the network needs are left out: Conv /head/conv, ..." without an end of line. The caller owns
- * it; NULL if there are none. */
+/* "3 nodes that no output of the network needs are left out: Conv /head/conv, ..." without an end of line. The caller
+ * owns it; NULL if there are none. */
 int reap_source_unused_text(const reap_source *source, char **text);
 
 /* Names of the files that external data were read from, borrowed. */
 int64_t reap_source_external_files(const reap_source *source);
 const char *reap_source_external_file(const reap_source *source, int64_t index);
 
-/* A source of its own, as `source` was read, without reading its file again, which may have changed (past 2 GB it is read again, and
- * has to be the same). The names of files with external data are not copied. Not after reap_source_apply(). */
+/* A source of its own, as `source` was read, without reading its file again, which may have changed (past 2 GB it is
+ * read again, and has to be the same). The names of files with external data are not copied. Not after
+ * reap_source_apply(). */
 int reap_source_copy(const reap_source *source, reap_source **out);
 
 /* A new, unprepared graph; the caller owns it. float16 and bfloat16 become float32. REAP_ERR_INPUT names the node: see

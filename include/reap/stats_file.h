@@ -35,13 +35,14 @@ int reap_stats_file_origin(reap_stats_file *file, reap_origin *origin);
 /* A statistics file being written: rank 0 writes it, all ranks take part in every call and get the same status. Created
  * beside its name; complete when committed, nothing if destroyed before (destroy is local). */
 typedef struct reap_stats_writer reap_stats_writer;
-int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin, reap_stats_writer **out);
+int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin,
+                             reap_stats_writer **out);
 
 /* node: the ONNX node's name. The moments are looked at on rank 0 alone: others may pass NULL. */
 int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_moments *moments);
 
-/* The same for moments that no rank holds (gram_panels is set): rank 0 writes panel after panel. Files are alike to the last
- * digits that plain sums over the ranks leave open. Memory: one panel, and some columns of X'Y. */
+/* The same for moments that no rank holds (gram_panels is set): rank 0 writes panel after panel. Files are alike to the
+ * last digits that plain sums over the ranks leave open. Memory: one panel, and some columns of X'Y. */
 int reap_stats_writer_add_panels(reap_stats_writer *writer, const char *layer, const char *node,
                                  const reap_moments_source *moments);
 int reap_stats_writer_commit(reap_stats_writer **writer);
@@ -50,8 +51,8 @@ void reap_stats_writer_destroy(reap_stats_writer **writer);
 /* Sizes of one layer, without reading its matrices. */
 int reap_stats_file_shape(reap_stats_file *file, int layer, int64_t *channels, int64_t *block, int64_t *m);
 
-/* The moments of one layer piece by piece: every rank opens the file and reads its own part of a distributed matrix, side
- * by side. The file must outlive the source. */
+/* The moments of one layer piece by piece: every rank opens the file and reads its own part of a distributed matrix,
+ * side by side. The file must outlive the source. */
 typedef struct reap_stats_source reap_stats_source;
 int reap_stats_source_open(reap_stats_file *file, int layer, reap_stats_source **out);
 void reap_stats_source_close(reap_stats_source **source);

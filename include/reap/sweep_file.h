@@ -1,12 +1,14 @@
 /* What a sweep leaves behind: one file per setting as it finishes, and all of them merged into one file. Local calls.
  *
- * Setting, HDF5, format "reap-sweep-setting", version 1: root attributes method, ratios, budget (name of the option), value, seed,
- * flops, params, top1, top5, loss, kl, output_error, seconds (NaN: not known); `report`, a string: the JSON report of reap prune;
- * group `made_with` whose attributes tell the inputs and options that all settings of a sweep have in common.
+ * Setting, HDF5, format "reap-sweep-setting", version 1: root attributes method, ratios, budget (name of the option),
+ * value, seed, flops, params, top1, top5, loss, kl, output_error, seconds (NaN: not known); `report`, a string: the
+ * JSON report of reap prune; group `made_with` whose attributes tell the inputs and options that all settings of a
+ * sweep have in common.
  *
- * Sweep, HDF5, format "reap-sweep", version 1: settings/<name>/ as above, without made_with, which stands at the root; table/<column>
- * [settings]: name and the attributes as columns; `baseline` with the attributes flops, params, top1, top5, loss of the original
- * network; failed/<name> with the attribute error; groups/<group>/ of the paths, if they were computed.
+ * Sweep, HDF5, format "reap-sweep", version 1: settings/<name>/ as above, without made_with, which stands at the root;
+ * table/<column> [settings]: name and the attributes as columns; `baseline` with the attributes flops, params, top1,
+ * top5, loss of the original network; failed/<name> with the attribute error; groups/<group>/ of the paths, if they
+ * were computed.
  */
 #ifndef REAP_SWEEP_FILE_H
 #define REAP_SWEEP_FILE_H
@@ -35,8 +37,8 @@ typedef struct reap_sweep_origin {
 /* Writes the file beside its name and renames it when complete. */
 int reap_sweep_setting_write(const char *path, const reap_sweep_setting *setting, const reap_sweep_origin *origin);
 
-/* Reads a setting; its name is not in the file and stays NULL. REAP_ERR_INPUT if it is damaged or has another origin: the message names
- * the first entry that differs. */
+/* Reads a setting; its name is not in the file and stays NULL. REAP_ERR_INPUT if it is damaged or has another origin:
+ * the message names the first entry that differs. */
 int reap_sweep_setting_read(const char *path, const reap_sweep_origin *origin, reap_sweep_setting *out);
 
 typedef struct reap_sweep_failure {

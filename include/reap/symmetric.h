@@ -41,18 +41,19 @@ typedef int (*reap_symmetric_source)(void *context, int64_t row, int64_t rows, i
                                      double *out, int64_t ld);
 int reap_symmetric_set(reap_symmetric *matrix, reap_symmetric_source source, void *context);
 
-/* Local. Sets a part of both triangles from a panel that all ranks have: columns of slots first .. first + count and rows
- * from slot `first` on, column-major with leading dimension ld. Panels one after the other make up the matrix; the upper
- * diagonal is the caller's. */
+/* Local. Sets a part of both triangles from a panel that all ranks have: columns of slots first .. first + count and
+ * rows from slot `first` on, column-major with leading dimension ld. Panels one after the other make up the matrix; the
+ * upper diagonal is the caller's. */
 int reap_symmetric_put_panel(reap_symmetric *matrix, int64_t first, int64_t count, const double *columns, int64_t ld);
 
 /* Replicated copy of whole columns of `count` slots of one of the two matrices: out [slots * block, count * block]. */
 int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                           const int64_t *slot, double *out);
 
-/* The same of some rows, shared out: rank r has those of slots row[first[r]] .. row[first[r + 1]], in this order, in its out
- * [.., count * block] with leading dimension ld. All arguments but the last two are the same on all ranks; local: first[0] and
- * first[1]. */
+/* The same of some rows, shared out: rank r has those of slots row[first[r]] .. row[first[r + 1]], in this order, in
+ * its out
+ * [.., count * block] with leading dimension ld. All arguments but the last two are the same on all ranks; local:
+ * first[0] and first[1]. */
 int reap_symmetric_gather_rows(reap_symmetric *matrix, reap_triangle triangle, int64_t count, const int64_t *slot,
                                const int64_t *first, const int64_t *row, double *out, int64_t ld);
 
@@ -60,10 +61,10 @@ int reap_symmetric_gather_rows(reap_symmetric *matrix, reap_triangle triangle, i
 int reap_symmetric_put(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                        const int64_t *slot, const double *columns);
 
-/* Slots from[k], all of them behind the first `slots`, take the places to[k] among those, in ascending order; what stood there is
- * lost. The upper diagonal is the caller's. */
-int reap_symmetric_move(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
-                        const int64_t *to);
+/* Slots from[k], all of them behind the first `slots`, take the places to[k] among those, in ascending order; what
+ * stood there is lost. The upper diagonal is the caller's. */
+int reap_symmetric_move(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
+                        const int64_t *from, const int64_t *to);
 
 /* Replicated diagonal blocks of the lower matrix: out [slots][block * block], both triangles of each. */
 int reap_symmetric_blocks(reap_symmetric *matrix, int64_t slots, double *out);
@@ -102,23 +103,24 @@ int reap_symmetric_solve(reap_symmetric *matrix, int64_t slots, int64_t columns,
 /* Largest column sum of absolute values of one of the matrices. */
 int reap_symmetric_norm(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, double *norm);
 
-/* Largest |sum_j (lower_ij - upper_ij) x_j x_i| over i, off the diagonal, for given x [slots * block]: 0 up to rounding if
- * both matrices are one; signs of x drawn at random leave no other difference unseen (Freivalds' check of a product).
- * *gap is NaN if an element is. */
+/* Largest |sum_j (lower_ij - upper_ij) x_j x_i| over i, off the diagonal, for given x [slots * block]: 0 up to rounding
+ * if both matrices are one; signs of x drawn at random leave no other difference unseen (Freivalds' check of a
+ * product). *gap is NaN if an element is. */
 int reap_symmetric_gap(reap_symmetric *matrix, int64_t slots, const double *x, double *gap);
 
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
 
-/* Everybody's rows of a matrix of `columns` columns to all. Rank r has those of slots first[r] .. first[r + 1], first [ranks + 1]
- * the same on all ranks and first[0] 0; `pieces` is one rank's rows after the other's, each column-major without gaps, of which
- * this rank's own are there. Nothing if local. */
+/* Everybody's rows of a matrix of `columns` columns to all. Rank r has those of slots first[r] .. first[r + 1], first
+ * [ranks + 1] the same on all ranks and first[0] 0; `pieces` is one rank's rows after the other's, each column-major
+ * without gaps, of which this rank's own are there. Nothing if local. */
 int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *pieces);
 
-/* Distributed only. This rank's columns of a matrix, [first[ranks] * block, columns] without gaps, m columns shared out as by
- * reap_symmetric_share(), become this rank's rows of all of them: out [(first[rank + 1] - first[rank]) * block, m], without gaps;
- * `first` as above. */
-int reap_symmetric_to_rows(const reap_symmetric *matrix, const int64_t *first, int64_t m, const double *columns, double *out);
+/* Distributed only. This rank's columns of a matrix, [first[ranks] * block, columns] without gaps, m columns shared out
+ * as by reap_symmetric_share(), become this rank's rows of all of them: out [(first[rank + 1] - first[rank]) * block,
+ * m], without gaps; `first` as above. */
+int reap_symmetric_to_rows(const reap_symmetric *matrix, const int64_t *first, int64_t m, const double *columns,
+                           double *out);
 
 /* Sums over the ranks in place; nothing if local. */
 int reap_symmetric_sum(const reap_symmetric *matrix, double *values, int64_t count);

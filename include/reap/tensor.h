@@ -16,10 +16,10 @@ typedef struct reap_tensor {
   reap_dtype dtype;
   int rank;
   int64_t dims[REAP_MAX_RANK];
-  int64_t count; /* product of dims; 1 for a scalar (rank 0) */
+  int64_t count;            /* product of dims; 1 for a scalar (rank 0) */
   reap_precision precision; /* of REAP_F32: the type that the network has them in; the values fit it */
-  float *f32;    /* [count] row-major, owned, if dtype is REAP_F32 */
-  int64_t *i64;  /* [count] row-major, owned, if dtype is REAP_I64 */
+  float *f32;               /* [count] row-major, owned, if dtype is REAP_F32 */
+  int64_t *i64;             /* [count] row-major, owned, if dtype is REAP_I64 */
 } reap_tensor;
 
 /* Zero-filled tensor; the caller owns it. REAP_ERR_INPUT for a rank or a dimension out of range. */

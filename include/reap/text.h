@@ -1,9 +1,9 @@
 /* Names from files, and what shows them. Names are bytes: they may hold control characters, sequences that command a
  * terminal, marks that turn the direction of writing, or no UTF-8 at all.
  *
- * The escaped form is UTF-8 that a terminal shows as it is: each such byte is written \xNN with two hexadecimal digits. A
- * backslash that would read as one of these is written \x5c, so that different names stay different; all other text is its
- * own escaped form. All calls are local.
+ * The escaped form is UTF-8 that a terminal shows as it is: each such byte is written \xNN with two hexadecimal digits.
+ * A backslash that would read as one of these is written \x5c, so that different names stay different; all other text
+ * is its own escaped form. All calls are local.
  */
 #ifndef REAP_TEXT_H
 #define REAP_TEXT_H

@@ -8,7 +8,8 @@
 #include "reap/memory.h"
 #include "reap/text.h"
 
-int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done) {
+int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
+                  bool *done) {
   *done = false;
   REAP_TRY(options_parse(line, context->argc, context->argv));
   if (!line->help) return REAP_OK;
@@ -39,7 +40,9 @@ int command_set_up(const command_context *context, const common_options *common,
 }
 
 reap_backend command_backend(const char *kernels) {
-  return strcmp(kernels, "plain") == 0 ? REAP_BACKEND_PLAIN : strcmp(kernels, "onednn") == 0 ? REAP_BACKEND_ONEDNN : REAP_BACKEND_AUTO;
+  return strcmp(kernels, "plain") == 0    ? REAP_BACKEND_PLAIN
+         : strcmp(kernels, "onednn") == 0 ? REAP_BACKEND_ONEDNN
+                                          : REAP_BACKEND_AUTO;
 }
 
 int command_print_unused(const reap_source *source) {
@@ -62,7 +65,8 @@ int command_positions(const char *title, const char *text, int64_t *positions) {
   if (strcmp(text, "all") == 0) return REAP_OK;
   long long value = strtoll(text, &end, 10);
   if (end == text || *end || value < 1)
-    return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"", title, text);
+    return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"",
+                      title, text);
   *positions = value;
   return REAP_OK;
 }
@@ -70,8 +74,9 @@ int command_positions(const char *title, const char *text, int64_t *positions) {
 int command_check_activations(const char *path, double bytes, int64_t positions) {
   const double most = 64e9; /* of all positions: more is a mistake rather than a wish */
   if (positions == 0 && bytes > most)
-    return reap_error(REAP_ERR_USAGE, "%s: would hold %.0f GB of activations; take --positions K with K positions of each image",
-                      path, bytes / 1e9);
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: would hold %.0f GB of activations; take --positions K with K positions of each image", path,
+                      bytes / 1e9);
   reap_log(REAP_LOG_INFO, "%s: %.3g MB of activations before they are packed", path, bytes / 1e6);
   return REAP_OK;
 }

@@ -11,9 +11,9 @@
 /* What main() hands to a command. */
 typedef struct command_context {
   const reap_comm *comm;
-  int argc;              /* of the command's own words, argv[0] being its name */
+  int argc; /* of the command's own words, argv[0] being its name */
   char **argv;
-  const char *typed;     /* the whole command line as typed, for reports */
+  const char *typed; /* the whole command line as typed, for reports */
 } command_context;
 
 typedef struct command {
@@ -40,22 +40,45 @@ typedef struct common_options {
   const char *kernels, *progress, *log_level;
 } common_options;
 
-#define COMMON_DEFAULTS {.threads = 0, .kernels = "auto", .progress = "auto", .log_level = "info"}
+#define COMMON_DEFAULTS \
+  { .threads = 0, .kernels = "auto", .progress = "auto", .log_level = "info" }
 
-#define COMMON_OPTIONS(c)                                                                                                    \
-  {"Running:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},                                                                   \
-  {"--threads", NULL, OPTION_INT, "N", "threads of each rank (default: OMP_NUM_THREADS, else 1)", &(c).threads, 1},          \
-  {"--kernels", NULL, OPTION_CHOICE, "auto|plain|onednn", "who computes convolutions (default auto: oneDNN if built in)",    \
-   &(c).kernels, 0},                                                                                                         \
-  {"--progress", NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error", &(c).progress, 0}, \
-  {"--log-level", NULL, OPTION_CHOICE, "quiet|warning|info|debug", "what is logged on standard error (default info)",        \
-   &(c).log_level, 0},                                                                                                       \
-  {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
+/* clang-format off: a table */
+#define COMMON_OPTIONS(c)                                                                                              \
+  {"Running:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0}, {"--threads",                                               \
+                                                            NULL,                                                      \
+                                                            OPTION_INT,                                                \
+                                                            "N",                                                       \
+                                                            "threads of each rank (default: OMP_NUM_THREADS, else 1)", \
+                                                            &(c).threads,                                              \
+                                                            1},                                                        \
+      {"--kernels",                                                                                                    \
+       NULL,                                                                                                           \
+       OPTION_CHOICE,                                                                                                  \
+       "auto|plain|onednn",                                                                                            \
+       "who computes convolutions (default auto: oneDNN if built in)",                                                 \
+       &(c).kernels,                                                                                                   \
+       0},                                                                                                             \
+      {"--progress",  NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error",      \
+       &(c).progress, 0},                                                                                              \
+      {"--log-level",                                                                                                  \
+       NULL,                                                                                                           \
+       OPTION_CHOICE,                                                                                                  \
+       "quiet|warning|info|debug",                                                                                     \
+       "what is logged on standard error (default info)",                                                              \
+       &(c).log_level,                                                                                                 \
+       0},                                                                                                             \
+      {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {                                                     \
+    NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0                                                                       \
+  }
+/* clang-format on */
 
 /* Parses; prints the help on rank 0 if asked for. *done tells that nothing is left to do (help, or a usage error). */
-int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about, bool *done);
+int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
+                  bool *done);
 
-/* Collective: applies threads and log level; progress to `view`. REAP_ERR_RESOURCE if a rank has no room for its threads. */
+/* Collective: applies threads and log level; progress to `view`. REAP_ERR_RESOURCE if a rank has no room for its
+ * threads. */
 int command_set_up(const command_context *context, const common_options *common, progress_view *view);
 
 /* The log level alone: rank 0's as asked for, silence on the others. */

@@ -1,7 +1,7 @@
-/* Thresholds. Images come as bytes (up to 255), as 16-bit numbers (up to 65,535), as physical measurements of some thousands, or
- * normalised (some units): a million is beyond all of them, and leaves squares and sums of float32 their accuracy. Two
- * distributions in float32 differ by the logarithm of its smallest normal number, 88 nats, at most: a larger divergence tells how
- * large the scores are and nothing about classes. */
+/* Thresholds. Images come as bytes (up to 255), as 16-bit numbers (up to 65,535), as physical measurements of some
+ * thousands, or normalised (some units): a million is beyond all of them, and leaves squares and sums of float32 their
+ * accuracy. Two distributions in float32 differ by the logarithm of its smallest normal number, 88 nats, at most: a
+ * larger divergence tells how large the scores are and nothing about classes. */
 #include "image_range.h"
 
 #include <math.h>
@@ -20,8 +20,10 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
   const double least = -ends[0], most = ends[1], largest = fmax(fabs(least), fabs(most));
   if (!(least <= most)) return REAP_OK; /* none was read */
   if (largest > LARGE)
-    reap_log(REAP_LOG_WARNING, "%s: its images have values up to %.3g, far beyond those of images (255, 65535 or, normalised, some "
-             "units): check how they are stored and scaled", reap_dataset_path(data), largest);
+    reap_log(REAP_LOG_WARNING,
+             "%s: its images have values up to %.3g, far beyond those of images (255, 65535 or, normalised, some "
+             "units): check how they are stored and scaled",
+             reap_dataset_path(data), largest);
   if (least == most)
     reap_log(REAP_LOG_WARNING, "%s: all values of all images are %g: nothing about the network can be learnt from them",
              reap_dataset_path(data), least);
@@ -30,6 +32,8 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
 
 void image_range_warn_figures(const reap_evaluation *figures, const char *name) {
   if (figures && figures->compared && figures->kl > MOST_NATS)
-    reap_log(REAP_LOG_WARNING, "%s: a KL divergence of %.3g tells of scores that are too large for soft-max, not of classes: check how "
-             "the images are scaled", name, figures->kl);
+    reap_log(REAP_LOG_WARNING,
+             "%s: a KL divergence of %.3g tells of scores that are too large for soft-max, not of classes: check how "
+             "the images are scaled",
+             name, figures->kl);
 }

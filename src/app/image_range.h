@@ -6,8 +6,8 @@
 #include "reap/dataset.h"
 #include "reap/evaluate.h"
 
-/* Collective. Warns of values far beyond those of images, and of images that are all one constant: of the images that were read.
- * Nothing happens without a data set. */
+/* Collective. Warns of values far beyond those of images, and of images that are all one constant: of the images that
+ * were read. Nothing happens without a data set. */
 int image_range_warn(const reap_comm *comm, const reap_dataset *data);
 
 /* Local. Warns of a divergence beyond what probabilities in float32 can have. `name` is the data set's. */

@@ -38,12 +38,13 @@ void json_append(cJSON *array, cJSON *item) {
   if (!cJSON_AddItemToArray(array, item)) cJSON_Delete(item);
 }
 
-/* The character at `from`, of JSON as cJSON writes it, in valid form: its bytes to `to`, at most six for each of its own.
- * Returns the bytes read. */
+/* The character at `from`, of JSON as cJSON writes it, in valid form: its bytes to `to`, at most six for each of its
+ * own. Returns the bytes read. */
 static size_t convert_character(const char *from, char **to) {
   const size_t length = reap_text_character(from);
   if (from[0] == '\\') { /* an escape of JSON: two bytes belong together */
-    const bool byte_like = from[1] == '\\' && from[2] == 'x' && isxdigit((unsigned char)from[3]) && isxdigit((unsigned char)from[4]);
+    const bool byte_like =
+        from[1] == '\\' && from[2] == 'x' && isxdigit((unsigned char)from[3]) && isxdigit((unsigned char)from[4]);
     *to += sprintf(*to, byte_like ? "\\\\x5c" : "\\%c", from[1]);
     return 2;
   }
@@ -71,7 +72,8 @@ static int convert(const char *raw, char **text) {
 int json_print(const cJSON *document, bool indented, char **text) {
   char *raw = indented ? cJSON_Print(document) : cJSON_PrintUnformatted(document);
   int status = json_status();
-  if (status == REAP_OK) status = raw ? convert(raw, text) : reap_error(REAP_ERR_INTERNAL, "a JSON document cannot be printed");
+  if (status == REAP_OK)
+    status = raw ? convert(raw, text) : reap_error(REAP_ERR_INTERNAL, "a JSON document cannot be printed");
   reap_free(&raw);
   return status;
 }

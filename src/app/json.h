@@ -1,7 +1,7 @@
 /* JSON documents in memory that reap counts, and what cJSON does not tell; private to src/app. Local.
  *
- * A document is built by many calls, each of which fails quietly without memory and leaves something out. No document leaves
- * the program that way: json_status() tells whether any of them failed, and json_print() asks it.
+ * A document is built by many calls, each of which fails quietly without memory and leaves something out. No document
+ * leaves the program that way: json_status() tells whether any of them failed, and json_print() asks it.
  */
 #ifndef REAP_APP_JSON_H
 #define REAP_APP_JSON_H
@@ -9,7 +9,8 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
-/* Lets cJSON take its memory from reap_alloc(), in this process, from now on. To be called before any other use of cJSON. */
+/* Lets cJSON take its memory from reap_alloc(), in this process, from now on. To be called before any other use of
+ * cJSON. */
 void json_set_up(void);
 
 /* REAP_ERR_RESOURCE if cJSON has been refused memory since the last call, which forgets it; else REAP_OK. */
@@ -19,9 +20,10 @@ int json_status(void);
 void json_add(cJSON *object, const char *name, cJSON *item);
 void json_append(cJSON *array, cJSON *item);
 
-/* The document as text, always valid UTF-8, which the caller gives back with reap_free(). Bytes of names that are no UTF-8 are
- * written in the escaped form of reap/text.h, characters that control a terminal as JSON's \uNNNN. REAP_ERR_RESOURCE, and no
- * text, if there was no memory for the text or, since the last json_status(), for any part of a document. */
+/* The document as text, always valid UTF-8, which the caller gives back with reap_free(). Bytes of names that are no
+ * UTF-8 are written in the escaped form of reap/text.h, characters that control a terminal as JSON's \uNNNN.
+ * REAP_ERR_RESOURCE, and no text, if there was no memory for the text or, since the last json_status(), for any part of
+ * a document. */
 int json_print(const cJSON *document, bool indented, char **text);
 
 #endif

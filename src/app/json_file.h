@@ -4,8 +4,8 @@
 
 #include "json.h"
 
-/* REAP_ERR_INPUT names the file, and the line where it is not JSON. Strings and names come back from the escaped form of
- * reap/text.h. The caller deletes the tree. */
+/* REAP_ERR_INPUT names the file, and the line where it is not JSON. Strings and names come back from the escaped form
+ * of reap/text.h. The caller deletes the tree. */
 int json_file_read(const char *path, cJSON **out);
 
 #endif

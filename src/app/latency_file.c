@@ -40,29 +40,34 @@ static int read_times(const cJSON *rows, const reap_time_table *t) {
 static int read_layer(const char *path, const cJSON *item, reap_layer_times *l) {
   const cJSON *in = cJSON_GetObjectItemCaseSensitive(item, "in"), *out = cJSON_GetObjectItemCaseSensitive(item, "out"),
               *ms = cJSON_GetObjectItemCaseSensitive(item, "ms");
-  const int n_in = cJSON_IsArray(in) ? cJSON_GetArraySize(in) : 0, n_out = cJSON_IsArray(out) ? cJSON_GetArraySize(out) : 0;
+  const int n_in = cJSON_IsArray(in) ? cJSON_GetArraySize(in) : 0,
+            n_out = cJSON_IsArray(out) ? cJSON_GetArraySize(out) : 0;
   if (n_in < 1 || n_out < 1 || !cJSON_IsArray(ms) || cJSON_GetArraySize(ms) != n_in)
-    return reap_error(REAP_ERR_INPUT, "%s: layer %s wants lists \"in\" and \"out\", and \"ms\" with a list for each of \"in\"", path,
+    return reap_error(REAP_ERR_INPUT,
+                      "%s: layer %s wants lists \"in\" and \"out\", and \"ms\" with a list for each of \"in\"", path,
                       item->string);
   REAP_TRY(reap_strdup(&l->layer, item->string));
   REAP_TRY(reap_time_table_allocate(&l->table, n_in, n_out));
-  if (read_sizes(in, l->table.in) == REAP_OK && read_sizes(out, l->table.out) == REAP_OK && read_times(ms, &l->table) == REAP_OK)
+  if (read_sizes(in, l->table.in) == REAP_OK && read_sizes(out, l->table.out) == REAP_OK &&
+      read_times(ms, &l->table) == REAP_OK)
     return REAP_OK;
-  return reap_error(REAP_ERR_INPUT, "%s: layer %s: sizes are whole numbers, ascending, and times numbers that are not negative", path,
+  return reap_error(REAP_ERR_INPUT,
+                    "%s: layer %s: sizes are whole numbers, ascending, and times numbers that are not negative", path,
                     item->string);
 }
 
 static int read_root(const char *path, const cJSON *root, reap_latency **out) {
-  const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format"), *layers = cJSON_GetObjectItemCaseSensitive(root, "layers"),
+  const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format"),
+              *layers = cJSON_GetObjectItemCaseSensitive(root, "layers"),
               *whole = cJSON_GetObjectItemCaseSensitive(root, "whole_ms"),
               *hash = cJSON_GetObjectItemCaseSensitive(root, "model_sha256"), *item;
   int at = 0;
-  if (!cJSON_IsString(format) || strcmp(format->valuestring, FORMAT) != 0 || !cJSON_IsObject(layers) || !cJSON_IsNumber(whole) ||
-      !(whole->valuedouble > 0 && whole->valuedouble < 1e9))
+  if (!cJSON_IsString(format) || strcmp(format->valuestring, FORMAT) != 0 || !cJSON_IsObject(layers) ||
+      !cJSON_IsNumber(whole) || !(whole->valuedouble > 0 && whole->valuedouble < 1e9))
     return reap_error(REAP_ERR_INPUT, "%s: no table of times as reap bench layers writes it", path);
   REAP_TRY(reap_latency_create(cJSON_GetArraySize(layers), out));
   (*out)->whole = whole->valuedouble;
-  if (cJSON_IsString(hash)) snprintf((*out)->model_hash, sizeof (*out)->model_hash, "%s", hash->valuestring);
+  if (cJSON_IsString(hash)) snprintf((*out)->model_hash, sizeof(*out)->model_hash, "%s", hash->valuestring);
   cJSON_ArrayForEach(item, layers) REAP_TRY(read_layer(path, item, &(*out)->layers[at++]));
   return REAP_OK;
 }

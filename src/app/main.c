@@ -1,4 +1,5 @@
-/* The program: starts MPI, runs what the command line asks for on all ranks, reports an error once and ends with its status. */
+/* The program: starts MPI, runs what the command line asks for on all ranks, reports an error once and ends with its
+ * status. */
 #include <limits.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -11,9 +12,9 @@
 #include "reap/comm_mpi.h"
 #include "reap/error.h"
 
-/* OpenBLAS starts a thread for every core as it is loaded, and each of them tries for ever to map a buffer where that is
- * refused; even the end of the process waits for them. So it is loaded anew with one, and gets more when there is known to be
- * room: reap_blas_set_threads(). */
+/* OpenBLAS starts a thread for every core as it is loaded, and each of them tries for ever to map a buffer where that
+ * is refused; even the end of the process waits for them. So it is loaded anew with one, and gets more when there is
+ * known to be room: reap_blas_set_threads(). */
 static void load_with_one_thread(char **argv) {
   static const char name[] = "OPENBLAS_NUM_THREADS";
   const char *now = getenv(name);

@@ -17,13 +17,16 @@ int memory_check(const reap_comm *comm, const reap_footprint *footprint, int64_t
   const double activations = ranks * (limit > 0 && (double)limit < share ? (double)limit : share);
   int status = REAP_OK;
   if (available > 0 && footprint->layer && matrices > available)
-    status = reap_error(REAP_ERR_RESOURCE,
-                        "layer %s has %lld columns: its matrices%s take %.1f GB on a node with %d ranks, where %.1f GB are free; %s",
-                        footprint->layer, (long long)footprint->columns, weights > 0 ? " and weights at several sizes" : "",
-                        gigabytes(matrices), ranks, gigabytes(available), advice);
+    status = reap_error(
+        REAP_ERR_RESOURCE,
+        "layer %s has %lld columns: its matrices%s take %.1f GB on a node with %d ranks, where %.1f GB are free; %s",
+        footprint->layer, (long long)footprint->columns, weights > 0 ? " and weights at several sizes" : "",
+        gigabytes(matrices), ranks, gigabytes(available), advice);
   REAP_TRY(reap_comm_agree(comm, status));
   if (available > 0 && matrices + activations > available)
-    reap_log(REAP_LOG_WARNING, "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --memory sets a limit, beyond which they are parked on disk",
+    reap_log(REAP_LOG_WARNING,
+             "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --memory sets a "
+             "limit, beyond which they are parked on disk",
              gigabytes(activations), gigabytes(matrices), gigabytes(available));
   return REAP_OK;
 }

@@ -9,8 +9,8 @@
 int memory_figures_gather(const reap_comm *comm, const memory_options *o, const reap_frontier_use *use,
                           const reap_footprint *footprint, memory_figures *out) {
   double largest[] = {(double)reap_memory_peak_resident(), (double)use->peak, use->seconds_scratch};
-  double sums[] = {(double)use->spilled, (double)use->read_back, (double)use->recomputed,
-                   use->recomputed_multiply_adds, (double)use->images_read};
+  double sums[] = {(double)use->spilled, (double)use->read_back, (double)use->recomputed, use->recomputed_multiply_adds,
+                   (double)use->images_read};
   REAP_TRY(reap_comm_max(comm, largest, 3));
   REAP_TRY(reap_comm_sum(comm, sums, 5));
   *out = (memory_figures){.limit = (double)o->bytes,
@@ -60,12 +60,13 @@ static const char *amount(double value, const char *unit, char text[32]) {
 
 void memory_figures_print(const memory_figures *f, const memory_options *o) {
   char a[32], b[32], c[32], d[32];
-  reap_print(stdout, "%-16s %s at most on a rank, values and buffers %s of it", "memory", amount(f->peak_resident, "B", a),
-         amount(f->frontier, "B", b));
+  reap_print(stdout, "%-16s %s at most on a rank, values and buffers %s of it", "memory",
+             amount(f->peak_resident, "B", a), amount(f->frontier, "B", b));
   if (f->limit > 0) {
     if (f->spilled + f->recomputed > 0)
       reap_print(stdout, " (limit %s); %s parked in %s, %s computed again (%s multiply-adds)", amount(f->limit, "B", a),
-             amount(f->spilled, "B", b), o->folder, amount(f->recomputed, "B", c), amount(f->recomputed_multiply_adds, "", d));
+                 amount(f->spilled, "B", b), o->folder, amount(f->recomputed, "B", c),
+                 amount(f->recomputed_multiply_adds, "", d));
     else
       reap_print(stdout, " (limit %s, not reached)", amount(f->limit, "B", d));
   }

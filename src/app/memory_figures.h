@@ -11,12 +11,12 @@
 
 /* Bytes unless said otherwise; largest over ranks, or sums over them. */
 typedef struct memory_figures {
-  double limit;         /* 0: none */
-  double peak_resident; /* largest: of the process so far */
-  double frontier;      /* largest: values and buffers of both networks, measured */
+  double limit;                  /* 0: none */
+  double peak_resident;          /* largest: of the process so far */
+  double frontier;               /* largest: values and buffers of both networks, measured */
   double model, moments, solver; /* of a rank, and of the one that solves, by count */
   double spilled, read_back, recomputed, recomputed_multiply_adds, images_read; /* sums */
-  double seconds_scratch; /* largest */
+  double seconds_scratch;                                                       /* largest */
 } memory_figures;
 
 /* Collective. `footprint` may be NULL: then model, moments and solver are left at 0. */

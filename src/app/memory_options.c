@@ -28,7 +28,8 @@ int memory_options_read(const char *title, memory_options *o) {
   const char *folder = getenv("TMPDIR");
   o->folder = o->scratch ? o->scratch : folder && *folder ? folder : "/tmp";
   if (o->text && !memory_parse_bytes(o->text, &o->bytes))
-    return reap_error(REAP_ERR_USAGE, "%s: --memory wants a number of bytes such as 2G, 500M or 1000000, not \"%s\"", title, o->text);
+    return reap_error(REAP_ERR_USAGE, "%s: --memory wants a number of bytes such as 2G, 500M or 1000000, not \"%s\"",
+                      title, o->text);
   if (o->scratch && !o->text)
     return reap_error(REAP_ERR_USAGE, "%s: --scratch is for what exceeds --memory; give that as well", title);
   return REAP_OK;

@@ -13,12 +13,22 @@ typedef struct memory_options {
   const char *folder;         /* for what exceeds them: --scratch, else TMPDIR, else /tmp */
 } memory_options;
 
-#define MEMORY_OPTIONS(m)                                                                                                  \
-  {"--memory", NULL, OPTION_TEXT, "BYTES", "most that values and buffers of both networks take on a rank (2G, 500M:\n"     \
-   "powers of 1024); what exceeds it is parked on disk or computed again,\nand the result is the same (default: no limit)", \
-   &(m).text, 0},                                                                                                          \
-  {"--scratch", NULL, OPTION_TEXT, "DIR", "where it is parked, best on a disk of the node itself (default:\nTMPDIR, else /tmp)", \
-   &(m).scratch, 0}
+/* clang-format off: a table */
+#define MEMORY_OPTIONS(m)                                                                                      \
+  {"--memory",                                                                                                 \
+   NULL,                                                                                                       \
+   OPTION_TEXT,                                                                                                \
+   "BYTES",                                                                                                    \
+   "most that values and buffers of both networks take on a rank (2G, 500M:\n"                                 \
+   "powers of 1024); what exceeds it is parked on disk or computed again,\n"                                   \
+   "and the result is the same (default: no limit)",                                                           \
+   &(m).text,                                                                                                  \
+   0},                                                                                                         \
+  {                                                                                                            \
+    "--scratch", NULL, OPTION_TEXT, "DIR",                                                                     \
+        "where it is parked, best on a disk of the node itself (default:\nTMPDIR, else /tmp)", &(m).scratch, 0 \
+  }
+/* clang-format on */
 
 /* Local. Reads both; REAP_ERR_USAGE with one line. `title` is "reap prune", say. */
 int memory_options_read(const char *title, memory_options *options);

@@ -48,16 +48,22 @@ int option_store(const char *command, const option *o, const char *text) {
         return reap_error(REAP_ERR_USAGE, "%s: %s wants one of %s, not \"%s\"", command, o->name, o->argument, text);
       *(const char **)o->target = text;
       return REAP_OK;
-    default: *(const char **)o->target = text; return REAP_OK;
+    default:
+      *(const char **)o->target = text;
+      return REAP_OK;
   }
 }
 
 int option_text(const option *o, char **out) {
   switch (o->kind) {
-    case OPTION_FLAG: return reap_strdup(out, *(const bool *)o->target ? "on" : "off");
-    case OPTION_INT: return reap_format(out, "%lld", (long long)*(const int64_t *)o->target);
-    case OPTION_NUMBER: return reap_format(out, "%.17g", *(const double *)o->target);
-    case OPTION_HEADING: return reap_strdup(out, "");
+    case OPTION_FLAG:
+      return reap_strdup(out, *(const bool *)o->target ? "on" : "off");
+    case OPTION_INT:
+      return reap_format(out, "%lld", (long long)*(const int64_t *)o->target);
+    case OPTION_NUMBER:
+      return reap_format(out, "%.17g", *(const double *)o->target);
+    case OPTION_HEADING:
+      return reap_strdup(out, "");
     default: {
       const char *text = *(const char *const *)o->target;
       return reap_strdup(out, text ? text : "");
@@ -76,7 +82,8 @@ static int parse_option(command_line *line, int argc, char **argv, int *at) {
     return REAP_OK;
   }
   if (equals) return option_store(line->command, o, equals + 1);
-  if (*at + 1 >= argc) return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
+  if (*at + 1 >= argc)
+    return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
   return option_store(line->command, o, argv[++*at]);
 }
 

@@ -16,7 +16,7 @@ typedef enum option_kind {
 } option_kind;
 
 typedef struct option {
-  const char *name;     /* "--keep"; NULL ends the table */
+  const char *name;       /* "--keep"; NULL ends the table */
   const char *short_name; /* "-o" or NULL */
   option_kind kind;
   const char *argument; /* "F": shown in the help; for a choice the choices */
@@ -27,12 +27,12 @@ typedef struct option {
 
 /* What a command expects besides options. */
 typedef struct command_line {
-  const char *command;     /* "reap prune" */
+  const char *command; /* "reap prune" */
   const option *options;
-  int n_positional;        /* exactly so many, into positional[] */
+  int n_positional; /* exactly so many, into positional[] */
   const char *const *positional_names;
   const char **positional;
-  bool help;               /* --help was given: nothing else was checked */
+  bool help; /* --help was given: nothing else was checked */
 } command_line;
 
 /* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. */

@@ -22,7 +22,8 @@ static int find_group(const reader *r, const char *name, int *group) {
     *group = g;
     return REAP_OK;
   }
-  return reap_error(REAP_ERR_INPUT, "%s: \"%s\" is no channel group of this network; reap inspect lists them", r->path, name);
+  return reap_error(REAP_ERR_INPUT, "%s: \"%s\" is no channel group of this network; reap inspect lists them", r->path,
+                    name);
 }
 
 /* A whole number in least .. most. */
@@ -41,7 +42,8 @@ static int read_indices(const reader *r, const cJSON *list, const reap_group *gr
       return reap_error(REAP_ERR_INPUT, "%s: group %s: indices of channels are whole numbers from 0 to %lld", r->path,
                         group->name, (long long)group->channels - 1);
     if (there[index])
-      return reap_error(REAP_ERR_INPUT, "%s: group %s: channel %lld is named twice", r->path, group->name, (long long)index);
+      return reap_error(REAP_ERR_INPUT, "%s: group %s: channel %lld is named twice", r->path, group->name,
+                        (long long)index);
     there[index] = true;
   }
   for (int64_t c = 0; c < group->channels; c++)
@@ -53,7 +55,8 @@ static int read_list(reader *r, const cJSON *list, int g) {
   const reap_group *group = reap_groups_at(r->groups, g);
   const int64_t count = cJSON_GetArraySize(list);
   bool *there = NULL;
-  if (count < 1) return reap_error(REAP_ERR_INPUT, "%s: group %s has to keep at least one channel", r->path, group->name);
+  if (count < 1)
+    return reap_error(REAP_ERR_INPUT, "%s: group %s has to keep at least one channel", r->path, group->name);
   REAP_TRY(reap_calloc(&there, group->channels, sizeof *there));
   int status = reap_alloc(&r->given[g], group->channels, sizeof *r->given[g]);
   if (status == REAP_OK) status = read_indices(r, list, group, r->given[g], there);
@@ -73,14 +76,15 @@ static int read_group(reader *r, const cJSON *item) {
   if (cJSON_IsArray(item)) return read_list(r, item, g);
   if (whole(item, 1, group->channels, &r->counts[g])) return REAP_OK;
   return reap_error(REAP_ERR_INPUT,
-                    "%s: group %s wants a whole number of channels from 1 to %lld, or a list of indices from 0 to %lld", r->path,
-                    group->name, (long long)group->channels, (long long)group->channels - 1);
+                    "%s: group %s wants a whole number of channels from 1 to %lld, or a list of indices from 0 to %lld",
+                    r->path, group->name, (long long)group->channels, (long long)group->channels - 1);
 }
 
 static int read_groups(reader *r, const cJSON *root) {
   const cJSON *groups = cJSON_GetObjectItemCaseSensitive(root, "groups"), *item;
   if (!cJSON_IsObject(groups))
-    return reap_error(REAP_ERR_INPUT, "%s: no plan: it wants an object \"groups\" of names and numbers of channels kept", r->path);
+    return reap_error(REAP_ERR_INPUT,
+                      "%s: no plan: it wants an object \"groups\" of names and numbers of channels kept", r->path);
   cJSON_ArrayForEach(item, groups) REAP_TRY(read_group(r, item));
   return REAP_OK;
 }

@@ -2,25 +2,26 @@
  *
  *   { "groups": { "NAME": number of channels kept, or list of the indices kept, ... }, ... }
  *
- * Names are those of reap inspect. Groups not named keep all. What else stands there is for the reader and not looked at.
+ * Names are those of reap inspect. Groups not named keep all. What else stands there is for the reader and not looked
+ * at.
  */
 #ifndef REAP_APP_PLAN_FILE_H
 #define REAP_APP_PLAN_FILE_H
 
-#include "json.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include "json.h"
 
 #include "reap/groups.h"
 
-/* Fills counts[groups] and given[groups], an array of the indices kept, ascending and owned by the caller, where the file has a
- * list, else NULL. named[groups]: the file names the group. REAP_ERR_INPUT names the file, the group and what is wrong: malformed
- * JSON (with the line), no "groups", groups that do not exist or cannot be pruned, that are named twice, numbers out of range, indices
- * named twice. */
+/* Fills counts[groups] and given[groups], an array of the indices kept, ascending and owned by the caller, where the
+ * file has a list, else NULL. named[groups]: the file names the group. REAP_ERR_INPUT names the file, the group and
+ * what is wrong: malformed JSON (with the line), no "groups", groups that do not exist or cannot be pruned, that are
+ * named twice, numbers out of range, indices named twice. */
 int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given, bool *named);
 
-/* Writes the sizes of groups with chosen[group] (indices in place of numbers where given[group] is there; given may be NULL). `facts`
- * is taken over and written in front: an object with what is to be known of the plan besides. */
+/* Writes the sizes of groups with chosen[group] (indices in place of numbers where given[group] is there; given may be
+ * NULL). `facts` is taken over and written in front: an object with what is to be known of the plan besides. */
 int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
                     int64_t *const *given, cJSON *facts);
 

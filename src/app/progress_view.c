@@ -48,7 +48,8 @@ static void show_json(const reap_progress_event *e, double share, double elapsed
   cJSON_AddNumberToObject(object, "seconds_left", left);
   if (e->detail) cJSON_AddStringToObject(object, "detail", e->detail);
   char *text = NULL;
-  if (json_print(object, false, &text) == REAP_OK) fprintf(stderr, "%s\n", text); /* a line of progress may be lost, the run not */
+  if (json_print(object, false, &text) == REAP_OK)
+    fprintf(stderr, "%s\n", text); /* a line of progress may be lost, the run not */
   reap_free(&text);
   cJSON_Delete(object);
 }

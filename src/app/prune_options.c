@@ -10,39 +10,79 @@
 void prune_options_table(prune_options *o, option *table) {
   const option options[] = {
       {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats", &o->calibration, 0},
-      {"--from-stats", NULL, OPTION_TEXT, "S.h5", "moments of this network (reap stats) in place of images: channels\nand weights from the original network's activations", &o->from_stats, 0},
-      {"--output", "-o", OPTION_TEXT, "OUT.h5", "the pruned model; its form follows the name: .onnx is ONNX, any other\nHDF5; required without --onnx", &o->output, 0},
+      {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats",
+       &o->calibration, 0},
+      {"--from-stats", NULL, OPTION_TEXT, "S.h5",
+       "moments of this network (reap stats) in place of images: channels\nand weights from the original network's "
+       "activations",
+       &o->from_stats, 0},
+      {"--output", "-o", OPTION_TEXT, "OUT.h5",
+       "the pruned model; its form follows the name: .onnx is ONNX, any other\nHDF5; required without --onnx",
+       &o->output, 0},
       {"--onnx", NULL, OPTION_TEXT, "OUT.onnx", "the pruned model as ONNX, beside -o or alone", &o->onnx, 0},
       {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o->evaluation, 0},
-      {"--report", NULL, OPTION_TEXT, "R.json", "write figures, kept channels and errors as JSON (-: to standard\noutput)", &o->report, 0},
-      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o->save_stats, 0},
-      {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file", &o->activations, 0},
+      {"--report", NULL, OPTION_TEXT, "R.json",
+       "write figures, kept channels and errors as JSON (-: to standard\noutput)", &o->report, 0},
+      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o->save_stats,
+       0},
+      {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file",
+       &o->activations, 0},
       {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
       {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
       {"--params", NULL, OPTION_NUMBER, "F", "end at or just below this share of the parameters", &o->params, 0},
-      {"--latency", NULL, OPTION_TEXT, "F|MSms", "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\"), as measured on this machine", &o->latency_text, 0},
-      {"--latency-table", NULL, OPTION_TEXT, "L.json", "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
-      {"--plan", NULL, OPTION_TEXT, "P.json", "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
-      {"--ratios", NULL, OPTION_CHOICE, "uniform|path|output", "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of least movement of the\nnetwork's output (default output; path with --from-stats)", &o->ratios, 0},
+      {"--latency", NULL, OPTION_TEXT, "F|MSms",
+       "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\"), as measured "
+       "on this machine",
+       &o->latency_text, 0},
+      {"--latency-table", NULL, OPTION_TEXT, "L.json",
+       "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
+      {"--plan", NULL, OPTION_TEXT, "P.json",
+       "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
+      {"--ratios", NULL, OPTION_CHOICE, "uniform|path|output",
+       "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of "
+       "least movement of the\nnetwork's output (default output; path with --from-stats)",
+       &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o->measure, 0},
-      {"--min-keep", NULL, OPTION_NUMBER, "K", "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
-      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen (-: to standard output)", &o->save_plan, 0},
+      {"--min-keep", NULL, OPTION_NUMBER, "K",
+       "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
+      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen (-: to standard output)", &o->save_plan,
+       0},
       {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size", &o->save_paths, 0},
-      {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it", &o->from_paths, 0},
+      {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it",
+       &o->from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)", &o->method, 0},
-      {"--refit", NULL, OPTION_CHOICE, "ls|none", "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
-      {"--repair", NULL, OPTION_CHOICE, "on|off", "re-solve layers that lose no inputs as well, where pruning has changed\nwhat they read (default on, but with --refit none or --from-stats)", &o->repair, 0},
-      {"--producers", NULL, OPTION_INT, "N", "solve each pruned layer and the one that produces its inputs in turn,\nup to N times; 0: the pruned layer alone (default 4 with --repair on)", &o->producers, 0},
-      {"--classifier", NULL, OPTION_CHOICE, "scale|keep", "make a classifier's outputs less sure, by one factor, where that brings its\nclass probabilities nearer to the original's on held-out images and\nmixtures of them (default scale where it ends in a soft-max or, of a network\nwith a single output, the images have labels, which are not looked at)", &o->classifier, 0},
+      {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)",
+       &o->method, 0},
+      {"--refit", NULL, OPTION_CHOICE, "ls|none",
+       "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
+      {"--repair", NULL, OPTION_CHOICE, "on|off",
+       "re-solve layers that lose no inputs as well, where pruning has changed\nwhat they read (default on, but with "
+       "--refit none or --from-stats)",
+       &o->repair, 0},
+      {"--producers", NULL, OPTION_INT, "N",
+       "solve each pruned layer and the one that produces its inputs in turn,\nup to N times; 0: the pruned layer "
+       "alone (default 4 with --repair on)",
+       &o->producers, 0},
+      {"--classifier", NULL, OPTION_CHOICE, "scale|keep",
+       "make a classifier's outputs less sure, by one factor, where that brings its\nclass probabilities nearer to the "
+       "original's on held-out images and\nmixtures of them (default scale where it ends in a soft-max or, of a "
+       "network\nwith a single output, the images have labels, which are not looked at)",
+       &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
-      {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)", &o->exclude, 0},
+      {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
+       &o->exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->images, 1},
-      {"--positions", NULL, OPTION_TEXT, "all|K", "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
-      {"--ridge", NULL, OPTION_TEXT, "R|auto", "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images prefer, towards zero or\ntowards the trained weights", &o->ridge_text, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "where layers are solved: on one rank, or on all together, of which\nnone then holds a layer's moments (default auto: by size and memory)", &o->solver, 0},
+      {"--positions", NULL, OPTION_TEXT, "all|K",
+       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
+      {"--ridge", NULL, OPTION_TEXT, "R|auto",
+       "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images "
+       "prefer, towards zero or\ntowards the trained weights",
+       &o->ridge_text, 0},
+      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+       "where layers are solved: on one rank, or on all together, of which\nnone then holds a layer's moments (default "
+       "auto: by size and memory)",
+       &o->solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),
       COMMON_OPTIONS(o->common)};
@@ -58,7 +98,8 @@ static int read_ridge(prune_options *o) {
   if (o->ridge_auto) return REAP_OK;
   o->ridge = strtod(text, &end);
   if (end == text || *end || !isfinite(o->ridge) || o->ridge < 0)
-    return reap_error(REAP_ERR_USAGE, "%s: --ridge wants \"auto\" or a number that is not negative, not \"%s\"", o->title, text);
+    return reap_error(REAP_ERR_USAGE, "%s: --ridge wants \"auto\" or a number that is not negative, not \"%s\"",
+                      o->title, text);
   return REAP_OK;
 }
 
@@ -68,7 +109,8 @@ static int read_latency(prune_options *o) {
   const double value = strtod(o->latency_text, &end);
   const bool unit = strcmp(end, "ms") == 0;
   if (end == o->latency_text || (*end && !unit) || !isfinite(value) || value <= 0)
-    return reap_error(REAP_ERR_USAGE, "%s: --latency wants a share above 0 and up to 1, or milliseconds (\"2.5ms\"), not \"%s\"",
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --latency wants a share above 0 and up to 1, or milliseconds (\"2.5ms\"), not \"%s\"",
                       o->title, o->latency_text);
   *(unit || value > 1 ? &o->latency_ms : &o->latency_share) = value;
   return REAP_OK;
@@ -103,7 +145,8 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
                             RUN_OUTPUT("--save-plan", o->save_plan, FORM_JSON),
                             RUN_OUTPUT("--save-paths", o->save_paths, FORM_HDF5)};
   if (form == FORM_ONNX && o->onnx)
-    return reap_error(REAP_ERR_USAGE, "%s: -o %s and --onnx %s would be the same, twice; give one of them, or an .h5 with -o", o->title,
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: -o %s and --onnx %s would be the same, twice; give one of them, or an .h5 with -o", o->title,
                       o->output, o->onnx);
   REAP_TRY(run_files_check(comm, o->title, table, (int)(sizeof table / sizeof table[0]), files));
   if (form == FORM_HDF5) return REAP_OK;
@@ -114,20 +157,24 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
 
 /* How much is to stay, and by what sizes are chosen. */
 static int check_size(const prune_options *o) {
-  const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
-  if (ways != 1) return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params, --latency and --plan", o->title);
+  const int ways =
+      !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
+  if (ways != 1)
+    return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params, --latency and --plan", o->title);
   if (o->latency_table && !o->latency_text)
     return reap_error(REAP_ERR_USAGE, "%s: --latency-table goes with --latency", o->title);
   REAP_TRY(check_share(o, "--keep", o->keep));
   REAP_TRY(check_share(o, "--flops", o->flops));
   REAP_TRY(check_share(o, "--params", o->params));
   if (o->ratios && (o->plan || (!isnan(o->keep) && strcmp(o->ratios, "uniform") != 0)))
-    return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title, o->ratios,
-                      o->plan ? "--plan" : "--keep");
+    return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title,
+                      o->ratios, o->plan ? "--plan" : "--keep");
   if (o->from_paths && (o->plan || !isnan(o->keep) || (o->ratios && strcmp(o->ratios, "uniform") == 0)))
     return reap_error(REAP_ERR_USAGE, "%s: --from-paths is for --ratios path and output under a budget", o->title);
   if (o->ratios && strcmp(o->ratios, "output") == 0 && o->from_stats && !o->from_paths)
-    return reap_error(REAP_ERR_USAGE, "%s: --ratios output needs images, or --from-paths; with --from-stats there is --ratios path", o->title);
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --ratios output needs images, or --from-paths; with --from-stats there is --ratios path",
+                      o->title);
   if (o->min_keep < 0 || (o->min_keep >= 1 && o->min_keep != floor(o->min_keep)))
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep wants a number of channels, or a share below 1", o->title);
   if (o->min_keep > 0 && o->plan)
@@ -136,16 +183,22 @@ static int check_size(const prune_options *o) {
 }
 
 int prune_options_check(const prune_options *o) {
-  if (!o->calibration && !o->from_stats) return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
+  if (!o->calibration && !o->from_stats)
+    return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
   if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
-    return reap_error(REAP_ERR_USAGE, "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it", o->title);
+    return reap_error(
+        REAP_ERR_USAGE,
+        "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it",
+        o->title);
   if (o->from_stats && o->memory.text)
     return reap_error(REAP_ERR_USAGE, "%s: --memory is for images; it does not go with --from-stats", o->title);
-  if (o->from_stats && o->positions_text) return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
+  if (o->from_stats && o->positions_text)
+    return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
   if (!o->output && !o->onnx) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
   if (o->ridge_auto && o->from_stats)
-    return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats", o->title);
+    return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
+                      o->title);
   REAP_TRY(prune_repair_check(o));
   if (o->save_paths && o->from_paths)
     return reap_error(REAP_ERR_USAGE, "%s: --save-paths would only copy --from-paths", o->title);

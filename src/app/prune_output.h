@@ -1,14 +1,16 @@
-/* What a pruning run leaves behind: the model in HDF5 and ONNX, the report, the table; private to src/app. Local: rank 0 writes. */
+/* What a pruning run leaves behind: the model in HDF5 and ONNX, the report, the table; private to src/app. Local: rank
+ * 0 writes. */
 #ifndef REAP_APP_PRUNE_OUTPUT_H
 #define REAP_APP_PRUNE_OUTPUT_H
 
 #include "prune_run.h"
 
-/* The pruned model under the options' --output and --onnx (either may be NULL). The network's source takes up the edits: it
- * stands for the pruned network afterwards. Fills in inputs->images_hash. */
+/* The pruned model under the options' --output and --onnx (either may be NULL). The network's source takes up the
+ * edits: it stands for the pruned network afterwards. Fills in inputs->images_hash. */
 int prune_output_write_models(const prune_run *run);
 
-/* Writes all files asked for, each whole or not at all, and prints the table. start: reap_seconds() when the run began. */
+/* Writes all files asked for, each whole or not at all, and prints the table. start: reap_seconds() when the run began.
+ */
 int prune_output_write(const prune_run *run, double start);
 
 #endif

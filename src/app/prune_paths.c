@@ -17,12 +17,14 @@ static int check_measure(const prune_options *o, const prune_inputs *inputs) {
   const reap_group_paths *paths = inputs->paths;
   reap_path_measure wanted;
   REAP_TRY(reap_paths_measure_of(inputs->network.graph, prune_options_measure(o), &wanted));
-  if (paths->measured_images == 0 || paths->measure == wanted || strcmp(prune_plan_ratios(o), "output") != 0) return REAP_OK;
-  return reap_error(REAP_ERR_INPUT, "%s: tells how far the outputs move by %s, and %s is wanted: give %s, or make the paths anew",
+  if (paths->measured_images == 0 || paths->measure == wanted || strcmp(prune_plan_ratios(o), "output") != 0)
+    return REAP_OK;
+  return reap_error(REAP_ERR_INPUT,
+                    "%s: tells how far the outputs move by %s, and %s is wanted: give %s, or make the paths anew",
                     o->from_paths, reap_path_measure_name(paths->measure), reap_path_measure_name(wanted),
-                    paths->measure == REAP_PATH_SUM_OF_SHARES       ? "--measure sum"
-                    : paths->measure == REAP_PATH_LARGEST_SHARE     ? "--measure largest"
-                                                                    : "--ratios path");
+                    paths->measure == REAP_PATH_SUM_OF_SHARES   ? "--measure sum"
+                    : paths->measure == REAP_PATH_LARGEST_SHARE ? "--measure largest"
+                                                                : "--ratios path");
 }
 
 /* Paths of another network would choose the wrong sizes. */
@@ -30,8 +32,8 @@ static int read_file(const prune_options *o, prune_inputs *inputs) {
   const char *model = reap_source_hash(inputs->network.source);
   REAP_TRY(reap_paths_file_read(o->from_paths, &inputs->paths));
   if (!inputs->paths->model_hash[0] || strcmp(inputs->paths->model_hash, model) == 0) return check_measure(o, inputs);
-  return reap_error(REAP_ERR_INPUT, "%s: holds paths of another model than %s (sha256 %.12s and %.12s)", o->from_paths, o->model,
-                    inputs->paths->model_hash, model);
+  return reap_error(REAP_ERR_INPUT, "%s: holds paths of another model than %s (sha256 %.12s and %.12s)", o->from_paths,
+                    o->model, inputs->paths->model_hash, model);
 }
 
 static int open_stats(const prune_options *o, reap_stats_file **stats) {
@@ -59,9 +61,10 @@ static int check_memory(const prune_run *r, const reap_paths_options *options, i
   const reap_comm *comm = r->context->comm;
   reap_footprint expected;
   REAP_TRY(reap_paths_footprint(comm, r->inputs->network.graph, r->groups, images, options, &expected));
-  return memory_check(comm, &expected, r->options->memory.bytes,
-                      "leave it out (--exclude), put fewer ranks on a node, spread it over the ranks (--solver scalapack), or choose "
-                      "sizes without following paths (--ratios uniform, --plan)");
+  return memory_check(
+      comm, &expected, r->options->memory.bytes,
+      "leave it out (--exclude), put fewer ranks on a node, spread it over the ranks (--solver scalapack), or choose "
+      "sizes without following paths (--ratios uniform, --plan)");
 }
 
 /* The paths, and how their losses go together where the output's movement was measured. */
@@ -80,8 +83,8 @@ static int collect(prune_run *r) {
                                 inputs->calibration ? &shard : NULL, &options, NULL, &inputs->paths);
   reap_stats_file_close(&options.from_stats);
   if (status == REAP_OK && output)
-    status = reap_joint_fit(comm, inputs->network.graph, r->groups, inputs->calibration, &shard, &run_options, inputs->paths,
-                            inputs->trials);
+    status = reap_joint_fit(comm, inputs->network.graph, r->groups, inputs->calibration, &shard, &run_options,
+                            inputs->paths, inputs->trials);
   return status;
 }
 

@@ -27,7 +27,8 @@ bool prune_plan_losses(const prune_options *o) {
 /* ------------------------------------------------------------------ which groups */
 
 /* Takes the groups that one name stands for out of the choice. */
-static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length, bool *chosen) {
+static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length,
+                        bool *chosen) {
   bool found = false;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     if (!reap_text_names(name, length, reap_groups_at(groups, g)->name)) continue;
@@ -42,7 +43,8 @@ static int exclude_name(const reap_graph *graph, const reap_groups *groups, cons
     found = true;
   }
   if (found) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "--exclude names \"%.*s\", which is no group or layer of this network; see reap inspect",
+  return reap_error(REAP_ERR_USAGE,
+                    "--exclude names \"%.*s\", which is no group or layer of this network; see reap inspect",
                     (int)length, name);
 }
 
@@ -63,7 +65,9 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
   for (int g = 0; g < plan->n_groups; g++) {
     const int64_t channels = reap_groups_at(groups, g)->channels;
     const double share = o->min_keep; /* below 1 a share, else a number */
-    const int64_t least = share < 1 ? reap_budget_round(share, channels) : share < (double)channels ? (int64_t)share : channels;
+    const int64_t least = share < 1                  ? reap_budget_round(share, channels)
+                          : share < (double)channels ? (int64_t)share
+                                                     : channels;
     plan->least[g] = least;
     count += plan->chosen[g];
   }
@@ -96,8 +100,8 @@ static int read_plan(const reap_groups *groups, const prune_options *o, prune_pl
 }
 
 /* Costs in the unit of the budget, what is allowed and what the whole network costs. */
-static int cost_model(const reap_graph *graph, const reap_groups *groups, const prune_options *o, const reap_latency *latency,
-                      prune_plan *plan, reap_cost_model **model) {
+static int cost_model(const reap_graph *graph, const reap_groups *groups, const prune_options *o,
+                      const reap_latency *latency, prune_plan *plan, reap_cost_model **model) {
   plan->budget = prune_options_latency(o) ? "latency" : !isnan(o->params) ? "params" : "flops";
   if (latency) {
     REAP_TRY(reap_cost_model_latency(graph, groups, plan->chosen, latency, model));
@@ -118,8 +122,10 @@ static int cost_model(const reap_graph *graph, const reap_groups *groups, const 
 static int check_reach(const reap_cost_model *model, const prune_plan *plan) {
   const double least = reap_cost_model_at(model, plan->least);
   if (least <= plan->limit) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "--%s %g cannot be reached: with the fewest channels allowed in every prunable group "
-                    "%.4f are left", plan->budget, plan->asked, least / plan->whole);
+  return reap_error(REAP_ERR_USAGE,
+                    "--%s %g cannot be reached: with the fewest channels allowed in every prunable group "
+                    "%.4f are left",
+                    plan->budget, plan->asked, least / plan->whole);
 }
 
 static int choose_uniform(const reap_cost_model *model, prune_plan *plan) {
@@ -142,8 +148,14 @@ static int begin_budget(const reap_graph *graph, const reap_groups *groups, cons
 
 static int allocate(const reap_groups *groups, prune_plan *plan) {
   const int n = reap_groups_count(groups);
-  *plan = (prune_plan){.n_groups = n, .asked = NAN, .limit = NAN, .cost = NAN, .whole = NAN, .predicted_loss = NAN,
-                       .bound = NAN, .gap = NAN};
+  *plan = (prune_plan){.n_groups = n,
+                       .asked = NAN,
+                       .limit = NAN,
+                       .cost = NAN,
+                       .whole = NAN,
+                       .predicted_loss = NAN,
+                       .bound = NAN,
+                       .gap = NAN};
   REAP_TRY(reap_calloc(&plan->chosen, n, sizeof *plan->chosen));
   REAP_TRY(reap_calloc(&plan->counts, n, sizeof *plan->counts));
   REAP_TRY(reap_calloc(&plan->least, n, sizeof *plan->least));
@@ -167,8 +179,8 @@ int prune_plan_begin(const reap_graph *graph, const reap_groups *groups, const p
 
 /* ------------------------------------------------------------------ by losses */
 
-static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model, double **losses,
-                  prune_plan *plan) {
+static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model,
+                  double **losses, prune_plan *plan) {
   const bool output = strcmp(plan->ratios, "output") == 0;
   reap_ratio_outcome outcome;
   REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->least, losses));

@@ -6,9 +6,9 @@
 #ifndef REAP_APP_PRUNE_PLAN_H
 #define REAP_APP_PRUNE_PLAN_H
 
-#include "json.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include "json.h"
 
 #include "prune_options.h"
 #include "reap/cost_model.h"
@@ -25,16 +25,18 @@ typedef struct prune_plan {
   int64_t **given;   /* [groups] which ones, ascending, where --plan says so, else NULL */
   int64_t *least;    /* [groups] the fewest allowed */
   bool complete;     /* counts are final */
-  const char *ratios, *budget; /* "uniform", "path", "output" or "plan"; "keep", "flops", "params", "latency" or "plan" */
-  double asked;      /* the share asked for */
+  const char *ratios,
+      *budget;               /* "uniform", "path", "output" or "plan"; "keep", "flops", "params", "latency" or "plan" */
+  double asked;              /* the share asked for */
   double limit, cost, whole; /* multiply-adds, parameters or milliseconds: allowed, of the plan, of the whole network */
   double predicted_loss, bound, gap; /* NaN where no losses were looked at */
   int rounds;
 } prune_plan;
 
-/* REAP_ERR_USAGE for names that do not exist and budgets out of reach, REAP_ERR_INPUT for a plan file that does not fit the network and
- * a network without prunable groups. To be cleared also after an error. */
-int prune_plan_begin(const reap_graph *graph, const reap_groups *groups, const prune_options *options, prune_plan *plan);
+/* REAP_ERR_USAGE for names that do not exist and budgets out of reach, REAP_ERR_INPUT for a plan file that does not fit
+ * the network and a network without prunable groups. To be cleared also after an error. */
+int prune_plan_begin(const reap_graph *graph, const reap_groups *groups, const prune_options *options,
+                     prune_plan *plan);
 
 /* What a plan may need to be finished. */
 typedef struct prune_plan_data {
@@ -53,7 +55,8 @@ const char *prune_plan_ratios(const prune_options *options);
 /* True if the choice needs losses of groups at all sizes (with the output's movement for "output"). */
 bool prune_plan_losses(const prune_options *options);
 
-/* Adds `ratios`, `budget` (with `limit`, `cost`), `predicted_loss`, `gap` and `groups`, each with `channels` and `kept`. */
+/* Adds `ratios`, `budget` (with `limit`, `cost`), `predicted_loss`, `gap` and `groups`, each with `channels` and
+ * `kept`. */
 void prune_plan_report(const prune_plan *plan, const reap_groups *groups, cJSON *report);
 
 /* --save-plan. */

@@ -19,13 +19,18 @@ int prune_repair_producers(const prune_options *o) {
 
 int prune_repair_check(const prune_options *o) {
   enum { MOST_ROUNDS = 1000 };
-  if (o->producers > MOST_ROUNDS) return reap_error(REAP_ERR_USAGE, "%s: --producers wants at most %d rounds", o->title, MOST_ROUNDS);
+  if (o->producers > MOST_ROUNDS)
+    return reap_error(REAP_ERR_USAGE, "%s: --producers wants at most %d rounds", o->title, MOST_ROUNDS);
   if (o->producers > 0 && !prune_repair_wanted(o))
-    return reap_error(REAP_ERR_USAGE, "%s: --producers is part of the repair; it does not go with --repair off, --refit none or --from-stats",
-                      o->title);
+    return reap_error(
+        REAP_ERR_USAGE,
+        "%s: --producers is part of the repair; it does not go with --repair off, --refit none or --from-stats",
+        o->title);
   if (o->classifier && strcmp(o->classifier, "scale") == 0 && !prune_repair_wanted(o))
-    return reap_error(REAP_ERR_USAGE, "%s: --classifier scale is part of the repair; it does not go with --repair off, --refit none or --from-stats",
-                      o->title);
+    return reap_error(
+        REAP_ERR_USAGE,
+        "%s: --classifier scale is part of the repair; it does not go with --repair off, --refit none or --from-stats",
+        o->title);
   if (!o->repair || strcmp(o->repair, "on") != 0 || prune_repair_wanted(o)) return REAP_OK;
   if (o->from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --repair on needs images; it does not go with --from-stats", o->title);
@@ -50,7 +55,8 @@ int prune_repair_layers(const prune_options *o, const reap_graph *graph, bool **
   return REAP_OK;
 }
 
-reap_scaled_outputs prune_repair_classifier(const prune_options *o, const reap_graph *graph, const reap_dataset *calibration) {
+reap_scaled_outputs prune_repair_classifier(const prune_options *o, const reap_graph *graph,
+                                            const reap_dataset *calibration) {
   if (!prune_repair_wanted(o)) return REAP_SCALE_NONE;
   if (o->classifier) return strcmp(o->classifier, "scale") == 0 ? REAP_SCALE_ALL : REAP_SCALE_NONE;
   if (!reap_output_set_several(graph) && reap_dataset_has_labels(calibration)) return REAP_SCALE_ALL;

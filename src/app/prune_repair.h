@@ -16,12 +16,14 @@ int prune_repair_producers(const prune_options *options);
 /* REAP_ERR_USAGE for options that do not go with --repair on, --producers or --classifier scale. */
 int prune_repair_check(const prune_options *options);
 
-/* layers[nodes]: every layer but those that --exclude names; NULL if no repair is wanted. The caller frees it (reap_free). */
+/* layers[nodes]: every layer but those that --exclude names; NULL if no repair is wanted. The caller frees it
+ * (reap_free). */
 int prune_repair_layers(const prune_options *options, const reap_graph *graph, bool **layers);
 
-/* Which outputs may be scaled to the original's soft-max: with --classifier scale all; without that option, if repair is wanted,
- * those known to be a classifier's: they end in a soft-max, or the network has a single output and the calibration images have
- * labels (not looked at). */
-reap_scaled_outputs prune_repair_classifier(const prune_options *options, const reap_graph *graph, const reap_dataset *calibration);
+/* Which outputs may be scaled to the original's soft-max: with --classifier scale all; without that option, if repair
+ * is wanted, those known to be a classifier's: they end in a soft-max, or the network has a single output and the
+ * calibration images have labels (not looked at). */
+reap_scaled_outputs prune_repair_classifier(const prune_options *options, const reap_graph *graph,
+                                            const reap_dataset *calibration);
 
 #endif

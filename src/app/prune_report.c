@@ -55,7 +55,8 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   const bool evaluated = run->inputs->evaluation != NULL;
   const report_network before = {evaluated ? &run->before : NULL, reap_graph_flops(network->graph),
                                  reap_graph_params(network->graph)};
-  const report_network after = {evaluated ? &run->after : NULL, reap_graph_flops(run->pruned), reap_graph_params(run->pruned)};
+  const report_network after = {evaluated ? &run->after : NULL, reap_graph_flops(run->pruned),
+                                reap_graph_params(run->pruned)};
   cJSON *report = report_create(run->context, command_backend(o->common.kernels));
   report_seconds(run, report, total, writing);
   report_add_network(report, "baseline", &before);
@@ -68,7 +69,8 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   prune_paths_report(run, report);
   if (prune_options_latency(o)) report_latency(run, report);
   report_add_input(report, "model", o->model, reap_source_hash(network->source));
-  report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o), run->inputs->images_hash);
+  report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o),
+                   run->inputs->images_hash);
   run_files_report(run->files, report);
   cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
   report_add_few_samples(report, &run->result);

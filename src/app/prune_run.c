@@ -75,24 +75,25 @@ reap_shard prune_run_shard(const prune_run *r) { return shard_of(r, r->inputs->c
 
 reap_prune_options prune_run_options(const prune_run *r) {
   const prune_options *o = r->options;
-  return (reap_prune_options){.method = reap_method_find(o->method),
-                              .refit = strcmp(o->refit, "ls") == 0,
-                              .chosen = r->plan.chosen,
-                              .counts = r->plan.counts,
-                              .given = r->plan.given,
-                              .repair = r->repair,
-                              .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
-                              .producer_rounds = prune_repair_producers(o),
-                              .positions = o->positions,
-                              .solver = reap_solver_named(o->solver),
-                              .ridge = o->ridge,
-                              .ridge_auto = o->ridge_auto,
-                              .seed = (uint64_t)o->seed,
-                              .backend = command_backend(o->common.kernels),
-                              .memory = o->memory.bytes,
-                              .scratch = o->memory.folder,
-                              .measure = prune_options_measure(o),
-                              .progress = r->progress};
+  return (reap_prune_options){
+      .method = reap_method_find(o->method),
+      .refit = strcmp(o->refit, "ls") == 0,
+      .chosen = r->plan.chosen,
+      .counts = r->plan.counts,
+      .given = r->plan.given,
+      .repair = r->repair,
+      .classifier = prune_repair_classifier(o, r->inputs->network.graph, r->inputs->calibration),
+      .producer_rounds = prune_repair_producers(o),
+      .positions = o->positions,
+      .solver = reap_solver_named(o->solver),
+      .ridge = o->ridge,
+      .ridge_auto = o->ridge_auto,
+      .seed = (uint64_t)o->seed,
+      .backend = command_backend(o->common.kernels),
+      .memory = o->memory.bytes,
+      .scratch = o->memory.folder,
+      .measure = prune_options_measure(o),
+      .progress = r->progress};
 }
 
 /* Groups whose layer's moments lie on all ranks together. Collective. */
@@ -122,9 +123,10 @@ static int check_memory(prune_run *r) {
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(memory_options_check(comm, memory));
-  return memory_check(comm, &r->footprint, memory->bytes,
-                      "leave it out (--exclude), put fewer ranks on a node, or spread it over the ranks (--solver scalapack, "
-                      "--ridge a number)");
+  return memory_check(
+      comm, &r->footprint, memory->bytes,
+      "leave it out (--exclude), put fewer ranks on a node, or spread it over the ranks (--solver scalapack, "
+      "--ridge a number)");
 }
 
 static int prune(prune_run *r, const prune_stored *stored) {
@@ -134,8 +136,8 @@ static int prune(prune_run *r, const prune_stored *stored) {
   options.activations = stored->activations;
   options.from_stats = stored->from;
   if (r->inputs->calibration) command_warn_idle(r->context->comm, shard.blocks);
-  return reap_prune(r->context->comm, r->inputs->network.graph, r->pruned, r->groups, r->inputs->calibration, &shard, &options,
-                    &r->result);
+  return reap_prune(r->context->comm, r->inputs->network.graph, r->pruned, r->groups, r->inputs->calibration, &shard,
+                    &options, &r->result);
 }
 
 static int prune_with_stored(prune_run *r) {
@@ -156,7 +158,10 @@ static int evaluate(prune_run *r) {
   if (!images) return REAP_OK;
   const reap_shard shard = shard_of(r, images, 0);
   reap_reference *reference = NULL;
-  reap_evaluate_options e = {.backend = backend, .progress = r->progress, .label = "original", .keep = &reference,
+  reap_evaluate_options e = {.backend = backend,
+                             .progress = r->progress,
+                             .label = "original",
+                             .keep = &reference,
                              .measure = prune_options_measure(r->options)};
   if (r->baseline)
     r->before = *r->baseline;

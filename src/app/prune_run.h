@@ -1,9 +1,10 @@
-/* One pruning run, without its command line: what reap prune does once and reap sweep once per setting; private to src/app. */
+/* One pruning run, without its command line: what reap prune does once and reap sweep once per setting; private to
+ * src/app. */
 #ifndef REAP_APP_PRUNE_RUN_H
 #define REAP_APP_PRUNE_RUN_H
 
-#include "json.h"
 #include <stdint.h>
+#include "json.h"
 
 #include "command.h"
 #include "memory_figures.h"
@@ -22,12 +23,14 @@
 /* What runs read and leave as it is: loaded once, used by as many runs as there are. */
 typedef struct prune_inputs {
   reap_network network;
-  reap_dataset *calibration;          /* NULL with --from-stats */
-  reap_dataset *evaluation;           /* NULL without --eval */
-  reap_group_paths *paths;            /* losses of all groups; NULL: not needed, or not there yet (prune_paths.h) */
-  reap_joint_trial trials[REAP_JOINT_TRIALS]; /* how their losses were found to go together; moved NaN, or all 0: not tried */
+  reap_dataset *calibration; /* NULL with --from-stats */
+  reap_dataset *evaluation;  /* NULL without --eval */
+  reap_group_paths *paths;   /* losses of all groups; NULL: not needed, or not there yet (prune_paths.h) */
+  reap_joint_trial
+      trials[REAP_JOINT_TRIALS];      /* how their losses were found to go together; moved NaN, or all 0: not tried */
   reap_latency *latency;              /* times of all layers; the same (prune_latency.h) */
-  char images_hash[REAP_HASH_LENGTH]; /* of the calibration images, or of the statistics in their place, at the start of the run */
+  char images_hash[REAP_HASH_LENGTH]; /* of the calibration images, or of the statistics in their place, at the start of
+                                         the run */
 } prune_inputs;
 
 /* Collective. The network that `options` name into zeroed `inputs`, which are to be closed also after an error. */
@@ -45,29 +48,30 @@ typedef struct prune_run {
   const reap_progress *progress;
   const run_files *files;          /* for the report */
   const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */
-  const reap_reference *reference; /* with baseline: this rank's outputs of the original network; NULL: KL stays unknown */
+  const reap_reference
+      *reference; /* with baseline: this rank's outputs of the original network; NULL: KL stays unknown */
 
   reap_graph *pruned;
   reap_groups *groups; /* of the pruned graph */
   prune_plan plan;
   bool *repair; /* see prune_repair.h */
   reap_prune_result result;
-  double measured_ms;              /* of one image in the pruned network, under --latency */
+  double measured_ms;            /* of one image in the pruned network, under --latency */
   reap_evaluation before, after; /* set with --eval */
   reap_footprint footprint;      /* what was expected */
   memory_figures memory;         /* what was used */
 } prune_run;
 
-/* Collective. Groups, pruned graph, not cut yet, and the plan as far as it can be made without losses: finds wishes that cannot be
- * met before images are opened. */
+/* Collective. Groups, pruned graph, not cut yet, and the plan as far as it can be made without losses: finds wishes
+ * that cannot be met before images are opened. */
 int prune_run_plan(prune_run *run);
 
 /* Local. What the run asks of reap_prune(), stores aside; the calibration images that are this rank's. */
 reap_prune_options prune_run_options(const prune_run *run);
 reap_shard prune_run_shard(const prune_run *run);
 
-/* Collective. Completes the plan by inputs->paths if need be, prunes as planned and evaluates; writes --save-stats and --activations, and nothing else. To be cleared also
- * after an error. */
+/* Collective. Completes the plan by inputs->paths if need be, prunes as planned and evaluates; writes --save-stats and
+ * --activations, and nothing else. To be cleared also after an error. */
 int prune_run_do(prune_run *run);
 void prune_run_clear(prune_run *run);
 

@@ -41,13 +41,15 @@ static int check_size(const prune_options *o, const reap_network *network, const
 }
 
 int prune_stored_open(const command_context *context, const prune_options *o, const reap_network *network,
-                      const reap_groups *groups, const bool *chosen, int64_t images, const char *images_hash, prune_stored *s) {
+                      const reap_groups *groups, const bool *chosen, int64_t images, const char *images_hash,
+                      prune_stored *s) {
   const bool writes = o->save_stats || o->activations;
   reap_origin origin = {0};
   int status = open_stats(o, network, s);
   if (status == REAP_OK) status = check_size(o, network, groups, chosen, images);
   if (status == REAP_OK && writes)
-    status = reap_origin_make(reap_source_hash(network->source), true, o->positions, o->seed, images_hash, 0, images, &origin);
+    status = reap_origin_make(reap_source_hash(network->source), true, o->positions, o->seed, images_hash, 0, images,
+                              &origin);
   status = reap_comm_agree(context->comm, status);
   if (status == REAP_OK && o->save_stats)
     status = reap_stats_writer_create(context->comm, o->save_stats, &origin, &s->save);

@@ -17,7 +17,8 @@ typedef struct prune_stored {
 /* Collective. Opens what the command line names: --from-stats has to be of the original network `network`.
  * chosen[groups]: those pruned; images: of the calibration data, images_hash: of their file. */
 int prune_stored_open(const command_context *context, const prune_options *options, const reap_network *network,
-                      const reap_groups *groups, const bool *chosen, int64_t images, const char *images_hash, prune_stored *out);
+                      const reap_groups *groups, const bool *chosen, int64_t images, const char *images_hash,
+                      prune_stored *out);
 
 /* Collective. What was written appears under its name. */
 int prune_stored_commit(prune_stored *stored);

@@ -206,7 +206,12 @@ const char *report_count(double value, char text[32]) {
   const char *units[] = {"", " k", " M", " G", " T"};
   int unit = 0;
   for (; value >= 1000 && unit < 4; unit++) value /= 1000;
-  snprintf(text, 32, unit == 0 ? "%.0f%s" : value < 10 ? "%.3f%s" : value < 100 ? "%.2f%s" : "%.1f%s", value, units[unit]);
+  snprintf(text, 32,
+           unit == 0     ? "%.0f%s"
+           : value < 10  ? "%.3f%s"
+           : value < 100 ? "%.2f%s"
+                         : "%.1f%s",
+           value, units[unit]);
   return text;
 }
 
@@ -225,7 +230,8 @@ static void print_count(const char *name, int64_t a, int64_t b, bool both) {
 
 /* A line for each of several outputs, and what they come to. */
 static void print_outputs(const reap_evaluation *e, reap_measure measure) {
-  reap_print(stdout, "%-16s %12s %12s %12s  (share lost: 1 is as far off as the same output for all images)\n", "output", "KL", "error", "share");
+  reap_print(stdout, "%-16s %12s %12s %12s  (share lost: 1 is as far off as the same output for all images)\n",
+             "output", "KL", "error", "share");
   for (int k = 0; k < e->n_outputs; k++) {
     const reap_output_figure *o = &e->outputs[k];
     reap_print(stdout, "  %-14s ", o->name);

@@ -2,8 +2,8 @@
 #ifndef REAP_APP_REPORT_H
 #define REAP_APP_REPORT_H
 
-#include "json.h"
 #include <stdint.h>
+#include "json.h"
 
 #include "command.h"
 #include "reap/evaluate.h"
@@ -15,7 +15,8 @@ typedef struct report_network {
   int64_t flops, params;
 } report_network;
 
-/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). What there is no memory for is missing: see json.h. */
+/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). What there is no memory for
+ * is missing: see json.h. */
 cJSON *report_create(const command_context *context, reap_backend backend);
 
 /* "baseline", or "pruned": that one also tells how far its outputs are from the original's. */
@@ -30,8 +31,8 @@ void report_add_layers(cJSON *report, const reap_prune_result *result);
 /* repaired, one object per layer that was re-solved without losing inputs. */
 void report_add_repaired(cJSON *report, const reap_prune_result *result);
 
-/* classifier: by how much its outputs were scaled; null where that was not looked into. classifiers: all of them, where several
- * outputs are classifiers'. */
+/* classifier: by how much its outputs were scaled; null where that was not looked into. classifiers: all of them, where
+ * several outputs are classifiers'. */
 void report_add_classifiers(cJSON *report, const reap_prune_result *result);
 
 /* few_samples: names of the layers with fewer than 5 rows per column. */
@@ -49,8 +50,8 @@ int report_write(const cJSON *report, const char *path);
 /* "126.6 M" with three to four digits. */
 const char *report_count(double value, char text[32]);
 
-/* Table of the original against the pruned network on standard output; pruned may be NULL. Several outputs: by which measure they
- * were combined. */
+/* Table of the original against the pruned network on standard output; pruned may be NULL. Several outputs: by which
+ * measure they were combined. */
 void report_print(const report_network *original, const report_network *pruned, reap_measure measure);
 
 #endif

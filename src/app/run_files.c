@@ -42,18 +42,24 @@ file_form run_files_form(const char *path) {
   return FORM_ANY;
 }
 
-static const char *form_name(file_form form) { return form == FORM_HDF5 ? "HDF5" : form == FORM_ONNX ? "ONNX" : "JSON"; }
+static const char *form_name(file_form form) {
+  return form == FORM_HDF5 ? "HDF5" : form == FORM_ONNX ? "ONNX" : "JSON";
+}
 
 /* The name against what will be written. */
 static int check_form(const run_files *f, const run_file *o) {
   const file_form promised = run_files_form(o->path);
   if (standard_output_is(o->path))
-    return o->form == FORM_JSON ? REAP_OK
-                                : reap_error(REAP_ERR_USAGE, "%s: %s -: %s cannot go to standard output; give the name of a file", f->title,
-                                             o->option, form_name(o->form));
+    return o->form == FORM_JSON
+               ? REAP_OK
+               : reap_error(REAP_ERR_USAGE, "%s: %s -: %s cannot go to standard output; give the name of a file",
+                            f->title, o->option, form_name(o->form));
   if (promised == FORM_ANY || o->form == FORM_ANY || promised == o->form) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "%s: %s %s: %s is written there, and the name says %s; name it *%s", f->title, o->option, o->path,
-                    form_name(o->form), form_name(promised), o->form == FORM_HDF5 ? ".h5" : o->form == FORM_ONNX ? ".onnx" : ".json");
+  return reap_error(REAP_ERR_USAGE, "%s: %s %s: %s is written there, and the name says %s; name it *%s", f->title,
+                    o->option, o->path, form_name(o->form), form_name(promised),
+                    o->form == FORM_HDF5   ? ".h5"
+                    : o->form == FORM_ONNX ? ".onnx"
+                                           : ".json");
 }
 
 static int check_kind(const run_file *o) {
@@ -70,8 +76,8 @@ static int check_streams(const run_files *f, const run_file_state *o) {
   for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
     if (o->identity.there && fstat(fd, &about) == 0 && (uint64_t)about.st_dev == o->identity.device &&
         (uint64_t)about.st_ino == o->identity.inode)
-      return reap_error(REAP_ERR_USAGE, "%s: %s %s is this program's %s as well; name another file", f->title, o->file.option,
-                        o->path, names[fd]);
+      return reap_error(REAP_ERR_USAGE, "%s: %s %s is this program's %s as well; name another file", f->title,
+                        o->file.option, o->path, names[fd]);
   return REAP_OK;
 }
 
@@ -89,8 +95,9 @@ static int check_pair(const run_files *f, const run_file_state *o, const run_fil
   bool same = false;
   REAP_TRY(reap_file_same(o->path, &o->identity, other->path, &other->identity, &same));
   if (!same) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "%s: %s %s and %s %s are one file, named twice; an output must not be another file of the run", f->title,
-                    o->file.option, o->path, other->file.option, other->path);
+  return reap_error(REAP_ERR_USAGE,
+                    "%s: %s %s and %s %s are one file, named twice; an output must not be another file of the run",
+                    f->title, o->file.option, o->path, other->file.option, other->path);
 }
 
 /* Output `k` against all inputs and the outputs before it. */
@@ -176,14 +183,15 @@ int run_files_check_output(const run_files *f, const char *path) {
 /* ------------------------------------------------------------------ inputs that change */
 
 void run_files_warn(const run_files *f) {
-  static const char *const words[] = {
-      [REAP_FILE_GONE] = "is gone", [REAP_FILE_REPLACED] = "has been replaced", [REAP_FILE_MODIFIED] = "has been written to"};
+  static const char *const words[] = {[REAP_FILE_GONE] = "is gone",
+                                      [REAP_FILE_REPLACED] = "has been replaced",
+                                      [REAP_FILE_MODIFIED] = "has been written to"};
   for (int i = 0; i < f->n; i++) {
     const run_file_state *s = &f->files[i];
     const reap_file_change change = s->file.output ? REAP_FILE_SAME : reap_file_changed(s->path, &s->identity);
     if (change != REAP_FILE_SAME)
-      reap_log(REAP_LOG_WARNING, "%s %s %s since the run began; hashes are those of the file at the start", s->file.option, s->path,
-               words[change]);
+      reap_log(REAP_LOG_WARNING, "%s %s %s since the run began; hashes are those of the file at the start",
+               s->file.option, s->path, words[change]);
   }
 }
 

@@ -1,21 +1,21 @@
 /* All files that a run reads and writes, checked before any work, and watched while it lasts; private to src/app.
  *
- * A run destroys nothing that it was not told to: no output is one of its inputs or another of its outputs, however they are
- * spelled (links, other paths: device and inode tell), and none replaces a folder, a device or a pipe. An output that is a
- * symbolic link replaces what the link leads to. What will be replaced is said in one line of the log.
+ * A run destroys nothing that it was not told to: no output is one of its inputs or another of its outputs, however
+ * they are spelled (links, other paths: device and inode tell), and none replaces a folder, a device or a pipe. An
+ * output that is a symbolic link replaces what the link leads to. What will be replaced is said in one line of the log.
  *
- * What is written has the form that its option promises: names that promise another (.h5 and .hdf5 HDF5, .onnx ONNX, .json JSON)
- * are refused, all other names taken. "-" is standard output, for one output of JSON in a run; everything else that the run prints goes to
- * standard error then.
+ * What is written has the form that its option promises: names that promise another (.h5 and .hdf5 HDF5, .onnx ONNX,
+ * .json JSON) are refused, all other names taken. "-" is standard output, for one output of JSON in a run; everything
+ * else that the run prints goes to standard error then.
  *
- * Inputs may change, or vanish, while a run lasts. Its results stay what they are: hashes are taken at the start, and at the end the
- * log and the report tell which inputs are not what they were.
+ * Inputs may change, or vanish, while a run lasts. Its results stay what they are: hashes are taken at the start, and
+ * at the end the log and the report tell which inputs are not what they were.
  */
 #ifndef REAP_APP_RUN_FILES_H
 #define REAP_APP_RUN_FILES_H
 
-#include "json.h"
 #include <stdbool.h>
+#include "json.h"
 
 #include "reap/comm.h"
 #include "reap/file_identity.h"
@@ -28,11 +28,13 @@ typedef struct run_file {
   const char *option; /* "--calib", "MODEL": as the command line has it */
   const char *path;   /* NULL: not given, and left out */
   bool output;
-  file_form form;     /* of an output */
+  file_form form; /* of an output */
 } run_file;
 
-#define RUN_INPUT(option, path) {(option), (path), false, FORM_ANY}
-#define RUN_OUTPUT(option, path, form) {(option), (path), true, (form)}
+#define RUN_INPUT(option, path) \
+  { (option), (path), false, FORM_ANY }
+#define RUN_OUTPUT(option, path, form) \
+  { (option), (path), true, (form) }
 
 /* What is known of a file. */
 typedef struct run_file_state {
@@ -47,8 +49,9 @@ typedef struct run_files {
   run_file_state *files;
 } run_files;
 
-/* Collective. Takes up the table of a command (its strings but for the paths have to last) and checks it: REAP_ERR_USAGE if an output is
- * another file of the run or named for another form, REAP_ERR_INPUT if it cannot be written. To be cleared also after an error. */
+/* Collective. Takes up the table of a command (its strings but for the paths have to last) and checks it:
+ * REAP_ERR_USAGE if an output is another file of the run or named for another form, REAP_ERR_INPUT if it cannot be
+ * written. To be cleared also after an error. */
 int run_files_check(const reap_comm *comm, const char *title, const run_file *table, int count, run_files *out);
 void run_files_clear(run_files *files);
 

@@ -62,13 +62,21 @@ const char *reap_error_message(void) { return message; }
 
 const char *reap_status_name(int status) {
   switch (status) {
-    case REAP_OK: return "done";
-    case REAP_ERR_USAGE: return "usage error";
-    case REAP_ERR_INPUT: return "unusable input or output";
-    case REAP_ERR_RESOURCE: return "out of memory or disk";
-    case REAP_ERR_NUMERIC: return "numerical failure";
-    case REAP_STOPPED: return "stopped";
-    case REAP_ERR_STALLED: return "stalled";
-    default: return "internal error";
+    case REAP_OK:
+      return "done";
+    case REAP_ERR_USAGE:
+      return "usage error";
+    case REAP_ERR_INPUT:
+      return "unusable input or output";
+    case REAP_ERR_RESOURCE:
+      return "out of memory or disk";
+    case REAP_ERR_NUMERIC:
+      return "numerical failure";
+    case REAP_STOPPED:
+      return "stopped";
+    case REAP_ERR_STALLED:
+      return "stalled";
+    default:
+      return "internal error";
   }
 }

@@ -54,8 +54,11 @@ const char *reap_precision_name(reap_precision precision) {
 
 float reap_round_to(float value, reap_precision precision) {
   switch (precision) {
-    case REAP_FLOAT16: return reap_from_float16(reap_to_float16(value));
-    case REAP_BFLOAT16: return reap_from_bfloat16(reap_to_bfloat16(value));
-    default: return value;
+    case REAP_FLOAT16:
+      return reap_from_float16(reap_to_float16(value));
+    case REAP_BFLOAT16:
+      return reap_from_bfloat16(reap_to_bfloat16(value));
+    default:
+      return value;
   }
 }

@@ -41,7 +41,8 @@ int reap_alloc(void *out, int64_t count, size_t size) {
   size_t padded = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   char *base = bytes < ALIGNMENT ? malloc(lead(bytes) + bytes) : aligned_alloc(ALIGNMENT, padded);
   if (!base)
-    return reap_error(REAP_ERR_RESOURCE, "out of memory: %.1f MB more were needed; use more ranks on more nodes, or fewer images",
+    return reap_error(REAP_ERR_RESOURCE,
+                      "out of memory: %.1f MB more were needed; use more ranks on more nodes, or fewer images",
                       (double)bytes / 1e6);
   void *block = base + lead(bytes);
   header_of(block)->bytes = bytes;
@@ -118,8 +119,8 @@ int64_t reap_memory_peak_resident(void) {
   return (int64_t)usage.ru_maxrss * 1024; /* Linux counts in kibibytes */
 }
 
-/* The beginning of a file of the system's, "" if there is none. Without stdio, which takes memory: these figures are asked
- * for where there may be none left. */
+/* The beginning of a file of the system's, "" if there is none. Without stdio, which takes memory: these figures are
+ * asked for where there may be none left. */
 static void read_beginning(const char *path, char *text, size_t size) {
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   const ssize_t length = file < 0 ? 0 : read(file, text, size - 1);
@@ -153,9 +154,12 @@ int reap_memory_check(const char *what, int64_t bytes) {
   }
   struct rlimit limit;
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-    return reap_error(REAP_ERR_RESOURCE, "out of memory: %s needs %.0f MB more, and a process may have no more than %.0f MB (ulimit -v); raise that",
-                      what, (double)bytes / 1e6, (double)limit.rlim_cur / 1e6);
-  return reap_error(REAP_ERR_RESOURCE, "out of memory: %s needs %.0f MB more; use nodes with more memory, or fewer ranks on each", what,
+    return reap_error(
+        REAP_ERR_RESOURCE,
+        "out of memory: %s needs %.0f MB more, and a process may have no more than %.0f MB (ulimit -v); raise that",
+        what, (double)bytes / 1e6, (double)limit.rlim_cur / 1e6);
+  return reap_error(REAP_ERR_RESOURCE,
+                    "out of memory: %s needs %.0f MB more; use nodes with more memory, or fewer ranks on each", what,
                     (double)bytes / 1e6);
 }
 

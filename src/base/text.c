@@ -21,7 +21,11 @@ unsigned reap_text_code_point(const char *text, size_t length) {
 size_t reap_text_character(const char *text) {
   static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
   const unsigned char *t = (const unsigned char *)text;
-  const size_t length = t[0] < 0x80 ? 1 : (t[0] & 0xe0) == 0xc0 ? 2 : (t[0] & 0xf0) == 0xe0 ? 3 : (t[0] & 0xf8) == 0xf0 ? 4 : 0;
+  const size_t length = t[0] < 0x80             ? 1
+                        : (t[0] & 0xe0) == 0xc0 ? 2
+                        : (t[0] & 0xf0) == 0xe0 ? 3
+                        : (t[0] & 0xf8) == 0xf0 ? 4
+                                                : 0;
   for (size_t i = 1; i < length; i++)
     if (!follows(t[i])) return 0;
   if (length == 0) return 0;
@@ -29,7 +33,8 @@ size_t reap_text_character(const char *text) {
   return code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : length;
 }
 
-/* C0, DEL and C1; marks, embeddings, overrides and isolates of direction; ends of lines and paragraphs; the byte order mark. */
+/* C0, DEL and C1; marks, embeddings, overrides and isolates of direction; ends of lines and paragraphs; the byte order
+ * mark. */
 bool reap_text_controls(const char *text, size_t length) {
   const unsigned code = reap_text_code_point(text, length);
   return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e || code == 0x200f ||

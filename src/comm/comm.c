@@ -31,8 +31,8 @@ static int agree(MPI_Comm mpi, int rank, int size, int status) {
   return reap_error(report.status, "%s", report.text);
 }
 
-/* Collective over `parent`: a handle for a communicator that is yet to be made from it. A rank without memory for its handle
- * says so on the parent, while that is the only communicator there is. */
+/* Collective over `parent`: a handle for a communicator that is yet to be made from it. A rank without memory for its
+ * handle says so on the parent, while that is the only communicator there is. */
 static int allocate(MPI_Comm parent, reap_comm **out) {
   int rank, size;
   reap_comm *comm = NULL;

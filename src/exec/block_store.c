@@ -142,7 +142,8 @@ static value_block *victim(const block_store *s) {
   value_block *best = NULL;
   for (value_block *b = s->resident; b; b = b->next) {
     if (b->touched == s->visit) continue;
-    if (!best || (is_clean(b) && !is_clean(best)) || (is_clean(b) == is_clean(best) && distance(s, b) > distance(s, best)))
+    if (!best || (is_clean(b) && !is_clean(best)) ||
+        (is_clean(b) == is_clean(best) && distance(s, b) > distance(s, best)))
       best = b;
   }
   return best;
@@ -161,7 +162,8 @@ static int write_out(block_store *s, value_block *b) {
 static void warn(block_store *s, int64_t bytes) {
   if (s->warned) return;
   s->warned = true;
-  reap_log(REAP_LOG_WARNING, "--memory %.1f MB is less than the values of one block of images take; going on with %.1f MB",
+  reap_log(REAP_LOG_WARNING,
+           "--memory %.1f MB is less than the values of one block of images take; going on with %.1f MB",
            (double)s->limit / 1e6, (double)(s->used + bytes) / 1e6);
 }
 

@@ -30,13 +30,13 @@ struct value_block {
 };
 
 typedef struct block_store_facts {
-  int64_t peak;                  /* bytes: most that blocks and charges took at a time */
-  int64_t written, read;         /* bytes to and from the scratch file */
-  double seconds;                /* spent with it */
-  int64_t recomputed;            /* bytes of what was computed again */
+  int64_t peak;          /* bytes: most that blocks and charges took at a time */
+  int64_t written, read; /* bytes to and from the scratch file */
+  double seconds;        /* spent with it */
+  int64_t recomputed;    /* bytes of what was computed again */
   double recomputed_multiply_adds;
-  int64_t images_read;           /* bytes of input blocks read, as float32 */
-  double seconds_images;         /* spent reading them */
+  int64_t images_read;   /* bytes of input blocks read, as float32 */
+  double seconds_images; /* spent reading them */
 } block_store_facts;
 
 int block_store_create(int64_t n_indices, block_store **out);

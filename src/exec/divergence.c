@@ -1,9 +1,9 @@
 /* Networks' outputs compared, row by row; see divergence.h.
  *
- * KL(p || q) = sum_k p_k (log p_k - log q_k). As p and q both add up to one, q_k - p_k may be added to every term, which
- * makes it p_k (e^-d - 1 + d) with d = log p_k - log q_k: never negative, so that networks that hardly differ have a
- * small divergence and not the rounding of large terms. Rows are normalised in double precision, whatever they are.
- * Probabilities that are 0 in float32 count as 1e-38.
+ * KL(p || q) = sum_k p_k (log p_k - log q_k). As p and q both add up to one, q_k - p_k may be added to every term,
+ * which makes it p_k (e^-d - 1 + d) with d = log p_k - log q_k: never negative, so that networks that hardly differ
+ * have a small divergence and not the rounding of large terms. Rows are normalised in double precision, whatever they
+ * are. Probabilities that are 0 in float32 count as 1e-38.
  */
 #include "reap/divergence.h"
 
@@ -24,8 +24,8 @@ static double normaliser(reap_output_kind kind, const float *z, int64_t classes,
   return log(sum) + largest;
 }
 
-static double divergence(reap_output_kind p_kind, const float *p, reap_output_kind q_kind, const float *q, int64_t classes,
-                         double sharp) {
+static double divergence(reap_output_kind p_kind, const float *p, reap_output_kind q_kind, const float *q,
+                         int64_t classes, double sharp) {
   const double p_all = normaliser(p_kind, p, classes, sharp), q_all = normaliser(q_kind, q, classes, sharp);
   double sum = 0;
   for (int64_t k = 0; k < classes; k++) {
@@ -42,7 +42,8 @@ void reap_divergence_add(reap_output_kind original_kind, const float *original, 
 }
 
 void reap_divergence_add_soft(reap_output_kind original_kind, const float *original, reap_output_kind other_kind,
-                              const float *other, int64_t images, int64_t size, double temperature, reap_divergence *sums) {
+                              const float *other, int64_t images, int64_t size, double temperature,
+                              reap_divergence *sums) {
   if (original_kind == REAP_OUTPUT_OTHER || other_kind == REAP_OUTPUT_OTHER) sums->kl = sums->kl_zeros = NAN;
   for (int64_t i = 0; i < images; i++) {
     const float *x = original + i * size, *y = other + i * size;
@@ -69,7 +70,8 @@ double reap_divergence_relative_error(const reap_divergence *sums) {
   return sums->error == 0 ? 0 : sums->error / sums->energy;
 }
 
-void reap_divergence_probabilities(reap_output_kind kind, const float *row, int64_t classes, double temperature, double *out) {
+void reap_divergence_probabilities(reap_output_kind kind, const float *row, int64_t classes, double temperature,
+                                   double *out) {
   const double sharp = 1 / temperature, all = normaliser(kind, row, classes, sharp);
   for (int64_t k = 0; k < classes; k++) out[k] = exp(sharp * logarithm(kind, row, k) - all);
 }
@@ -93,11 +95,13 @@ reap_measure reap_measure_named(const char *name) {
 
 double reap_measure_combine(reap_measure measure, int n, const double *values) {
   double all = values[0];
-  for (int k = 1; k < n; k++) all = measure == REAP_MEASURE_SUM ? all + values[k] : isnan(values[k]) || values[k] > all ? values[k] : all;
+  for (int k = 1; k < n; k++)
+    all = measure == REAP_MEASURE_SUM ? all + values[k] : isnan(values[k]) || values[k] > all ? values[k] : all;
   return all;
 }
 
-double reap_measure_moved(reap_measure measure, int n, const reap_divergence *sums, const double *of_means, int64_t images) {
+double reap_measure_moved(reap_measure measure, int n, const reap_divergence *sums, const double *of_means,
+                          int64_t images) {
   if (n == 1) return isnan(sums->kl) ? reap_divergence_relative_error(sums) : sums->kl / (double)images;
   double all = reap_divergence_share(&sums[0], of_means[0]);
   for (int k = 1; k < n; k++) {

@@ -28,13 +28,13 @@ typedef struct runner {
   reap_plan *plan;
   float **storage; /* [n_values] */
   reap_output_set outputs;
-  float *rows;     /* outputs of a block, row-major in ONNX's order */
-  float *listed;   /* with a file: one output of a block */
-  int64_t *labels; /* [block] */
-  double *losses;  /* [blocks] */
+  float *rows;                  /* outputs of a block, row-major in ONNX's order */
+  float *listed;                /* with a file: one output of a block */
+  int64_t *labels;              /* [block] */
+  double *losses;               /* [blocks] */
   reap_divergence *divergences; /* [blocks][outputs] */
-  int64_t hits[2]; /* top-1, top-5 */
-  int judged;      /* output that the labels belong to; -1: none */
+  int64_t hits[2];              /* top-1, top-5 */
+  int judged;                   /* output that the labels belong to; -1: none */
   double forward;
 } runner;
 

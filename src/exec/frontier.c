@@ -2,9 +2,9 @@
  *
  * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader in every
  * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. With a limit,
- * what exceeds it is parked (block_store.h) in a scratch file, or forgotten and computed again (segment.h), whichever is
- * the cheaper by count: bytes to the file and back against multiply-adds at MULTIPLY_ADDS_PER_BYTE, and what else has to
- * be held for it. Input images that come from a data set are read again instead.
+ * what exceeds it is parked (block_store.h) in a scratch file, or forgotten and computed again (segment.h), whichever
+ * is the cheaper by count: bytes to the file and back against multiply-adds at MULTIPLY_ADDS_PER_BYTE, and what else
+ * has to be held for it. Input images that come from a data set are read again instead.
  *
  * Cost of an advance: one plan for the segment, run on every block.
  */
@@ -19,7 +19,8 @@
 #include "segment.h"
 
 /* A core does some 40 to 80 thousand million multiply-adds a second; a file in a local scratch folder moves about one
- * thousand million bytes. Most values are read that often before they are dropped: scanned, added up, measured, passed on. */
+ * thousand million bytes. Most values are read that often before they are dropped: scanned, added up, measured, passed
+ * on. */
 enum { MULTIPLY_ADDS_PER_BYTE = 40, READS = 4 };
 
 struct reap_frontier {
@@ -149,8 +150,8 @@ int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_fro
 /* Values of the segment at hand, block by block. */
 typedef struct advance {
   segment *segment;
-  bool recompute;   /* cheaper than parking its results */
-  int64_t result;   /* bytes of a block's results */
+  bool recompute;                   /* cheaper than parking its results */
+  int64_t result;                   /* bytes of a block's results */
   value_block **sources, **results; /* [n_reads], [n_kept] of the block at hand */
 } advance;
 

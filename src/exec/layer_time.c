@@ -1,7 +1,7 @@
 /* Timing: a network of one layer, or the one given, run on blocks of random numbers; see layer_time.h.
  *
- * The fastest of at least LEAST_RUNS blocks and LEAST_SECONDS counts: what else the machine does can only add to it. The
- * first block, which finds caches and kernels cold, is not timed.
+ * The fastest of at least LEAST_RUNS blocks and LEAST_SECONDS counts: what else the machine does can only add to it.
+ * The first block, which finds caches and kernels cold, is not timed.
  */
 #include "reap/layer_time.h"
 
@@ -65,10 +65,15 @@ static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node 
   reap_window window;
   if (convolution) REAP_TRY(reap_conv_window(from, node, &window));
   REAP_TRY(reap_calloc(&attributes, count, sizeof *attributes));
-  int status = convolution ? convolution_attributes(&window, attributes) : gemm ? int_attribute("transB", 1, attributes) : REAP_OK;
+  int status = convolution ? convolution_attributes(&window, attributes)
+               : gemm      ? int_attribute("transB", 1, attributes)
+                           : REAP_OK;
   if (status == REAP_OK)
-    return reap_graph_add_node(graph, convolution ? "Conv" : gemm ? "Gemm" : "MatMul", "", "layer", 0, !convolution && !gemm ? 2 : 3,
-                               inputs, 1, outputs, count, attributes);
+    return reap_graph_add_node(graph,
+                               convolution ? "Conv"
+                               : gemm      ? "Gemm"
+                                           : "MatMul",
+                               "", "layer", 0, !convolution && !gemm ? 2 : 3, inputs, 1, outputs, count, attributes);
   for (int i = 0; i < count; i++) {
     reap_free(&attributes[i].name);
     reap_free(&attributes[i].ints);
@@ -128,7 +133,8 @@ static int set_up(const reap_graph *graph, reap_backend backend, stage *s) {
     const int64_t count = reap_value_count(&graph->values[v]);
     if (s->storage[v]) continue;
     REAP_TRY(reap_alloc(&s->storage[v], count, sizeof(float)));
-    for (int64_t k = 0; i < graph->n_inputs && k < count; k++) s->storage[v][k] = (float)(reap_random_uniform(&random) - 0.5);
+    for (int64_t k = 0; i < graph->n_inputs && k < count; k++)
+      s->storage[v][k] = (float)(reap_random_uniform(&random) - 0.5);
     if (i >= graph->n_inputs) s->kept[v] = true;
   }
   return reap_plan_create(graph, s->nodes, graph->n_nodes, s->kept, backend, &s->plan);

@@ -1,11 +1,11 @@
 /* Means of outputs over images; see output_mean.h.
  *
- * Every element is rounded to a multiple of one unit for its whole output, and these integers are summed: the sum is exact, so the
- * order of images and ranks is of no consequence. The unit is as small as the sum over all images allows: 2^-40 of the output's
- * largest element with a million images.
+ * Every element is rounded to a multiple of one unit for its whole output, and these integers are summed: the sum is
+ * exact, so the order of images and ranks is of no consequence. The unit is as small as the sum over all images allows:
+ * 2^-40 of the output's largest element with a million images.
  *
- * Cost: a pass over the rows, and a sum over the ranks of one integer for each element. Memory: as much. An output that is not
- * finite counts as 0; what is measured on it then is not finite itself.
+ * Cost: a pass over the rows, and a sum over the ranks of one integer for each element. Memory: as much. An output that
+ * is not finite counts as 0; what is measured on it then is not finite itself.
  */
 #include "reap/output_mean.h"
 
@@ -19,10 +19,10 @@ typedef struct means {
   const reap_output_rows *outputs;
   const reap_shard *shard;
   double temperature;
-  int64_t size, most;  /* elements of all outputs; of the largest one */
-  double *largest;     /* [n] magnitude of any element; 1 for scores, which count as probabilities */
-  double *row;         /* [most] */
-  int64_t *sums;       /* [size] */
+  int64_t size, most; /* elements of all outputs; of the largest one */
+  double *largest;    /* [n] magnitude of any element; 1 for scores, which count as probabilities */
+  double *row;        /* [most] */
+  int64_t *sums;      /* [size] */
 } means;
 
 static bool is_score(const means *m, int k) { return m->outputs->kinds[k] != REAP_OUTPUT_OTHER; }
@@ -102,8 +102,8 @@ static double energy_of(const means *m, int k, const int64_t *sums) {
   return images * m->temperature * m->temperature * fmax(0, log((double)size) - entropy);
 }
 
-int reap_output_means(const reap_comm *comm, const reap_shard *shard, const reap_output_rows *outputs, double temperature,
-                      double *of_means) {
+int reap_output_means(const reap_comm *comm, const reap_shard *shard, const reap_output_rows *outputs,
+                      double temperature, double *of_means) {
   means m = {.outputs = outputs, .shard = shard, .temperature = temperature};
   int status = reap_comm_agree(comm, set_up(&m));
   if (status == REAP_OK) {

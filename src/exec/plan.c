@@ -36,12 +36,12 @@ struct reap_plan {
   const reap_graph *graph;
   int n_steps;
   step *steps;
-  int *interval_of;  /* [n_values] or -1: not in the arena */
+  int *interval_of; /* [n_values] or -1: not in the arena */
   int n_intervals;
   interval *intervals;
   int64_t arena_count;
   float *arena;
-  float **where;     /* [n_values] scratch of reap_plan_run */
+  float **where; /* [n_values] scratch of reap_plan_run */
 };
 
 void reap_plan_destroy(reap_plan **plan) {
@@ -182,9 +182,7 @@ static void find_intervals(reap_plan *p, const bool *kept) {
   }
 }
 
-static bool overlaps(const interval *a, const interval *b) {
-  return a->first <= b->last && b->first <= a->last;
-}
+static bool overlaps(const interval *a, const interval *b) { return a->first <= b->last && b->first <= a->last; }
 
 /* Lowest offset at which `it` meets no placed interval that lives at the same time. */
 static void place(reap_plan *p, interval *it) {
@@ -209,7 +207,8 @@ static void lay_out(reap_plan *p) {
   for (int placed = 0; placed < p->n_intervals; placed++) {
     interval *largest = NULL;
     for (int k = 0; k < p->n_intervals; k++)
-      if (p->intervals[k].offset < 0 && (!largest || p->intervals[k].count > largest->count)) largest = &p->intervals[k];
+      if (p->intervals[k].offset < 0 && (!largest || p->intervals[k].count > largest->count))
+        largest = &p->intervals[k];
     place(p, largest);
   }
 }

@@ -22,8 +22,8 @@ static int64_t local_images(const reap_shard *shard) {
 }
 
 /* Every block goes to everybody: outputs are small beside images. */
-static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, const reap_reference *old, float *buffer,
-                  reap_reference *fresh) {
+static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, const reap_reference *old,
+                  float *buffer, reap_reference *fresh) {
   const int ranks = reap_comm_size(comm);
   for (int root = 0; root < ranks; root++) {
     const reap_shard owner = reap_shard_make(from->images, from->block, root, ranks);
@@ -31,9 +31,11 @@ static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shar
       int64_t first, count;
       reap_shard_block(&owner, b, &first, &count);
       const size_t bytes = (size_t)(count * old->size) * sizeof *buffer;
-      if (root == reap_comm_rank(comm)) memcpy(buffer, old->rows + (first - from->first * from->block) * old->size, bytes);
+      if (root == reap_comm_rank(comm))
+        memcpy(buffer, old->rows + (first - from->first * from->block) * old->size, bytes);
       REAP_TRY(reap_comm_broadcast(comm, buffer, bytes, root));
-      if (b >= to->first && b < to->last) memcpy(fresh->rows + (first - to->first * to->block) * old->size, buffer, bytes);
+      if (b >= to->first && b < to->last)
+        memcpy(fresh->rows + (first - to->first * to->block) * old->size, buffer, bytes);
     }
   }
   return REAP_OK;
@@ -51,7 +53,8 @@ int reference_create(const reap_shard *shard, int n, int64_t size, reap_referenc
   return reap_alloc(&f->rows, count, sizeof *f->rows);
 }
 
-int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, reap_reference **reference) {
+int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to,
+                          reap_reference **reference) {
   reap_reference *old = *reference, *fresh = NULL;
   float *buffer = NULL;
   int status = reference_create(to, old->n, old->size, &fresh);
@@ -78,10 +81,12 @@ void reference_describe(const reap_output_set *outputs, reap_reference *referenc
 
 int reference_check(const reap_reference *against, const reap_output_set *outputs, const reap_shard *shard) {
   if (against->n != outputs->n)
-    return reap_error(REAP_ERR_INPUT, "outputs cannot be compared: the networks have %d and %d of them", against->n, outputs->n);
+    return reap_error(REAP_ERR_INPUT, "outputs cannot be compared: the networks have %d and %d of them", against->n,
+                      outputs->n);
   for (int k = 0; k < against->n; k++)
     if (against->sizes[k] != outputs->list[k].size)
-      return reap_error(REAP_ERR_INPUT, "outputs cannot be compared: the networks have %lld and %lld for an image in output %d, \"%s\"",
+      return reap_error(REAP_ERR_INPUT,
+                        "outputs cannot be compared: the networks have %lld and %lld for an image in output %d, \"%s\"",
                         (long long)against->sizes[k], (long long)outputs->list[k].size, k + 1, outputs->list[k].name);
   if (against->images != shard->images || against->first != shard->first)
     return reap_error(REAP_ERR_INTERNAL, "outputs cannot be compared: they are of other images");

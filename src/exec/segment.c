@@ -29,7 +29,8 @@ static void count_work(segment *s, int i) {
   enum { WORK_OF_FLOAT = 32 };
   const double multiply_adds = (double)reap_node_flops(s->graph, i) * (double)s->graph->batch;
   s->multiply_adds += multiply_adds;
-  s->work += multiply_adds + WORK_OF_FLOAT * (double)reap_value_count(reap_node_output(s->graph, s->graph->nodes[i], 0));
+  s->work +=
+      multiply_adds + WORK_OF_FLOAT * (double)reap_value_count(reap_node_output(s->graph, s->graph->nodes[i], 0));
 }
 
 static int list_values(segment *s, const bool *read) {
@@ -116,7 +117,7 @@ void segment_release(segment **released) {
 typedef struct recipe {
   block_maker maker; /* first: a maker is its recipe */
   segment *segment;
-  int64_t live;      /* results not yet forgotten */
+  int64_t live;                     /* results not yet forgotten */
   value_block **sources, **results; /* [n_reads], [n_kept]; results: NULL when forgotten */
 } recipe;
 

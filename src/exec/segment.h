@@ -13,18 +13,19 @@ typedef struct segment {
   int64_t references;
   block_store *store; /* charged with the plan's memory; borrowed */
   const reap_graph *graph;
-  bool *computed;     /* [n_nodes] nodes of the segment */
-  bool *needed;       /* [n_values] asked for, lasting, or read by a node computed later */
+  bool *computed;      /* [n_nodes] nodes of the segment */
+  bool *needed;        /* [n_values] asked for, lasting, or read by a node computed later */
   int n_reads, *reads; /* values that come from outside */
   int n_kept, *kept;   /* values computed here and needed */
-  float **storage;    /* [n_values] of the block at hand */
+  float **storage;     /* [n_values] of the block at hand */
   reap_plan *plan;
-  int64_t bytes;      /* of the plan */
-  double work;        /* multiply-adds of a block; other operations counted by the memory they touch */
+  int64_t bytes;        /* of the plan */
+  double work;          /* multiply-adds of a block; other operations counted by the memory they touch */
   double multiply_adds; /* of a block, alone */
 } segment;
 
-/* What `values[n]` need and is not done[n_nodes] yet. lasting[n_values]: values that are needed ever after. One reference. */
+/* What `values[n]` need and is not done[n_nodes] yet. lasting[n_values]: values that are needed ever after. One
+ * reference. */
 int segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
                    reap_backend backend, block_store *store, segment **out);
 void segment_release(segment **s);

@@ -12,9 +12,9 @@ enum { INPUTS, OUTPUTS, IMAGE, POSITION, COLUMNS };
 
 struct reap_activations_file {
   const reap_comm *comm;
-  char *path, *temporary;    /* temporary and the identifiers: rank 0's alone */
+  char *path, *temporary; /* temporary and the identifiers: rank 0's alone */
   hid_t file, layers, layer;
-  int64_t rows;              /* of the layer at hand */
+  int64_t rows; /* of the layer at hand */
   packed_rows columns[COLUMNS];
 };
 

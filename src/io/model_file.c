@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "io/hdf5/hdf5_util.h"
-#include "model_format.h"
 #include "io/onnx/onnx_names.h"
+#include "model_format.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -37,7 +37,8 @@ static int load(const char *path, reap_network *out) {
   if (block == out->graph->batch) return REAP_OK;
   reap_graph *larger = NULL;
   const int status = prepared(out->source, block, &larger);
-  /* The batch may be written into the network (a Reshape to [1, ...], say): then it is refused, and what the file says stays. */
+  /* The batch may be written into the network (a Reshape to [1, ...], say): then it is refused, and what the file says
+   * stays. */
   if (status == REAP_ERR_INPUT) return REAP_OK;
   REAP_TRY(status);
   reap_graph_destroy(&out->graph);

@@ -148,7 +148,8 @@ static int open_integers(hid_t file, const char *name, hid_t *attribute, int64_t
   *attribute = H5Aopen(file, name, H5P_DEFAULT);
   hid_t type = *attribute < 0 ? REAP_H5_NONE : H5Aget_type(*attribute);
   hid_t space = *attribute < 0 ? REAP_H5_NONE : H5Aget_space(*attribute);
-  const bool fits = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER && reap_h5_is_plain(type) && H5Sget_simple_extent_ndims(space) <= 1;
+  const bool fits = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_INTEGER && reap_h5_is_plain(type) &&
+                    H5Sget_simple_extent_ndims(space) <= 1;
   *count = fits ? (int64_t)H5Sget_simple_extent_npoints(space) : -1;
   reap_h5_close(&type);
   reap_h5_close(&space);
@@ -175,7 +176,8 @@ static int read_hashes(hid_t file, reap_origin *out) {
   REAP_TRY(reap_h5_read_strings(file, name, MAX_STRETCHES, &count, &hashes));
   int status = reap_calloc(&out->images, count, sizeof *out->images);
   if (status == REAP_OK) out->n_images = (int)count;
-  for (int i = 0; status == REAP_OK && i < out->n_images; i++) status = read_hash(file, name, hashes[i], out->images[i].data);
+  for (int i = 0; status == REAP_OK && i < out->n_images; i++)
+    status = read_hash(file, name, hashes[i], out->images[i].data);
   reap_h5_free_names(count, &hashes);
   return status;
 }

@@ -1,8 +1,8 @@
 /* Stored outputs: for each of them one contiguous data set that every rank writes its images into.
  *
- * Rank 0 creates the file, data sets allocated, and closes it. From then on every rank writes rows at their places in it with
- * plain system calls: nobody waits for anybody, and a write that fails on one rank is that rank's error, to be agreed on by
- * the caller. (HDF5's own parallel files wait for ever for a rank whose write failed.)
+ * Rank 0 creates the file, data sets allocated, and closes it. From then on every rank writes rows at their places in
+ * it with plain system calls: nobody waits for anybody, and a write that fails on one rank is that rank's error, to be
+ * agreed on by the caller. (HDF5's own parallel files wait for ever for a rank whose write failed.)
  */
 #include "reap/outputs_file.h"
 
@@ -34,7 +34,7 @@ struct reap_outputs_file {
   char *path, *temporary; /* temporary: owned by rank 0 alone, NULL elsewhere */
   int descriptor;
   int count;
-  stored_output *list;    /* [count] */
+  stored_output *list; /* [count] */
 };
 
 /* ------------------------------------------------------------------ creating, on rank 0 */
@@ -78,7 +78,8 @@ static int open_file(reap_outputs_file *file) {
     REAP_TRY(reap_comm_broadcast(file->comm, &file->list[k].offset, sizeof file->list[k].offset, 0));
   REAP_TRY(reap_durable_share(file->comm, file->temporary, &name));
   file->descriptor = open(name, O_WRONLY | O_CLOEXEC);
-  if (file->descriptor < 0) status = reap_durable_error(file->path, "cannot be opened by all ranks; write to a folder they share");
+  if (file->descriptor < 0)
+    status = reap_durable_error(file->path, "cannot be opened by all ranks; write to a folder they share");
   reap_free(&name);
   return reap_comm_agree(file->comm, status);
 }
@@ -96,7 +97,8 @@ static int set_shape(stored_output *o, int64_t images, const reap_outputs_shape 
 }
 
 /* Local. */
-static int describe(reap_outputs_file *file, const char *path, int64_t images, int count, const reap_outputs_shape *shapes) {
+static int describe(reap_outputs_file *file, const char *path, int64_t images, int count,
+                    const reap_outputs_shape *shapes) {
   REAP_TRY(reap_strdup(&file->path, path));
   REAP_TRY(reap_calloc(&file->list, count, sizeof *file->list));
   for (int k = 0; k < count; k++) {

@@ -1,4 +1,5 @@
-/* See packed_rows.h. Chunks that a rank holds in part go to rank 0 as plain rows: at most two for each rank and call. */
+/* See packed_rows.h. Chunks that a rank holds in part go to rank 0 as plain rows: at most two for each rank and call.
+ */
 #include "packed_rows.h"
 
 #include <stdbool.h>
@@ -23,7 +24,8 @@ static int64_t row_bytes(const packed_rows *p) { return p->width * (int64_t)H5Tg
 
 static int create_in(hid_t parent, const packed_rows *p, int64_t rows, H5D_fill_time_t fill, hid_t *dataset) {
   const hsize_t dims[2] = {(hsize_t)rows, (hsize_t)p->width}, chunk[2] = {(hsize_t)p->chunk_rows, (hsize_t)p->width};
-  hid_t space = H5Screate_simple(p->rank, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE), access = H5Pcreate(H5P_DATASET_ACCESS);
+  hid_t space = H5Screate_simple(p->rank, dims, NULL), list = H5Pcreate(H5P_DATASET_CREATE),
+        access = H5Pcreate(H5P_DATASET_ACCESS);
   if (space >= 0 && list >= 0 && access >= 0 && H5Pset_chunk(list, p->rank, chunk) >= 0 && H5Pset_shuffle(list) >= 0 &&
       H5Pset_deflate(list, DEFLATE_LEVEL) >= 0 && H5Pset_fill_time(list, fill) >= 0 &&
       H5Pset_chunk_cache(access, CACHE_SLOTS, CACHE_BYTES, 1) >= 0)
@@ -96,7 +98,8 @@ static int take_chunks(const packed_rows *p, hid_t dataset, int64_t chunks, pack
 static int write_rows(const packed_rows *p, hid_t dataset, int64_t first, int64_t count, const void *values) {
   const hsize_t start[2] = {(hsize_t)first, 0}, sizes[2] = {(hsize_t)count, (hsize_t)p->width};
   hid_t space = H5Dget_space(dataset), memory = H5Screate_simple(p->rank, sizes, NULL);
-  const bool done = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
+  const bool done = space >= 0 && memory >= 0 &&
+                    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
                     H5Dwrite(dataset, p->memory_type, memory, space, H5P_DEFAULT, values) >= 0;
   const int status = done ? REAP_OK : fail(p);
   reap_h5_close(&memory);
@@ -154,7 +157,8 @@ static void receive(const reap_comm *comm, int from, void *bytes, int64_t count)
   MPI_Recv(bytes, (int)count, MPI_BYTE, from, 0, reap_comm_mpi(comm), MPI_STATUS_IGNORE);
 }
 
-static void send_all(const reap_comm *comm, const packed_rows *p, int64_t first, const parts *at, const char *values, const pack *k) {
+static void send_all(const reap_comm *comm, const packed_rows *p, int64_t first, const parts *at, const char *values,
+                     const pack *k) {
   const int64_t row = row_bytes(p), head[4] = {first, at->head, at->chunks, at->tail};
   send(comm, head, sizeof head);
   if (at->head > 0) send(comm, values, at->head * row);

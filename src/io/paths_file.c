@@ -84,7 +84,8 @@ static int open_vectors(hid_t group, vectors *v, int64_t *removed, int64_t *size
   REAP_TRY(open_vector(group, "sizes", H5T_INTEGER, sizes, &v->sizes));
   REAP_TRY(open_vector(group, "moved", H5T_FLOAT, &moved, &v->moved));
   if (errors != *removed)
-    return reap_h5_refuse(group, "\"order\" has %lld entries and \"error\" %lld", (long long)*removed, (long long)errors);
+    return reap_h5_refuse(group, "\"order\" has %lld entries and \"error\" %lld", (long long)*removed,
+                          (long long)errors);
   if (moved != *sizes)
     return reap_h5_refuse(group, "\"sizes\" has %lld entries and \"moved\" %lld", (long long)*sizes, (long long)moved);
   return REAP_OK;
@@ -211,7 +212,8 @@ static int read_all(hid_t file, const char *path, reap_group_paths **out) {
   int status = reap_h5_check_format(file, FORMAT);
   if (status == REAP_OK) status = reap_h5_open_group(file, "groups", &groups);
   if (status == REAP_OK) status = reap_h5_list(groups, &count, &names);
-  if (status == REAP_OK && (count == 0 || count > INT32_MAX)) status = reap_error(REAP_ERR_INPUT, "%s: holds no groups", path);
+  if (status == REAP_OK && (count == 0 || count > INT32_MAX))
+    status = reap_error(REAP_ERR_INPUT, "%s: holds no groups", path);
   if (status == REAP_OK) status = reap_group_paths_create((int)count, out);
   if (status == REAP_OK) status = read_root(file, *out);
   if (status == REAP_OK) status = read_groups(groups, path, count, names, *out);

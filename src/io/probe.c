@@ -1,4 +1,5 @@
-/* See probe.h. The child touches what readers touch: every object, attribute and chunk index, and two elements of each data set. */
+/* See probe.h. The child touches what readers touch: every object, attribute and chunk index, and two elements of each
+ * data set. */
 #include "reap/probe.h"
 
 #include <errno.h>
@@ -24,8 +25,8 @@ enum { SECOND_BYTES = 1 << 24, MOST_SECONDS = 20 };
 /* Memory that looking may take. */
 static const int64_t MOST_BYTES = (int64_t)160 << 20;
 
-/* Indices of more chunks are not walked through: a sound one of so many takes longer than it is worth. Chunks of more elements
- * are not unpacked. */
+/* Indices of more chunks are not walked through: a sound one of so many takes longer than it is worth. Chunks of more
+ * elements are not unpacked. */
 static const double MOST_CHUNKS = 1e5, MOST_ELEMENTS = 4e6;
 
 enum { TOO_MUCH_MEMORY = 3, VALUE_BYTES = 1 << 16, MOST_STRINGS = 1 << 12 };
@@ -47,7 +48,8 @@ static void look_at_value(hid_t attribute, hid_t object, const char *name) {
   const hssize_t elements = space < 0 ? 0 : H5Sget_simple_extent_npoints(space);
   const hid_t number = type < 0 ? REAP_H5_NONE : number_type(type);
   if (type >= 0 && H5Tget_class(type) == H5T_STRING) {
-    if (reap_h5_read_strings(object, name, MOST_STRINGS, &count, &strings) == REAP_OK) reap_h5_free_names(count, &strings);
+    if (reap_h5_read_strings(object, name, MOST_STRINGS, &count, &strings) == REAP_OK)
+      reap_h5_free_names(count, &strings);
   } else if (number >= 0 && elements > 0 && elements <= (hssize_t)(sizeof values / sizeof(double))) {
     H5Aread(attribute, number, values);
   }
@@ -100,7 +102,8 @@ static bool walk_chunks(hid_t dataset, hid_t list, hid_t space) {
 static void look_at_dataset(hid_t dataset) {
   hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset), list = H5Dget_create_plist(dataset);
   const hid_t number = type < 0 ? REAP_H5_NONE : number_type(type);
-  const bool sound = space >= 0 && list >= 0 && number >= 0 && reap_h5_check_stored(dataset, "", H5Tget_class(type)) == REAP_OK;
+  const bool sound =
+      space >= 0 && list >= 0 && number >= 0 && reap_h5_check_stored(dataset, "", H5Tget_class(type)) == REAP_OK;
   if (sound && walk_chunks(dataset, list, space)) read_ends(dataset, number, space);
   reap_h5_close(&list);
   reap_h5_close(&space);
@@ -156,7 +159,8 @@ static bool is_hdf5(const char *path, int64_t *bytes) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return false;
   const bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
-  const bool signature = regular && pread(fd, begin, sizeof begin, 0) == sizeof begin && memcmp(begin, "\211HDF\r\n\032\n", 8) == 0;
+  const bool signature =
+      regular && pread(fd, begin, sizeof begin, 0) == sizeof begin && memcmp(begin, "\211HDF\r\n\032\n", 8) == 0;
   close(fd);
   *bytes = regular ? (int64_t)about.st_size : 0;
   return signature;

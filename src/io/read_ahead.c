@@ -1,6 +1,6 @@
 /* See read_ahead.h. HDF5's own reads are synchronous; the library tells where rows or chunks lie in the file, and
- * POSIX_FADV_WILLNEED starts their way into the page cache without waiting for them. Chunks that split a row are told of by
- * their first. */
+ * POSIX_FADV_WILLNEED starts their way into the page cache without waiting for them. Chunks that split a row are told
+ * of by their first. */
 #include "read_ahead.h"
 
 #include <fcntl.h>
@@ -52,7 +52,8 @@ void read_ahead_advise(const read_ahead *ahead, int64_t first, int64_t count) {
     hsize_t at[H5S_MAX_RANK] = {(hsize_t)r}, bytes = 0;
     haddr_t address = HADDR_UNDEF;
     unsigned filters;
-    if (H5Dget_chunk_info_by_coord(ahead->data_set, at, &filters, &address, &bytes) < 0 || address == HADDR_UNDEF) return;
+    if (H5Dget_chunk_info_by_coord(ahead->data_set, at, &filters, &address, &bytes) < 0 || address == HADDR_UNDEF)
+      return;
     advise_bytes(ahead, (int64_t)address, (int64_t)bytes);
   }
 }

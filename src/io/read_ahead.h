@@ -1,5 +1,5 @@
-/* Reading ahead: the system is told which bytes of a file come next and fetches them while this rank computes; private to
- * src/io. Local. Advice only: where it cannot be given, nothing happens. */
+/* Reading ahead: the system is told which bytes of a file come next and fetches them while this rank computes; private
+ * to src/io. Local. Advice only: where it cannot be given, nothing happens. */
 #ifndef REAP_IO_READ_AHEAD_H
 #define REAP_IO_READ_AHEAD_H
 
@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 typedef struct read_ahead {
-  int descriptor;     /* -1: no advice */
-  hid_t data_set;     /* borrowed */
-  int64_t start;      /* in the file, if the rows lie in one piece */
-  int64_t row;        /* bytes of one row */
+  int descriptor; /* -1: no advice */
+  hid_t data_set; /* borrowed */
+  int64_t start;  /* in the file, if the rows lie in one piece */
+  int64_t row;    /* bytes of one row */
   int64_t rows;
   int64_t chunk_rows; /* rows of a chunk; 0: one piece */
   int rank;

@@ -43,8 +43,10 @@ int reap_scratch_folder_check(const char *folder) {
 /* A failure of HDF5 or of the system, in words that tell what to do. */
 static int explain(const char *folder, int status) {
   if (status == REAP_ERR_RESOURCE)
-    return reap_error(status, "scratch folder %s has no room left for what exceeds --memory; name another with --scratch, "
-                              "or raise --memory", folder);
+    return reap_error(status,
+                      "scratch folder %s has no room left for what exceeds --memory; name another with --scratch, "
+                      "or raise --memory",
+                      folder);
   return reap_error_prefix(status, "scratch folder %s", folder);
 }
 

@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "model_format.h"
 #include "io/onnx/onnx_dead.h"
 #include "io/onnx/onnx_message.h"
+#include "model_format.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -127,7 +127,8 @@ static int copy_places(const reap_source *source, reap_source *copy) {
   REAP_TRY(reap_alloc(&copy->places, (int64_t)nodes, sizeof *copy->places));
   if (nodes > 0) memcpy(copy->places, source->places, nodes * sizeof *copy->places);
   REAP_TRY(reap_calloc(&copy->dead, (int64_t)source->n_dead, sizeof *copy->dead));
-  for (; copy->n_dead < source->n_dead; copy->n_dead++) REAP_TRY(reap_strdup(&copy->dead[copy->n_dead], source->dead[copy->n_dead]));
+  for (; copy->n_dead < source->n_dead; copy->n_dead++)
+    REAP_TRY(reap_strdup(&copy->dead[copy->n_dead], source->dead[copy->n_dead]));
   return REAP_OK;
 }
 
@@ -143,7 +144,8 @@ static int copy_model(const reap_source *source, reap_source *copy) {
 int reap_source_copy(const reap_source *source, reap_source **out) {
   reap_source *copy = NULL;
   if (source->edited) return reap_error(REAP_ERR_INTERNAL, "%s: a source is copied after it was edited", source->path);
-  if (protobuf_c_message_get_packed_size(&source->model->base) > (size_t)REAP_ONNX_MAX_BYTES) return load_again(source, out);
+  if (protobuf_c_message_get_packed_size(&source->model->base) > (size_t)REAP_ONNX_MAX_BYTES)
+    return load_again(source, out);
   REAP_TRY(reap_calloc(&copy, 1, sizeof *copy));
   memcpy(copy->hash, source->hash, sizeof copy->hash);
   int status = reap_strdup(&copy->path, source->path);

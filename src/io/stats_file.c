@@ -174,8 +174,8 @@ int reap_stats_file_shape(reap_stats_file *file, int index, int64_t *channels, i
 }
 
 /* Rows and columns of a stored matrix as rows of `ld` elements in memory. */
-static int read_rows(hid_t dataset, const char *name, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
-                     int64_t ld) {
+static int read_rows(hid_t dataset, const char *name, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                     double *out, int64_t ld) {
   const hsize_t start[] = {(hsize_t)row, (hsize_t)column}, count[] = {(hsize_t)rows, (hsize_t)columns};
   const hsize_t zero[] = {0, 0}, shape[] = {(hsize_t)rows, (hsize_t)ld};
   hid_t space = H5Dget_space(dataset), memory = H5Screate_simple(2, shape, NULL);
@@ -191,15 +191,18 @@ static int read_rows(hid_t dataset, const char *name, int64_t row, int64_t rows,
 /* Slabs of whole rows, well below the 2 GB that a transfer of parallel HDF5 1.10 may have. */
 enum { SLAB_BYTES = 1 << 28 };
 
-static int gram_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+static int gram_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                      int64_t ld) {
   const reap_stats_source *s = context;
   const int64_t most = 1 + SLAB_BYTES / ((int64_t)sizeof *out * ld);
   for (int64_t j = 0; j < columns; j += most) /* symmetric: what is wanted by columns lies by rows */
-    REAP_TRY(read_rows(s->data.gram, "gram", column + j, columns - j < most ? columns - j : most, row, rows, out + j * ld, ld));
+    REAP_TRY(read_rows(s->data.gram, "gram", column + j, columns - j < most ? columns - j : most, row, rows,
+                       out + j * ld, ld));
   return REAP_OK;
 }
 
-static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                       int64_t ld) {
   const reap_stats_source *s = context;
   const int64_t most = 1 + (1 << 20) / columns;
   double *slab = NULL;

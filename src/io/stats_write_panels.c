@@ -1,8 +1,8 @@
 /* Statistics of a layer that no rank holds, written by rank 0 as panels arrive.
  *
- * A panel holds columns of X'X from the diagonal down. By symmetry each of them is also the end of a row of the file, where
- * it goes as it stands; the part below the diagonal block goes in once more, transposed in strips. X'Y comes a few
- * columns at a time from the ranks that keep them. Cost: every number of the file once.
+ * A panel holds columns of X'X from the diagonal down. By symmetry each of them is also the end of a row of the file,
+ * where it goes as it stands; the part below the diagonal block goes in once more, transposed in strips. X'Y comes a
+ * few columns at a time from the ranks that keep them. Cost: every number of the file once.
  */
 #include <math.h>
 #include <string.h>
@@ -92,7 +92,7 @@ static int check_panel(int64_t from, int64_t rows, int64_t columns, const double
 static int take_panel(void *context, int64_t first, int64_t count, double *columns, int64_t ld) {
   output *o = context;
   const int64_t b = o->moments->block, from = first * b, width = count * b, rows = o->moments->n - from;
-  if (o->gram < 0) return REAP_OK; /* not rank 0 */
+  if (o->gram < 0) return REAP_OK;    /* not rank 0 */
   for (int64_t j = 0; j < width; j++) /* one rounding for both triangles */
     for (int64_t i = 0; i < j; i++) columns[i + j * ld] = columns[j + i * ld];
   REAP_TRY(check_panel(from, rows, width, columns, ld));

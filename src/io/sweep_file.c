@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "io/hdf5/hdf5_strings.h"
+#include "paths_groups.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "paths_groups.h"
 #include "reap/paths_file.h"
 #include "sweep_setting.h"
 
@@ -20,12 +20,14 @@ typedef struct column {
   size_t offset;
 } column;
 
-#define COLUMN(member, kind) {#member, kind, offsetof(reap_sweep_setting, member)}
+#define COLUMN(member, kind) \
+  { #member, kind, offsetof(reap_sweep_setting, member) }
 
-static const column columns[] = {
-    COLUMN(name, TEXT),     COLUMN(method, TEXT),    COLUMN(ratios, TEXT), COLUMN(budget, TEXT), COLUMN(value, NUMBER),
-    COLUMN(seed, INTEGER),  COLUMN(flops, INTEGER),  COLUMN(params, INTEGER), COLUMN(top1, NUMBER), COLUMN(top5, NUMBER),
-    COLUMN(loss, NUMBER),   COLUMN(kl, NUMBER),      COLUMN(output_error, NUMBER), COLUMN(seconds, NUMBER)};
+static const column columns[] = {COLUMN(name, TEXT),           COLUMN(method, TEXT),    COLUMN(ratios, TEXT),
+                                 COLUMN(budget, TEXT),         COLUMN(value, NUMBER),   COLUMN(seed, INTEGER),
+                                 COLUMN(flops, INTEGER),       COLUMN(params, INTEGER), COLUMN(top1, NUMBER),
+                                 COLUMN(top5, NUMBER),         COLUMN(loss, NUMBER),    COLUMN(kl, NUMBER),
+                                 COLUMN(output_error, NUMBER), COLUMN(seconds, NUMBER)};
 
 static const char *member(const reap_sweep_contents *contents, int64_t setting, const column *c) {
   return (const char *)&contents->settings[setting] + c->offset;
@@ -38,7 +40,8 @@ static int write_numbers(hid_t table, const column *c, const reap_sweep_contents
   _Static_assert(sizeof(double) == 8 && sizeof(int64_t) == 8, "columns of 8 bytes");
   REAP_TRY(reap_alloc(&values, count, 8));
   for (int64_t i = 0; i < count; i++) memcpy(values + 8 * i, member(contents, i, c), 8);
-  int status = reap_h5_write_vector(table, c->name, c->kind == INTEGER ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, count, values);
+  int status =
+      reap_h5_write_vector(table, c->name, c->kind == INTEGER ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, count, values);
   reap_free(&values);
   return status;
 }
@@ -52,7 +55,8 @@ static int write_texts(hid_t table, const column *c, const reap_sweep_contents *
   for (int64_t i = 0; i < count; i++) memcpy(&list[i], member(contents, i, c), sizeof list[i]);
   int status = reap_h5_pack_strings(count, list, &length, &texts);
   hid_t type = status == REAP_OK ? reap_h5_string_type(length) : REAP_H5_NONE;
-  if (status == REAP_OK) status = type >= 0 ? reap_h5_write_vector(table, c->name, type, count, texts) : reap_h5_error(table, c->name);
+  if (status == REAP_OK)
+    status = type >= 0 ? reap_h5_write_vector(table, c->name, type, count, texts) : reap_h5_error(table, c->name);
   reap_h5_close(&type);
   reap_free(&texts);
   reap_free(&list);
@@ -63,7 +67,8 @@ static int write_table(hid_t file, const reap_sweep_contents *contents) {
   hid_t table = REAP_H5_NONE;
   int status = reap_h5_create_group(file, "table", &table);
   for (size_t i = 0; status == REAP_OK && i < sizeof columns / sizeof columns[0]; i++)
-    status = columns[i].kind == TEXT ? write_texts(table, &columns[i], contents) : write_numbers(table, &columns[i], contents);
+    status = columns[i].kind == TEXT ? write_texts(table, &columns[i], contents)
+                                     : write_numbers(table, &columns[i], contents);
   reap_h5_close(&table);
   return status;
 }
@@ -81,7 +86,8 @@ static int write_settings(hid_t file, const reap_sweep_contents *contents) {
   hid_t settings = REAP_H5_NONE;
   REAP_TRY(reap_h5_create_group(file, "settings", &settings));
   int status = REAP_OK;
-  for (int i = 0; status == REAP_OK && i < contents->n_settings; i++) status = write_setting(settings, &contents->settings[i]);
+  for (int i = 0; status == REAP_OK && i < contents->n_settings; i++)
+    status = write_setting(settings, &contents->settings[i]);
   reap_h5_close(&settings);
   return status;
 }

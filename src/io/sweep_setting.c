@@ -54,7 +54,8 @@ static int read_attributes(hid_t place, reap_sweep_setting *s) {
 int reap_sweep_write_report(hid_t place, const char *report) {
   const size_t length = strlen(report);
   hid_t type = H5Tcopy(H5T_C_S1);
-  if (type < 0 || H5Tset_size(type, length > 0 ? length : 1) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)
+  if (type < 0 || H5Tset_size(type, length > 0 ? length : 1) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+      H5Tset_cset(type, H5T_CSET_UTF8) < 0)
     return reap_h5_error(place, "report");
   int status = reap_h5_write(place, "report", type, type, 0, NULL, report, NULL);
   reap_h5_close(&type);
@@ -93,7 +94,8 @@ static int check_entry(hid_t group, const reap_provenance_entry *entry) {
   REAP_TRY(reap_h5_read_string(group, entry->key, &found));
   int status = REAP_OK;
   if (strcmp(found, entry->value) != 0)
-    status = reap_h5_refuse(group, "belongs to another sweep: %s was \"%.64s\", and is \"%.64s\" now", entry->key, found, entry->value);
+    status = reap_h5_refuse(group, "belongs to another sweep: %s was \"%.64s\", and is \"%.64s\" now", entry->key,
+                            found, entry->value);
   reap_free(&found);
   return status;
 }

@@ -20,8 +20,8 @@ void pdpotrs_(const char *uplo, const int *n, const int *nrhs, const double *a, 
               const int *desca, double *b, const int *ib, const int *jb, const int *descb, int *info);
 void pdpotri_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desca, int *info);
 void pdsyrk_(const char *uplo, const char *trans, const int *n, const int *k, const double *alpha, const double *a,
-             const int *ia, const int *ja, const int *desca, const double *beta, double *c, const int *ic, const int *jc,
-             const int *descc);
+             const int *ia, const int *ja, const int *desca, const double *beta, double *c, const int *ic,
+             const int *jc, const int *descc);
 
 enum { DESCRIPTOR = 9 };
 static const int ZERO = 0, ONE = 1;
@@ -168,7 +168,6 @@ int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order) {
   if (code > 0) return reap_error(REAP_ERR_NUMERIC, "PDPOTRI: the factor is singular at row %d", code);
   return REAP_OK;
 }
-
 
 int reap_block_cyclic_syrk_lower(reap_block_cyclic *v, reap_block_cyclic *c) {
   const double minus = -1, one = 1;

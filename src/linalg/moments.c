@@ -97,8 +97,8 @@ static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t col
 int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moments_source *out) {
   REAP_TRY(reap_alloc(diagonal, s->n, sizeof **diagonal));
   for (int64_t i = 0; i < s->n; i++) (*diagonal)[i] = s->gram[i * s->n + i];
-  *out = (reap_moments_source){s->channels,    s->block,       s->n,     s->m,     s->samples,
-                               s->energy,      *diagonal,      s->sum_x, s->sum_y, (void *)(uintptr_t)s,
+  *out = (reap_moments_source){s->channels,    s->block,        s->n,     s->m,     s->samples,
+                               s->energy,      *diagonal,       s->sum_x, s->sum_y, (void *)(uintptr_t)s,
                                gram_in_memory, cross_in_memory, NULL};
   return REAP_OK;
 }

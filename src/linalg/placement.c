@@ -16,7 +16,8 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
   enum { LARGE = 4096 };
   if (solver != REAP_SOLVER_AUTO) return solver;
   if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
-  /* Moments, dual system and the factor of what left beside what the process holds already: half of the memory is the limit. */
+  /* Moments, dual system and the factor of what left beside what the process holds already: half of the memory is the
+   * limit. */
   const double bytes = 8.0 * (2.3 * (double)n * (double)n + 3.0 * (double)n * (double)m);
   int64_t large = n >= LARGE || bytes > memory_of_node() / 2;
   if (reap_comm_max_int64(comm, &large, 1) != REAP_OK) return REAP_SOLVER_LOCAL;

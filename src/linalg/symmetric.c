@@ -130,7 +130,6 @@ int reap_symmetric_outer(reap_symmetric *s, int64_t slots, int64_t columns, cons
   return s->table->outer(s, slots, columns, w, ldw);
 }
 
-
 int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, double *b, int64_t ldb, double *explained) {
   *explained = 0;
   return s->table->solve(s, slots, columns, b, ldb, explained);

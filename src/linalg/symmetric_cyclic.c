@@ -1,12 +1,13 @@
 /* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
  *
  * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come
- * and go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When slots leave
- * (dual_drop.c) the last ones move into the holes (symmetric_move.c), so what is left is always the leading part of the layout:
- * balanced, and good for ScaLAPACK as it stands.
+ * and go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When
+ * slots leave (dual_drop.c) the last ones move into the holes (symmetric_move.c), so what is left is always the leading
+ * part of the layout: balanced, and good for ScaLAPACK as it stands.
  *
- * Cost on p ranks: update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank
- * should stay above some tens.
+ * Cost on p ranks: update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure
+ * mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank should stay
+ * above some tens.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -18,7 +19,7 @@
 #include "symmetric_segment.h"
 
 enum {
-  PIECE = 96,   /* rows of a block of the layout, about */
+  PIECE = 96,    /* rows of a block of the layout, about */
   PANEL = 512,   /* columns gathered at a time, about */
   TOGETHER = 512 /* columns of one product of an update, about */
 };
@@ -54,7 +55,8 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
   int status = whole ? REAP_OK : reap_alloc(&columns, n * s->piece, sizeof *columns);
   for (int64_t j = 0; status == REAP_OK && j < width; j += s->piece) {
     const int64_t count = symmetric_least(s->piece, width - j);
-    status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, whole ? s->data + j * ld : columns, whole ? ld : n);
+    status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, whole ? s->data + j * ld : columns,
+                    whole ? ld : n);
     for (int64_t i = 0; status == REAP_OK && !whole && i < rows; i += s->piece) {
       const double *from = columns + reap_block_cyclic_row(s->cyclic, i);
       for (int64_t t = 0; t < count; t++)
@@ -65,7 +67,8 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
   return reap_comm_agree(comm_of(s), status);
 }
 
-/* How many of the leading rows stand on this rank, by rows or by columns of the grid, and every how many of them one piece. */
+/* How many of the leading rows stand on this rank, by rows or by columns of the grid, and every how many of them one
+ * piece. */
 static int64_t count_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t *first, int64_t *step) {
   const int64_t n = slots * s->block, nb = s->piece;
   int rows, columns, row, column;
@@ -77,10 +80,10 @@ static int64_t count_rows(const reap_symmetric *s, bool by_rows, int64_t slots, 
   return count;
 }
 
-/* Rows of replicated v [slots * b, k] that stand on this rank, count in all: as they are (*own NULL) if those are all, else a copy
- * [count, k] in *own. */
-static int take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld, double **own,
-                     int64_t *count) {
+/* Rows of replicated v [slots * b, k] that stand on this rank, count in all: as they are (*own NULL) if those are all,
+ * else a copy [count, k] in *own. */
+static int take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64_t k, const double *v, int64_t ld,
+                     double **own, int64_t *count) {
   const int64_t n = slots * s->block, nb = s->piece;
   int64_t first, step;
   *count = count_rows(s, by_rows, slots, &first, &step);
@@ -99,14 +102,18 @@ typedef struct own_update {
   double *square; /* [piece, piece] */
 } own_update;
 
-enum { LEAST_SQUARE = 48 /* rows of a square that is computed whole; larger ones are halves and what is below the first */ };
+enum {
+  LEAST_SQUARE = 48 /* rows of a square that is computed whole; larger ones are halves and what is below the first */
+};
 
-/* Lower triangle of the square c [size, size] on the diagonal -= v q': what stands above belongs to the upper matrix. */
+/* Lower triangle of the square c [size, size] on the diagonal -= v q': what stands above belongs to the upper matrix.
+ */
 static int update_square(const reap_symmetric *s, const own_update *u, int64_t i, int64_t j, int64_t size, double *c) {
   const int64_t nb = s->piece, half = size / 16 * 8;
   if (size > LEAST_SQUARE) {
     REAP_TRY(update_square(s, u, i, j, half, c));
-    REAP_TRY(reap_dgemm('N', 'T', size - half, half, u->k, -1, u->v + i + half, u->ldv, u->q + j, u->ldq, 1, c + half, s->ld));
+    REAP_TRY(reap_dgemm('N', 'T', size - half, half, u->k, -1, u->v + i + half, u->ldv, u->q + j, u->ldq, 1, c + half,
+                        s->ld));
     return update_square(s, u, i + half, j + half, size - half, c + half * (s->ld + 1));
   }
   REAP_TRY(reap_dgemm('N', 'T', size, size, u->k, 1, u->v + i, u->ldv, u->q + j, u->ldq, 0, u->square, nb));
@@ -266,8 +273,8 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   return status;
 }
 
-/* Rows of one own column within a block of the layout: `count` of them, the first `above` above the diagonal, then perhaps the one on
- * it. */
+/* Rows of one own column within a block of the layout: `count` of them, the first `above` above the diagonal, then
+ * perhaps the one on it. */
 typedef struct stretch {
   int64_t row, count, above;
   bool crosses;
@@ -332,16 +339,30 @@ static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, 
       const stretch g = stretch_at(s, n, rows, i, j, column);
       const int64_t below = g.above + (g.crosses ? 1 : 0);
       sums[column] -= add_product(g.above, g.values, -x[column], x + g.row, sums + g.row);
-      sums[column] += add_product(g.count - below, g.values + below, x[column], x + g.row + below, sums + g.row + below);
+      sums[column] +=
+          add_product(g.count - below, g.values + below, x[column], x + g.row + below, sums + g.row + below);
     }
   }
   return reap_comm_sum(comm_of(s), sums, n);
 }
 
-static const symmetric_table cyclic_table = {
-    cyclic_destroy, cyclic_set,    symmetric_cyclic_put_panel, symmetric_cyclic_gather, symmetric_cyclic_gather_rows, symmetric_cyclic_put, symmetric_cyclic_move, cyclic_blocks, cyclic_update,
-    cyclic_factor,  cyclic_invert, symmetric_sweep,  cyclic_multiply, cyclic_outer,       cyclic_solve, cyclic_column_sums,
-    cyclic_difference};
+static const symmetric_table cyclic_table = {cyclic_destroy,
+                                             cyclic_set,
+                                             symmetric_cyclic_put_panel,
+                                             symmetric_cyclic_gather,
+                                             symmetric_cyclic_gather_rows,
+                                             symmetric_cyclic_put,
+                                             symmetric_cyclic_move,
+                                             cyclic_blocks,
+                                             cyclic_update,
+                                             cyclic_factor,
+                                             cyclic_invert,
+                                             symmetric_sweep,
+                                             cyclic_multiply,
+                                             cyclic_outer,
+                                             cyclic_solve,
+                                             cyclic_column_sums,
+                                             cyclic_difference};
 
 static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   for (int64_t k = 0; k < s->slots; k++) {

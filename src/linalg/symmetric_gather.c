@@ -1,10 +1,11 @@
 /* Columns of a distributed pair of matrices to the ranks and back.
  *
- * Of whole columns on all ranks owners pack their pieces, one MPI_Allgatherv, everybody unpacks in the same order; of some columns
- * each rank its own rows, the same by MPI_Alltoallv. What is put back every rank has, and takes its own from.
+ * Of whole columns on all ranks owners pack their pieces, one MPI_Allgatherv, everybody unpacks in the same order; of
+ * some columns each rank its own rows, the same by MPI_Alltoallv. What is put back every rank has, and takes its own
+ * from.
  *
- * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha, of each rank's rows of
- * them w n / p and p alpha. Memory: what is sent and received once more.
+ * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha, of each
+ * rank's rows of them w n / p and p alpha. Memory: what is sent and received once more.
  */
 #include <limits.h>
 #include <string.h>
@@ -72,8 +73,8 @@ static void unpack(const reap_symmetric *s, reap_triangle triangle, int64_t slot
     }
 }
 
-int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                         double *out) {
+int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                            const int64_t *slot, double *out) {
   const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
   int64_t *counts = NULL, before = 0;
   double *all = NULL;
@@ -152,7 +153,8 @@ static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, d
 }
 
 /* This rank's rows: its own from the matrix, the others from what was received; at [ranks] moves on. */
-static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const double *received, int *at, double *out, int64_t ld) {
+static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const double *received, int *at, double *out,
+                          int64_t ld) {
   const int rank = reap_comm_rank(comm_of(s));
   const int64_t b = s->block, from = w->first[rank], end = w->first[rank + 1];
   symmetric_segment g;
@@ -180,7 +182,8 @@ static int open_traffic(const reap_symmetric *s, const wanted_rows *w, traffic *
   t->in_at = t->in + size;
   counts = t->in_at + size;
   if (w->first[size] * w->count > INT_MAX / (s->block * s->block))
-    return reap_error(REAP_ERR_RESOURCE, "rows of %lld columns do not fit one message", (long long)(w->count * s->block));
+    return reap_error(REAP_ERR_RESOURCE, "rows of %lld columns do not fit one message",
+                      (long long)(w->count * s->block));
   for (int r = 0; r < size; r++) {
     memset(counts, 0, (size_t)size * sizeof *counts);
     count_wanted(s, w, r, counts);
@@ -197,8 +200,8 @@ static int open_traffic(const reap_symmetric *s, const wanted_rows *w, traffic *
   return reap_alloc(&t->received, in, sizeof *t->received);
 }
 
-int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
-                              const int64_t *row, double *out, int64_t ld) {
+int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                                 const int64_t *first, const int64_t *row, double *out, int64_t ld) {
   const wanted_rows w = {triangle, count, slot, first, row};
   const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
   traffic t = {0};
@@ -206,7 +209,8 @@ int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int6
   if (status == REAP_OK) {
     for (int r = 0; r < size; r++)
       if (r != rank) pack_wanted(s, &w, r, t.sent + t.out_at[r]);
-    MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+    MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE,
+                  reap_comm_mpi(comm_of(s)));
     unpack_wanted(s, &w, t.received, t.in_at, out, ld);
   }
   reap_free(&t.out);
@@ -216,7 +220,7 @@ int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int6
 }
 
 int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                      const double *columns) {
+                         const double *columns) {
   const int64_t b = s->block, rows = slots * b;
   const int rank = reap_comm_rank(comm_of(s));
   symmetric_segment g;
@@ -237,6 +241,7 @@ void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count,
     for (int64_t k = first; k < first + count; k++)
       for (int64_t i = k; i < s->slots; i += g.count) {
         g = symmetric_segment_at(s, both[t], s->slots, i, k);
-        if (g.owner == rank) symmetric_segment_write(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
+        if (g.owner == rank)
+          symmetric_segment_write(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
       }
 }

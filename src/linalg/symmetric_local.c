@@ -23,12 +23,14 @@ static int local_set(reap_symmetric *s, reap_symmetric_source source, void *cont
 static void local_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
   const int64_t from = first * s->block, to = (first + count) * s->block, n = s->slots * s->block;
   for (int64_t j = from; j < to; j++)
-    for (int64_t i = j; i < n; i++) s->data[i + j * s->ld] = s->data[j + i * s->ld] = columns[i - from + (j - from) * ld];
+    for (int64_t i = j; i < n; i++)
+      s->data[i + j * s->ld] = s->data[j + i * s->ld] = columns[i - from + (j - from) * ld];
 }
 
-/* Rows [from, to) of one slot's columns: column c as it stands below (or above) the diagonal and the row that completes it. */
-static void read_rows(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t from, int64_t to, double *out,
-                      int64_t ld) {
+/* Rows [from, to) of one slot's columns: column c as it stands below (or above) the diagonal and the row that completes
+ * it. */
+static void read_rows(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t from, int64_t to,
+                      double *out, int64_t ld) {
   const int64_t b = s->block, at = slot * b, stride = s->ld;
   const int64_t crossed = triangle == REAP_LOWER ? from : largest(from, at),
                 end = triangle == REAP_LOWER ? symmetric_least(to, at + b) : to;
@@ -67,14 +69,15 @@ static void foresee_across(const reap_symmetric *s, int64_t slot, int64_t h) {
   }
 }
 
-/* Rows of blocks row[0 .. count) in one slot's columns, out [count * b, b]: first those that are columns of other blocks, then the
- * slot's own columns one after the other. */
-static void gather_slot(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t count, const int64_t *row, double *out,
-                        int64_t ld) {
+/* Rows of blocks row[0 .. count) in one slot's columns, out [count * b, b]: first those that are columns of other
+ * blocks, then the slot's own columns one after the other. */
+static void gather_slot(const reap_symmetric *s, reap_triangle triangle, int64_t slot, int64_t count,
+                        const int64_t *row, double *out, int64_t ld) {
   const int64_t b = s->block, ahead = 1 + 15 / b;
   const bool lower = triangle == REAP_LOWER;
   for (int64_t i = 0; i < count; i++) {
-    if (i + ahead < count && (lower ? row[i + ahead] < slot : row[i + ahead] > slot)) foresee_across(s, slot, row[i + ahead]);
+    if (i + ahead < count && (lower ? row[i + ahead] < slot : row[i + ahead] > slot))
+      foresee_across(s, slot, row[i + ahead]);
     if (row[i] == slot)
       read_rows(s, triangle, slot, slot * b, slot * b + b, out + i * b, ld);
     else if (lower ? row[i] < slot : row[i] > slot)
@@ -215,9 +218,9 @@ static int local_difference(reap_symmetric *s, int64_t slots, const double *x, d
 }
 
 static const symmetric_table local_table = {
-    local_destroy, local_set,    local_put_panel, local_gather,   local_gather_rows, local_put,   local_move, local_blocks, local_update,
-    local_factor,  local_invert, local_sweep,     local_multiply, local_outer,       local_solve, local_column_sums,
-    local_difference};
+    local_destroy,  local_set,    local_put_panel, local_gather,      local_gather_rows, local_put,
+    local_move,     local_blocks, local_update,    local_factor,      local_invert,      local_sweep,
+    local_multiply, local_outer,  local_solve,     local_column_sums, local_difference};
 
 int symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };

@@ -1,8 +1,9 @@
 /* The last slots of a distributed matrix into the places of those that left.
  *
- * Every pair of a slot that moves and one that is there afterwards is a block that may change its rank. All ranks walk through these
- * blocks in one order, each packs what it has for the others and takes what it is to have, with an MPI_Alltoallv for some hundred columns in between. What is
- * overwritten is rows and columns of slots that left, and no source is one of them.
+ * Every pair of a slot that moves and one that is there afterwards is a block that may change its rank. All ranks walk
+ * through these blocks in one order, each packs what it has for the others and takes what it is to have, with an
+ * MPI_Alltoallv for some hundred columns in between. What is overwritten is rows and columns of slots that left, and no
+ * source is one of them.
  *
  * Cost: count x slots blocks are looked at on every rank; those that move are sent once.
  */
@@ -117,7 +118,8 @@ static void unpack(moves *v) {
     for (int64_t i = 0; i < v->slots; i += g.to.count) {
       g = step_at(v, k, i);
       if (g.to.owner != rank || g.from.owner == rank) continue;
-      symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->received + v->in_at[g.from.owner], g.to.count * v->s->block);
+      symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->received + v->in_at[g.from.owner],
+                              g.to.count * v->s->block);
       v->in_at[g.from.owner] += (int)size_of(v, &g);
     }
 }
@@ -127,7 +129,8 @@ static int move_some(moves *v) {
   const int status = reap_comm_agree(comm_of(v), count_elements(v));
   if (status == REAP_OK) {
     pack(v);
-    MPI_Alltoallv(v->sent, v->out, v->out_at, MPI_DOUBLE, v->received, v->in, v->in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(v)));
+    MPI_Alltoallv(v->sent, v->out, v->out_at, MPI_DOUBLE, v->received, v->in, v->in_at, MPI_DOUBLE,
+                  reap_comm_mpi(comm_of(v)));
     unpack(v);
   }
   reap_free(&v->sent);

@@ -1,7 +1,8 @@
 /* Panels of a distributed lower matrix; see symmetric_panel.h.
  *
- * Rows below the panel's own are columns as they stand, those above are the rows of other columns of blocks: a whole block either
- * way, and on one rank. So a rank's part of a panel is a list of blocks of the layout, packed into one matrix.
+ * Rows below the panel's own are columns as they stand, those above are the rows of other columns of blocks: a whole
+ * block either way, and on one rank. So a rank's part of a panel is a list of blocks of the layout, packed into one
+ * matrix.
  *
  * Cost: one broadcast of a block, one MPI_Allgatherv of rows x columns. Memory: the panel once more.
  */

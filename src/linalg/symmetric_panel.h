@@ -1,4 +1,5 @@
-/* The columns of one block of the layout of a distributed lower matrix, outside the block's own rows; private to src/linalg.
+/* The columns of one block of the layout of a distributed lower matrix, outside the block's own rows; private to
+ * src/linalg.
  *
  * Every rank works on the rows it keeps, as a column-major matrix of their own, and then all get everybody's. */
 #ifndef REAP_LINALG_SYMMETRIC_PANEL_H
@@ -8,14 +9,14 @@
 
 typedef struct symmetric_panel {
   reap_symmetric *s;
-  int64_t rows;         /* of the matrix */
-  int64_t at, size;     /* first column and number of columns */
-  int64_t own_count;    /* rows that this rank keeps */
-  double *own;          /* [own_count, size] */
-  double *square;       /* the block on the diagonal [size, size], lower triangle, leading dimension size */
+  int64_t rows;      /* of the matrix */
+  int64_t at, size;  /* first column and number of columns */
+  int64_t own_count; /* rows that this rank keeps */
+  double *own;       /* [own_count, size] */
+  double *square;    /* the block on the diagonal [size, size], lower triangle, leading dimension size */
   int64_t most;
   int64_t *count, *elements, *offset; /* [ranks] rows of each, their elements, and where those start in pieces */
-  double *pieces;       /* [rows, most] everybody's rows, one rank's after the other */
+  double *pieces;                     /* [rows, most] everybody's rows, one rank's after the other */
 } symmetric_panel;
 
 /* Columns of a panel at most: those of a block of the layout. `slots` leading ones of the matrix count. Collective. */

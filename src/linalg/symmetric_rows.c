@@ -1,7 +1,8 @@
 /* From columns to rows: what every rank has of its outputs goes to the ranks that have the rows.
  *
- * One MPI_Alltoallv. On the side that sends, the rows of each rank are packed; those that arrive stand in their columns at once, as
- * outputs are shared out in order. Cost: each rank sends and receives its share of the matrix. Memory: a copy of its share.
+ * One MPI_Alltoallv. On the side that sends, the rows of each rank are packed; those that arrive stand in their columns
+ * at once, as outputs are shared out in order. Cost: each rank sends and receives its share of the matrix. Memory: a
+ * copy of its share.
  */
 #include <limits.h>
 #include <mpi.h>
@@ -25,7 +26,8 @@ static int count_elements(const reap_symmetric *s, const int64_t *first, int64_t
     const int64_t out = (first[r + 1] - first[r]) * s->block * (end - from);
     const int64_t in = (first[rank + 1] - first[rank]) * s->block * (last - begin);
     if (sent + out > INT_MAX || received + in > INT_MAX)
-      return reap_error(REAP_ERR_RESOURCE, "a share of %lld outputs does not fit one message; take more ranks", (long long)m);
+      return reap_error(REAP_ERR_RESOURCE, "a share of %lld outputs does not fit one message; take more ranks",
+                        (long long)m);
     counts[r] = (int)out;
     counts[size + r] = (int)sent;
     counts[2 * size + r] = (int)in;
@@ -36,7 +38,8 @@ static int count_elements(const reap_symmetric *s, const int64_t *first, int64_t
   return REAP_OK;
 }
 
-int reap_symmetric_to_rows(const reap_symmetric *s, const int64_t *first, int64_t m, const double *columns, double *out) {
+int reap_symmetric_to_rows(const reap_symmetric *s, const int64_t *first, int64_t m, const double *columns,
+                           double *out) {
   const reap_comm *comm = reap_grid_comm(s->grid);
   const int size = reap_comm_size(comm);
   const int64_t rows = first[size] * s->block;

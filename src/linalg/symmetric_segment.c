@@ -14,7 +14,8 @@ double *symmetric_block_at(const reap_symmetric *s, int64_t i, int64_t j, bool m
                   : s->data + s->local_row[i] + s->local_column[j] * s->ld;
 }
 
-symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i, int64_t j) {
+symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i,
+                                       int64_t j) {
   const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
   symmetric_segment g = {.row = i, .count = 1};
   if (i / per != j / per)
@@ -27,8 +28,8 @@ symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle tr
   return g;
 }
 
-void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j, double *out,
-                            int64_t to) {
+void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
+                            double *out, int64_t to) {
   const int64_t b = s->block, rows = g->count * b, ld = s->ld;
   const double *from = symmetric_block_at(s, g->row, j, g->mirrored);
   if (g->row == j) {
@@ -53,8 +54,8 @@ void symmetric_block_foresee(const reap_symmetric *s, reap_triangle triangle, in
   }
 }
 
-void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j, const double *columns,
-                             int64_t ld) {
+void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
+                             const double *columns, int64_t ld) {
   const int64_t b = s->block, rows = g->count * b;
   double *to = symmetric_block_at(s, g->row, j, g->mirrored);
   if (g->row == j) {

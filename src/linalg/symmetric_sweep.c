@@ -1,23 +1,23 @@
 /* Inverse of a distributed lower matrix and W = H C in one pass of block sweeps; see reap/symmetric.h.
  *
- * Method. Sweeping the rows K of a symmetric matrix A (Beaton 1964; the symmetric form of Gauss-Jordan elimination) with
- * A_KK = L L' and V = A_:K L^-T, zero in the rows K, is
+ * Method. Sweeping the rows K of a symmetric matrix A (Beaton 1964; the symmetric form of Gauss-Jordan elimination)
+ * with A_KK = L L' and V = A_:K L^-T, zero in the rows K, is
  *
  *     A    <-  A - V V'           rows and columns outside K, swept or not
  *     A_:K <-  V L^-1,   A_KK <- -(L L')^-1
  *     C    <-  C - V L^-1 C_K,    C_K <- (L L')^-1 C_K
  *
- * after all of which A holds -A^-1 and C holds A^-1 C. The L are those of A's block Cholesky factor, so a matrix that is
- * not positive definite shows at the same row, and the sum of |L^-1 C_K|^2 is tr(C'A^-1 C) without a copy of C.
+ * after all of which A holds -A^-1 and C holds A^-1 C. The L are those of A's block Cholesky factor, so a matrix that
+ * is not positive definite shows at the same row, and the sum of |L^-1 C_K|^2 is tr(C'A^-1 C) without a copy of C.
  *
  * Why not DPOTRF + DPOTRI and a product: the operations are the same, n^3 + 2 n^2 m, but all of them are one kind of
  * step, a panel on all ranks and a symmetric update of its rank on each rank's own rows and columns. PDPOTRI's two
  * triangular stages reach half of DGEMM's speed at best, and the product would gather the whole inverse once more.
  *
- * Cost: n^3 + 2 n^2 m and, for panels of width w, 2 n^2 w over the ranks, each of which solves for the rows of a panel that it keeps;
- * every rank receives n^2 elements.
- * Failure mode: as in every method that goes by the inverse, the residual H A - 1 grows with the condition number
- * (elimination.c watches it); for positive definite matrices no pivoting is needed.
+ * Cost: n^3 + 2 n^2 m and, for panels of width w, 2 n^2 w over the ranks, each of which solves for the rows of a panel
+ * that it keeps; every rank receives n^2 elements. Failure mode: as in every method that goes by the inverse, the
+ * residual H A - 1 grows with the condition number (elimination.c watches it); for positive definite matrices no
+ * pivoting is needed.
  */
 #include <string.h>
 
@@ -29,10 +29,10 @@
 typedef struct sweep {
   reap_symmetric *s;
   int64_t slots, rows, columns, ldc;
-  double *c;       /* [rows, columns], the caller's */
+  double *c; /* [rows, columns], the caller's */
   symmetric_panel panel;
-  double *v;       /* [rows, w] */
-  double *part;    /* [w, columns] L^-1 C_K */
+  double *v;    /* [rows, w] */
+  double *part; /* [w, columns] L^-1 C_K */
   double explained;
 } sweep;
 
@@ -53,7 +53,8 @@ static void sweep_close(sweep *w) {
   reap_free(&w->part);
 }
 
-/* L in place of the panel's own rows; the ranks follow the first one, as a pivot at the edge may pass on one processor only. */
+/* L in place of the panel's own rows; the ranks follow the first one, as a pivot at the edge may pass on one processor
+ * only. */
 static int factor_pivot(sweep *w, int64_t *info) {
   REAP_TRY(reap_dpotrf_lower(w->panel.size, w->panel.square, w->panel.size, info));
   return reap_comm_broadcast(comm_of(w), info, sizeof *info, 0);
@@ -119,7 +120,8 @@ int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c
   sweep w = {.s = s, .slots = slots, .rows = slots * s->block, .columns = columns, .c = c, .ldc = ldc};
   int status = sweep_open(&w);
   *info = 0;
-  for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece) status = sweep_panel(&w, at, info);
+  for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece)
+    status = sweep_panel(&w, at, info);
   sweep_close(&w);
   if (status == REAP_OK && *info == 0) negate(s, slots);
   *explained = w.explained;

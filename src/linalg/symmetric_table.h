@@ -10,11 +10,12 @@ typedef struct symmetric_table {
   void (*put_panel)(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
   int (*gather)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                 double *out);
-  int (*gather_rows)(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
-                     const int64_t *row, double *out, int64_t ld);
+  int (*gather_rows)(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                     const int64_t *first, const int64_t *row, double *out, int64_t ld);
   int (*put)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
              const double *columns);
-  int (*move)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from, const int64_t *to);
+  int (*move)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
+              const int64_t *to);
   int (*blocks)(reap_symmetric *s, int64_t slots, double *out);
   int (*update)(reap_symmetric *s, int64_t slots, int64_t k, const double *v, int64_t ld);
   int (*factor)(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t *info);
@@ -50,13 +51,15 @@ int symmetric_cyclic_create(reap_symmetric *s);
 
 /* Distributed only. In symmetric_gather.c: reap_symmetric_gather() and others of its kind, and rows of all ranks to all
  * (reap_symmetric_collect). */
-int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot, double *out);
-int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot, const int64_t *first,
-                                 const int64_t *row, double *out, int64_t ld);
+int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                            const int64_t *slot, double *out);
+int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                                 const int64_t *first, const int64_t *row, double *out, int64_t ld);
 int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                          const double *columns);
 void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
-/* Everybody's packed part to everybody: rank r's counts[r] doubles from offsets[r] on, which are set here; this rank's are in place. */
+/* Everybody's packed part to everybody: rank r's counts[r] doubles from offsets[r] on, which are set here; this rank's
+ * are in place. */
 int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all);
 int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
 

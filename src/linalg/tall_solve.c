@@ -1,11 +1,11 @@
 /* Triangular solves for many rows, at nearly DGEMM's speed; see reap/dense.h.
  *
- * BLAS solves B L^T = A for tall A at a third of DGEMM's speed or less: each column waits for those before it. Here L is halved until
- * it is some 48 columns wide, with products in between, and these small triangles are inverted, once for all rows, and multiplied by
- * (DTRMM), which depends on nothing.
+ * BLAS solves B L^T = A for tall A at a third of DGEMM's speed or less: each column waits for those before it. Here L
+ * is halved until it is some 48 columns wide, with products in between, and these small triangles are inverted, once
+ * for all rows, and multiplied by (DTRMM), which depends on nothing.
  *
- * Error: that of multiplying by the inverse of a small triangle, condition(L_ii) eps relative to B and not to A alone; the triangles
- * are diagonal blocks of Cholesky factors, whose condition is at most the square root of the matrix's.
+ * Error: that of multiplying by the inverse of a small triangle, condition(L_ii) eps relative to B and not to A alone;
+ * the triangles are diagonal blocks of Cholesky factors, whose condition is at most the square root of the matrix's.
  * Cost: m n^2, and n / 48 inversions of small triangles.
  */
 #include <string.h>
@@ -14,7 +14,10 @@
 #include "reap/dense.h"
 #include "reap/error.h"
 
-enum { WIDEST = 48 /* columns of a triangle that is inverted */, FEW = 4 * WIDEST /* rows for which that does not pay */ };
+enum {
+  WIDEST = 48 /* columns of a triangle that is inverted */,
+  FEW = 4 * WIDEST /* rows for which that does not pay */
+};
 
 /* b op(L)^-1 in place, L at most WIDEST wide. */
 static int solve_small(char trans, int64_t m, int64_t n, const double *l, int64_t ldl, double *b, int64_t ldb) {

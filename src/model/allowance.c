@@ -14,10 +14,11 @@ int64_t reap_tensor_bytes(const reap_tensor *tensor) {
 void reap_graph_note_file(reap_graph *graph, int64_t bytes) { graph->file_bytes += bytes; }
 
 static int refuse(const reap_node *node, int64_t bytes, int64_t before, int64_t most, const char *what) {
-  return reap_node_error(node,
-                         "its constant of %.3g MB and %s of %.3g MB would pass %.3g MB, the limit for a network of this size; "
-                         "simplify the network (onnxsim, say), or export it with constants of that size in the file",
-                         (double)bytes / 1e6, what, (double)before / 1e6, (double)most / 1e6);
+  return reap_node_error(
+      node,
+      "its constant of %.3g MB and %s of %.3g MB would pass %.3g MB, the limit for a network of this size; "
+      "simplify the network (onnxsim, say), or export it with constants of that size in the file",
+      (double)bytes / 1e6, what, (double)before / 1e6, (double)most / 1e6);
 }
 
 int reap_graph_charge(reap_graph *graph, const reap_node *node, int64_t bytes) {

@@ -7,7 +7,8 @@
 #include "reap/slicing.h"
 #include "rules.h"
 
-/* True if the operator itself works along axis 0. Only called for operators whose parameters have been resolved before. */
+/* True if the operator itself works along axis 0. Only called for operators whose parameters have been resolved before.
+ */
 static bool works_along_batch(const reap_graph *graph, const reap_node *node) {
   const char *op = node->op->name;
   const reap_value *x = reap_node_input(graph, node, 0);

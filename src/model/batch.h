@@ -4,8 +4,8 @@
 
 #include "reap/graph.h"
 
-/* REAP_ERR_INPUT if node `node`, whose shapes are known, computes anything across the images of a batch: a result would then
- * depend on which images share a block. */
+/* REAP_ERR_INPUT if node `node`, whose shapes are known, computes anything across the images of a batch: a result would
+ * then depend on which images share a block. */
 int reap_check_batch(const reap_graph *graph, const reap_node *node);
 
 #endif

@@ -1,7 +1,8 @@
 /* Follows channels through the graph, one rule per entry of reap_channel_rule.
  *
- * Cost: one pass over the nodes, union-find over as many atoms as the linear layers have outputs. A file of a few bytes can
- * put tensors behind each other until the channels are without number, so both are limited for the graph as a whole.
+ * Cost: one pass over the nodes, union-find over as many atoms as the linear layers have outputs. A file of a few bytes
+ * can put tensors behind each other until the channels are without number, so both are limited for the graph as a
+ * whole.
  */
 #include "channel_map.h"
 
@@ -19,16 +20,20 @@ static const int64_t MOST_ENTRIES = 6000000, MOST_ATOMS = 2000000;
 /* Counts entries of lists, before they are made or walked. */
 static int count_entries(reap_channel_map *map, int64_t count) {
   if (count > MOST_ENTRIES - map->entries)
-    return reap_error(REAP_ERR_INPUT, "%lld channels and %lld of the tensors before it are more than the %lld that are followed; "
-                      "use a network with fewer channels or nodes", (long long)count, (long long)map->entries, (long long)MOST_ENTRIES);
+    return reap_error(REAP_ERR_INPUT,
+                      "%lld channels and %lld of the tensors before it are more than the %lld that are followed; "
+                      "use a network with fewer channels or nodes",
+                      (long long)count, (long long)map->entries, (long long)MOST_ENTRIES);
   map->entries += count;
   return REAP_OK;
 }
 
 static int new_atoms(reap_channel_map *map, int64_t count, int64_t *first) {
   if (count > MOST_ATOMS - map->n_atoms)
-    return reap_error(REAP_ERR_INPUT, "%lld channels and %lld of the layers before it are more than the %lld that are followed; "
-                      "use a network with fewer channels or layers", (long long)count, (long long)map->n_atoms, (long long)MOST_ATOMS);
+    return reap_error(REAP_ERR_INPUT,
+                      "%lld channels and %lld of the layers before it are more than the %lld that are followed; "
+                      "use a network with fewer channels or layers",
+                      (long long)count, (long long)map->n_atoms, (long long)MOST_ATOMS);
   if (map->n_atoms + count > map->capacity) {
     int64_t capacity = map->n_atoms + count > 2 * map->capacity ? map->n_atoms + count : 2 * map->capacity;
     REAP_TRY(reap_grow(&map->parent, map->n_atoms, capacity, sizeof *map->parent));
@@ -257,16 +262,24 @@ static int follow_flatten(const reap_graph *graph, const reap_node *node, reap_c
 
 static int follow(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   switch (node->op->channels) {
-    case REAP_CHANNELS_LINEAR: return follow_linear(graph, node, map);
+    case REAP_CHANNELS_LINEAR:
+      return follow_linear(graph, node, map);
     case REAP_CHANNELS_NORM:
     case REAP_CHANNELS_PASS:
-    case REAP_CHANNELS_RESHAPE: return follow_pass(graph, node, map);
-    case REAP_CHANNELS_JOIN: return follow_join(graph, node, map);
-    case REAP_CHANNELS_CONCAT: return follow_concat(graph, node, map);
-    case REAP_CHANNELS_SLICE: return follow_slice(graph, node, map);
-    case REAP_CHANNELS_PAD: return follow_pad(graph, node, map);
-    case REAP_CHANNELS_FLATTEN: return follow_flatten(graph, node, map);
-    case REAP_CHANNELS_OPAQUE: break;
+    case REAP_CHANNELS_RESHAPE:
+      return follow_pass(graph, node, map);
+    case REAP_CHANNELS_JOIN:
+      return follow_join(graph, node, map);
+    case REAP_CHANNELS_CONCAT:
+      return follow_concat(graph, node, map);
+    case REAP_CHANNELS_SLICE:
+      return follow_slice(graph, node, map);
+    case REAP_CHANNELS_PAD:
+      return follow_pad(graph, node, map);
+    case REAP_CHANNELS_FLATTEN:
+      return follow_flatten(graph, node, map);
+    case REAP_CHANNELS_OPAQUE:
+      break;
   }
   return pin_inputs(graph, node, map, "needs all its channels");
 }

@@ -16,7 +16,8 @@ typedef struct reap_channel_map {
   int64_t n_atoms, capacity;
   int64_t entries; /* of all lists made and walked */
   int64_t *parent; /* [n_atoms] union-find: the class of an atom is its root */
-  const char **pins; /* [n_atoms] at roots: why the class cannot be pruned, one of `reasons`; NULL if nothing holds it */
+  const char *
+      *pins; /* [n_atoms] at roots: why the class cannot be pruned, one of `reasons`; NULL if nothing holds it */
   int n_reasons, reason_capacity;
   char **reasons; /* owned */
 } reap_channel_map;

@@ -26,7 +26,8 @@ int64_t reap_graph_params(const reap_graph *graph) {
       const reap_tensor *bias = reap_node_constant(graph, node, 2);
       sum += reap_node_constant(graph, node, 1)->count;
       if (node->linear->bias_present) sum += bias->count;
-      if (node->linear->norm) sum += 2 * node->linear->norm->channels; /* scale and bias; mean and variance are not trained */
+      if (node->linear->norm)
+        sum += 2 * node->linear->norm->channels; /* scale and bias; mean and variance are not trained */
     } else if (node->op->channels == REAP_CHANNELS_NORM) {
       sum += 2 * reap_node_constant(graph, node, 1)->count;
     }

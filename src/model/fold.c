@@ -1,7 +1,7 @@
 /* Folding rules of operators.def: values of nodes whose inputs are all known. Shape arithmetic, in the main.
  *
- * Everything is computed on row-major arrays of int64 or float32. Cost is that of copying the tensors, which the graph's
- * allowance limits; see allowance.h.
+ * Everything is computed on row-major arrays of int64 or float32. Cost is that of copying the tensors, which the
+ * graph's allowance limits; see allowance.h.
  */
 #include <math.h>
 #include <string.h>
@@ -141,7 +141,8 @@ int reap_fold_where(reap_graph *graph, reap_node *node) {
     in[i] = reap_node_constant(graph, node, i);
     REAP_TRY(reap_broadcast_dims(node, rank, dims, in[i]->rank, in[i]->dims, &rank, dims));
   }
-  if (in[0]->dtype != REAP_I64 || in[1]->dtype != in[2]->dtype) return reap_node_error(node, "its inputs have wrong types");
+  if (in[0]->dtype != REAP_I64 || in[1]->dtype != in[2]->dtype)
+    return reap_node_error(node, "its inputs have wrong types");
   REAP_TRY(reap_set_shape(graph, node, 0, in[1]->dtype, rank, dims));
   reap_tensor *t = NULL;
   REAP_TRY(new_output(graph, node, in[1]->dtype, &t));
@@ -258,7 +259,8 @@ int reap_fold_range(reap_graph *graph, reap_node *node) {
   const reap_tensor *in[3];
   for (int i = 0; i < 3; i++) {
     in[i] = reap_node_constant(graph, node, i);
-    if (in[i]->count != 1 || in[i]->dtype != REAP_I64) return reap_node_error(node, "is supported for single integers only");
+    if (in[i]->count != 1 || in[i]->dtype != REAP_I64)
+      return reap_node_error(node, "is supported for single integers only");
   }
   int64_t start = in[0]->i64[0], step = in[2]->i64[0], distance = 0, count = 0;
   if (step == 0 || step == INT64_MIN || __builtin_sub_overflow(in[1]->i64[0], start, &distance))
@@ -280,7 +282,8 @@ int reap_fold_floor(reap_graph *graph, reap_node *node) {
 
 int reap_fold_expand(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0), *shape = reap_node_constant(graph, node, 1);
-  if (shape->dtype != REAP_I64 || shape->count > REAP_MAX_RANK) return reap_node_error(node, "its shape is not a list of integers");
+  if (shape->dtype != REAP_I64 || shape->count > REAP_MAX_RANK)
+    return reap_node_error(node, "its shape is not a list of integers");
   int rank;
   int64_t dims[REAP_MAX_RANK], from[REAP_MAX_RANK], to[REAP_MAX_RANK];
   REAP_TRY(reap_broadcast_dims(node, x->rank, x->dims, (int)shape->count, shape->i64, &rank, dims));

@@ -60,8 +60,8 @@ static int paddings(const reap_node *node, reap_window *w) {
   return REAP_OK;
 }
 
-/* Output size along one axis; with `ceil`, the last window may reach past the padding behind the image, if by less than a
- * stride, but has to start in front of it. This includes a first window that is larger than the padded image. */
+/* Output size along one axis; with `ceil`, the last window may reach past the padding behind the image, if by less than
+ * a stride, but has to start in front of it. This includes a first window that is larger than the padded image. */
 static int64_t out_size(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride,
                         bool ceil) {
   int64_t room = size + before + after - extent(kernel, dilation) + (ceil ? stride - 1 : 0);
@@ -74,7 +74,8 @@ static int64_t out_size(int64_t size, int64_t before, int64_t after, int64_t ker
 static int common(const reap_graph *graph, const reap_node *node, reap_window *w) {
   const reap_value *x = reap_node_input(graph, node, 0);
   if (x->rank != 4)
-    return reap_node_error(node, "its input has rank %d; only images [batch, channels, height, width] are supported", x->rank);
+    return reap_node_error(node, "its input has rank %d; only images [batch, channels, height, width] are supported",
+                           x->rank);
   w->batch = x->dims[0];
   w->channels = x->dims[1];
   w->height = x->dims[2];
@@ -103,7 +104,8 @@ int reap_conv_window(const reap_graph *graph, const reap_node *node, reap_window
   memset(w, 0, sizeof *w);
   REAP_TRY(common(graph, node, w));
   const reap_value *weights = reap_node_input(graph, node, 1);
-  if (!weights || weights->rank != 4) return reap_node_error(node, "its weights do not have the rank 4 of a two-dimensional convolution");
+  if (!weights || weights->rank != 4)
+    return reap_node_error(node, "its weights do not have the rank 4 of a two-dimensional convolution");
   w->outputs = weights->dims[0];
   w->kernel_y = weights->dims[2];
   w->kernel_x = weights->dims[3];
@@ -117,7 +119,8 @@ int reap_conv_window(const reap_graph *graph, const reap_node *node, reap_window
                            (long long)weights->dims[1], (long long)w->channels, (long long)w->groups);
   int64_t ky, kx;
   REAP_TRY(pair(node, "kernel_shape", 0, 1, &ky, &kx));
-  if (ky && (ky != w->kernel_y || kx != w->kernel_x)) return reap_node_error(node, "kernel_shape differs from its weights");
+  if (ky && (ky != w->kernel_y || kx != w->kernel_x))
+    return reap_node_error(node, "kernel_shape differs from its weights");
   return finish(node, w, false);
 }
 

@@ -71,9 +71,7 @@ int reap_graph_clone(const reap_graph *graph, reap_graph **out) {
   return status;
 }
 
-int reap_graph_find(const reap_graph *graph, const char *name) {
-  return (int)reap_name_table_find(graph->names, name);
-}
+int reap_graph_find(const reap_graph *graph, const char *name) { return (int)reap_name_table_find(graph->names, name); }
 
 int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
   if (graph->n_values == graph->capacity_values) {
@@ -92,8 +90,7 @@ int reap_graph_new_value(reap_graph *graph, const char *name, int *index) {
 
 /* A name may be given once. */
 static int new_named_value(reap_graph *graph, const char *name, int *index) {
-  if (reap_graph_find(graph, name) >= 0)
-    return reap_error(REAP_ERR_INPUT, "the tensor \"%s\" is defined twice", name);
+  if (reap_graph_find(graph, name) >= 0) return reap_error(REAP_ERR_INPUT, "the tensor \"%s\" is defined twice", name);
   return reap_graph_new_value(graph, name, index);
 }
 
@@ -128,7 +125,8 @@ int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, 
                          int *value) {
   int index = -1;
   if (rank > REAP_MAX_RANK)
-    return reap_error(REAP_ERR_INPUT, "the input \"%s\" has rank %d; at most %d is supported", name, rank, REAP_MAX_RANK);
+    return reap_error(REAP_ERR_INPUT, "the input \"%s\" has rank %d; at most %d is supported", name, rank,
+                      REAP_MAX_RANK);
   REAP_TRY(new_named_value(graph, name, &index));
   reap_value *v = &graph->values[index];
   v->dtype = dtype;
@@ -152,7 +150,8 @@ static int connect(reap_graph *graph, reap_node *node, int n_inputs, char *const
   }
   while (node->n_inputs > 0 && node->inputs[node->n_inputs - 1] < 0) node->n_inputs--;
   for (int i = 0; i < node->n_inputs && i < node->op->min_inputs; i++)
-    if (node->inputs[i] < 0) return reap_error(REAP_ERR_INPUT, "%s: its input %d is left out", reap_node_title(node), i);
+    if (node->inputs[i] < 0)
+      return reap_error(REAP_ERR_INPUT, "%s: its input %d is left out", reap_node_title(node), i);
   if (node->n_inputs < node->op->min_inputs || (node->op->max_inputs >= 0 && node->n_inputs > node->op->max_inputs))
     return reap_error(REAP_ERR_INPUT, "%s: has %d inputs; not a form of %s known here", reap_node_title(node),
                       node->n_inputs, node->op->name);
@@ -187,7 +186,8 @@ static int add_chain(reap_graph *graph, const char *op, const char *name, int so
     char *terms[] = {sum, inputs[k]}, *fresh = NULL;
     if (!last) status = reap_format(&fresh, "%s:sum%d", outputs[0], k);
     char *const *sums = last ? outputs : &fresh;
-    if (status == REAP_OK) status = reap_graph_add_node(graph, op, "", name, source, 2, terms, last ? n_outputs : 1, sums, 0, NULL);
+    if (status == REAP_OK)
+      status = reap_graph_add_node(graph, op, "", name, source, 2, terms, last ? n_outputs : 1, sums, 0, NULL);
     reap_free(&partial);
     sum = partial = fresh;
   }
@@ -217,9 +217,10 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   REAP_TRY_OR(reap_strdup(&node->name, name), failed);
   node->op = standard ? reap_operator_find(op) : NULL;
   if (!node->op) {
-    status = reap_error(REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s",
-                        standard ? "" : domain, standard ? "" : ".", op, name, source,
-                        is_quantised(op) ? ": quantised networks are not supported; prune the float network, then quantise" : "");
+    status = reap_error(
+        REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s",
+        standard ? "" : domain, standard ? "" : ".", op, name, source,
+        is_quantised(op) ? ": quantised networks are not supported; prune the float network, then quantise" : "");
     goto failed;
   }
   REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);

@@ -1,10 +1,10 @@
 /* Paths of groups; see group_paths.h.
  *
  * Interpolation. Let e be the relative error of a group's consumer and q how far the network's output moves. For small
- * errors the output moves linearly with the layer's output, and both measures (KL divergence, relative squared error) are
- * quadratic in that: q is proportional to e. For larger ones the constant changes, but slowly against the range of e,
- * which spans decades along one path: hence straight lines in log e, log q between the sizes measured. Measured values are
- * noisy where they are small; pooling adjacent violators gives the ascending sequence nearest to them.
+ * errors the output moves linearly with the layer's output, and both measures (KL divergence, relative squared error)
+ * are quadratic in that: q is proportional to e. For larger ones the constant changes, but slowly against the range of
+ * e, which spans decades along one path: hence straight lines in log e, log q between the sizes measured. Measured
+ * values are noisy where they are small; pooling adjacent violators gives the ascending sequence nearest to them.
  *
  * Cost: O(sizes^2) a call at worst, with a handful of sizes. Failure: none; where nothing was measured it is all 0.
  */
@@ -145,8 +145,8 @@ int reap_group_paths_match(const reap_group_paths *paths, const reap_groups *gro
     if (!group || !group->prunable)
       return reap_error(REAP_ERR_INPUT, "%s: the network has no group \"%s\" that can be pruned", what, p->group);
     if (group->channels != p->channels)
-      return reap_error(REAP_ERR_INPUT, "%s: group \"%s\" has %lld channels there and %lld in the network", what, p->group,
-                        (long long)p->channels, (long long)group->channels);
+      return reap_error(REAP_ERR_INPUT, "%s: group \"%s\" has %lld channels there and %lld in the network", what,
+                        p->group, (long long)p->channels, (long long)group->channels);
   }
   return REAP_OK;
 }

@@ -21,7 +21,8 @@ static const char *names(const reap_graph *graph, int count, const int *nodes, c
   for (int i = 0; i < shown; i++) {
     const reap_node *node = graph->nodes[nodes[i]];
     const char *before = i == 0 ? "" : i == count - 1 ? " and " : ", ";
-    used += (size_t)snprintf(line + used, LINE - used, "%s%.120s", before, node->linear ? node->layer : reap_node_title(node));
+    used += (size_t)snprintf(line + used, LINE - used, "%s%.120s", before,
+                             node->linear ? node->layer : reap_node_title(node));
   }
   if (count > shown) snprintf(line + used, LINE - used, " and %d more", count - shown);
   return line;
@@ -30,13 +31,15 @@ static const char *names(const reap_graph *graph, int count, const int *nodes, c
 static const char *plural(int count) { return count == 1 ? "s" : ""; }
 
 /* What is said of the readers. */
-static int readers(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read, char **out) {
+static int readers(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read,
+                   char **out) {
   char consumers[LINE], rest[LINE];
   names(graph, group->n_consumers, group->consumers, consumers);
   if (group->n_producers > 1 || group->n_consumers > 1)
     return reap_format(out, "%s read%s it", consumers, plural(group->n_consumers));
   if (others->count > 0)
-    return reap_format(out, "%s reads it together with channels of %s", consumers, names(graph, others->count, others->items, rest));
+    return reap_format(out, "%s reads it together with channels of %s", consumers,
+                       names(graph, others->count, others->items, rest));
   return reap_format(out, read > group->channels ? "%s reads it more than once" : "%s reads a part of it", consumers);
 }
 

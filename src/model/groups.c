@@ -99,8 +99,10 @@ enum { MOST_MEMBERS = 1 << 18 };
 static int append(reap_groups *g, int **list, int *count, int value) {
   if (*count > 0 && (*list)[*count - 1] == value) return REAP_OK;
   if (++g->members > MOST_MEMBERS)
-    return reap_error(REAP_ERR_INPUT, "the network's channel groups have more than %d producers and consumers; use a network with "
-                      "fewer connections between its layers", MOST_MEMBERS);
+    return reap_error(REAP_ERR_INPUT,
+                      "the network's channel groups have more than %d producers and consumers; use a network with "
+                      "fewer connections between its layers",
+                      MOST_MEMBERS);
   const bool full = (*count & (*count - 1)) == 0; /* lists are as long as the next power of two */
   if (full) REAP_TRY(reap_grow(list, *count, *count > 0 ? 2 * (int64_t)*count : 1, sizeof **list));
   (*list)[(*count)++] = value;
@@ -152,9 +154,10 @@ static bool joins_several(const reap_graph *graph, const reap_node *node, int *f
   return false;
 }
 
-/* Adds node `node` to the ties of each group that `list` has channels of, or the groups to what the node reads. `last` [count]:
- * the file's node that came by each group last; several nodes here may be one there. */
-static void note_groups(reap_groups *g, const reap_graph *graph, const reap_channel_list *list, int node, bool tie, int *last) {
+/* Adds node `node` to the ties of each group that `list` has channels of, or the groups to what the node reads. `last`
+ * [count]: the file's node that came by each group last; several nodes here may be one there. */
+static void note_groups(reap_groups *g, const reap_graph *graph, const reap_channel_list *list, int node, bool tie,
+                        int *last) {
   for (int64_t k = 0; k < list->count; k++) {
     const int group = g->group_of[reap_channel_map_find(&g->map, list->atoms[k])];
     if (group < 0 || last[group] == graph->nodes[node]->source) continue;
@@ -166,7 +169,8 @@ static void note_groups(reap_groups *g, const reap_graph *graph, const reap_chan
   }
 }
 
-/* Additions and the like make each channel of their inputs one with those of the others; a Concat along another axis, too. */
+/* Additions and the like make each channel of their inputs one with those of the others; a Concat along another axis,
+ * too. */
 static int collect_relations(reap_groups *g, const reap_graph *graph) {
   int *last = NULL;
   REAP_TRY(reap_calloc(&g->ties, g->count + 1, sizeof *g->ties));
@@ -257,8 +261,7 @@ static int64_t channel_in(const reap_groups *groups, int64_t atom, int group) {
   return groups->group_of[atom] == group ? groups->channel_of[atom] : -1;
 }
 
-int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep,
-                            int64_t *entries) {
+int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep, int64_t *entries) {
   const reap_channel_list *list = &groups->map.values[value];
   int64_t count = 0;
   bool carries = false;

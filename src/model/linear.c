@@ -1,7 +1,7 @@
 /* Linear layers: from the file's many forms to one, and batch normalisation folded in.
  *
- * Computation form: y = W x + b with W [m, channels / groups, kh, kw] (Conv) or [m, n] (Gemm, MatMul) and b [m]. Behind a
- * folded batch norm with s = scale / sqrt(var + epsilon) these are W = s * W_file and b = s * (b_file - mean) + bias,
+ * Computation form: y = W x + b with W [m, channels / groups, kh, kw] (Conv) or [m, n] (Gemm, MatMul) and b [m]. Behind
+ * a folded batch norm with s = scale / sqrt(var + epsilon) these are W = s * W_file and b = s * (b_file - mean) + bias,
  * formed in float64 and rounded once. Every layer gets a copy of its own, so that pruning one consumer of a shared
  * initialiser leaves the others alone.
  */
@@ -50,14 +50,16 @@ static int computation_bias(const reap_node *node, const reap_tensor *file, int6
 }
 
 /* The Add of a constant vector that alone reads a MatMul's output, or NULL; *slot is the constant's place in it. */
-static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers, const reap_node *node, int64_t m, int *slot) {
+static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers, const reap_node *node, int64_t m,
+                           int *slot) {
   const reap_value *y = reap_node_output(graph, node, 0);
   if (y->is_output || readers->count[node->outputs[0]] != 1) return NULL;
   reap_node *add = graph->nodes[readers->first[node->outputs[0]]];
   if (strcmp(add->op->name, "Add") != 0) return NULL;
   *slot = add->inputs[0] == node->outputs[0] ? 1 : 0;
   const reap_tensor *t = reap_node_constant(graph, add, *slot);
-  bool vector = t && t->dtype == REAP_F32 && t->count == m && t->rank >= 1 && t->dims[t->rank - 1] == m && t->rank <= y->rank;
+  bool vector =
+      t && t->dtype == REAP_F32 && t->count == m && t->rank >= 1 && t->dims[t->rank - 1] == m && t->rank <= y->rank;
   return vector ? add : NULL;
 }
 
@@ -65,14 +67,16 @@ static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers,
 static int describe(const reap_graph *graph, reap_node *node) {
   REAP_TRY(reap_calloc(&node->linear, 1, sizeof *node->linear));
   reap_linear *linear = node->linear;
-  *linear = (reap_linear){.weight_node = node->source, .weight_slot = 1, .alpha = 1, .beta = 1, .bias_node = node->source, .bias_slot = 2};
+  *linear = (reap_linear){
+      .weight_node = node->source, .weight_slot = 1, .alpha = 1, .beta = 1, .bias_node = node->source, .bias_slot = 2};
   linear->bias_present = reap_node_input(graph, node, 2) != NULL;
   if (strcmp(node->op->name, "Gemm") == 0) {
     linear->transposed = !reap_node_int(node, "transB", 0);
     linear->alpha = reap_node_float(node, "alpha", 1);
     linear->beta = reap_node_float(node, "beta", 1);
     if (linear->alpha == 0 || !isfinite(linear->alpha) || !isfinite(linear->beta))
-      return reap_node_error(node, "alpha = %g and beta = %g are not supported", (double)linear->alpha, (double)linear->beta);
+      return reap_node_error(node, "alpha = %g and beta = %g are not supported", (double)linear->alpha,
+                             (double)linear->beta);
     if (linear->beta == 0) { /* the file's bias counts for nothing, and none put there would */
       const reap_tensor *idle = reap_node_constant(graph, node, 2);
       linear->idle_bias = idle ? idle->count : 0;
@@ -89,8 +93,7 @@ static int describe(const reap_graph *graph, reap_node *node) {
 
 static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node *node) {
   const reap_tensor *file = reap_node_constant(graph, node, 1);
-  if (!file || file->dtype != REAP_F32)
-    return reap_node_error(node, "its weights are not constant float32 numbers");
+  if (!file || file->dtype != REAP_F32) return reap_node_error(node, "its weights are not constant float32 numbers");
   if (reap_node_constant(graph, node, 0)) return reap_node_error(node, "its input does not depend on the images");
   if (reap_node_input(graph, node, 2) && !reap_node_constant(graph, node, 2))
     return reap_node_error(node, "its bias is not constant");
@@ -141,13 +144,19 @@ int reap_linear_collect(reap_graph *graph) {
 static int norm_from_node(const reap_graph *graph, const reap_node *node, reap_norm **out) {
   const reap_tensor *t[4];
   for (int i = 0; i < 4; i++) t[i] = reap_node_constant(graph, node, i + 1);
-  reap_norm view = {.source = node->source, .channels = t[0]->count, .epsilon = reap_node_float(node, "epsilon", 1e-5f),
-                    .scale = t[0]->f32, .bias = t[1]->f32, .mean = t[2]->f32, .var = t[3]->f32};
+  reap_norm view = {.source = node->source,
+                    .channels = t[0]->count,
+                    .epsilon = reap_node_float(node, "epsilon", 1e-5f),
+                    .scale = t[0]->f32,
+                    .bias = t[1]->f32,
+                    .mean = t[2]->f32,
+                    .var = t[3]->f32};
   for (int64_t j = 0; j < view.channels; j++)
     if (!isfinite(view.scale[j]) || !isfinite(view.bias[j]) || !isfinite(view.mean[j]) || !isfinite(view.var[j]))
       return reap_node_error(node, "its parameters hold a NaN or an infinity (channel %lld)", (long long)j);
   for (int64_t j = 0; j < view.channels; j++)
-    if (!(view.var[j] + view.epsilon > 0)) return reap_node_error(node, "channel %lld has a variance that is not positive", (long long)j);
+    if (!(view.var[j] + view.epsilon > 0))
+      return reap_node_error(node, "channel %lld has a variance that is not positive", (long long)j);
   return reap_norm_clone(&view, out);
 }
 
@@ -205,7 +214,8 @@ int reap_linear_refresh(reap_graph *graph, reap_node *node) {
   for (int64_t j = 0; j < m; j++) {
     double s = reap_norm_factor(linear->norm, j);
     for (int64_t i = 0; i < n; i++) weights->f32[j * n + i] = (float)(s * (double)linear->raw_weights[j * n + i]);
-    bias->f32[j] = (float)(s * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]) + (double)linear->norm->bias[j]);
+    bias->f32[j] =
+        (float)(s * ((double)linear->raw_bias[j] - (double)linear->norm->mean[j]) + (double)linear->norm->bias[j]);
   }
   return REAP_OK;
 }

@@ -8,8 +8,8 @@
  * absorbs the Add of a constant vector behind a MatMul. Shapes have to be known. */
 int reap_linear_collect(reap_graph *graph);
 
-/* Folds each BatchNormalization that alone reads a linear layer's output into that layer, if the layer's outputs lie along
- * axis 1, which the norm works on. The norm's node is left without an output; others stay nodes. */
+/* Folds each BatchNormalization that alone reads a linear layer's output into that layer, if the layer's outputs lie
+ * along axis 1, which the norm works on. The norm's node is left without an output; others stay nodes. */
 int reap_linear_fold_norms(reap_graph *graph);
 
 /* Computation weights and bias (inputs 1 and 2) from the raw ones and the norm. Nothing to do without a norm. */

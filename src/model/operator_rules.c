@@ -21,4 +21,6 @@ void reap_layout_infer(reap_graph *graph, const reap_node *node) {
   if (y) y->channel_axis = y->constant ? -1 : reap_rules_of(node->op)->channel_axis(graph, node);
 }
 
-int reap_linear_axis(const reap_graph *graph, const reap_node *node) { return reap_rules_of(node->op)->channel_axis(graph, node); }
+int reap_linear_axis(const reap_graph *graph, const reap_node *node) {
+  return reap_rules_of(node->op)->channel_axis(graph, node);
+}

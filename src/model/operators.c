@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* The kernel column is text here; `none` means that there is no kernel. */
-#define IS_NONE(text) (sizeof(text) == sizeof "none" && (text)[0] == 'n' && (text)[1] == 'o' && (text)[2] == 'n' && (text)[3] == 'e')
+#define IS_NONE(text) \
+  (sizeof(text) == sizeof "none" && (text)[0] == 'n' && (text)[1] == 'o' && (text)[2] == 'n' && (text)[3] == 'e')
 #define REAP_OPERATOR(name, min, max, shape, fold, kernel, layout, channels) \
   {#name, min, max, REAP_CHANNELS_##channels, !IS_NONE(#kernel)},
 
@@ -22,7 +23,9 @@ const reap_operator *reap_operator_find(const char *name) {
   return NULL;
 }
 
-bool reap_operator_adds(const reap_operator *op) { return strcmp(op->name, "Add") == 0 || strcmp(op->name, "Sum") == 0; }
+bool reap_operator_adds(const reap_operator *op) {
+  return strcmp(op->name, "Add") == 0 || strcmp(op->name, "Sum") == 0;
+}
 
 int reap_operator_index(const reap_operator *op) { return (int)(op - table); }
 int reap_operator_count(void) { return (int)(sizeof table / sizeof table[0]); }

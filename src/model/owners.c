@@ -1,5 +1,5 @@
-/* Who owns a constant: a file may give one tensor to many nodes; in a prepared graph each has its own. Cost: a copy of each
- * constant per further reader. */
+/* Who owns a constant: a file may give one tensor to many nodes; in a prepared graph each has its own. Cost: a copy of
+ * each constant per further reader. */
 #include "owners.h"
 
 #include <stdio.h>

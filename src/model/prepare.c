@@ -26,11 +26,13 @@ static int bind_inputs(reap_graph *graph, int64_t batch) {
     int64_t count = (int64_t)sizeof(double);
     for (int k = 0; k < v->rank; k++)
       if (v->dims[k] < 1)
-        return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has no fixed size along axis %d; export it with one",
-                          v->name, k);
+        return reap_error(REAP_ERR_INPUT,
+                          "the network's input \"%s\" has no fixed size along axis %d; export it with one", v->name, k);
       else if (v->dims[k] > LARGEST_INPUT || reap_multiply(count, v->dims[k], &count) != REAP_OK)
-        return reap_error(REAP_ERR_INPUT, "the network's input \"%s\" has the size %lld along axis %d, more than any image has; "
-                          "export it with the size of your images", v->name, (long long)v->dims[k], k);
+        return reap_error(REAP_ERR_INPUT,
+                          "the network's input \"%s\" has the size %lld along axis %d, more than any image has; "
+                          "export it with the size of your images",
+                          v->name, (long long)v->dims[k], k);
     v->known = true;
     reap_layout_input(v);
   }
@@ -155,7 +157,8 @@ static int name_layer(reap_node *node, reap_name_table *taken) {
     REAP_TRY(reap_format(&node->layer, "%s_%d", node->op->name, node->source));
   for (char *c = node->layer; *c; c++)
     if (*c == '/') *c = '.';
-  while (strcmp(node->layer, ".") == 0 || reap_name_table_find(taken, node->layer) >= 0) { /* "a_4" may be somebody's own name */
+  while (strcmp(node->layer, ".") == 0 ||
+         reap_name_table_find(taken, node->layer) >= 0) { /* "a_4" may be somebody's own name */
     char *longer = NULL;
     REAP_TRY(reap_format(&longer, "%s_%d", node->layer, node->source));
     reap_free(&node->layer);
@@ -243,13 +246,15 @@ static int check_finite(const reap_graph *graph) {
       for (int64_t j = 0; t && j < t->count; j++)
         if (!isfinite(t->f32[j]))
           return reap_node_error(node, "its %s hold a NaN or an infinity (input %d, element %lld)",
-                                 node->linear ? "weights (with the batch norm behind them)" : "parameters", k, (long long)j);
+                                 node->linear ? "weights (with the batch norm behind them)" : "parameters", k,
+                                 (long long)j);
     }
   }
   return REAP_OK;
 }
 
-/* Outputs that are the same whatever the images are (anchors, strides) stay in the file and are none here, unless all are. */
+/* Outputs that are the same whatever the images are (anchors, strides) stay in the file and are none here, unless all
+ * are. */
 static int drop_constant_outputs(reap_graph *graph) {
   int kept = 0;
   if (graph->n_outputs < 1) return reap_error(REAP_ERR_INPUT, "the network has no output");
@@ -269,7 +274,8 @@ static int check_outcome(const reap_graph *graph) {
   for (int i = 0; i < graph->n_outputs; i++) {
     const reap_value *v = &graph->values[graph->outputs[i]];
     if (v->rank < 1 || v->dims[0] != graph->batch)
-      return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not have the batch as its first dimension", v->name);
+      return reap_error(REAP_ERR_INPUT, "the network's output \"%s\" does not have the batch as its first dimension",
+                        v->name);
   }
   return graph->n_nodes > 0 ? REAP_OK : reap_error(REAP_ERR_INPUT, "the network computes nothing");
 }

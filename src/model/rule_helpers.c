@@ -15,10 +15,12 @@ int reap_node_error(const reap_node *node, const char *format, ...) {
   return reap_error(REAP_ERR_INPUT, "%s: %s", reap_node_title(node), text);
 }
 
-int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank, const int64_t *dims) {
+int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank,
+                   const int64_t *dims) {
   reap_value *v = reap_node_output(graph, node, slot);
   if (!v) return REAP_OK;
-  if (rank > REAP_MAX_RANK) return reap_node_error(node, "its output has rank %d; at most %d is supported", rank, REAP_MAX_RANK);
+  if (rank > REAP_MAX_RANK)
+    return reap_node_error(node, "its output has rank %d; at most %d is supported", rank, REAP_MAX_RANK);
   int64_t bytes = (int64_t)sizeof(double);
   for (int i = 0; i < rank; i++)
     if (dims[i] < 0 || reap_multiply(bytes, dims[i], &bytes) != REAP_OK)
@@ -44,7 +46,8 @@ int reap_node_int_list(const reap_graph *graph, const reap_node *node, int slot,
   }
   const reap_attribute *a = reap_node_attribute(node, attribute);
   if (!a) return REAP_OK;
-  if (a->kind != REAP_ATTRIBUTE_INTS) return reap_node_error(node, "its attribute %s is not a list of integers", attribute);
+  if (a->kind != REAP_ATTRIBUTE_INTS)
+    return reap_node_error(node, "its attribute %s is not a list of integers", attribute);
   *list = a->ints;
   *count = a->count;
   return REAP_OK;

@@ -64,7 +64,8 @@ int reap_node_error(const reap_node *node, const char *format, ...) __attribute_
 /* Sets shape and type of output `slot`; dimensions are checked for overflow. */
 int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank, const int64_t *dims);
 
-/* Makes output 0 the constant `tensor` (taken over, also on failure) and sets its shape. It is charged: see allowance.h. */
+/* Makes output 0 the constant `tensor` (taken over, also on failure) and sets its shape. It is charged: see
+ * allowance.h. */
 int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *tensor);
 
 /* The int64 list in constant input `slot`, or in attribute `attribute` (older opsets), for axes, starts and the like.

@@ -12,20 +12,22 @@ int reap_shape_same(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, x->dtype, x->rank, x->dims);
 }
 
-/* ONNX's codes of the float types: 1 float32, 10 float16, 11 float64, 16 bfloat16. Everything is computed in float32; what
- * depends on the images may not become anything else. */
+/* ONNX's codes of the float types: 1 float32, 10 float16, 11 float64, 16 bfloat16. Everything is computed in float32;
+ * what depends on the images may not become anything else. */
 int reap_shape_cast(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   int64_t to = reap_node_int(node, "to", 0);
   bool real = to == 1 || to == 10 || to == 11 || to == 16;
   if (!x->constant && (!real || x->dtype != REAP_F32))
-    return reap_node_error(node, "turns what depends on the images into another kind of number (ONNX type %lld), which is not supported",
-                           (long long)to);
+    return reap_node_error(
+        node, "turns what depends on the images into another kind of number (ONNX type %lld), which is not supported",
+        (long long)to);
   return reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims);
 }
 
 static int trains(const reap_node *node, const char *what) {
-  return reap_node_error(node, "is in training mode, in which it %s; export it for inference (PyTorch: model.eval())", what);
+  return reap_node_error(node, "is in training mode, in which it %s; export it for inference (PyTorch: model.eval())",
+                         what);
 }
 
 /* With training_mode (from opset 12 on) elements are dropped at random. */
@@ -78,7 +80,8 @@ int reap_shape_global_pool(reap_graph *graph, reap_node *node) {
 /* Linear layers that were collected have weights [m, n]; before that they are as in the file. */
 int reap_shape_gemm(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0), *w = reap_node_input(graph, node, 1);
-  if (x->rank != 2 || w->rank != 2) return reap_node_error(node, "its inputs are not matrices (rank %d and %d)", x->rank, w->rank);
+  if (x->rank != 2 || w->rank != 2)
+    return reap_node_error(node, "its inputs are not matrices (rank %d and %d)", x->rank, w->rank);
   if (reap_node_int(node, "transA", 0)) return reap_node_error(node, "transA is not supported");
   bool by_output = node->linear || reap_node_int(node, "transB", 0);
   int64_t n = by_output ? w->dims[1] : w->dims[0], m = by_output ? w->dims[0] : w->dims[1];
@@ -133,8 +136,10 @@ int reap_shape_concat(reap_graph *graph, reap_node *node) {
     bool fits = x && x->rank == first->rank && x->dtype == first->dtype;
     for (int i = 0; fits && i < first->rank; i++)
       if (i != axis && x->dims[i] != first->dims[i]) fits = false;
-    if (!fits) return reap_node_error(node, "its inputs 0 and %d cannot be put behind each other along axis %d", k, axis);
-    if (__builtin_add_overflow(dims[axis], x->dims[axis], &dims[axis])) return reap_node_error(node, "its output is out of range");
+    if (!fits)
+      return reap_node_error(node, "its inputs 0 and %d cannot be put behind each other along axis %d", k, axis);
+    if (__builtin_add_overflow(dims[axis], x->dims[axis], &dims[axis]))
+      return reap_node_error(node, "its output is out of range");
   }
   return reap_set_shape(graph, node, 0, first->dtype, first->rank, dims);
 }
@@ -158,7 +163,8 @@ int reap_shape_pad(reap_graph *graph, reap_node *node) {
 int reap_shape_flatten(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   int64_t axis = reap_node_int(node, "axis", 1), dims[2] = {1, 1};
-  if (axis < -x->rank || axis > x->rank) return reap_node_error(node, "axis %lld is outside its input", (long long)axis);
+  if (axis < -x->rank || axis > x->rank)
+    return reap_node_error(node, "axis %lld is outside its input", (long long)axis);
   if (axis < 0) axis += x->rank;
   REAP_TRY(reap_product(x->dims, (int)axis, &dims[0]));
   REAP_TRY(reap_product(x->dims + axis, x->rank - (int)axis, &dims[1]));
@@ -200,7 +206,8 @@ int reap_shape_squeeze(reap_graph *graph, reap_node *node) {
   int rank = 0;
   REAP_TRY(reap_axes_resolve(graph, node, x->rank, mask));
   for (int i = 0; i < x->rank; i++) {
-    if (mask[i] && x->dims[i] != 1) return reap_node_error(node, "axis %d has length %lld, not 1", i, (long long)x->dims[i]);
+    if (mask[i] && x->dims[i] != 1)
+      return reap_node_error(node, "axis %d has length %lld, not 1", i, (long long)x->dims[i]);
     if (!mask[i]) dims[rank++] = x->dims[i];
   }
   return reap_set_shape(graph, node, 0, x->dtype, rank, dims);

@@ -31,8 +31,8 @@ int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slic
   REAP_TRY(reap_node_int_list(graph, node, 2, "ends", &ends, &n_ends));
   REAP_TRY(reap_node_int_list(graph, node, 3, "axes", &axes, &n_axes));
   REAP_TRY(reap_node_int_list(graph, node, 4, "", &steps, &n_steps));
-  if (n_starts < 0 || n_ends != n_starts || (n_axes >= 0 && n_axes != n_starts) || (n_steps >= 0 && n_steps != n_starts) ||
-      n_starts > x->rank)
+  if (n_starts < 0 || n_ends != n_starts || (n_axes >= 0 && n_axes != n_starts) ||
+      (n_steps >= 0 && n_steps != n_starts) || n_starts > x->rank)
     return reap_node_error(node, "starts, ends, axes and steps do not have the same length");
   slice->rank = x->rank;
   for (int i = 0; i < x->rank; i++) {
@@ -70,7 +70,8 @@ int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_pa
     int axis = 0;
     REAP_TRY(reap_node_axis(node, n_axes >= 0 ? axes[i] : i, x->rank, &axis));
     if (pads[i] < 0 || pads[n + i] < 0 || pads[i] > INT32_MAX || pads[n + i] > INT32_MAX)
-      return reap_node_error(node, "pads of %lld and %lld are not supported", (long long)pads[i], (long long)pads[n + i]);
+      return reap_node_error(node, "pads of %lld and %lld are not supported", (long long)pads[i],
+                             (long long)pads[n + i]);
     padding->before[axis] = pads[i];
     padding->after[axis] = pads[n + i];
   }

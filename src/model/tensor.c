@@ -18,7 +18,8 @@ int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_ten
   t->rank = rank;
   if (rank > 0) memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
   t->count = count;
-  int status = dtype == REAP_F32 ? reap_calloc(&t->f32, count, sizeof *t->f32) : reap_calloc(&t->i64, count, sizeof *t->i64);
+  int status =
+      dtype == REAP_F32 ? reap_calloc(&t->f32, count, sizeof *t->f32) : reap_calloc(&t->i64, count, sizeof *t->i64);
   if (status != REAP_OK) reap_tensor_destroy(&t);
   *out = t;
   return status;

@@ -2,10 +2,12 @@
  *
  * Repair: what a layer reads has drifted once any layer before it was re-solved. Where such a layer loses no inputs of
  * its own (the first convolution of a residual block, the classifier, a group that keeps all its channels), it is
- * re-solved all the same, against the original network's outputs, if it may be; layers before the first change stay as they are.
+ * re-solved all the same, against the original network's outputs, if it may be; layers before the first change stay as
+ * they are.
  *
- * Producers: a layer that has lost inputs is then solved in turn with the layer that makes them (step_producer.c). A fork of the pruned
- * network's frontier waits before that layer; when both have their weights the network goes on from there.
+ * Producers: a layer that has lost inputs is then solved in turn with the layer that makes them (step_producer.c). A
+ * fork of the pruned network's frontier waits before that layer; when both have their weights the network goes on from
+ * there.
  *
  * Cost: one forward pass of each network, the moments (n^2 + 2 n m flops a row and layer) and the solves on one rank.
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
@@ -15,12 +17,12 @@
 
 #include <string.h>
 
+#include "prune/run/run.h"
+#include "prune/run/shortcut.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/surgery.h"
 #include "reap/timer.h"
-#include "prune/run/run.h"
-#include "prune/run/shortcut.h"
 
 /* Room for one step a layer: no more are ever needed. */
 static void add_step(run *r, int node, int group) {
@@ -64,7 +66,8 @@ static int order_steps(run *r) {
 
 /* The layer as it is now, and whether it is to carry a shortcut's drift. Local. */
 static int begin_step(run *r, step *s) {
-  const int64_t channels = s->group < 0 ? step_repair_channels(r->pruned, s->node) : reap_groups_at(r->groups, s->group)->channels;
+  const int64_t channels =
+      s->group < 0 ? step_repair_channels(r->pruned, s->node) : reap_groups_at(r->groups, s->group)->channels;
   REAP_TRY(reap_layer_view(r->pruned, s->node, channels, &s->layer));
   s->shortcut = -1;
   s->producer = step_find_producer(r, s);
@@ -121,14 +124,21 @@ done:
   reap_frontier_destroy(&s.before);
   reap_free(&s.target);
   decision_clear(&s.decision);
-  return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s", r->pruned->nodes[s.node]->layer);
+  return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s",
+                           r->pruned->nodes[s.node]->layer);
 }
 
 int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
                reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
                reap_prune_result *result) {
-  run r = {.comm = comm, .original = original, .pruned = pruned, .groups = groups, .images = images, .shard = shard,
-           .options = options, .result = result};
+  run r = {.comm = comm,
+           .original = original,
+           .pruned = pruned,
+           .groups = groups,
+           .images = images,
+           .shard = shard,
+           .options = options,
+           .result = result};
   memset(result, 0, sizeof *result);
   int status = order_steps(&r);
   if (status == REAP_OK) status = reap_calloc(&result->layers, r.n_steps, sizeof *result->layers);

@@ -23,25 +23,25 @@
 struct reap_accumulator {
   reap_layer layer;
   reap_shard shard;
-  reap_rows rows;                   /* unused in the shift form */
-  reap_shift *shift;                /* NULL: by patches */
-  int64_t gram_count;               /* numbers in gram: n * n, or those of the shift form's terms */
-  double *energy_x, *energy_y;      /* [channels or n], [m] largest over blocks; see scan_columns */
-  bool sampled;                     /* some positions only */
-  bool scan_by_rows;                /* energies of the rows that count: positions are sampled, or rows have gaps */
-  int64_t scan_columns;             /* channels of a convolution at all positions, else n */
-  double *grid_x, *grid_y;          /* [n], [m] powers of two a_i; grid_one for the column of ones */
+  reap_rows rows;              /* unused in the shift form */
+  reap_shift *shift;           /* NULL: by patches */
+  int64_t gram_count;          /* numbers in gram: n * n, or those of the shift form's terms */
+  double *energy_x, *energy_y; /* [channels or n], [m] largest over blocks; see scan_columns */
+  bool sampled;                /* some positions only */
+  bool scan_by_rows;           /* energies of the rows that count: positions are sampled, or rows have gaps */
+  int64_t scan_columns;        /* channels of a convolution at all positions, else n */
+  double *grid_x, *grid_y;     /* [n], [m] powers of two a_i; grid_one for the column of ones */
   double grid_one;
-  const float *before, *now;        /* of the drift; see reap_accumulator_set_drift */
+  const float *before, *now; /* of the drift; see reap_accumulator_set_drift */
   int64_t samples;
-  double *gram, *cross, *sum_x, *sum_y, energy; /* sums on the grid, tap-major */
+  double *gram, *cross, *sum_x, *sum_y, energy;                               /* sums on the grid, tap-major */
   double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
   bool block_empty;
   /* held-out images */
-  double *weights, *bias, *product; /* [n, m] tap-major with zero rows for channels not kept; [m]; [capacity, m] */
+  double *weights, *bias, *product;   /* [n, m] tap-major with zero rows for channels not kept; [m]; [capacity, m] */
   double *block_error, *block_square; /* [blocks] sums of each block */
-  double *held_sum;                 /* [m] on the grid */
-  double *held_block_sum;           /* [m] */
+  double *held_sum;                   /* [m] on the grid */
+  double *held_block_sum;             /* [m] */
   int64_t held_samples;
 };
 
@@ -94,9 +94,9 @@ static void free_block(reap_accumulator *a) {
 void reap_accumulator_destroy(reap_accumulator **accumulator) {
   reap_accumulator *a = *accumulator;
   if (!a) return;
-  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x, &a->grid_y, &a->gram, &a->cross, &a->sum_x,
-                       &a->sum_y,    &a->weights,  &a->bias,        &a->product,      &a->held_sum, &a->held_block_sum,
-                       &a->block_error, &a->block_square};
+  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x,         &a->grid_y,      &a->gram,
+                       &a->cross,    &a->sum_x,    &a->sum_y,          &a->weights,     &a->bias,
+                       &a->product,  &a->held_sum, &a->held_block_sum, &a->block_error, &a->block_square};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
   free_block(a);
   reap_rows_clear(&a->rows);
@@ -133,8 +133,8 @@ static int scan_rows(void *context, const reap_rows *rows, int64_t count) {
   return REAP_OK;
 }
 
-/* Row by row. Of sampled positions these alone: all of them may have a hundred times the energy, and the grid would be that
- * much coarser. */
+/* Row by row. Of sampled positions these alone: all of them may have a hundred times the energy, and the grid would be
+ * that much coarser. */
 static int scan_each_row(reap_accumulator *a, int64_t block, const float *x, const reap_target *targets) {
   REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, targets, scan_rows, a));
   return reap_rows_walk(&a->rows, &a->shard, block, true, x, targets, scan_rows, a);
@@ -234,8 +234,8 @@ static int sum_rows(reap_accumulator *a, int64_t block, const float *x, const fl
 
 /* The same in the shift form. */
 static int sum_shifts(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  reap_shift_sums sums = {.terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x,
-                          .sum_y = a->block_sum_y};
+  reap_shift_sums sums = {
+      .terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x, .sum_y = a->block_sum_y};
   const reap_target target = target_of(a, y);
   REAP_TRY(reap_shift_moments(a->shift, block, x, &target, &sums));
   a->block_energy = sums.energy;
@@ -317,8 +317,8 @@ double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples
   return (double)samples / (double)a->layer.positions * reap_shift_multiply_adds(a->shift);
 }
 
-int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, double *bytes,
-                          double *multiply_adds) {
+int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
+                          double *bytes, double *multiply_adds) {
   const double n = (double)layer->n, m = (double)layer->m;
   const bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
   reap_accumulator a = {.layer = *layer, .shard = *shard};
@@ -327,7 +327,8 @@ int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling
   if (all) REAP_TRY(reap_shift_pays(layer, &shifts));
   REAP_TRY(shifts ? reap_shift_create(layer, shard, &a.shift) : reap_rows_create(layer, "", sampling, &a.rows));
   const double sums = shifts ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
-  const double buffers = (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */
+  const double buffers =
+      (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */
   *multiply_adds = reap_accumulator_multiply_adds(&a, all ? layer->positions : sampling->positions);
   *bytes = buffers + 8 * fmax(2 * sums + 2 * cross, sums + cross + moments);
   reap_rows_clear(&a.rows);
@@ -340,7 +341,8 @@ int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling
 int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
                                     const double *bias) {
   const int64_t m = a->layer.m, taps = a->layer.block;
-  double **arrays[] = {&a->block_error, &a->block_square, &a->held_sum, &a->held_block_sum, &a->weights, &a->bias, &a->product};
+  double **arrays[] = {&a->block_error, &a->block_square, &a->held_sum, &a->held_block_sum,
+                       &a->weights,     &a->bias,         &a->product};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]); /* of weights measured before */
   a->held_samples = 0;
   REAP_TRY(reap_calloc(&a->block_error, a->shard.blocks, sizeof(double)));

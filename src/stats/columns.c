@@ -72,8 +72,7 @@ FOR_EACH_WIDTH void reap_add_columns(const double *from, int64_t rows, int64_t c
     int64_t c = 0;
     for (; c + TILE <= columns; c += TILE)
       add_tile(chunk + c, here, columns, TILE, sum ? sum + c : NULL, square ? square + c : NULL);
-    if (c < columns)
-      add_tile(chunk + c, here, columns, columns - c, sum ? sum + c : NULL, square ? square + c : NULL);
+    if (c < columns) add_tile(chunk + c, here, columns, columns - c, sum ? sum + c : NULL, square ? square + c : NULL);
   }
 }
 
@@ -132,7 +131,6 @@ INLINED void differences_tile(const double *restrict value, const double *restri
 FOR_EACH_WIDTH void reap_add_differences(const double *value, const double *prediction, int64_t rows, int64_t columns,
                                          double *error) {
   int64_t c = 0;
-  for (; c + TILE <= columns; c += TILE)
-    differences_tile(value + c, prediction + c, rows, columns, TILE, error + c);
+  for (; c + TILE <= columns; c += TILE) differences_tile(value + c, prediction + c, rows, columns, TILE, error + c);
   if (c < columns) differences_tile(value + c, prediction + c, rows, columns, columns - c, error + c);
 }

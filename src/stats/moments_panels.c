@@ -2,17 +2,17 @@
  *
  * Method. A panel is X' X_P for the columns P of a few neighbouring channels, from the first of them down: by symmetry
  * the rows above belong to earlier panels. Every rank forms its own images' part with DGEMM, over chunks of rows
- * (row_chunks.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel, letting
- * MPI work between the tiles of the product. The panel then goes to whoever takes it: on every rank, whole, and once. X'Y
- * goes the same way in panels of outputs, each summed on the rank that keeps them alone.
+ * (row_chunks.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel,
+ * letting MPI work between the tiles of the product. The panel then goes to whoever takes it: on every rank, whole, and
+ * once. X'Y goes the same way in panels of outputs, each summed on the rank that keeps them alone.
  *
- * Cost for N rows on p ranks: N n (n / 2 + w / 2 + m) / p multiply-adds with panels of w columns, and n / w + m / w walks
- * over the rows (row_chunks.c); n^2 + n m numbers through the network for each rank. Memory of a rank: two panels of n w
- * numbers and one more inside MPI, n m / p for X'Y, a chunk of rows. A solver that has to start anew, with a larger ridge
- * say, streams the panels again: that costs the products once more, and no second matrix.
+ * Cost for N rows on p ranks: N n (n / 2 + w / 2 + m) / p multiply-adds with panels of w columns, and n / w + m / w
+ * walks over the rows (row_chunks.c); n^2 + n m numbers through the network for each rank. Memory of a rank: two panels
+ * of n w numbers and one more inside MPI, n m / p for X'Y, a chunk of rows. A solver that has to start anew, with a
+ * larger ridge say, streams the panels again: that costs the products once more, and no second matrix.
  *
- * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs, and all ranks learn of it at
- * the end. Activations that overflow give moments that are not finite; the solver says so.
+ * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs, and all ranks learn of it
+ * at the end. Activations that overflow give moments that are not finite; the solver says so.
  */
 #include "reap/moments_panels.h"
 
@@ -45,7 +45,8 @@ int64_t reap_moments_panels_width(int64_t n, int ranks) {
 
 double reap_moments_panels_bytes(const reap_layer *layer, int ranks) {
   const double n = (double)layer->n, m = (double)layer->m;
-  return 8 * (3 * n * (double)reap_moments_panels_width(layer->n, ranks) + n * m / ranks + 3 * n + m) + (double)ROWS_BYTES;
+  return 8 * (3 * n * (double)reap_moments_panels_width(layer->n, ranks) + n * m / ranks + 3 * n + m) +
+         (double)ROWS_BYTES;
 }
 
 void reap_moments_panels_destroy(reap_moments_panels **panels) {
@@ -70,9 +71,9 @@ double reap_moments_panels_multiply_adds(const reap_moments_panels *p) {
 
 /* A panel being formed, or summed. */
 typedef struct panel {
-  double *values;        /* [rows, count] column-major without gaps */
+  double *values; /* [rows, count] column-major without gaps */
   int64_t first, rows, count;
-  bool empty;            /* no chunk has come yet */
+  bool empty; /* no chunk has come yet */
   reap_comm_pending *sum;
   reap_comm_pending *under_way; /* the panel before, which gets a turn now and then */
   reap_moments_panels *owner;
@@ -100,7 +101,8 @@ static int use_gram(void *context, int64_t block, int64_t samples, const double 
 }
 
 /* Sums of the columns of rows [samples, n], and of their squares. */
-static void add_sums(const double *restrict rows, int64_t samples, int64_t n, double *restrict sums, double *restrict squares) {
+static void add_sums(const double *restrict rows, int64_t samples, int64_t n, double *restrict sums,
+                     double *restrict squares) {
   for (int64_t r = 0; r < samples; r++)
     for (int64_t i = 0; i < n; i++) {
       sums[i] += rows[r * n + i];
@@ -187,7 +189,11 @@ static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t widt
     for (int64_t at = first; begun == REAP_OK && at < last; at += width, k ^= 1) {
       const int64_t count = last - at < width ? last - at : width;
       panel p = {.values = owner == rank ? m->cross + (at - first) * n : buffers[k],
-                 .first = at, .rows = n, .count = count, .under_way = before, .owner = m};
+                 .first = at,
+                 .rows = n,
+                 .count = count,
+                 .under_way = before,
+                 .owner = m};
       const row_walk walk = {.y_first = at, .y_count = count};
       status = form(&p, status, chunks, &walk, use_cross);
       reap_comm_pending *sum = NULL;
@@ -216,7 +222,8 @@ static int gather(reap_moments_panels *m) {
 }
 
 /* X'Y of this rank's outputs; the solver asks for no others. */
-static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
+static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
+                       int64_t ld) {
   const reap_moments_panels *m = context;
   if (column < m->first || column + columns > m->first + m->count)
     return reap_error(REAP_ERR_INTERNAL, "outputs %lld to %lld are another rank's", (long long)column,
@@ -294,7 +301,8 @@ static int use_residual(void *context, int64_t block, int64_t samples, const dou
   const int64_t m = r->m;
   for (int64_t from = 0; from < samples; from += TILE_ROWS) {
     const int64_t count = samples - from < TILE_ROWS ? samples - from : TILE_ROWS;
-    REAP_TRY(reap_dgemm('N', 'N', m, count, r->columns, 1, r->weights, m, x + from * r->columns, r->columns, 0, r->product, m));
+    REAP_TRY(reap_dgemm('N', 'N', m, count, r->columns, 1, r->weights, m, x + from * r->columns, r->columns, 0,
+                        r->product, m));
     for (int64_t i = 0; i < count; i++)
       for (int64_t j = 0; j < m; j++) {
         const double value = y[(from + i) * m + j], rest = value - r->product[i * m + j] - r->bias[j];

@@ -1,10 +1,10 @@
 /* Gathers rows of X and Y from a rank's images as float64, in chunks.
  *
- * A panel of the moments takes one walk over all rows. Gathering a row again costs about two moves of its columns, where
- * the product with a panel of w columns costs w multiply-adds a column: some percent from w = 300 on. A matrix product's
- * rows (a layer behind a Flatten) lie ready in the images' values and are only widened. Chunks hold about CHUNK_BYTES;
- * where all rows of a rank fit into one, as they do in the layers with few rows and many columns that panels are for,
- * they are gathered once.
+ * A panel of the moments takes one walk over all rows. Gathering a row again costs about two moves of its columns,
+ * where the product with a panel of w columns costs w multiply-adds a column: some percent from w = 300 on. A matrix
+ * product's rows (a layer behind a Flatten) lie ready in the images' values and are only widened. Chunks hold about
+ * CHUNK_BYTES; where all rows of a rank fit into one, as they do in the layers with few rows and many columns that
+ * panels are for, they are gathered once.
  */
 #include "row_chunks.h"
 
@@ -141,7 +141,7 @@ static int take_image(cursor *at, int64_t block, int64_t image, const float *x, 
 
 static int take_block(cursor *at, int64_t b) {
   const reap_layer_rows *rows = &at->chunks->rows;
-  const bool wants_x = at->gather && at->walk->first < at->chunks->slots, wants_y = at->walk->y_count > 0;
+  const bool wants_x = at->gather && at->walk->first<at->chunks->slots, wants_y = at->walk->y_count> 0;
   const int64_t size_x = reap_patches_input_size(rows->layer), size_y = reap_patches_output_size(rows->layer);
   int64_t first, images;
   reap_shard_block(rows->shard, rows->shard->first + b, &first, &images);

@@ -89,11 +89,11 @@ static void gather(reap_rows *rows, int64_t at, const float *x, const reap_targe
 }
 
 int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
-                   const reap_target *target,
-                   int (*use)(void *context, const reap_rows *rows, int64_t count), void *context) {
+                   const reap_target *target, int (*use)(void *context, const reap_rows *rows, int64_t count),
+                   void *context) {
   const reap_layer *layer = &rows->layer;
-  const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width * layer->channels
-                                             : layer->positions * layer->n;
+  const int64_t image_x =
+      layer->convolution ? layer->window.height * layer->window.width * layer->channels : layer->positions * layer->n;
   int64_t first, images, filled = 0;
   reap_shard_block(shard, block, &first, &images);
   for (int64_t i = 0; i < images; i++) {

@@ -26,7 +26,7 @@ void reap_rows_clear(reap_rows *rows);
 /* Calls use(context, rows, count) for chunks of rows of those images of a block that are (not) held out, in image
  * order; chunks depend on the layer only. x in storage order. */
 int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
-                   const reap_target *target,
-                   int (*use)(void *context, const reap_rows *rows, int64_t count), void *context);
+                   const reap_target *target, int (*use)(void *context, const reap_rows *rows, int64_t count),
+                   void *context);
 
 #endif

@@ -12,10 +12,10 @@ typedef struct shift_batch {
   reap_layer layer;
   reap_shard shard;
   const shift_plan *plan;
-  int64_t capacity; /* images of a batch */
-  int64_t *chosen;  /* [capacity] images of the block that make up the batch */
-  int64_t images;   /* of the batch at hand */
-  int64_t channels; /* of the batch at hand */
+  int64_t capacity;    /* images of a batch */
+  int64_t *chosen;     /* [capacity] images of the block that make up the batch */
+  int64_t images;      /* of the batch at hand */
+  int64_t channels;    /* of the batch at hand */
   const int64_t *kept; /* [channels], or NULL: all */
   const float *source; /* the block's inputs */
   int64_t loaded;      /* rows of the input that have been widened */

@@ -33,9 +33,9 @@ struct reap_shift {
   reap_layer layer;
   shift_plan plan;
   shift_batch batch;
-  double *cell_sums;   /* [cells of y][cells of x][channels] */
-  double *square;      /* [m] */
-  double *prediction;  /* [out_width, images of a batch, m]; this and what follows for held-out images */
+  double *cell_sums;  /* [cells of y][cells of x][channels] */
+  double *square;     /* [m] */
+  double *prediction; /* [out_width, images of a batch, m]; this and what follows for held-out images */
   int64_t n_kept, *kept;
   double *weights, *bias; /* [taps][n_kept, m], [m] */
 };
@@ -50,7 +50,7 @@ int reap_shift_pays(const reap_layer *layer, bool *pays) {
   const double c = (double)layer->channels, n = (double)layer->n;
   static const double SYRK_RATE = 0.75; /* of DGEMM's, patches made and read again */
   *pays = shift_plan_cost(&plan) * c * c <= 0.5 * n * n * (double)layer->positions / SYRK_RATE &&
-              (double)plan.n_terms * c * c <= 4 * n * n;
+          (double)plan.n_terms * c * c <= 4 * n * n;
   shift_plan_clear(&plan);
   return REAP_OK;
 }
@@ -64,7 +64,8 @@ static int64_t run_length(int64_t a, int64_t b) {
 static int allocate(reap_shift *s, const reap_shard *shard) {
   const int64_t channels = s->layer.channels;
   REAP_TRY(shift_plan_create(&s->layer.window, &s->plan));
-  REAP_TRY(shift_batch_create(&s->layer, shard, &s->plan, smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
+  REAP_TRY(
+      shift_batch_create(&s->layer, shard, &s->plan, smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
   REAP_TRY(reap_alloc(&s->cell_sums, (int64_t)s->plan.y.n_cells * s->plan.x.n_cells * channels, sizeof(double)));
   return reap_alloc(&s->square, s->layer.m, sizeof *s->square);
 }
@@ -191,9 +192,8 @@ static void add_cell_sums(reap_shift *s, int u, int64_t row) {
   const shift_plan *p = &s->plan;
   const int64_t channels = s->layer.channels;
   for (int v = 0; v < p->x.n_cells; v++)
-    reap_add_columns(shift_batch_pixel(&s->batch, row, p->x.first[v]),
-                     (p->x.last[v] - p->x.first[v]) * s->batch.images, channels,
-                     s->cell_sums + (u * p->x.n_cells + v) * channels, NULL);
+    reap_add_columns(shift_batch_pixel(&s->batch, row, p->x.first[v]), (p->x.last[v] - p->x.first[v]) * s->batch.images,
+                     channels, s->cell_sums + (u * p->x.n_cells + v) * channels, NULL);
 }
 
 /* What row `row` of the input and the row of outputs that begins with it add to the sums. */
@@ -334,8 +334,7 @@ int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const 
   double *error = NULL;
   int status = reap_calloc(&error, m, sizeof *error);
   clear(s->square, m);
-  for (int64_t next = 0;
-       status == REAP_OK && shift_batch_begin(batch, block, true, x, s->n_kept, s->kept, &next);) {
+  for (int64_t next = 0; status == REAP_OK && shift_batch_begin(batch, block, true, x, s->n_kept, s->kept, &next);) {
     for (int64_t row = shift_batch_first(batch); status == REAP_OK && row < shift_batch_last(batch); row++)
       status = measure_row(s, row, target, error, out->sum_y);
     out->samples += batch->images * s->layer.positions;

@@ -22,8 +22,8 @@ int64_t reap_shift_count(const reap_shift *shift);
 
 /* Sums over the images of one block that are not held out; columns of cross and sum_x are tap-major. */
 typedef struct reap_shift_sums {
-  double *terms; /* [reap_shift_count] */
-  double *cross; /* [n, m] */
+  double *terms;         /* [reap_shift_count] */
+  double *cross;         /* [n, m] */
   double *sum_x, *sum_y; /* [n], [m] */
   double energy;
   int64_t samples;

@@ -1,8 +1,8 @@
 /* Gathers a rank's rows into slabs and writes them with all others.
  *
  * Blocks of images are contiguous on every rank, so a rank's rows are one stretch of the file, and where it begins
- * follows from the images before it. All ranks write as often as the one with most rows: writing is collective. Memory: one
- * slab, and once more its rows while they are packed.
+ * follows from the images before it. All ranks write as often as the one with most rows: writing is collective. Memory:
+ * one slab, and once more its rows while they are packed.
  */
 #include "store_rows.h"
 

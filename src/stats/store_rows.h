@@ -5,8 +5,8 @@
 #include "reap/accumulator.h"
 #include "reap/activations_file.h"
 
-/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order; it stays valid
- * until another block is asked for. */
+/* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order; it stays
+ * valid until another block is asked for. */
 typedef struct rows_source {
   const reap_layer *layer;
   const char *name, *node;

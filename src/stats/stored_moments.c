@@ -9,8 +9,8 @@ static int find(reap_stats_file *file, const char *name, int *index) {
                     reap_stats_file_path(file), name);
 }
 
-static int check_shape(reap_stats_file *file, const char *name, const reap_layer *layer, int64_t channels, int64_t block,
-                       int64_t m) {
+static int check_shape(reap_stats_file *file, const char *name, const reap_layer *layer, int64_t channels,
+                       int64_t block, int64_t m) {
   if (channels == layer->channels && block == layer->block && m == layer->m) return REAP_OK;
   return reap_error(
       REAP_ERR_INPUT,

@@ -3,16 +3,18 @@
 
 #include "app/command.h"
 #include "app/latency_file.h"
+#include "app/report.h"
+#include "app/run_files.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/network.h"
-#include "app/report.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS = "reap bench layers MODEL [-o L.json]";
 static const char *const ABOUT =
-    "Times every convolution and matrix product at several numbers of input and output channels, with the kernels that reap\n"
-    "uses, and the whole network. One rank measures; the file is for reap prune --latency-table on the same kind of machine.\n";
+    "Times every convolution and matrix product at several numbers of input and output channels, with the kernels that "
+    "reap\n"
+    "uses, and the whole network. One rank measures; the file is for reap prune --latency-table on the same kind of "
+    "machine.\n";
 
 static double full_ms(const reap_time_table *t) { return t->ms[t->n_in * t->n_out - 1]; }
 
@@ -54,7 +56,9 @@ static int measure(const command_context *context, const reap_network *network, 
 int command_bench_layers(const command_context *context) {
   const char *model = NULL, *output = NULL;
   common_options common = COMMON_DEFAULTS;
-  const option options[] = {{"--output", "-o", OPTION_TEXT, "L.json", "write the table (-: to standard output)", &output, 0}, COMMON_OPTIONS(common)};
+  const option options[] = {
+      {"--output", "-o", OPTION_TEXT, "L.json", "write the table (-: to standard output)", &output, 0},
+      COMMON_OPTIONS(common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap bench layers", options, 1, names, &model, false};
   progress_view view;

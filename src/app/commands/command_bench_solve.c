@@ -5,9 +5,9 @@
  * follows from A and B by a small product, so that no rank needs a whole matrix.
  *
  * Counted: n^3 (factor and inverse) + 2 n^2 m (weights) + (n^3 - r^3) / 3 + (n^2 - r^2) m (elimination down to r
- * columns); what the solver does beyond that (last weights, checks) takes time but is not counted. Making the statistics
- * up is no part of solving, but happens inside of it, piece by piece: its seconds are told and taken off (the least of
- * the ranks, where there are several).
+ * columns); what the solver does beyond that (last weights, checks) takes time but is not counted. Making the
+ * statistics up is no part of solving, but happens inside of it, piece by piece: its seconds are told and taken off
+ * (the least of the ranks, where there are several).
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 
 #include "app/command.h"
 #include "app/json.h"
+#include "app/report.h"
 #include "reap/block_cyclic.h"
 #include "reap/budget.h"
 #include "reap/dense.h"
@@ -24,7 +25,6 @@
 #include "reap/solver.h"
 #include "reap/symmetric.h"
 #include "reap/timer.h"
-#include "app/report.h"
 
 static const char *const SYNOPSIS =
     "reap bench solve [--n N --block B --m M --keep F --solver local|scalapack] [--plain] [--json]";
@@ -225,8 +225,7 @@ static int measure_panel(const bench_options *o, const reap_grid *grid, int64_t 
   double *v = NULL;
   int64_t *share = NULL, first;
   int status = reap_symmetric_create(grid, slots, o->block, &matrix);
-  if (status == REAP_OK)
-    status = reap_comm_agree(reap_grid_comm(grid), reap_calloc(&share, ranks + 1, sizeof *share));
+  if (status == REAP_OK) status = reap_comm_agree(reap_grid_comm(grid), reap_calloc(&share, ranks + 1, sizeof *share));
   for (int r = 0; status == REAP_OK && r < ranks; r++) reap_comm_share(slots, r, ranks, &first, &share[r + 1]);
   if (status == REAP_OK) status = reap_comm_agree(reap_grid_comm(grid), reap_alloc(&v, o->n * k, sizeof *v));
   for (int64_t i = 0; status == REAP_OK && i < o->n * k; i++) v[i] = (double)(i % 17) - 8;
@@ -261,8 +260,8 @@ static int measure_updates(const bench_options *o, const reap_comm *comm, double
 typedef struct figures {
   int ranks;
   bool distributed;
-  double flops, dgemm; /* counted; flops per second of all ranks in use */
-  double seconds, making_seconds; /* without making the statistics up; that alone */
+  double flops, dgemm;                  /* counted; flops per second of all ranks in use */
+  double seconds, making_seconds;       /* without making the statistics up; that alone */
   double pdsyrk_seconds, panel_seconds; /* one update by either way; 0 if not asked for */
   double factor_seconds, plain_seconds, plain_eliminate, plain_updates;
   double peak, share;              /* bytes of the busiest rank; its part of H, C and the panels */
@@ -372,11 +371,13 @@ static int run_plain(const bench_options *o, const reap_moments_source *source, 
   return status;
 }
 
-/* Bytes that a rank cannot do without: its part of H (with K where that is carried), of C and of the largest factor panel V, which
- * has a row for every column still there and a column for every one removed; and the columns of a stage. */
+/* Bytes that a rank cannot do without: its part of H (with K where that is carried), of C and of the largest factor
+ * panel V, which has a row for every column still there and a column for every one removed; and the columns of a stage.
+ */
 static double share_of(const bench_options *o, int ranks, int64_t kept) {
   const double n = (double)o->n, m = (double)o->m, removed = n - (double)(kept * o->block);
-  const double panel = removed < n / 2 ? removed * (n - removed) : n * n / 4, stage = fmin(fmax(n / 32, 64), 192) + (double)o->block;
+  const double panel = removed < n / 2 ? removed * (n - removed) : n * n / 4,
+               stage = fmin(fmax(n / 32, 64), 192) + (double)o->block;
   return 8 * ((n * n + n * m + panel + 3 * n * stage) / ranks + n * stage);
 }
 

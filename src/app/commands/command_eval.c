@@ -3,18 +3,19 @@
 
 #include "app/command.h"
 #include "app/image_range.h"
+#include "app/report.h"
+#include "app/run_files.h"
 #include "reap/error.h"
 #include "reap/evaluate.h"
 #include "reap/hash.h"
 #include "reap/network.h"
 #include "reap/text.h"
 #include "reap/timer.h"
-#include "app/report.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
 static const char *const ABOUT =
-    "Runs a network over a data set: top-1, top-5, loss and images per second; with --against how far its output is from\n"
+    "Runs a network over a data set: top-1, top-5, loss and images per second; with --against how far its output is "
+    "from\n"
     "another network's. MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data set is HDF5, see\n"
     "datasets/README.md.\n";
 
@@ -59,7 +60,8 @@ static int evaluate(job *j) {
   if (o->images > 0 && o->images < images) images = o->images;
   const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
   command_warn_idle(comm, shard.blocks);
-  reap_evaluate_options e = {.backend = command_backend(o->common.kernels), .progress = &j->view->callback,
+  reap_evaluate_options e = {.backend = command_backend(o->common.kernels),
+                             .progress = &j->view->callback,
                              .measure = reap_measure_named(o->measure)};
   if (o->against) {
     e.keep = &reference;
@@ -114,15 +116,16 @@ static int show(const job *j, double start) {
   } else {
     report_print(&figures, NULL, REAP_MEASURE_LARGEST);
   }
-  reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images, j->figures.seconds,
-         (double)j->figures.images / j->figures.seconds);
+  reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images,
+             j->figures.seconds, (double)j->figures.images / j->figures.seconds);
   return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
 }
 
 static int check_files(job *j) {
   const eval_options *o = j->options;
-  const run_file files[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--data", o->data), RUN_INPUT("--against", o->against),
-                            RUN_OUTPUT("--outputs", o->outputs, FORM_HDF5), RUN_OUTPUT("--report", o->report, FORM_JSON)};
+  const run_file files[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--data", o->data),
+                            RUN_INPUT("--against", o->against), RUN_OUTPUT("--outputs", o->outputs, FORM_HDF5),
+                            RUN_OUTPUT("--report", o->report, FORM_JSON)};
   return run_files_check(j->context->comm, "reap eval", files, 5, &j->files);
 }
 
@@ -166,13 +169,21 @@ done:
 
 int command_eval(const command_context *context) {
   eval_options o = {.measure = "largest", .common = COMMON_DEFAULTS};
-  const option options[] = {{"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
-                            {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
-                            {"--against", NULL, OPTION_TEXT, "ORIGINAL", "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no classifier's", &o.against, 0},
-                            {"--measure", NULL, OPTION_CHOICE, "largest|sum", "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure, 0},
-                            {"--outputs", NULL, OPTION_TEXT, "O.h5", "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...", &o.outputs, 0},
-                            {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
-                            COMMON_OPTIONS(o.common)};
+  const option options[] = {
+      {"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
+      {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
+      {"--against", NULL, OPTION_TEXT, "ORIGINAL",
+       "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no "
+       "classifier's",
+       &o.against, 0},
+      {"--measure", NULL, OPTION_CHOICE, "largest|sum",
+       "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure,
+       0},
+      {"--outputs", NULL, OPTION_TEXT, "O.h5",
+       "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...",
+       &o.outputs, 0},
+      {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
+      COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap eval", options, 1, names, &o.model, false};
   bool done;

@@ -2,11 +2,11 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "app/run_files.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/network.h"
 #include "reap/text.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS = "reap export MODEL OUT.onnx";
 static const char *const ABOUT =
@@ -33,7 +33,8 @@ static int run(const command_context *context, const char *model, const char *ou
 
 int command_export(const command_context *context) {
   const char *files[2] = {NULL, NULL};
-  const option options[] = {{"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
+  const option options[] = {{"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
+                            {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
   static const char *const names[] = {"MODEL", "OUT.onnx"};
   command_line line = {"reap export", options, 2, names, files, false};
   bool done;

@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "inspect_estimate.h"
 #include "app/json.h"
+#include "app/report.h"
+#include "inspect_estimate.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/memory.h"
@@ -13,11 +14,11 @@
 #include "reap/output_set.h"
 #include "reap/text.h"
 #include "reap/timer.h"
-#include "app/report.h"
 
 static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =
-    "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume the\n"
+    "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume "
+    "the\n"
     "channels, and whether they can be pruned; and its outputs. With --estimate also what pruning it would take.\n";
 
 static void shape_text(const reap_value *v, char *text, size_t size) {
@@ -35,7 +36,8 @@ static int64_t layer_params(const reap_graph *graph, const reap_node *node) {
 
 static void print_layers(const reap_graph *graph) {
   char shape[64], flops[32], params[32];
-  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds", "parameters");
+  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds",
+             "parameters");
   for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
     if (!node->linear) continue;
@@ -46,7 +48,8 @@ static void print_layers(const reap_graph *graph) {
       used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
     shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
     reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
-           report_count((double)reap_node_flops(graph, i), flops), report_count((double)layer_params(graph, node), params));
+               report_count((double)reap_node_flops(graph, i), flops),
+               report_count((double)layer_params(graph, node), params));
   }
 }
 
@@ -63,7 +66,8 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
     coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
   }
   if (coupled)
-    reap_print(stdout, "Coupled channels are computed, but kept: reap prunes those that one layer produces and one reads.\n");
+    reap_print(stdout,
+               "Coupled channels are computed, but kept: reap prunes those that one layer produces and one reads.\n");
 }
 
 /* "logits" and the like; "input" for an output that is the network's own input. */
@@ -86,9 +90,9 @@ static void print_outputs(const reap_graph *graph) {
     const char *measure = output_measure(graph, v);
     shape_text(&graph->values[v], shape, sizeof shape);
     reap_print(stdout, "%-40s %-14s %-18s %s\n", graph->values[v].name, shape, output_kind(graph, v),
-           strcmp(measure, "kl") == 0     ? "KL divergence"
-           : strcmp(measure, "none") == 0 ? "nothing: it cannot change"
-                                          : "relative squared error");
+               strcmp(measure, "kl") == 0     ? "KL divergence"
+               : strcmp(measure, "none") == 0 ? "nothing: it cannot change"
+                                              : "relative squared error");
   }
 }
 
@@ -179,8 +183,8 @@ static int show(const command_context *context, const char *model, bool json, co
     print_groups(network->graph, groups);
     print_outputs(network->graph);
     reap_print(stdout, "\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
-           report_count((double)reap_graph_flops(network->graph), flops),
-           report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
+               report_count((double)reap_graph_flops(network->graph), flops),
+               report_count((double)reap_graph_params(network->graph), params), (long long)network->graph->batch);
     status = command_print_unused(network->source);
     if (status == REAP_OK && asked->ranks > 0) estimate_print(asked, estimate);
   }
@@ -207,8 +211,10 @@ int command_inspect(const command_context *context) {
   REAP_TRY(reap_network_load(context->comm, model, &network));
   int status = REAP_OK;
   if (asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
-  if (status == REAP_OK && asked.ranks > 0) status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
-  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(context, model, json, &network, &asked, &estimate);
+  if (status == REAP_OK && asked.ranks > 0)
+    status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0)
+    status = show(context, model, json, &network, &asked, &estimate);
   reap_network_clear(&network);
   return reap_comm_agree(context->comm, status);
 }

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/run_files.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"
 #include "reap/text.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =
@@ -102,7 +102,8 @@ static int run(const command_context *context, const merge_options *o) {
   merge g = {.options = o};
   reap_stats_writer *writer = NULL;
   REAP_TRY(command_set_up(context, &o->common, &view));
-  const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
+  const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]),
+                            RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap merge", table, 3, &files);
   if (status == REAP_OK) status = run_files_announce(context->comm, &files);

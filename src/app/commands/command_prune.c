@@ -10,10 +10,12 @@
 #include "reap/timer.h"
 
 static const char *const SYNOPSIS =
-    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 [options]\n"
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 "
+    "[options]\n"
     "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
 static const char *const ABOUT =
-    "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves the\n"
+    "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves "
+    "the\n"
     "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
 
 static int run(const command_context *context, prune_options *o) {

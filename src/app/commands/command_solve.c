@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/run_files.h"
 #include "reap/budget.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "reap/text.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
@@ -59,9 +59,9 @@ static int solve_layer(const solve_options *o, reap_stats_file *stats, int layer
 }
 
 static void print_path(const char *name, const reap_path *p) {
-  reap_print(stdout, "%-40s %6lld -> %-6lld relative error %.6g  (%s)\n", name, (long long)p->channels, (long long)p->n_kept,
-         p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0,
-         p->distributed ? "scalapack" : "local");
+  reap_print(stdout, "%-40s %6lld -> %-6lld relative error %.6g  (%s)\n", name, (long long)p->channels,
+             (long long)p->n_kept, p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0,
+             p->distributed ? "scalapack" : "local");
 }
 
 /* Writes and shows a path that rank 0 has. Collective. */

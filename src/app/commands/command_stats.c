@@ -6,6 +6,7 @@
 #include "app/image_range.h"
 #include "app/memory_check.h"
 #include "app/memory_figures.h"
+#include "app/run_files.h"
 #include "reap/collect.h"
 #include "reap/error.h"
 #include "reap/hash.h"
@@ -14,15 +15,17 @@
 #include "reap/solver.h"
 #include "reap/text.h"
 #include "reap/timer.h"
-#include "app/run_files.h"
 
 static const char *const SYNOPSIS =
     "reap stats MODEL --calib D.h5 -o S.h5 [options]\n"
     "       reap stats --from A.h5 -o S.h5";
 static const char *const ABOUT =
-    "Gathers, in one pass over the images, the second moments of every layer whose inputs can be pruned: all that reap\n"
-    "solve and reap prune --from-stats need to know of the images. Moments of different images add up (reap merge), over\n"
-    "days and sites. Images whose index is 9 modulo 10 are held out, as in reap prune. The result does not depend on the\n"
+    "Gathers, in one pass over the images, the second moments of every layer whose inputs can be pruned: all that "
+    "reap\n"
+    "solve and reap prune --from-stats need to know of the images. Moments of different images add up (reap merge), "
+    "over\n"
+    "days and sites. Images whose index is 9 modulo 10 are held out, as in reap prune. The result does not depend on "
+    "the\n"
     "number of ranks.\n";
 
 typedef struct stats_options {
@@ -159,8 +162,9 @@ static int run(const command_context *context, const stats_options *o) {
   const double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o, .view = &view};
-  const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration), RUN_INPUT("--from", o->from),
-                            RUN_OUTPUT("-o", o->output, FORM_HDF5), RUN_OUTPUT("--activations", o->activations, FORM_HDF5)};
+  const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration),
+                            RUN_INPUT("--from", o->from), RUN_OUTPUT("-o", o->output, FORM_HDF5),
+                            RUN_OUTPUT("--activations", o->activations, FORM_HDF5)};
   REAP_TRY(command_set_up(context, &o->common, &view));
   int status = run_files_check(context->comm, "reap stats", table, 5, &j.files);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
@@ -168,11 +172,13 @@ static int run(const command_context *context, const stats_options *o) {
   if (status == REAP_OK) status = image_range_warn(context->comm, j.images);
   if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
-    reap_print(stdout, "%-16s %d of %lld images\n", "layers", j.result.n_layers, (long long)reap_origin_count(&j.origin));
-    reap_print(stdout, "%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "", o->activations ? o->activations : "");
+    reap_print(stdout, "%-16s %d of %lld images\n", "layers", j.result.n_layers,
+               (long long)reap_origin_count(&j.origin));
+    reap_print(stdout, "%-16s %s%s%s\n", "written", o->output, o->activations ? " " : "",
+               o->activations ? o->activations : "");
     reap_print(stdout, "%-16s %.1f s on %d ranks (read %.1f, forward %.1f, moments %.1f, store %.1f)\n", "time",
-           reap_seconds() - start, reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward,
-           j.result.seconds_moments, j.result.seconds_store);
+               reap_seconds() - start, reap_comm_size(context->comm), j.result.seconds_read, j.result.seconds_forward,
+               j.result.seconds_moments, j.result.seconds_store);
     if (!o->from) memory_figures_print(&j.memory, &o->memory);
   }
   run_files_warn(&j.files);
@@ -190,7 +196,8 @@ static int run(const command_context *context, const stats_options *o) {
 static int check(const stats_options *o, bool sampled) {
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap stats: -o is missing");
   if (!o->from && !o->calibration) return reap_error(REAP_ERR_USAGE, "reap stats: --calib is missing");
-  if (o->from && (o->calibration || o->activations || o->all || o->panels || sampled || o->first || o->images || o->memory.text))
+  if (o->from &&
+      (o->calibration || o->activations || o->all || o->panels || sampled || o->first || o->images || o->memory.text))
     return reap_error(REAP_ERR_USAGE,
                       "reap stats: --from takes the layers, images and positions that the file holds; "
                       "only -o goes with it");
@@ -218,7 +225,9 @@ int command_stats(const command_context *context) {
       {"--all", NULL, OPTION_FLAG, NULL,
        "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
       {"--panels", NULL, OPTION_FLAG, NULL,
-       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, or too large for the\nmemory); last digits then depend on the number of ranks", &o.panels, 0},
+       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, "
+       "or too large for the\nmemory); last digits then depend on the number of ranks",
+       &o.panels, 0},
       {"--first", NULL, OPTION_INT, "F", "begin with image F (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",

@@ -4,21 +4,24 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/report.h"
+#include "app/sweep/sweep_run.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/text.h"
 #include "reap/timer.h"
-#include "app/report.h"
-#include "app/sweep/sweep_run.h"
 
 static const char *const SYNOPSIS =
     "reap sweep MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5 [options]\n"
     "       (budgets also by --params, --latency and --keep; several at once: --method, --ratios, --seed)";
 static const char *const ABOUT =
-    "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks. Every setting\n"
-    "does what reap prune does with the same options, and leaves a file in SWEEP.h5.d/ as it finishes; in the end all are merged\n"
-    "into SWEEP.h5. What sizes are chosen by is computed once for all. Started again, the same command does what is missing. A\n"
+    "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks. Every "
+    "setting\n"
+    "does what reap prune does with the same options, and leaves a file in SWEEP.h5.d/ as it finishes; in the end all "
+    "are merged\n"
+    "into SWEEP.h5. What sizes are chosen by is computed once for all. Started again, the same command does what is "
+    "missing. A\n"
     "setting that fails does not stop the others.\n";
 
 /* Hashes of what the network and the images do not tell, known to all ranks. */
@@ -67,8 +70,8 @@ static int set_up(sweep *s) {
   const prune_options *o = &s->options->prune;
   sweep_hashes hashes = {"", "", ""};
   if (s->options->groups > reap_comm_size(comm))
-    return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d", (long long)s->options->groups,
-                      reap_comm_size(comm));
+    return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d",
+                      (long long)s->options->groups, reap_comm_size(comm));
   REAP_TRY(check_files(s));
   REAP_TRY(prune_inputs_load(comm, o, &s->inputs));
   REAP_TRY(run_files_check_network(comm, &s->inputs.network, "MODEL's data", &s->files));
@@ -100,19 +103,24 @@ static void print_share(const char *format, double share, const char *unknown) {
 }
 
 static void print_table(const sweep *s, int n, const reap_sweep_setting *settings) {
-  const double flops = (double)reap_graph_flops(s->inputs.network.graph), params = (double)reap_graph_params(s->inputs.network.graph);
-  if (n > 0) reap_print(stdout, "%-36s %10s %10s %10s %10s %10s\n", "setting", "top-1, %", "KL", "mult-adds", "params", "seconds");
+  const double flops = (double)reap_graph_flops(s->inputs.network.graph),
+               params = (double)reap_graph_params(s->inputs.network.graph);
+  if (n > 0)
+    reap_print(stdout, "%-36s %10s %10s %10s %10s %10s\n", "setting", "top-1, %", "KL", "mult-adds", "params",
+               "seconds");
   for (int i = 0; i < n; i++) {
     const reap_sweep_setting *r = &settings[i];
     reap_print(stdout, "%-36s ", r->name);
     print_share("%10.2f", 100 * r->top1, "-");
     print_share(" %10.4f", r->kl, " -");
-    reap_print(stdout, " %8.1f %% %8.1f %% %10.1f\n", 100 * (double)r->flops / flops, 100 * (double)r->params / params, r->seconds);
+    reap_print(stdout, " %8.1f %% %8.1f %% %10.1f\n", 100 * (double)r->flops / flops, 100 * (double)r->params / params,
+               r->seconds);
   }
 }
 
 /* By rank 0: what failed, what the others came to, and where it is. */
-static void show(const sweep *s, const sweep_outcome *outcomes, int n, const reap_sweep_setting *settings, double start) {
+static void show(const sweep *s, const sweep_outcome *outcomes, int n, const reap_sweep_setting *settings,
+                 double start) {
   const int ranks = reap_comm_size(s->context->comm);
   for (int i = 0; i < s->count; i++)
     if (!s->done[i]) reap_print(stderr, "reap: %s failed: %s\n", s->settings[i].name, outcomes[i].message);
@@ -139,7 +147,9 @@ static int finish(const sweep *s, const sweep_outcome *outcomes, double start) {
     if (!s->done[i]) first = (int)outcomes[i].status;
   if (reap_comm_rank(s->context->comm) == 0) status = merge_and_show(s, outcomes, start);
   REAP_TRY(reap_comm_agree(s->context->comm, status));
-  return first == REAP_OK ? REAP_OK : reap_error(first, "%d of %d settings failed, for the reasons above; the others are done", n_failures, s->count);
+  return first == REAP_OK ? REAP_OK
+                          : reap_error(first, "%d of %d settings failed, for the reasons above; the others are done",
+                                       n_failures, s->count);
 }
 
 static int run(const command_context *context, sweep_options *o) {

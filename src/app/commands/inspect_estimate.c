@@ -14,12 +14,14 @@
 int estimate_options_check(estimate_options *o) {
   if (o->ranks == 0 && (o->exclude || o->memory.text || o->images != 4000 || o->keep != 0.5))
     return reap_error(REAP_ERR_USAGE, "reap inspect: --images, --keep, --exclude and --memory belong to --estimate");
-  if (!(o->keep > 0 && o->keep <= 1)) return reap_error(REAP_ERR_USAGE, "reap inspect: --keep wants a share above 0 and up to 1");
+  if (!(o->keep > 0 && o->keep <= 1))
+    return reap_error(REAP_ERR_USAGE, "reap inspect: --keep wants a share above 0 and up to 1");
   return memory_options_read("reap inspect", &o->memory);
 }
 
-static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph, const reap_groups *groups,
-                    const prune_plan *plan, const bool *repair, int producer_rounds, estimate_figures *f) {
+static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph,
+                    const reap_groups *groups, const prune_plan *plan, const bool *repair, int producer_rounds,
+                    estimate_figures *f) {
   const reap_forecast_setting setting = {.graph = graph,
                                          .groups = groups,
                                          .chosen = plan->chosen,
@@ -49,14 +51,16 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
   if (status == REAP_OK) status = prune_plan_begin(network->graph, groups, &wishes, &plan);
   if (status == REAP_OK) status = prune_repair_layers(&wishes, network->graph, &repair);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = forecast(comm, o, network->graph, groups, &plan, repair, prune_repair_producers(&wishes), f);
+  if (status == REAP_OK)
+    status = forecast(comm, o, network->graph, groups, &plan, repair, prune_repair_producers(&wishes), f);
   if (status == REAP_OK) {
     const double limit = (double)o->memory.bytes;
     f->model = f->forecast.model;
     f->frontier = limit > 0 && limit < f->forecast.frontier ? fmax(limit, f->forecast.least) : f->forecast.frontier;
     f->matrices = f->forecast.matrices;
     f->memory = fmax(f->base + f->model + f->frontier + f->matrices, peak);
-    f->seconds = 3 * load + reap_forecast_seconds(&f->forecast, &f->speeds, (int)o->ranks); /* read, copied and written */
+    f->seconds =
+        3 * load + reap_forecast_seconds(&f->forecast, &f->speeds, (int)o->ranks); /* read, copied and written */
   }
   reap_free(&repair);
   prune_plan_clear(&plan);
@@ -68,17 +72,21 @@ static double mega(double bytes) { return bytes / 1e6; }
 
 void estimate_print(const estimate_options *o, const estimate_figures *f) {
   const reap_forecast *c = &f->forecast;
-  reap_print(stdout, "\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep, (long long)o->images,
-         (long long)o->ranks, o->ranks > 1 ? "s" : "");
-  reap_print(stdout, "%-16s %.0f MB on a rank: program and model %.0f, pruned copy %.0f, values and buffers %.0f, moments and solver %.0f\n", "memory",
-         mega(f->memory), mega(f->base), mega(f->model), mega(f->frontier), mega(f->matrices));
+  reap_print(stdout, "\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep,
+             (long long)o->images, (long long)o->ranks, o->ranks > 1 ? "s" : "");
+  reap_print(stdout,
+             "%-16s %.0f MB on a rank: program and model %.0f, pruned copy %.0f, values and buffers %.0f, moments and "
+             "solver %.0f\n",
+             "memory", mega(f->memory), mega(f->base), mega(f->model), mega(f->frontier), mega(f->matrices));
   if (f->frontier < c->frontier)
-    reap_print(stdout, "%-16s values and buffers would take %.0f MB without the limit; up to %.1f GB go to the scratch folder and back\n", "",
-           mega(c->frontier), c->traffic / 1e9);
+    reap_print(stdout,
+               "%-16s values and buffers would take %.0f MB without the limit; up to %.1f GB go to the scratch folder "
+               "and back\n",
+               "", mega(c->frontier), c->traffic / 1e9);
   if (o->memory.bytes > 0 && (double)o->memory.bytes < c->least)
     reap_print(stdout, "%-16s the limit is less than one block of images takes: %.0f MB\n", "", mega(c->least));
-  reap_print(stdout, "%-16s %.3g s (at %.1f G multiply-adds a second forward, %.1f for moments, DGEMM %.1f GF/s)\n", "time", f->seconds,
-         f->speeds.forward / 1e9, f->speeds.moments / 1e9, f->speeds.solver / 1e9);
+  reap_print(stdout, "%-16s %.3g s (at %.1f G multiply-adds a second forward, %.1f for moments, DGEMM %.1f GF/s)\n",
+             "time", f->seconds, f->speeds.forward / 1e9, f->speeds.moments / 1e9, f->speeds.solver / 1e9);
 }
 
 void estimate_report(const estimate_options *o, const estimate_figures *f, cJSON *report) {

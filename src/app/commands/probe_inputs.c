@@ -1,4 +1,5 @@
-/* See probe_inputs.h. Options are not known yet: whatever of the command line is the name of an HDF5 file is looked at. */
+/* See probe_inputs.h. Options are not known yet: whatever of the command line is the name of an HDF5 file is looked at.
+ */
 #include "probe_inputs.h"
 
 #include <stdbool.h>

@@ -30,7 +30,8 @@ static int key_of(const prune_options *o, const char *digest, char **out) {
   const bool drawn = o->positions > 0 || (output && strcmp(o->method, "random") == 0);
   char seed[32] = "";
   if (drawn) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
-  return reap_format(out, "paths-%s%s%s%s-%.8s", prune_plan_ratios(o), output ? "-" : "", output ? o->method : "", seed, digest);
+  return reap_format(out, "paths-%s%s%s%s-%.8s", prune_plan_ratios(o), output ? "-" : "", output ? o->method : "", seed,
+                     digest);
 }
 
 /* The item of the setting, made if there is none yet. */
@@ -44,7 +45,8 @@ static int find(const sweep_folder *folder, const prune_options *o, const char *
     }
   sweep_choice *item = &c->items[c->n++];
   item->key = key;
-  return o->from_paths ? reap_strdup(&item->file, o->from_paths) : reap_format(&item->file, "%s/%s.h5", folder->path, key);
+  return o->from_paths ? reap_strdup(&item->file, o->from_paths)
+                       : reap_format(&item->file, "%s/%s.h5", folder->path, key);
 }
 
 static int make_items(const sweep_folder *folder, int count, const sweep_setting *settings, sweep_choices *c) {
@@ -80,7 +82,8 @@ static int get(const command_context *context, const sweep_setting *setting, swe
   }
   const int planned = prune_run_plan(&run);
   const bool possible = planned == REAP_OK;
-  if (planned != REAP_ERR_USAGE && planned != REAP_ERR_INPUT) status = planned; /* else the setting itself will say why */
+  if (planned != REAP_ERR_USAGE && planned != REAP_ERR_INPUT)
+    status = planned; /* else the setting itself will say why */
   if (possible) status = prune_latency_get(context, &options, run.groups, progress, &own);
   if (possible && status == REAP_OK && item) status = prune_paths_get(&run);
   status = reap_comm_agree(context->comm, status);
@@ -94,7 +97,8 @@ static int get(const command_context *context, const sweep_setting *setting, swe
 }
 
 int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs, int count,
-                       const sweep_setting *settings, const bool *done, const reap_progress *progress, sweep_choices *out) {
+                       const sweep_setting *settings, const bool *done, const reap_progress *progress,
+                       sweep_choices *out) {
   memset(out, 0, sizeof *out);
   REAP_TRY(reap_comm_agree(context->comm, make_items(folder, count, settings, out)));
   for (int i = 0; i < count; i++) {

@@ -1,5 +1,5 @@
-/* What settings choose their sizes by, made once for all settings that would make the same, and kept in the sweep's folder; private
- * to src/app. */
+/* What settings choose their sizes by, made once for all settings that would make the same, and kept in the sweep's
+ * folder; private to src/app. */
 #ifndef REAP_APP_SWEEP_CHOICES_H
 #define REAP_APP_SWEEP_CHOICES_H
 
@@ -7,8 +7,8 @@
 
 /* Paths of all groups (prune_paths.h) under one way to make them. */
 typedef struct sweep_choice {
-  char *key;  /* "paths-output-reap-seed0-<hash of what the sweep's settings have in common>" */
-  char *file; /* in the folder; --from-paths: that file */
+  char *key;               /* "paths-output-reap-seed0-<hash of what the sweep's settings have in common>" */
+  char *file;              /* in the folder; --from-paths: that file */
   reap_group_paths *paths; /* NULL where all settings that need them are done */
   reap_joint_trial trials[REAP_JOINT_TRIALS];
 } sweep_choice;
@@ -19,10 +19,11 @@ typedef struct sweep_choices {
   int *of; /* [settings] its item, or -1: it needs none */
 } sweep_choices;
 
-/* Collective, by all ranks together. Paths and times (inputs->latency) for the settings not done; paths that the folder has are
- * read. To be cleared also after an error. */
+/* Collective, by all ranks together. Paths and times (inputs->latency) for the settings not done; paths that the folder
+ * has are read. To be cleared also after an error. */
 int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs, int count,
-                       const sweep_setting *settings, const bool *done, const reap_progress *progress, sweep_choices *out);
+                       const sweep_setting *settings, const bool *done, const reap_progress *progress,
+                       sweep_choices *out);
 void sweep_choices_clear(sweep_choices *choices);
 
 /* Local. A copy of `inputs` with what setting `index` chooses by; borrowed from both. */

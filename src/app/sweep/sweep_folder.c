@@ -27,7 +27,8 @@ static int add_entry(sweep_folder *f, const char *key, const char *value) {
 /* Options are told by what they mean, where "auto" may mean different things. */
 static int add_option(sweep_folder *f, const option *o) {
   const common_options *common = &f->options->prune.common;
-  if (strcmp(o->name, "--kernels") == 0) return add_entry(f, o->name, reap_backend_name(command_backend(common->kernels)));
+  if (strcmp(o->name, "--kernels") == 0)
+    return add_entry(f, o->name, reap_backend_name(command_backend(common->kernels)));
   char *text = NULL;
   REAP_TRY(option_text(o, &text));
   int status = add_entry(f, o->name, text);
@@ -50,7 +51,8 @@ static int make_origin(sweep_folder *f, const prune_inputs *inputs, const sweep_
   return REAP_OK;
 }
 
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes, sweep_folder *out) {
+int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes,
+                      sweep_folder *out) {
   memset(out, 0, sizeof *out);
   out->options = options;
   int status = reap_format(&out->path, "%s.d", options->prune.output);
@@ -72,12 +74,15 @@ void sweep_folder_clear(sweep_folder *f) {
   reap_free(&f->path);
 }
 
-static int file_of(const sweep_folder *f, const char *setting, char **out) { return reap_format(out, "%s/%s%s", f->path, setting, SUFFIX); }
+static int file_of(const sweep_folder *f, const char *setting, char **out) {
+  return reap_format(out, "%s/%s%s", f->path, setting, SUFFIX);
+}
 
 int sweep_folder_model(const sweep_folder *f, const char *setting, char **out) {
   const char *kind = f->options->save_models;
   *out = NULL;
-  return kind ? reap_format(out, "%s/%s.%s", f->path, setting, strcmp(kind, "onnx") == 0 ? "onnx" : "model.h5") : REAP_OK;
+  return kind ? reap_format(out, "%s/%s.%s", f->path, setting, strcmp(kind, "onnx") == 0 ? "onnx" : "model.h5")
+              : REAP_OK;
 }
 
 static int read_setting(const sweep_folder *f, const char *name, reap_sweep_setting *out) {
@@ -95,7 +100,8 @@ static int read_setting(const sweep_folder *f, const char *name, reap_sweep_sett
 static int setting_of(const char *file, char **name) {
   const size_t length = strlen(file), suffix = strlen(SUFFIX);
   *name = NULL;
-  if (length <= suffix || strcmp(file + length - suffix, SUFFIX) != 0 || strstr(file, ".model.h5") || strncmp(file, "paths-", 6) == 0)
+  if (length <= suffix || strcmp(file + length - suffix, SUFFIX) != 0 || strstr(file, ".model.h5") ||
+      strncmp(file, "paths-", 6) == 0)
     return REAP_OK;
   return reap_strndup(name, file, length - suffix);
 }
@@ -138,7 +144,8 @@ int sweep_folder_claim(sweep_folder *f) {
     if (status == REAP_ERR_INPUT) {
       char reason[REAP_ERROR_LENGTH];
       strcpy(reason, reap_error_message());
-      reap_error(status, "%s; wait for that sweep, or name another output (tasks with --no-merge may share a folder)", reason);
+      reap_error(status, "%s; wait for that sweep, or name another output (tasks with --no-merge may share a folder)",
+                 reason);
     }
     REAP_TRY(status);
   }
@@ -152,7 +159,8 @@ static int check_output(const run_files *files, int status, char **path) {
   return status;
 }
 
-int sweep_folder_check_outputs(const sweep_folder *f, int count, const sweep_setting *settings, const run_files *files) {
+int sweep_folder_check_outputs(const sweep_folder *f, int count, const sweep_setting *settings,
+                               const run_files *files) {
   for (int i = 0; i < count; i++) {
     char *path = NULL;
     REAP_TRY(check_output(files, file_of(f, settings[i].name, &path), &path));
@@ -165,7 +173,8 @@ int sweep_folder_scan(sweep_folder *f, int count, const sweep_setting *settings,
   DIR *folder = opendir(f->path);
   if (!folder) return reap_durable_error(f->path, "cannot be read");
   int status = REAP_OK;
-  for (const struct dirent *entry; status == REAP_OK && (entry = readdir(folder));) status = take_up(f, entry->d_name, count, settings, done);
+  for (const struct dirent *entry; status == REAP_OK && (entry = readdir(folder));)
+    status = take_up(f, entry->d_name, count, settings, done);
   closedir(folder);
   if (f->n_others > 0) qsort(f->others, (size_t)f->n_others, sizeof *f->others, by_name);
   if (status != REAP_ERR_INPUT) return status;
@@ -174,7 +183,8 @@ int sweep_folder_scan(sweep_folder *f, int count, const sweep_setting *settings,
   return reap_error(status, "%s; to start afresh, remove %s or name another output", reason, f->path);
 }
 
-int sweep_folder_write(const sweep_folder *f, const sweep_setting *setting, const prune_run *run, const char *report, double seconds) {
+int sweep_folder_write(const sweep_folder *f, const sweep_setting *setting, const prune_run *run, const char *report,
+                       double seconds) {
   const bool evaluated = run->inputs->evaluation != NULL;
   const reap_evaluation *e = &run->after;
   const bool classified = evaluated && e->classified, compared = evaluated && e->compared;
@@ -211,7 +221,8 @@ static int baseline_of(const reap_sweep_setting *setting, reap_sweep_setting *ou
   REAP_TRY(reap_error_prefix(json_status(), "the report of setting %s", setting->name));
   const cJSON *object = cJSON_GetObjectItem(report, "baseline");
   const double flops = number_in(object, "flops"), params = number_in(object, "params");
-  *out = (reap_sweep_setting){.top1 = number_in(object, "top1"), .top5 = number_in(object, "top5"), .loss = number_in(object, "loss")};
+  *out = (reap_sweep_setting){
+      .top1 = number_in(object, "top1"), .top5 = number_in(object, "top5"), .loss = number_in(object, "loss")};
   *found = flops >= 0 && params >= 0;
   if (*found) {
     out->flops = (int64_t)flops;
@@ -242,8 +253,12 @@ void sweep_folder_release(int n, reap_sweep_setting **settings) {
 int sweep_folder_merge(const sweep_folder *f, int n, const reap_sweep_setting *settings, int n_failures,
                        const reap_sweep_failure *failures, const char *paths_file) {
   reap_sweep_setting baseline;
-  reap_sweep_contents contents = {.n_settings = n, .settings = settings, .n_failures = n_failures, .failures = failures,
-                                 .paths_file = paths_file, .origin = f->origin};
+  reap_sweep_contents contents = {.n_settings = n,
+                                  .settings = settings,
+                                  .n_failures = n_failures,
+                                  .failures = failures,
+                                  .paths_file = paths_file,
+                                  .origin = f->origin};
   bool found = false;
   if (n > 0) REAP_TRY(baseline_of(&settings[0], &baseline, &found));
   if (found) contents.baseline = &baseline;

@@ -1,5 +1,5 @@
-/* The folder beside a sweep's file, with one file per setting; what is in it already, and merging it; private to src/app.
- * Local: rank 0, and whoever has a setting to write. */
+/* The folder beside a sweep's file, with one file per setting; what is in it already, and merging it; private to
+ * src/app. Local: rank 0, and whoever has a setting to write. */
 #ifndef REAP_APP_SWEEP_FOLDER_H
 #define REAP_APP_SWEEP_FOLDER_H
 
@@ -12,12 +12,12 @@
 
 typedef struct sweep_folder {
   const sweep_options *options;
-  char *path;                 /* SWEEP.h5.d */
-  reap_sweep_origin origin;   /* what all settings have in common */
+  char *path;               /* SWEEP.h5.d */
+  reap_sweep_origin origin; /* what all settings have in common */
   reap_provenance_entry *entries;
   int n_others;
-  char **others;              /* settings found there that nobody asks for now */
-  reap_lock_file *lock;       /* of the sweep that will merge; NULL under --no-merge */
+  char **others;        /* settings found there that nobody asks for now */
+  reap_lock_file *lock; /* of the sweep that will merge; NULL under --no-merge */
 } sweep_folder;
 
 /* Of the files named by --eval, --from-paths and --latency-table; "": not given. */
@@ -26,15 +26,18 @@ typedef struct sweep_hashes {
 } sweep_hashes;
 
 /* Names of files; the origin from the options and the inputs, whose hashes have to be known. */
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes, sweep_folder *out);
+int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes,
+                      sweep_folder *out);
 void sweep_folder_clear(sweep_folder *folder);
 
-/* Creates the folder if need be and claims it. Of the sweeps that merge into one file one works at a time: REAP_ERR_INPUT tells which. Tasks with
+/* Creates the folder if need be and claims it. Of the sweeps that merge into one file one works at a time:
+ * REAP_ERR_INPUT tells which. Tasks with
  * --no-merge claim nothing: each writes whole files, and those of equal settings are equal. */
 int sweep_folder_claim(sweep_folder *folder);
 
 /* Local. REAP_ERR_USAGE if a file that the settings will write is one of the run's inputs. */
-int sweep_folder_check_outputs(const sweep_folder *folder, int count, const sweep_setting *settings, const run_files *files);
+int sweep_folder_check_outputs(const sweep_folder *folder, int count, const sweep_setting *settings,
+                               const run_files *files);
 
 /* done[i] tells whether setting i is there. REAP_ERR_INPUT if a file there is damaged or belongs to
  * another sweep. */
@@ -44,7 +47,8 @@ int sweep_folder_scan(sweep_folder *folder, int count, const sweep_setting *sett
 int sweep_folder_model(const sweep_folder *folder, const char *setting, char **out);
 
 /* Writes what a run came to. report: the text of the JSON report. */
-int sweep_folder_write(const sweep_folder *folder, const sweep_setting *setting, const prune_run *run, const char *report, double seconds);
+int sweep_folder_write(const sweep_folder *folder, const sweep_setting *setting, const prune_run *run,
+                       const char *report, double seconds);
 
 /* The settings with done[i], in the order asked for, then the others found there: an array that the caller owns (see
  * sweep_folder_release). */

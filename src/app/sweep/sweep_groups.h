@@ -6,9 +6,9 @@
 
 #include "reap/comm.h"
 
-/* Local. The number of groups with which `settings` settings should be done soonest on `ranks` ranks: many small groups waste no
- * time on what one rank does alone (decisions), few large ones waste none at the end; of equals the larger number, which
- * talks less. */
+/* Local. The number of groups with which `settings` settings should be done soonest on `ranks` ranks: many small groups
+ * waste no time on what one rank does alone (decisions), few large ones waste none at the end; of equals the larger
+ * number, which talks less. */
 int sweep_groups_choose(int64_t settings, int ranks);
 
 /* Collective. Contiguous ranks form groups whose sizes differ by one at most; *out is this rank's. */

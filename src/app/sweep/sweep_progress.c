@@ -10,12 +10,14 @@ static const double PRUNING = 0.85;
 
 static void show(sweep_progress *p, int64_t done, const char *what) {
   char text[512];
-  snprintf(text, sizeof text, "%lld of %lld settings%s%s", (long long)done, (long long)p->total, what ? ": " : "", what ? what : "");
+  snprintf(text, sizeof text, "%lld of %lld settings%s%s", (long long)done, (long long)p->total, what ? ": " : "",
+           what ? what : "");
   p->last = reap_seconds();
   reap_progress_report(&p->view.callback, "sweep", NULL, (double)done + p->fraction, (double)p->total, text);
 }
 
-/* What a run says of itself becomes a share of the whole, that of one setting: how far the other groups are is not known. */
+/* What a run says of itself becomes a share of the whole, that of one setting: how far the other groups are is not
+ * known. */
 static void inside(void *context, const reap_progress_event *event) {
   sweep_progress *p = context;
   const double share = event->total > 0 ? event->done / event->total : 1;
@@ -25,9 +27,12 @@ static void inside(void *context, const reap_progress_event *event) {
   if (p->fraction > 0 && reap_seconds() - p->last > pause) show(p, reap_counter_add(p->done, 0), NULL);
 }
 
-void sweep_progress_start(sweep_progress *p, const reap_comm *all, bool leader, const char *style, reap_counter *done, int64_t total) {
+void sweep_progress_start(sweep_progress *p, const reap_comm *all, bool leader, const char *style, reap_counter *done,
+                          int64_t total) {
   const bool first = reap_comm_rank(all) == 0;
-  const char *other = strcmp(style, "bar") == 0 ? "none" : strcmp(style, "auto") == 0 ? "lines" : style; /* one bar to a terminal */
+  const char *other = strcmp(style, "bar") == 0    ? "none"
+                      : strcmp(style, "auto") == 0 ? "lines"
+                                                   : style; /* one bar to a terminal */
   memset(p, 0, sizeof *p);
   progress_view_start(&p->view, first ? style : leader ? other : "none");
   p->done = done;

@@ -14,7 +14,7 @@
 
 typedef struct sweep_progress {
   progress_view view;
-  reap_counter *done;   /* settings finished, by all groups */
+  reap_counter *done; /* settings finished, by all groups */
   int64_t total;
   bool first;           /* rank 0 of all */
   double fraction;      /* of the setting at hand */
@@ -23,7 +23,8 @@ typedef struct sweep_progress {
 } sweep_progress;
 
 /* leader: first rank of a group; style: the command line's. The clock starts here. */
-void sweep_progress_start(sweep_progress *p, const reap_comm *all, bool leader, const char *style, reap_counter *done, int64_t total);
+void sweep_progress_start(sweep_progress *p, const reap_comm *all, bool leader, const char *style, reap_counter *done,
+                          int64_t total);
 
 /* By the group's leader: a setting is finished, and what it came to. */
 void sweep_progress_finished(sweep_progress *p, const char *what);

@@ -6,11 +6,11 @@
 #include "app/json_file.h"
 #include "app/prune_output.h"
 #include "app/prune_report.h"
+#include "app/report.h"
 #include "reap/counter.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/timer.h"
-#include "app/report.h"
 #include "sweep_groups.h"
 #include "sweep_progress.h"
 
@@ -20,7 +20,7 @@ typedef struct worker {
   sweep_outcome *outcomes;
   command_context context; /* with the group's communicator */
   reap_comm *group;
-  bool leader;             /* first rank of the group */
+  bool leader; /* first rank of the group */
   reap_counter *next, *finished;
   int *todo, n_todo, groups;
   reap_evaluation baseline;
@@ -117,7 +117,8 @@ static void tell(worker *w, const sweep_setting *setting, const prune_run *run, 
     snprintf(text, sizeof text, "%s: top-1 %.2f %%, %.1f %% of the multiply-adds", setting->name, 100 * run->after.top1,
              100 * (double)reap_graph_flops(run->pruned) / flops);
   else
-    snprintf(text, sizeof text, "%s: %.1f %% of the multiply-adds", setting->name, 100 * (double)reap_graph_flops(run->pruned) / flops);
+    snprintf(text, sizeof text, "%s: %.1f %% of the multiply-adds", setting->name,
+             100 * (double)reap_graph_flops(run->pruned) / flops);
   sweep_progress_finished(&w->progress, text);
 }
 
@@ -138,7 +139,8 @@ static void run_setting(worker *w, int index) {
   status = reap_comm_agree(w->group, status);
   if (w->leader) {
     w->outcomes[index].status = status;
-    if (status != REAP_OK) snprintf(w->outcomes[index].message, sizeof w->outcomes[index].message, "%s", reap_error_message());
+    if (status != REAP_OK)
+      snprintf(w->outcomes[index].message, sizeof w->outcomes[index].message, "%s", reap_error_message());
     tell(w, setting, &run, status);
   }
   prune_run_clear(&run);
@@ -167,7 +169,8 @@ static int share_outcomes(worker *w) {
     status = reap_comm_sum_int64(s->context->comm, sums, s->count * words);
     memcpy(w->outcomes, sums, (size_t)s->count * sizeof *w->outcomes);
   }
-  for (int i = 0; status == REAP_OK && i < w->n_todo; i++) s->done[w->todo[i]] = w->outcomes[w->todo[i]].status == REAP_OK;
+  for (int i = 0; status == REAP_OK && i < w->n_todo; i++)
+    s->done[w->todo[i]] = w->outcomes[w->todo[i]].status == REAP_OK;
   reap_free(&sums);
   return status;
 }

@@ -10,9 +10,9 @@
 typedef struct sweep {
   const command_context *context;
   const sweep_options *options;
-  int count;               /* settings */
+  int count; /* settings */
   sweep_setting *settings;
-  bool *done;              /* [count] on all ranks: its file is there */
+  bool *done; /* [count] on all ranks: its file is there */
   sweep_folder folder;
   run_files files;
   prune_inputs inputs;
@@ -25,8 +25,9 @@ typedef struct sweep_outcome {
   char message[REAP_ERROR_LENGTH];
 } sweep_outcome;
 
-/* Collective. Runs the settings not done, whose files appear as they finish, and updates done[]. outcomes[count], zero before: of
- * those that failed the status and the message, the same on all ranks. A failing setting is no failure of the call. */
+/* Collective. Runs the settings not done, whose files appear as they finish, and updates done[]. outcomes[count], zero
+ * before: of those that failed the status and the message, the same on all ranks. A failing setting is no failure of
+ * the call. */
 int sweep_run(sweep *s, sweep_outcome *outcomes);
 
 #endif

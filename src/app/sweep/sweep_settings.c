@@ -11,11 +11,12 @@
 static const char *const budgets[] = {"--keep", "--flops", "--params", "--latency", NULL};
 static const char *const grid[] = {"--method", "--ratios", "--seed", NULL};
 /* What belongs to a single run. */
-static const char *const left_out[] = {"--onnx", "--report", "--save-stats", "--activations", "--save-plan", "--plan",
-                                       "--save-paths", NULL};
+static const char *const left_out[] = {"--onnx",      "--report", "--save-stats", "--activations",
+                                       "--save-plan", "--plan",   "--save-paths", NULL};
 /* What results do not depend on, and inputs: those are told by their hashes. */
-static const char *const apart[] = {"--calib", "--eval", "--from-stats", "--from-paths", "--latency-table", "--output", "--threads", "--progress",
-                                    "--log-level", "--memory", "--scratch", "--help", NULL};
+static const char *const apart[] = {
+    "--calib",    "--eval",      "--from-stats", "--from-paths", "--latency-table", "--output", "--threads",
+    "--progress", "--log-level", "--memory",     "--scratch",    "--help",          NULL};
 
 static bool is_one_of(const char *name, const char *const *names) {
   for (; *names; names++)
@@ -41,7 +42,9 @@ static option make_list(sweep_options *o, const option *single) {
 static int add_own(sweep_options *o, int n) {
   const option own[] = {
       {"The sweep:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--groups", NULL, OPTION_INT, "G", "groups of ranks, each with a setting of its own at a time\n(default: what should take the least time)", &o->groups, 1},
+      {"--groups", NULL, OPTION_INT, "G",
+       "groups of ranks, each with a setting of its own at a time\n(default: what should take the least time)",
+       &o->groups, 1},
       {"--save-models", NULL, OPTION_CHOICE, "h5|onnx", "keep the pruned model of every setting", &o->save_models, 0},
       {"--no-merge", NULL, OPTION_FLAG, NULL, "leave SWEEP.h5 to a later launch (job arrays)", &o->no_merge, 0}};
   memcpy(o->table + n, own, sizeof own);
@@ -56,7 +59,8 @@ void sweep_options_table(sweep_options *o) {
     const bool heading = p->kind == OPTION_HEADING;
     if (!heading && is_one_of(p->name, left_out)) continue;
     if (heading && strcmp(p->name, "Running:") == 0) n = add_own(o, n);
-    const bool list = !heading && o->n_lists < SWEEP_LISTS_MOST && (is_one_of(p->name, budgets) || is_one_of(p->name, grid));
+    const bool list =
+        !heading && o->n_lists < SWEEP_LISTS_MOST && (is_one_of(p->name, budgets) || is_one_of(p->name, grid));
     o->table[n] = list ? make_list(o, p) : *p;
     if (!heading && strcmp(p->name, "--output") == 0) {
       o->table[n].argument = "SWEEP.h5";
@@ -98,7 +102,8 @@ static int put(const sweep_options *o, sweep_setting *setting, const sweep_list 
   return REAP_OK;
 }
 
-/* Shortest text that reads back as the same number, so that 0.5 and 0.50 are one setting; with the unit, if there is one ("2.5ms"). */
+/* Shortest text that reads back as the same number, so that 0.5 and 0.50 are one setting; with the unit, if there is
+ * one ("2.5ms"). */
 static void value_text(const sweep_setting *s, char text[64]) {
   char *unit = NULL;
   const double value = strtod(s->typed, &unit);
@@ -114,7 +119,8 @@ static int make_name(sweep_setting *s) {
   char value[64];
   value_text(s, value);
   s->ratios = prune_plan_ratios(&s->options);
-  return reap_format(&s->name, "%s-%s-%s-%s-seed%lld", s->options.method, s->ratios, s->budget, value, (long long)s->options.seed);
+  return reap_format(&s->name, "%s-%s-%s-%s-seed%lld", s->options.method, s->ratios, s->budget, value,
+                     (long long)s->options.seed);
 }
 
 /* Setting `index` of the grid: the budgets run fastest, as one list of all kinds; then the last of the other lists. */
@@ -159,7 +165,9 @@ int sweep_settings_make(sweep_options *o, int *count, sweep_setting **out) {
   }
   if (n_budgets == 0) return reap_error(REAP_ERR_USAGE, "%s: give budgets: --flops 0.9,0.8,..., say", o->prune.title);
   REAP_TRY(reap_multiply(n, n_budgets, &n));
-  if (n > MOST) return reap_error(REAP_ERR_USAGE, "%s: these lists make %lld settings; at most %d", o->prune.title, (long long)n, MOST);
+  if (n > MOST)
+    return reap_error(REAP_ERR_USAGE, "%s: these lists make %lld settings; at most %d", o->prune.title, (long long)n,
+                      MOST);
   REAP_TRY(reap_calloc(out, n, sizeof **out));
   for (*count = 0; *count < n;) {
     const int k = (*count)++;

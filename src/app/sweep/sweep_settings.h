@@ -1,7 +1,7 @@
 /* The options of reap sweep, and the settings that its lists span; private to src/app. Local.
  *
- * The table is that of reap prune: budgets, methods and seeds become lists, what names a single run's output goes, the rest holds
- * for all settings alike. An option that reap prune gains is an option of reap sweep, too.
+ * The table is that of reap prune: budgets, methods and seeds become lists, what names a single run's output goes, the
+ * rest holds for all settings alike. An option that reap prune gains is an option of reap sweep, too.
  */
 #ifndef REAP_APP_SWEEP_SETTINGS_H
 #define REAP_APP_SWEEP_SETTINGS_H
@@ -15,14 +15,15 @@ typedef struct sweep_list {
   const char *text; /* as typed: "0.9,0.8", or NULL */
   bool budget;      /* one of those that tell how much; the others span the grid */
   int count;
-  char **values;    /* [count]; settings point into them */
+  char **values; /* [count]; settings point into them */
 } sweep_list;
 
 enum { SWEEP_LISTS_MOST = 8 };
 
 typedef struct sweep_options {
   prune_options prune; /* what all settings have in common */
-  option table[PRUNE_OPTIONS_MOST + 8], common[PRUNE_OPTIONS_MOST]; /* common: those of reap prune that results depend on */
+  option table[PRUNE_OPTIONS_MOST + 8],
+      common[PRUNE_OPTIONS_MOST]; /* common: those of reap prune that results depend on */
   sweep_list lists[SWEEP_LISTS_MOST];
   int n_lists, n_common;
   const char *save_models; /* "h5", "onnx" or NULL */
@@ -31,19 +32,19 @@ typedef struct sweep_options {
 } sweep_options;
 
 typedef struct sweep_setting {
-  char *name;            /* "reap-output-flops-0.5-seed0": the same for the same values in any sweep */
+  char *name; /* "reap-output-flops-0.5-seed0": the same for the same values in any sweep */
   prune_options options;
-  const char *ratios;    /* as given, or what they are by default */
-  const char *budget;    /* "flops": the option without its dashes */
-  const char *typed;     /* its value as typed, and the number in it */
+  const char *ratios; /* as given, or what they are by default */
+  const char *budget; /* "flops": the option without its dashes */
+  const char *typed;  /* its value as typed, and the number in it */
   double value;
 } sweep_setting;
 
 /* Fills the table, bound to *o, which stays where it is from now on. */
 void sweep_options_table(sweep_options *o);
 
-/* After parsing: the settings, all methods (and ratios and seeds) with all budgets, in the order typed. REAP_ERR_USAGE for
- * lists and options that do not fit, also if two settings are the same. */
+/* After parsing: the settings, all methods (and ratios and seeds) with all budgets, in the order typed. REAP_ERR_USAGE
+ * for lists and options that do not fit, also if two settings are the same. */
 int sweep_settings_make(sweep_options *o, int *count, sweep_setting **out);
 void sweep_settings_clear(int count, sweep_setting **settings);
 void sweep_options_clear(sweep_options *o);

@@ -21,27 +21,27 @@ typedef struct arithmetic_state {
 } arithmetic_state;
 
 /* The steps that occur in practice get loops of their own, which vectorise. */
-#define DEFINE_LOOP(name, expression)                                                                              \
-  static void name(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b) {        \
-    if (step_a == 1 && step_b == 1) {                                                                              \
-      REAP_INDEPENDENT                                                                                             \
-      for (int64_t i = 0; i < n; i++) {                                                                            \
-        float x = a[i], y = b[i];                                                                                  \
-        out[i] = expression;                                                                                       \
-      }                                                                                                            \
-    } else if (step_a == 1 && step_b == 0) {                                                                       \
-      float y = b[0];                                                                                              \
-      REAP_INDEPENDENT                                                                                             \
-      for (int64_t i = 0; i < n; i++) {                                                                            \
-        float x = a[i];                                                                                            \
-        out[i] = expression;                                                                                       \
-      }                                                                                                            \
-    } else {                                                                                                       \
-      for (int64_t i = 0; i < n; i++) {                                                                            \
-        float x = a[i * step_a], y = b[i * step_b];                                                                \
-        out[i] = expression;                                                                                       \
-      }                                                                                                            \
-    }                                                                                                              \
+#define DEFINE_LOOP(name, expression)                                                                       \
+  static void name(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b) { \
+    if (step_a == 1 && step_b == 1) {                                                                       \
+      REAP_INDEPENDENT                                                                                      \
+      for (int64_t i = 0; i < n; i++) {                                                                     \
+        float x = a[i], y = b[i];                                                                           \
+        out[i] = expression;                                                                                \
+      }                                                                                                     \
+    } else if (step_a == 1 && step_b == 0) {                                                                \
+      float y = b[0];                                                                                       \
+      REAP_INDEPENDENT                                                                                      \
+      for (int64_t i = 0; i < n; i++) {                                                                     \
+        float x = a[i];                                                                                     \
+        out[i] = expression;                                                                                \
+      }                                                                                                     \
+    } else {                                                                                                \
+      for (int64_t i = 0; i < n; i++) {                                                                     \
+        float x = a[i * step_a], y = b[i * step_b];                                                         \
+        out[i] = expression;                                                                                \
+      }                                                                                                     \
+    }                                                                                                       \
   }
 
 DEFINE_LOOP(add, x + y)
@@ -164,5 +164,5 @@ static int arithmetic_run(const reap_graph *graph, const reap_node *node, void *
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare, arithmetic_run, arithmetic_destroy, true,
-                                              arithmetic_prepare_fused, false};
+const reap_kernel reap_kernel_arithmetic = {arithmetic_prepare,       arithmetic_run, arithmetic_destroy, true,
+                                            arithmetic_prepare_fused, false};

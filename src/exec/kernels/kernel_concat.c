@@ -13,7 +13,7 @@
 typedef struct concat_state {
   int64_t outer, total;
   int n;
-  int64_t *lengths; /* [n] */
+  int64_t *lengths;  /* [n] */
   float **constants; /* [n], NULL where the input is computed */
 } concat_state;
 

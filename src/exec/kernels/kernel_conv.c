@@ -26,12 +26,12 @@ typedef struct conv_state {
   reap_window w;
   const float *bias; /* [outputs], in the graph; NULL if there is none */
   reap_fusion fusion;
-  float *weights;    /* [groups, taps * channels / groups, outputs / groups], tap-major; depthwise: [taps, channels] */
-  bool in_place;     /* patches are the images' own pixels */
-  bool depthwise;    /* one input and one output channel per group */
-  int64_t chunk;     /* positions per product */
-  float *patches;    /* [chunk, taps * channels / groups] */
-  float *products;   /* [chunk, outputs] with an addend, which may lie where the output goes */
+  float *weights;  /* [groups, taps * channels / groups, outputs / groups], tap-major; depthwise: [taps, channels] */
+  bool in_place;   /* patches are the images' own pixels */
+  bool depthwise;  /* one input and one output channel per group */
+  int64_t chunk;   /* positions per product */
+  float *patches;  /* [chunk, taps * channels / groups] */
+  float *products; /* [chunk, outputs] with an addend, which may lie where the output goes */
   reap_onednn_conv *onednn; /* not NULL: all of the above except w is unused */
 } conv_state;
 

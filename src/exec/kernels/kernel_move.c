@@ -12,7 +12,7 @@ static void move_destroy(void **state) { reap_free(state); }
 
 /* Slice, Pad and Transpose: a box of the input goes to a box of the output, the rest of which is `fill`. */
 typedef struct move_state {
-  reap_nest nest; /* operands: output, input */
+  reap_nest nest;   /* operands: output, input */
   int64_t to, from; /* where the boxes begin */
   bool filled;
   float fill;

@@ -11,7 +11,7 @@
 
 typedef struct norm_state {
   int64_t channels;
-  int64_t outer, inner; /* the block as [outer, channels, inner] in storage order */
+  int64_t outer, inner;  /* the block as [outer, channels, inner] in storage order */
   float *factor, *shift; /* [channels] */
 } norm_state;
 

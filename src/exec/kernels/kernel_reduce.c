@@ -119,7 +119,7 @@ static int reduce_mean_prepare(const reap_graph *graph, const reap_node *node, r
   return reduce_build(graph, node, gone, true, state);
 }
 
-const reap_kernel reap_kernel_global_average_pool = {global_average_prepare, mean_run, reduce_destroy, false, NULL,
-                                                           false};
+const reap_kernel reap_kernel_global_average_pool = {
+    global_average_prepare, mean_run, reduce_destroy, false, NULL, false};
 const reap_kernel reap_kernel_global_max_pool = {global_max_prepare, maximum_run, reduce_destroy, false, NULL, false};
 const reap_kernel reap_kernel_reduce_mean = {reduce_mean_prepare, mean_run, reduce_destroy, false, NULL, false};

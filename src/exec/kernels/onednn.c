@@ -39,9 +39,9 @@ static dnnl_status_t describe(dnnl_engine_t engine, const layout *src, const lay
                               const layout *dst, const placement *p, const_dnnl_primitive_attr_t attributes,
                               dnnl_primitive_desc_t *out) {
   dnnl_convolution_desc_t operation;
-  dnnl_status_t code = dnnl_dilated_convolution_forward_desc_init(
-      &operation, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst, p->strides, p->dilates,
-      p->before, p->after);
+  dnnl_status_t code =
+      dnnl_dilated_convolution_forward_desc_init(&operation, dnnl_forward_inference, dnnl_convolution_direct, src,
+                                                 weights, bias, dst, p->strides, p->dilates, p->before, p->after);
   return code != dnnl_success ? code : dnnl_primitive_desc_create(out, &operation, attributes, engine, NULL);
 }
 
@@ -69,9 +69,9 @@ static dnnl_status_t layout_create(layout *l, int rank, const dnnl_dims_t dims, 
 static dnnl_status_t describe(dnnl_engine_t engine, const layout *src, const layout *weights, const layout *bias,
                               const layout *dst, const placement *p, const_dnnl_primitive_attr_t attributes,
                               dnnl_primitive_desc_t *out) {
-  return dnnl_convolution_forward_primitive_desc_create(
-      out, engine, dnnl_forward_inference, dnnl_convolution_direct, *src, *weights, bias ? *bias : NULL, *dst,
-      p->strides, p->dilates, p->before, p->after, attributes);
+  return dnnl_convolution_forward_primitive_desc_create(out, engine, dnnl_forward_inference, dnnl_convolution_direct,
+                                                        *src, *weights, bias ? *bias : NULL, *dst, p->strides,
+                                                        p->dilates, p->before, p->after, attributes);
 }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
@@ -170,8 +170,9 @@ static int create_primitive(const reap_window *w, bool has_bias, const reap_fusi
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_create(&b->attributes)));
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_set_scratchpad_mode(b->attributes, dnnl_scratchpad_mode_user)));
   REAP_TRY(set_fusion(fusion, c->title, b));
-  REAP_TRY(check(c->title, step, describe(c->engine, &b->src, &b->weights, has_bias ? &b->bias : NULL, &b->dst, &p,
-                                          b->attributes, &b->desc)));
+  REAP_TRY(check(
+      c->title, step,
+      describe(c->engine, &b->src, &b->weights, has_bias ? &b->bias : NULL, &b->dst, &p, b->attributes, &b->desc)));
   return check(c->title, step, dnnl_primitive_create(&c->primitive, b->desc));
 }
 
@@ -200,8 +201,7 @@ static int reorder_weights(const float *weights, const builder *b, reap_onednn_c
   dnnl_primitive_t reorder = NULL;
   void *data = (void *)(uintptr_t)weights; /* read only, which oneDNN's types cannot say */
   dnnl_status_t code = dnnl_memory_create(&from, plain, c->engine, data);
-  if (code == dnnl_success)
-    code = dnnl_reorder_primitive_desc_create(&desc, plain, c->engine, wanted, c->engine, NULL);
+  if (code == dnnl_success) code = dnnl_reorder_primitive_desc_create(&desc, plain, c->engine, wanted, c->engine, NULL);
   if (code == dnnl_success) code = dnnl_primitive_create(&reorder, desc);
   const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
   if (code == dnnl_success) code = dnnl_primitive_execute(reorder, c->stream, 2, arguments);

@@ -48,7 +48,8 @@ static int check_kind(const char *path) {
 
 /* Never through a link that somebody has put there: whatever bears the name of this very process is not in use. */
 static int create(const char *path, const char *temporary) {
-  if (unlink(temporary) != 0 && errno != ENOENT) return reap_durable_error(temporary, "is in the way and cannot be removed");
+  if (unlink(temporary) != 0 && errno != ENOENT)
+    return reap_durable_error(temporary, "is in the way and cannot be removed");
   const int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0) return reap_durable_error(path, "cannot be written");
   close(fd);

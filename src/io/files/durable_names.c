@@ -1,7 +1,8 @@
 /* Names of temporary files, and where a name leads.
  *
- * Failure modes: a process that has got the number of a killed one keeps its file from being removed, and so does another host: the
- * file then stays until somebody removes it, which the warning asks for. A file that is being written is never removed.
+ * Failure modes: a process that has got the number of a killed one keeps its file from being removed, and so does
+ * another host: the file then stays until somebody removes it, which the warning asks for. A file that is being written
+ * is never removed.
  */
 #include "durable_names.h"
 
@@ -27,7 +28,8 @@ enum { HOST_LENGTH = 64, NAME_LENGTH = NAME_MAX + 1 };
 
 int reap_durable_error(const char *path, const char *action) { return reap_error_system("%s: %s", path, action); }
 
-/* Process numbers mean something only beside the host's name and, in a container, the number of its process namespace. */
+/* Process numbers mean something only beside the host's name and, in a container, the number of its process namespace.
+ */
 static void get_host(char host[HOST_LENGTH]) {
   const ino_t first = 0xEFFFFFFCU; /* of the host itself (Linux: PROC_PID_INIT_INO) */
   struct stat about;
@@ -60,7 +62,8 @@ int reap_durable_name(const char *path, char **temporary) {
   const char *slash = strrchr(path, '/');
   get_host(host);
   get_stem(path, stem);
-  return reap_format(temporary, "%.*s%s%s.%ld%s", slash ? (int)(slash + 1 - path) : 0, path, stem, host, (long)getpid(), SUFFIX);
+  return reap_format(temporary, "%.*s%s%s.%ld%s", slash ? (int)(slash + 1 - path) : 0, path, stem, host, (long)getpid(),
+                     SUFFIX);
 }
 
 /* "<host>.<process>.tmp": *host_length characters of host, and the process. */
@@ -99,8 +102,9 @@ static int look_at(const char *folder, const char *name, const char *owner, cons
   if (mine && (kill((pid_t)process, 0) == 0 || errno != ESRCH)) return REAP_OK;
   REAP_TRY(reap_format(&path, "%s/%s", folder, name));
   if (!mine)
-    reap_log(REAP_LOG_WARNING, "%s: process %ld on %.*s writes this, or has left it when it was killed; remove it if that run is over", path,
-             process, (int)host_length, owner);
+    reap_log(REAP_LOG_WARNING,
+             "%s: process %ld on %.*s writes this, or has left it when it was killed; remove it if that run is over",
+             path, process, (int)host_length, owner);
   else if (unlink(path) == 0)
     reap_log(REAP_LOG_INFO, "removed %s, left by a run that was killed", path);
   reap_free(&path);
@@ -116,7 +120,8 @@ static int tidy(const char *folder, const char *stem) {
   get_host(here);
   for (const struct dirent *entry; status == REAP_OK && (entry = readdir(entries));) {
     const char *owner = stem ? entry->d_name + strlen(stem) : find_owner(entry->d_name);
-    if (owner && (!stem || strncmp(entry->d_name, stem, strlen(stem)) == 0)) status = look_at(folder, entry->d_name, owner, here);
+    if (owner && (!stem || strncmp(entry->d_name, stem, strlen(stem)) == 0))
+      status = look_at(folder, entry->d_name, owner, here);
   }
   closedir(entries);
   return status;
@@ -165,7 +170,8 @@ int reap_durable_target(const char *path, char **target) {
     const ssize_t length = readlink(*target, link, sizeof link - 1);
     if (length < 0) return REAP_OK;
     link[length] = '\0';
-    status = i < MOST_LINKS ? follow(target, link) : reap_error(REAP_ERR_INPUT, "%s: its symbolic links lead in a circle", path);
+    status = i < MOST_LINKS ? follow(target, link)
+                            : reap_error(REAP_ERR_INPUT, "%s: its symbolic links lead in a circle", path);
   }
   reap_free(target);
   return status;

@@ -1,5 +1,5 @@
-/* Private to src/io: names of temporary files, "<file>.<host>.<process>.tmp". They tell whose a file is, so that what a killed run
- * has left can be told from what a living one is writing. Local. */
+/* Private to src/io: names of temporary files, "<file>.<host>.<process>.tmp". They tell whose a file is, so that what a
+ * killed run has left can be told from what a living one is writing. Local. */
 #ifndef REAP_IO_DURABLE_NAMES_H
 #define REAP_IO_DURABLE_NAMES_H
 

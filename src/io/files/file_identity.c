@@ -1,7 +1,7 @@
 /* Files told apart by device and inode.
  *
- * Failure modes: of two names for a file that is not there yet, in one folder, only the same spelling is known to mean the same, also where
- * the file system takes large and small letters for equal.
+ * Failure modes: of two names for a file that is not there yet, in one folder, only the same spelling is known to mean
+ * the same, also where the file system takes large and small letters for equal.
  */
 #include "reap/file_identity.h"
 
@@ -58,9 +58,11 @@ static int same_name(const char *a_path, const char *b_path, bool *same) {
   return no_target(status);
 }
 
-int reap_file_same(const char *a_path, const reap_file_identity *a, const char *b_path, const reap_file_identity *b, bool *same) {
+int reap_file_same(const char *a_path, const reap_file_identity *a, const char *b_path, const reap_file_identity *b,
+                   bool *same) {
   *same = strcmp(a_path, b_path) == 0;
-  if (*same || !a->known || !b->known || a->there != b->there || a->device != b->device || a->inode != b->inode) return REAP_OK;
+  if (*same || !a->known || !b->known || a->there != b->there || a->device != b->device || a->inode != b->inode)
+    return REAP_OK;
   *same = a->there;
   return a->there ? REAP_OK : same_name(a_path, b_path, same);
 }
@@ -71,6 +73,7 @@ reap_file_change reap_file_changed(const char *path, const reap_file_identity *b
   if (stat(path, &about) != 0) return REAP_FILE_GONE;
   const reap_file_identity now = identity_of(&about, true);
   if (now.device != before->device || now.inode != before->inode) return REAP_FILE_REPLACED;
-  const bool same = now.size == before->size && now.seconds == before->seconds && now.nanoseconds == before->nanoseconds;
+  const bool same =
+      now.size == before->size && now.seconds == before->seconds && now.nanoseconds == before->nanoseconds;
   return same ? REAP_FILE_SAME : REAP_FILE_MODIFIED;
 }

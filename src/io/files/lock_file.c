@@ -1,11 +1,11 @@
 /* Locks on files by fcntl(): they reach over hosts on NFS, Lustre and their like, where flock() may not.
  *
- * The file is removed by whoever holds the lock, before it is let go. So a process that has waited for the lock may hold one on a file that has
- * no name any more: it looks, and tries again. What the file says (host and process) is for people; only the lock counts, and a file
- * that a killed process leaves is locked by nobody.
+ * The file is removed by whoever holds the lock, before it is let go. So a process that has waited for the lock may
+ * hold one on a file that has no name any more: it looks, and tries again. What the file says (host and process) is for
+ * people; only the lock counts, and a file that a killed process leaves is locked by nobody.
  *
- * Failure modes: some file systems have no locks, or not between hosts; then two processes do not notice each other. Closing any other
- * descriptor of the file would drop the lock: nobody else in the process may open it.
+ * Failure modes: some file systems have no locks, or not between hosts; then two processes do not notice each other.
+ * Closing any other descriptor of the file would drop the lock: nobody else in the process may open it.
  */
 #include "reap/lock_file.h"
 
@@ -32,7 +32,8 @@ enum { TRIES = 25, TEXT_LENGTH = 160 };
 
 static bool has_name(int fd, const char *path) {
   struct stat open_one, named;
-  return fstat(fd, &open_one) == 0 && stat(path, &named) == 0 && open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+  return fstat(fd, &open_one) == 0 && stat(path, &named) == 0 && open_one.st_dev == named.st_dev &&
+         open_one.st_ino == named.st_ino;
 }
 
 /* 0: *fd is locked; EAGAIN: somebody else has it; other errno: there is no lock to be had. */
@@ -52,7 +53,8 @@ static void sign(int fd) {
   char host[64] = "", text[TEXT_LENGTH];
   gethostname(host, sizeof host - 1);
   const int length = snprintf(text, sizeof text, "process %ld on host %s", (long)getpid(), host);
-  if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)length) != length) errno = 0; /* then messages cannot name the holder */
+  if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)length) != length)
+    errno = 0; /* then messages cannot name the holder */
 }
 
 static int refuse(const char *path, const char *what) {
@@ -63,10 +65,12 @@ static int refuse(const char *path, const char *what) {
   if (fd >= 0) {
     const ssize_t length = read(fd, holder, sizeof holder - 1);
     holder[length > 0 ? length : 0] = '\0';
-    if (fstat(fd, &about) == 0 && localtime_r(&about.st_mtim.tv_sec, &local)) strftime(since, sizeof since, " since %F %T", &local);
+    if (fstat(fd, &about) == 0 && localtime_r(&about.st_mtim.tv_sec, &local))
+      strftime(since, sizeof since, " since %F %T", &local);
     close(fd);
   }
-  return reap_error(REAP_ERR_INPUT, "%s is in use: %s holds %s%s", what, holder[0] ? holder : "another process", path, since);
+  return reap_error(REAP_ERR_INPUT, "%s is in use: %s holds %s%s", what, holder[0] ? holder : "another process", path,
+                    since);
 }
 
 /* Somebody who was killed a moment ago may not be gone yet. */
@@ -80,7 +84,9 @@ static int wait_and_lock(const char *path, int *fd) {
   return reason;
 }
 
-static bool has_no_locks(int reason) { return reason == ENOLCK || reason == ENOSYS || reason == EOPNOTSUPP || reason == EINVAL; }
+static bool has_no_locks(int reason) {
+  return reason == ENOLCK || reason == ENOSYS || reason == EOPNOTSUPP || reason == EINVAL;
+}
 
 int reap_lock_file_take(const char *path, const char *what, reap_lock_file **out) {
   reap_lock_file *lock = NULL;

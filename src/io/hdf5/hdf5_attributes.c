@@ -94,7 +94,8 @@ static int write_fixed_strings(hid_t object, const char *name, hid_t space, int6
   return status;
 }
 
-/* An attribute has to fit the head of its object, where 64 kB are the most: more go into a heap, with variable length. */
+/* An attribute has to fit the head of its object, where 64 kB are the most: more go into a heap, with variable length.
+ */
 static int write_strings(hid_t object, const char *name, hid_t space, int64_t count, const char *const *values) {
   size_t longest = 1;
   for (int64_t i = 0; i < count; i++)

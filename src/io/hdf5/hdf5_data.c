@@ -45,14 +45,16 @@ bool reap_h5_is_plain(hid_t type) {
   const size_t size = H5Tget_size(type), bits = 8 * size;
   if (size > 8 || H5Tget_precision(type) != bits || H5Tget_offset(type) != 0) return false;
   if (type_class == H5T_INTEGER) return true;
-  return H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 && sign == bits - 1 && mantissa == 0 &&
-         mantissa_bits == exponent && exponent_bits >= 1 && exponent_bits < bits && exponent + exponent_bits == sign;
+  return H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 && sign == bits - 1 &&
+         mantissa == 0 && mantissa_bits == exponent && exponent_bits >= 1 && exponent_bits < bits &&
+         exponent + exponent_bits == sign;
 }
 
 /* Up to this size a data set or a chunk is taken as it is, however well it is packed. */
 static const int64_t SMALL_BYTES = (int64_t)64 << 20;
 
-/* Deflate packs 1032 equal bytes into one; what claims to be packed better is not data. The first holds for small ones. */
+/* Deflate packs 1032 equal bytes into one; what claims to be packed better is not data. The first holds for small ones.
+ */
 enum { BEST_FACTOR_SMALL = 1 << 16, BEST_FACTOR = 1100 };
 
 /* How a data set is kept. */
@@ -108,20 +110,24 @@ static int find_storage(hid_t dataset, const char *name, size_t element, storage
   return status;
 }
 
-/* Whole chunks are unpacked, whatever is read of them: one that is far larger than the data would take memory for nothing. */
+/* Whole chunks are unpacked, whatever is read of them: one that is far larger than the data would take memory for
+ * nothing. */
 static int check_chunk(hid_t dataset, const char *name, const storage *s) {
   if (s->chunk <= SMALL_BYTES) return REAP_OK;
-  if ((double)s->chunk <= 2.0 * (double)s->bytes && (s->filters == 0 || (double)s->chunk <= (double)s->kept * BEST_FACTOR))
+  if ((double)s->chunk <= 2.0 * (double)s->bytes &&
+      (s->filters == 0 || (double)s->chunk <= (double)s->kept * BEST_FACTOR))
     return REAP_OK;
-  return reap_h5_refuse(dataset, "\"%s\" has chunks of %.1f MB for %.3g MB of data, kept in %lld bytes; store it with smaller chunks",
-                        name, (double)s->chunk / 1e6, (double)s->bytes / 1e6, (long long)s->kept);
+  return reap_h5_refuse(
+      dataset, "\"%s\" has chunks of %.1f MB for %.3g MB of data, kept in %lld bytes; store it with smaller chunks",
+      name, (double)s->chunk / 1e6, (double)s->bytes / 1e6, (long long)s->kept);
 }
 
 static int check_plain(hid_t dataset, const char *name) {
   hid_t type = H5Dget_type(dataset);
   const bool plain = type >= 0 && reap_h5_is_plain(type);
   reap_h5_close(&type);
-  return plain ? REAP_OK : reap_h5_refuse(dataset, "\"%s\" has numbers of an unusual form; store usual integers or floats", name);
+  return plain ? REAP_OK
+               : reap_h5_refuse(dataset, "\"%s\" has numbers of an unusual form; store usual integers or floats", name);
 }
 
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class) {
@@ -131,16 +137,16 @@ int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class
   REAP_TRY(reap_h5_type(dataset, name, &found, &element, NULL));
   if (found != type_class)
     return reap_h5_refuse(dataset, "\"%s\" does not hold %s", name,
-                          type_class == H5T_FLOAT     ? "floats"
-                          : type_class == H5T_STRING  ? "strings"
-                                                      : "integers");
+                          type_class == H5T_FLOAT    ? "floats"
+                          : type_class == H5T_STRING ? "strings"
+                                                     : "integers");
   REAP_TRY(check_plain(dataset, name));
   REAP_TRY(find_storage(dataset, name, element, &s));
   REAP_TRY(check_chunk(dataset, name, &s));
   const int64_t file = reap_h5_file_bytes(dataset);
   if (s.kept > file)
-    return reap_h5_refuse(dataset, "\"%s\" takes %lld bytes of a file of %lld; copy or write it again", name, (long long)s.kept,
-                          (long long)file);
+    return reap_h5_refuse(dataset, "\"%s\" takes %lld bytes of a file of %lld; copy or write it again", name,
+                          (long long)s.kept, (long long)file);
   const double factor = s.filters == 0 ? 1 : s.bytes <= SMALL_BYTES ? BEST_FACTOR_SMALL : BEST_FACTOR;
   if ((double)s.kept * factor < (double)s.bytes)
     return reap_h5_refuse(dataset, "\"%s\" is not complete: the file holds only part of it", name);

@@ -1,9 +1,9 @@
 /* Private to src/io: the driver through which HDF5 reads and writes its files. Local calls.
  *
  * HDF5 1.10 does not survive a write that fails: it keeps what it could not flush, cannot close the file and ends the
- * process in its exit handler. This driver keeps the first failure to itself, drops what is written afterwards, and lets
- * HDF5 close the file as if all was well. Whoever writes therefore has to ask it: after each transfer (reap_h5_written)
- * and when the file is closed (reap_h5_close_written).
+ * process in its exit handler. This driver keeps the first failure to itself, drops what is written afterwards, and
+ * lets HDF5 close the file as if all was well. Whoever writes therefore has to ask it: after each transfer
+ * (reap_h5_written) and when the file is closed (reap_h5_close_written).
  */
 #ifndef REAP_IO_HDF5_DRIVER_H
 #define REAP_IO_HDF5_DRIVER_H

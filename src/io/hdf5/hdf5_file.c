@@ -3,7 +3,8 @@
 #include "reap/durable.h"
 #include "reap/error.h"
 
-int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context) {
+int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context),
+                       const void *context) {
   char *temporary = NULL;
   hid_t file = REAP_H5_NONE;
   int status = reap_durable_begin(path, &temporary);

@@ -1,5 +1,5 @@
-/* See hdf5_heap.h. A collection is a header (signature, version, size) and objects one behind the other: number, count of
- * references, size, data to the next multiple of 8 bytes. Number 0 is the free space at the end. */
+/* See hdf5_heap.h. A collection is a header (signature, version, size) and objects one behind the other: number, count
+ * of references, size, data to the next multiple of 8 bytes. Number 0 is the free space at the end. */
 #include "hdf5_heap.h"
 
 #include <stdbool.h>
@@ -22,11 +22,13 @@ static uint64_t little_endian(const unsigned char *bytes, int count) {
 }
 
 heap_reference heap_reference_decode(const unsigned char bytes[HEAP_REFERENCE_BYTES]) {
-  return (heap_reference){(uint32_t)little_endian(bytes, 4), little_endian(bytes + 4, 8), (uint32_t)little_endian(bytes + 12, 4)};
+  return (heap_reference){(uint32_t)little_endian(bytes, 4), little_endian(bytes + 4, 8),
+                          (uint32_t)little_endian(bytes + 12, 4)};
 }
 
 static int damaged(uint64_t address, const char *what) {
-  return reap_error(REAP_ERR_INPUT, "the heap of strings at byte %llu is damaged: %s", (unsigned long long)address, what);
+  return reap_error(REAP_ERR_INPUT, "the heap of strings at byte %llu is damaged: %s", (unsigned long long)address,
+                    what);
 }
 
 static int load(int descriptor, uint64_t address, heap_cache *cache) {
@@ -37,7 +39,8 @@ static int load(int descriptor, uint64_t address, heap_cache *cache) {
   if (fstat(descriptor, &about) != 0) return damaged(address, "the file's size is not known");
   const uint64_t end = (uint64_t)about.st_size;
   if (address >= end || end - address < HEADER) return damaged(address, "it lies outside the file");
-  if (reap_bytes_read(descriptor, header, sizeof header, (int64_t)address) != 0) return damaged(address, "it cannot be read");
+  if (reap_bytes_read(descriptor, header, sizeof header, (int64_t)address) != 0)
+    return damaged(address, "it cannot be read");
   const uint64_t size = little_endian(header + 8, 8);
   if (memcmp(header, "GCOL\1", 5) != 0) return damaged(address, "it does not begin as one");
   if (size < LEAST_SIZE || size > MOST_SIZE || size > end - address) return damaged(address, "its size makes no sense");

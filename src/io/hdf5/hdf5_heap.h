@@ -1,5 +1,5 @@
-/* Private to src/io: a file's heaps of variable-length data ("global heap collections" of the HDF5 format), read without the
- * library, every number checked. Local calls. */
+/* Private to src/io: a file's heaps of variable-length data ("global heap collections" of the HDF5 format), read
+ * without the library, every number checked. Local calls. */
 #ifndef REAP_IO_HDF5_HEAP_H
 #define REAP_IO_HDF5_HEAP_H
 
@@ -23,8 +23,8 @@ typedef struct heap_cache {
   unsigned char *bytes;
 } heap_cache;
 
-/* The data as a string that ends with a zero, owned by the caller. REAP_ERR_INPUT with a message that names neither file nor
- * attribute if anything is wrong with the heap. */
+/* The data as a string that ends with a zero, owned by the caller. REAP_ERR_INPUT with a message that names neither
+ * file nor attribute if anything is wrong with the heap. */
 int heap_read_string(int descriptor, heap_reference reference, heap_cache *cache, char **out);
 
 void heap_cache_clear(heap_cache *cache);

@@ -1,5 +1,6 @@
 /* See hdf5_strings.h. HDF5 has no call for the place of a variable-length string. But it converts between types with
- * functions of the program where it has none of its own: one from such strings to opaque bytes gets to see the reference. */
+ * functions of the program where it has none of its own: one from such strings to opaque bytes gets to see the
+ * reference. */
 #include "hdf5_strings.h"
 
 #include <stdbool.h>
@@ -17,8 +18,8 @@ enum { MOST_BYTES = 1 << 20 };
 /* ------------------------------------------------------------------ references */
 
 /* References stay the bytes that they are: in place, source and target of one size. */
-static herr_t keep_bytes(hid_t from, hid_t to, H5T_cdata_t *data, size_t count, size_t stride, size_t stride_back, void *values,
-                         void *back, hid_t transfer) {
+static herr_t keep_bytes(hid_t from, hid_t to, H5T_cdata_t *data, size_t count, size_t stride, size_t stride_back,
+                         void *values, void *back, hid_t transfer) {
   (void)count, (void)stride, (void)stride_back, (void)values, (void)back, (void)transfer;
   if (data->command == H5T_CONV_INIT) data->need_bkg = H5T_BKG_NO;
   if (data->command != H5T_CONV_INIT) return 0;
@@ -35,7 +36,8 @@ static hid_t reference_type(void) {
   return reference;
 }
 
-/* Files with addresses of other than 8 bytes are legal; nobody writes them. Addresses count from the end of the user block. */
+/* Files with addresses of other than 8 bytes are legal; nobody writes them. Addresses count from the end of the user
+ * block. */
 static bool addresses(hid_t object, uint64_t *base) {
   const hid_t file = H5Iget_file_id(object);
   hid_t list = file < 0 ? REAP_H5_NONE : H5Fget_create_plist(file);
@@ -55,11 +57,13 @@ static int follow_all(hid_t object, const char *name, const unsigned char *refer
   heap_cache cache = {0, 0, NULL};
   uint64_t base = 0;
   if (descriptor < 0 || !addresses(object, &base))
-    return reap_h5_refuse(object, "attribute \"%s\": strings of variable length cannot be read from a file of this kind", name);
+    return reap_h5_refuse(object,
+                          "attribute \"%s\": strings of variable length cannot be read from a file of this kind", name);
   int status = REAP_OK;
   for (int64_t i = 0; status == REAP_OK && i < count; i++) {
     heap_reference r = heap_reference_decode(references + i * HEAP_REFERENCE_BYTES);
-    if (r.length > MOST_BYTES) status = reap_h5_refuse(object, "attribute \"%s\" is too long: %u bytes", name, (unsigned)r.length);
+    if (r.length > MOST_BYTES)
+      status = reap_h5_refuse(object, "attribute \"%s\" is too long: %u bytes", name, (unsigned)r.length);
     if (status != REAP_OK) break;
     r.heap += base;
     status = heap_read_string(descriptor, r, &cache, &out[i]);

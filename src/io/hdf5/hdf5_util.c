@@ -126,7 +126,8 @@ int reap_h5_create(const char *path, const char *temporary, hid_t *file) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   int status = REAP_OK;
-  if (access < 0 || !reap_h5_driver_set(access) || H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) < 0)
+  if (access < 0 || !reap_h5_driver_set(access) ||
+      H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) < 0)
     status = reap_h5_path_error(path, "cannot be created");
   if (status == REAP_OK) {
     reap_h5_driver_take_error();
@@ -153,14 +154,29 @@ bool reap_h5_close(hid_t *id) {
   if (*id < 0) return true;
   herr_t result = -1;
   switch (H5Iget_type(*id)) {
-    case H5I_FILE: result = H5Fclose(*id); break;
-    case H5I_GROUP: result = H5Gclose(*id); break;
-    case H5I_DATASET: result = H5Dclose(*id); break;
-    case H5I_DATASPACE: result = H5Sclose(*id); break;
-    case H5I_DATATYPE: result = H5Tclose(*id); break;
-    case H5I_ATTR: result = H5Aclose(*id); break;
-    case H5I_GENPROP_LST: result = H5Pclose(*id); break;
-    default: break;
+    case H5I_FILE:
+      result = H5Fclose(*id);
+      break;
+    case H5I_GROUP:
+      result = H5Gclose(*id);
+      break;
+    case H5I_DATASET:
+      result = H5Dclose(*id);
+      break;
+    case H5I_DATASPACE:
+      result = H5Sclose(*id);
+      break;
+    case H5I_DATATYPE:
+      result = H5Tclose(*id);
+      break;
+    case H5I_ATTR:
+      result = H5Aclose(*id);
+      break;
+    case H5I_GENPROP_LST:
+      result = H5Pclose(*id);
+      break;
+    default:
+      break;
   }
   *id = REAP_H5_NONE;
   return result >= 0;

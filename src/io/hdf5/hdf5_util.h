@@ -16,21 +16,25 @@
 /* Opens for reading: REAP_ERR_INPUT tells a missing file, one that is not HDF5 and one cut short apart. */
 int reap_h5_open(const char *path, hid_t *file);
 
-/* Creates (truncates) a file that any HDF5 since 1.8 reads. `path` is what the message names, `temporary` what is created. */
+/* Creates (truncates) a file that any HDF5 since 1.8 reads. `path` is what the message names, `temporary` what is
+ * created. */
 int reap_h5_create(const char *path, const char *temporary, hid_t *file);
 
 /* A write that failed does not show in HDF5's own calls (hdf5_driver.h): REAP_OK if all writes so far to the file that
  * `object` lies in went well, else their error in the words of the system. REAP_ERR_RESOURCE for a full disk. */
 int reap_h5_written(hid_t object);
 
-/* Closes a file written, sets it to REAP_H5_NONE, and tells whether all of it went to the system. Objects in it have to be
- * closed before. */
+/* Closes a file written, sets it to REAP_H5_NONE, and tells whether all of it went to the system. Objects in it have to
+ * be closed before. */
 int reap_h5_close_written(hid_t *file, const char *path);
 
-/* A whole file with that format, written beside its name and renamed when complete (durable.h): fill() writes what is in it. */
-int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context), const void *context);
+/* A whole file with that format, written beside its name and renamed when complete (durable.h): fill() writes what is
+ * in it. */
+int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context),
+                       const void *context);
 
-/* Closes any other identifier (or a file whose contents do not matter any more) and sets it to REAP_H5_NONE, which is fine too; false if HDF5 reports a failure. */
+/* Closes any other identifier (or a file whose contents do not matter any more) and sets it to REAP_H5_NONE, which is
+ * fine too; false if HDF5 reports a failure. */
 bool reap_h5_close(hid_t *id);
 
 /* Status and message for the HDF5 call that just failed: the file's name (of the file that `object` lies in, or
@@ -58,15 +62,15 @@ int reap_h5_shape(hid_t dataset, const char *name, int min_rank, int max_rank, i
 /* Class, size in bytes and sign of the elements. */
 int reap_h5_type(hid_t dataset, const char *name, H5T_class_t *type_class, size_t *bytes, bool *is_signed);
 
-/* Whether a type's numbers fill their bytes as every machine's do. HDF5 has types with unused bits before and behind, and does not
- * check that those of a file lie inside the number. True for types of other classes. */
+/* Whether a type's numbers fill their bytes as every machine's do. HDF5 has types with unused bits before and behind,
+ * and does not check that those of a file lie inside the number. True for types of other classes. */
 bool reap_h5_is_plain(hid_t type);
 
 /* Size in bytes of the file that `object` lies in, 0 if HDF5 does not tell. */
 int64_t reap_h5_file_bytes(hid_t object);
 
-/* Refused unless the elements are of `type_class` and the file holds them all, in chunks that fit them, so that a few bytes
- * cannot ask for terabytes of memory. */
+/* Refused unless the elements are of `type_class` and the file holds them all, in chunks that fit them, so that a few
+ * bytes cannot ask for terabytes of memory. */
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class);
 
 /* Opens a data set that has to have this class and shape, and checks that it is stored. */
@@ -84,8 +88,8 @@ int reap_h5_write(hid_t parent, const char *name, hid_t file_type, hid_t memory_
 /* The same for a vector of `count` elements of the memory's type. */
 int reap_h5_write_vector(hid_t parent, const char *name, hid_t type, int64_t count, const void *data);
 
-/* Attributes. Strings may have fixed or variable length (hdf5_strings.h) and are written with fixed length; the result is
- * owned by the caller. */
+/* Attributes. Strings may have fixed or variable length (hdf5_strings.h) and are written with fixed length; the result
+ * is owned by the caller. */
 bool reap_h5_has_attribute(hid_t object, const char *name);
 int reap_h5_read_string(hid_t object, const char *name, char **out);
 int reap_h5_read_integer(hid_t object, const char *name, int64_t *out);
@@ -95,7 +99,8 @@ int reap_h5_write_string(hid_t object, const char *name, const char *value);
 int reap_h5_write_strings(hid_t object, const char *name, int64_t count, const char *const *values); /* a vector */
 int reap_h5_write_integer(hid_t object, const char *name, int64_t value);
 int reap_h5_write_double(hid_t object, const char *name, double value);
-int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count, const void *values); /* a vector */
+int reap_h5_write_attributes(hid_t object, const char *name, hid_t type, int64_t count,
+                             const void *values); /* a vector */
 
 /* Root attributes `format` and `version` 1, required on reading. */
 int reap_h5_check_format(hid_t file, const char *format);

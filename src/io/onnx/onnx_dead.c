@@ -78,8 +78,8 @@ static int add_reads(entry_list *list, const Onnx__NodeProto *node, size_t index
 
 /* ------------------------------------------------------------------ which nodes are needed */
 
-/* Makes the producer of `name` live; if it was not, it joins `next`. A name that is produced more than once is an error for
- * the graph to tell, for which two of them do. */
+/* Makes the producer of `name` live; if it was not, it joins `next`. A name that is produced more than once is an error
+ * for the graph to tell, for which two of them do. */
 static int need(const entry_list *producers, const char *name, bool *live, entry_list *next) {
   const int64_t first = find(producers, name);
   for (int64_t i = first; i < producers->count && i < first + 2; i++) {
@@ -101,8 +101,7 @@ static int mark_live(const Onnx__GraphProto *graph, const entry_list *producers,
     const size_t node = next.entries[--next.count].node;
     reads.count = 0;
     REAP_TRY_OR(add_reads(&reads, graph->node[node], node), done);
-    for (int64_t i = 0; i < reads.count; i++)
-      REAP_TRY_OR(need(producers, reads.entries[i].name, live, &next), done);
+    for (int64_t i = 0; i < reads.count; i++) REAP_TRY_OR(need(producers, reads.entries[i].name, live, &next), done);
   }
 done:
   reap_free(&next.entries);
@@ -120,7 +119,8 @@ static int list_readers(const Onnx__GraphProto *graph, const bool *live, reader_
   for (size_t i = 0; i < graph->n_node; i++) {
     const Onnx__NodeProto *node = graph->node[i];
     REAP_TRY(add_reads(live[i] ? &lists->live : &lists->dead, node, i));
-    for (size_t k = 0; !live[i] && k < node->n_output; k++) REAP_TRY(add_entry(&lists->dead_outputs, node->output[k], i));
+    for (size_t k = 0; !live[i] && k < node->n_output; k++)
+      REAP_TRY(add_entry(&lists->dead_outputs, node->output[k], i));
   }
   for (size_t i = 0; i < graph->n_output; i++) REAP_TRY(add_entry(&lists->live, graph->output[i]->name, 0));
   sort(&lists->live);

@@ -12,7 +12,8 @@
 typedef struct editor {
   const Onnx__ModelProto *model;
   Onnx__GraphProto *graph;
-  Onnx__NodeProto **original; /* nodes by their places in the file: what the indices of edits mean; NULL where one is left out */
+  Onnx__NodeProto *
+      *original; /* nodes by their places in the file: what the indices of edits mean; NULL where one is left out */
   size_t n_original;
   reap_name_list lost; /* tensors that an edit took a user from */
 } editor;

@@ -15,17 +15,18 @@
 /* Most models keep all tensors in one file: it stays open from one tensor to the next. */
 typedef struct folder {
   reap_source *source;
-  int fd;         /* of the model's folder */
-  int data;       /* open data file, or -1 */
-  int64_t size;   /* of the data file */
-  char *location; /* its name */
+  int fd;              /* of the model's folder */
+  int data;            /* open data file, or -1 */
+  int64_t size;        /* of the data file */
+  char *location;      /* its name */
   reap_name_list seen; /* names of all data files opened */
   reap_name_table *known;
   int64_t files;  /* their bytes, each counted once */
   int64_t loaded; /* bytes of all tensors read */
 } folder;
 
-/* Tensors may share a stretch of a file, but not any number of them: bytes read at most, fixed and for each byte of the files. */
+/* Tensors may share a stretch of a file, but not any number of them: bytes read at most, fixed and for each byte of the
+ * files. */
 static const int64_t LOADED = (int64_t)64 << 20, LOADED_SHARE = 4;
 
 static int open_folder(const char *path, folder *f) {
@@ -108,9 +109,10 @@ static int note_file(folder *f, const char *location) {
 static int check_room(folder *f, const char *location, int64_t bytes) {
   const int64_t most = LOADED + LOADED_SHARE * f->files;
   if (bytes > most - f->loaded)
-    return reap_error(REAP_ERR_INPUT, "external data \"%s\": %.3g MB and the tensors before are more than %lld times the size of the "
-                      "data files; export the model again, each tensor with data of its own", location, (double)bytes / 1e6,
-                      (long long)LOADED_SHARE);
+    return reap_error(REAP_ERR_INPUT,
+                      "external data \"%s\": %.3g MB and the tensors before are more than %lld times the size of the "
+                      "data files; export the model again, each tensor with data of its own",
+                      location, (double)bytes / 1e6, (long long)LOADED_SHARE);
   f->loaded += bytes;
   return REAP_OK;
 }

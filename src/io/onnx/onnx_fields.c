@@ -4,14 +4,14 @@
 #include "onnx_message.h"
 #include "reap/error.h"
 
-/* Fields of newer ONNX versions than the description that reap is built with may have, and that change nothing in what is
- * computed here: metadata, and what belongs to functions and to the distribution over devices. */
+/* Fields of newer ONNX versions than the description that reap is built with may have, and that change nothing in what
+ * is computed here: metadata, and what belongs to functions and to the distribution over devices. */
 static const struct {
   const char *message;
   uint32_t field;
-} harmless[] = {{"ModelProto", 26},   {"ValueInfoProto", 4}, {"NodeProto", 8},       {"NodeProto", 9},     {"NodeProto", 10},
-                {"GraphProto", 16},   {"TensorProto", 16},   {"FunctionProto", 11}, {"FunctionProto", 12}, {"FunctionProto", 13},
-                {"FunctionProto", 14}};
+} harmless[] = {{"ModelProto", 26},    {"ValueInfoProto", 4}, {"NodeProto", 8},     {"NodeProto", 9},
+                {"NodeProto", 10},     {"GraphProto", 16},    {"TensorProto", 16},  {"FunctionProto", 11},
+                {"FunctionProto", 12}, {"FunctionProto", 13}, {"FunctionProto", 14}};
 
 static bool is_harmless(const char *message, uint32_t field) {
   for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++)

@@ -68,7 +68,8 @@ static int convert_attribute(const Onnx__AttributeProto *proto, reap_attribute *
       if (!proto->t) return reap_error(REAP_ERR_INPUT, "attribute \"%s\" has no value", name);
       out->kind = REAP_ATTRIBUTE_TENSOR;
       return reap_onnx_read_tensor(proto->t, name, &out->tensor);
-    default: return REAP_OK;
+    default:
+      return REAP_OK;
   }
 }
 
@@ -192,8 +193,8 @@ static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto, const siz
     int status = convert_attributes(node, &attributes);
     if (status != REAP_OK) return reap_error_prefix(status, "node %s %s", op, name);
     const char *domain = reap_onnx_default_domain(node->domain) ? "" : node->domain;
-    REAP_TRY(reap_graph_add_node(graph, op, domain, name, (int)places[i], (int)node->n_input, node->input, (int)node->n_output,
-                                 node->output, (int)node->n_attribute, attributes));
+    REAP_TRY(reap_graph_add_node(graph, op, domain, name, (int)places[i], (int)node->n_input, node->input,
+                                 (int)node->n_output, node->output, (int)node->n_attribute, attributes));
   }
   return REAP_OK;
 }

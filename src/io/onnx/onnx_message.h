@@ -25,7 +25,7 @@ struct reap_source {
   size_t *places; /* [n_node] of the nodes that are left: place in the file's list */
   char **dead;    /* [n_dead] titles of those that were left out, owned; see onnx_dead.h */
   size_t n_dead;
-  bool edited; /* reap_source_apply() was called */
+  bool edited;     /* reap_source_apply() was called */
   char **external; /* [n_external] names of the files that external data were read from */
   size_t n_external;
 };
@@ -45,7 +45,8 @@ int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out);
 void reap_onnx_free(Onnx__ModelProto **model);
 void reap_onnx_free_part(ProtobufCMessage *message);
 
-/* Reads external data, files below the source's folder, into the tensors; adds what was read to `hash`, the files to the source. */
+/* Reads external data, files below the source's folder, into the tensors; adds what was read to `hash`, the files to
+ * the source. */
 int reap_onnx_load_external(reap_source *source, reap_hash *hash);
 
 /* Version of the default domain; false if the model names none. */

@@ -6,8 +6,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* What this version knows. A newer IR version is read as long as the file makes no use of what is new in it; a newer opset
- * may give known operators another meaning. */
+/* What this version knows. A newer IR version is read as long as the file makes no use of what is new in it; a newer
+ * opset may give known operators another meaning. */
 enum { MIN_IR = 3, KNOWN_IR = 13, MIN_OPSET = 7, MAX_OPSET = 24 };
 
 static int check_versions(const Onnx__ModelProto *model) {
@@ -29,14 +29,15 @@ static int check_versions(const Onnx__ModelProto *model) {
   return REAP_OK;
 }
 
-/* Names are repeated in files, reports and messages: a few thousand bytes are more than any exporter makes of a path of modules. */
+/* Names are repeated in files, reports and messages: a few thousand bytes are more than any exporter makes of a path of
+ * modules. */
 enum { MOST_NAME = 4096 };
 
 static int check_name(const char *what, size_t index, const char *name) {
   const size_t length = strlen(reap_onnx_text(name));
   if (length <= MOST_NAME) return REAP_OK;
-  return reap_error(REAP_ERR_INPUT, "%s %zu has a name of %zu bytes (\"%.40s...\"); at most %d are read: rename it", what, index,
-                    length, name, MOST_NAME);
+  return reap_error(REAP_ERR_INPUT, "%s %zu has a name of %zu bytes (\"%.40s...\"); at most %d are read: rename it",
+                    what, index, length, name, MOST_NAME);
 }
 
 static int check_names(const Onnx__GraphProto *graph) {

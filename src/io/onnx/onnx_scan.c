@@ -1,6 +1,6 @@
 /* The frame of an encoded ONNX message. protobuf-c recurses once per nested message without a limit, merges singular
- * messages that appear twice, and makes blocks of a hundred bytes of empty messages of two; all this is decided here, before
- * it sees a file from a stranger. */
+ * messages that appear twice, and makes blocks of a hundred bytes of empty messages of two; all this is decided here,
+ * before it sees a file from a stranger. */
 #include <string.h>
 
 #include "onnx_message.h"
@@ -9,7 +9,8 @@
 /* Deeper than any model: a subgraph within a subgraph adds four levels. */
 enum { MAX_DEPTH = 64 };
 
-/* Bytes that the message may take unpacked: a fixed amount, and a multiple of the file; and what a block costs besides. */
+/* Bytes that the message may take unpacked: a fixed amount, and a multiple of the file; and what a block costs besides.
+ */
 static const int64_t ROOM = (int64_t)48 << 20, ROOM_SHARE = 8, BLOCK = 48;
 
 typedef struct cursor {
@@ -40,27 +41,39 @@ static int read_varint(cursor *c, uint64_t *out) {
 static int skip_value(cursor *c, unsigned wire, uint64_t *length) {
   uint64_t number = 0;
   switch (wire) {
-    case 0: return read_varint(c, &number);
-    case 1: *length = 8; break;
-    case 2: REAP_TRY(read_varint(c, length)); break;
-    case 5: *length = 4; break;
-    default: return damaged(c, "an unknown wire type");
+    case 0:
+      return read_varint(c, &number);
+    case 1:
+      *length = 8;
+      break;
+    case 2:
+      REAP_TRY(read_varint(c, length));
+      break;
+    case 5:
+      *length = 4;
+      break;
+    default:
+      return damaged(c, "an unknown wire type");
   }
   if (*length > (uint64_t)(c->end - c->at)) return damaged(c, "cut short");
   c->at += *length;
   return REAP_OK;
 }
 
-/* Takes what a field of `length` bytes becomes from the room. A repeated one is a pointer in an array, too; numbers grow to
- * eight bytes. */
+/* Takes what a field of `length` bytes becomes from the room. A repeated one is a pointer in an array, too; numbers
+ * grow to eight bytes. */
 static int take_room(cursor *c, const ProtobufCFieldDescriptor *field, uint64_t length) {
   if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-    *c->room -= BLOCK + (int64_t)sizeof(void *) + (int64_t)((const ProtobufCMessageDescriptor *)field->descriptor)->sizeof_message;
+    *c->room -= BLOCK + (int64_t)sizeof(void *) +
+                (int64_t)((const ProtobufCMessageDescriptor *)field->descriptor)->sizeof_message;
   else if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_BYTES)
     *c->room -= BLOCK + (int64_t)sizeof(void *) + (int64_t)length;
   if (*c->room >= 0) return REAP_OK;
-  return reap_error(REAP_ERR_INPUT, "has so many parts that they would take %lld times the size of the file and %lld MB (at byte %lld); "
-                    "simplify the model (onnxsim, say)", (long long)ROOM_SHARE, (long long)(ROOM >> 20), (long long)(c->at - c->start));
+  return reap_error(
+      REAP_ERR_INPUT,
+      "has so many parts that they would take %lld times the size of the file and %lld MB (at byte %lld); "
+      "simplify the model (onnxsim, say)",
+      (long long)ROOM_SHARE, (long long)(ROOM >> 20), (long long)(c->at - c->start));
 }
 
 /* Recursion is bounded by MAX_DEPTH. */

@@ -18,13 +18,11 @@ enum { TYPES = 24 };
 static const struct {
   const char *name;
   int bytes; /* 0: no fixed size */
-} types[TYPES] = {{"undefined", 0},    {"float32", 4},        {"uint8", 1},      {"int8", 1},
-                  {"uint16", 2},       {"int16", 2},          {"int32", 4},      {"int64", 8},
-                  {"string", 0},       {"bool", 1},           {"float16", 2},    {"float64", 8},
-                  {"uint32", 4},       {"uint64", 8},         {"complex64", 8},  {"complex128", 16},
-                  {"bfloat16", 2},     {"float8e4m3fn", 1},   {"float8e4m3fnuz", 1},
-                  {"float8e5m2", 1},   {"float8e5m2fnuz", 1}, {"uint4", 0},      {"int4", 0},
-                  {"float4e2m1", 0}};
+} types[TYPES] = {{"undefined", 0},      {"float32", 4},  {"uint8", 1},        {"int8", 1},           {"uint16", 2},
+                  {"int16", 2},          {"int32", 4},    {"int64", 8},        {"string", 0},         {"bool", 1},
+                  {"float16", 2},        {"float64", 8},  {"uint32", 4},       {"uint64", 8},         {"complex64", 8},
+                  {"complex128", 16},    {"bfloat16", 2}, {"float8e4m3fn", 1}, {"float8e4m3fnuz", 1}, {"float8e5m2", 1},
+                  {"float8e5m2fnuz", 1}, {"uint4", 0},    {"int4", 0},         {"float4e2m1", 0}};
 
 const char *reap_onnx_type_name(int32_t type) { return type >= 0 && type < TYPES ? types[type].name : "unknown"; }
 
@@ -66,12 +64,17 @@ static int64_t stored_count(const Onnx__TensorProto *proto) {
     return proto->raw_data.len % width == 0 ? (int64_t)(proto->raw_data.len / width) : -1;
   }
   switch (proto->data_type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT: return (int64_t)proto->n_float_data;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE: return (int64_t)proto->n_double_data;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return (int64_t)proto->n_int64_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+      return (int64_t)proto->n_float_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+      return (int64_t)proto->n_double_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+      return (int64_t)proto->n_int64_data;
     case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64: return (int64_t)proto->n_uint64_data;
-    default: return (int64_t)proto->n_int32_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
+      return (int64_t)proto->n_uint64_data;
+    default:
+      return (int64_t)proto->n_int32_data;
   }
 }
 
@@ -93,7 +96,8 @@ static float read_half(const Onnx__TensorProto *proto, int64_t i) {
     copy_raw(proto, i, &bits, sizeof bits);
   else
     bits = (uint16_t)((uint32_t)proto->int32_data[i] & 0xffffu);
-  return proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ? reap_from_float16(bits) : reap_from_bfloat16(bits);
+  return proto->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ? reap_from_float16(bits)
+                                                                    : reap_from_bfloat16(bits);
 }
 
 static int64_t read_raw_integer(const Onnx__TensorProto *proto, int64_t i) {
@@ -108,24 +112,36 @@ static int64_t read_raw_integer(const Onnx__TensorProto *proto, int64_t i) {
   } value = {0};
   copy_raw(proto, i, &value, (size_t)types[proto->data_type].bytes);
   switch (proto->data_type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8: return value.i8;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT8: return value.u8;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return value.u8 != 0;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16: return value.i16;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16: return value.u16;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32: return value.i32;
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32: return value.u32;
-    default: return value.i64;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
+      return value.i8;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT8:
+      return value.u8;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
+      return value.u8 != 0;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT16:
+      return value.i16;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16:
+      return value.u16;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
+      return value.i32;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+      return value.u32;
+    default:
+      return value.i64;
   }
 }
 
 static int64_t read_integer(const Onnx__TensorProto *proto, int64_t i) {
   if (is_raw(proto)) return read_raw_integer(proto, i);
   switch (proto->data_type) {
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return proto->int64_data[i];
-    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32: return (int64_t)proto->uint64_data[i];
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL: return proto->int32_data[i] != 0;
-    default: return proto->int32_data[i];
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+      return proto->int64_data[i];
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+      return (int64_t)proto->uint64_data[i];
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BOOL:
+      return proto->int32_data[i] != 0;
+    default:
+      return proto->int32_data[i];
   }
 }
 
@@ -135,7 +151,9 @@ static int check_type(const Onnx__TensorProto *proto, int64_t count, reap_dtype 
   switch (type) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16: *dtype = REAP_F32; return REAP_OK;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
+      *dtype = REAP_F32;
+      return REAP_OK;
     case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
       *dtype = REAP_F32;
       if (count <= MAX_DOUBLES) return REAP_OK;
@@ -147,8 +165,10 @@ static int check_type(const Onnx__TensorProto *proto, int64_t count, reap_dtype 
     case ONNX__TENSOR_PROTO__DATA_TYPE__UINT16:
     case ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
     case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
-    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64: return REAP_OK;
-    default: break;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+      return REAP_OK;
+    default:
+      break;
   }
   return reap_error(REAP_ERR_INPUT, "its element type, %s, is not supported; convert the model to float32",
                     reap_onnx_type_name(type));
@@ -256,8 +276,9 @@ int reap_onnx_to_half(Onnx__TensorProto *proto, int32_t type) {
     bool is_16 = type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16;
     uint16_t bits = is_16 ? reap_to_float16(value) : reap_to_bfloat16(value);
     if (isfinite(value) && !isfinite(is_16 ? reap_from_float16(bits) : reap_from_bfloat16(bits)))
-      return reap_error(REAP_ERR_NUMERIC, "%g does not fit its type, %s; raise --ridge, or prune the network in float32",
-                        (double)value, reap_onnx_type_name(type));
+      return reap_error(REAP_ERR_NUMERIC,
+                        "%g does not fit its type, %s; raise --ridge, or prune the network in float32", (double)value,
+                        reap_onnx_type_name(type));
     memcpy(proto->raw_data.data + i * sizeof bits, &bits, sizeof bits);
   }
   proto->raw_data.len = count * sizeof(uint16_t);

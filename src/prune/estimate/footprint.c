@@ -1,9 +1,10 @@
 /* Memory of a run, estimated before it starts.
  *
- * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more of
- * each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound of the
- * moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by panels, each has
- * its share of all that, and panels. Activations: the values that cross the widest cut, once for each network.
+ * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more
+ * of each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound
+ * of the moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by
+ * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
+ * network.
  */
 #include "reap/footprint.h"
 
@@ -56,16 +57,19 @@ static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
   return REAP_OK;
 }
 
-/* The same for matrices that lie on all ranks: G and H in one array and the factor of the channels that left (both twice where
- * W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a while. */
+/* The same for matrices that lie on all ranks: G and H in one array and the factor of the channels that left (both
+ * twice where W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a
+ * while. */
 static double shared_solver(const reap_layer *layer, int ranks) {
-  enum { COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */ };
+  enum {
+    COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */
+  };
   const double n = (double)layer->n, m = (double)layer->m, squares = 2 * m > n ? 2.5 : 1.25;
   return 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
 }
 
-int reap_footprint_of_layer(const reap_layer *layer, reap_footprint_use use, bool spread, int ranks, int64_t *every_rank,
-                            int64_t *deciding_rank) {
+int reap_footprint_of_layer(const reap_layer *layer, reap_footprint_use use, bool spread, int ranks,
+                            int64_t *every_rank, int64_t *deciding_rank) {
   REAP_TRY(whole(layer, every_rank, deciding_rank)); /* that everything fits its type, too */
   if (use == REAP_FOOTPRINT_STORE) *deciding_rank = 0;
   if (!spread) return REAP_OK;

@@ -1,14 +1,17 @@
 /* Memory and operations of a run, followed step by step without computing anything; see forecast.h.
  *
- * The steps are those of prune.c: both networks advance to a layer, its moments are summed and solved, the pruned network
- * loses the channels. What is held is counted for one block of images and multiplied; what passes through (the segment's
- * own values, copies of its weights) is there once.
+ * The steps are those of prune.c: both networks advance to a layer, its moments are summed and solved, the pruned
+ * network loses the channels. What is held is counted for one block of images and multiplied; what passes through (the
+ * segment's own values, copies of its weights) is there once.
  */
 #include "reap/forecast.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "prune/repair/producer_pass.h"
+#include "prune/run/run.h"
+#include "prune/run/shortcut.h"
 #include "reap/error.h"
 #include "reap/footprint.h"
 #include "reap/layer.h"
@@ -16,9 +19,6 @@
 #include "reap/memory.h"
 #include "reap/moments_panels.h"
 #include "reap/solver.h"
-#include "prune/repair/producer_pass.h"
-#include "prune/run/run.h"
-#include "prune/run/shortcut.h"
 
 /* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
 enum { TRAFFIC = 5, SOLVER_LARGE = 4096, PANEL = 400 };
@@ -28,10 +28,10 @@ enum { RIDGES = 21 };
 /* One of the two networks. */
 typedef struct side {
   const reap_graph *graph;
-  bool *done, *held;  /* [n_nodes], [n_values] */
-  double *share;      /* [n_values] of each value's channels that are left */
-  double work;        /* multiply-adds for an image so far */
-  double passing;     /* bytes that pass through the segment at hand, for a block */
+  bool *done, *held; /* [n_nodes], [n_values] */
+  double *share;     /* [n_values] of each value's channels that are left */
+  double work;       /* multiply-adds for an image so far */
+  double passing;    /* bytes that pass through the segment at hand, for a block */
 } side;
 
 typedef struct tracker {
@@ -134,8 +134,8 @@ static void note_held(tracker *t, double passing) {
   if (t->limit > 0) f->traffic += TRAFFIC * fmax(blocks * block + passing - t->limit, 0);
 }
 
-/* What a layer's moments cost, and the bytes of its solver: moments, G and H in one array, weights; or, where no rank holds
- * the moments, panels and a share of the matrices. */
+/* What a layer's moments cost, and the bytes of its solver: moments, G and H in one array, weights; or, where no rank
+ * holds the moments, panels and a share of the matrices. */
 typedef struct layer_cost {
   double moments, solver, multiply_adds; /* bytes, bytes, of an image */
 } layer_cost;
@@ -161,8 +161,9 @@ static int cost_spread(const reap_forecast_setting *s, const reap_layer *layer, 
 static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const layer_cost *cost) {
   reap_forecast *f = t->out;
   const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
-  const double flops = kept < layer->channels ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
-                                              : RIDGES * (n * n * n / 3 + 2 * n * n * m);
+  const double flops = kept < layer->channels
+                           ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
+                           : RIDGES * (n * n * n / 3 + 2 * n * n * m);
   const double images = (double)(t->setting->shard.last - t->setting->shard.first) * (double)t->setting->shard.block;
   f->matrices = fmax(f->matrices, fmax(cost->moments, cost->solver));
   f->moments = fmax(f->moments, cost->moments);
@@ -183,8 +184,8 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
   return out;
 }
 
-/* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both, forwards four times
- * and, the layer, backwards twice; before and after them the layer's moments are summed. */
+/* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both,
+ * forwards four times and, the layer, backwards twice; before and after them the layer's moments are summed. */
 static int note_producer(tracker *t, const reap_layer *layer, int group) {
   const reap_forecast_setting *s = t->setting;
   const int node = s->producer_rounds > 0 ? producer_pass_find(s->graph, s->groups, group, NULL) : -1;
@@ -207,7 +208,8 @@ static int note_producer(tracker *t, const reap_layer *layer, int group) {
                             images * after.multiply_adds);
   t->pruned.work += some / images * (rounds * (4 * theirs + 6 * ours) + 2 * ours) + theirs + ours;
   f->matrices = fmax(f->matrices, fmax(before.moments, before.solver));
-  f->frontier = fmax(f->frontier, images / (double)s->shard.block * (held_bytes(t) + value_bytes(&t->pruned, producer.input)));
+  f->frontier =
+      fmax(f->frontier, images / (double)s->shard.block * (held_bytes(t) + value_bytes(&t->pruned, producer.input)));
   return REAP_OK;
 }
 
@@ -252,13 +254,15 @@ static int cut(tracker *t, int group) {
 /* group -1: the layer loses no inputs. */
 static int take_step(tracker *t, int node, int group) {
   const reap_forecast_setting *s = t->setting;
-  const int64_t channels = group < 0 ? step_repair_channels(s->graph, node) : reap_groups_at(s->groups, group)->channels;
+  const int64_t channels =
+      group < 0 ? step_repair_channels(s->graph, node) : reap_groups_at(s->groups, group)->channels;
   reap_layer layer;
   int shortcut = -1;
   layer_cost cost = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, node, channels, &layer));
   REAP_TRY(reap_shortcut_of(s->graph, layer.output, t->resolved, t->pending, &shortcut));
-  REAP_TRY(group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost) : cost_whole(s, &layer, &cost));
+  REAP_TRY(group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost)
+                                                          : cost_whole(s, &layer, &cost));
   advance_both(t, &layer, shortcut);
   note_layer(t, &layer, group < 0 ? channels : s->counts[group], &cost);
   t->resolved[node] = true;

@@ -1,8 +1,9 @@
 /* Tables of times and what follows from them; see latency.h.
  *
- * A layer whose input belongs to a prunable group is timed at SIZES shares of its channels, and so is its output: 6 or 36 short
- * measurements a layer, shared by all layers of the same shape. Between sizes times are taken to be bilinear; kernels work on blocks of
- * channels, so that the true curve has steps. What is not a linear layer is counted as it is in the whole network.
+ * A layer whose input belongs to a prunable group is timed at SIZES shares of its channels, and so is its output: 6 or
+ * 36 short measurements a layer, shared by all layers of the same shape. Between sizes times are taken to be bilinear;
+ * kernels work on blocks of channels, so that the true curve has steps. What is not a linear layer is counted as it is
+ * in the whole network.
  */
 #include "reap/latency.h"
 
@@ -82,8 +83,8 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   s->out = side(groups, reap_groups_produced_by(groups, index));
   if (strcmp(node->op->name, "Conv") != 0) return REAP_OK;
   REAP_TRY(reap_conv_window(graph, node, &w));
-  const int64_t kernel[] = {w.height, w.width, w.kernel_y, w.kernel_x, w.stride_y, w.stride_x, w.dilation_y, w.pad_top, w.pad_left,
-                            w.groups};
+  const int64_t kernel[] = {w.height,   w.width,      w.kernel_y, w.kernel_x, w.stride_y,
+                            w.stride_x, w.dilation_y, w.pad_top,  w.pad_left, w.groups};
   memcpy(s->kernel, kernel, sizeof kernel);
   return REAP_OK;
 }
@@ -103,7 +104,8 @@ static int measure_layer(const reap_graph *graph, int index, const shape *s, rea
   memcpy(t->out, out, (size_t)n_out * sizeof *out);
   for (int i = 0; i < n_in; i++)
     for (int j = 0; j < n_out; j++) {
-      const int64_t inputs = s->in ? width / s->in * in[i] : width, outputs = s->out ? s->outputs / s->out * out[j] : s->outputs;
+      const int64_t inputs = s->in ? width / s->in * in[i] : width,
+                    outputs = s->out ? s->outputs / s->out * out[j] : s->outputs;
       double seconds = 0;
       REAP_TRY(reap_layer_seconds(graph, index, inputs, outputs, backend, &seconds));
       t->ms[i * n_out + j] = 1000 * seconds;
@@ -126,8 +128,8 @@ static const reap_time_table *find_shape(const shape *shapes, int n, const reap_
   return NULL;
 }
 
-static int measure(const reap_graph *graph, const reap_groups *groups, reap_backend backend, const reap_progress *progress,
-                   shape *shapes, reap_latency *l) {
+static int measure(const reap_graph *graph, const reap_groups *groups, reap_backend backend,
+                   const reap_progress *progress, shape *shapes, reap_latency *l) {
   int at = 0;
   double seconds = 0;
   REAP_TRY(reap_graph_seconds(graph, backend, &seconds));
@@ -138,7 +140,8 @@ static int measure(const reap_graph *graph, const reap_groups *groups, reap_back
     REAP_TRY(reap_strdup(&l->layers[at].layer, name));
     REAP_TRY(shape_of(graph, groups, i, &shapes[at]));
     const reap_time_table *known = find_shape(shapes, at, l);
-    REAP_TRY(known ? copy_table(known, &l->layers[at].table) : measure_layer(graph, i, &shapes[at], backend, &l->layers[at].table));
+    REAP_TRY(known ? copy_table(known, &l->layers[at].table)
+                   : measure_layer(graph, i, &shapes[at], backend, &l->layers[at].table));
     at++;
     reap_progress_report(progress, "latency", name, at, l->n, NULL);
   }
@@ -222,8 +225,8 @@ int reap_latency_broadcast(const reap_comm *comm, reap_latency **latency) {
   REAP_TRY(reap_comm_broadcast(comm, &n, sizeof n, 0));
   int status = *latency ? REAP_OK : reap_latency_create((int)n, latency);
   REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(reap_comm_broadcast(comm, &(*latency)->whole, sizeof (*latency)->whole, 0));
-  REAP_TRY(reap_comm_broadcast(comm, (*latency)->model_hash, sizeof (*latency)->model_hash, 0));
+  REAP_TRY(reap_comm_broadcast(comm, &(*latency)->whole, sizeof(*latency)->whole, 0));
+  REAP_TRY(reap_comm_broadcast(comm, (*latency)->model_hash, sizeof(*latency)->model_hash, 0));
   for (int i = 0; i < (int)n; i++) {
     REAP_TRY(send_text(comm, &(*latency)->layers[i].layer));
     REAP_TRY(send_table(comm, &(*latency)->layers[i].table));

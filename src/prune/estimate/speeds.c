@@ -1,8 +1,8 @@
 /* Speeds of this machine, measured the way a run works; see forecast.h.
  *
- * A block or a few of random images go through the network from layer to layer, as in a run, with values held in fresh memory and
- * kernels prepared for every stretch. Moments are timed on the layers met on the way until they have had their share of
- * time; layers whose matrices would take long to set up are left out unless there are no others.
+ * A block or a few of random images go through the network from layer to layer, as in a run, with values held in fresh
+ * memory and kernels prepared for every stretch. Moments are timed on the layers met on the way until they have had
+ * their share of time; layers whose matrices would take long to set up are left out unless there are no others.
  */
 #include <math.h>
 
@@ -15,14 +15,14 @@
 #include "reap/random.h"
 #include "reap/timer.h"
 
-static const double ENOUGH_WORK = 2e10; /* multiply-adds of the images sent through */
+static const double ENOUGH_WORK = 2e10;   /* multiply-adds of the images sent through */
 static const double ENOUGH_SECONDS = 0.5; /* for moments */
 enum { MOST_BLOCKS = 4, MOST_COLUMNS = 2400, PRODUCT = 1024 };
 
 typedef struct measurement {
   const reap_comm *comm;
   const reap_forecast_setting *setting;
-  reap_shard shard;  /* of the images made up */
+  reap_shard shard; /* of the images made up */
   reap_frontier *front;
   double forward_seconds, moments_seconds, moments_work;
 } measurement;
@@ -118,7 +118,8 @@ static int measure_product(double *rate) {
   return status;
 }
 
-int reap_forecast_measure(const reap_comm *comm, const reap_forecast_setting *s, reap_backend backend, reap_speeds *out) {
+int reap_forecast_measure(const reap_comm *comm, const reap_forecast_setting *s, reap_backend backend,
+                          reap_speeds *out) {
   const int ranks = reap_comm_size(comm);
   const double block = (double)reap_graph_flops(s->graph) * (double)s->graph->batch;
   const int64_t blocks = (int64_t)fmax(1, fmin(MOST_BLOCKS, ENOUGH_WORK / block));

@@ -1,8 +1,8 @@
 /* Outputs on mixtures of images held out; see mixed_images.h.
  *
- * Images held out of the moments are still, as a rule, images that the original was trained on, and of these it is nearly certain. A weighted
- * mean of two of them it has not seen: there it doubts as it does on new images, whatever the images are of, and the pruned network errs as
- * it does on new images.
+ * Images held out of the moments are still, as a rule, images that the original was trained on, and of these it is
+ * nearly certain. A weighted mean of two of them it has not seen: there it doubts as it does on new images, whatever
+ * the images are of, and the pruned network errs as it does on new images.
  *
  * Cost: a forward pass of each network over the images held out. Memory: their frontier, within what the run may hold.
  */
@@ -75,7 +75,8 @@ static int run_network(const mixtures *x, const reap_graph *graph, int value, in
 int mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *wanted, double *logits) {
   const reap_graph *graph = r->original;
   const int64_t size = reap_value_count(&graph->values[graph->inputs[0]]) / graph->batch;
-  mixtures x = {.run = r, .shard = reap_shard_make(rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
+  mixtures x = {.run = r,
+                .shard = reap_shard_make(rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
   int status = reap_alloc(&x.indices, rows, sizeof *x.indices);
   if (status == REAP_OK) status = reap_alloc(&x.other, size, sizeof *x.other);
   if (status == REAP_OK) {

@@ -1,12 +1,13 @@
 /* Passes over the images for a layer and its producer; see producer_pass.h.
  *
- * A block goes through producer, Relu and consumer by one plan. Backwards: the residual times the consumer's weights gives rows of
- * patches, which are added up where they overlap (the transpose of im2col); the Relu's derivative is 1 where its output is
- * positive.
+ * A block goes through producer, Relu and consumer by one plan. Backwards: the residual times the consumer's weights
+ * gives rows of patches, which are added up where they overlap (the transpose of im2col); the Relu's derivative is 1
+ * where its output is positive.
  *
- * Cost of a pass for an image: both layers' multiply-adds twice (energies are looked at first, accumulator.h), the consumer's once more
- * on the way back, and the moments. Memory: a block of inputs, outputs and of what goes back. Images held out take part in nothing.
- * Sums do not depend on the number of ranks: those of the accumulator, and counts, which are whole numbers.
+ * Cost of a pass for an image: both layers' multiply-adds twice (energies are looked at first, accumulator.h), the
+ * consumer's once more on the way back, and the moments. Memory: a block of inputs, outputs and of what goes back.
+ * Images held out take part in nothing. Sums do not depend on the number of ranks: those of the accumulator, and
+ * counts, which are whole numbers.
  */
 #include "producer_pass.h"
 
@@ -51,7 +52,8 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   if (!step_can_repair(graph, producer) || !step_can_repair(graph, consumer)) return -1;
   if (!reaches(graph, producer, consumer, &activation)) return -1;
   /* The way back takes rows for stored without gaps, as those along axis 1 are. */
-  if (reap_linear_axis(graph, graph->nodes[producer]) != 1 || reap_linear_axis(graph, graph->nodes[consumer]) != 1) return -1;
+  if (reap_linear_axis(graph, graph->nodes[producer]) != 1 || reap_linear_axis(graph, graph->nodes[consumer]) != 1)
+    return -1;
   if (reap_layer_is_convolution(graph, producer) != reap_layer_is_convolution(graph, consumer)) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
 }
@@ -157,12 +159,13 @@ static int backward(producer_pass *p) {
   const int64_t images = p->run->shard->block, columns = patch_columns(p), rows = l->positions;
   const int64_t count = reap_value_count(&p->run->pruned->values[l->input]), image = count / images;
   if (!l->convolution) {
-    REAP_TRY(reap_sgemm('T', 'N', columns, images * rows, l->m, 1, p->weights, l->m, p->output, l->m, 0, p->back, columns));
+    REAP_TRY(
+        reap_sgemm('T', 'N', columns, images * rows, l->m, 1, p->weights, l->m, p->output, l->m, 0, p->back, columns));
   } else {
     memset(p->back, 0, (size_t)count * sizeof *p->back);
     for (int64_t i = 0; i < images; i++) {
-      REAP_TRY(reap_sgemm('T', 'N', columns, rows, l->m, 1, p->weights, l->m, p->output + i * rows * l->m, l->m, 0, p->rows_back,
-                          columns));
+      REAP_TRY(reap_sgemm('T', 'N', columns, rows, l->m, 1, p->weights, l->m, p->output + i * rows * l->m, l->m, 0,
+                          p->rows_back, columns));
       reap_col2im_add(&l->window, p->rows_back, p->back + i * image);
     }
   }
@@ -186,7 +189,8 @@ static int count_both(const producer_pass *p, int64_t b, float *mask, float *pro
   for (int64_t i = 0; i < images; i++) {
     if (reap_held_out(first + i)) continue;
     for (int64_t e = 0; e < image; e++) mask[e] = p->middle[i * image + e] > 0;
-    REAP_TRY(reap_sgemm('N', 'T', k, k, rows, 1, mask, k, mask, k, 0, product, k)); /* whole numbers below 2^24: exact */
+    REAP_TRY(
+        reap_sgemm('N', 'T', k, k, rows, 1, mask, k, mask, k, 0, product, k)); /* whole numbers below 2^24: exact */
     for (int64_t e = 0; e < k * k; e++) both[e] += (double)product[e];
     *positions += (double)rows;
   }
@@ -197,7 +201,8 @@ static int count_both(const producer_pass *p, int64_t b, float *mask, float *pro
 
 static int begin(const producer_pass *p, int which, reap_accumulator **a) {
   const reap_sampling sampling = {p->run->options->positions, p->run->options->seed};
-  return reap_accumulator_create(which == 0 ? &p->producer : &p->consumer, p->names[which], &sampling, p->run->shard, a);
+  return reap_accumulator_create(which == 0 ? &p->producer : &p->consumer, p->names[which], &sampling, p->run->shard,
+                                 a);
 }
 
 static int consumer_block(producer_pass *p, int64_t b, const float **x, const float **y) {
@@ -238,7 +243,9 @@ static int sum(producer_pass *p, int which, int (*block)(producer_pass *, int64_
   return status;
 }
 
-int producer_pass_moments(producer_pass *p, reap_moments **moments) { return sum(p, 1, consumer_block, NULL, NULL, moments); }
+int producer_pass_moments(producer_pass *p, reap_moments **moments) {
+  return sum(p, 1, consumer_block, NULL, NULL, moments);
+}
 
 typedef struct counting {
   float *mask, *product;
@@ -251,7 +258,8 @@ static int count_block(void *context, const producer_pass *p, int64_t b) {
 }
 
 int producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
-  const int64_t k = p->consumer.channels, image = reap_value_count(&p->run->pruned->values[p->consumer.input]) / p->run->shard->block;
+  const int64_t k = p->consumer.channels,
+                image = reap_value_count(&p->run->pruned->values[p->consumer.input]) / p->run->shard->block;
   const reap_comm *comm = p->run->comm;
   counting c = {.both = both};
   memset(both, 0, (size_t)(k * k) * sizeof *both);
@@ -261,7 +269,8 @@ int producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
   if (status == REAP_OK) status = sum(p, 0, producer_block, count_block, &c, moments);
   if (status == REAP_OK) status = reap_comm_sum(comm, both, k * k);
   if (status == REAP_OK) status = reap_comm_sum(comm, &c.positions, 1);
-  for (int64_t e = 0; status == REAP_OK && e < k * k; e++) both[e] = p->activation < 0 ? 1 : c.positions > 0 ? both[e] / c.positions : 0;
+  for (int64_t e = 0; status == REAP_OK && e < k * k; e++)
+    both[e] = p->activation < 0 ? 1 : c.positions > 0 ? both[e] / c.positions : 0;
   reap_free(&c.mask);
   reap_free(&c.product);
   return status;

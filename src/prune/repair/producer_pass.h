@@ -1,16 +1,16 @@
 /* A layer and the one that produces its inputs, run on blocks of images with weights that change; private to src/prune.
  *
- * The two follow each other directly, or with a Relu between them. What the first reads is held by a frontier that has not
- * computed it yet; everything behind it is computed anew, block by block, as often as it is asked for.
+ * The two follow each other directly, or with a Relu between them. What the first reads is held by a frontier that has
+ * not computed it yet; everything behind it is computed anew, block by block, as often as it is asked for.
  */
 #ifndef REAP_PRUNE_PRODUCER_PASS_H
 #define REAP_PRUNE_PRODUCER_PASS_H
 
-#include "reap/plan.h"
 #include "prune/run/run.h"
+#include "reap/plan.h"
 
-/* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many blocks one, for
- * PRODUCER_IMAGES images or so at most. */
+/* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many
+ * blocks one, for PRODUCER_IMAGES images or so at most. */
 enum { PRODUCER_IMAGES = 1000, PRODUCER_PART = 4 };
 
 /* Every how many blocks one counts. */
@@ -20,23 +20,23 @@ static inline int64_t producer_stride(int64_t images) {
 
 typedef struct producer_pass {
   const run *run;
-  const step *step;        /* of the consumer, its channels already cut */
-  int activation;          /* the Relu between them, or -1 */
+  const step *step; /* of the consumer, its channels already cut */
+  int activation;   /* the Relu between them, or -1 */
   reap_layer producer, consumer;
-  const char *names[2];    /* of producer and consumer */
-  step_rows rows;          /* targets */
-  int64_t stride;          /* every so many blocks one counts; of all blocks, whoever has them */
-  reap_plan *plan;         /* for the weights at hand */
-  float **storage;         /* [n_values] */
-  float *middle, *output;  /* a block of the consumer's inputs and outputs */
-  float *back;             /* a block, as the producer's outputs lie: what they ought to gain, see producer_pass_back */
-  float *rows_back;        /* an image's rows of patches of that */
-  float *weights;          /* [kernel_y * kernel_x * channels, m] of the consumer, as im2col.h orders patches */
+  const char *names[2];   /* of producer and consumer */
+  step_rows rows;         /* targets */
+  int64_t stride;         /* every so many blocks one counts; of all blocks, whoever has them */
+  reap_plan *plan;        /* for the weights at hand */
+  float **storage;        /* [n_values] */
+  float *middle, *output; /* a block of the consumer's inputs and outputs */
+  float *back;            /* a block, as the producer's outputs lie: what they ought to gain, see producer_pass_back */
+  float *rows_back;       /* an image's rows of patches of that */
+  float *weights;         /* [kernel_y * kernel_x * channels, m] of the consumer, as im2col.h orders patches */
 } producer_pass;
 
-/* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved together: one producer, convolutions
- * or matrix products without channel groups, small enough to be repaired, nothing but a Relu between them, and not computed yet where
- * `front` stands. -1: there is none. */
+/* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved together: one
+ * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a Relu
+ * between them, and not computed yet where `front` stands. -1: there is none. */
 int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);
 
 /* To be cleared also after an error. Local. */
@@ -49,10 +49,10 @@ int producer_pass_renew(producer_pass *p);
 /* Collective. Moments of the consumer: inputs as they are now, targets. The caller owns them. */
 int producer_pass_moments(producer_pass *p, reap_moments **moments);
 
-/* Collective. With R what is left of the consumer's targets and W its weights, B = R W' [positions of the producer's outputs,
- * channels] where the Relu lets it through, else 0: half the negative gradient of the squared error in the producer's outputs. Moments of the
- * producer's inputs against B, and both[channels, channels]: the share of positions at which two channels are both let through. The same
- * on all ranks. */
+/* Collective. With R what is left of the consumer's targets and W its weights, B = R W' [positions of the producer's
+ * outputs, channels] where the Relu lets it through, else 0: half the negative gradient of the squared error in the
+ * producer's outputs. Moments of the producer's inputs against B, and both[channels, channels]: the share of positions
+ * at which two channels are both let through. The same on all ranks. */
 int producer_pass_back(producer_pass *p, reap_moments **moments, double *both);
 
 #endif

@@ -5,20 +5,20 @@
  * What a user sees of a classifier is the soft-max of its outputs (logits). A network pruned far errs, and where its
  * logits stay as large as the original's it is confidently wrong: a third of the divergence of a ResNet-56 at half
  * its multiply-adds, pruned uniformly, is that. So when all layers are done, the last one's weights and bias are
- * multiplied by the factor with the least KL divergence to the original's soft-max. Classes keep their order; labels are
- * not needed.
+ * multiplied by the factor with the least KL divergence to the original's soft-max. Classes keep their order; labels
+ * are not needed.
  *
  * Calibration images are often images that the original was trained on; it is surer of these than of others. So the
- * factor is looked for on mixtures of images held out, which it has not seen (mixed_images.c). Best factors on test images,
- * on images held out and on mixtures, repaired, sizes chosen: ResNet-56 at 0.5 of its multiply-adds 0.60, 1.08, 0.58, at 0.4
- * 0.52, 0.90, 0.54; ResNet-20 0.46, 0.58, 0.50 and 0.42, 0.48, 0.42. On the networks of datasets/fashion the one of
- * mixtures was too small (vgg at 0.5: 0.98, 0.94, 0.88), for a small gain: hence the threshold. All of these test images
- * were looked at for the share of the mixture and for the threshold.
+ * factor is looked for on mixtures of images held out, which it has not seen (mixed_images.c). Best factors on test
+ * images, on images held out and on mixtures, repaired, sizes chosen: ResNet-56 at 0.5 of its multiply-adds 0.60, 1.08,
+ * 0.58, at 0.4 0.52, 0.90, 0.54; ResNet-20 0.46, 0.58, 0.50 and 0.42, 0.48, 0.42. On the networks of datasets/fashion
+ * the one of mixtures was too small (vgg at 0.5: 0.98, 0.94, 0.88), for a small gain: hence the threshold. All of these
+ * test images were looked at for the share of the mixture and for the threshold.
  *
- * The factor is at most one: following the original by a factor above one made a pruned ResNet-56 worse on new images (KL
- * 0.137 to 0.198). Nor did fitting all weights of the last layer to the soft-max (by Newton's method) pay: on few images it
- * follows what the original knows by heart. Where the divergence on both kinds of images together falls by less than
- * WORTH_CHANGING nothing is changed; fewer images than HELD_OUT_LEAST cannot tell.
+ * The factor is at most one: following the original by a factor above one made a pruned ResNet-56 worse on new images
+ * (KL 0.137 to 0.198). Nor did fitting all weights of the last layer to the soft-max (by Newton's method) pay: on few
+ * images it follows what the original knows by heart. Where the divergence on both kinds of images together falls by
+ * less than WORTH_CHANGING nothing is changed; fewer images than HELD_OUT_LEAST cannot tell.
  *
  * Every image held out has one row, filled by its owner: the result does not depend on the number of ranks.
  */
@@ -26,13 +26,13 @@
 #include <stdio.h>
 
 #include "mixed_images.h"
+#include "prune/run/run.h"
 #include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/output_set.h"
 #include "reap/surgery.h"
 #include "reap/timer.h"
-#include "prune/run/run.h"
 #include "softmax_scale.h"
 
 enum { HELD_OUT_LEAST = 50 };
@@ -40,10 +40,10 @@ static const double WORTH_CHANGING = 0.1;
 
 typedef struct classifier {
   int node, output;
-  int64_t n, m, rows;      /* columns and outputs of the layer, images held out */
-  double *wanted, *logits; /* [rows, m] of the original and of the pruned network */
+  int64_t n, m, rows;                  /* columns and outputs of the layer, images held out */
+  double *wanted, *logits;             /* [rows, m] of the original and of the pruned network */
   double *mixed_wanted, *mixed_logits; /* [rows, m] the same on mixtures of these images */
-  double *weights, *bias;  /* [n, m], [m] of the layer */
+  double *weights, *bias;              /* [n, m], [m] of the layer */
 } classifier;
 
 /* The layer whose outputs are this output's logits and nothing else, or -1. */
@@ -51,7 +51,8 @@ static int find_layer(const run *r, int value) {
   const reap_graph *graph = r->pruned;
   const reap_output_kind kind = reap_output_kind_of(graph, value);
   int reader = -1;
-  if (kind == REAP_OUTPUT_OTHER || (kind == REAP_OUTPUT_LOGITS && r->options->classifier == REAP_SCALE_SOFTMAX)) return -1;
+  if (kind == REAP_OUTPUT_OTHER || (kind == REAP_OUTPUT_LOGITS && r->options->classifier == REAP_SCALE_SOFTMAX))
+    return -1;
   if (kind != REAP_OUTPUT_LOGITS) value = graph->nodes[graph->values[value].producer]->inputs[0];
   const int readers = reap_value_readers(graph, value, 1, &reader), producer = graph->values[value].producer;
   if (readers != (kind != REAP_OUTPUT_LOGITS) || producer < 0 || graph->values[value].rank != 2) return -1;
@@ -162,8 +163,8 @@ static int conclude(run *r, classifier *c, reap_classifier_result *out) {
 static void announce(const run *r, const reap_classifier_result *c) {
   char detail[96];
   if (c->changed)
-    snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on mixed images %.3g -> %.3g", c->factor, c->mixed_before,
-             c->mixed_kl);
+    snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on mixed images %.3g -> %.3g", c->factor,
+             c->mixed_before, c->mixed_kl);
   else
     snprintf(detail, sizeof detail, "no scale of the outputs is much better, KL on mixed images %.3g", c->mixed_kl);
   reap_progress_report(r->options->progress, "prune", c->layer, r->work_total, r->work_total, detail);

@@ -1,4 +1,5 @@
-/* Divergence of two soft-maxes and the factor that lessens it, by golden sections. Cost: SECTIONS passes over the rows. */
+/* Divergence of two soft-maxes and the factor that lessens it, by golden sections. Cost: SECTIONS passes over the rows.
+ */
 #include "softmax_scale.h"
 
 #include <math.h>

@@ -1,39 +1,43 @@
 /* A pruned layer and the layer that produces its inputs, solved in turn.
  *
- * Least squares makes the best of the channels that stay, but these still are what they were in the full network. The layer that
- * produces them can do more for the few it has left: with T the target, x the producer's inputs, w_j its weights for channel j and U the weights
- * of the pruned layer,
+ * Least squares makes the best of the channels that stay, but these still are what they were in the full network. The
+ * layer that produces them can do more for the few it has left: with T the target, x the producer's inputs, w_j its
+ * weights for channel j and U the weights of the pruned layer,
  *
  *     min over w, U of  sum | T - sum_j U_j f(w_j x) |^2,     f the Relu between them.
  *
- * For given w that is the least-squares problem of U. For given U, and the Relu letting through what it lets through now (D_j, 0 or 1), it is
- * one in w, with the residual R and B_j = D_j (R U')_j as half its negative gradient in the producer's outputs. A round is
+ * For given w that is the least-squares problem of U. For given U, and the Relu letting through what it lets through
+ * now (D_j, 0 or 1), it is one in w, with the residual R and B_j = D_j (R U')_j as half its negative gradient in the
+ * producer's outputs. A round is
  *
  *     V  =  (G + S)^-1 x'B              regression of B on the producer's inputs, G their Gram matrix, S a ridge
  *     K_ij = share of positions where D_i D_j = 1, times sum over outputs and taps of U_i U_j
  *     w  <-  w + step V K^-1            Gauss-Newton with the curvature factored into inputs and outputs
  *     U  <-  least squares
  *
- * where a factored curvature (the idea of K-FAC, Martens and Grosse, ICML 2015) takes positions as if taps did not overlap and inputs and
- * what is let through as if they were independent. That is wrong in detail and right in scale: the error with U solved anew decides. If it falls,
- * the round counts and the step grows towards 1; if not, the weights go back and the step shrinks. No labels, no learning rate.
+ * where a factored curvature (the idea of K-FAC, Martens and Grosse, ICML 2015) takes positions as if taps did not
+ * overlap and inputs and what is let through as if they were independent. That is wrong in detail and right in scale:
+ * the error with U solved anew decides. If it falls, the round counts and the step grows towards 1; if not, the weights
+ * go back and the step shrinks. No labels, no learning rate.
  *
- * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. No image held out may pay for it: where
- * the error there does not fall, by the rows and run forward (forward_error.h), both layers stay as they were.
+ * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. No image
+ * held out may pay for it: where the error there does not fall, by the rows and run forward (forward_error.h), both
+ * layers stay as they were.
  *
- * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter, of those in the
- * middle by a twentieth, of the last ones by a hundredth, and with all of that the divergence from the original on test images from 0.157 to
- * 0.107. Ten rounds brought no more (0.113); gradient descent on both layers' weights, 3000 steps a block and many times as long, came to
- * 0.095.
+ * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter,
+ * of those in the middle by a twentieth, of the last ones by a hundredth, and with all of that the divergence from the
+ * original on test images from 0.157 to 0.107. Ten rounds brought no more (0.113); gradient descent on both layers'
+ * weights, 3000 steps a block and many times as long, came to 0.095.
  *
- * Cost of a round: moments of both layers on these images, and some five passes through them. Memory: the producer's inputs are held until the step is
- * done, moments of both layers one after the other. Failure modes: none of its own; a singular K has a hundredth of its diagonal added.
+ * Cost of a round: moments of both layers on these images, and some five passes through them. Memory: the producer's
+ * inputs are held until the step is done, moments of both layers one after the other. Failure modes: none of its own; a
+ * singular K has a hundredth of its diagonal added.
  */
 #include <math.h>
 #include <string.h>
 
-#include "prune/run/forward_error.h"
 #include "producer_pass.h"
+#include "prune/run/forward_error.h"
 #include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -41,7 +45,7 @@
 #include "reap/surgery.h"
 #include "reap/timer.h"
 
-static const double RIDGE = 1e-3;          /* of the regression: a direction, not a solution */
+static const double RIDGE = 1e-3;           /* of the regression: a direction, not a solution */
 static const double CURVATURE_RIDGE = 0.01; /* of K */
 static const double FIRST_STEP = 0.5, LEAST_STEP = 0.05, GROW = 1.5, SHRINK = 1.0 / 3;
 static const double WORTH_GOING_ON = 0.005; /* of the error, a round */
@@ -56,10 +60,10 @@ typedef struct weights {
 typedef struct search {
   run *run;
   producer_pass pass;
-  weights producer, consumer;   /* the best so far, in the graph unless a round is under way */
+  weights producer, consumer; /* the best so far, in the graph unless a round is under way */
   weights trial, trial_consumer;
-  double *both;                 /* [channels, channels] */
-  double error, trial_error;    /* of the consumer on the images used, relative */
+  double *both;              /* [channels, channels] */
+  double error, trial_error; /* of the consumer on the images used, relative */
 } search;
 
 int step_find_producer(const run *r, const step *s) {
@@ -91,7 +95,9 @@ static void weights_copy(weights *to, const weights *from) {
 
 static void weights_get(const run *r, weights *w) { reap_surgery_get_weights(r->pruned, w->node, w->w, w->bias); }
 
-static int weights_set(const run *r, const weights *w) { return reap_surgery_set_weights(r->pruned, w->node, w->w, w->bias); }
+static int weights_set(const run *r, const weights *w) {
+  return reap_surgery_set_weights(r->pruned, w->node, w->w, w->bias);
+}
 
 static int weights_share(const reap_comm *comm, const weights *w) {
   REAP_TRY(reap_comm_broadcast(comm, w->w, (size_t)(w->n * w->m) * sizeof *w->w, 0));
@@ -253,7 +259,8 @@ static int solve_all(run *r, const step *s, step *after) {
   int status = decision_create(l->channels, l->block, l->m, l->channels, &after->decision);
   for (int64_t c = 0; status == REAP_OK && c < l->channels; c++) after->decision.kept[c] = c;
   status = reap_comm_agree(r->comm, status);
-  if (status == REAP_OK) status = decision_refit(r->comm, r->pruned->nodes[s->node]->layer, moments, &ridge, NULL, &after->decision);
+  if (status == REAP_OK)
+    status = decision_refit(r->comm, r->pruned->nodes[s->node]->layer, moments, &ridge, NULL, &after->decision);
   if (status == REAP_OK)
     status = step_measure_held_out(r, after, after->decision.weights, after->decision.bias, &after->held_out);
   reap_moments_destroy(&moments);
@@ -292,7 +299,11 @@ static int confirm(run *r, step *s, step *after) {
 
 /* Either all of it, or nothing. before: both layers' weights as they were. Collective. */
 static int conclude(run *r, step *s, const search *x, const weights *before) {
-  step after = {.group = s->group, .node = s->node, .producer = -1, .layer = x->pass.consumer, .shortcut = s->shortcut,
+  step after = {.group = s->group,
+                .node = s->node,
+                .producer = -1,
+                .layer = x->pass.consumer,
+                .shortcut = s->shortcut,
                 .start = s->start};
   int status = reap_comm_agree(r->comm, run_advance_again(r, s));
   if (status == REAP_OK) status = solve_all(r, s, &after);
@@ -326,7 +337,8 @@ static int solve_both(run *r, step *s) {
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   weights_copy(&before[0], &x.producer);
   weights_copy(&before[1], &x.consumer);
-  const double start = reap_seconds(); /* what follows the rounds is counted by what it is: forward, moments, held-out error */
+  const double start =
+      reap_seconds(); /* what follows the rounds is counted by what it is: forward, moments, held-out error */
   REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->with_producer.rounds), done);
   r->result->seconds_producers += reap_seconds() - start;
   status = conclude(r, s, &x, before);

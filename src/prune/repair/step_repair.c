@@ -11,11 +11,11 @@
 #include <math.h>
 
 #include "prune/run/forward_error.h"
+#include "prune/run/run.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/surgery.h"
 #include "reap/timer.h"
-#include "prune/run/run.h"
 
 enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
 
@@ -77,14 +77,16 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   if (s->samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
-    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_PULLS, &standard, &best, &error));
+    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_PULLS, &standard, &best,
+                          &error));
   REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
   REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
   s->repair.relative_error = d->facts.relative_error;
   s->repair.held_out_error = step_held_out_error(&s->held_out);
   s->repair.ridge = d->facts.ridge;
   s->repair.ridge_trained = d->facts.trained;
-  s->repair.changed = s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
+  s->repair.changed =
+      s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
   if (s->repair.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
   if (s->repair.changed) return REAP_OK;
   s->repair.relative_error = s->repair.error_before;

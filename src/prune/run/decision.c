@@ -36,7 +36,8 @@ void decision_take_path(const reap_path *path, bool eliminated, decision *d) {
   memcpy(d->removed, path->order, (size_t)path->n_removed * sizeof *d->removed);
   d->facts.has_path = eliminated;
   for (int64_t i = 0; eliminated && i < path->n_removed; i++) d->path[i] = relative(path->error_plain[i], path->energy);
-  d->facts.predicted = eliminated ? (path->n_removed ? relative(path->error[path->n_removed - 1], path->energy) : 0) : NAN;
+  d->facts.predicted =
+      eliminated ? (path->n_removed ? relative(path->error[path->n_removed - 1], path->energy) : 0) : NAN;
   d->facts.ridge = path->ridge;
   d->facts.rcond = path->rcond;
   d->facts.drift = path->drift;
@@ -78,8 +79,7 @@ static int decide_from(const reap_prune_options *options, const reap_graph *grap
     memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
   else
     status = options->method->choose(&input, d->kept, &chosen);
-  if (status == REAP_OK && !chosen)
-    status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
+  if (status == REAP_OK && !chosen) status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
   if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
   decision_take_path(chosen ? chosen : refit, chosen != NULL, d);
   if (options->refit)

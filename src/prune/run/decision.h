@@ -10,14 +10,14 @@
 typedef struct decision {
   int64_t channels, block, m, n_kept;
   const int64_t *given; /* [n_kept] channels to keep, borrowed; NULL: the method chooses */
-  int64_t *kept;     /* [n_kept] */
-  int64_t *removed;  /* [channels - n_kept] */
-  double *path;      /* [channels - n_kept] relative errors; only if has_path */
-  double *weights;   /* [n_kept * block, m] row-major */
-  double *bias;      /* [m] */
-  struct {           /* plain numbers, broadcast as they are */
+  int64_t *kept;        /* [n_kept] */
+  int64_t *removed;     /* [channels - n_kept] */
+  double *path;         /* [channels - n_kept] relative errors; only if has_path */
+  double *weights;      /* [n_kept * block, m] row-major */
+  double *bias;         /* [m] */
+  struct {              /* plain numbers, broadcast as they are */
     double relative_error, predicted, ridge, rcond, drift;
-    int distributed; /* solved on all ranks together */
+    int distributed;       /* solved on all ranks together */
     int has_path, trained; /* trained: the ridge pulled towards the trained weights */
   } facts;
 } decision;
@@ -28,14 +28,14 @@ void decision_clear(decision *d);
 /* Local: order of removal, and the errors along it where the path comes from an elimination. */
 void decision_take_path(const reap_path *path, bool eliminated, decision *d);
 
-/* Collective: chooses and re-solves from moments that no rank holds, all ranks together; everybody gets the result. Weights and
- * relative error are the re-solved ones', also where options->refit is false. */
+/* Collective: chooses and re-solves from moments that no rank holds, all ranks together; everybody gets the result.
+ * Weights and relative error are the re-solved ones', also where options->refit is false. */
 int decision_make_together(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
                            const reap_group *group, const reap_moments_source *source, decision *d);
 
 /* Collective: rank 0 chooses from the moments (the same on all ranks) and solves; everybody gets the result. present:
- * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. ridge: in place of the
- * options' one. */
+ * weights [channels * block, m] and bias [m] the layer has now, used where they are not re-solved. ridge: in place of
+ * the options' one. */
 int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
                   const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d);

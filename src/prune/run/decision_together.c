@@ -1,8 +1,8 @@
 /* A layer's choice from moments that lie on all ranks: chosen, solved and told to all by panels and broadcasts.
  *
- * Memory of a rank besides its share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the
- * channels kept, which become part of the network on every rank; rank 0's are the solver's own array. The plain error
- * comes from the last solve (fit.c): where it is below what rounding leaves, it is 0.
+ * Memory of a rank besides its share of the solver (elimination.c) and of the moments (moments_panels.h): the weights
+ * of the channels kept, which become part of the network on every rank; rank 0's are the solver's own array. The plain
+ * error comes from the last solve (fit.c): where it is below what rounding leaves, it is 0.
  */
 #include <string.h>
 
@@ -16,8 +16,8 @@ static int choose(const reap_comm *comm, const reap_prune_options *options, cons
                   const reap_group *group, const reap_moments_source *source, decision *d, reap_path **path) {
   const bool solves = options->method->choose == reap_choose_reap;
   const reap_solve_options solve = reap_solver_for_spread(comm, options->solver, options->ridge);
-  const reap_method_input input = {graph, group, NULL, source, d->n_kept, options->ridge, options->seed,
-                                   solves ? solve.comm : NULL};
+  const reap_method_input input = {graph,     group,          NULL,          source,
+                                   d->n_kept, options->ridge, options->seed, solves ? solve.comm : NULL};
   int status = solves || reap_comm_rank(comm) == 0 ? options->method->choose(&input, d->kept, path) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));

@@ -25,13 +25,13 @@ typedef struct runner {
   const run *run;
   const step *step;
   step_rows rows;
-  reap_graph *layer;   /* on its own, for `images` images */
+  reap_graph *layer; /* on its own, for `images` images */
   reap_plan *plan;
   int64_t images, filled;
   int64_t size_x, size_y; /* of an image */
   int64_t *image;         /* [images] at hand */
   int64_t per_image, *positions;
-  float *x, *y, *target;  /* [images, size_x], [images, size_y] twice */
+  float *x, *y, *target;    /* [images, size_x], [images, size_y] twice */
   double *errors, *squares; /* [blocks] */
   int64_t samples;
 } runner;

@@ -19,7 +19,8 @@ typedef struct forward_error {
 } forward_error;
 
 /* Collective: the same on all ranks. The layer of the step as it is in the pruned network, whose frontier holds its
- * inputs (already cut, if it is cut), with weights [n, m] row-major and bias [m] in place of its own (NULL: its own). */
+ * inputs (already cut, if it is cut), with weights [n, m] row-major and bias [m] in place of its own (NULL: its own).
+ */
 int forward_error_measure(const run *r, const step *s, const double *weights, const double *bias, forward_error *out);
 
 /* Local. True if the rows tell the same: but for what rounding does to a layer, its weights' rounding to a narrow type

@@ -20,7 +20,8 @@ bool step_has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
 
 void step_warn_few_samples(const run *r, const step *s) {
   if (!r->options->quiet && step_has_few_samples(s))
-    reap_log(REAP_LOG_WARNING, "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
+    reap_log(REAP_LOG_WARNING,
+             "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
              r->pruned->nodes[s->node]->layer, (double)s->samples / (double)s->layer.n, (long long)s->samples,
              (long long)s->layer.n);
 }
@@ -86,8 +87,8 @@ void step_announce(run *r, const step *s) {
   if (s->group < 0)
     snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g", s->repair.error_before, s->repair.relative_error);
   else if (s->with_producer.changed)
-    snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g, with the layer before %.3g", (long long)d->channels,
-             (long long)d->n_kept, s->with_producer.error_before, d->facts.relative_error);
+    snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g, with the layer before %.3g",
+             (long long)d->channels, (long long)d->n_kept, s->with_producer.error_before, d->facts.relative_error);
   else
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)d->channels, (long long)d->n_kept,
              d->facts.relative_error);

@@ -9,18 +9,18 @@
  * which are the usual equations for the moments C + R W0 and E + tr(W0' R W0): selection and weights need nothing else
  * (ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
  *
- * Candidates are ridges 1e-8 ... 10 with either target, or (RIDGE_PULLS: layers that lose no inputs, whose trained weights
- * are nearly right) the standard one and a few that pull towards the trained weights. They are compared on the channels that the standard ridge
- * keeps, each by a fresh solve on the images in the moments and its squared error on the images held out (at
- * MOST_POSITIONS positions of each: the same rows for all candidates, so that few serve). Every block of images has a
- * slot of its own in the sums, so that the choice does not depend on the number of ranks.
+ * Candidates are ridges 1e-8 ... 10 with either target, or (RIDGE_PULLS: layers that lose no inputs, whose trained
+ * weights are nearly right) the standard one and a few that pull towards the trained weights. They are compared on the
+ * channels that the standard ridge keeps, each by a fresh solve on the images in the moments and its squared error on
+ * the images held out (at MOST_POSITIONS positions of each: the same rows for all candidates, so that few serve). Every
+ * block of images has a slot of its own in the sums, so that the choice does not depend on the number of ranks.
  *
  * The best then eliminates anew. What it keeps may hold columns that the images in the moments hardly move: their own
  * scale, and with it the ridge, is tiny, and what they do on other images is not seen. So the result has to stand the
  * same test (ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's weights.
  *
- * Cost: K = 21 (or 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row. Memory:
- * weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
+ * Cost: K = 21 (or 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row.
+ * Memory: weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
  */
 #include "ridge.h"
 
@@ -121,7 +121,8 @@ static void contest_clear(contest *c) {
 
 static contest contest_of(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept) {
   const reap_layer *layer = rows->layer;
-  return (contest){.comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * layer->block, .m = layer->m, .kept = kept};
+  return (contest){
+      .comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * layer->block, .m = layer->m, .kept = kept};
 }
 
 /* For up to `most` candidates at a time. */

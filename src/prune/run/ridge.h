@@ -12,7 +12,8 @@ typedef struct ridge_choice {
   bool trained; /* pulls towards the trained weights, not towards zero */
 } ridge_choice;
 
-/* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; or a few, towards the trained weights. */
+/* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; or a few, towards the trained
+ * weights. */
 typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
 
 /* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all

@@ -1,7 +1,7 @@
 /* A run over the layers of a network, and the layer at hand; private to src/prune.
  *
- * A run is a list of steps in topological order of their layers. A step belongs to a linear layer; it prunes the group that
- * this layer consumes, if it has one, and re-solves the layer's weights.
+ * A run is a list of steps in topological order of their layers. A step belongs to a linear layer; it prunes the group
+ * that this layer consumes, if it has one, and re-solves the layer's weights.
  */
 #ifndef REAP_PRUNE_RUN_H
 #define REAP_PRUNE_RUN_H
@@ -32,7 +32,7 @@ typedef struct run {
   reap_frontier *front_original, *front_pruned;
   bool *resolved, *pending; /* [n_nodes] layers done, and still to be done */
   int n_steps;
-  run_step *steps;          /* in topological order of the layers */
+  run_step *steps; /* in topological order of the layers */
   double work_total, work_done;
 } run;
 
@@ -48,15 +48,16 @@ typedef struct step_rows {
 typedef struct step {
   int group, node; /* see run_step */
   reap_layer layer;
-  int shortcut;    /* value whose drift the target carries, or -1 */
-  int producer;    /* layer to be solved together with this one, or -1; see step_producer.c */
+  int shortcut;          /* value whose drift the target carries, or -1 */
+  int producer;          /* layer to be solved together with this one, or -1; see step_producer.c */
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
   reap_accumulator *accumulator;
-  const reap_moments_source *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
+  const reap_moments_source
+      *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
   reap_moments_panels *panels;
   reap_stats_source *stored;
   step_rows rows; /* of panels */
-  float *target;   /* [block, positions, m] */
+  float *target;  /* [block, positions, m] */
   decision decision;
   reap_held_out_error held_out;
   reap_repair_result repair; /* of a step without a group */
@@ -73,32 +74,35 @@ bool run_frozen(const run *r);
 int64_t run_blocks(const run *r);
 
 /* run_images.c: the images to the frontier of the original network, within the memory given; then both networks up to a
- * step's layer, on the way s->before; the pruned one from there again; what the frontiers have used so far into the result. Local. */
+ * step's layer, on the way s->before; the pruned one from there again; what the frontiers have used so far into the
+ * result. Local. */
 int run_load_images(run *r);
 int run_advance(run *r, step *s);
 int run_advance_again(run *r, const step *s);
 void run_note_use(run *r);
 
 /* step_rows.c: the layer's input and the original network's output for the accumulator, which is told of the shortcut's
- * drift if the layer carries that. b: this rank's block; storage order; valid until another block is asked for. Local. */
+ * drift if the layer carries that. b: this rank's block; storage order; valid until another block is asked for. Local.
+ */
 int step_block(const run *r, const step *s, int64_t b, const float **x, const float **y);
 
-/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one: borrows run and
- * step. */
+/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one: borrows run
+ * and step. */
 void step_rows_set(const run *r, const step *s, step_rows *rows);
 
-/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller (NULL where no
- * rank is to hold them: step_panels.c); kept for those who want to see them; the error on images held out of weights
- * [n_kept * block, m] and bias [m] on the channels that the decision keeps. Collective. */
+/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller (NULL
+ * where no rank is to hold them: step_panels.c); kept for those who want to see them; the error on images held out of
+ * weights [n_kept * block, m] and bias [m] on the channels that the decision keeps. Collective. */
 int step_moments(run *r, step *s, reap_moments **moments);
 int step_keep_data(run *r, const step *s, const reap_moments *moments);
 int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
 
-/* step_confirm.c: after the cut, the layer run forward with its new weights, which have to do what they were solved for.
- * Collective. */
+/* step_confirm.c: after the cut, the layer run forward with its new weights, which have to do what they were solved
+ * for. Collective. */
 int step_confirm(run *r, step *s);
 
-/* step_repair.c: whether layer `node` is one that can be repaired, and its input channels then (columns of a matrix). */
+/* step_repair.c: whether layer `node` is one that can be repaired, and its input channels then (columns of a matrix).
+ */
 bool step_can_repair(const reap_graph *graph, int node);
 int64_t step_repair_channels(const reap_graph *graph, int node);
 
@@ -106,19 +110,19 @@ int64_t step_repair_channels(const reap_graph *graph, int node);
  * s->repair. Collective. */
 int step_repair(run *r, step *s, const reap_moments *moments);
 
-/* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights into the graph,
- * new inputs into the frontier, s->decision, s->held_out and s->with_producer. Collective. */
+/* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights
+ * into the graph, new inputs into the frontier, s->decision, s->held_out and s->with_producer. Collective. */
 int step_find_producer(const run *r, const step *s);
 int step_producer(run *r, step *s);
 
-/* step_panels.c: whether no rank is to hold the layer's moments; then, in place of step_moments and step_decide, s->source
- * and what is chosen and solved from it. Collective. */
+/* step_panels.c: whether no rank is to hold the layer's moments; then, in place of step_moments and step_decide,
+ * s->source and what is chosen and solved from it. Collective. */
 bool step_spreads(const run *r, const step *s);
 int step_spread_moments(run *r, step *s);
 int step_spread_decide(run *r, step *s);
 
-/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for it; after the last step,
- * outputs are scaled. Both do nothing where they are not to be. The latter is collective. */
+/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for it; after the
+ * last step, outputs are scaled. Both do nothing where they are not to be. The latter is collective. */
 void run_keep_classifiers(run *r);
 int run_scale_classifiers(run *r);
 

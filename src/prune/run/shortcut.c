@@ -1,6 +1,7 @@
-/* Shortcut drift. In a residual network the re-solved branch is added to a shortcut that earlier pruning has changed; its
- * target then is its own original output plus (original shortcut - present shortcut), so that the sum comes out right. Of
- * several branches of one Add that are re-solved, the last in topological order carries the drift, when the others are final.
+/* Shortcut drift. In a residual network the re-solved branch is added to a shortcut that earlier pruning has changed;
+ * its target then is its own original output plus (original shortcut - present shortcut), so that the sum comes out
+ * right. Of several branches of one Add that are re-solved, the last in topological order carries the drift, when the
+ * others are final.
  */
 #include "shortcut.h"
 

@@ -1,5 +1,5 @@
-/* Channels and weights of the layer at hand: by the method with the standard ridge, then with the ridge that images held
- * out prefer.
+/* Channels and weights of the layer at hand: by the method with the standard ridge, then with the ridge that images
+ * held out prefer.
  */
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -16,7 +16,8 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   step_rows rows;
   double error = 0, again = 0;
   step_rows_set(r, s, &rows);
-  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_ALL, standard, &best, &error));
+  REAP_TRY(
+      ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_ALL, standard, &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
   other.given = d->given;

@@ -1,8 +1,8 @@
 /* The layer at hand where no rank is to hold its moments: by panels from the images, or piece by piece from a file.
  *
- * Panels are for layers that go to the solver on all ranks, or to that of a single rank, which then needs one matrix less. The
- * ridge that images held out prefer takes whole moments (ridge.c), and so do errors of weights that were not re-solved where
- * there are no images.
+ * Panels are for layers that go to the solver on all ranks, or to that of a single rank, which then needs one matrix
+ * less. The ridge that images held out prefer takes whole moments (ridge.c), and so do errors of weights that were not
+ * re-solved where there are no images.
  */
 #include <string.h>
 
@@ -34,7 +34,8 @@ int step_spread_moments(run *r, step *s) {
   }
   step_rows_set(r, s, &s->rows);
   const rows_source *from = &s->rows.source;
-  const reap_layer_rows rows = {from->layer, from->name, from->sampling, from->shard, from->input, from->output, from->context};
+  const reap_layer_rows rows = {from->layer, from->name,   from->sampling, from->shard,
+                                from->input, from->output, from->context};
   int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_moments_panels_create(r->comm, &rows, 0, &s->panels));

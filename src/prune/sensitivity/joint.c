@@ -1,11 +1,12 @@
 /* Which law the losses of groups pruned together follow; see joint.h.
  *
- * Tried are (power, tilt) = (1, 1), losses early in the network are repaired by what comes later; (1, 0), losses add up as measured; and
- * (0, 0), uniform shares, so that a network whose layers are all alike is not made worse by noise. Cost: three trials (trial.h).
+ * Tried are (power, tilt) = (1, 1), losses early in the network are repaired by what comes later; (1, 0), losses add up
+ * as measured; and (0, 0), uniform shares, so that a network whose layers are all alike is not made worse by noise.
+ * Cost: three trials (trial.h).
  *
- * KL divergence of the plain soft-max on 500 test images at half the multiply-adds, 1000 calibration images, no repair: ResNet-56 0.159 with tilt 0,
- * 0.143 with 1, 0.151 with 2, 0.176 with 3, 0.206 with -1; 0.139 with power 1/2. ResNet-20: 0.385, 0.321, 0.354 with tilts of 0, 1, 2; 0.423 with
- * -1; 0.368 with power 1/2.
+ * KL divergence of the plain soft-max on 500 test images at half the multiply-adds, 1000 calibration images, no repair:
+ * ResNet-56 0.159 with tilt 0, 0.143 with 1, 0.151 with 2, 0.176 with 3, 0.206 with -1; 0.139 with power 1/2.
+ * ResNet-20: 0.385, 0.321, 0.354 with tilts of 0, 1, 2; 0.423 with -1; 0.368 with power 1/2.
  */
 #include "reap/joint.h"
 
@@ -18,7 +19,8 @@
 #include "reap/ratios.h"
 #include "reap/trial.h"
 
-/* The first is taken unless another is better by more than a tenth: trials of few images differ by some 5 % by chance. */
+/* The first is taken unless another is better by more than a tenth: trials of few images differ by some 5 % by chance.
+ */
 static const double LAWS[REAP_JOINT_TRIALS][2] = {{1, 1}, {1, 0}, {0, 0}};
 static const double WORTH_CHANGING = 0.1;
 
@@ -31,12 +33,16 @@ static int find_path(const reap_group_paths *paths, const reap_group *group) {
 static int fill(const reap_group_paths *paths, const reap_group *group, bool output, int64_t *least, double **loss) {
   const int index = find_path(paths, group);
   if (index < 0)
-    return reap_error(REAP_ERR_INPUT, "group %s: the paths do not have it with %lld channels; they are of another network or of other groups",
-                      group->name, (long long)group->channels);
+    return reap_error(
+        REAP_ERR_INPUT,
+        "group %s: the paths do not have it with %lld channels; they are of another network or of other groups",
+        group->name, (long long)group->channels);
   const reap_group_path *path = &paths->paths[index];
   if (output && path->n_sizes == 0 && path->n_removed > 0)
-    return reap_error(REAP_ERR_INPUT, "group %s: the paths do not tell how far the network's output moves; take --ratios path, or make "
-                      "them anew with images", group->name);
+    return reap_error(REAP_ERR_INPUT,
+                      "group %s: the paths do not tell how far the network's output moves; take --ratios path, or make "
+                      "them anew with images",
+                      group->name);
   REAP_TRY(reap_alloc(loss, group->channels + 1, sizeof **loss));
   for (int64_t k = 0; k <= group->channels; k++)
     (*loss)[k] = output ? reap_group_paths_loss(paths, index, k) : reap_group_path_error(path, k);

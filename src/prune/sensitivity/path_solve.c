@@ -1,10 +1,11 @@
 /* One group's path: the elimination, the sizes to measure, and the weights there.
  *
- * A rank that has a layer's moments follows its path alone. Where moments lie on all ranks, or the solver on all ranks is
- * the faster, all follow it together; the weights then go straight to the team that measures the group.
+ * A rank that has a layer's moments follows its path alone. Where moments lie on all ranks, or the solver on all ranks
+ * is the faster, all follow it together; the weights then go straight to the team that measures the group.
  *
- * Cost: an elimination down to the least size, O(n^3), and a Cholesky factorisation for each measured size, r^3 / 3. Panels
- * are streamed once for each of these (moments_panels.c). Memory: the solver's, and the weights that the team keeps.
+ * Cost: an elimination down to the least size, O(n^3), and a Cholesky factorisation for each measured size, r^3 / 3.
+ * Panels are streamed once for each of these (moments_panels.c). Memory: the solver's, and the weights that the team
+ * keeps.
  */
 #include <math.h>
 #include <string.h>
@@ -39,8 +40,8 @@ int path_work_allocate(const reap_paths_options *o, const char *group, const cha
   return reap_calloc(&w->bias, most, sizeof *w->bias);
 }
 
-/* Sizes to measure: evenly spread below the one at which errors begin to count, and where they never do (fewer rows than
- * columns of one channel) the least. Returns their number. */
+/* Sizes to measure: evenly spread below the one at which errors begin to count, and where they never do (fewer rows
+ * than columns of one channel) the least. Returns their number. */
 static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
   int64_t whole = p->channels;
   int count = 0;
@@ -86,7 +87,8 @@ static int channels_at(const reap_group_path *p, int64_t size, int64_t **kept) {
 }
 
 /* Size number i. Collective if the options say ScaLAPACK; wanted: this rank is to have the weights. */
-static int solve_size(const reap_moments_source *source, const reap_solve_options *options, bool wanted, int i, path_work *w) {
+static int solve_size(const reap_moments_source *source, const reap_solve_options *options, bool wanted, int i,
+                      path_work *w) {
   int64_t *kept = NULL;
   reap_path *at = NULL;
   int status = channels_at(w->path, w->path->sizes[i], &kept);
@@ -140,8 +142,8 @@ static int allocate_weights(path_work *w) {
   return REAP_OK;
 }
 
-/* Order, errors and sizes of rank `root` to all: numbers that every rank works out for itself may differ where processors
- * do. */
+/* Order, errors and sizes of rank `root` to all: numbers that every rank works out for itself may differ where
+ * processors do. */
 static int share_path(const reap_comm *comm, int root, reap_group_path *p) {
   double facts[] = {p->energy, p->ridge, (double)p->samples, p->n_sizes};
   REAP_TRY(reap_comm_broadcast(comm, facts, sizeof facts, root));

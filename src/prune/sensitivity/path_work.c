@@ -1,9 +1,9 @@
 /* Dealing out groups to teams of ranks.
  *
  * A team of r ranks that shares b blocks of images runs each network in ceil(b / r) turns. With c teams the slowest one
- * takes turns * (its groups' cost + one walk through the original network); all c are tried. Groups come in the order of
- * their consumers, and what is left of the network behind a consumer gets less from one to the next, so that giving each
- * group to the team that is done first is the longest-first rule, within 4/3 of the best.
+ * takes turns * (its groups' cost + one walk through the original network); all c are tried. Groups come in the order
+ * of their consumers, and what is left of the network behind a consumer gets less from one to the next, so that giving
+ * each group to the team that is done first is the longest-first rule, within 4/3 of the best.
  *
  * Cost: groups * teams for each of min(ranks, groups) numbers of teams.
  */

@@ -1,7 +1,8 @@
 /* Groups whose paths are being made: who solves which and who measures it; private to src/prune.
  *
  * Ranks are split into teams. A team solves its groups (on its first rank, or all ranks solve a large one together) and
- * then measures them, its ranks sharing the images; teams work side by side. So weights have to be known to one team only.
+ * then measures them, its ranks sharing the images; teams work side by side. So weights have to be known to one team
+ * only.
  */
 #ifndef REAP_PRUNE_PATH_WORK_H
 #define REAP_PRUNE_PATH_WORK_H
@@ -13,8 +14,8 @@
 /* One group. */
 typedef struct path_work {
   int group;
-  reap_layer layer;         /* its consumer */
-  double cost;              /* multiply-adds of measuring one image */
+  reap_layer layer; /* its consumer */
+  double cost;      /* multiply-adds of measuring one image */
   int team;
   bool together;            /* solved by all ranks: result and weights are where they belong */
   reap_moments *moments;    /* on the rank that solves, until it has */
@@ -32,25 +33,25 @@ typedef struct path_works {
 int path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out);
 void path_works_clear(path_works *works);
 
-/* Local. Splits `ranks` ranks into teams and deals out the groups, so that measuring on `blocks` blocks of images takes as
- * little time as possible. */
+/* Local. Splits `ranks` ranks into teams and deals out the groups, so that measuring on `blocks` blocks of images takes
+ * as little time as possible. */
 int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int ranks, path_works *works);
 
 /* Local. Both of these for the options' groups and, of `images` images, those that the output would be measured on:
  * *count; their number decides how work is dealt out. */
-int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options, int64_t images,
-                    int ranks, int64_t *count, path_works *out);
+int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options,
+                    int64_t images, int ranks, int64_t *count, path_works *out);
 
 /* path_solve.c. Local: room for the group's result. */
 int path_work_allocate(const reap_paths_options *options, const char *group, const char *layer, path_work *w);
 
-/* Local, on the first rank of the group's team: path and weights from w->moments, which are freed. Then, collective, to the
- * others: the path to all, room for the weights to the team (they follow in sensitivity_measure). */
+/* Local, on the first rank of the group's team: path and weights from w->moments, which are freed. Then, collective, to
+ * the others: the path to all, room for the weights to the team (they follow in sensitivity_measure). */
 int path_work_solve(const reap_paths_options *options, path_work *w);
 int path_work_share(const reap_comm *comm, const path_works *works, path_work *w);
 
-/* Collective: path and weights by all ranks from a source that each of them has its part of, or from copies of the moments
- * that all ranks have; nothing is left to share. */
+/* Collective: path and weights by all ranks from a source that each of them has its part of, or from copies of the
+ * moments that all ranks have; nothing is left to share. */
 int path_work_solve_together(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
                              const reap_moments_source *source, path_work *w);
 int path_work_solve_copies(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
@@ -62,12 +63,13 @@ typedef struct sensitivity_setting {
   int64_t count;
   const int64_t *indices; /* [count] images measured on */
   reap_backend backend;
-  int64_t memory;         /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  int64_t memory; /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;
-  reap_measure measure;   /* of several outputs */
+  reap_measure measure; /* of several outputs */
 } sensitivity_setting;
 
-/* Collective. Fills path->moved of all groups: how far the outputs move with that group alone pruned. *measure: what is measured. */
+/* Collective. Fills path->moved of all groups: how far the outputs move with that group alone pruned. *measure: what is
+ * measured. */
 int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
                         const reap_progress *progress, const path_works *works, reap_path_measure *measure);
 

@@ -1,12 +1,13 @@
 /* Orders and errors of all groups from one pass; see paths.h.
  *
- * Moments are gathered layer by layer (collect.c) and wait on the rank that solves them until every team has some to solve;
- * then all solve side by side. A layer too large for one rank is solved by all together as soon as it comes: from copies of
- * its moments, or, where no rank is to hold them, from panels (moments_panels.h) or the pieces of a file.
+ * Moments are gathered layer by layer (collect.c) and wait on the rank that solves them until every team has some to
+ * solve; then all solve side by side. A layer too large for one rank is solved by all together as soon as it comes:
+ * from copies of its moments, or, where no rank is to hold them, from panels (moments_panels.h) or the pieces of a
+ * file.
  *
- * Cost: one forward pass and the moments of the original network; what path_solve.c takes for each group; then the networks
- * of sensitivity.c. Memory: a rank holds the moments of one or two layers, or its share of a large one's, and the weights of
- * its team's groups at the measured sizes. Failure modes: those of the solver; no group to look at.
+ * Cost: one forward pass and the moments of the original network; what path_solve.c takes for each group; then the
+ * networks of sensitivity.c. Memory: a rank holds the moments of one or two layers, or its share of a large one's, and
+ * the weights of its team's groups at the measured sizes. Failure modes: those of the solver; no group to look at.
  */
 #include "reap/paths.h"
 
@@ -61,8 +62,8 @@ static bool solved_together(const run *r, const path_work *w) {
   return reap_solver_settle(r->comm, r->options->solver, w->layer.n, w->layer.m) == REAP_SOLVER_SCALAPACK;
 }
 
-/* Kept by the rank that solves from them (the others may have none), or solved from by all, who have them all. Collective;
- * moments taken over. */
+/* Kept by the rank that solves from them (the others may have none), or solved from by all, who have them all.
+ * Collective; moments taken over. */
 static int take_moments(run *r, bool together, reap_moments **moments) {
   path_work *w = &r->works.list[r->next++];
   int status = REAP_OK;
@@ -99,9 +100,15 @@ static int take_spread(void *context, const reap_layer *layer, const reap_moment
 static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
   const reap_paths_options *o = r->options;
   const reap_moments_taker taker = {take_collected, take_spread, r};
-  const reap_collect_options options = {.chosen = o->chosen, .sampling = o->sampling, .backend = o->backend,
-                                        .memory = o->memory, .scratch = o->scratch, .stats = o->save_stats,
-                                        .solver = o->solver, .taker = &taker, .progress = o->progress};
+  const reap_collect_options options = {.chosen = o->chosen,
+                                        .sampling = o->sampling,
+                                        .backend = o->backend,
+                                        .memory = o->memory,
+                                        .scratch = o->scratch,
+                                        .stats = o->save_stats,
+                                        .solver = o->solver,
+                                        .taker = &taker,
+                                        .progress = o->progress};
   reap_collect_result result;
   int status = reap_collect(r->comm, r->graph, r->groups, images, shard, &options, &result);
   r->times.read = result.seconds_read;
@@ -175,7 +182,8 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
   for (int k = 0; k < r->works.n; k++) {
     path_work *w = &r->works.list[k];
     w->path = &r->paths->paths[k];
-    REAP_TRY(path_work_allocate(o, reap_groups_at(r->groups, w->group)->name, r->graph->nodes[w->layer.node]->layer, w));
+    REAP_TRY(
+        path_work_allocate(o, reap_groups_at(r->groups, w->group)->name, r->graph->nodes[w->layer.node]->layer, w));
   }
   return REAP_OK;
 }
@@ -184,8 +192,7 @@ static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *i
   const double start = reap_seconds();
   const reap_paths_options *o = r->options;
   const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
-  if (count > 0)
-    REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
+  if (count > 0) REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
   r->paths->measured_images = count;
   r->times.held_out = count;
   r->times.measure = reap_seconds() - start;

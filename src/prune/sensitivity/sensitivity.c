@@ -1,18 +1,20 @@
 /* How far the network's outputs move with one group alone pruned.
  *
- * The images held out are packed into blocks of their own. A team of ranks walks the original network once; at each of its
- * groups' consumers it forks: a clone of the graph loses the group's channels from size to size (the sets kept are
- * nested), takes the re-solved weights, and only what lies behind the consumer is computed, up to the outputs. The original's
- * outputs are computed once, from the first of these places on; what of them lies before a group's consumer does not move.
+ * The images held out are packed into blocks of their own. A team of ranks walks the original network once; at each of
+ * its groups' consumers it forks: a clone of the graph loses the group's channels from size to size (the sets kept are
+ * nested), takes the re-solved weights, and only what lies behind the consumer is computed, up to the outputs. The
+ * original's outputs are computed once, from the first of these places on; what of them lies before a group's consumer
+ * does not move.
  *
- * The images come from those that the network was trained on, as a rule, and of these it is nearly certain: the divergence of its
- * plain soft-max is tiny and rests on the few images in doubt. At a higher temperature all images and classes count. On ResNet-56 for
- * CIFAR-10 (135 cuts) the logarithm of the divergence on training images correlates with that of the plain divergence on
- * test images by 0.90 at temperature 1, 0.97 at 2 and 0.99 at 4.
+ * The images come from those that the network was trained on, as a rule, and of these it is nearly certain: the
+ * divergence of its plain soft-max is tiny and rests on the few images in doubt. At a higher temperature all images and
+ * classes count. On ResNet-56 for CIFAR-10 (135 cuts) the logarithm of the divergence on training images correlates
+ * with that of the plain divergence on test images by 0.90 at temperature 1, 0.97 at 2 and 0.99 at 4.
  *
- * Cost: for G groups and S sizes about S G / 2 forward passes of the images (a consumer lies half-way on average), shared
- * out to all ranks, and a clone of the graph for each group. Memory: the frontier of this rank's images, twice at a fork.
- * Failure modes: an output that is not finite. Sums are kept per block and added in order: they do not depend on the ranks.
+ * Cost: for G groups and S sizes about S G / 2 forward passes of the images (a consumer lies half-way on average),
+ * shared out to all ranks, and a clone of the graph for each group. Memory: the frontier of this rank's images, twice
+ * at a fork. Failure modes: an output that is not finite. Sums are kept per block and added in order: they do not
+ * depend on the ranks.
  */
 #include <math.h>
 #include <string.h>
@@ -29,11 +31,11 @@
 typedef struct study {
   const reap_graph *graph;
   const sensitivity_setting *setting;
-  reap_shard shard;         /* of those images, over the team */
+  reap_shard shard; /* of those images, over the team */
   reap_output_set outputs;
-  reap_frontier *base;      /* the original network */
-  float *reference, *rows;  /* outputs of this rank's images (output_mean.h); of one block, padding included */
-  double *of_means;         /* [outputs] of the original, where there are several */
+  reap_frontier *base;     /* the original network */
+  float *reference, *rows; /* outputs of this rank's images (output_mean.h); of one block, padding included */
+  double *of_means;        /* [outputs] of the original, where there are several */
 } study;
 
 static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.first; }
@@ -162,8 +164,8 @@ typedef struct branch {
   reap_groups *groups;
   reap_frontier *front; /* at the group's consumer */
   int64_t n;
-  int64_t *channels;    /* [n] of the group, as the original numbers them, that are left */
-  int64_t *kept;        /* room for as many */
+  int64_t *channels; /* [n] of the group, as the original numbers them, that are left */
+  int64_t *kept;     /* room for as many */
   bool *mask, *keep;
 } branch;
 
@@ -212,7 +214,8 @@ static int measure_group(study *s, const path_work *w, reap_divergence *slots) {
   int status = branch_start(s, w, &b);
   for (int i = 0; status == REAP_OK && i < w->path->n_sizes; i++) {
     status = branch_cut(w, i, &b);
-    if (status == REAP_OK) status = run_to_output(s, b.front, b.graph, compare, slots + i * s->shard.blocks * s->outputs.n);
+    if (status == REAP_OK)
+      status = run_to_output(s, b.front, b.graph, compare, slots + i * s->shard.blocks * s->outputs.n);
   }
   branch_clear(&b);
   return reap_error_prefix(status, "output without channels of %s", w->path->group);
@@ -246,8 +249,8 @@ static int set_up_team(study *s, const reap_comm *team, const path_works *works,
 }
 
 /* This rank's part of its team's groups. Collective over the team. */
-static int measure_team(study *s, const reap_comm *team, const path_works *works, int which, const reap_progress *progress,
-                        reap_divergence *slots) {
+static int measure_team(study *s, const reap_comm *team, const path_works *works, int which,
+                        const reap_progress *progress, reap_divergence *slots) {
   double done = 0, total = 0;
   int status = set_up_team(s, team, works, which);
   for (int k = 0; k < works->n; k++) total += works->list[k].team == which ? works->list[k].cost : 0;

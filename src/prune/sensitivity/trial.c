@@ -1,5 +1,5 @@
-/* Trials; see trial.h. Cost: with 4000 calibration images some tenth of a pruning run: a quarter of the forward passes, and moments
- * of sampled positions. Memory: as a run over so many images. */
+/* Trials; see trial.h. Cost: with 4000 calibration images some tenth of a pruning run: a quarter of the forward passes,
+ * and moments of sampled positions. Memory: as a run over so many images. */
 #include "reap/trial.h"
 
 #include <math.h>
@@ -46,9 +46,11 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.progress = NULL;
   o.quiet = true;
   o.ridge_auto = false;
-  o.producer_rounds = 0; /* would take longer than all else */
-  o.classifier = REAP_SCALE_NONE; /* the movement is measured at a temperature, where one factor of all outputs counts as an error */
-  o.method = reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
+  o.producer_rounds = 0;          /* would take longer than all else */
+  o.classifier = REAP_SCALE_NONE; /* the movement is measured at a temperature, where one factor of all outputs counts
+                                     as an error */
+  o.method =
+      reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
   o.refit = true;
   o.seed = 0;
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;

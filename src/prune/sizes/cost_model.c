@@ -1,5 +1,5 @@
-/* Costs from a graph; see cost_model.h. Everything follows from the linear layers and what lies along their channels; cost
- * O(nodes) a model, O(terms) an evaluation. */
+/* Costs from a graph; see cost_model.h. Everything follows from the linear layers and what lies along their channels;
+ * cost O(nodes) a model, O(terms) an evaluation. */
 #include "reap/cost_model.h"
 
 #include <string.h>
@@ -61,7 +61,8 @@ double reap_cost_term_at(const reap_cost_term *term, int64_t in, int64_t out) {
   return term->table ? reap_time_table_at(term->table, in, out) : term->unit * (double)in * (double)out;
 }
 
-/* Channels of a term's side: those of the group, 1 without one. Tables count a layer's channels also where no group is cut. */
+/* Channels of a term's side: those of the group, 1 without one. Tables count a layer's channels also where no group is
+ * cut. */
 static int64_t kept_of(const reap_cost_model *m, const int64_t *counts, int group) {
   return group < 0 ? 1 : m->chosen[group] ? counts[group] : m->channels[group];
 }
@@ -170,7 +171,8 @@ static int add_params(reap_cost_model *m, const reap_graph *graph, const reap_gr
       REAP_TRY(add_linear(m, groups, i, reap_node_constant(graph, node, 1)->count));
       if (node->linear->bias_present) REAP_TRY(add_outputs(m, groups, i, reap_node_constant(graph, node, 2)->count));
       if (node->linear->norm) REAP_TRY(add_outputs(m, groups, i, 2 * node->linear->norm->channels));
-      if (gains_bias(groups, m->chosen, node, i)) REAP_TRY(add_outputs(m, groups, i, reap_node_constant(graph, node, 1)->dims[0]));
+      if (gains_bias(groups, m->chosen, node, i))
+        REAP_TRY(add_outputs(m, groups, i, reap_node_constant(graph, node, 1)->dims[0]));
     } else if (node->op->channels == REAP_CHANNELS_NORM) {
       REAP_TRY(add_norm(m, graph, groups, i));
     }
@@ -187,10 +189,12 @@ static int make(const reap_graph *graph, const reap_groups *groups, const bool *
   return status;
 }
 
-int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out) {
+int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                          reap_cost_model **out) {
   return make(graph, groups, chosen, add_flops, out);
 }
 
-int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_cost_model **out) {
+int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                           reap_cost_model **out) {
   return make(graph, groups, chosen, add_params, out);
 }

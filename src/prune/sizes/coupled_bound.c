@@ -1,10 +1,10 @@
 /* The Lagrangian over a forest of groups; see coupled_bound.h.
  *
- * Groups are joined by an edge where a layer lies between them. For a fixed multiplier l the minimum over all sizes is found
- * exactly by passing messages from the leaves to the roots: sizes^2 operations an edge. Where edges close a cycle, those that do
- * are counted at the least they can cost for each size of one of their ends, so that the value stays a lower bound. L is concave in l: the sign
- * of cost - budget at the minimiser tells on which side the maximum lies, and bisection finds it. Losses are of any size, so
- * the search begins with a bracket of powers of 16.
+ * Groups are joined by an edge where a layer lies between them. For a fixed multiplier l the minimum over all sizes is
+ * found exactly by passing messages from the leaves to the roots: sizes^2 operations an edge. Where edges close a
+ * cycle, those that do are counted at the least they can cost for each size of one of their ends, so that the value
+ * stays a lower bound. L is concave in l: the sign of cost - budget at the minimiser tells on which side the maximum
+ * lies, and bisection finds it. Losses are of any size, so the search begins with a bracket of powers of 16.
  */
 #include "coupled_bound.h"
 
@@ -69,7 +69,8 @@ static void list_edges(forest *f) {
     for (int t = 0; f->parent[g] >= 0 && t < f->problem->cost->n_terms; t++) {
       const reap_cost_term *term = term_at(f, t);
       if (!f->in_tree[t]) continue;
-      if ((term->in == g && term->out == f->parent[g]) || (term->out == g && term->in == f->parent[g])) f->edge[filled++] = t;
+      if ((term->in == g && term->out == f->parent[g]) || (term->out == g && term->in == f->parent[g]))
+        f->edge[filled++] = t;
     }
   }
   f->first[f->n] = filled;
@@ -228,7 +229,8 @@ static void bisect(forest *f, search *s) {
   }
 }
 
-int coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best, bool *found) {
+int coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best,
+                  bool *found) {
   forest f = {0};
   search s = {.bound = -INFINITY, .best = best};
   int status = set_up(&f, problem, sizes);

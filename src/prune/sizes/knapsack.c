@@ -1,12 +1,13 @@
 /* Dynamic programming over the budget, and the Lagrangian bound; see knapsack.h.
  *
- * best[g][b], the least loss of the first g classes at a cost of at most b units, follows from best[g - 1]: items * units
- * operations in all, and one number a class and unit to find the way back. Costs are counted from each class's cheapest item.
+ * best[g][b], the least loss of the first g classes at a cost of at most b units, follows from best[g - 1]: items *
+ * units operations in all, and one number a class and unit to find the way back. Costs are counted from each class's
+ * cheapest item.
  *
- * The unit is the greatest common divisor of the costs where they are whole numbers with one that is large enough (channel
- * counts of networks are multiples of a few numbers, so that this is the rule); else a fixed part of the budget, costs
- * rounded up. Fails only for lack of memory; nothing here depends on more than the order of the numbers, so that equal inputs
- * give equal choices everywhere.
+ * The unit is the greatest common divisor of the costs where they are whole numbers with one that is large enough
+ * (channel counts of networks are multiples of a few numbers, so that this is the rule); else a fixed part of the
+ * budget, costs rounded up. Fails only for lack of memory; nothing here depends on more than the order of the numbers,
+ * so that equal inputs give equal choices everywhere.
  */
 #include "reap/knapsack.h"
 

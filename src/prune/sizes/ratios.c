@@ -1,21 +1,21 @@
 /* Sizes under a budget: a knapsack over linearised costs, repeated until it settles; see ratios.h.
  *
- * Where no layer lies between two free groups, costs add up and one multiple-choice knapsack (knapsack.h) is the answer. Else
- * the costs are linearised about the present sizes x,
+ * Where no layer lies between two free groups, costs add up and one multiple-choice knapsack (knapsack.h) is the
+ * answer. Else the costs are linearised about the present sizes x,
  *
  *     f(k_g, k_h)  ~  f(k_g, x_h) + f(x_g, k_h) - f(x_g, x_h),
  *
- * the knapsack is solved, and its answer is the next x. The term left out, (k_g - x_g) (k_h - x_h) for a product, makes two neighbours that
- * shrink together cost more than thought: when an answer does not fit, the budget of the knapsack is lowered by the excess and
- * it is solved again. Safeguard: only an answer that fits and has less loss than the best one so far becomes the next x; the
- * search ends at the first round without one. It starts at the best feasible minimiser of the Lagrangian (coupled_bound.h),
- * or at uniform shares if there is none.
+ * the knapsack is solved, and its answer is the next x. The term left out, (k_g - x_g) (k_h - x_h) for a product, makes
+ * two neighbours that shrink together cost more than thought: when an answer does not fit, the budget of the knapsack
+ * is lowered by the excess and it is solved again. Safeguard: only an answer that fits and has less loss than the best
+ * one so far becomes the next x; the search ends at the first round without one. It starts at the best feasible
+ * minimiser of the Lagrangian (coupled_bound.h), or at uniform shares if there is none.
  *
- * Last, exchanges with exact costs: one group up, or one up and another down, by 1, 2, 4, ... sizes, the best of each sweep over
- * all pairs, until none lowers the loss; then whatever still fits goes to the group that gains most by it.
+ * Last, exchanges with exact costs: one group up, or one up and another down, by 1, 2, 4, ... sizes, the best of each
+ * sweep over all pairs, until none lowers the loss; then whatever still fits goes to the group that gains most by it.
  *
- * Cost: some ten knapsacks, and sweeps of groups^2 * log(sizes)^2 evaluations. Fails if the budget is out of reach, or for lack of
- * memory. The answer need not be the best: reap_ratios_gap() says how far off it can be.
+ * Cost: some ten knapsacks, and sweeps of groups^2 * log(sizes)^2 evaluations. Fails if the budget is out of reach, or
+ * for lack of memory. The answer need not be the best: reap_ratios_gap() says how far off it can be.
  */
 #include "reap/ratios.h"
 
@@ -64,19 +64,22 @@ static int check_reach(const reap_ratio_problem *p, int64_t *counts) {
   smallest(p, counts);
   if (fits(p, counts)) return REAP_OK;
   const double least = reap_cost_model_at(p->cost, counts);
-  return reap_error(REAP_ERR_USAGE, "the budget cannot be reached: with the fewest channels allowed in every prunable group %.4f are left",
-                    least / p->cost->whole);
+  return reap_error(
+      REAP_ERR_USAGE,
+      "the budget cannot be reached: with the fewest channels allowed in every prunable group %.4f are left",
+      least / p->cost->whole);
 }
 
 /* ------------------------------------------------------------------ uniform shares */
 
 static void take_share(const reap_ratio_problem *p, double share, int64_t *counts) {
   for (int g = 0; g < p->cost->n_groups; g++)
-    counts[g] = group_size_at_most(p, g, p->cost->chosen[g] ? reap_budget_round(share, p->cost->channels[g]) : p->cost->channels[g]);
+    counts[g] = group_size_at_most(
+        p, g, p->cost->chosen[g] ? reap_budget_round(share, p->cost->channels[g]) : p->cost->channels[g]);
 }
 
-/* One more step to each group, those furthest below the share first, as long as the budget holds. Not more than one: a cheap
- * layer would else keep all of its channels with what the others leave. */
+/* One more step to each group, those furthest below the share first, as long as the budget holds. Not more than one: a
+ * cheap layer would else keep all of its channels with what the others leave. */
 static void fill_up(const reap_ratio_problem *p, double share, int64_t *counts, bool *full) {
   const int n = p->cost->n_groups;
   for (int g = 0; g < n; g++) full[g] = !p->cost->chosen[g] || counts[g] == p->cost->channels[g];
@@ -281,7 +284,8 @@ int reap_ratios_choose(const reap_ratio_problem *problem, int64_t *counts, reap_
   int status = solve(&s, &bound);
   if (status == REAP_OK) {
     memcpy(counts, s.best, (size_t)s.n * sizeof *counts);
-    *outcome = (reap_ratio_outcome){reap_cost_model_at(problem->cost, counts), total_loss(problem, counts), bound, s.rounds};
+    *outcome =
+        (reap_ratio_outcome){reap_cost_model_at(problem->cost, counts), total_loss(problem, counts), bound, s.rounds};
   }
   clear(&s);
   return status;

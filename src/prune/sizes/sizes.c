@@ -4,10 +4,13 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static int64_t step_of(const reap_ratio_problem *p, int g) { return p->multiple && p->multiple[g] > 1 ? p->multiple[g] : 1; }
+static int64_t step_of(const reap_ratio_problem *p, int g) {
+  return p->multiple && p->multiple[g] > 1 ? p->multiple[g] : 1;
+}
 
 int64_t reap_ratios_least(const reap_ratio_problem *p, int g) {
-  const int64_t channels = p->cost->channels[g], step = step_of(p, g), wanted = p->least && p->least[g] > 1 ? p->least[g] : 1;
+  const int64_t channels = p->cost->channels[g], step = step_of(p, g),
+                wanted = p->least && p->least[g] > 1 ? p->least[g] : 1;
   if (!p->cost->chosen[g]) return channels;
   const int64_t least = (wanted + step - 1) / step * step;
   return least < channels ? least : channels;

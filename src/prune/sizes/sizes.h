@@ -5,9 +5,9 @@
 #include "reap/ratios.h"
 
 typedef struct group_sizes {
-  int n;           /* sizes, at least one */
-  int64_t *kept;   /* [n] ascending; the last one is all channels */
-  double *loss;    /* [n]; zeros without losses */
+  int n;         /* sizes, at least one */
+  int64_t *kept; /* [n] ascending; the last one is all channels */
+  double *loss;  /* [n]; zeros without losses */
 } group_sizes;
 
 /* All sizes allowed; of a group with more than `most` (at least 2) of them about so many, evenly spaced. */

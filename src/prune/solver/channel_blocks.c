@@ -44,7 +44,8 @@ void channel_blocks_clear(channel_blocks *c) {
   reap_free(&c->scratch);
 }
 
-/* Blocks [slots][b * b] into the layout; `missing` on the diagonal of lanes behind the last channel, where it does no harm. */
+/* Blocks [slots][b * b] into the layout; `missing` on the diagonal of lanes behind the last channel, where it does no
+ * harm. */
 static void load(const channel_blocks *c, const double *from, double missing, double *to) {
   const int64_t b = c->block, size = triangle_of(c);
   if (b > SMALL) {
@@ -54,8 +55,9 @@ static void load(const channel_blocks *c, const double *from, double missing, do
   for (int64_t s = 0; s < groups_of(c) * LANES; s++)
     for (int64_t p = 0; p < b; p++)
       for (int64_t q = 0; q <= p; q++)
-        to[(s / LANES * size + packed(p, q)) * LANES + s % LANES] =
-            s < c->slots ? from[s * b * b + p + q * b] : p == q ? missing : 0;
+        to[(s / LANES * size + packed(p, q)) * LANES + s % LANES] = s < c->slots ? from[s * b * b + p + q * b]
+                                                                    : p == q     ? missing
+                                                                                 : 0;
 }
 
 void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
@@ -75,7 +77,8 @@ void channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) 
       continue;
     }
     for (int64_t i = 0; i < size; i++) {
-      const int64_t at = (k / LANES * size + i) * LANES + k % LANES, was = (from / LANES * size + i) * LANES + from % LANES;
+      const int64_t at = (k / LANES * size + i) * LANES + k % LANES,
+                    was = (from / LANES * size + i) * LANES + from % LANES;
       c->dual[at] = c->dual[was];
       c->product[at] = c->product[was];
     }
@@ -117,8 +120,8 @@ void channel_blocks_get(const channel_blocks *c, int64_t slot, double *dual, dou
   copy_block(c, slot, c->product, product);
 }
 
-/* Rows of `count` channels, eight but for the last ones, from column-major v, transposed so that the channels are neighbours:
- * out [b, b, LANES]. */
+/* Rows of `count` channels, eight but for the last ones, from column-major v, transposed so that the channels are
+ * neighbours: out [b, b, LANES]. */
 INLINED void take_lanes(int64_t b, int64_t count, const double *v, int64_t ld, double *out) {
   if (count < LANES) memset(out, 0, (size_t)(b * b * LANES) * sizeof *out);
   for (int64_t t = 0; t < b; t++)
@@ -126,7 +129,8 @@ INLINED void take_lanes(int64_t b, int64_t count, const double *v, int64_t ld, d
       for (int64_t p = 0; p < b; p++) out[(p * b + t) * LANES + lane] = v[lane * b + p + t * ld];
 }
 
-INLINED void subtract_lanes(int64_t b, const reap_eight *v, const reap_eight *q, reap_eight *dual, reap_eight *product) {
+INLINED void subtract_lanes(int64_t b, const reap_eight *v, const reap_eight *q, reap_eight *dual,
+                            reap_eight *product) {
   for (int64_t p = 0; p < b; p++)
     for (int64_t r = 0; r <= p; r++) {
       reap_eight d = dual[packed(p, r)], k = product[packed(p, r)];
@@ -140,10 +144,10 @@ INLINED void subtract_lanes(int64_t b, const reap_eight *v, const reap_eight *q,
     }
 }
 
-/* Blocks of `count` channels by their rows of v and q; scratch [2 b b LANES]. Loops over 3x3 kernels get a version of their own,
- * which the compiler knows the length of. */
-FOR_EACH_WIDTH static void update_lanes(int64_t b, int64_t count, const double *v, int64_t ldv, const double *q, int64_t ldq,
-                                        double *scratch, double *dual, double *product) {
+/* Blocks of `count` channels by their rows of v and q; scratch [2 b b LANES]. Loops over 3x3 kernels get a version of
+ * their own, which the compiler knows the length of. */
+FOR_EACH_WIDTH static void update_lanes(int64_t b, int64_t count, const double *v, int64_t ldv, const double *q,
+                                        int64_t ldq, double *scratch, double *dual, double *product) {
   double *some_v = scratch, *some_q = scratch + b * b * LANES;
   if (b == 9 && count == LANES) {
     take_lanes(9, LANES, v, ldv, some_v);
@@ -165,7 +169,8 @@ int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const
   }
   for (int64_t g = 0; b <= SMALL && g < groups_of(c); g++) {
     const int64_t first = g * LANES, count = c->slots - first < LANES ? c->slots - first : LANES;
-    update_lanes(b, count, v + first * b, ldv, q + first * b, ldq, c->scratch, c->dual + g * size, c->product + g * size);
+    update_lanes(b, count, v + first * b, ldv, q + first * b, ldq, c->scratch, c->dual + g * size,
+                 c->product + g * size);
   }
   return REAP_OK;
 }
@@ -188,7 +193,8 @@ INLINED void factor_lanes(int64_t b, const reap_eight *dual, reap_eight *factor)
 }
 
 /* tr(L^-1 K L^-T), row by row of M = L^-1: row t of M is m, its share m K m'. */
-INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *product, reap_eight *m, reap_eight *growth) {
+INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *product, reap_eight *m,
+                         reap_eight *growth) {
   reap_eight total = {0};
   for (int64_t t = 0; t < b; t++) {
     m[t] = factor[packed(t, t)]; /* m L = e_t, from the right */
@@ -207,7 +213,8 @@ INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *
 }
 
 /* growth[LANES] of eight blocks; scratch [2 b b LANES]. */
-FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *dual, const double *product, double *scratch, double *growth) {
+FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *dual, const double *product, double *scratch,
+                                        double *growth) {
   reap_eight *factor = (reap_eight *)scratch, *row = factor + b * b, total;
   if (b == 9) {
     factor_lanes(9, (const reap_eight *)dual, factor);

@@ -19,8 +19,8 @@ void channel_blocks_clear(channel_blocks *blocks);
 /* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric; NULL: they stay. */
 void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
 
-/* Drops all but `count` slots, which become 0 .. count - 1 in the order given: slot[k] >= k, and what is taken from further behind
- * is not wanted where it stood. */
+/* Drops all but `count` slots, which become 0 .. count - 1 in the order given: slot[k] >= k, and what is taken from
+ * further behind is not wanted where it stood. */
 void channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
 
 /* Two slots change places. */
@@ -38,8 +38,8 @@ int channel_blocks_growth(channel_blocks *blocks, double *growth);
 /* Sum of tr(K_jj) over the slots where alive[slot]: |W|^2. */
 double channel_blocks_squares(const channel_blocks *blocks, const bool *alive);
 
-/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1 if a
- * growth is no number. */
+/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1
+ * if a growth is no number. */
 int64_t channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *growth,
                                 double tie);
 

@@ -1,7 +1,7 @@
 /* Channels that left go from the Gram matrix, for a fresh factorisation of those still there; see elimination.c.
  *
- * What is left has to be the leading part of the layout, so the last homes move into the holes. Cost: about 3 rows^2 / 8 elements
- * moved when half of the channels are gone.
+ * What is left has to be the leading part of the layout, so the last homes move into the holes. Cost: about 3 rows^2 /
+ * 8 elements moved when half of the channels are gone.
  */
 #include <string.h>
 
@@ -9,7 +9,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Which homes behind the last one to stay move where: pairs into from[], to[]. home_slot: the slot of each home, or -1. */
+/* Which homes behind the last one to stay move where: pairs into from[], to[]. home_slot: the slot of each home, or -1.
+ */
 static int64_t plan_moves(const dual_system *d, const int64_t *home_slot, int64_t *from, int64_t *to) {
   int64_t count = 0, last = d->homes - 1;
   for (int64_t h = 0; h < d->n_alive; h++) {

@@ -23,8 +23,8 @@ static dual_route cheaper(int64_t n, int64_t m, int64_t removed) {
   return product < weights ? DUAL_ROUTE_PRODUCT : DUAL_ROUTE_WEIGHTS;
 }
 
-/* Columns of a stage: wide enough for level 3, narrow enough that what they do to each other stays cheap and that the order in
- * which their channels go can be foreseen. */
+/* Columns of a stage: wide enough for level 3, narrow enough that what they do to each other stays cheap and that the
+ * order in which their channels go can be foreseen. */
 static int64_t stage_width(int64_t n, int64_t block) {
   int64_t width = n / 16;
   if (width < 64) width = 64;

@@ -1,5 +1,5 @@
-/* The dual system of the channels still there, and the factor of those that left; private to src/prune. Equations and the
- * scheme are at the top of elimination.c. Calls are collective over the grid if there is one.
+/* The dual system of the channels still there, and the factor of those that left; private to src/prune. Equations and
+ * the scheme are at the top of elimination.c. Calls are collective over the grid if there is one.
  *
  * The matrices H, G and K are cut in "homes", one for each channel that was there at the last factorisation, and do not
  * change until the next one. What changes from removal to removal (V, Q, W, the diagonal blocks) is cut in "slots": one
@@ -24,37 +24,38 @@ typedef enum dual_route {
 
 typedef struct dual_system {
   reap_normal_equations *equations;
-  const reap_comm *comm;     /* NULL: local */
-  reap_symmetric *dual;      /* below: H of the last factorisation; above: D G D + R */
-  reap_symmetric *product;   /* below: K of the last factorisation; NULL on the route by weights */
+  const reap_comm *comm;   /* NULL: local */
+  reap_symmetric *dual;    /* below: H of the last factorisation; above: D G D + R */
+  reap_symmetric *product; /* below: K of the last factorisation; NULL on the route by weights */
   int64_t block, homes;
-  int64_t slots, rows;       /* rows = slots * block */
-  int64_t n_alive;           /* slots whose channel is still there */
-  int64_t *channel, *home;   /* [slots] channel of each, and where it stands in the matrices */
-  bool *alive;               /* [slots] */
+  int64_t slots, rows;     /* rows = slots * block */
+  int64_t n_alive;         /* slots whose channel is still there */
+  int64_t *channel, *home; /* [slots] channel of each, and where it stands in the matrices */
+  bool *alive;             /* [slots] */
   int64_t m;
-  int64_t m_first, m_count;  /* this rank's outputs while the system is solved for W */
-  int64_t *share;            /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
+  int64_t m_first, m_count; /* this rank's outputs while the system is solved for W */
+  int64_t *share;           /* [ranks + 1] rank r works on the rows of slots share[r] .. share[r + 1] */
   int64_t own_first, own_slots;
-  int64_t tight_slots;       /* slots when `stride` was made */
-  int64_t stride;            /* from one column of own rows to the next: cache lines, an odd number */
-  double *weights;           /* own rows of W [own rows, m] at the start of the stage, leading dimension ldw; NULL by product */
+  int64_t tight_slots; /* slots when `stride` was made */
+  int64_t stride;      /* from one column of own rows to the next: cache lines, an odd number */
+  double *weights; /* own rows of W [own rows, m] at the start of the stage, leading dimension ldw; NULL by product */
   int64_t n0, ldw;
-  int64_t width, k, start;   /* columns of a stage; of V in all; of V at the start of the stage */
-  double *v, *q;             /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
-  int64_t q_from;            /* 0 by product; by weights the start of the stage */
-  double *check;             /* see panel.c */
+  int64_t width, k, start; /* columns of a stage; of V in all; of V at the start of the stage */
+  double *v, *q;           /* own rows of V [own rows, k] and Q [own rows, k - q_from], leading dimension stride */
+  int64_t q_from;          /* 0 by product; by weights the start of the stage */
+  double *check;           /* see panel.c */
   stage stage;
   channel_blocks blocks;
-  double error;              /* J */
-  double rcond;              /* of the first factorisation */
-  double residual;           /* |H G - I| in the pivots' blocks since the last factorisation, and just after it */
+  double error;    /* J */
+  double rcond;    /* of the first factorisation */
+  double residual; /* |H G - I| in the pivots' blocks since the last factorisation, and just after it */
   double residual_fresh;
-  double seconds_updates;    /* spent in bringing pivot columns and W up to date, stage by stage */
+  double seconds_updates; /* spent in bringing pivot columns and W up to date, stage by stage */
 } dual_system;
 
 /* Reserves everything to remove `removed` channels from those of `equations`, which it takes over. grid NULL: local. */
-int dual_create(reap_normal_equations *equations, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d);
+int dual_create(reap_normal_equations *equations, const reap_grid *grid, int64_t removed, dual_route route,
+                dual_system *d);
 void dual_clear(dual_system *d);
 
 /* Forms the normal equations and factors them. *singular: not positive definite to working precision, nothing else
@@ -64,19 +65,20 @@ int dual_start(dual_system *d, bool *singular);
 /* Factors the channels still there afresh from the upper triangle (removed ones dropped before). */
 int dual_refresh(dual_system *d, bool *singular);
 
-/* Channels that left go from the upper triangle, and homes and slots become one: for the last solve, or to be refreshed. V, W
- * and the blocks are not valid any more. In dual_drop.c. */
+/* Channels that left go from the upper triangle, and homes and slots become one: for the last solve, or to be
+ * refreshed. V, W and the blocks are not valid any more. In dual_drop.c. */
 int dual_drop(dual_system *d);
 
-/* Gives back what only the elimination needs, and drops channels that left: ready for the last solve. In dual_drop.c. */
+/* Gives back what only the elimination needs, and drops channels that left: ready for the last solve. In dual_drop.c.
+ */
 int dual_finish(dual_system *d);
 
 /* growth[slots + 1]: dJ of every slot, NaN in those that are gone (the last entry is scratch); *squares: |W|^2 of the
  * channels still there. Each cost is computed by one rank, so all ranks have the same bits. */
 int dual_growth(dual_system *d, double *growth, double *squares);
 
-/* Takes the channel of `slot` out, where panel_takes() it, in panel.c; *lost: its block is no longer positive definite. growth:
- * costs as they stand; left: channels still to go. */
+/* Takes the channel of `slot` out, where panel_takes() it, in panel.c; *lost: its block is no longer positive definite.
+ * growth: costs as they stand; left: channels still to go. */
 int panel_remove(dual_system *d, int64_t slot, const double *growth, int64_t left, bool *lost);
 
 /* True if all channels foreseen in the stage have gone. */
@@ -91,7 +93,8 @@ int panel_settle(dual_system *d);
 /* Costs that differ by less, relative to E, count as equal: exact duplicates do so up to rounding. */
 #define DUAL_TIE 1e-9
 
-/* Whole cache lines, an odd number of them, so that a row's entries in neighbouring columns fall into different sets of the cache. */
+/* Whole cache lines, an odd number of them, so that a row's entries in neighbouring columns fall into different sets of
+ * the cache. */
 static inline int64_t whole_lines(int64_t rows) { return ((rows + 7) / 8 | 1) * 8; }
 
 /* Of the grid; one rank without it. */
@@ -107,8 +110,8 @@ void dual_share_slots(dual_system *d);
 /* Own slots and stride, from the shares. */
 void dual_note_share(dual_system *d);
 
-/* Diagonal blocks of all slots anew: (W W')_jj from W where it is carried, else from K; dual: H_jj too. Those of H and K are
- * the ones of the factorisation. */
+/* Diagonal blocks of all slots anew: (W W')_jj from W where it is carried, else from K; dual: H_jj too. Those of H and
+ * K are the ones of the factorisation. */
 int dual_load_blocks(dual_system *d, bool dual);
 
 /* The same of given weights [slots * block, m]: out [slots][block * block]. Local. */

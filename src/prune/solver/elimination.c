@@ -21,44 +21,49 @@
  * not the trained one.
  *
  * Scheme. The recursion (plain_recursion.c) streams all of H through memory for every channel. But eliminating is block
- * Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j', and after any number
- * of removals H is what it was at the factorisation, less V V' with all columns of V so far. So H itself is never touched again:
+ * Cholesky of H with greedy pivoting: with H_jj = L L' and V_j = H_:j L^-T the third line is H - V_j V_j', and after
+ * any number of removals H is what it was at the factorisation, less V V' with all columns of V so far. So H itself is
+ * never touched again:
  *
- *  1. Which channels go next, and in which order, depends for a while on a few of them alone. A stage (stage_candidates.c) takes
- *     two to three times as many candidates as may go in it, the cheapest at its start, forms what H and W W' hold between them, and
- *     foresees the order by eliminating there, in the cache (stage_foresee.c).
- *  2. The columns of V and of Q, which does for W W' what V does for H, are formed for all channels foreseen at once, level 3, and
- *     for them alone (stage_columns.c): of the trailing matrix nothing is computed that is not used.
- *  3. Then they go one by one (panel.c). The block of every channel, H_jj and (W W')_jj, takes what each removal means for it
- *     (channel_blocks.c), and every removal is the cheapest channel of all, not of the candidates: one that was not foreseen ends
- *     the stage, whose columns so far stand, and starts the next. The choice is exactly greedy whatever was foreseen.
+ *  1. Which channels go next, and in which order, depends for a while on a few of them alone. A stage
+ *     (stage_candidates.c) takes two to three times as many candidates as may go in it, the cheapest at its start,
+ *     forms what H and W W' hold between them, and foresees the order by eliminating there, in the cache
+ *     (stage_foresee.c).
+ *  2. The columns of V and of Q, which does for W W' what V does for H, are formed for all channels foreseen at once,
+ *     level 3, and for them alone (stage_columns.c): of the trailing matrix nothing is computed that is not used.
+ *  3. Then they go one by one (panel.c). The block of every channel, H_jj and (W W')_jj, takes what each removal means
+ *     for it (channel_blocks.c), and every removal is the cheapest channel of all, not of the candidates: one that was
+ *     not foreseen ends the stage, whose columns so far stand, and starts the next. The choice is exactly greedy
+ *     whatever was foreseen.
  *  4. At the end of a stage W takes its V, and dead rows are dropped (panel_settle.c).
  *
- * Nearly all work is level 3, and of the n^2 entries of the trailing matrix those of channels that stay are never computed: with the
- * share f of the columns removed H costs (f^2 - 2 f^3 / 3) n^3, half of what keeping all of the trailing matrix current costs at
- * f = 1/2 (LAPACK's right-looking DPSTRF does that).
+ * Nearly all work is level 3, and of the n^2 entries of the trailing matrix those of channels that stay are never
+ * computed: with the share f of the columns removed H costs (f^2 - 2 f^3 / 3) n^3, half of what keeping all of the
+ * trailing matrix current costs at f = 1/2 (LAPACK's right-looking DPSTRF does that).
  *
- * W enters dJ only by W W', whose columns at the pivots are wanted, and two routes are open: carry W and form the columns of
- * W W' with those of H, 2 (n^2 - r^2) m; or form K = W W' once and treat it like H, n^2 m + 2 (f^2 - 2 f^3 / 3) n^3. Counted
- * cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either way. Nothing here knows
- * whether the matrix is local or block-cyclic: symmetric.h. On several ranks each keeps the rows of V, Q and W, the diagonal blocks
- * and the costs of its own channels. For a stage the candidates' rows of V and W travel, and what the first rank foresaw among them;
- * for a removal the costs. As H does not change, nothing moves in the block-cyclic matrix until the end.
+ * W enters dJ only by W W', whose columns at the pivots are wanted, and two routes are open: carry W and form the
+ * columns of W W' with those of H, 2 (n^2 - r^2) m; or form K = W W' once and treat it like H, n^2 m + 2 (f^2 - 2 f^3 /
+ * 3) n^3. Counted cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either
+ * way. Nothing here knows whether the matrix is local or block-cyclic: symmetric.h. On several ranks each keeps the
+ * rows of V, Q and W, the diagonal blocks and the costs of its own channels. For a stage the candidates' rows of V and
+ * W travel, and what the first rank foresaw among them; for a removal the costs. As H does not change, nothing moves in
+ * the block-cyclic matrix until the end.
  *
  * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
- * Cost: n^3 for H, 2 n^2 m for W, (f^2 - 2 f^3 / 3) n^3 for the pivots' columns and one of the routes above, r^3 / 3 + 2 r^2 m for
- * the last weights; memory n^2 + n m, at most n^2 / 4 for V, and a stage's columns; by product 2 n^2 and V twice.
+ * Cost: n^3 for H, 2 n^2 m for W, (f^2 - 2 f^3 / 3) n^3 for the pivots' columns and one of the routes above, r^3 / 3 +
+ * 2 r^2 m for the last weights; memory n^2 + n m, at most n^2 / 4 for V, and a stage's columns; by product 2 n^2 and V
+ * twice.
  *
  * Failure modes. Rounding builds up along the recursion, at worst with the condition number of G + R: G stays in the
  * upper triangle, and the block (H_j: G_:j)_j - 1 of pivots at both ends of every stage tells how far H has left its
  * inverse; beyond 1e-6, and a hundred times what it was after the factorisation, the system is factored afresh. At the
  * end J is compared with that of the fresh weights: path->drift is the difference over E; above 1e-9 solver.c repeats
- * the elimination with regular factorisations. Where one rank's channels go and another's stay, work is uneven. Where channels depend
- * on each other so that costs jump, stages end early, and fewer are foreseen for a while: the work lost is at most the columns that
- * were not used, never the order. A matrix that is not positive definite to working precision gets a
- * larger ridge from solver.c.
+ * the elimination with regular factorisations. Where one rank's channels go and another's stay, work is uneven. Where
+ * channels depend on each other so that costs jump, stages end early, and fewer are foreseen for a while: the work lost
+ * is at most the columns that were not used, never the order. A matrix that is not positive definite to working
+ * precision gets a larger ridge from solver.c.
  */
 #include "elimination.h"
 
@@ -88,9 +93,9 @@ static int choose(dual_system *d, double *growth, double *squares, int64_t *slot
   return REAP_OK;
 }
 
-/* Removes the next channel; one that was not foreseen starts a new stage; a block that has lost its definiteness, or costs that are
- * no numbers, call for a fresh system. |W|^2, hence the error without the ridge term, is known of the step before; the last solve has
- * the last one. */
+/* Removes the next channel; one that was not foreseen starts a new stage; a block that has lost its definiteness, or
+ * costs that are no numbers, call for a fresh system. |W|^2, hence the error without the ridge term, is known of the
+ * step before; the last solve has the last one. */
 static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool lost = true;

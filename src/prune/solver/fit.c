@@ -56,7 +56,8 @@ static void store(const fit *f, const int64_t *place, int64_t first, int64_t cou
   for (int64_t j = 0; j < count; j++) path->bias[first + j] /= (double)s->samples;
 }
 
-/* Every rank's outputs in turn to all; ranks with room for weights keep them. A few outputs at a time, to need no second matrix. */
+/* Every rank's outputs in turn to all; ranks with room for weights keep them. A few outputs at a time, to need no
+ * second matrix. */
 static int collect(const fit *f, const int64_t *place, const double *solved, reap_path *path) {
   const int64_t rows = f->slots * f->equations->source.block, m = f->equations->source.m;
   double *slab = NULL;

@@ -5,8 +5,8 @@
  * rounding): they get a zero row, zero cross moments and a unit pivot, hence weight zero and removal at no cost. The
  * others are scaled to unit diagonal, D = diag(G)^(-1/2), which makes the ridge relative to each column's own units:
  * R = ridge * diag(G). With dead columns scaled by zero the whole system is D G D + R and D C, formed piece by piece
- * where it is needed. Outputs that are all constant leave nothing but rounding in C, too: it is zero then, and so are the
- * weights.
+ * where it is needed. Outputs that are all constant leave nothing but rounding in C, too: it is zero then, and so are
+ * the weights.
  *
  * Cost: 3 n^2 + 2 n m, spread over the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
  * rounding beyond the ridge; elimination.c then raises the ridge.
@@ -124,11 +124,12 @@ static int take_panel(void *context, int64_t first, int64_t count, double *colum
   return reap_symmetric_put_panel(target->matrix, first, count, columns, ld);
 }
 
-/* Signs by a rule of the row's number (a bit of a multiplicative hash), each over the root of its column's raw share: the
- * gap is then that of X'X relative to the roots of its diagonal, however little centring leaves of it. */
+/* Signs by a rule of the row's number (a bit of a multiplicative hash), each over the root of its column's raw share:
+ * the gap is then that of X'X relative to the roots of its diagonal, however little centring leaves of it. */
 static double probe(const reap_normal_equations *e, int64_t i) {
   const int64_t column = e->channel[i / e->source.block] * e->source.block + i % e->source.block;
-  const double size = e->scale[column] * sqrt(e->source.diagonal[column]), sign = (uint64_t)i * 0x9E3779B97F4A7C15u >> 63;
+  const double size = e->scale[column] * sqrt(e->source.diagonal[column]),
+               sign = (uint64_t)i * 0x9E3779B97F4A7C15u >> 63;
   return (sign != 0 ? 1 : -1) / (size > 1 ? size : 1);
 }
 

@@ -1,8 +1,8 @@
-/* One removal: the blocks of all channels take what it means for them; see elimination.c for the scheme, stage_columns.c for the
- * pivot's columns of V and Q, panel_settle.c for the end of a stage.
+/* One removal: the blocks of all channels take what it means for them; see elimination.c for the scheme,
+ * stage_columns.c for the pivot's columns of V and Q, panel_settle.c for the end of a stage.
  *
- * Channels that left keep their rows until the end of the stage. On several ranks each keeps its share of the slots, their rows of
- * V, Q and W and their blocks: a removal takes one sum, of the costs.
+ * Channels that left keep their rows until the end of the stage. On several ranks each keeps its share of the slots,
+ * their rows of V, Q and W and their blocks: a removal takes one sum, of the costs.
  *
  * Cost of a removal: 6 rows block^2 over the ranks.
  */
@@ -15,7 +15,9 @@
 
 bool panel_full(const dual_system *d) { return d->k > d->start && d->stage.next == d->stage.count; }
 
-bool panel_takes(const dual_system *d, int64_t slot) { return d->k == d->start || d->stage.slot[d->stage.next] == slot; }
+bool panel_takes(const dual_system *d, int64_t slot) {
+  return d->k == d->start || d->stage.slot[d->stage.next] == slot;
+}
 
 /* Own rows of G_:s in the order of the slots, zero where the channel left before. */
 static int own_gram(dual_system *d, int64_t slot, double *out) {
@@ -27,7 +29,8 @@ static int own_gram(dual_system *d, int64_t slot, double *out) {
   return REAP_OK;
 }
 
-/* Largest entry of H_:s' G_:s - I, with H_:s = V_new L': how well the recursion still inverts the matrix it came from. */
+/* Largest entry of H_:s' G_:s - I, with H_:s = V_new L': how well the recursion still inverts the matrix it came from.
+ */
 static int check_pivot(dual_system *d, int64_t slot) {
   const int64_t b = d->block, rows = d->own_slots * b, ld = d->stage.width;
   const double *lower = d->stage.triangle + (d->k - d->start) * (ld + 1);

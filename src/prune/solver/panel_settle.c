@@ -1,8 +1,8 @@
 /* The end of a stage: dead rows are dropped, and W takes what the stage's V means for it; see elimination.c.
  *
- * W now = W - V Z, with Z = T^-1 W_gone from stage_columns.c. Rows of channels that left in the stage are dropped from V, Q, W and
- * the blocks, in place: the last ones fill their places. Once an eighth of all has gone the columns move together, which gives V's
- * memory back to the columns to come; that moves all of V and is too dear to do every time.
+ * W now = W - V Z, with Z = T^-1 W_gone from stage_columns.c. Rows of channels that left in the stage are dropped from
+ * V, Q, W and the blocks, in place: the last ones fill their places. Once an eighth of all has gone the columns move
+ * together, which gives V's memory back to the columns to come; that moves all of V and is too dear to do every time.
  *
  * Cost: 2 rows k m over the ranks for the k columns of a stage, on the route by weights.
  */
@@ -18,12 +18,14 @@
 static int update_weights(dual_system *d) {
   const int64_t k = d->k - d->start, rows = d->own_slots * d->block;
   if (rows == 0) return REAP_OK;
-  return reap_dgemm('N', 'T', rows, d->m, k, -1, d->v + d->start * d->stride, d->stride, d->stage.z, d->m, 1, d->weights, d->ldw);
+  return reap_dgemm('N', 'T', rows, d->m, k, -1, d->v + d->start * d->stride, d->stride, d->stage.z, d->m, 1,
+                    d->weights, d->ldw);
 }
 
-/* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld at most
- * from_ld. A slot that is taken from further behind is not wanted where it stood. */
-static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t columns, double *a, int64_t from_ld, int64_t to_ld) {
+/* Rows of slot[k], at least k, go to the place of slot k of column-major a [.., columns], in place, k ascending; to_ld
+ * at most from_ld. A slot that is taken from further behind is not wanted where it stood. */
+static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t columns, double *a, int64_t from_ld,
+                      int64_t to_ld) {
   for (int64_t j = 0; j < columns; j++)
     for (int64_t k = 0, end; k < count; k = end) {
       double *to = a + k * b + j * to_ld, *from = a + slot[k] * b + j * from_ld;
@@ -32,7 +34,8 @@ static void move_rows(int64_t b, int64_t count, const int64_t *slot, int64_t col
     }
 }
 
-/* Own rows of V, of W or Q, and the blocks, from the stride before to that of now: `slot` counts from the first own one. */
+/* Own rows of V, of W or Q, and the blocks, from the stride before to that of now: `slot` counts from the first own
+ * one. */
 static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, int64_t before) {
   const int64_t b = d->block, stride = d->stride;
   move_rows(b, count, slot, d->k, d->v, before, stride);
@@ -41,8 +44,8 @@ static void drop_own_rows(dual_system *d, int64_t count, const int64_t *slot, in
   channel_blocks_keep(&d->blocks, count, slot);
 }
 
-/* The slots still there in their new order, and behind them those of this rank, counted from its first; *share is of then. Every
- * rank's last ones fill its gaps, so that little moves. */
+/* The slots still there in their new order, and behind them those of this rank, counted from its first; *share is of
+ * then. Every rank's last ones fill its gaps, so that little moves. */
 static int plan_order(const dual_system *d, int64_t **slot, int64_t *share) {
   const int ranks = dual_ranks(d);
   int64_t count = 0, own = 0;
@@ -91,8 +94,10 @@ static int drop_dead_rows(dual_system *d, bool tight) {
 /* Fewer channels are foreseen after an order that came otherwise. */
 static void learn(stage *g) {
   const int64_t longest = g->width / g->block, twice = 2 * (g->next > g->reach / 2 ? g->next : g->reach / 2);
-  if (g->next == g->count) g->reach = twice < longest ? twice : longest;
-  else if (g->reach > g->next + 1) g->reach = g->next + 1;
+  if (g->next == g->count)
+    g->reach = twice < longest ? twice : longest;
+  else if (g->reach > g->next + 1)
+    g->reach = g->next + 1;
 }
 
 int panel_settle(dual_system *d) {
@@ -109,5 +114,6 @@ int panel_settle(dual_system *d) {
   stage_forget(&d->stage);
   d->start = d->k;
   if (d->weights) d->q_from = d->k;
-  return d->weights && tight ? dual_load_blocks(d, false) : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
+  return d->weights && tight ? dual_load_blocks(d, false)
+                             : REAP_OK; /* K_jj is a difference and loses digits as W W' shrinks */
 }

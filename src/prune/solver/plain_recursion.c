@@ -18,7 +18,6 @@
 #include "reap/solver.h"
 #include "reap/timer.h"
 
-
 typedef struct recursion {
   reap_normal_equations *equations;
   reap_symmetric *matrix;

@@ -1,5 +1,5 @@
-/* A stage from candidates to columns; see stage.h, and for each step stage_candidates.c, stage_gather.c, stage_foresee.c and
- * stage_columns.c.
+/* A stage from candidates to columns; see stage.h, and for each step stage_candidates.c, stage_gather.c,
+ * stage_foresee.c and stage_columns.c.
  *
  * The first rank foresees, and tells the others: the order, T, Z Z' and the candidates' rows of the stage's columns.
  */
@@ -71,7 +71,8 @@ static int broadcast(dual_system *d, int64_t *at) {
   if (!d->comm) return REAP_OK;
   REAP_TRY(reap_comm_broadcast(d->comm, &g->count, sizeof g->count, 0));
   const int64_t columns = g->count * g->block;
-  const size_t square = (size_t)(columns * g->width) * sizeof(double), rows = (size_t)(columns * g->seen.ld) * sizeof(double);
+  const size_t square = (size_t)(columns * g->width) * sizeof(double),
+               rows = (size_t)(columns * g->seen.ld) * sizeof(double);
   REAP_TRY(reap_comm_broadcast(d->comm, at, (size_t)g->count * sizeof *at, 0));
   REAP_TRY(reap_comm_broadcast(d->comm, g->triangle, square, 0));
   REAP_TRY(reap_comm_broadcast(d->comm, g->squares, square, 0));
@@ -87,7 +88,8 @@ static int foresee(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
   int status = REAP_OK;
   if (most > c->count) most = c->count;
   while (c->channel[first] != channel) first++;
-  if (!d->comm || reap_comm_rank(d->comm) == 0) status = stage_foresee(g, first, most, DUAL_TIE * d->equations->energy, at);
+  if (!d->comm || reap_comm_rank(d->comm) == 0)
+    status = stage_foresee(g, first, most, DUAL_TIE * d->equations->energy, at);
   return d->comm ? reap_comm_agree(d->comm, status) : status;
 }
 

@@ -1,5 +1,5 @@
-/* A stage of the elimination: which channels will go, foreseen, and their columns of V and Q, formed together; private to
- * src/prune. The scheme is at the top of elimination.c. */
+/* A stage of the elimination: which channels will go, foreseen, and their columns of V and Q, formed together; private
+ * to src/prune. The scheme is at the top of elimination.c. */
 #ifndef REAP_PRUNE_STAGE_H
 #define REAP_PRUNE_STAGE_H
 
@@ -20,22 +20,23 @@ typedef struct candidates {
   bool *alive;            /* [most] */
   double *growth;         /* [most] */
   double *dual, *product; /* H_SS and K_SS [count * block, count * block], both triangles, leading dimension ld */
-  double *v, *q;          /* their rows of the stage's columns of V and Q [count * block, width], leading dimension ld */
+  double *v, *q; /* their rows of the stage's columns of V and Q [count * block, width], leading dimension ld */
   int64_t ld;
   channel_blocks blocks;
   stage_tiles tiles;
-  double *pivot;          /* see stage_tiles.h */
+  double *pivot; /* see stage_tiles.h */
 } candidates;
 
 typedef struct stage {
-  int64_t block, width;   /* columns at most, whole channels */
-  int64_t count, next;    /* channels foreseen, and how many of them have gone */
-  int64_t reach;          /* of how many a stage may try to foresee the order: fewer after it was wrong */
-  int64_t *slot;          /* [width / block] in the order in which they are to go */
-  double *triangle;       /* their rows of V in the stage, T: H at them is T T' [width, width], lower, leading dimension width */
-  double *squares;        /* Z Z' = T^-1 K T^-T, K at them [width, width], leading dimension width */
+  int64_t block, width; /* columns at most, whole channels */
+  int64_t count, next;  /* channels foreseen, and how many of them have gone */
+  int64_t reach;        /* of how many a stage may try to foresee the order: fewer after it was wrong */
+  int64_t *slot;        /* [width / block] in the order in which they are to go */
+  double
+      *triangle; /* their rows of V in the stage, T: H at them is T T' [width, width], lower, leading dimension width */
+  double *squares;         /* Z Z' = T^-1 K T^-T, K at them [width, width], leading dimension width */
   double *v_rows, *q_rows; /* their rows of V before the stage, and of Q by product: [count * block, start] */
-  double *z;              /* Z' [m, count * block] of Z = T^-1 W at them, by weights */
+  double *z;               /* Z' [m, count * block] of Z = T^-1 W at them, by weights */
   candidates seen;
 } stage;
 
@@ -45,16 +46,16 @@ void stage_clear(stage *stage);
 /* No channel is foreseen any more. Local. */
 void stage_forget(stage *stage);
 
-/* Foresees which channels go next, `pivot` the first of them, at most `left`, and forms their columns of V and Q behind the d->k
- * columns there are, own rows. stage.count is 0 if already the pivot's block has lost its definiteness. growth: costs as they
- * stand; ranks take those of the first one. Collective. */
+/* Foresees which channels go next, `pivot` the first of them, at most `left`, and forms their columns of V and Q behind
+ * the d->k columns there are, own rows. stage.count is 0 if already the pivot's block has lost its definiteness.
+ * growth: costs as they stand; ranks take those of the first one. Collective. */
 int stage_begin(struct dual_system *d, int64_t pivot, const double *growth, int64_t left);
 
 /* Rows of all candidates on all ranks, [candidates * block, columns], one rank's after the other's. */
 typedef struct shared_rows {
   const double *one; /* without ranks: where they stand, leading dimension ld */
   int64_t ld, columns;
-  double *pieces;    /* else each rank's, column-major without gaps; the caller's to free */
+  double *pieces; /* else each rank's, column-major without gaps; the caller's to free */
 } shared_rows;
 
 /* Those of one rank's candidates, and their leading dimension. Local. */
@@ -68,14 +69,15 @@ typedef struct candidate_rows {
 /* Candidates for `channels` that a stage may remove. Local. */
 int64_t stage_candidates_for(int64_t block, int64_t channels);
 
-/* The steps of stage_begin(). Candidates, `pivot` among them, chosen by the first rank; they become the last slots of each. */
+/* The steps of stage_begin(). Candidates, `pivot` among them, chosen by the first rank; they become the last slots of
+ * each. */
 int stage_choose(struct dual_system *d, int64_t pivot, const double *growth);
 
 /* Their matrices on the first rank, and their rows on all. */
 int stage_gather(struct dual_system *d, candidate_rows *rows);
 
-/* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is the first,
- * among the candidates; tie: see elimination.c. Local. */
+/* The order in which candidates go if nothing else is cheaper: at[0 .. count) of them, triangle and squares. `pivot` is
+ * the first, among the candidates; tie: see elimination.c. Local. */
 int stage_foresee(stage *stage, int64_t pivot, int64_t most, double tie, int64_t *at);
 
 /* Keeps the rows that stage_columns() wants, of the candidates at[0 .. count) that were foreseen. Local. */

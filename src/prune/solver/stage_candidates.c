@@ -1,8 +1,8 @@
 /* Candidates of a stage: the channels that cost least when it starts, and where they stand.
  *
- * The order of the costs changes slowly, so that whoever goes within a stage is nearly always among the two to three times as many
- * that are cheapest at its start. They change places with the last of each rank's slots: what is kept by slots (V, Q, W, blocks) then
- * has their rows together, at the end.
+ * The order of the costs changes slowly, so that whoever goes within a stage is nearly always among the two to three
+ * times as many that are cheapest at its start. They change places with the last of each rank's slots: what is kept by
+ * slots (V, Q, W, blocks) then has their rows together, at the end.
  *
  * Cost: swaps of s rows of k + m columns for s candidates and the k columns of V.
  */
@@ -32,9 +32,10 @@ static int by_number(const void *a, const void *b) {
 /* Narrow channels change their order more. */
 int64_t stage_candidates_for(int64_t block, int64_t channels) { return (block < 4 ? 3 : 2) * channels + 2; }
 
-/* `pivot` and the cheapest of the others, `wanted` in all, into c->slot. What ties with the pivot costs the same: there the rule
- * takes the lowest channel. */
-static void choose(const dual_system *d, int64_t pivot, const double *growth, int64_t wanted, ranked *all, candidates *c) {
+/* `pivot` and the cheapest of the others, `wanted` in all, into c->slot. What ties with the pivot costs the same: there
+ * the rule takes the lowest channel. */
+static void choose(const dual_system *d, int64_t pivot, const double *growth, int64_t wanted, ranked *all,
+                   candidates *c) {
   int64_t count = 0;
   const double limit = growth[pivot] + 2 * DUAL_TIE * d->equations->energy;
   for (int64_t s = 0; s < d->slots; s++)
@@ -49,8 +50,8 @@ static void choose(const dual_system *d, int64_t pivot, const double *growth, in
 
 /* ------------------------------------------------------------------ their place: the end of each rank's slots */
 
-/* Which slots change places, pair after pair: of rank r candidates from..end that are not among its last slots and those that are
- * there instead. */
+/* Which slots change places, pair after pair: of rank r candidates from..end that are not among its last slots and
+ * those that are there instead. */
 static int64_t plan_swaps(const dual_system *d, int rank, int64_t *pair) {
   const candidates *c = &d->stage.seen;
   const int64_t from = c->first[rank], end = c->first[rank + 1], zone = d->share[rank + 1] - (end - from);
@@ -117,7 +118,8 @@ int stage_choose(dual_system *d, int64_t pivot, const double *growth) {
   if (status == REAP_OK) status = reap_alloc(&pair, 2 * c->most, sizeof *pair);
   if (d->comm) status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) choose(d, pivot, growth, wanted < c->most ? wanted : c->most, all, c);
-  if (status == REAP_OK && d->comm) status = reap_comm_broadcast(d->comm, c->slot, (size_t)c->count * sizeof *c->slot, 0);
+  if (status == REAP_OK && d->comm)
+    status = reap_comm_broadcast(d->comm, c->slot, (size_t)c->count * sizeof *c->slot, 0);
   if (status == REAP_OK) arrange(d, pair);
   reap_free(&all);
   reap_free(&pair);

@@ -1,19 +1,20 @@
 /* Columns of V and Q of the channels foreseen in a stage, all at once.
  *
- * With S those channels' columns in the order in which they go, T their Cholesky factor and Z Z' from stage_foresee.c, and V, Q
- * of what went before the stage,
+ * With S those channels' columns in the order in which they go, T their Cholesky factor and Z Z' from stage_foresee.c,
+ * and V, Q of what went before the stage,
  *
  *     V_new = (H_:S - V V_S') T^-T
  *     C = W Z', Z = T^-1 W_S                              by weights
  *     C = (K_:S - V Q_S' - Q V_S') T^-T                   by product
  *     Q_new = C - V_new U                                 U + U' = Z Z', U zero below its diagonal blocks
  *
- * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of V_new and Q_new
- * do not depend on the later ones, hence the removals at the beginning of the stage stand where the rest comes otherwise than
- * foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for as many whole channels as have gone.
+ * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of
+ * V_new and Q_new do not depend on the later ones, hence the removals at the beginning of the stage stand where the
+ * rest comes otherwise than foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for as many whole channels as have
+ * gone.
  *
- * Cost: with k columns of s channels 2 rows k s, by product three times that, by weights 2 rows m s more; 2 rows s^2; over the
- * ranks. Rows of H_:S and K_:S received.
+ * Cost: with k columns of s channels 2 rows k s, by product three times that, by weights 2 rows m s more; 2 rows s^2;
+ * over the ranks. Rows of H_:S and K_:S received.
  */
 #include <string.h>
 
@@ -104,14 +105,14 @@ static int form_product(dual_system *d, double *q) {
   const stage *g = &d->stage;
   const int64_t rows = other_rows(d), size = g->count * d->block;
   if (rows == 0) return REAP_OK;
-  if (!d->product)
-    return reap_dgemm('N', 'N', rows, size, d->m, 1, d->weights, d->ldw, g->z, d->m, 0, q, d->stride);
+  if (!d->product) return reap_dgemm('N', 'N', rows, size, d->m, 1, d->weights, d->ldw, g->z, d->m, 0, q, d->stride);
   REAP_TRY(subtract(d, d->v, g->q_rows, q));
   REAP_TRY(subtract(d, d->q, g->v_rows, q));
   return reap_dtrsm_tall('T', rows, size, g->triangle, g->width, q, d->stride);
 }
 
-/* Q = C - V U; U, whose blocks below those of the diagonal are zero, takes the place of Z Z'. A few columns at a time. */
+/* Q = C - V U; U, whose blocks below those of the diagonal are zero, takes the place of Z Z'. A few columns at a time.
+ */
 static int finish_product(dual_system *d, const double *v, double *q) {
   enum { SOME = 48 };
   stage *g = &d->stage;
@@ -124,7 +125,8 @@ static int finish_product(dual_system *d, const double *v, double *q) {
   }
   for (int64_t j = 0; j < size; j += some) {
     const int64_t count = size - j < some ? size - j : some;
-    REAP_TRY(reap_dgemm('N', 'N', rows, count, j + count, -1, v, d->stride, g->squares + j * ld, ld, 1, q + j * d->stride, d->stride));
+    REAP_TRY(reap_dgemm('N', 'N', rows, count, j + count, -1, v, d->stride, g->squares + j * ld, ld, 1,
+                        q + j * d->stride, d->stride));
   }
   return REAP_OK;
 }

@@ -1,13 +1,13 @@
 /* The order in which candidates go, from what is between them alone.
  *
- * The elimination as in elimination.c, on the candidates' own rows: with H_SS and K_SS as of the start of the stage and the columns
- * V, Q of the channels foreseen before,
+ * The elimination as in elimination.c, on the candidates' own rows: with H_SS and K_SS as of the start of the stage and
+ * the columns V, Q of the channels foreseen before,
  *
  *     H now = H - V V'      K now = K - V Q' - Q V'
  *
- * and the cheapest channel s, H_ss = L L', adds V_new = H_:s L^-T and Q_new = P - V_new (Z_s Z_s') / 2, where Z_s = L^-1 W_s,
- * P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. For blocks wide enough these are BLAS calls for all rows; narrow ones take a sweep
- * over the rows that does everything at once (stage_tiles.c).
+ * and the cheapest channel s, H_ss = L L', adds V_new = H_:s L^-T and Q_new = P - V_new (Z_s Z_s') / 2, where Z_s =
+ * L^-1 W_s, P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. For blocks wide enough these are BLAS calls for all rows;
+ * narrow ones take a sweep over the rows that does everything at once (stage_tiles.c).
  *
  * The rows of V at the channels foreseen are the Cholesky factor T of H there, and Z Z' = T^-1 K T^-T of all of them.
  *
@@ -60,9 +60,15 @@ static int append_wide(const candidates *c, const stage_removal *r) {
 static int append(stage *g, int64_t at, int64_t k) {
   const int64_t b = g->block;
   candidates *c = &g->seen;
-  const stage_removal r = {.block = b, .k = k, .rows = c->count * b, .ld = c->ld, .pivot = c->pivot,
-                           .dual = c->dual + at * b * c->ld, .product = c->product + at * b * c->ld,
-                           .v = c->v + k * c->ld, .q = c->q + k * c->ld};
+  const stage_removal r = {.block = b,
+                           .k = k,
+                           .rows = c->count * b,
+                           .ld = c->ld,
+                           .pivot = c->pivot,
+                           .dual = c->dual + at * b * c->ld,
+                           .product = c->product + at * b * c->ld,
+                           .v = c->v + k * c->ld,
+                           .q = c->q + k * c->ld};
   if (b <= STAGE_TILES_WIDEST)
     stage_tiles_append(&c->tiles, &r);
   else

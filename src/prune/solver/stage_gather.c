@@ -4,11 +4,12 @@
  *
  *     H_SS - V_S V_S'        by product K_SS - V_S Q_S' - Q_S V_S',  by weights W_S W_S'
  *
- * is all that the choice among them depends on. Their rows of V, Q and W go to every rank: stage_columns.c wants those of the
- * channels that will be foreseen. The products are shared out by columns of V and W and summed on all ranks, the first one adds H_SS.
+ * is all that the choice among them depends on. Their rows of V, Q and W go to every rank: stage_columns.c wants those
+ * of the channels that will be foreseen. The products are shared out by columns of V and W and summed on all ranks, the
+ * first one adds H_SS.
  *
- * Cost: s^2 k for s candidates and the k columns of V, three times that by product, s^2 m by weights, over the ranks; s k and s m
- * elements received. Memory: s k, s m, and 2 s^2 for the matrices.
+ * Cost: s^2 k for s candidates and the k columns of V, three times that by product, s^2 m by weights, over the ranks; s
+ * k and s m elements received. Memory: s k, s m, and 2 s^2 for the matrices.
  */
 #include <string.h>
 
@@ -61,8 +62,8 @@ static int take_square(dual_system *d, reap_symmetric *matrix, double *out) {
 }
 
 /* Lower triangle of out = alpha (x x', or x y' + y x') + beta out, from `count` columns of the candidates' rows. */
-static int add_products(dual_system *d, const shared_rows *x, const shared_rows *y, int64_t column, int64_t count, double alpha,
-                        double beta, double *out) {
+static int add_products(dual_system *d, const shared_rows *x, const shared_rows *y, int64_t column, int64_t count,
+                        double alpha, double beta, double *out) {
   const candidates *c = &d->stage.seen;
   const int64_t b = d->block, ld = c->ld;
   const int ranks = dual_ranks(d);
@@ -81,8 +82,11 @@ static int add_products(dual_system *d, const shared_rows *x, const shared_rows 
       double *part = out + c->first[i] * b + c->first[j] * b * ld;
       if (!y) ldyj = ldxj;
       if (width == 0) continue;
-      REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, xi + column * ldx, ldx, yj + column * ldyj, ldyj, beta, part, ld));
-      if (y) REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, yi + column * ldy, ldy, xj + column * ldxj, ldxj, 1, part, ld));
+      REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, xi + column * ldx, ldx, yj + column * ldyj, ldyj, beta,
+                          part, ld));
+      if (y)
+        REAP_TRY(reap_dgemm('N', 'T', size, width, count, alpha, yi + column * ldy, ldy, xj + column * ldxj, ldxj, 1,
+                            part, ld));
     }
   }
   return REAP_OK;

@@ -1,8 +1,9 @@
-/* One removal's columns of V and Q in one sweep over the rows, for blocks too narrow for BLAS; equations in stage_foresee.c.
+/* One removal's columns of V and Q in one sweep over the rows, for blocks too narrow for BLAS; equations in
+ * stage_foresee.c.
  *
- * By BLAS a removal is six calls with a matrix as narrow as the block. Here eight rows at a time go all the way: their entries of
- * H_:s and K_:s stay in registers while those of V and Q pass by, once for all three products. For that V and Q are kept a second
- * time in the order in which they pass by.
+ * By BLAS a removal is six calls with a matrix as narrow as the block. Here eight rows at a time go all the way: their
+ * entries of H_:s and K_:s stay in registers while those of V and Q pass by, once for all three products. For that V
+ * and Q are kept a second time in the order in which they pass by.
  *
  * Cost: 6 rows k block, and 5 rows block^2 for the triangles; memory 2 rows width.
  */
