@@ -44,7 +44,7 @@ if [ -n "$fuzz" ]; then
   exec bash "$here/fuzz.sh" "$reap_build" "$fuzz" "$@"
 fi
 # The Python modules serve tests of scripts and files; where they are missing those tests say that they are skipped.
-reap_setup libcunit1-dev hdf5-tools python3-venv python3-numpy python3-h5py python3-pil python3-onnx \
+reap_setup libcunit1-dev hdf5-tools clang-format python3-venv python3-numpy python3-h5py python3-pil python3-onnx \
   python3-pandas python3-matplotlib
 
 # onnxruntime judges what reap writes, and the onnx package brings tests of its own. Neither is in Debian in a form that serves: a
