@@ -406,6 +406,46 @@ static void damaged_heaps_are_refused(void) {
   check_bytes(path);
 }
 
+/* Where the name of the attribute "layout" begins in a header of version 1: behind its version and three lengths. */
+static long find_layout(FILE *file) {
+  char bytes[1 << 15];
+  rewind(file);
+  const size_t count = fread(bytes, 1, sizeof bytes, file);
+  for (size_t i = 8; i + 8 < count; i++)
+    if (memcmp(bytes + i, "layout", 7) == 0 && bytes[i - 8] == 1 && bytes[i - 6] == 7) return (long)i;
+  return -1;
+}
+
+static void refused_with_byte(const char *path, FILE *file, long at, int value, const char *message) {
+  fseek(file, at, SEEK_SET);
+  const int before = fgetc(file);
+  put_byte(file, at, value);
+  refused(path, message);
+  put_byte(file, at, before);
+}
+
+/* The lengths of an attribute's name, type and shape, its end of name, and the shape's rank. */
+static void damaged_attributes_are_refused(void) {
+  flaws f = SOUND;
+  f.fixed_string = true;
+  for (int root = 0; root < 2; root++) {
+    f.on_root = root;
+    const char *path = write_file("lengths", &f, NULL, H5T_NATIVE_UINT8);
+    FILE *file = fopen(path, "r+b");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    const long name = find_layout(file);
+    CU_ASSERT_FATAL(name >= 8);
+    refused_with_byte(path, file, name - 5, 0xAF, "is damaged: its parts are longer than the message");
+    for (long at = name - 3; at < name; at += 2)
+      refused_with_byte(path, file, at, 0xAF, "attribute \"layout\": its parts are longer than the message");
+    refused_with_byte(path, file, name - 3, 0xAF, root ? "the root group: its header" : "\"images\": its header");
+    refused_with_byte(path, file, name + 6, 'x', "its name does not end");
+    refused_with_byte(path, file, name + 8 + 8 + 1, 33, "attribute \"layout\": its shape");
+    fclose(file);
+    check_bytes(path);
+  }
+}
+
 const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"floats_come_as_they_are", floats_come_as_they_are},
                                 {"images_that_are_not_finite_are_named", images_that_are_not_finite_are_named},
@@ -419,5 +459,6 @@ const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"truncated_files_are_refused", truncated_files_are_refused},
                                 {"chunks_fit_their_data", chunks_fit_their_data},
                                 {"damaged_heaps_are_refused", damaged_heaps_are_refused},
+                                {"damaged_attributes_are_refused", damaged_attributes_are_refused},
                                 {"embedded_example", embedded_example},
                                 {NULL, NULL}};

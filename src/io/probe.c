@@ -112,6 +112,7 @@ static void look_at_dataset(hid_t dataset) {
 
 static herr_t look_at_object(hid_t root, const char *name, const H5O_info_t *about, void *context) {
   (void)context;
+  if (reap_h5_check_object(root, name, about->addr) != REAP_OK) return 0; /* refused by readers, by its name */
   hid_t object = H5Oopen(root, name, H5P_DEFAULT);
   if (object < 0) return 0;
   if (about->type == H5O_TYPE_DATASET) look_at_dataset(object);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hdf5_driver.h"
+#include "hdf5_header.h"
 #include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -87,16 +88,18 @@ int reap_h5_refuse(hid_t object, const char *format, ...) {
   return reap_error(REAP_ERR_INPUT, "%s: %s", name, text);
 }
 
-/* What the system says of the file, before HDF5 sees it: its messages are clearer. */
+/* What the system says of the file, before HDF5 sees it: its messages are clearer. What HDF5 reads of it on opening is
+ * checked as well. */
 static int check_readable(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return reap_error_system("%s", path);
   struct stat about;
   bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+  const int status = regular ? reap_h5_check_root(fd) : REAP_OK;
   close(fd);
   if (!regular) return reap_error(REAP_ERR_INPUT, "%s: is not a regular file", path);
   if (about.st_size == 0) return reap_error(REAP_ERR_INPUT, "%s: is empty; write or copy it again", path);
-  return REAP_OK;
+  return reap_error_prefix(status, "%s: the root group", path);
 }
 
 int reap_h5_open(const char *path, hid_t *file) {
@@ -184,13 +187,27 @@ bool reap_h5_close(hid_t *id) {
 
 bool reap_h5_has(hid_t parent, const char *name) { return H5Lexists(parent, name, H5P_DEFAULT) > 0; }
 
-/* Links to other files, and soft links, could lead anywhere. */
+int reap_h5_check_object(hid_t parent, const char *name, haddr_t address) {
+  char file[NAME_LENGTH];
+  unsigned intent = 0;
+  const hid_t id = H5Iget_file_id(parent);
+  const bool reading = id >= 0 && H5Fget_intent(id, &intent) >= 0 && !(intent & H5F_ACC_RDWR);
+  if (id >= 0) H5Fclose(id);
+  const int descriptor = reading ? reap_h5_driver_descriptor(parent) : -1;
+  if (descriptor < 0) return REAP_OK; /* being written: not all of it is in the file yet */
+  const int status = reap_h5_check_header(descriptor, address);
+  if (status == REAP_OK) return status;
+  file_name(parent, file);
+  return reap_error_prefix(status, "%s: \"%s\"", file, name);
+}
+
+/* Links to other files, and soft links, could lead anywhere. Damaged objects are refused before they are opened. */
 static int check_link(hid_t parent, const char *name) {
   if (!reap_h5_has(parent, name)) return reap_h5_refuse(parent, "has no \"%s\"", name);
   H5L_info_t info;
   if (H5Lget_info(parent, name, &info, H5P_DEFAULT) < 0) return reap_h5_error(parent, name);
   if (info.type != H5L_TYPE_HARD) return reap_h5_refuse(parent, "\"%s\" is a link; store the data themselves", name);
-  return REAP_OK;
+  return reap_h5_check_object(parent, name, info.u.address);
 }
 
 int reap_h5_open_dataset(hid_t parent, const char *name, hid_t *dataset) {

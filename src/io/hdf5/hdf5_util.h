@@ -45,6 +45,10 @@ int reap_h5_path_error(const char *path, const char *what);
 /* REAP_ERR_INPUT with the file's name in front of a message in printf style. */
 int reap_h5_refuse(hid_t object, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* REAP_ERR_INPUT if the header of the object at `address` is damaged (hdf5_header.h); a file being written is not
+ * looked at. To be called before the object is opened. */
+int reap_h5_check_object(hid_t parent, const char *name, haddr_t address);
+
 /* Objects directly below `parent`; only hard links are followed. */
 bool reap_h5_has(hid_t parent, const char *name);
 int reap_h5_open_dataset(hid_t parent, const char *name, hid_t *dataset);
