@@ -3,9 +3,8 @@
  *   l1         of the weights that read the channel (the consumer's): the "max response" baseline of He, Zhang and Sun,
  *              "Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017
  *   l1-filter  of the filter that makes it (the producer's): Li, Kadav, Durdanovic, Samet and Graf, "Pruning Filters
- *   for
- *              Efficient ConvNets", ICLR 2017; greedy in their terms: inputs of the filter that are gone already do
- *              not count
+ *              for Efficient ConvNets", ICLR 2017; greedy in their terms: inputs of the filter that are gone already
+ *              do not count
  *
  * Batch norms behind the layers are folded in, so that networks exported with and without folding give the same choice.
  * Without re-solved weights the first is the stronger of the two on the networks tried, hence the short name. Cost: one
