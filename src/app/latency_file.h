@@ -1,7 +1,6 @@
 /* Times of layers (reap bench layers) as JSON; private to src/app. Local.
  *
- *   { "format": "reap-latency", "version": 1, "model_sha256": ..., "whole_ms": milliseconds of one image in the whole
- *   network,
+ *   { "format": "reap-latency", "version": 1, "model_sha256": ..., "whole_ms": milliseconds of one image,
  *     "layers": { "NAME": { "in": [sizes], "out": [sizes], "ms": [[...], ...] }, ... } }
  *
  * Sizes are channels of the prunable group on that side, 1 where there is none; ms[i][j] belongs to in[i], out[j].
