@@ -1,4 +1,5 @@
 /* durable: the names that files are written under, what killed runs leave, and what outputs may replace. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,9 +97,11 @@ static void name_of_process(const char *temporary, long process, char name[NAME]
 }
 
 static void leftovers_go_when_their_process_is_gone(void) {
-  char path[NAME], other[NAME], gone[NAME], living[NAME], foreign[NAME], users[NAME], *temporary = NULL;
-  own_path("killed", path);
-  own_path("killed.h5", other);
+  char folder[NAME], path[NAME], other[NAME], gone[NAME], living[NAME], foreign[NAME], users[NAME], *temporary = NULL;
+  own_path("folder", folder); /* of this rank alone: another rank's tidying would take what this one looks for */
+  CU_ASSERT_TRUE(mkdir(folder, 0777) == 0 || errno == EEXIST);
+  snprintf(path, sizeof path, "%.1000s/killed", folder);
+  snprintf(other, sizeof other, "%.1000s/killed.h5", folder);
   const pid_t child = fork();
   if (child == 0) _exit(0);
   CU_ASSERT_EQUAL(waitpid(child, NULL, 0), child);
@@ -116,9 +119,7 @@ static void leftovers_go_when_their_process_is_gone(void) {
   for (int i = 1; i < 4; i++) CU_ASSERT_TRUE(exists(all[i]));
   CU_ASSERT_TRUE(exists(temporary));
   put_text(gone, "half");
-  char *slash = strrchr(path, '/');
-  *slash = '\0';
-  reap_durable_tidy_folder(path);
+  reap_durable_tidy_folder(folder);
   CU_ASSERT_FALSE(exists(gone));
   for (int i = 1; i < 4; i++) {
     CU_ASSERT_TRUE(exists(all[i]));
