@@ -14,16 +14,16 @@
 
 #include "app/latency_file.h"
 #include "app/plan_file.h"
-#include "reap/activations_file.h"
+#include "io/activations_file.h"
+#include "io/paths_file.h"
+#include "io/sweep_file.h"
 #include "reap/dataset.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/paths_file.h"
 #include "reap/source.h"
 #include "reap/stats_file.h"
-#include "reap/sweep_file.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "linalg/dense.h"
 #include "reap/comm_mpi.h"
-#include "reap/dense.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 

@@ -18,15 +18,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "reap/activations_file.h"
+#include "io/activations_file.h"
+#include "io/paths_file.h"
+#include "io/probe.h"
+#include "io/sweep_file.h"
 #include "reap/dataset.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/paths_file.h"
-#include "reap/probe.h"
 #include "reap/source.h"
 #include "reap/stats_file.h"
-#include "reap/sweep_file.h"
 
 enum { SECONDS = 10, PROBED = 100 };
 static const long MOST_KILOBYTES = 200 * 1024;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reap/random.h"
+#include "base/random.h"
 
 static const char *folder;
 static int failures;

@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
+#include "exec/kernels/kernel.h"
 #include "harness.h"
-#include "reap/kernel.h"
 #include "reap/memory.h"
-#include "reap/random.h"
 
 static inline bool onednn_built(void) { return strcmp(reap_backend_name(REAP_BACKEND_AUTO), "plain") != 0; }
 

@@ -5,15 +5,15 @@
 
 #include "small_networks.h"
 
-#include "reap/budget.h"
+#include "exec/shard.h"
+#include "prune/prune.h"
+#include "prune/sizes/budget.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/method.h"
 #include "reap/network.h"
-#include "reap/prune.h"
-#include "reap/shard.h"
 #include "reap/solver.h"
 
 static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNET =

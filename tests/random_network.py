@@ -6,7 +6,7 @@
     random_network.py SEED FOLDER           writes it there, to be looked at
 
 A network has 2 to 15 blocks of layers on images of some 3 x 8 x 8. Its operators are those of
-include/reap/operators.def in the forms of operator sets 8 to 21; a few networks have one operator that reap does not
+src/model/operators.def in the forms of operator sets 8 to 21; a few networks have one operator that reap does not
 know. The same seed makes the same network as long as this file stays as it is: the streams of random.Random and
 numpy.random.RandomState do not change.
 

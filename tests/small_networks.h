@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
+#include "exec/frontier.h"
 #include "harness.h"
-#include "reap/frontier.h"
+#include "model/operators.h"
 #include "reap/graph.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
-#include "reap/random.h"
 
 static inline reap_graph *net_begin(void) {
   reap_graph *g = NULL;

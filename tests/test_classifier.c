@@ -1,9 +1,9 @@
 /* classifier: outputs of a pruned classifier scaled to the original's class probabilities. */
 #include "prune_runs.h"
 
+#include "exec/divergence.h"
+#include "exec/output_set.h"
 #include "prune/repair/softmax_scale.h"
-#include "reap/divergence.h"
-#include "reap/output_set.h"
 
 const char *const test_suite_name = "classifier";
 

@@ -1,8 +1,8 @@
 /* comm: agreement on errors, sums, broadcasts, shares and grids. */
 #include <string.h>
 
+#include "comm/counter.h"
 #include "harness.h"
-#include "reap/counter.h"
 #include "reap/memory.h"
 
 const char *const test_suite_name = "comm";

@@ -1,7 +1,7 @@
 /* Convolutions of both backends, and patches, against sums written out. */
+#include "exec/kernels/im2col.h"
+#include "model/geometry.h"
 #include "one_node.h"
-#include "reap/geometry.h"
-#include "reap/im2col.h"
 
 const char *const test_suite_name = "convolution";
 

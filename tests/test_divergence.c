@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/divergence.h"
-#include "reap/evaluate.h"
+#include "exec/divergence.h"
+#include "exec/evaluate.h"
+#include "exec/output_set.h"
+#include "model/surgery.h"
 #include "reap/network.h"
-#include "reap/output_set.h"
-#include "reap/surgery.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "divergence";

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "reap/durable.h"
+#include "io/files/durable.h"
 #include "reap/memory.h"
 
 const char *const test_suite_name = "durable";

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "reap/durable.h"
+#include "io/files/durable.h"
+#include "io/outputs_file.h"
 #include "reap/memory.h"
-#include "reap/outputs_file.h"
 #include "reap/stats_file.h"
 
 const char *const test_suite_name = "files";

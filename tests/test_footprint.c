@@ -1,11 +1,11 @@
 /* What runs are expected to hold: layers that one rank holds whole, and those that lie on all ranks. */
-#include "reap/collect.h"
-#include "reap/footprint.h"
-#include "reap/forecast.h"
-#include "reap/moments_panels.h"
-#include "reap/paths.h"
+#include "prune/estimate/footprint.h"
+#include "prune/estimate/forecast.h"
+#include "prune/sensitivity/paths.h"
 #include "reap/solver.h"
 #include "small_networks.h"
+#include "stats/collect.h"
+#include "stats/moments_panels.h"
 
 const char *const test_suite_name = "footprint";
 

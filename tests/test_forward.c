@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "exec/plan.h"
 #include "harness.h"
-#include "reap/plan.h"
 #include "reap/source.h"
 #include "small_networks.h"
 

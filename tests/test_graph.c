@@ -1,9 +1,9 @@
 /* graph: from the graph as read to the graph to be computed, and what is counted on it. */
 #include "small_networks.h"
 
+#include "model/surgery.h"
 #include "onnx_builder.h"
 #include "reap/network.h"
-#include "reap/surgery.h"
 
 const char *const test_suite_name = "graph";
 

@@ -4,13 +4,13 @@
  * what becomes of weights on their way into a network. The first puts inputs and targets together wrongly, in the
  * solve and in the errors measured on rows alike; the second makes a layer differ from what was solved.
  */
+#include "model/surgery.h"
+#include "prune/prune.h"
 #include "reap/dataset.h"
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/method.h"
-#include "reap/prune.h"
 #include "reap/solver.h"
-#include "reap/surgery.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "guard";

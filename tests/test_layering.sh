@@ -19,12 +19,10 @@ strangers=("model linalg")
 owner_of() {
   local found
   case $1 in
-    version|progress|each_width) echo base ;;
+    version|progress) echo base ;;
     comm_mpi) echo comm ;;
-    kernel) echo exec/kernels ;;
     source) echo io/onnx ;;
-    model_file|network|dataset|outputs_file|stats_file) echo io ;;
-    prune_types) echo prune/run ;;
+    network|dataset|stats_file) echo io ;;
     *)
       found=$(cd "$root/src" && ls -d ./*/"$1.c" ./*/*/"$1.c" 2>/dev/null)
       [ "$(wc -w <<<"$found")" = 1 ] && room_of "src/${found#./}" ;;
@@ -95,8 +93,11 @@ check_includes() {
     last=$file
     name=${text#*\"}
     name=${name%%\"*}
+    case $file,$name in
+      include/*,reap/*) ;;
+      include/*) report "$file" "$number" "$text" "a public header must not need a private one"; continue ;;
+    esac
     case $name in
-      reap/*.def) owner=model ;;
       reap/*)
         name=${name#reap/}
         owner=${owners[${name%.h}]:-}
@@ -223,15 +224,16 @@ harmless() { # FILE LINE: may stand there
   harmless+=("$2")
 }
 plant src/base/error.c '#include "reap/graph.h"'
-plant src/model/graph.c '#include "reap/dense.h"'
+plant src/model/graph.c '#include "linalg/dense.h"'
 plant src/linalg/dense.c '#include "reap/graph.h"'
-plant src/exec/plan.c '#include "reap/accumulator.h"'
-plant src/io/dataset.c '#include "reap/evaluate.h"'
+plant src/exec/plan.c '#include "stats/accumulator.h"'
+plant src/io/dataset.c '#include "exec/evaluate.h"'
 plant src/prune/sizes/budget.c '#include "options.h"'
 plant src/prune/solver/fit.c '#include "prune/run/run.h"'
 plant src/stats/rows.c '#include "prune/run/run.h"'
-plant include/reap/solver.h '#include "reap/paths.h"'
-plant include/reap/tensor.h '#include "reap/kernel.h"'
+plant include/reap/solver.h '#include "reap/method.h"'
+plant include/reap/tensor.h '#include "reap/dataset.h"'
+plant include/reap/graph.h '#include "model/layout.h"'
 plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
 plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'

@@ -3,12 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
-#include "reap/block_cyclic.h"
-#include "reap/dense.h"
+#include "linalg/block_cyclic.h"
+#include "linalg/dense.h"
+#include "linalg/symmetric.h"
 #include "reap/memory.h"
-#include "reap/random.h"
-#include "reap/symmetric.h"
 
 const char *const test_suite_name = "linalg";
 

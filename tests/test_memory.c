@@ -6,15 +6,15 @@
 
 #include "small_networks.h"
 
-#include "reap/budget.h"
+#include "io/scratch_file.h"
+#include "model/surgery.h"
+#include "prune/prune.h"
+#include "prune/sizes/budget.h"
 #include "reap/dataset.h"
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/method.h"
 #include "reap/network.h"
-#include "reap/prune.h"
-#include "reap/scratch_file.h"
-#include "reap/surgery.h"
 
 const char *const test_suite_name = "memory";
 

@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "io/model_file.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
-#include "reap/model_file.h"
 
 const char *const test_suite_name = "model_file";
 

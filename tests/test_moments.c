@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
-#include "reap/accumulator.h"
 #include "reap/memory.h"
-#include "reap/random.h"
+#include "stats/accumulator.h"
 #include "stats/shift_gram.h"
 
 const char *const test_suite_name = "moments";

@@ -2,12 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
 #include "reap/memory.h"
-#include "reap/moments_panels.h"
-#include "reap/random.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
+#include "stats/moments_panels.h"
 
 const char *const test_suite_name = "moments_panels";
 

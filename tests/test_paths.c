@@ -3,15 +3,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/surgery.h"
 #include "prune/sensitivity/path_work.h"
-#include "reap/collect.h"
+#include "prune/sensitivity/paths.h"
 #include "reap/dataset.h"
 #include "reap/hash.h"
 #include "reap/network.h"
 #include "reap/origin.h"
-#include "reap/paths.h"
-#include "reap/surgery.h"
 #include "small_networks.h"
+#include "stats/collect.h"
 
 const char *const test_suite_name = "paths";
 

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "io/paths_file.h"
 #include "reap/memory.h"
-#include "reap/paths_file.h"
 
 const char *const test_suite_name = "paths file";
 

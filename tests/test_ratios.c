@@ -2,14 +2,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
-#include "reap/cost_model.h"
-#include "reap/knapsack.h"
-#include "reap/latency.h"
+#include "model/surgery.h"
+#include "prune/estimate/latency.h"
+#include "prune/sizes/cost_model.h"
+#include "prune/sizes/knapsack.h"
+#include "prune/sizes/ratios.h"
 #include "reap/memory.h"
-#include "reap/random.h"
-#include "reap/ratios.h"
-#include "reap/surgery.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "ratios";

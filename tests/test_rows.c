@@ -1,10 +1,10 @@
 /* rows: X and Y of matrix products on two, three and four axes, wherever their rows lie in a block, against the
  * network's own output in ONNX's order: what is gathered, moments, errors of weights, all positions or some. */
-#include "reap/accumulator.h"
-#include "reap/layer.h"
-#include "reap/moments_panels.h"
-#include "reap/patches.h"
+#include "model/layer.h"
 #include "small_networks.h"
+#include "stats/accumulator.h"
+#include "stats/moments_panels.h"
+#include "stats/patches.h"
 
 const char *const test_suite_name = "rows";
 

@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/memory.h"
-#include "reap/random.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 

@@ -9,15 +9,15 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "base/random.h"
 #include "harness.h"
+#include "io/activations_file.h"
 #include "prune/run/ridge.h"
-#include "reap/activations_file.h"
-#include "reap/budget.h"
+#include "prune/sizes/budget.h"
 #include "reap/memory.h"
-#include "reap/patches.h"
-#include "reap/random.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
+#include "stats/patches.h"
 
 const char *const test_suite_name = "stats";
 

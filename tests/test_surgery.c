@@ -1,12 +1,12 @@
 /* surgery: what is cut computes what the masked original computes, and what is written computes what was in memory. */
 #include "small_networks.h"
 
+#include "io/model_file.h"
+#include "model/surgery.h"
 #include "onnx_builder.h"
 #include "reap/edits.h"
 #include "reap/groups.h"
-#include "reap/model_file.h"
 #include "reap/network.h"
-#include "reap/surgery.h"
 
 const char *const test_suite_name = "surgery";
 

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "harness.h"
 #include "onnx_builder.h"
-#include "reap/random.h"
 
 enum { TINY_IMAGES = 40, TINY_CHANNELS = 2, TINY_SIDE = 5, TINY_CLASSES = 4 };
 

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done) {

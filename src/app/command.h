@@ -2,10 +2,10 @@
 #ifndef REAP_APP_COMMAND_H
 #define REAP_APP_COMMAND_H
 
+#include "exec/kernels/kernel.h"
 #include "options.h"
 #include "progress_view.h"
 #include "reap/comm.h"
-#include "reap/kernel.h"
 #include "reap/source.h"
 
 /* What main() hands to a command. */

@@ -2,9 +2,9 @@
 #ifndef REAP_APP_IMAGE_RANGE_H
 #define REAP_APP_IMAGE_RANGE_H
 
+#include "exec/evaluate.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
-#include "reap/evaluate.h"
 
 /* Collective. Warns of values far beyond those of images, and of images that are all one constant: of the images that
  * were read. Nothing happens without a data set. */

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 
 static bool refused;
 

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 
 enum { FIRST_BYTES = 16 << 10, MOST_BYTES = 16 << 20 }; /* growing by four */
 

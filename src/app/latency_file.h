@@ -10,7 +10,7 @@
 
 #include "json.h"
 
-#include "reap/latency.h"
+#include "prune/estimate/latency.h"
 
 /* REAP_ERR_INPUT names the file, the layer and what is wrong. The caller owns the result. */
 int latency_file_read(const char *path, reap_latency **out);

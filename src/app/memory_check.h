@@ -2,8 +2,8 @@
 #ifndef REAP_APP_MEMORY_CHECK_H
 #define REAP_APP_MEMORY_CHECK_H
 
+#include "prune/estimate/footprint.h"
 #include "reap/comm.h"
-#include "reap/footprint.h"
 
 /* Collective; limit: bytes that activations may take on a rank, 0: none. REAP_ERR_RESOURCE, naming the layer and the
  * advice, if the matrices of the largest layer cannot fit on a node; a warning if activations may not. Nothing where

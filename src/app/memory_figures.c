@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 
 int memory_figures_gather(const reap_comm *comm, const memory_options *o, const reap_frontier_use *use,
                           const reap_footprint *footprint, memory_figures *out) {

@@ -4,10 +4,10 @@
 
 #include "json.h"
 
+#include "exec/frontier.h"
 #include "memory_options.h"
+#include "prune/estimate/footprint.h"
 #include "reap/comm.h"
-#include "reap/footprint.h"
-#include "reap/frontier.h"
 
 /* Bytes unless said otherwise; largest over ranks, or sums over them. */
 typedef struct memory_figures {

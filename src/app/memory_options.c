@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/scratch_file.h"
 #include "reap/error.h"
-#include "reap/scratch_file.h"
 
 bool memory_parse_bytes(const char *text, int64_t *bytes) {
   static const char units[] = "KMGT";

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+#include "base/timer.h"
 #include "json.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/text.h"
-#include "reap/timer.h"
 
 enum { BAR_WIDTH = 24 };
 

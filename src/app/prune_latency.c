@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "exec/layer_time.h"
 #include "latency_file.h"
 #include "reap/error.h"
-#include "reap/layer_time.h"
 
 /* Times of another network would be of other layers. */
 static int read_table(const prune_options *o, prune_inputs *inputs) {

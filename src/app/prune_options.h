@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "command.h"
+#include "exec/divergence.h"
 #include "memory_options.h"
-#include "reap/divergence.h"
 #include "reap/solver.h"
 #include "run_files.h"
 

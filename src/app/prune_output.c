@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "base/timer.h"
+#include "io/model_file.h"
+#include "model/surgery.h"
 #include "prune_report.h"
 #include "reap/edits.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/model_file.h"
-#include "reap/surgery.h"
-#include "reap/text.h"
-#include "reap/timer.h"
 #include "reap/version.h"
 #include "report.h"
 

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/paths_file.h"
 #include "memory_check.h"
+#include "prune/estimate/footprint.h"
+#include "prune/sensitivity/paths.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
-#include "reap/paths.h"
-#include "reap/paths_file.h"
 #include "reap/stats_file.h"
 
 static bool wanted(const prune_options *o) { return prune_plan_losses(o) || o->save_paths; }

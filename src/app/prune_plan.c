@@ -3,14 +3,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "plan_file.h"
-#include "reap/budget.h"
+#include "prune/sensitivity/joint.h"
+#include "prune/sizes/budget.h"
+#include "prune/sizes/ratios.h"
 #include "reap/error.h"
-#include "reap/joint.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/ratios.h"
-#include "reap/text.h"
 #include "report.h"
 
 const char *prune_plan_ratios(const prune_options *o) {

@@ -10,12 +10,12 @@
 #include <stdint.h>
 #include "json.h"
 
+#include "model/group_paths.h"
+#include "prune/estimate/latency.h"
+#include "prune/sizes/cost_model.h"
 #include "prune_options.h"
-#include "reap/cost_model.h"
 #include "reap/graph.h"
-#include "reap/group_paths.h"
 #include "reap/groups.h"
-#include "reap/latency.h"
 
 typedef struct prune_plan {
   int n_groups;

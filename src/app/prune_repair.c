@@ -2,10 +2,10 @@
 
 #include <string.h>
 
+#include "base/text.h"
+#include "exec/output_set.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/output_set.h"
-#include "reap/text.h"
 
 bool prune_repair_wanted(const prune_options *o) {
   return strcmp(o->refit, "ls") == 0 && !o->from_stats && !(o->repair && strcmp(o->repair, "off") == 0);

@@ -2,10 +2,10 @@
 #ifndef REAP_APP_PRUNE_REPAIR_H
 #define REAP_APP_PRUNE_REPAIR_H
 
+#include "prune/prune.h"
 #include "prune_options.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
-#include "reap/prune.h"
 
 /* Whether the options ask for repair: on unless --repair off, --refit none or --from-stats. */
 bool prune_repair_wanted(const prune_options *options);

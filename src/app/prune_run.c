@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "memory_check.h"
+#include "model/layer.h"
+#include "prune/estimate/footprint.h"
 #include "prune_latency.h"
 #include "prune_paths.h"
 #include "prune_repair.h"
 #include "prune_stored.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
-#include "reap/layer.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "report.h"

@@ -7,17 +7,17 @@
 #include "json.h"
 
 #include "command.h"
+#include "exec/evaluate.h"
 #include "memory_figures.h"
+#include "model/group_paths.h"
+#include "prune/prune.h"
+#include "prune/sensitivity/joint.h"
 #include "prune_options.h"
 #include "prune_plan.h"
 #include "reap/dataset.h"
-#include "reap/evaluate.h"
-#include "reap/group_paths.h"
 #include "reap/groups.h"
 #include "reap/hash.h"
-#include "reap/joint.h"
 #include "reap/network.h"
-#include "reap/prune.h"
 #include "run_files.h"
 
 /* What runs read and leave as it is: loaded once, used by as many runs as there are. */

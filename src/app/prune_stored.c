@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "reap/collect.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "stats/collect.h"
 
 /* Local. Moments of another network, or of inputs that were pruned already, would choose the wrong channels. */
 static int open_stats(const prune_options *o, const reap_network *network, prune_stored *s) {

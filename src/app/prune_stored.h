@@ -2,8 +2,8 @@
 #ifndef REAP_APP_PRUNE_STORED_H
 #define REAP_APP_PRUNE_STORED_H
 
+#include "io/activations_file.h"
 #include "prune_options.h"
-#include "reap/activations_file.h"
 #include "reap/groups.h"
 #include "reap/network.h"
 #include "reap/stats_file.h"

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "exec/output_set.h"
+#include "io/files/durable.h"
 #include "json_file.h"
-#include "reap/dense.h"
-#include "reap/durable.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/output_set.h"
-#include "reap/text.h"
 #include "reap/version.h"
 #include "standard_output.h"
 

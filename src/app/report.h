@@ -6,8 +6,8 @@
 #include "json.h"
 
 #include "command.h"
-#include "reap/evaluate.h"
-#include "reap/prune.h"
+#include "exec/evaluate.h"
+#include "prune/prune.h"
 
 /* One network's figures; evaluation NULL: accuracy null. */
 typedef struct report_network {

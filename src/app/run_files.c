@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reap/durable.h"
+#include "io/files/durable.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

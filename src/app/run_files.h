@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include "json.h"
 
+#include "io/files/file_identity.h"
 #include "reap/comm.h"
-#include "reap/file_identity.h"
 #include "reap/hash.h"
 #include "reap/network.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "reap/durable.h"
+#include "io/files/durable.h"
 #include "reap/error.h"
 
 static FILE *taken;

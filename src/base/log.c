@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "reap/text.h"
+#include "text.h"
 
 static reap_log_level threshold = REAP_LOG_WARNING;
 

@@ -1,4 +1,4 @@
-#include "reap/random.h"
+#include "random.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "reap/text.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "reap/timer.h"
+#include "timer.h"
 
 #include <time.h>
 

@@ -1,5 +1,5 @@
 /* One integer in a window of one-sided communication: nobody has to serve it while computing. */
-#include "reap/counter.h"
+#include "counter.h"
 
 #include "reap/comm_mpi.h"
 #include "reap/error.h"

@@ -10,11 +10,11 @@
  */
 #include "block_store.h"
 
+#include "base/timer.h"
+#include "io/scratch_file.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/scratch_file.h"
-#include "reap/timer.h"
 
 enum { SPARES = 8 };
 

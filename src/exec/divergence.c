@@ -5,7 +5,7 @@
  * have a small divergence and not the rounding of large terms. Rows are normalised in double precision, whatever they
  * are. Probabilities that are 0 in float32 count as 1e-38.
  */
-#include "reap/divergence.h"
+#include "divergence.h"
 
 #include <math.h>
 #include <string.h>

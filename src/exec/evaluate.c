@@ -5,18 +5,18 @@
  * Ties: a class counts as ahead of the right one if its output is larger, or equal with a lower index, as in most
  * frameworks. Each block's sums have slots of their own, summed in order, so that they do not depend on the ranks.
  */
-#include "reap/evaluate.h"
+#include "evaluate.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "reap/divergence.h"
+#include "base/timer.h"
+#include "divergence.h"
+#include "output_mean.h"
+#include "output_set.h"
+#include "plan.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/output_mean.h"
-#include "reap/output_set.h"
-#include "reap/plan.h"
-#include "reap/timer.h"
 #include "reference.h"
 
 typedef struct runner {

@@ -8,7 +8,7 @@
  *
  * Cost of an advance: one plan for the segment, run on every block.
  */
-#include "reap/frontier.h"
+#include "frontier.h"
 
 #include <string.h>
 

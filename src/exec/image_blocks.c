@@ -3,9 +3,9 @@
 
 #include <string.h>
 
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 typedef struct image_maker {
   block_maker maker; /* first: a maker is its image_maker */

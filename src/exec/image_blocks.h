@@ -6,7 +6,7 @@
 
 #include "block_store.h"
 #include "reap/dataset.h"
-#include "reap/shard.h"
+#include "shard.h"
 
 /* Gives blocks[count], block k being block shard->first + k of all, a maker that reads them; `images` is borrowed. */
 int image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,

@@ -3,16 +3,16 @@
  * The fastest of at least LEAST_RUNS blocks and LEAST_SECONDS counts: what else the machine does can only add to it.
  * The first block, which finds caches and kernels cold, is not timed.
  */
-#include "reap/layer_time.h"
+#include "layer_time.h"
 
 #include <string.h>
 
+#include "base/random.h"
+#include "base/timer.h"
+#include "model/geometry.h"
+#include "plan.h"
 #include "reap/error.h"
-#include "reap/geometry.h"
 #include "reap/memory.h"
-#include "reap/plan.h"
-#include "reap/random.h"
-#include "reap/timer.h"
 
 enum { LEAST_RUNS = 5, MOST_RUNS = 200 };
 static const double LEAST_SECONDS = 0.01;

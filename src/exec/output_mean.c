@@ -7,7 +7,7 @@
  * Cost: a pass over the rows, and a sum over the ranks of one integer for each element. Memory: as much. An output that
  * is not finite counts as 0; what is measured on it then is not finite itself.
  */
-#include "reap/output_mean.h"
+#include "output_mean.h"
 
 #include <math.h>
 #include <stdbool.h>

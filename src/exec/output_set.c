@@ -1,11 +1,11 @@
 /* Outputs of a network; see output_set.h. */
-#include "reap/output_set.h"
+#include "output_set.h"
 
 #include <string.h>
 
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 static bool is_softmax(const reap_node *node) {
   return strcmp(node->op->name, "Softmax") == 0 || strcmp(node->op->name, "LogSoftmax") == 0;

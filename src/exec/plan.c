@@ -6,15 +6,15 @@
  * Layout: values that an in-place kernel turns into each other form one interval; intervals are placed largest
  * first at the lowest offset that is free for their whole life. Quadratic in the number of values, which is small.
  */
-#include "reap/plan.h"
+#include "plan.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "exec/kernels/kernels.h"
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 typedef struct interval {
   int first, last; /* positions in the list of steps */

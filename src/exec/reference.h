@@ -2,8 +2,8 @@
 #ifndef REAP_EXEC_REFERENCE_H
 #define REAP_EXEC_REFERENCE_H
 
-#include "reap/evaluate.h"
-#include "reap/output_set.h"
+#include "evaluate.h"
+#include "output_set.h"
 
 struct reap_reference {
   int64_t images, first, size; /* images of all ranks, this rank's first block, elements of an image's outputs */

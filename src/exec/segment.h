@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 #include "block_store.h"
+#include "exec/kernels/kernel.h"
+#include "plan.h"
 #include "reap/graph.h"
-#include "reap/kernel.h"
-#include "reap/plan.h"
 
 typedef struct segment {
   int64_t references;

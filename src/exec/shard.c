@@ -1,4 +1,4 @@
-#include "reap/shard.h"
+#include "shard.h"
 
 #include "reap/comm.h"
 

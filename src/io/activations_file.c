@@ -1,10 +1,10 @@
 /* Writing stored activations: rank 0 writes the file, all ranks pack what goes into it (packed_rows.h). */
-#include "reap/activations_file.h"
+#include "activations_file.h"
 
+#include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
 #include "origin.h"
 #include "packed_rows.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "activations_file.h"
 #include "io/hdf5/hdf5_util.h"
 #include "origin.h"
-#include "reap/activations_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

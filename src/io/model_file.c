@@ -1,5 +1,5 @@
 /* Writing a reap model file. */
-#include "reap/model_file.h"
+#include "model_file.h"
 
 #include <stdio.h>
 #include <string.h>

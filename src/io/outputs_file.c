@@ -4,7 +4,7 @@
  * it with plain system calls: nobody waits for anybody, and a write that fails on one rank is that rank's error, to be
  * agreed on by the caller. (HDF5's own parallel files wait for ever for a rank whose write failed.)
  */
-#include "reap/outputs_file.h"
+#include "outputs_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/files/durable.h"
 #include "io/files/file_bytes.h"
 #include "io/hdf5/hdf5_util.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

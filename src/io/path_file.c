@@ -1,6 +1,6 @@
 /* Path files: the results of eliminating channels, one group per layer. */
+#include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"

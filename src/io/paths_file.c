@@ -1,5 +1,5 @@
 /* Files of all groups' paths; see paths_file.h. Groups come by name in HDF5: `index` tells their order. */
-#include "reap/paths_file.h"
+#include "paths_file.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* See probe.h. The child touches what readers touch: every object, attribute and chunk index, and two elements of each
  * data set. */
-#include "reap/probe.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  *
  * Failure modes: a full disk shows when an array is written; the file is then closed like any other.
  */
-#include "reap/scratch_file.h"
+#include "scratch_file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/files/durable.h"
 #include "io/hdf5/hdf5_driver.h"
 #include "io/hdf5/hdf5_util.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

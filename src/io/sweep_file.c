@@ -1,14 +1,14 @@
 /* The merged file of a sweep. */
-#include "reap/sweep_file.h"
+#include "sweep_file.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #include "io/hdf5/hdf5_strings.h"
+#include "paths_file.h"
 #include "paths_groups.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/paths_file.h"
 #include "sweep_setting.h"
 
 /* Columns of the table, by the member that they show. */

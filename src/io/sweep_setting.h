@@ -3,7 +3,7 @@
 #define REAP_IO_SWEEP_SETTING_H
 
 #include "io/hdf5/hdf5_util.h"
-#include "reap/sweep_file.h"
+#include "sweep_file.h"
 
 /* Attributes of `place`: all but the name and the report; only the network's own figures; `report` as a data set. */
 int reap_sweep_write_attributes(hid_t place, const reap_sweep_setting *setting);

@@ -1,5 +1,5 @@
 /* ScaLAPACK and BLACS: the only file that names their symbols; see block_cyclic.h. */
-#include "reap/block_cyclic.h"
+#include "block_cyclic.h"
 
 #include <limits.h>
 

@@ -1,5 +1,5 @@
 /* BLAS and LAPACK behind checked sizes; see dense.h. */
-#include "reap/dense.h"
+#include "dense.h"
 
 #include <limits.h>
 

@@ -1,5 +1,5 @@
 /* What the local and the distributed form of reap/symmetric.h share, and the way to one of them. */
-#include "reap/symmetric.h"
+#include "symmetric.h"
 
 #include <math.h>
 

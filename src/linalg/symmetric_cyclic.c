@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "reap/dense.h"
+#include "dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_segment.h"

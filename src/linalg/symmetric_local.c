@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
+#include "dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_table.h"

@@ -10,8 +10,8 @@
 
 #include <string.h>
 
+#include "dense.h"
 #include "reap/comm.h"
-#include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -21,7 +21,7 @@
  */
 #include <string.h>
 
-#include "reap/dense.h"
+#include "dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_panel.h"

@@ -2,7 +2,7 @@
 #ifndef REAP_LINALG_SYMMETRIC_TABLE_H
 #define REAP_LINALG_SYMMETRIC_TABLE_H
 
-#include "reap/symmetric.h"
+#include "symmetric.h"
 
 typedef struct symmetric_table {
   void (*destroy)(reap_symmetric *s);

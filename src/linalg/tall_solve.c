@@ -10,8 +10,8 @@
  */
 #include <string.h>
 
+#include "dense.h"
 #include "fortran.h"
-#include "reap/dense.h"
 #include "reap/error.h"
 
 enum {

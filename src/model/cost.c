@@ -1,7 +1,7 @@
 /* Multiply-adds, parameters and the block size that follow from a prepared graph. */
-#include "reap/geometry.h"
+#include "geometry.h"
+#include "operators.h"
 #include "reap/graph.h"
-#include "reap/operators.h"
 
 int64_t reap_node_flops(const reap_graph *graph, int index) {
   const reap_node *node = graph->nodes[index];

@@ -9,8 +9,8 @@
 #include "allowance.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 #include "rules.h"
+#include "slicing.h"
 
 int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *tensor) {
   reap_value *v = reap_node_output(graph, node, 0);

@@ -1,5 +1,5 @@
 /* Windows of convolutions and poolings from attributes and shapes; see geometry.h. */
-#include "reap/geometry.h"
+#include "geometry.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -6,9 +6,9 @@
 
 #include "allowance.h"
 #include "node.h"
+#include "operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 int reap_graph_create(int64_t opset, reap_graph **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));

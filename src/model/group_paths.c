@@ -8,7 +8,7 @@
  *
  * Cost: O(sizes^2) a call at worst, with a handful of sizes. Failure: none; where nothing was measured it is all 0.
  */
-#include "reap/group_paths.h"
+#include "group_paths.h"
 
 #include <math.h>
 #include <string.h>

@@ -9,9 +9,9 @@
 
 #include "channel_map.h"
 #include "group_reason.h"
+#include "operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 struct reap_groups {
   reap_channel_map map;

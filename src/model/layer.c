@@ -1,9 +1,9 @@
-#include "reap/layer.h"
+#include "layer.h"
 
 #include <string.h>
 
+#include "operators.h"
 #include "reap/error.h"
-#include "reap/operators.h"
 
 bool reap_layer_is_convolution(const reap_graph *graph, int node) {
   return reap_node_constant(graph, graph->nodes[node], 1)->rank == 4; /* [m, channels, kernel_y, kernel_x] */

@@ -4,12 +4,12 @@
  * Rules run right behind the shape rules, in topological order, and may take parameters for resolved that a shape
  * rule has accepted. A rule gives the axis of output 0, or -1.
  */
-#include "reap/layout.h"
+#include "layout.h"
 
 #include "layout_rules.h"
+#include "operators.h"
 #include "reap/error.h"
-#include "reap/operators.h"
-#include "reap/slicing.h"
+#include "slicing.h"
 
 int64_t reap_value_channels(const reap_value *value) {
   return value->channel_axis < 0 ? 0 : value->dims[value->channel_axis];

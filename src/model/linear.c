@@ -11,13 +11,13 @@
 #include <string.h>
 
 #include "allowance.h"
+#include "layout.h"
 #include "node.h"
+#include "operators.h"
 #include "owners.h"
 #include "readers.h"
 #include "reap/error.h"
-#include "reap/layout.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 #include "rules.h"
 
 /* Weights in computation form from the file's: transposed if need be, times Gemm's alpha. */

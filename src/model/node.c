@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 static void norm_destroy(reap_norm **norm) {
   if (!*norm) return;

@@ -1,15 +1,15 @@
 /* Binds the lines of operators.def to their shape, folding and layout rules. */
 #include <stddef.h>
 
+#include "layout.h"
 #include "layout_rules.h"
-#include "reap/layout.h"
 #include "rules.h"
 
 #define REAP_OPERATOR(name, min, max, shape, fold, kernel, layout, channels) \
   {reap_shape_##shape, reap_fold_##fold, reap_layout_##layout},
 
 static const reap_operator_rules table[] = {
-#include "reap/operators.def"
+#include "operators.def"
 };
 
 #undef REAP_OPERATOR

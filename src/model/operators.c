@@ -1,5 +1,5 @@
 /* Names, numbers of inputs and channel rules of operators.def. */
-#include "reap/operators.h"
+#include "operators.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -11,7 +11,7 @@
   {#name, min, max, REAP_CHANNELS_##channels, !IS_NONE(#kernel)},
 
 static const reap_operator table[] = {
-#include "reap/operators.def"
+#include "operators.def"
 };
 
 #undef REAP_OPERATOR

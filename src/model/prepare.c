@@ -8,11 +8,11 @@
 #include "layout_rules.h"
 #include "linear.h"
 #include "node.h"
+#include "operators.h"
 #include "owners.h"
 #include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 #include "rules.h"
 
 /* Along one axis. */

@@ -2,8 +2,8 @@
 #ifndef REAP_MODEL_RULES_H
 #define REAP_MODEL_RULES_H
 
+#include "operators.h"
 #include "reap/graph.h"
-#include "reap/operators.h"
 
 /* What a line of operators.def binds an operator to. */
 typedef struct reap_operator_rules {

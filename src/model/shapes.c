@@ -1,11 +1,11 @@
 /* Shape rules of operators.def: shapes and types of a node's outputs from those of its inputs. */
 #include <string.h>
 
+#include "geometry.h"
 #include "reap/error.h"
-#include "reap/geometry.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 #include "rules.h"
+#include "slicing.h"
 
 int reap_shape_same(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);

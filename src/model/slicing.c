@@ -1,5 +1,5 @@
 /* Parameters of Slice, Pad, Transpose and of axes, resolved; see slicing.h. */
-#include "reap/slicing.h"
+#include "slicing.h"
 
 #include <string.h>
 

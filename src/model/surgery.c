@@ -5,16 +5,16 @@
  * written back bit for bit; re-solved weights are divided by the norm's factor, and the computation's weights
  * follow from the rounded result, so that what is evaluated is what is written.
  */
-#include "reap/surgery.h"
+#include "surgery.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "layout.h"
 #include "linear.h"
+#include "operators.h"
 #include "reap/error.h"
-#include "reap/layout.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 /* ---- cutting */
 

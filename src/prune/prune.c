@@ -13,16 +13,16 @@
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
  * three matrices n x n in the solver; or a share of these where no rank is to hold a layer's moments (step_panels.c).
  */
-#include "reap/prune.h"
+#include "prune.h"
 
 #include <string.h>
 
+#include "base/timer.h"
+#include "model/surgery.h"
 #include "prune/run/run.h"
 #include "prune/run/shortcut.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 
 /* Room for one step a layer: no more are ever needed. */
 static void add_step(run *r, int node, int group) {

@@ -9,12 +9,12 @@
  *
  * Failure modes: activations that overflow give moments that are not finite; reap_moments_check says so.
  */
-#include "reap/accumulator.h"
+#include "accumulator.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rows.h"

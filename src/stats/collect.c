@@ -3,17 +3,17 @@
  * Cost: one forward pass and the moments (src/stats). Memory per rank: the frontier, and one layer's moments, or a few
  * panels of them where they are large.
  */
-#include "reap/collect.h"
+#include "collect.h"
 
 #include <string.h>
 
+#include "base/timer.h"
+#include "exec/frontier.h"
+#include "model/operators.h"
+#include "moments_panels.h"
 #include "reap/error.h"
-#include "reap/frontier.h"
 #include "reap/memory.h"
-#include "reap/moments_panels.h"
-#include "reap/operators.h"
 #include "reap/placement.h"
-#include "reap/timer.h"
 #include "store_rows.h"
 
 typedef struct pass {

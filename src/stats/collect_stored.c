@@ -8,10 +8,10 @@
  */
 #include <string.h>
 
-#include "reap/collect.h"
+#include "base/timer.h"
+#include "collect.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 /* Rows of a block: some megabytes of X, so that its product pays for adding it up. */
 enum { BLOCK_ROWS = 9 * 128, BLOCK_PLACES = 10 * 128 };

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "reap/each_width.h"
+#include "base/each_width.h"
 
 enum { TILE = 16, CHUNK = 256 }; /* columns, rows */
 

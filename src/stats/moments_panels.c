@@ -14,11 +14,11 @@
  * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs, and all ranks learn of it
  * at the end. Activations that overflow give moments that are not finite; the solver says so.
  */
-#include "reap/moments_panels.h"
+#include "moments_panels.h"
 
 #include <string.h>
 
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "row_chunks.h"

@@ -1,10 +1,10 @@
 /* Gathering rows of patches in the file's order of columns; see patches.h. */
-#include "reap/patches.h"
+#include "patches.h"
 
 #include <string.h>
 
-#include "reap/im2col.h"
-#include "reap/random.h"
+#include "base/random.h"
+#include "exec/kernels/im2col.h"
 
 static bool takes_all(const reap_layer *layer, const reap_sampling *sampling) {
   return sampling->positions <= 0 || sampling->positions >= layer->positions;

@@ -8,10 +8,10 @@
  */
 #include "row_chunks.h"
 
+#include "exec/kernels/im2col.h"
+#include "patches.h"
 #include "reap/error.h"
-#include "reap/im2col.h"
 #include "reap/memory.h"
-#include "reap/patches.h"
 
 static const int64_t CHUNK_BYTES = (int64_t)64 << 20;
 enum { LEAST_ROWS = 16 };

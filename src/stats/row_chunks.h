@@ -2,7 +2,7 @@
 #ifndef REAP_STATS_ROW_CHUNKS_H
 #define REAP_STATS_ROW_CHUNKS_H
 
-#include "reap/moments_panels.h"
+#include "moments_panels.h"
 
 typedef struct row_chunks row_chunks;
 

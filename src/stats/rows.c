@@ -7,10 +7,10 @@
 
 #include <string.h>
 
+#include "base/random.h"
+#include "exec/kernels/im2col.h"
 #include "reap/error.h"
-#include "reap/im2col.h"
 #include "reap/memory.h"
-#include "reap/random.h"
 
 static const int64_t CHUNK_BYTES = 8 << 20;
 enum { LEAST_ROWS = 64 };

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
+#include "accumulator.h"
 #include "columns.h"
-#include "reap/accumulator.h"
 
 /* Columns are tap-major inside src/stats: column t * channels + c, the order in which patches lie in memory. */
 typedef struct reap_rows {

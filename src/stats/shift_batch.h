@@ -4,8 +4,8 @@
 #define REAP_STATS_SHIFT_BATCH_H
 
 #include "columns.h"
-#include "reap/layer.h"
-#include "reap/shard.h"
+#include "exec/shard.h"
+#include "model/layer.h"
 #include "shift_plan.h"
 
 typedef struct shift_batch {

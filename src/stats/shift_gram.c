@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "shift_batch.h"

@@ -3,9 +3,9 @@
 #ifndef REAP_STATS_SHIFT_GRAM_H
 #define REAP_STATS_SHIFT_GRAM_H
 
-#include "reap/layer.h"
+#include "exec/shard.h"
+#include "model/layer.h"
 #include "reap/moments.h"
-#include "reap/shard.h"
 #include "rows.h"
 #include "shift_plan.h"
 

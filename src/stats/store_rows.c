@@ -6,9 +6,9 @@
  */
 #include "store_rows.h"
 
+#include "patches.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/patches.h"
 
 static const int64_t SLAB_BYTES = (int64_t)64 << 20;
 

@@ -1,9 +1,9 @@
 /* Rows of one layer into an activations file, slab by slab; private to src/prune. */
-#ifndef REAP_PRUNE_STORE_ROWS_H
-#define REAP_PRUNE_STORE_ROWS_H
+#ifndef REAP_STATS_STORE_ROWS_H
+#define REAP_STATS_STORE_ROWS_H
 
-#include "reap/accumulator.h"
-#include "reap/activations_file.h"
+#include "accumulator.h"
+#include "io/activations_file.h"
 
 /* Where the rows come from. input() and output() give local block b (0 .. last - first) in storage order; it stays
  * valid until another block is asked for. */

@@ -1,8 +1,8 @@
 /* A layer's moments from a statistics file; private to src/prune. */
-#ifndef REAP_PRUNE_STORED_MOMENTS_H
-#define REAP_PRUNE_STORED_MOMENTS_H
+#ifndef REAP_STATS_STORED_MOMENTS_H
+#define REAP_STATS_STORED_MOMENTS_H
 
-#include "reap/layer.h"
+#include "model/layer.h"
 #include "reap/moments.h"
 #include "reap/stats_file.h"
 

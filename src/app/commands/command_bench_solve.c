@@ -16,15 +16,15 @@
 #include "app/command.h"
 #include "app/json.h"
 #include "app/report.h"
-#include "reap/block_cyclic.h"
-#include "reap/budget.h"
-#include "reap/dense.h"
+#include "base/random.h"
+#include "base/timer.h"
+#include "linalg/block_cyclic.h"
+#include "linalg/dense.h"
+#include "linalg/symmetric.h"
+#include "prune/sizes/budget.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/random.h"
 #include "reap/solver.h"
-#include "reap/symmetric.h"
-#include "reap/timer.h"
 
 static const char *const SYNOPSIS =
     "reap bench solve [--n N --block B --m M --keep F --solver local|scalapack] [--plain] [--json]";

@@ -5,12 +5,12 @@
 #include "app/image_range.h"
 #include "app/report.h"
 #include "app/run_files.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "exec/evaluate.h"
 #include "reap/error.h"
-#include "reap/evaluate.h"
 #include "reap/hash.h"
 #include "reap/network.h"
-#include "reap/text.h"
-#include "reap/timer.h"
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
 static const char *const ABOUT =

@@ -3,10 +3,10 @@
 
 #include "app/command.h"
 #include "app/run_files.h"
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/network.h"
-#include "reap/text.h"
 
 static const char *const SYNOPSIS = "reap export MODEL OUT.onnx";
 static const char *const ABOUT =

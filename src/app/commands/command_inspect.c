@@ -5,15 +5,15 @@
 #include "app/command.h"
 #include "app/json.h"
 #include "app/report.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "exec/output_set.h"
 #include "inspect_estimate.h"
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/memory.h"
 #include "reap/network.h"
-#include "reap/operators.h"
-#include "reap/output_set.h"
-#include "reap/text.h"
-#include "reap/timer.h"
 
 static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =

@@ -5,10 +5,10 @@
 
 #include "app/command.h"
 #include "app/run_files.h"
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"
-#include "reap/text.h"
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =

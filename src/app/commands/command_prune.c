@@ -6,8 +6,8 @@
 #include "app/prune_latency.h"
 #include "app/prune_output.h"
 #include "app/prune_paths.h"
+#include "base/timer.h"
 #include "reap/error.h"
-#include "reap/timer.h"
 
 static const char *const SYNOPSIS =
     "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 "

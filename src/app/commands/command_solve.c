@@ -5,12 +5,12 @@
 
 #include "app/command.h"
 #include "app/run_files.h"
-#include "reap/budget.h"
+#include "base/text.h"
+#include "prune/sizes/budget.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
-#include "reap/text.h"
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =

@@ -7,14 +7,14 @@
 #include "app/memory_check.h"
 #include "app/memory_figures.h"
 #include "app/run_files.h"
-#include "reap/collect.h"
+#include "base/text.h"
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
 #include "reap/network.h"
 #include "reap/solver.h"
-#include "reap/text.h"
-#include "reap/timer.h"
+#include "stats/collect.h"
 
 static const char *const SYNOPSIS =
     "reap stats MODEL --calib D.h5 -o S.h5 [options]\n"

@@ -6,11 +6,11 @@
 #include "app/command.h"
 #include "app/report.h"
 #include "app/sweep/sweep_run.h"
+#include "base/text.h"
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/text.h"
-#include "reap/timer.h"
 
 static const char *const SYNOPSIS =
     "reap sweep MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5 [options]\n"

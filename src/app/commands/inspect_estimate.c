@@ -5,11 +5,11 @@
 
 #include "app/prune_plan.h"
 #include "app/prune_repair.h"
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 
 int estimate_options_check(estimate_options *o) {
   if (o->ranks == 0 && (o->exclude || o->memory.text || o->images != 4000 || o->keep != 0.5))

@@ -1,12 +1,12 @@
 /* What reap inspect --estimate tells; private to src/app. */
-#ifndef REAP_APP_INSPECT_ESTIMATE_H
-#define REAP_APP_INSPECT_ESTIMATE_H
+#ifndef REAP_APP_COMMANDS_INSPECT_ESTIMATE_H
+#define REAP_APP_COMMANDS_INSPECT_ESTIMATE_H
 
 #include "app/json.h"
 
 #include "app/memory_options.h"
+#include "prune/estimate/forecast.h"
 #include "reap/comm.h"
-#include "reap/forecast.h"
 #include "reap/network.h"
 
 typedef struct estimate_options {

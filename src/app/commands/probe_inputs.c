@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/probe.h"
 #include "reap/error.h"
-#include "reap/probe.h"
 
 static bool is_first_rank(void) {
   static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};

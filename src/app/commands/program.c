@@ -7,10 +7,10 @@
 
 #include "app/command.h"
 #include "app/json.h"
-#include "reap/dense.h"
+#include "base/text.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/text.h"
 #include "reap/version.h"
 
 static const command commands[] = {

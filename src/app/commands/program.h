@@ -1,6 +1,6 @@
 /* What the program does with its command line, once MPI runs; private to src/app. */
-#ifndef REAP_APP_PROGRAM_H
-#define REAP_APP_PROGRAM_H
+#ifndef REAP_APP_COMMANDS_PROGRAM_H
+#define REAP_APP_COMMANDS_PROGRAM_H
 
 #include "reap/comm.h"
 

@@ -6,9 +6,9 @@
 
 #include "app/prune_latency.h"
 #include "app/prune_paths.h"
+#include "io/paths_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/paths_file.h"
 
 /* Short text that differs when anything that the settings have in common does. */
 static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH]) {

@@ -1,7 +1,7 @@
 /* What settings choose their sizes by, made once for all settings that would make the same, and kept in the sweep's
  * folder; private to src/app. */
-#ifndef REAP_APP_SWEEP_CHOICES_H
-#define REAP_APP_SWEEP_CHOICES_H
+#ifndef REAP_APP_SWEEP_SWEEP_CHOICES_H
+#define REAP_APP_SWEEP_SWEEP_CHOICES_H
 
 #include "sweep_folder.h"
 

@@ -1,13 +1,13 @@
 /* The folder beside a sweep's file, with one file per setting; what is in it already, and merging it; private to
  * src/app. Local: rank 0, and whoever has a setting to write. */
-#ifndef REAP_APP_SWEEP_FOLDER_H
-#define REAP_APP_SWEEP_FOLDER_H
+#ifndef REAP_APP_SWEEP_SWEEP_FOLDER_H
+#define REAP_APP_SWEEP_SWEEP_FOLDER_H
 
 #include <stdbool.h>
 
 #include "app/prune_run.h"
-#include "reap/lock_file.h"
-#include "reap/sweep_file.h"
+#include "io/files/lock_file.h"
+#include "io/sweep_file.h"
 #include "sweep_settings.h"
 
 typedef struct sweep_folder {

@@ -1,6 +1,6 @@
 /* Groups of ranks, each with a setting of its own; private to src/app. */
-#ifndef REAP_APP_SWEEP_GROUPS_H
-#define REAP_APP_SWEEP_GROUPS_H
+#ifndef REAP_APP_SWEEP_SWEEP_GROUPS_H
+#define REAP_APP_SWEEP_SWEEP_GROUPS_H
 
 #include <stdint.h>
 

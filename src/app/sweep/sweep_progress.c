@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "reap/timer.h"
+#include "base/timer.h"
 
 /* Share of a setting's time that pruning takes; the rest is evaluation. Only for the time to go. */
 static const double PRUNING = 0.85;

@@ -2,15 +2,15 @@
  *
  * Rank 0 shows how far all are, the first rank of each group what its setting came to.
  */
-#ifndef REAP_APP_SWEEP_PROGRESS_H
-#define REAP_APP_SWEEP_PROGRESS_H
+#ifndef REAP_APP_SWEEP_SWEEP_PROGRESS_H
+#define REAP_APP_SWEEP_SWEEP_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "app/progress_view.h"
+#include "comm/counter.h"
 #include "reap/comm.h"
-#include "reap/counter.h"
 
 typedef struct sweep_progress {
   progress_view view;

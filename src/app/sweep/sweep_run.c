@@ -7,10 +7,10 @@
 #include "app/prune_output.h"
 #include "app/prune_report.h"
 #include "app/report.h"
-#include "reap/counter.h"
+#include "base/timer.h"
+#include "comm/counter.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 #include "sweep_groups.h"
 #include "sweep_progress.h"
 

@@ -1,6 +1,6 @@
 /* Running the settings of a sweep: dealt out to groups of ranks, each the run of reap prune; private to src/app. */
-#ifndef REAP_APP_SWEEP_RUN_H
-#define REAP_APP_SWEEP_RUN_H
+#ifndef REAP_APP_SWEEP_SWEEP_RUN_H
+#define REAP_APP_SWEEP_SWEEP_RUN_H
 
 #include "reap/error.h"
 #include "sweep_choices.h"

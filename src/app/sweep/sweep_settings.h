@@ -3,8 +3,8 @@
  * The table is that of reap prune: budgets, methods and seeds become lists, what names a single run's output goes, the
  * rest holds for all settings alike. An option that reap prune gains is an option of reap sweep, too.
  */
-#ifndef REAP_APP_SWEEP_SETTINGS_H
-#define REAP_APP_SWEEP_SETTINGS_H
+#ifndef REAP_APP_SWEEP_SWEEP_SETTINGS_H
+#define REAP_APP_SWEEP_SWEEP_SETTINGS_H
 
 #include "app/options.h"
 #include "app/prune_options.h"

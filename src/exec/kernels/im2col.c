@@ -3,7 +3,7 @@
  * Cost: one write of n_positions * kernel_y * kernel_x * channels numbers; what is read stays in the cache, as
  * neighbouring windows overlap. With float64 rows the images are widened on the way.
  */
-#include "reap/im2col.h"
+#include "im2col.h"
 
 #include <string.h>
 

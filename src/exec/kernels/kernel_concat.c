@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "model/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 
 typedef struct concat_state {
   int64_t outer, total;

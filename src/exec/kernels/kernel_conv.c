@@ -10,11 +10,11 @@
  */
 #include <string.h>
 
+#include "im2col.h"
 #include "kernels.h"
+#include "linalg/dense.h"
 #include "onednn.h"
-#include "reap/dense.h"
 #include "reap/error.h"
-#include "reap/im2col.h"
 #include "reap/memory.h"
 
 /* Products up to this many multiply-adds are computed by OpenBLAS without packing, at up to twice the rate of slightly

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "kernels.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -4,9 +4,9 @@
  * comes down to a few long memcpy. Memory-bound.
  */
 #include "kernels.h"
+#include "model/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 
 static void move_destroy(void **state) { reap_free(state); }
 

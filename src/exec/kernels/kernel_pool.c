@@ -7,8 +7,8 @@
 #include <float.h>
 
 #include "kernels.h"
+#include "model/geometry.h"
 #include "reap/error.h"
-#include "reap/geometry.h"
 #include "reap/memory.h"
 
 static void pool_destroy(void **state) { reap_free(state); }

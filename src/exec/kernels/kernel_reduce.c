@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "model/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 
 typedef struct reduce_state {
   reap_nest nest; /* operands: input, result */

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "model/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/slicing.h"
 
 typedef struct softmax_state {
   bool logarithm;

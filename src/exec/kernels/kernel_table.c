@@ -2,8 +2,8 @@
 #include <stddef.h>
 
 #include "kernels.h"
+#include "linalg/dense.h"
 #include "onednn.h"
-#include "reap/dense.h"
 
 /* OpenMP's runtime comes with oneDNN, if at all: weak, so that reap links without it. */
 extern void omp_set_num_threads(int) __attribute__((weak));
@@ -13,7 +13,7 @@ static const reap_kernel reap_kernel_none = {NULL, NULL, NULL, false, NULL, fals
 #define REAP_OPERATOR(name, min, max, shape, fold, kernel, layout, channels) &reap_kernel_##kernel,
 
 static const reap_kernel *const table[] = {
-#include "reap/operators.def"
+#include "model/operators.def"
 };
 
 #undef REAP_OPERATOR

@@ -1,8 +1,8 @@
 /* What the kernels share; private to src/exec. */
-#ifndef REAP_EXEC_KERNELS_H
-#define REAP_EXEC_KERNELS_H
+#ifndef REAP_EXEC_KERNELS_KERNELS_H
+#define REAP_EXEC_KERNELS_KERNELS_H
 
-#include "reap/kernel.h"
+#include "kernel.h"
 
 /* One definition each in kernel_*.c; operators.def binds them to operators. */
 extern const reap_kernel reap_kernel_conv, reap_kernel_gemm, reap_kernel_norm, reap_kernel_relu, reap_kernel_clip,

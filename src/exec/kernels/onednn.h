@@ -1,9 +1,9 @@
 /* Convolutions through oneDNN; private to src/exec. Only onednn.c knows the library. */
-#ifndef REAP_EXEC_ONEDNN_H
-#define REAP_EXEC_ONEDNN_H
+#ifndef REAP_EXEC_KERNELS_ONEDNN_H
+#define REAP_EXEC_KERNELS_ONEDNN_H
 
-#include "reap/geometry.h"
-#include "reap/kernel.h"
+#include "kernel.h"
+#include "model/geometry.h"
 
 typedef struct reap_onednn_conv reap_onednn_conv;
 

@@ -1,5 +1,5 @@
 /* Files that appear whole or not at all. */
-#include "reap/durable.h"
+#include "durable.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Private to src/io: bytes to and from a descriptor at a place, all of them or an error. Local calls. */
-#ifndef REAP_IO_FILE_BYTES_H
-#define REAP_IO_FILE_BYTES_H
+#ifndef REAP_IO_FILES_FILE_BYTES_H
+#define REAP_IO_FILES_FILE_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,13 +3,13 @@
  * Failure modes: of two names for a file that is not there yet, in one folder, only the same spelling is known to mean
  * the same, also where the file system takes large and small letters for equal.
  */
-#include "reap/file_identity.h"
+#include "file_identity.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
+#include "durable.h"
 #include "durable_names.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -7,7 +7,7 @@
  * Failure modes: some file systems have no locks, or not between hosts; then two processes do not notice each other.
  * Closing any other descriptor of the file would drop the lock: nobody else in the process may open it.
  */
-#include "reap/lock_file.h"
+#include "lock_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "reap/durable.h"
+#include "durable.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

@@ -5,8 +5,8 @@
  * lets HDF5 close the file as if all was well. Whoever writes therefore has to ask it: after each transfer
  * (reap_h5_written) and when the file is closed (reap_h5_close_written).
  */
-#ifndef REAP_IO_HDF5_DRIVER_H
-#define REAP_IO_HDF5_DRIVER_H
+#ifndef REAP_IO_HDF5_HDF5_DRIVER_H
+#define REAP_IO_HDF5_HDF5_DRIVER_H
 
 #include <hdf5.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* A whole file written by one process. */
 #include "hdf5_util.h"
-#include "reap/durable.h"
+#include "io/files/durable.h"
 #include "reap/error.h"
 
 int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context),

@@ -9,8 +9,8 @@
  * if it is one, and what is damaged. A file that is no HDF5 file, or cut short, is left to the library, which refuses
  * it.
  */
-#ifndef REAP_IO_HDF5_HEADER_H
-#define REAP_IO_HDF5_HEADER_H
+#ifndef REAP_IO_HDF5_HDF5_HEADER_H
+#define REAP_IO_HDF5_HDF5_HEADER_H
 
 #include <stdint.h>
 

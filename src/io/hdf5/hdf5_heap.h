@@ -1,7 +1,7 @@
 /* Private to src/io: a file's heaps of variable-length data ("global heap collections" of the HDF5 format), read
  * without the library, every number checked. Local calls. */
-#ifndef REAP_IO_HDF5_HEAP_H
-#define REAP_IO_HDF5_HEAP_H
+#ifndef REAP_IO_HDF5_HDF5_HEAP_H
+#define REAP_IO_HDF5_HDF5_HEAP_H
 
 #include <stdint.h>
 

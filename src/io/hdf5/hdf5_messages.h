@@ -1,7 +1,7 @@
 /* Private to src/io: whether a message of an object's header (HDF5 format) holds all that its lengths and counts name.
  * Local calls, without the HDF5 library. */
-#ifndef REAP_IO_HDF5_MESSAGES_H
-#define REAP_IO_HDF5_MESSAGES_H
+#ifndef REAP_IO_HDF5_HDF5_MESSAGES_H
+#define REAP_IO_HDF5_HDF5_MESSAGES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * file; HDF5 1.10 believes every length and number in a heap, and one wrong byte makes it crash or loop. So it is asked
  * for no more than where a string lies, and the heap is read here.
  */
-#ifndef REAP_IO_HDF5_STRINGS_H
-#define REAP_IO_HDF5_STRINGS_H
+#ifndef REAP_IO_HDF5_HDF5_STRINGS_H
+#define REAP_IO_HDF5_HDF5_STRINGS_H
 
 #include <hdf5.h>
 #include <stdint.h>

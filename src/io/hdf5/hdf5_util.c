@@ -11,7 +11,7 @@
 
 #include "hdf5_driver.h"
 #include "hdf5_header.h"
-#include "reap/durable.h"
+#include "io/files/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

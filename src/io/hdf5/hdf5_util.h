@@ -3,8 +3,8 @@
  * Files are not trusted: types, shapes and the space really occupied are checked before anything is allocated, and
  * links out of the file are not followed. Messages name the file and the object.
  */
-#ifndef REAP_IO_HDF5_UTIL_H
-#define REAP_IO_HDF5_UTIL_H
+#ifndef REAP_IO_HDF5_HDF5_UTIL_H
+#define REAP_IO_HDF5_HDF5_UTIL_H
 
 #include <hdf5.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* Private to src/io: nodes that no output of the network follows from. Local calls. */
-#ifndef REAP_IO_ONNX_DEAD_H
-#define REAP_IO_ONNX_DEAD_H
+#ifndef REAP_IO_ONNX_ONNX_DEAD_H
+#define REAP_IO_ONNX_ONNX_DEAD_H
 
 #include "onnx_message.h"
 

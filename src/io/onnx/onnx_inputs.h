@@ -1,6 +1,6 @@
 /* Private to src/io: initialisers that are listed as inputs of the network too, as all are up to IR version 3. */
-#ifndef REAP_IO_ONNX_INPUTS_H
-#define REAP_IO_ONNX_INPUTS_H
+#ifndef REAP_IO_ONNX_ONNX_INPUTS_H
+#define REAP_IO_ONNX_ONNX_INPUTS_H
 
 #include "onnx_message.h"
 

@@ -4,8 +4,8 @@
  * may be added with reap_alloc/reap_strdup and dropped with reap_free, memory is counted like all other, and an
  * allocation that fails is told apart from a message that is malformed.
  */
-#ifndef REAP_IO_ONNX_MESSAGE_H
-#define REAP_IO_ONNX_MESSAGE_H
+#ifndef REAP_IO_ONNX_ONNX_MESSAGE_H
+#define REAP_IO_ONNX_ONNX_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

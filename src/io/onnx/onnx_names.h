@@ -1,6 +1,6 @@
 /* Private to src/io: names in ONNX graphs. Local calls; look-ups are linear, which models are small enough for. */
-#ifndef REAP_IO_ONNX_NAMES_H
-#define REAP_IO_ONNX_NAMES_H
+#ifndef REAP_IO_ONNX_ONNX_NAMES_H
+#define REAP_IO_ONNX_ONNX_NAMES_H
 
 #include "onnx_message.h"
 #include "reap/name_table.h"

@@ -1,6 +1,6 @@
 /* Private to src/io: element types of what a graph computes. Local calls. */
-#ifndef REAP_IO_ONNX_TYPES_H
-#define REAP_IO_ONNX_TYPES_H
+#ifndef REAP_IO_ONNX_ONNX_TYPES_H
+#define REAP_IO_ONNX_ONNX_TYPES_H
 
 #include "onnx_message.h"
 

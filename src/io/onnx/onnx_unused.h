@@ -1,6 +1,6 @@
 /* Private to src/io: removing what edits have made useless. Local calls. */
-#ifndef REAP_IO_ONNX_UNUSED_H
-#define REAP_IO_ONNX_UNUSED_H
+#ifndef REAP_IO_ONNX_ONNX_UNUSED_H
+#define REAP_IO_ONNX_ONNX_UNUSED_H
 
 #include "onnx_message.h"
 

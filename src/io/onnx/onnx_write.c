@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/files/durable.h"
 #include "onnx_message.h"
-#include "reap/durable.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -6,14 +6,14 @@
  * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
  * network.
  */
-#include "reap/footprint.h"
+#include "footprint.h"
 
 #include <string.h>
 
+#include "model/layer.h"
 #include "reap/error.h"
-#include "reap/layer.h"
 #include "reap/memory.h"
-#include "reap/moments_panels.h"
+#include "stats/moments_panels.h"
 
 /* Position of the last node that reads `value`; the number of nodes for network outputs. */
 static int last_reader(const reap_graph *graph, int value) {

@@ -4,21 +4,21 @@
  * network loses the channels. What is held is counted for one block of images and multiplied; what passes through (the
  * segment's own values, copies of its weights) is there once.
  */
-#include "reap/forecast.h"
+#include "forecast.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "footprint.h"
+#include "model/layer.h"
+#include "model/layout.h"
 #include "prune/repair/producer_pass.h"
 #include "prune/run/run.h"
 #include "prune/run/shortcut.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
-#include "reap/layer.h"
-#include "reap/layout.h"
 #include "reap/memory.h"
-#include "reap/moments_panels.h"
 #include "reap/solver.h"
+#include "stats/moments_panels.h"
 
 /* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
 enum { TRAFFIC = 5, SOLVER_LARGE = 4096, PANEL = 400 };

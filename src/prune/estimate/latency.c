@@ -5,13 +5,13 @@
  * kernels work on blocks of channels, so that the true curve has steps. What is not a linear layer is counted as it is
  * in the whole network.
  */
-#include "reap/latency.h"
+#include "latency.h"
 
 #include <string.h>
 
+#include "exec/layer_time.h"
+#include "model/geometry.h"
 #include "reap/error.h"
-#include "reap/geometry.h"
-#include "reap/layer_time.h"
 #include "reap/memory.h"
 
 enum { SIZES = 6 };

@@ -1,9 +1,9 @@
 /* Memory that paths of all groups will take: the largest layer's matrices, and the weights that wait to be measured. */
 #include <math.h>
 
+#include "footprint.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"
-#include "reap/footprint.h"
 #include "reap/memory.h"
 
 /* Bytes of the weights at the measured sizes: evenly spread, they are half a layer for each. */

@@ -6,14 +6,14 @@
  */
 #include <math.h>
 
-#include "reap/dense.h"
+#include "base/random.h"
+#include "base/timer.h"
+#include "exec/frontier.h"
+#include "forecast.h"
+#include "linalg/dense.h"
+#include "model/layer.h"
 #include "reap/error.h"
-#include "reap/forecast.h"
-#include "reap/frontier.h"
-#include "reap/layer.h"
 #include "reap/memory.h"
-#include "reap/random.h"
-#include "reap/timer.h"
 
 static const double ENOUGH_WORK = 2e10;   /* multiply-adds of the images sent through */
 static const double ENOUGH_SECONDS = 0.5; /* for moments */

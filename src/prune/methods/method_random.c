@@ -1,7 +1,7 @@
 /* Random choice: the baseline that any criterion has to beat. Depends on the seed and the group's name only. */
+#include "base/random.h"
 #include "methods.h"
 #include "reap/error.h"
-#include "reap/random.h"
 
 int reap_choose_random(const reap_method_input *input, int64_t *kept, reap_path **path) {
   (void)path;

@@ -1,6 +1,6 @@
 /* The methods of the table in method.c; private to src/prune. */
-#ifndef REAP_PRUNE_METHODS_H
-#define REAP_PRUNE_METHODS_H
+#ifndef REAP_PRUNE_METHODS_METHODS_H
+#define REAP_PRUNE_METHODS_METHODS_H
 
 #include "reap/method.h"
 

@@ -1,6 +1,6 @@
 /* What both networks make of images that neither was trained on; private to src/prune. */
-#ifndef REAP_PRUNE_MIXED_IMAGES_H
-#define REAP_PRUNE_MIXED_IMAGES_H
+#ifndef REAP_PRUNE_REPAIR_MIXED_IMAGES_H
+#define REAP_PRUNE_REPAIR_MIXED_IMAGES_H
 
 #include "prune/run/run.h"
 

@@ -13,13 +13,13 @@
 
 #include <string.h>
 
-#include "reap/dense.h"
+#include "base/timer.h"
+#include "exec/kernels/im2col.h"
+#include "linalg/dense.h"
+#include "model/operators.h"
+#include "model/surgery.h"
 #include "reap/error.h"
-#include "reap/im2col.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 
 /* ------------------------------------------------------------------ which layers */
 

@@ -3,11 +3,11 @@
  * The two follow each other directly, or with a Relu between them. What the first reads is held by a frontier that has
  * not computed it yet; everything behind it is computed anew, block by block, as often as it is asked for.
  */
-#ifndef REAP_PRUNE_PRODUCER_PASS_H
-#define REAP_PRUNE_PRODUCER_PASS_H
+#ifndef REAP_PRUNE_REPAIR_PRODUCER_PASS_H
+#define REAP_PRUNE_REPAIR_PRODUCER_PASS_H
 
+#include "exec/plan.h"
 #include "prune/run/run.h"
-#include "reap/plan.h"
 
 /* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many
  * blocks one, for PRODUCER_IMAGES images or so at most. */

@@ -25,14 +25,14 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/timer.h"
+#include "exec/divergence.h"
+#include "exec/output_set.h"
 #include "mixed_images.h"
+#include "model/surgery.h"
 #include "prune/run/run.h"
-#include "reap/divergence.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/output_set.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 #include "softmax_scale.h"
 
 enum { HELD_OUT_LEAST = 50 };

@@ -1,6 +1,6 @@
 /* How sure a classifier is, against another one; private to src/prune. Local. */
-#ifndef REAP_PRUNE_SOFTMAX_SCALE_H
-#define REAP_PRUNE_SOFTMAX_SCALE_H
+#ifndef REAP_PRUNE_REPAIR_SOFTMAX_SCALE_H
+#define REAP_PRUNE_REPAIR_SOFTMAX_SCALE_H
 
 #include <stdint.h>
 

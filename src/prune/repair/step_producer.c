@@ -36,14 +36,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
+#include "linalg/dense.h"
+#include "model/surgery.h"
 #include "producer_pass.h"
 #include "prune/run/forward_error.h"
-#include "reap/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 
 static const double RIDGE = 1e-3;           /* of the regression: a direction, not a solution */
 static const double CURVATURE_RIDGE = 0.01; /* of K */

@@ -10,12 +10,12 @@
  */
 #include <math.h>
 
+#include "base/timer.h"
+#include "model/surgery.h"
 #include "prune/run/forward_error.h"
 #include "prune/run/run.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 
 enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
 

@@ -1,10 +1,10 @@
 /* One layer's choice: made by rank 0, known to all; private to src/prune. */
-#ifndef REAP_PRUNE_DECISION_H
-#define REAP_PRUNE_DECISION_H
+#ifndef REAP_PRUNE_RUN_DECISION_H
+#define REAP_PRUNE_RUN_DECISION_H
 
 #include "reap/comm.h"
-#include "reap/prune_types.h"
 #include "ridge.h"
+#include "types.h"
 
 /* Everything that follows from a layer's moments. */
 typedef struct decision {

@@ -14,12 +14,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "exec/plan.h"
+#include "model/surgery.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/patches.h"
-#include "reap/plan.h"
-#include "reap/surgery.h"
+#include "stats/patches.h"
 
 typedef struct runner {
   const run *run;

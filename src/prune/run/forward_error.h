@@ -4,8 +4,8 @@
  * then wrong in both: weights that ruin the layer look like the better ones. So whoever takes new weights over
  * compares what the rows say with the layer run forward, once, when the weights are chosen.
  */
-#ifndef REAP_PRUNE_FORWARD_ERROR_H
-#define REAP_PRUNE_FORWARD_ERROR_H
+#ifndef REAP_PRUNE_RUN_FORWARD_ERROR_H
+#define REAP_PRUNE_RUN_FORWARD_ERROR_H
 
 #include "run.h"
 

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 #include "run.h"
 
 static int copy_int64(int64_t **out, const int64_t *from, int64_t count) {

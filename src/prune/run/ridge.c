@@ -27,11 +27,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/patches.h"
 #include "reap/solver.h"
+#include "stats/patches.h"
 
 static const double RIDGES[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
 static const double PULLS[] = {1e-5, 1e-4, 1e-3, 1e-2, 1e-1};

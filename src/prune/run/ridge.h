@@ -1,6 +1,6 @@
 /* The ridge of one layer, picked by the error on images held out; private to src/prune. */
-#ifndef REAP_PRUNE_RIDGE_H
-#define REAP_PRUNE_RIDGE_H
+#ifndef REAP_PRUNE_RUN_RIDGE_H
+#define REAP_PRUNE_RUN_RIDGE_H
 
 #include <stdbool.h>
 

@@ -3,16 +3,16 @@
  * A run is a list of steps in topological order of their layers. A step belongs to a linear layer; it prunes the group
  * that this layer consumes, if it has one, and re-solves the layer's weights.
  */
-#ifndef REAP_PRUNE_RUN_H
-#define REAP_PRUNE_RUN_H
+#ifndef REAP_PRUNE_RUN_RUN_H
+#define REAP_PRUNE_RUN_RUN_H
 
 #include "decision.h"
-#include "reap/accumulator.h"
-#include "reap/frontier.h"
-#include "reap/layer.h"
-#include "reap/moments_panels.h"
-#include "reap/prune_types.h"
+#include "exec/frontier.h"
+#include "model/layer.h"
+#include "stats/accumulator.h"
+#include "stats/moments_panels.h"
 #include "stats/store_rows.h"
+#include "types.h"
 
 /* What a step is about. */
 typedef struct run_step {

@@ -1,6 +1,6 @@
 /* Images of a run on their way through both networks. */
+#include "base/timer.h"
 #include "reap/error.h"
-#include "reap/timer.h"
 #include "run.h"
 
 bool run_frozen(const run *r) { return r->options->from_stats != NULL; }

@@ -5,9 +5,9 @@
  */
 #include "shortcut.h"
 
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 /* Whether `value` depends on a node with flag[node] set; one pass over the nodes in topological order. */
 static int depends_on(const reap_graph *graph, int value, const bool *flag, bool *out) {

@@ -1,6 +1,6 @@
 /* Which shortcut a layer's output is added to, and whether the layer may repair its drift; private to src/prune. */
-#ifndef REAP_PRUNE_SHORTCUT_H
-#define REAP_PRUNE_SHORTCUT_H
+#ifndef REAP_PRUNE_RUN_SHORTCUT_H
+#define REAP_PRUNE_RUN_SHORTCUT_H
 
 #include <stdbool.h>
 

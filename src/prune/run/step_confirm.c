@@ -5,11 +5,11 @@
  */
 #include <string.h>
 
+#include "base/timer.h"
 #include "forward_error.h"
+#include "model/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 
 /* The layer's weights in the original network, of the channels kept. Local. */
 static int trained_weights(const run *r, const step *s, double *weights, double *bias) {

@@ -1,10 +1,10 @@
 /* Channels and weights of the layer at hand: by the method with the standard ridge, then with the ridge that images
  * held out prefer.
  */
+#include "base/timer.h"
+#include "model/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 #include "run.h"
 
 /* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test too. */

@@ -1,7 +1,7 @@
 /* Sums over the images of the layer at hand: its moments, and what is left of its target on images held out. */
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 #include "run.h"
 #include "stats/stored_moments.h"
 

@@ -6,10 +6,10 @@
  */
 #include <string.h>
 
+#include "base/timer.h"
+#include "model/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/surgery.h"
-#include "reap/timer.h"
 #include "run.h"
 #include "stats/stored_moments.h"
 

@@ -8,16 +8,16 @@
  * ResNet-56 0.159 with tilt 0, 0.143 with 1, 0.151 with 2, 0.176 with 3, 0.206 with -1; 0.139 with power 1/2.
  * ResNet-20: 0.385, 0.321, 0.354 with tilts of 0, 1, 2; 0.423 with -1; 0.368 with power 1/2.
  */
-#include "reap/joint.h"
+#include "joint.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "reap/cost_model.h"
+#include "prune/sizes/cost_model.h"
+#include "prune/sizes/ratios.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/ratios.h"
-#include "reap/trial.h"
+#include "trial.h"
 
 /* The first is taken unless another is better by more than a tenth: trials of few images differ by some 5 % by chance.
  */

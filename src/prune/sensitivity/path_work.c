@@ -12,9 +12,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/collect.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "stats/collect.h"
 
 int path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out) {
   reap_layer *layers = NULL;

@@ -4,12 +4,12 @@
  * then measures them, its ranks sharing the images; teams work side by side. So weights have to be known to one team
  * only.
  */
-#ifndef REAP_PRUNE_PATH_WORK_H
-#define REAP_PRUNE_PATH_WORK_H
+#ifndef REAP_PRUNE_SENSITIVITY_PATH_WORK_H
+#define REAP_PRUNE_SENSITIVITY_PATH_WORK_H
 
-#include "reap/layer.h"
+#include "model/layer.h"
+#include "paths.h"
 #include "reap/moments.h"
-#include "reap/paths.h"
 
 /* One group. */
 typedef struct path_work {

@@ -9,13 +9,13 @@
  * networks of sensitivity.c. Memory: a rank holds the moments of one or two layers, or its share of a large one's, and
  * the weights of its team's groups at the measured sizes. Failure modes: those of the solver; no group to look at.
  */
-#include "reap/paths.h"
+#include "paths.h"
 
+#include "base/timer.h"
 #include "path_work.h"
-#include "reap/collect.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
+#include "stats/collect.h"
 #include "stats/stored_moments.h"
 
 typedef struct run {

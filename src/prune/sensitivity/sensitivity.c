@@ -19,14 +19,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "exec/divergence.h"
+#include "exec/frontier.h"
+#include "exec/output_mean.h"
+#include "exec/output_set.h"
+#include "model/surgery.h"
 #include "path_work.h"
-#include "reap/divergence.h"
 #include "reap/error.h"
-#include "reap/frontier.h"
 #include "reap/memory.h"
-#include "reap/output_mean.h"
-#include "reap/output_set.h"
-#include "reap/surgery.h"
 
 typedef struct study {
   const reap_graph *graph;

@@ -1,6 +1,6 @@
 /* Trials; see trial.h. Cost: with 4000 calibration images some tenth of a pruning run: a quarter of the forward passes,
  * and moments of sampled positions. Memory: as a run over so many images. */
-#include "reap/trial.h"
+#include "trial.h"
 
 #include <math.h>
 #include <string.h>

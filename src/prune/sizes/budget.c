@@ -1,4 +1,4 @@
-#include "reap/budget.h"
+#include "budget.h"
 
 #include <math.h>
 

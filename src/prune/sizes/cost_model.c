@@ -1,13 +1,13 @@
 /* Costs from a graph; see cost_model.h. Everything follows from the linear layers and what lies along their channels;
  * cost O(nodes) a model, O(terms) an evaluation. */
-#include "reap/cost_model.h"
+#include "cost_model.h"
 
 #include <string.h>
 
+#include "model/layout.h"
+#include "model/operators.h"
 #include "reap/error.h"
-#include "reap/layout.h"
 #include "reap/memory.h"
-#include "reap/operators.h"
 
 double reap_time_table_at(const reap_time_table *t, int64_t in, int64_t out) {
   double value = 0;

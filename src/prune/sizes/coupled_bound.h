@@ -1,6 +1,6 @@
 /* The Lagrangian of a choice of sizes with coupled costs; private to src/prune. Local. */
-#ifndef REAP_PRUNE_COUPLED_BOUND_H
-#define REAP_PRUNE_COUPLED_BOUND_H
+#ifndef REAP_PRUNE_SIZES_COUPLED_BOUND_H
+#define REAP_PRUNE_SIZES_COUPLED_BOUND_H
 
 #include "sizes.h"
 

@@ -9,7 +9,7 @@
  * budget, costs rounded up. Fails only for lack of memory; nothing here depends on more than the order of the numbers,
  * so that equal inputs give equal choices everywhere.
  */
-#include "reap/knapsack.h"
+#include "knapsack.h"
 
 #include <math.h>
 #include <string.h>

@@ -17,15 +17,15 @@
  * Cost: some ten knapsacks, and sweeps of groups^2 * log(sizes)^2 evaluations. Fails if the budget is out of reach, or
  * for lack of memory. The answer need not be the best: reap_ratios_gap() says how far off it can be.
  */
-#include "reap/ratios.h"
+#include "ratios.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "budget.h"
 #include "coupled_bound.h"
-#include "reap/budget.h"
+#include "knapsack.h"
 #include "reap/error.h"
-#include "reap/knapsack.h"
 #include "reap/memory.h"
 #include "sizes.h"
 

@@ -1,8 +1,8 @@
 /* The sizes that each group may take, with their losses; private to src/prune. Local. */
-#ifndef REAP_PRUNE_SIZES_H
-#define REAP_PRUNE_SIZES_H
+#ifndef REAP_PRUNE_SIZES_SIZES_H
+#define REAP_PRUNE_SIZES_SIZES_H
 
-#include "reap/ratios.h"
+#include "ratios.h"
 
 typedef struct group_sizes {
   int n;         /* sizes, at least one */

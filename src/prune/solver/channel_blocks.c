@@ -17,8 +17,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
-#include "reap/each_width.h"
+#include "base/each_width.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -1,7 +1,7 @@
 /* What the choice of the next channel needs of every channel: its diagonal blocks H_jj and (W W')_jj, kept current from
  * one removal to the next; private to src/prune. Local. */
-#ifndef REAP_PRUNE_CHANNEL_BLOCKS_H
-#define REAP_PRUNE_CHANNEL_BLOCKS_H
+#ifndef REAP_PRUNE_SOLVER_CHANNEL_BLOCKS_H
+#define REAP_PRUNE_SOLVER_CHANNEL_BLOCKS_H
 
 #include <stdbool.h>
 #include <stdint.h>

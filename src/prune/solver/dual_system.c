@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -5,14 +5,14 @@
  * change until the next one. What changes from removal to removal (V, Q, W, the diagonal blocks) is cut in "slots": one
  * for each channel still there, and for those that left since dead rows were last dropped.
  */
-#ifndef REAP_PRUNE_DUAL_SYSTEM_H
-#define REAP_PRUNE_DUAL_SYSTEM_H
+#ifndef REAP_PRUNE_SOLVER_DUAL_SYSTEM_H
+#define REAP_PRUNE_SOLVER_DUAL_SYSTEM_H
 
 #include <stdbool.h>
 
 #include "channel_blocks.h"
+#include "linalg/symmetric.h"
 #include "normal_equations.h"
-#include "reap/symmetric.h"
 #include "stage.h"
 
 /* How (W W')_:j comes about when channel j is chosen. */

@@ -1,6 +1,6 @@
 /* Greedy elimination on a dual system; private to src/prune. */
-#ifndef REAP_PRUNE_ELIMINATION_H
-#define REAP_PRUNE_ELIMINATION_H
+#ifndef REAP_PRUNE_SOLVER_ELIMINATION_H
+#define REAP_PRUNE_SOLVER_ELIMINATION_H
 
 #include "dual_system.h"
 #include "reap/path.h"

@@ -1,10 +1,10 @@
 /* The last solve: fresh weights of the channels kept; private to src/prune. */
-#ifndef REAP_PRUNE_FIT_H
-#define REAP_PRUNE_FIT_H
+#ifndef REAP_PRUNE_SOLVER_FIT_H
+#define REAP_PRUNE_SOLVER_FIT_H
 
+#include "linalg/symmetric.h"
 #include "normal_equations.h"
 #include "reap/path.h"
-#include "reap/symmetric.h"
 
 /* A solve of the upper matrix's leading slots against the outputs. */
 typedef struct fit {

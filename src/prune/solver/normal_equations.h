@@ -1,12 +1,12 @@
 /* Scaled and ridged normal equations of one layer or of some of its channels; private to src/prune. */
-#ifndef REAP_PRUNE_NORMAL_EQUATIONS_H
-#define REAP_PRUNE_NORMAL_EQUATIONS_H
+#ifndef REAP_PRUNE_SOLVER_NORMAL_EQUATIONS_H
+#define REAP_PRUNE_SOLVER_NORMAL_EQUATIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "linalg/symmetric.h"
 #include "reap/moments.h"
-#include "reap/symmetric.h"
 
 /* Scales and facts, the same on all ranks; the matrices are made on demand from the moments' source. */
 typedef struct reap_normal_equations {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "dual_system.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 
 bool panel_full(const dual_system *d) { return d->k > d->start && d->stage.next == d->stage.count; }

@@ -8,11 +8,11 @@
  */
 #include <string.h>
 
+#include "base/timer.h"
 #include "dual_system.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 /* W -= V Z, own rows, with the part of Z whose channels have gone. */
 static int update_weights(dual_system *d) {

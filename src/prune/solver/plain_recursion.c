@@ -10,13 +10,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "dual_system.h"
 #include "fit.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
-#include "reap/timer.h"
 
 typedef struct recursion {
   reap_normal_equations *equations;

@@ -4,12 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "elimination.h"
 #include "fit.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;

@@ -1,7 +1,7 @@
 /* A stage of the elimination: which channels will go, foreseen, and their columns of V and Q, formed together; private
  * to src/prune. The scheme is at the top of elimination.c. */
-#ifndef REAP_PRUNE_STAGE_H
-#define REAP_PRUNE_STAGE_H
+#ifndef REAP_PRUNE_SOLVER_STAGE_H
+#define REAP_PRUNE_SOLVER_STAGE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -18,11 +18,11 @@
  */
 #include <string.h>
 
+#include "base/timer.h"
 #include "dual_system.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 /* Rows of the channels foreseen, candidates at[..], from those of all: *out [their columns, columns]. */
 static int pick(const dual_system *d, const int64_t *at, int64_t columns, const shared_rows *rows, double **out) {

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "dual_system.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 
 /* Rows of candidate `at` in the first k columns: out [b, k]. */

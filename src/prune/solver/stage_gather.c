@@ -13,11 +13,11 @@
  */
 #include <string.h>
 
+#include "base/timer.h"
 #include "dual_system.h"
-#include "reap/dense.h"
+#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/timer.h"
 
 /* Rows of the candidates of own rows a [own rows, columns], on all ranks. Without ranks they stand where they are. */
 static int share_rows(const dual_system *d, const double *a, int64_t ld, int64_t columns, shared_rows *out) {

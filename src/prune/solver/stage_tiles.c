@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "reap/each_width.h"
+#include "base/each_width.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

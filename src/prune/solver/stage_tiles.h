@@ -1,7 +1,7 @@
 /* A stage's columns of V and Q once more, eight rows at a time, and the step that adds a removal's columns to them;
  * private to src/prune. Local. */
-#ifndef REAP_PRUNE_STAGE_TILES_H
-#define REAP_PRUNE_STAGE_TILES_H
+#ifndef REAP_PRUNE_SOLVER_STAGE_TILES_H
+#define REAP_PRUNE_SOLVER_STAGE_TILES_H
 
 #include <stdint.h>
 

@@ -1,8 +1,0 @@
-/* Wall-clock time. Local. */
-#ifndef REAP_TIMER_H
-#define REAP_TIMER_H
-
-/* Seconds since an arbitrary moment, monotonic. */
-double reap_seconds(void);
-
-#endif

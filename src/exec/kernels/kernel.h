@@ -1,0 +1,59 @@
+/* Kernels: one operator on one block of images. Local.
+ *
+ * Values lie in storage order (layout.h). Everything is float32.
+ *
+ * A kernel is bound to a node by the table in operators.def. prepare() may build whatever does not depend on the
+ * images (reordered weights, scratch); run() may then be called any number of times and never allocates.
+ */
+#ifndef REAP_EXEC_KERNELS_KERNEL_H
+#define REAP_EXEC_KERNELS_KERNEL_H
+
+#include <stdbool.h>
+
+#include "model/layout.h"
+#include "model/operators.h"
+#include "reap/graph.h"
+
+typedef enum reap_backend {
+  REAP_BACKEND_AUTO,  /* oneDNN where it was built in, else plain */
+  REAP_BACKEND_PLAIN, /* im2col and BLAS: the reference */
+  REAP_BACKEND_ONEDNN /* REAP_ERR_USAGE if not built in */
+} reap_backend;
+
+/* What may be computed along with a node, while its output is still at hand: output = clamp(node(x) + addend). */
+typedef struct reap_fusion {
+  bool add;        /* the addend has the output's shape */
+  bool clamp;      /* to low .. high: a Relu or a Clip */
+  float low, high; /* -INFINITY, INFINITY: no such bound */
+} reap_fusion;
+
+typedef struct reap_kernel {
+  /* Borrowed graph and node stay valid and unchanged until destroy(). *state is NULL before; may stay NULL. */
+  int (*prepare)(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state);
+  /* inputs[i] belongs to input slot i: NULL if absent or constant (kernels read constants from the graph). No input
+   * shares memory with the output, unless the kernel is `in_place` and then only input 0 may. */
+  int (*run)(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs, float *output);
+  /* NULL if prepare leaves no state. Takes the address of the state. */
+  void (*destroy)(void **state);
+  bool in_place; /* output may be input 0's own memory, where their shapes are equal */
+  /* In place of prepare(), for kernels that can clamp and, if they are `adding`, add as well; NULL for all others. With
+   * `add` run() takes the addend as inputs[n_inputs], which may be the output's own memory. Rounding is that of the
+   * nodes one by one; but a NaN may come out as a bound, unlike that of a Relu. */
+  int (*prepare_fused)(const reap_graph *graph, const reap_node *node, reap_backend backend, const reap_fusion *fusion,
+                       void **state);
+  bool adding;
+} reap_kernel;
+
+/* Kernel of an operator, or NULL if it exists in shape arithmetic only. */
+const reap_kernel *reap_kernel_of(const reap_operator *op);
+
+/* A value's block from storage order to ONNX's own row-major order. */
+void reap_storage_to_rows(const reap_value *value, const float *stored, float *rows);
+
+/* Name and version of the convolution library in use ("oneDNN 2.6.3", "plain"). */
+const char *reap_backend_name(reap_backend backend);
+
+/* Threads that kernels of this process may use; see reap_blas_set_threads(). */
+int reap_kernels_set_threads(int threads);
+
+#endif

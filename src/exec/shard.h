@@ -1,0 +1,31 @@
+/* Which images are whose: fixed blocks of images, dealt out to ranks in contiguous runs. Local.
+ *
+ * A block is the unit of kernel calls and of summation. Blocks are the same for any number of ranks; the last one may
+ * be short of images, and is then padded by repeating its last image, which counts for nothing.
+ */
+#ifndef REAP_EXEC_SHARD_H
+#define REAP_EXEC_SHARD_H
+
+#include <stdint.h>
+
+typedef struct reap_shard {
+  int64_t images;      /* in all */
+  int64_t block;       /* images per block */
+  int64_t blocks;      /* in all */
+  int64_t first, last; /* blocks [first, last) are this rank's */
+} reap_shard;
+
+reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks);
+
+/* Images [*first, *first + *count) of block `index` (0 .. blocks-1). */
+void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, int64_t *count);
+
+/* True for images that never enter the moments, so that errors can be measured on images that were not fitted: those
+ * whose index is 9 modulo 10. */
+static inline int reap_held_out(int64_t image) { return image % 10 == 9; }
+
+/* Images held out among the first `images`: at most `most`, spread evenly, ascending. Local; indices may be NULL to
+ * count. */
+int64_t reap_held_out_images(int64_t images, int64_t most, int64_t *indices);
+
+#endif

@@ -1,0 +1,34 @@
+/* A linear layer as the method sees it: rows of patches times a matrix of weights. Local. */
+#ifndef REAP_MODEL_LAYER_H
+#define REAP_MODEL_LAYER_H
+
+#include <stdbool.h>
+
+#include "geometry.h"
+#include "layout.h"
+#include "reap/graph.h"
+
+/* X [samples, n], n = channels * block, column = channel * block + t; Y [samples, m]. A sample is an output position
+ * of an image: (oy, ox) of a convolution, a row of a matrix product: the axes in front of the last one in ONNX's
+ * row-major order. */
+typedef struct reap_layer {
+  int node;
+  int input, output; /* values of the graph */
+  bool convolution;
+  reap_window window; /* of a convolution */
+  int64_t channels;   /* input channels: entries that leave together */
+  int64_t block;      /* columns per channel: kernel_y * kernel_x, height * width behind a Flatten, or 1 */
+  int64_t n, m;
+  int64_t positions;              /* per image */
+  reap_row_layout rows_x, rows_y; /* where the rows of a matrix product lie in a block; a convolution's outputs
+                                     have no gaps, and its inputs are not rows */
+} reap_layer;
+
+/* View of linear node `node`; `channels` is the number of channels its input has (for a matrix product behind a
+ * Flatten fewer than columns). REAP_ERR_INPUT for grouped convolutions. */
+int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_layer *layer);
+
+/* True for a convolution, false for a matrix product. */
+bool reap_layer_is_convolution(const reap_graph *graph, int node);
+
+#endif

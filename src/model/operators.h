@@ -1,0 +1,41 @@
+/* The table of operators: one entry each in operators.def. Local. */
+#ifndef REAP_MODEL_OPERATORS_H
+#define REAP_MODEL_OPERATORS_H
+
+#include "reap/graph.h"
+
+/* How channels pass through an operator; see groups.h. */
+typedef enum reap_channel_rule {
+  REAP_CHANNELS_OPAQUE,  /* not followed: what goes in or comes out keeps all its channels */
+  REAP_CHANNELS_LINEAR,  /* a product with weights: channels end here and new ones begin */
+  REAP_CHANNELS_PASS,    /* output channel c depends on input channel c alone */
+  REAP_CHANNELS_JOIN,    /* element-wise on several tensors: channel c of all of them is one */
+  REAP_CHANNELS_NORM,    /* passes, with parameters per channel */
+  REAP_CHANNELS_CONCAT,  /* lists put behind each other */
+  REAP_CHANNELS_SLICE,   /* part of the list */
+  REAP_CHANNELS_PAD,     /* the list with empty channels around it */
+  REAP_CHANNELS_FLATTEN, /* each channel becomes height * width columns */
+  REAP_CHANNELS_RESHAPE  /* as FLATTEN or PASS where the shapes say so, else opaque */
+} reap_channel_rule;
+
+struct reap_operator {
+  const char *name;
+  int min_inputs, max_inputs; /* max_inputs -1: any number */
+  reap_channel_rule channels;
+  /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only.
+   */
+  bool has_kernel;
+};
+
+/* Entry of that name in the default domain, or NULL. */
+const reap_operator *reap_operator_find(const char *name);
+
+/* True for Add and Sum. */
+bool reap_operator_adds(const reap_operator *op);
+
+/* Position of an entry in the table: 0 .. reap_operator_count()-1. */
+int reap_operator_index(const reap_operator *op);
+int reap_operator_count(void);
+const reap_operator *reap_operator_at(int index);
+
+#endif

@@ -1,0 +1,26 @@
+/* Pruning a network: groups in the order of their consumers, original and pruned network side by side.
+ *
+ * For each group: both networks are advanced to its consumer, the moments of the consumer's true inputs and wanted
+ * outputs are summed over ranks, one rank chooses and solves (or all do, with moments that no rank holds, where the
+ * layer is large), everybody cuts. A whole run costs about two forward passes and the moments.
+ */
+#ifndef REAP_PRUNE_PRUNE_H
+#define REAP_PRUNE_PRUNE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exec/shard.h"
+#include "prune/run/types.h"
+#include "reap/comm.h"
+#include "reap/dataset.h"
+#include "reap/graph.h"
+#include "reap/groups.h"
+
+/* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. Result
+ * on all ranks; to be cleared by the caller, also after an error. */
+int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
+               reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
+               reap_prune_result *result);
+
+#endif

@@ -1,0 +1,55 @@
+/* Moments of a layer that no rank could hold: reduced panel by panel from the images that the ranks have.
+ *
+ * X'X is never stored here. Whoever wants it (the solver, a file) takes it as a stream of panels: columns of a few
+ * channels, each summed over the ranks while the next one's product is formed. X'Y is kept, every rank a share of the
+ * outputs (reap_comm_share). What all ranks hold are sums of length n and m, and two panels. Sums are plain ones: their
+ * last digits depend on the number of ranks (those of accumulator.h do not).
+ */
+#ifndef REAP_STATS_MOMENTS_PANELS_H
+#define REAP_STATS_MOMENTS_PANELS_H
+
+#include "accumulator.h"
+#include "exec/shard.h"
+#include "model/layer.h"
+#include "reap/comm.h"
+#include "reap/moments.h"
+
+/* Where a layer's rows come from, as often as they are wanted. input() and output() give local block b (0 .. last -
+ * first) in storage order; what they give stays valid until another block is asked for. */
+typedef struct reap_layer_rows {
+  const reap_layer *layer;
+  const char *name; /* the layer's, for sampling */
+  const reap_sampling *sampling;
+  const reap_shard *shard;
+  int (*input)(void *context, int64_t b, const float **x);
+  int (*output)(void *context, int64_t b, const float **y);
+  void *context;
+} reap_layer_rows;
+
+typedef struct reap_moments_panels reap_moments_panels;
+
+/* Columns of a panel for a matrix of n columns that lies on `ranks` ranks: 64 MB, or a sixteenth of a rank's share of
+ * the matrix where that is more. Local. */
+int64_t reap_moments_panels_width(int64_t n, int ranks);
+
+/* Collective. Goes over the images that are not held out for the diagonal, the sums and X'Y. `rows`, which is copied,
+ * and all it points to must outlive the panels. width: columns of a panel, 0: reap_moments_panels_width. */
+int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width,
+                               reap_moments_panels **out);
+void reap_moments_panels_destroy(reap_moments_panels **panels);
+
+/* Local: the moments for the solver (gram_panels is set, gram is not), valid as long as the panels. */
+const reap_moments_source *reap_moments_panels_source(const reap_moments_panels *panels);
+
+/* Bytes that a rank holds for panels and sums, and of rows at a time, at most. Local. */
+double reap_moments_panels_bytes(const reap_layer *layer, int ranks);
+
+/* Multiply-adds of the moments of all ranks, X'X taken once. Local. */
+double reap_moments_panels_multiply_adds(const reap_moments_panels *panels);
+
+/* Collective: squared error of weights [n_kept * block, m] (row-major) and bias [m] on the channels kept[n_kept], and
+ * the centred energy of Y, on the images held out or on those in the moments. */
+int reap_moments_panels_residual(reap_moments_panels *panels, bool held_out, int64_t n_kept, const int64_t *kept,
+                                 const double *weights, const double *bias, reap_held_out_error *out);
+
+#endif
