@@ -2,17 +2,23 @@
 # Compares the results of this working tree with those of another commit: pruned ONNX files bit for bit, kept channels and
 # all of the reports but times and memory, for twelve commands on several numbers of ranks.
 #
-#   tests/same_results.sh COMMIT [RANKS...]     default ranks: 1 2 3
+#   tests/same_results.sh [--only NAME,...] COMMIT [RANKS...]     default: all commands, ranks 1 2 3
 #
-# COMMIT is built in build/same/COMMIT, this tree in build/. Results stay in build/same/. What differs between numbers of ranks
-# by rounding (layers solved by ScaLAPACK) is compared with the same number of ranks only. Keys that one side alone has are
-# listed as notes. REAP_TEST_DATA (default: ../shared/data beside the project) may hold resnet20-cifar10-bn.onnx and
-# cifar10-calib.h5; commands on them are skipped, and said to be, without it.
+# COMMIT is built in build/same/COMMIT and its results stay there for the next comparison; this tree is built in build/, its
+# results are in build/same/new. NAME is a command of the list below. What differs between numbers of ranks by rounding (layers
+# solved by ScaLAPACK) is compared with the same number of ranks only. Keys that one side alone has are listed as notes.
+# REAP_TEST_DATA (default: ../shared/data beside the project) may hold resnet20-cifar10-bn.onnx and cifar10-calib.h5; commands on
+# them are skipped, and said to be, without it.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/.." && pwd)
+commands=(quickstart keep flops params methods refits vgg scalapack memory stats paths sweep)
+if [ "${1:-}" = --only ]; then
+  IFS=, read -ra commands <<<"${2:-}"
+  shift 2
+fi
 if [ $# -lt 1 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   exit $(($# < 1 ? 2 : 0))
 fi
 commit=$(git -C "$root" rev-parse --verify "$1^{commit}") || exit 2
@@ -25,6 +31,7 @@ export OMPI_MCA_mpi_yield_when_idle=1
 
 same=$root/build/same
 old=$same/$commit
+folders=("$old/results" "$same/new")
 mkdir -p "$same"
 if [ ! -x "$old/build/reap" ]; then
   rm -rf "$old"
@@ -46,7 +53,6 @@ quiet=(--progress none --log-level quiet)
 out=(-o out.h5 --onnx out.onnx --report out.json "${quiet[@]}")
 
 # Each command runs in a folder of its own; $reap stands for the launched program.
-commands=(quickstart keep flops params methods refits vgg scalapack memory stats paths sweep)
 run_quickstart() { "${reap[@]}" prune "${resnet[@]}" --flops 0.5 --eval "$fashion/fashion-test.h5" "${out[@]}"; }
 run_keep() { "${reap[@]}" prune "${cifar[@]}" --keep 0.5 "${out[@]}"; }
 run_flops() { "${reap[@]}" prune "${cifar[@]}" --flops 0.5 "${out[@]}"; }
@@ -78,18 +84,24 @@ run_sweep() {
 }
 needs_data() { case $1 in keep|flops) [ -f "${cifar[0]}" ] && [ -f "${cifar[2]}" ] ;; *) true ;; esac; }
 
+# Results of a command on a number of ranks: what the other commit gave is kept.
+results() { # SIDE COMMAND RANKS
+  local folder=${folders[$1]}/$2.$3
+  if [ "$1" = 0 ] && [ -e "$folder/complete" ]; then return; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  reap=(mpirun -n "$3" "${programs[$1]}")
+  (cd "$folder" && "run_$2") >"$folder/log" 2>&1 || { echo "FAILED $2 on $3 ranks: see $folder/log"; return 1; }
+  if [ "$1" = 0 ]; then touch "$folder/complete"; fi
+}
+
 different=0 compared=0
 for c in "${commands[@]}"; do
+  declare -F "run_$c" >/dev/null || { echo "there is no command $c"; exit 2; }
   needs_data "$c" || { echo "SKIPPED $c: $data has not the network and images"; continue; }
   for r in "${ranks[@]}"; do
-    for side in 0 1; do
-      folder=$same/$c.$r.$side
-      rm -rf "$folder"
-      mkdir -p "$folder"
-      reap=(mpirun -n "$r" "${programs[$side]}")
-      (cd "$folder" && "run_$c") >"$folder/log" 2>&1 || { echo "FAILED $c on $r ranks: see $folder/log"; different=$((different + 1)); continue 2; }
-    done
-    if python3 "$here/same_results.py" "$same/$c.$r.0" "$same/$c.$r.1"; then
+    results 0 "$c" "$r" && results 1 "$c" "$r" || { different=$((different + 1)); continue; }
+    if python3 "$here/same_results.py" "${folders[0]}/$c.$r" "${folders[1]}/$c.$r"; then
       echo "same       $c, $r rank(s)"
     else
       echo "DIFFERENT  $c, $r rank(s)"
