@@ -1,6 +1,6 @@
 /* Convolutions of both backends, and patches, against sums written out. */
 #include "exec/kernels/im2col.h"
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 #include "one_node.h"
 
 const char *const test_suite_name = "convolution";

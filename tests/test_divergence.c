@@ -6,7 +6,7 @@
 #include "exec/divergence.h"
 #include "exec/evaluate.h"
 #include "exec/output_set.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "reap/network.h"
 #include "small_networks.h"
 

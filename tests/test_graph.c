@@ -1,7 +1,7 @@
 /* graph: from the graph as read to the graph to be computed, and what is counted on it. */
 #include "small_networks.h"
 
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "onnx_builder.h"
 #include "reap/network.h"
 

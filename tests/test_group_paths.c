@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "group paths";

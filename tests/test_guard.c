@@ -4,7 +4,7 @@
  * what becomes of weights on their way into a network. The first puts inputs and targets together wrongly, in the
  * solve and in the errors measured on rows alike; the second makes a layer differ from what was solved.
  */
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/prune.h"
 #include "reap/dataset.h"
 #include "reap/groups.h"

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # From the bottom up. A room is a folder below src, or one within it; it may use itself and those before it, but for the
 # layers that do not know each other.
-rooms=(base comm linalg model io/files io/hdf5 io/onnx io exec/kernels exec stats
+rooms=(base comm linalg model model/operators model/prepare model/groups io/files io/hdf5 io/onnx io exec/kernels exec stats
   prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate
   app app/sweep app/commands)
 strangers=("model linalg")
@@ -226,6 +226,8 @@ harmless() { # FILE LINE: may stand there
 plant src/base/error.c '#include "reap/graph.h"'
 plant src/model/graph.c '#include "linalg/dense.h"'
 plant src/linalg/dense.c '#include "reap/graph.h"'
+plant src/model/graph.c '#include "operators/rules.h"'
+plant src/model/operators/layout.c '#include "model/prepare/linear.h"'
 plant src/exec/plan.c '#include "stats/accumulator.h"'
 plant src/io/dataset.c '#include "exec/evaluate.h"'
 plant src/prune/sizes/budget.c '#include "options.h"'
@@ -233,7 +235,7 @@ plant src/prune/solver/fit.c '#include "prune/run/run.h"'
 plant src/stats/rows.c '#include "prune/run/run.h"'
 plant include/reap/solver.h '#include "reap/method.h"'
 plant include/reap/tensor.h '#include "reap/dataset.h"'
-plant include/reap/graph.h '#include "model/layout.h"'
+plant include/reap/graph.h '#include "model/operators/layout.h"'
 plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
 plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'

@@ -7,7 +7,7 @@
 #include "small_networks.h"
 
 #include "io/scratch_file.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/prune.h"
 #include "prune/sizes/budget.h"
 #include "reap/dataset.h"

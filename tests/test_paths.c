@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/sensitivity/path_work.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/dataset.h"

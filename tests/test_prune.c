@@ -1,7 +1,7 @@
 /* prune: whole runs on real networks and images, on any number of ranks; budgets, methods, the frontier. */
 #include "prune_runs.h"
 
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/sizes/ratios.h"
 
 const char *const test_suite_name = "prune";

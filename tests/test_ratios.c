@@ -4,7 +4,7 @@
 
 #include "base/random.h"
 #include "harness.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/estimate/latency.h"
 #include "prune/sizes/cost_model.h"
 #include "prune/sizes/knapsack.h"

@@ -1,6 +1,6 @@
 /* rows: X and Y of matrix products on two, three and four axes, wherever their rows lie in a block, against the
  * network's own output in ONNX's order: what is gathered, moments, errors of weights, all positions or some. */
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "small_networks.h"
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"

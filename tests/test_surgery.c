@@ -2,7 +2,7 @@
 #include "small_networks.h"
 
 #include "io/model_file.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "onnx_builder.h"
 #include "reap/edits.h"
 #include "reap/groups.h"

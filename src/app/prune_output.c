@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "io/model_file.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune_report.h"
 #include "reap/edits.h"
 #include "reap/error.h"

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include "json.h"
 
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 #include "prune/estimate/latency.h"
 #include "prune/sizes/cost_model.h"
 #include "prune_options.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "memory_check.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "prune/estimate/footprint.h"
 #include "prune_latency.h"
 #include "prune_paths.h"

@@ -9,7 +9,7 @@
 #include "command.h"
 #include "exec/evaluate.h"
 #include "memory_figures.h"
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 #include "prune/prune.h"
 #include "prune/sensitivity/joint.h"
 #include "prune_options.h"

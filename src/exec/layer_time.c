@@ -9,7 +9,7 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 #include "plan.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -9,7 +9,7 @@
 #ifndef REAP_IO_PATHS_FILE_H
 #define REAP_IO_PATHS_FILE_H
 
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 
 /* Written beside its name and renamed when complete. */
 int reap_paths_file_write(const char *path, const reap_group_paths *paths);

@@ -1,5 +1,4 @@
 /* Multiply-adds, parameters and the block size that follow from a prepared graph. */
-#include "geometry.h"
 #include "operators.h"
 #include "reap/graph.h"
 

@@ -1,6 +1,7 @@
 /* Nodes and what they own: copying, releasing, looking up; the graph they stand in is graph.c's. */
 #include "node.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -152,6 +153,15 @@ const char *reap_node_title(const reap_node *node) {
   else
     snprintf(buffer, sizeof buffers[0], "%s (node %d)", node->op->name, node->source);
   return buffer;
+}
+
+int reap_node_error(const reap_node *node, const char *format, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  return reap_error(REAP_ERR_INPUT, "%s: %s", reap_node_title(node), text);
 }
 
 reap_value *reap_node_input(const reap_graph *graph, const reap_node *node, int slot) {

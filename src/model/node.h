@@ -1,8 +1,12 @@
-/* Copying and releasing nodes and what they own; private to src/model. Look-ups are in reap/graph.h. */
+/* Copying and releasing nodes and what they own, and errors that name one; private to src/model. Look-ups are in
+ * reap/graph.h. */
 #ifndef REAP_MODEL_NODE_H
 #define REAP_MODEL_NODE_H
 
 #include "reap/graph.h"
+
+/* REAP_ERR_INPUT "Op name: <format>". */
+int reap_node_error(const reap_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void reap_node_destroy(reap_node **node);
 int reap_node_clone(const reap_node *from, reap_node **out);

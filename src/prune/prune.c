@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "base/timer.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/run/run.h"
 #include "prune/run/shortcut.h"
 #include "reap/error.h"

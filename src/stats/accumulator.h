@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "exec/shard.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
 

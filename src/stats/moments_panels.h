@@ -10,7 +10,7 @@
 
 #include "accumulator.h"
 #include "exec/shard.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
 

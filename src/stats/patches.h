@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "accumulator.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 
 /* Rows of one image. */
 int64_t reap_patches_per_image(const reap_layer *layer, const reap_sampling *sampling);

@@ -5,7 +5,7 @@
 
 #include "columns.h"
 #include "exec/shard.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "shift_plan.h"
 
 typedef struct shift_batch {

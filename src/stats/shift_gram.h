@@ -4,7 +4,7 @@
 #define REAP_STATS_SHIFT_GRAM_H
 
 #include "exec/shard.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/moments.h"
 #include "rows.h"
 #include "shift_plan.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/layer.h"
+#include "model/operators/layer.h"
 
 enum { SHIFT_MOST_TAPS = 11, SHIFT_MOST_CELLS = 2 * SHIFT_MOST_TAPS };
 

@@ -2,7 +2,7 @@
 #ifndef REAP_STATS_STORED_MOMENTS_H
 #define REAP_STATS_STORED_MOMENTS_H
 
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/moments.h"
 #include "reap/stats_file.h"
 

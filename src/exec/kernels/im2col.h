@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 
 /* Row r is the window of the output position p = positions[r], or first_position + r where positions is NULL, with
  * p = oy * out_width + ox. Column t * channels + c is tap t = ky * kernel_x + kx of channel first_channel + c; zero

@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-#include "model/layout.h"
 #include "model/operators.h"
+#include "model/operators/layout.h"
 #include "reap/graph.h"
 
 typedef enum reap_backend {

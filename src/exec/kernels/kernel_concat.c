@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "kernels.h"
-#include "model/slicing.h"
+#include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -4,7 +4,7 @@
  * comes down to a few long memcpy. Memory-bound.
  */
 #include "kernels.h"
-#include "model/slicing.h"
+#include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -7,7 +7,7 @@
 #include <float.h>
 
 #include "kernels.h"
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

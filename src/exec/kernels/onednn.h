@@ -3,7 +3,7 @@
 #define REAP_EXEC_KERNELS_ONEDNN_H
 
 #include "kernel.h"
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 
 typedef struct reap_onednn_conv reap_onednn_conv;
 

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "stats/moments_panels.h"

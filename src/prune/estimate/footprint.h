@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/comm.h"
 #include "reap/graph.h"

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "footprint.h"
-#include "model/layer.h"
-#include "model/layout.h"
+#include "model/operators/layer.h"
+#include "model/operators/layout.h"
 #include "prune/repair/producer_pass.h"
 #include "prune/run/run.h"
 #include "prune/run/shortcut.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "exec/layer_time.h"
-#include "model/geometry.h"
+#include "model/operators/geometry.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

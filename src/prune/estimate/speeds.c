@@ -11,7 +11,7 @@
 #include "exec/frontier.h"
 #include "forecast.h"
 #include "linalg/dense.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

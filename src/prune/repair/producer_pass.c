@@ -16,8 +16,8 @@
 #include "base/timer.h"
 #include "exec/kernels/im2col.h"
 #include "linalg/dense.h"
+#include "model/groups/surgery.h"
 #include "model/operators.h"
-#include "model/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -29,7 +29,7 @@
 #include "exec/divergence.h"
 #include "exec/output_set.h"
 #include "mixed_images.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/run/run.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -38,7 +38,7 @@
 
 #include "base/timer.h"
 #include "linalg/dense.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "producer_pass.h"
 #include "prune/run/forward_error.h"
 #include "reap/error.h"

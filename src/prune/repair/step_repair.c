@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "base/timer.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "prune/run/forward_error.h"
 #include "prune/run/run.h"
 #include "reap/error.h"

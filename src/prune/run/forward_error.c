@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "exec/plan.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

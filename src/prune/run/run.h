@@ -8,7 +8,7 @@
 
 #include "decision.h"
 #include "exec/frontier.h"
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"
 #include "stats/store_rows.h"

@@ -7,7 +7,7 @@
 
 #include "base/timer.h"
 #include "forward_error.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,7 +2,7 @@
  * held out prefer.
  */
 #include "base/timer.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "run.h"

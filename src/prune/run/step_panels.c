@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/timer.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "run.h"

@@ -9,7 +9,7 @@
 #ifndef REAP_PRUNE_SENSITIVITY_JOINT_H
 #define REAP_PRUNE_SENSITIVITY_JOINT_H
 
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 #include "prune/prune.h"
 #include "reap/groups.h"
 

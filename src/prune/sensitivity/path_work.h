@@ -7,7 +7,7 @@
 #ifndef REAP_PRUNE_SENSITIVITY_PATH_WORK_H
 #define REAP_PRUNE_SENSITIVITY_PATH_WORK_H
 
-#include "model/layer.h"
+#include "model/operators/layer.h"
 #include "paths.h"
 #include "reap/moments.h"
 

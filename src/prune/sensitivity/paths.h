@@ -15,7 +15,7 @@
 #include "exec/divergence.h"
 #include "exec/kernels/kernel.h"
 #include "exec/shard.h"
-#include "model/group_paths.h"
+#include "model/groups/group_paths.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"

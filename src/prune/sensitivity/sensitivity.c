@@ -23,7 +23,7 @@
 #include "exec/frontier.h"
 #include "exec/output_mean.h"
 #include "exec/output_set.h"
-#include "model/surgery.h"
+#include "model/groups/surgery.h"
 #include "path_work.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "model/layout.h"
 #include "model/operators.h"
+#include "model/operators/layout.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

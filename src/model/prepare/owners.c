@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "allowance.h"
-#include "node.h"
+#include "model/allowance.h"
+#include "model/node.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

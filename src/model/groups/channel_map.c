@@ -8,11 +8,11 @@
 
 #include <string.h>
 
-#include "layout.h"
-#include "operators.h"
+#include "model/operators.h"
+#include "model/operators/layout.h"
+#include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "slicing.h"
 
 /* 48 MB of lists, 64 MB of atoms: ten times what the largest networks in use have. */
 static const int64_t MOST_ENTRIES = 6000000, MOST_ATOMS = 2000000;

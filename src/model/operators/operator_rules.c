@@ -9,7 +9,7 @@
   {reap_shape_##shape, reap_fold_##fold, reap_layout_##layout},
 
 static const reap_operator_rules table[] = {
-#include "operators.def"
+#include "model/operators.def"
 };
 
 #undef REAP_OPERATOR

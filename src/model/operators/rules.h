@@ -2,7 +2,8 @@
 #ifndef REAP_MODEL_RULES_H
 #define REAP_MODEL_RULES_H
 
-#include "operators.h"
+#include "model/node.h"
+#include "model/operators.h"
 #include "reap/graph.h"
 
 /* What a line of operators.def binds an operator to. */
@@ -57,9 +58,6 @@ int reap_fold_expand(reap_graph *graph, reap_node *node);
 int reap_fold_reduce_prod(reap_graph *graph, reap_node *node);
 
 /* Helpers shared by shape and folding rules. */
-
-/* REAP_ERR_INPUT "Op name: <format>". */
-int reap_node_error(const reap_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sets shape and type of output `slot`; dimensions are checked for overflow. */
 int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank, const int64_t *dims);

@@ -3,17 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "allowance.h"
 #include "batch.h"
-#include "layout_rules.h"
 #include "linear.h"
-#include "node.h"
-#include "operators.h"
+#include "model/allowance.h"
+#include "model/node.h"
+#include "model/operators.h"
+#include "model/operators/layout_rules.h"
+#include "model/operators/rules.h"
+#include "model/readers.h"
 #include "owners.h"
-#include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "rules.h"
 
 /* Along one axis. */
 static const int64_t LARGEST_INPUT = (int64_t)1 << 31;

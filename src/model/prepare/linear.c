@@ -10,15 +10,15 @@
 #include <math.h>
 #include <string.h>
 
-#include "allowance.h"
-#include "layout.h"
-#include "node.h"
-#include "operators.h"
+#include "model/allowance.h"
+#include "model/node.h"
+#include "model/operators.h"
+#include "model/operators/layout.h"
+#include "model/operators/rules.h"
+#include "model/readers.h"
 #include "owners.h"
-#include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "rules.h"
 
 /* Weights in computation form from the file's: transposed if need be, times Gemm's alpha. */
 static int computation_weights(const reap_node *node, const reap_tensor *file, reap_tensor **out) {

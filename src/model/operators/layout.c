@@ -1,5 +1,5 @@
 /* Channel axes, one rule per entry of the column `layout` of operators.def, and the storage order of blocks; see
- * reap/layout.h.
+ * layout.h.
  *
  * Rules run right behind the shape rules, in topological order, and may take parameters for resolved that a shape
  * rule has accepted. A rule gives the axis of output 0, or -1.
@@ -7,7 +7,7 @@
 #include "layout.h"
 
 #include "layout_rules.h"
-#include "operators.h"
+#include "model/operators.h"
 #include "reap/error.h"
 #include "slicing.h"
 

@@ -10,9 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "layout.h"
-#include "linear.h"
-#include "operators.h"
+#include "model/operators.h"
+#include "model/operators/layout.h"
+#include "model/prepare/linear.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "allowance.h"
+#include "model/allowance.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rules.h"

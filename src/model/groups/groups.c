@@ -9,7 +9,7 @@
 
 #include "channel_map.h"
 #include "group_reason.h"
-#include "operators.h"
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#include "operators.h"
+#include "model/operators.h"
+#include "model/operators/rules.h"
+#include "model/operators/slicing.h"
 #include "reap/error.h"
-#include "rules.h"
-#include "slicing.h"
 
 /* True if the operator itself works along axis 0. Only called for operators whose parameters have been resolved before.
  */

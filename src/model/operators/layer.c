@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "operators.h"
+#include "model/operators.h"
 #include "reap/error.h"
 
 bool reap_layer_is_convolution(const reap_graph *graph, int node) {

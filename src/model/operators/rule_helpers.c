@@ -1,19 +1,7 @@
-/* What shape and folding rules share: messages, parameters, output shapes; see rules.h. */
-#include <stdarg.h>
-#include <stdio.h>
-
+/* What shape and folding rules share: parameters, output shapes; see rules.h. */
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rules.h"
-
-int reap_node_error(const reap_node *node, const char *format, ...) {
-  char text[512];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  return reap_error(REAP_ERR_INPUT, "%s: %s", reap_node_title(node), text);
-}
 
 int reap_set_shape(reap_graph *graph, const reap_node *node, int slot, reap_dtype dtype, int rank,
                    const int64_t *dims) {
