@@ -128,31 +128,61 @@ done:
                            r->pruned->nodes[s.node]->layer);
 }
 
+/* ------------------------------------------------------------------ the run */
+
+static int prepare(run *r) {
+  reap_prune_result *result = r->result;
+  REAP_TRY(order_steps(r));
+  REAP_TRY(reap_calloc(&result->layers, r->n_steps, sizeof *result->layers));
+  REAP_TRY(reap_calloc(&result->repaired, r->n_steps, sizeof *result->repaired));
+  return run_load_images(r);
+}
+
+int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
+                   reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
+                   reap_prune_result *result, reap_run **out) {
+  memset(result, 0, sizeof *result);
+  REAP_TRY(reap_comm_alloc(comm, out, 1, sizeof **out));
+  **out = (run){.comm = comm,
+                .original = original,
+                .pruned = pruned,
+                .groups = groups,
+                .images = images,
+                .shard = shard,
+                .options = options,
+                .result = result};
+  const int status = reap_comm_agree(comm, prepare(*out));
+  if (status == REAP_OK)
+    run_keep_classifiers(*out);
+  else
+    reap_run_destroy(out);
+  return status;
+}
+
+int reap_run_steps(const reap_run *r) { return r->n_steps; }
+
+int reap_run_step(reap_run *r) { return take_step(r, &r->steps[r->next++]); }
+
+int reap_run_finish(reap_run *r) { return run_scale_classifiers(r); }
+
+void reap_run_destroy(reap_run **r) {
+  if (!*r) return;
+  run_note_use(*r);
+  reap_frontier_destroy(&(*r)->front_original);
+  reap_frontier_destroy(&(*r)->front_pruned);
+  reap_free(&(*r)->steps);
+  reap_free(&(*r)->resolved);
+  reap_free(&(*r)->pending);
+  reap_free(r);
+}
+
 int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
                reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
                reap_prune_result *result) {
-  run r = {.comm = comm,
-           .original = original,
-           .pruned = pruned,
-           .groups = groups,
-           .images = images,
-           .shard = shard,
-           .options = options,
-           .result = result};
-  memset(result, 0, sizeof *result);
-  int status = order_steps(&r);
-  if (status == REAP_OK) status = reap_calloc(&result->layers, r.n_steps, sizeof *result->layers);
-  if (status == REAP_OK) status = reap_calloc(&result->repaired, r.n_steps, sizeof *result->repaired);
-  if (status == REAP_OK) status = run_load_images(&r);
-  status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) run_keep_classifiers(&r);
-  for (int k = 0; status == REAP_OK && k < r.n_steps; k++) status = take_step(&r, &r.steps[k]);
-  if (status == REAP_OK) status = run_scale_classifiers(&r);
-  run_note_use(&r);
-  reap_frontier_destroy(&r.front_original);
-  reap_frontier_destroy(&r.front_pruned);
-  reap_free(&r.steps);
-  reap_free(&r.resolved);
-  reap_free(&r.pending);
+  reap_run *r = NULL;
+  int status = reap_run_begin(comm, original, pruned, groups, images, shard, options, result, &r);
+  for (int k = 0; status == REAP_OK && k < r->n_steps; k++) status = reap_run_step(r);
+  if (status == REAP_OK) status = reap_run_finish(r);
+  reap_run_destroy(&r);
   return status;
 }

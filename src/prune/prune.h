@@ -17,8 +17,29 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 
-/* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. Result
- * on all ranks; to be cleared by the caller, also after an error. */
+/* A run between its steps. */
+typedef struct run reap_run;
+
+/* Collective. `original` stays as it is; `pruned`, a clone of it, is cut, and `groups` (of the clone) follows. All are
+ * borrowed until the run is destroyed, the options, too. *result is cleared by the caller, also after an error. */
+int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
+                   reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
+                   reap_prune_result *result, reap_run **out);
+
+/* Local. Number of steps of the whole run: layers pruned and layers repaired. */
+int reap_run_steps(const reap_run *run);
+
+/* Collective. The next step, at most reap_run_steps() times; its record is the last one of result->layers or
+ * result->repaired, on all ranks. */
+int reap_run_step(reap_run *run);
+
+/* Collective. After the last step: the outputs of classifiers, if they are to be scaled. */
+int reap_run_finish(reap_run *run);
+
+/* Local. Frees the run, and notes in the result what it used. */
+void reap_run_destroy(reap_run **run);
+
+/* Collective. A whole run at once. Result on all ranks; to be cleared by the caller, also after an error. */
 int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
                reap_dataset *images, const reap_shard *shard, const reap_prune_options *options,
                reap_prune_result *result);

@@ -31,8 +31,8 @@ typedef struct run {
   reap_prune_result *result;
   reap_frontier *front_original, *front_pruned;
   bool *resolved, *pending; /* [n_nodes] layers done, and still to be done */
-  int n_steps;
-  run_step *steps; /* in topological order of the layers */
+  int n_steps, next;        /* in all; the next one to be taken */
+  run_step *steps;          /* in topological order of the layers */
   double work_total, work_done;
 } run;
 
