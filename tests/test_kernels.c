@@ -386,8 +386,8 @@ static void backends_have_names(void) {
   if (onednn_built()) CU_ASSERT_EQUAL(strncmp(reap_backend_name(REAP_BACKEND_ONEDNN), "oneDNN ", 7), 0);
   const reap_operator *shape = reap_operator_find("Shape");
   CU_ASSERT_PTR_NULL(reap_kernel_of(shape)); /* shape arithmetic only */
-  for (int i = 0; i < reap_operator_count(); i++) {
-    const reap_operator *op = reap_operator_at(i);
+  for (int i = 0; i < REAP_OPERATORS; i++) {
+    const reap_operator *op = reap_operator_at((reap_operator_id)i);
     CU_ASSERT_EQUAL(reap_kernel_of(op) != NULL, op->has_kernel);
   }
 }

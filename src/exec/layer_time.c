@@ -9,7 +9,7 @@
 
 #include "base/random.h"
 #include "base/timer.h"
-#include "model/operators/geometry.h"
+#include "model/operators/layer.h"
 #include "plan.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -59,7 +59,7 @@ static int add_random(reap_graph *graph, const char *name, int rank, const int64
 /* Conv, Gemm (rank 2) or MatMul, whichever computes the same. */
 static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node *node, int rank) {
   char *const inputs[] = {"x", "w", "b"}, *const outputs[] = {"y"};
-  const bool convolution = strcmp(node->op->name, "Conv") == 0, gemm = !convolution && rank == 2;
+  const bool convolution = reap_is_convolution(node), gemm = !convolution && rank == 2;
   const int count = convolution ? 4 : gemm ? 1 : 0;
   reap_attribute *attributes = NULL;
   reap_window window;
@@ -86,14 +86,14 @@ static int build(const reap_graph *from, int index, int64_t inputs, int64_t outp
   const reap_node *node = from->nodes[index];
   const reap_value *x = reap_node_input(from, node, 0);
   const reap_tensor *weights = reap_node_constant(from, node, 1);
-  const bool convolution = strcmp(node->op->name, "Conv") == 0, matmul = !convolution && x->rank != 2;
+  const bool convolution = reap_is_convolution(node), matmul = !convolution && x->rank != 2;
   int64_t dims[REAP_MAX_RANK], shape[REAP_MAX_RANK];
   memcpy(dims, x->dims, (size_t)x->rank * sizeof *dims);
   memcpy(shape, weights->dims, (size_t)weights->rank * sizeof *shape);
   dims[0] = -1;
   const int axis = reap_linear_axis(from, node);
   dims[axis] = inputs;
-  const int64_t groups = convolution ? x->dims[axis] / weights->dims[1] : 1;
+  const int64_t groups = convolution ? x->dims[axis] / reap_weights_inputs(weights) : 1;
   shape[matmul ? 1 : 0] = outputs;
   shape[matmul ? 0 : 1] = inputs / groups;
   REAP_TRY(reap_graph_create(13, out));

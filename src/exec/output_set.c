@@ -7,10 +7,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static bool is_softmax(const reap_node *node) {
-  return strcmp(node->op->name, "Softmax") == 0 || strcmp(node->op->name, "LogSoftmax") == 0;
-}
-
 /* The network has another output that it computes. */
 static bool has_others(const reap_graph *graph, int value) {
   for (int i = 0; i < graph->n_outputs; i++)
@@ -27,16 +23,16 @@ bool reap_output_set_several(const reap_graph *graph) {
 static bool is_read_as_features(const reap_graph *graph, int value) {
   for (int i = 0; i < graph->n_nodes; i++)
     for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
-      if (graph->nodes[i]->inputs[k] == value && !is_softmax(graph->nodes[i])) return true;
+      if (graph->nodes[i]->inputs[k] == value && !reap_operator_normalises(graph->nodes[i]->op)) return true;
   return false;
 }
 
 reap_output_kind reap_output_kind_of(const reap_graph *graph, int value) {
   const reap_value *y = &graph->values[value];
-  const char *op = y->producer >= 0 ? graph->nodes[y->producer]->op->name : "";
-  if (y->rank != 2 || y->dims[1] < 2) return REAP_OUTPUT_OTHER;
-  if (strcmp(op, "Softmax") == 0) return REAP_OUTPUT_PROBABILITIES;
-  if (strcmp(op, "LogSoftmax") == 0) return REAP_OUTPUT_LOG_PROBABILITIES;
+  const reap_operator *op = y->producer >= 0 ? graph->nodes[y->producer]->op : NULL;
+  if (y->rank != 2 || reap_value_count(y) / y->dims[0] < 2) return REAP_OUTPUT_OTHER;
+  if (op && reap_operator_normalises(op))
+    return op->id == REAP_OP_Softmax ? REAP_OUTPUT_PROBABILITIES : REAP_OUTPUT_LOG_PROBABILITIES;
   return has_others(graph, value) && is_read_as_features(graph, value) ? REAP_OUTPUT_OTHER : REAP_OUTPUT_LOGITS;
 }
 

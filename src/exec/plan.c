@@ -9,7 +9,6 @@
 #include "plan.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "exec/kernels/kernels.h"
 #include "model/operators.h"
@@ -83,8 +82,6 @@ static int only_reader(const node_list *l, int v) {
   return found;
 }
 
-static bool is_op(const reap_node *node, const char *name) { return strcmp(node->op->name, name) == 0; }
-
 /* True if value v is there when the node at position `at` runs. */
 static bool there_before(const node_list *l, int v, int at) {
   for (int i = at; i < l->count; i++)
@@ -111,10 +108,11 @@ static void take_clamp(const node_list *l, step *s) {
   int at = only_reader(l, s->output);
   const reap_node *node = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
   if (!node) return;
-  if (is_op(node, "Relu")) {
+  if (reap_operator_rectifies(node->op)) {
     s->fusion.low = 0;
     s->fusion.high = INFINITY;
-  } else if (!is_op(node, "Clip") || !reap_kernel_clip_bounds(l->graph, node, &s->fusion.low, &s->fusion.high)) {
+  } else if (node->op->id != REAP_OP_Clip ||
+             !reap_kernel_clip_bounds(l->graph, node, &s->fusion.low, &s->fusion.high)) {
     return;
   }
   s->fusion.clamp = true;

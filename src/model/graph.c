@@ -224,7 +224,7 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
     goto failed;
   }
   REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);
-  if (sum && node->n_inputs == 1) node->op = reap_operator_find("Identity");
+  if (sum && node->n_inputs == 1) node->op = reap_operator_at(REAP_OP_Identity);
   if (graph->n_nodes == graph->capacity_nodes) {
     int capacity = graph->capacity_nodes ? 2 * graph->capacity_nodes : 64;
     REAP_TRY_OR(reap_grow(&graph->nodes, graph->n_nodes, capacity, sizeof *graph->nodes), failed);

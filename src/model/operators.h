@@ -18,8 +18,17 @@ typedef enum reap_channel_rule {
   REAP_CHANNELS_RESHAPE  /* as FLATTEN or PASS where the shapes say so, else opaque */
 } reap_channel_rule;
 
+/* REAP_OP_Conv and so on: what an operator is known by. */
+typedef enum reap_operator_id {
+#define REAP_OPERATOR(name, ...) REAP_OP_##name,
+#include "operators.def"
+#undef REAP_OPERATOR
+  REAP_OPERATORS /* their number */
+} reap_operator_id;
+
 struct reap_operator {
   const char *name;
+  reap_operator_id id;
   int min_inputs, max_inputs; /* max_inputs -1: any number */
   reap_channel_rule channels;
   /* The float kernel is bound by src/exec from the same table; false for operators that exist in shape arithmetic only.
@@ -30,12 +39,15 @@ struct reap_operator {
 /* Entry of that name in the default domain, or NULL. */
 const reap_operator *reap_operator_find(const char *name);
 
-/* True for Add and Sum. */
-bool reap_operator_adds(const reap_operator *op);
+/* True for Add and Sum; for Relu; for Softmax and LogSoftmax. */
+static inline bool reap_operator_adds(const reap_operator *op) {
+  return op->id == REAP_OP_Add || op->id == REAP_OP_Sum;
+}
+static inline bool reap_operator_rectifies(const reap_operator *op) { return op->id == REAP_OP_Relu; }
+static inline bool reap_operator_normalises(const reap_operator *op) {
+  return op->id == REAP_OP_Softmax || op->id == REAP_OP_LogSoftmax;
+}
 
-/* Position of an entry in the table: 0 .. reap_operator_count()-1. */
-int reap_operator_index(const reap_operator *op);
-int reap_operator_count(void);
-const reap_operator *reap_operator_at(int index);
+const reap_operator *reap_operator_at(reap_operator_id id);
 
 #endif

@@ -28,34 +28,20 @@ typedef struct pass {
 
 /* ------------------------------------------------------------------ which layers */
 
-/* Channels of a matrix product's columns: those of the images that a Flatten made columns of, else the columns. */
-static int64_t column_channels(const reap_graph *graph, const reap_node *node, int64_t columns) {
-  int value = node->inputs[0];
-  while (graph->values[value].rank == 2 && graph->values[value].producer >= 0) {
-    const reap_node *before = graph->nodes[graph->values[value].producer];
-    if (before->linear || before->n_inputs < 1 || before->inputs[0] < 0) break;
-    value = before->inputs[0];
-  }
-  const reap_value *v = &graph->values[value];
-  const bool flattened = reap_channel_axis(v) == 1 && reap_value_count(v) == columns * graph->batch;
-  return flattened ? reap_value_channels(v) : columns;
-}
-
 /* Channels of the layer's input if the layer is to be collected, else 0. */
 static int64_t wanted_channels(const reap_graph *graph, const reap_groups *groups, int index, bool all) {
   const reap_node *node = graph->nodes[index];
   if (!node->linear) return 0;
   const int group = reap_groups_consumed_by(groups, index);
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
-  const bool convolution = reap_layer_is_convolution(graph, index);
-  if (convolution && reap_node_int(node, "group", 1) != 1) return 0;
+  if (reap_node_int(node, "group", 1) != 1) return 0;
   if (group >= 0 && reap_groups_at(groups, group)->prunable) {
     const int64_t channels = reap_groups_at(groups, group)->channels;
     if (weights->count / weights->dims[0] % channels == 0) return channels;
   } else if (!all) {
     return 0;
   }
-  return convolution ? weights->dims[1] : column_channels(graph, node, weights->count / weights->dims[0]);
+  return reap_layer_channels(graph, node);
 }
 
 int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool all, int *count, reap_layer **layers) {

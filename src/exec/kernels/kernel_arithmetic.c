@@ -4,7 +4,6 @@
  * collapse to one loop over the block, a constant per channel to rows of channels. Constants are brought into the
  * output's storage order once. One pass over memory; in place if asked and input 0 has the output's shape.
  */
-#include <string.h>
 
 #include "kernels.h"
 #include "reap/error.h"
@@ -49,10 +48,11 @@ DEFINE_LOOP(subtract, x - y)
 DEFINE_LOOP(multiply, x *y)
 DEFINE_LOOP(divide, x / y)
 
-static const struct {
-  const char *op;
-  loop loop;
-} loops[] = {{"Add", add}, {"Sum", add}, {"Sub", subtract}, {"Mul", multiply}, {"Div", divide}};
+static const loop loops[REAP_OPERATORS] = {[REAP_OP_Add] = add,
+                                           [REAP_OP_Sum] = add,
+                                           [REAP_OP_Sub] = subtract,
+                                           [REAP_OP_Mul] = multiply,
+                                           [REAP_OP_Div] = divide};
 
 static void arithmetic_destroy(void **state) {
   arithmetic_state *s = *state;
@@ -106,8 +106,7 @@ static int input_strides(const reap_graph *graph, const reap_node *node, int slo
 }
 
 static int fill(const reap_graph *graph, const reap_node *node, arithmetic_state *s) {
-  for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++)
-    if (strcmp(loops[i].op, node->op->name) == 0) s->loop = loops[i].loop;
+  s->loop = loops[node->op->id];
   if (!s->loop) return reap_error(REAP_ERR_INTERNAL, "%s: no such arithmetic", reap_node_title(node));
   const reap_value *out = reap_node_output(graph, node, 0);
   int64_t strides[REAP_NEST_OPERANDS][REAP_MAX_RANK];

@@ -35,7 +35,7 @@ static int softmax_prepare(const reap_graph *graph, const reap_node *node, reap_
   memcpy(dims, value->dims, sizeof dims);
   softmax_state *s = NULL;
   REAP_TRY(reap_alloc(&s, 1, sizeof *s));
-  s->logarithm = strcmp(node->op->name, "LogSoftmax") == 0;
+  s->logarithm = node->op->id == REAP_OP_LogSoftmax;
   s->length = 1;
   s->step = strides[0][axis];
   for (int i = axis; i < (matrix ? value->rank : axis + 1); i++) {

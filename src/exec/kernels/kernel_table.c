@@ -19,7 +19,7 @@ static const reap_kernel *const table[] = {
 #undef REAP_OPERATOR
 
 const reap_kernel *reap_kernel_of(const reap_operator *op) {
-  const reap_kernel *kernel = table[reap_operator_index(op)];
+  const reap_kernel *kernel = table[op->id];
   return kernel == &reap_kernel_none ? NULL : kernel;
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "model/operators.h"
-#include "model/operators/layout.h"
+#include "model/operators/layer.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -141,7 +141,7 @@ static int follow_linear(const reap_graph *graph, const reap_node *node, reap_ch
   /* A product of matrices within larger tensors sums along the last axis; groups are formed along axis 1 alone. */
   if (reap_linear_axis(graph, node) != 1)
     return pin_inputs(graph, node, map, "is a matrix product along another axis than that of the channels");
-  const bool convolution = reap_node_constant(graph, node, 1)->rank == 4;
+  const bool convolution = reap_is_convolution(node);
   if (convolution && map->values[node->inputs[0]].repeat > 1)
     REAP_TRY(pin_inputs(graph, node, map, "takes the positions of a flattened map for channels"));
   REAP_TRY(fresh(map, node->outputs[0], reap_value_channels(y)));
@@ -155,7 +155,7 @@ static bool keeps_channel_axis(const reap_graph *graph, const reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   const int axis = reap_channel_axis(x);
   return axis >= 0 && axis == reap_channel_axis(y) && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[axis] &&
-         strcmp(node->op->name, "Reshape") != 0;
+         node->op->id != REAP_OP_Reshape;
 }
 
 static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {

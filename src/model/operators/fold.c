@@ -59,22 +59,22 @@ int reap_fold_copy(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
-/* `op` is = or the first letter of one of the four rules: A, S, M, D. */
-static int combine(const reap_node *node, char op, const reap_tensor *a, int64_t i, const reap_tensor *b, int64_t j,
-                   reap_tensor *out, int64_t k) {
-  if (op == '=') {
+/* `op` is Equal, Add (for Sum as well), Sub, Mul or Div. */
+static int combine(const reap_node *node, reap_operator_id op, const reap_tensor *a, int64_t i, const reap_tensor *b,
+                   int64_t j, reap_tensor *out, int64_t k) {
+  if (op == REAP_OP_Equal) {
     out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
   } else if (out->dtype == REAP_F32) {
     float x = a->f32[i], y = b->f32[j];
-    out->f32[k] = op == 'A' ? x + y : op == 'S' ? x - y : op == 'M' ? x * y : x / y;
+    out->f32[k] = op == REAP_OP_Add ? x + y : op == REAP_OP_Sub ? x - y : op == REAP_OP_Mul ? x * y : x / y;
   } else {
     int64_t x = a->i64[i], y = b->i64[j], z = 0;
-    bool bad = op == 'A'   ? __builtin_add_overflow(x, y, &z)
-               : op == 'S' ? __builtin_sub_overflow(x, y, &z)
-               : op == 'M' ? __builtin_mul_overflow(x, y, &z)
-                           : y == 0 || (y == -1 && x == INT64_MIN);
+    bool bad = op == REAP_OP_Add   ? __builtin_add_overflow(x, y, &z)
+               : op == REAP_OP_Sub ? __builtin_sub_overflow(x, y, &z)
+               : op == REAP_OP_Mul ? __builtin_mul_overflow(x, y, &z)
+                                   : y == 0 || (y == -1 && x == INT64_MIN);
     if (bad) return reap_node_error(node, "its integer arithmetic overflows");
-    out->i64[k] = op == 'D' ? x / y : z;
+    out->i64[k] = op == REAP_OP_Div ? x / y : z;
   }
   return REAP_OK;
 }
@@ -114,7 +114,7 @@ static void walk_on(walk *w) {
 
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
   const reap_tensor *a = reap_node_constant(graph, node, 0), *b = reap_node_constant(graph, node, 1);
-  bool equal = strcmp(node->op->name, "Equal") == 0;
+  const bool equal = node->op->id == REAP_OP_Equal;
   if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
   int rank, status = REAP_OK;
   int64_t dims[REAP_MAX_RANK];
@@ -122,7 +122,7 @@ int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
   REAP_TRY(reap_set_shape(graph, node, 0, equal ? REAP_I64 : a->dtype, rank, dims));
   reap_tensor *t = NULL;
   REAP_TRY(new_output(graph, node, equal ? REAP_I64 : a->dtype, &t));
-  const char op = equal ? '=' : reap_operator_adds(node->op) ? 'A' : node->op->name[0];
+  const reap_operator_id op = reap_operator_adds(node->op) ? REAP_OP_Add : node->op->id;
   const reap_tensor *const in[] = {a, b};
   walk w = walk_start(rank, dims, 2, in);
   for (int64_t k = 0; k < t->count; k++, walk_on(&w))
@@ -326,7 +326,7 @@ int reap_shape_constant(reap_graph *graph, reap_node *node) {
 int reap_shape_size_of(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   reap_tensor *t = NULL;
-  if (strcmp(node->op->name, "Size") == 0) {
+  if (node->op->id == REAP_OP_Size) {
     REAP_TRY(reap_graph_charge(graph, node, (int64_t)sizeof(int64_t)));
     REAP_TRY(reap_tensor_create(REAP_I64, 0, NULL, &t));
     t->i64[0] = reap_value_count(x);

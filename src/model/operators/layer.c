@@ -5,8 +5,18 @@
 #include "model/operators.h"
 #include "reap/error.h"
 
-bool reap_layer_is_convolution(const reap_graph *graph, int node) {
-  return reap_node_constant(graph, graph->nodes[node], 1)->rank == 4; /* [m, channels, kernel_y, kernel_x] */
+int64_t reap_layer_channels(const reap_graph *graph, const reap_node *node) {
+  const int64_t columns = reap_weights_inputs(reap_node_constant(graph, node, 1));
+  int value = node->inputs[0];
+  if (reap_is_convolution(node)) return columns;
+  while (graph->values[value].rank == 2 && graph->values[value].producer >= 0) {
+    const reap_node *before = graph->nodes[graph->values[value].producer];
+    if (before->linear || before->n_inputs < 1 || before->inputs[0] < 0) break;
+    value = before->inputs[0];
+  }
+  const reap_value *v = &graph->values[value];
+  const bool flattened = reap_channel_axis(v) == 1 && reap_value_count(v) == columns * graph->batch;
+  return flattened ? reap_value_channels(v) : columns;
 }
 
 int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_layer *layer) {
@@ -19,7 +29,7 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
   layer->output = node->outputs[0];
   layer->m = weights->dims[0];
   layer->channels = channels;
-  layer->convolution = reap_layer_is_convolution(graph, index);
+  layer->convolution = reap_is_convolution(node);
   if (layer->convolution) {
     REAP_TRY(reap_conv_window(graph, node, &layer->window));
     if (layer->window.groups != 1)

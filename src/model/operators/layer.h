@@ -6,6 +6,7 @@
 
 #include "geometry.h"
 #include "layout.h"
+#include "model/operators.h"
 #include "reap/graph.h"
 
 /* X [samples, n], n = channels * block, column = channel * block + t; Y [samples, m]. A sample is an output position
@@ -28,7 +29,14 @@ typedef struct reap_layer {
  * Flatten fewer than columns). REAP_ERR_INPUT for grouped convolutions. */
 int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_layer *layer);
 
-/* True for a convolution, false for a matrix product. */
-bool reap_layer_is_convolution(const reap_graph *graph, int node);
+/* True for a convolution, false for a matrix product; of a layer. */
+static inline bool reap_is_convolution(const reap_node *node) { return node->op->id == REAP_OP_Conv; }
+
+/* Weights in computation form: of each output, the input channels of its group or the columns of a matrix. */
+static inline int64_t reap_weights_inputs(const reap_tensor *weights) { return weights->dims[1]; }
+
+/* Input channels of a layer that is no grouped convolution. Of a matrix product they are those of the images that a
+ * Flatten made columns of, else the columns. */
+int64_t reap_layer_channels(const reap_graph *graph, const reap_node *node);
 
 #endif

@@ -14,7 +14,7 @@ static const reap_operator_rules table[] = {
 
 #undef REAP_OPERATOR
 
-const reap_operator_rules *reap_rules_of(const reap_operator *op) { return &table[reap_operator_index(op)]; }
+const reap_operator_rules *reap_rules_of(const reap_operator *op) { return &table[op->id]; }
 
 void reap_layout_infer(reap_graph *graph, const reap_node *node) {
   reap_value *y = reap_node_output(graph, node, 0);

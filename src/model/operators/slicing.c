@@ -100,7 +100,7 @@ int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, 
   const int64_t *axes;
   int64_t count;
   REAP_TRY(reap_node_int_list(graph, node, 1, "axes", &axes, &count));
-  bool squeeze = strcmp(node->op->name, "Squeeze") == 0;
+  const bool squeeze = node->op->id == REAP_OP_Squeeze;
   bool none = count < 0 || (count == 0 && !reap_node_int(node, "noop_with_empty_axes", 0));
   const reap_value *x = reap_node_input(graph, node, 0);
   for (int i = 0; i < rank; i++) mask[i] = none && (!squeeze || x->dims[i] == 1);

@@ -8,7 +8,6 @@
 #include "linear.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "model/allowance.h"
 #include "model/node.h"
@@ -55,7 +54,7 @@ static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers,
   const reap_value *y = reap_node_output(graph, node, 0);
   if (y->is_output || readers->count[node->outputs[0]] != 1) return NULL;
   reap_node *add = graph->nodes[readers->first[node->outputs[0]]];
-  if (strcmp(add->op->name, "Add") != 0) return NULL;
+  if (add->op->id != REAP_OP_Add) return NULL;
   *slot = add->inputs[0] == node->outputs[0] ? 1 : 0;
   const reap_tensor *t = reap_node_constant(graph, add, *slot);
   bool vector =
@@ -70,7 +69,7 @@ static int describe(const reap_graph *graph, reap_node *node) {
   *linear = (reap_linear){
       .weight_node = node->source, .weight_slot = 1, .alpha = 1, .beta = 1, .bias_node = node->source, .bias_slot = 2};
   linear->bias_present = reap_node_input(graph, node, 2) != NULL;
-  if (strcmp(node->op->name, "Gemm") == 0) {
+  if (node->op->id == REAP_OP_Gemm) {
     linear->transposed = !reap_node_int(node, "transB", 0);
     linear->alpha = reap_node_float(node, "alpha", 1);
     linear->beta = reap_node_float(node, "beta", 1);
@@ -84,7 +83,7 @@ static int describe(const reap_graph *graph, reap_node *node) {
       linear->bias_needs_add = true;
       linear->beta = 1;
     }
-  } else if (strcmp(node->op->name, "MatMul") == 0) {
+  } else if (node->op->id == REAP_OP_MatMul) {
     linear->transposed = true;
     linear->bias_needs_add = true;
   }

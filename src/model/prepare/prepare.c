@@ -54,12 +54,12 @@ static void redirect(reap_node *node, const int *origin) {
 /* A Reshape (or Squeeze) of [batch, channels, ...] to [batch, rest] is a Flatten; knowing it as one lets channels be
  * followed through it. */
 static void recognise_flatten(reap_graph *graph, reap_node *node) {
-  if (strcmp(node->op->name, "Reshape") != 0) return;
+  if (node->op->id != REAP_OP_Reshape) return;
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   if (x->rank < 2 || y->rank != 2 || y->dims[0] != x->dims[0]) return;
   const reap_tensor *shape = reap_node_constant(graph, node, 1);
   node->fixed_shape = shape->i64[1] > 0;
-  node->op = reap_operator_find("Flatten");
+  node->op = reap_operator_at(REAP_OP_Flatten);
   node->n_inputs = 1;
 }
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "exec/layer_time.h"
-#include "model/operators/geometry.h"
+#include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -81,7 +81,7 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   s->outputs = weights->dims[0];
   s->in = side(groups, reap_groups_consumed_by(groups, index));
   s->out = side(groups, reap_groups_produced_by(groups, index));
-  if (strcmp(node->op->name, "Conv") != 0) return REAP_OK;
+  if (!reap_is_convolution(node)) return REAP_OK;
   REAP_TRY(reap_conv_window(graph, node, &w));
   const int64_t kernel[] = {w.height,   w.width,      w.kernel_y, w.kernel_x, w.stride_y,
                             w.stride_x, w.dilation_y, w.pad_top,  w.pad_left, w.groups};
@@ -89,16 +89,11 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   return REAP_OK;
 }
 
-static int width_of(const reap_graph *graph, const reap_node *node, int64_t *width) {
-  const reap_value *x = reap_node_input(graph, node, 0);
-  *width = x->dims[strcmp(node->op->name, "Conv") == 0 || x->rank == 2 ? 1 : x->rank - 1];
-  return REAP_OK;
-}
-
 static int measure_layer(const reap_graph *graph, int index, const shape *s, reap_backend backend, reap_time_table *t) {
-  int64_t in[SIZES], out[SIZES], width;
+  int64_t in[SIZES], out[SIZES];
   const int n_in = choose_sizes(s->in, in), n_out = choose_sizes(s->out, out);
-  REAP_TRY(width_of(graph, graph->nodes[index], &width));
+  const reap_node *node = graph->nodes[index];
+  const int64_t width = reap_node_input(graph, node, 0)->dims[reap_linear_axis(graph, node)];
   REAP_TRY(reap_time_table_allocate(t, n_in, n_out));
   memcpy(t->in, in, (size_t)n_in * sizeof *in);
   memcpy(t->out, out, (size_t)n_out * sizeof *out);

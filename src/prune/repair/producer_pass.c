@@ -23,8 +23,6 @@
 
 /* ------------------------------------------------------------------ which layers */
 
-static bool is_relu(const reap_node *node) { return strcmp(node->op->name, "Relu") == 0; }
-
 /* Value behind which nothing but node `reader` follows. */
 static bool only_for(const reap_graph *graph, int value, int reader) {
   int found = -1;
@@ -37,7 +35,7 @@ static bool reaches(const reap_graph *graph, int producer, int consumer, int *ac
   *activation = -1;
   if (before < 0 || !only_for(graph, input, consumer)) return false;
   if (before == producer) return true;
-  if (!is_relu(graph->nodes[before])) return false;
+  if (!reap_operator_rectifies(graph->nodes[before]->op)) return false;
   *activation = before;
   const int value = graph->nodes[before]->inputs[0];
   return graph->values[value].producer == producer && only_for(graph, value, before);
@@ -54,7 +52,7 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   /* The way back takes rows for stored without gaps, as those along axis 1 are. */
   if (reap_linear_axis(graph, graph->nodes[producer]) != 1 || reap_linear_axis(graph, graph->nodes[consumer]) != 1)
     return -1;
-  if (reap_layer_is_convolution(graph, producer) != reap_layer_is_convolution(graph, consumer)) return -1;
+  if (reap_is_convolution(graph->nodes[producer]) != reap_is_convolution(graph->nodes[consumer])) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
 }
 

@@ -23,8 +23,8 @@ enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
 enum { MANY_ROWS = 100 };
 
 int64_t step_repair_channels(const reap_graph *graph, int node) {
-  const reap_tensor *weights = reap_node_constant(graph, graph->nodes[node], 1);
-  return weights->dims[1]; /* behind a Flatten every column is one */
+  return reap_weights_inputs(
+      reap_node_constant(graph, graph->nodes[node], 1)); /* behind a Flatten every column is one */
 }
 
 bool step_can_repair(const reap_graph *graph, int index) {
