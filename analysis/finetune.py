@@ -9,8 +9,6 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
 
 class ImageFile:
     """A data set of reap's, normalised as the network sees it."""

@@ -8,10 +8,7 @@
   plot.py scaling   REPORT.json ...            time by phase and speed-up, reports on different numbers of ranks
 """
 import argparse
-import os
 import sys
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 
 def one_report(found):

@@ -11,10 +11,7 @@ import argparse
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.dont_write_bytecode = True
-
-import common  # noqa: E402  (needs the path)
+import common
 
 # Output channels of the convolutions; M is a max pooling that halves the size.
 SHAPES = {

@@ -182,10 +182,10 @@ class Analysis(unittest.TestCase):
             self.assertIn("%.4g" % report["pruned"]["loss"], page)
 
     def test_help(self):
-        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "prune_floor.py"):
+        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "measure/prune_floor.py"):
             status, output = run(name, "--help")
             self.assertEqual(status, 0)
-            self.assertIn("usage: " + name, output)
+            self.assertIn("usage: " + os.path.basename(name), output)
 
     # -------------------------------------------------------------- training and timing
 
@@ -253,7 +253,7 @@ class Analysis(unittest.TestCase):
         self.assertIn("0.5.json", output)
 
     def test_floor_adds_up(self):
-        status, output = run("prune_floor.py", MODEL, "--calib", CALIBRATION, "--images", "60", "--ranks", "1",
+        status, output = run("measure/prune_floor.py", MODEL, "--calib", CALIBRATION, "--images", "60", "--ranks", "1",
                              "--baseline-images", "0", "--reap", PROGRAM, "--json", self.at("floor.json"), "--", "--repair", "off")
         self.assertEqual(status, 0, output)
         with open(self.at("floor.json")) as f:
@@ -271,7 +271,7 @@ class Analysis(unittest.TestCase):
             self.assertEqual([layer["name"] for layer in r["layers"]], [layer["name"] for layer in json.load(f)["layers"]])
         for phase in ("forward", "moments", "total"):
             self.assertRegex(output, r"(?m)^%s +[0-9.]+ +[0-9.]+ +[0-9.]+$" % phase)
-        status, output = run("prune_floor.py", "none.onnx", "--calib", CALIBRATION, "--ranks", "1", "--reap", PROGRAM)
+        status, output = run("measure/prune_floor.py", "none.onnx", "--calib", CALIBRATION, "--ranks", "1", "--reap", PROGRAM)
         self.assertEqual(status, 1)
         self.assertIn("none.onnx", output)
 

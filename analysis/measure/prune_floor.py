@@ -7,8 +7,8 @@ of both on the calibration images) and the operations of the moments at the rate
 with the floor and their ratio, the rate of the moments layer by layer as a share of DGEMM's, and the seconds of the
 same pruning in plain PyTorch (torch_baseline.py) on --baseline-images images, scaled linearly to all.
 
-    analysis/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --ranks 2
-    analysis/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --images 500 --baseline-images 0 -- --repair off
+    analysis/measure/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --ranks 2
+    analysis/measure/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --images 500 --baseline-images 0 -- --repair off
 
 Words after -- go to `reap prune`. Measure on a machine with nothing else to do: DGEMM's rate and the seconds of the
 passes are those of the moment.
@@ -173,7 +173,7 @@ def parse():
     parser.add_argument("--images", type=int, default=0, help="only the first N images (default: all)")
     parser.add_argument("--baseline-images", type=int, default=128,
                         help="images for plain PyTorch, 0: none (default: %(default)s)")
-    parser.add_argument("--reap", default=os.path.join(HERE, "..", "build", "reap"),
+    parser.add_argument("--reap", default=os.path.join(HERE, "..", "..", "build", "reap"),
                         help="the program (default: build/reap)")
     parser.add_argument("--mpirun", default="mpirun", help="launcher, with options of its own (default: %(default)s)")
     parser.add_argument("--python", default=sys.executable, help="Python that has torch (default: this one)")
