@@ -1,4 +1,4 @@
-/* Statistics and paths in HDF5 (formats "reap-stats" and reap's path files); layouts in the README, "Files".
+/* Statistics and paths in HDF5 (formats "reap-stats" and reap's path files); layouts in datasets/formats.md.
  * Local calls (one rank reads or writes), but for the writer of statistics. */
 #ifndef REAP_STATS_FILE_H
 #define REAP_STATS_FILE_H

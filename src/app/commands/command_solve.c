@@ -14,9 +14,9 @@
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
-    "Chooses channels and solves for weights from stored moments (format reap-stats, see the README): for "
-    "every layer the\n"
-    "order in which channels go, the error after each, and the weights of those kept.\n";
+    "Chooses channels and solves for weights from stored moments (reap stats; see datasets/formats.md). Writes for "
+    "each\n"
+    "layer the order of removal, the error after each removal, and the weights of the channels kept.\n";
 
 typedef struct solve_options {
   const char *stats, *output, *solver;
