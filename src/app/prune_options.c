@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "prune/methods/methods.h"
 #include "prune_repair.h"
 #include "reap/error.h"
 
 void prune_options_table(prune_options *o, option *table) {
+  reap_method_names(o->methods, sizeof o->methods);
   const option options[] = {
       {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats",
@@ -52,8 +54,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it",
        &o->from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--method", NULL, OPTION_CHOICE, "reap|l1|l1-filter|random", "how channels are chosen (default reap)",
-       &o->method, 0},
+      {"--method", NULL, OPTION_CHOICE, o->methods, "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none",
        "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
       {"--repair", NULL, OPTION_CHOICE, "on|off",

@@ -18,6 +18,7 @@ typedef struct prune_options {
   const char *model, *calibration, *evaluation;
   const char *output, *onnx, *report; /* output: HDF5; either it or onnx may be NULL */
   const char *method, *refit, *scope, *exclude, *solver;
+  char methods[256];                                 /* what --method may be: "reap|l1|..." */
   const char *repair, *classifier;                   /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
   const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
   int64_t producers;                                 /* rounds; -1: not given, see prune_repair.h */

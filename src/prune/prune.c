@@ -130,12 +130,38 @@ done:
 
 /* ------------------------------------------------------------------ the run */
 
+/* What the method needs has to be there, and all groups have to be of its kind. */
+static int check_method(const run *r) {
+  const reap_method *method = r->options->method;
+  unsigned offered = REAP_NEEDS_WEIGHTS | REAP_NEEDS_GRAM | REAP_NEEDS_NORM_SCALES | REAP_NEEDS_SEED;
+  if (r->images && reap_dataset_has_labels(r->images)) offered |= REAP_NEEDS_LABELS;
+  REAP_TRY(reap_method_check(method, offered));
+  for (int g = 0; g < reap_groups_count(r->groups); g++) {
+    const reap_group *group = reap_groups_at(r->groups, g);
+    const bool coupled = group->n_producers > 1 || group->n_consumers > 1;
+    if (coupled && is_pruned(r, g) && !(method->can & REAP_CAN_COUPLED))
+      return reap_error(REAP_ERR_USAGE, "method %s cannot choose for group %s, which several layers share",
+                        method->name, group->name);
+  }
+  return REAP_OK;
+}
+
 static int prepare(run *r) {
   reap_prune_result *result = r->result;
+  REAP_TRY(check_method(r));
   REAP_TRY(order_steps(r));
   REAP_TRY(reap_calloc(&result->layers, r->n_steps, sizeof *result->layers));
   REAP_TRY(reap_calloc(&result->repaired, r->n_steps, sizeof *result->repaired));
   return run_load_images(r);
+}
+
+/* Collective. */
+static int prepare_method(run *r) {
+  const reap_method *method = r->options->method;
+  const reap_method_context context = {r->comm, r->original, r->groups, r->images, r->options->seed};
+  const int status = method->prepare ? method->prepare(&context, &r->method_state) : REAP_OK;
+  r->prepared = status == REAP_OK;
+  return reap_comm_agree(r->comm, status);
 }
 
 int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_groups *groups,
@@ -151,7 +177,8 @@ int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph
                 .shard = shard,
                 .options = options,
                 .result = result};
-  const int status = reap_comm_agree(comm, prepare(*out));
+  int status = reap_comm_agree(comm, prepare(*out));
+  if (status == REAP_OK) status = prepare_method(*out);
   if (status == REAP_OK)
     run_keep_classifiers(*out);
   else
@@ -167,6 +194,8 @@ int reap_run_finish(reap_run *r) { return run_scale_classifiers(r); }
 
 void reap_run_destroy(reap_run **r) {
   if (!*r) return;
+  const reap_method *method = (*r)->options->method;
+  if ((*r)->prepared && method->finish) method->finish((*r)->method_state);
   run_note_use(*r);
   reap_frontier_destroy(&(*r)->front_original);
   reap_frontier_destroy(&(*r)->front_pruned);

@@ -9,6 +9,7 @@
 #include "io/paths_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "reap/method.h"
 
 /* Short text that differs when anything that the settings have in common does. */
 static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH]) {
@@ -27,7 +28,7 @@ static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH
 /* Settings with the same key would make the same paths: seeds matter where positions or channels are drawn. */
 static int key_of(const prune_options *o, const char *digest, char **out) {
   const bool output = strcmp(prune_plan_ratios(o), "output") == 0;
-  const bool drawn = o->positions > 0 || (output && strcmp(o->method, "random") == 0);
+  const bool drawn = o->positions > 0 || (output && (reap_method_find(o->method)->needs & REAP_NEEDS_SEED));
   char seed[32] = "";
   if (drawn) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
   return reap_format(out, "paths-%s%s%s%s-%.8s", prune_plan_ratios(o), output ? "-" : "", output ? o->method : "", seed,

@@ -14,47 +14,36 @@
 
 #include "methods.h"
 #include "reap/error.h"
-#include "reap/memory.h"
-
-int reap_keep_largest(const double *scores, int64_t n, int64_t count, int64_t *kept) {
-  bool *taken = NULL;
-  REAP_TRY(reap_calloc(&taken, n, sizeof *taken));
-  for (int64_t k = 0; k < count; k++) {
-    int64_t best = -1;
-    for (int64_t i = 0; i < n; i++)
-      if (!taken[i] && (best < 0 || scores[i] > scores[best])) best = i;
-    taken[best] = true;
-  }
-  for (int64_t i = 0, k = 0; i < n; i++)
-    if (taken[i]) kept[k++] = i;
-  reap_free(&taken);
-  return REAP_OK;
-}
 
 /* Sums of |w| over each channel's runs of `run` weights; the channels' runs follow each other in turn. */
 static void slice_norms(const reap_tensor *weights, int64_t channels, int64_t run, double *scores) {
   for (int64_t i = 0; i < weights->count; i++) scores[i / run % channels] += fabs((double)weights->f32[i]);
 }
 
-static int choose(const reap_method_input *input, bool of_filter, int64_t *kept) {
-  const int64_t channels = input->group->channels;
-  const int node = of_filter ? input->group->producers[0] : input->group->consumers[0];
-  const reap_tensor *weights = reap_node_constant(input->graph, input->graph->nodes[node], 1);
-  const int64_t row = weights->count / weights->dims[0]; /* of one output */
-  double *scores = NULL;
-  REAP_TRY(reap_calloc(&scores, channels, sizeof *scores));
-  slice_norms(weights, channels, of_filter ? row : row / channels, scores);
-  int status = reap_keep_largest(scores, channels, input->n_kept, kept);
-  reap_free(&scores);
-  return status;
+static int score_readers(void *state, const reap_evidence *e, reap_choice *choice) {
+  (void)state;
+  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[e->group->consumers[0]], 1);
+  slice_norms(weights, e->group->channels, weights->count / weights->dims[0] / e->group->channels, choice->scores);
+  return REAP_OK;
 }
 
-int reap_choose_l1(const reap_method_input *input, int64_t *kept, reap_path **path) {
-  (void)path;
-  return choose(input, false, kept);
+static int score_filters(void *state, const reap_evidence *e, reap_choice *choice) {
+  (void)state;
+  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[e->group->producers[0]], 1);
+  slice_norms(weights, e->group->channels, weights->count / weights->dims[0], choice->scores);
+  return REAP_OK;
 }
 
-int reap_choose_l1_filter(const reap_method_input *input, int64_t *kept, reap_path **path) {
-  (void)path;
-  return choose(input, true, kept);
-}
+const reap_method reap_method_l1 = {
+    .name = "l1",
+    .summary = "largest L1 norm of the weights that read the channel (He et al., ICCV 2017: max response)",
+    .needs = REAP_NEEDS_WEIGHTS,
+    .gives = REAP_GIVES_SCORES,
+    .score = score_readers};
+
+const reap_method reap_method_l1_filter = {
+    .name = "l1-filter",
+    .summary = "largest L1 norm of the filter that makes the channel (Li et al., ICLR 2017)",
+    .needs = REAP_NEEDS_WEIGHTS,
+    .gives = REAP_GIVES_SCORES,
+    .score = score_filters};

@@ -3,9 +3,16 @@
 #include "methods.h"
 #include "reap/error.h"
 
-int reap_choose_random(const reap_method_input *input, int64_t *kept, reap_path **path) {
-  (void)path;
-  reap_random random = reap_random_init(input->seed, reap_random_key(input->group->name), 0);
-  reap_random_sample(&random, input->group->channels, input->n_kept, kept);
+static int score(void *state, const reap_evidence *e, reap_choice *choice) {
+  (void)state;
+  reap_random random = reap_random_init(e->seed, reap_random_key(e->group->name), 0);
+  reap_random_sample(&random, e->group->channels, e->n_kept, choice->kept);
   return REAP_OK;
 }
+
+const reap_method reap_method_random = {.name = "random",
+                                        .summary = "drawn at random from --seed and the group's name",
+                                        .needs = REAP_NEEDS_SEED,
+                                        .gives = REAP_GIVES_SET,
+                                        .can = REAP_CAN_COUPLED,
+                                        .score = score};

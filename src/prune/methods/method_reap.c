@@ -1,15 +1,19 @@
 /* REAP: the channels that the elimination leaves, with their least-squares weights (elimination.c). */
-#include <string.h>
-
 #include "methods.h"
-#include "reap/error.h"
 #include "reap/solver.h"
 
-int reap_choose_reap(const reap_method_input *input, int64_t *kept, reap_path **path) {
-  const reap_solve_options options = {input->comm, input->comm ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL,
-                                      input->ridge, REAP_ROUTE_AUTO};
-  REAP_TRY(input->source ? reap_solve_source(input->source, input->n_kept, &options, input->group->name, path)
-                         : reap_solve_with(input->moments, input->n_kept, &options, input->group->name, path));
-  memcpy(kept, (*path)->kept, (size_t)input->n_kept * sizeof *kept);
-  return REAP_OK;
+static int score(void *state, const reap_evidence *e, reap_choice *choice) {
+  (void)state;
+  const reap_solve_options options = {e->comm, e->comm ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL, e->ridge,
+                                      REAP_ROUTE_AUTO};
+  return e->source ? reap_solve_source(e->source, e->n_kept, &options, e->group->name, &choice->path)
+                   : reap_solve_with(e->moments, e->n_kept, &options, e->group->name, &choice->path);
 }
+
+const reap_method reap_method_reap = {
+    .name = "reap",
+    .summary = "least reconstruction error of the consumer's outputs, weights re-solved (Kamma and Wada, 2019)",
+    .needs = REAP_NEEDS_GRAM,
+    .gives = REAP_GIVES_PATH,
+    .can = REAP_CAN_DISTRIBUTED | REAP_CAN_SIZES,
+    .score = score};

@@ -1,15 +1,33 @@
-/* The methods of the table in method.c; private to src/prune. */
+/* The methods of the library, and what a run asks of any method; private to src/prune. */
 #ifndef REAP_PRUNE_METHODS_METHODS_H
 #define REAP_PRUNE_METHODS_METHODS_H
 
 #include "reap/method.h"
 
-int reap_choose_reap(const reap_method_input *input, int64_t *kept, reap_path **path);
-int reap_choose_l1(const reap_method_input *input, int64_t *kept, reap_path **path);
-int reap_choose_l1_filter(const reap_method_input *input, int64_t *kept, reap_path **path);
-int reap_choose_random(const reap_method_input *input, int64_t *kept, reap_path **path);
+/* A line for each: reap_method_NAME is defined in a file of its own. */
+#define REAP_METHODS(method) method(reap) method(l1) method(l1_filter) method(random)
 
-/* Indices of the `count` largest of scores[n], ascending; among equal scores the lower index is kept. */
-int reap_keep_largest(const double *scores, int64_t n, int64_t count, int64_t *kept);
+#define REAP_METHOD_DECLARE(name) extern const reap_method reap_method_##name;
+REAP_METHODS(REAP_METHOD_DECLARE)
+#undef REAP_METHOD_DECLARE
+
+/* "reap|l1|...": the names of all methods into out[size]. Local. */
+void reap_method_names(char *out, size_t size);
+
+/* Local. REAP_ERR_USAGE naming the method and what it lacks if it needs more than `offered`. */
+int reap_method_check(const reap_method *method, unsigned offered);
+
+/* Whether the method takes part in no distributed solve, but wants the moments, so that a rank has to hold them. */
+bool reap_method_holds_moments(const reap_method *method);
+
+/* Asks the method (state: from its prepare) and makes a set of what it gives: kept[n_kept] ascending, and the others in
+ * removed[channels - n_kept], in their order of removal or, without one, ascending. *path is owned by the caller: with
+ * weights from the method, else NULL. Local, or collective over evidence->comm.
+ * REAP_ERR_NUMERIC and REAP_ERR_INTERNAL name the method and the group where it gives what is no choice. */
+int reap_method_select(const reap_method *method, void *state, const reap_evidence *evidence, int64_t *kept,
+                       int64_t *removed, reap_path **path);
+
+/* The channels that kept[n_kept], ascending, leaves out: removed[channels - n_kept], ascending. */
+void reap_channels_left_out(int64_t channels, int64_t n_kept, const int64_t *kept, int64_t *removed);
 
 #endif

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "prune/methods/methods.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
@@ -33,7 +32,6 @@ void decision_clear(decision *d) {
 static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
 
 void decision_take_path(const reap_path *path, bool eliminated, decision *d) {
-  memcpy(d->removed, path->order, (size_t)path->n_removed * sizeof *d->removed);
   d->facts.has_path = eliminated;
   for (int64_t i = 0; eliminated && i < path->n_removed; i++) d->path[i] = relative(path->error_plain[i], path->energy);
   d->facts.predicted =
@@ -66,59 +64,61 @@ static void correct_path(const reap_path *path, double energy, decision *d) {
   d->facts.predicted = relative(path->error[n - 1], energy);
 }
 
+int decision_choose(const decision_setting *by, const reap_evidence *evidence, decision *d, reap_path **path) {
+  if (!d->given) return reap_method_select(by->options->method, by->state, evidence, d->kept, d->removed, path);
+  memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
+  reap_channels_left_out(d->channels, d->n_kept, d->kept, d->removed);
+  return REAP_OK;
+}
+
 /* moments: plain ones; solved: those that channels and weights come from, the same unless the ridge pulls. */
-static int decide_from(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
-                       const reap_moments *moments, const reap_moments *solved, double ridge,
-                       const double *present_weights, const double *present_bias, const reap_comm *together,
-                       decision *d) {
-  const reap_method_input input = {graph, group, solved, NULL, d->n_kept, ridge, options->seed, together};
-  reap_path *chosen = NULL, *refit = NULL;
+static int decide_from(const decision_setting *by, const reap_moments *moments, const reap_moments *solved,
+                       double ridge, const double *present_weights, const double *present_bias,
+                       const reap_comm *together, decision *d) {
+  const reap_evidence evidence = {by->graph, by->group, d->n_kept, solved, NULL, ridge, by->options->seed, together};
+  const char *name = by->group->name;
+  reap_path *path = NULL;
   double error = 0;
-  int status = REAP_OK;
-  if (d->given)
-    memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
-  else
-    status = options->method->choose(&input, d->kept, &chosen);
-  if (status == REAP_OK && !chosen) status = reap_refit(solved, d->n_kept, d->kept, ridge, group->name, &refit);
+  int status = decision_choose(by, &evidence, d, &path);
+  const bool eliminated = path && (by->options->method->gives & REAP_GIVES_PATH);
+  if (status == REAP_OK && !path) status = reap_refit(solved, d->n_kept, d->kept, ridge, name, &path);
   if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
-  decision_take_path(chosen ? chosen : refit, chosen != NULL, d);
-  if (options->refit)
-    take_weights(chosen ? chosen : refit, d);
+  decision_take_path(path, eliminated, d);
+  if (by->options->refit)
+    take_weights(path, d);
   else
     slice_weights(present_weights, present_bias, d);
   REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
   d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
-  if (solved != moments) correct_path(chosen ? chosen : refit, reap_moments_centred_energy(moments), d);
+  if (solved != moments) correct_path(path, reap_moments_centred_energy(moments), d);
 done:
-  reap_path_destroy(&chosen);
-  reap_path_destroy(&refit);
+  reap_path_destroy(&path);
   return status;
 }
 
-static int decide(const reap_prune_options *options, const reap_graph *graph, const reap_group *group,
-                  const reap_moments *moments, const ridge_choice *ridge, const double *present_weights,
-                  const double *present_bias, const reap_comm *together, decision *d) {
+static int decide(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
+                  const double *present_weights, const double *present_bias, const reap_comm *together, decision *d) {
   reap_moments *pulled = NULL;
   int status = ridge->trained ? ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
   if (together) status = reap_comm_agree(together, status);
   if (status == REAP_OK)
-    status = decide_from(options, graph, group, moments, pulled ? pulled : moments, ridge->ridge, present_weights,
-                         present_bias, together, d);
+    status =
+        decide_from(by, moments, pulled ? pulled : moments, ridge->ridge, present_weights, present_bias, together, d);
   d->facts.distributed = together != NULL;
   d->facts.trained = ridge->trained;
   reap_moments_destroy(&pulled);
   return status;
 }
 
-int decision_make(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
-                  const reap_group *group, const reap_moments *moments, const ridge_choice *ridge,
+int decision_make(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d) {
+  const reap_comm *comm = by->comm;
   const int64_t gone = d->channels - d->n_kept;
-  const bool large = !d->given && options->method->choose == reap_choose_reap &&
-                     reap_solver_settle(comm, options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
+  const bool large = !d->given && (by->options->method->can & REAP_CAN_DISTRIBUTED) &&
+                     reap_solver_settle(comm, by->options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
   int status = REAP_OK;
   if (large || reap_comm_rank(comm) == 0)
-    status = decide(options, graph, group, moments, ridge, present_weights, present_bias, large ? comm : NULL, d);
+    status = decide(by, moments, ridge, present_weights, present_bias, large ? comm : NULL, d);
   REAP_TRY(reap_comm_agree(comm, status));
   REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
   REAP_TRY(reap_comm_broadcast(comm, d->removed, (size_t)gone * sizeof *d->removed, 0));

@@ -7,21 +7,23 @@
 #include <string.h>
 
 #include "decision.h"
-#include "prune/methods/methods.h"
 #include "reap/error.h"
 #include "reap/solver.h"
 
-/* Methods that solve do so on all ranks; of the others rank 0's choice counts, and is re-solved by all. */
-static int choose(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
-                  const reap_group *group, const reap_moments_source *source, decision *d, reap_path **path) {
-  const bool solves = options->method->choose == reap_choose_reap;
-  const reap_solve_options solve = reap_solver_for_spread(comm, options->solver, options->ridge);
-  const reap_method_input input = {graph,     group,          NULL,          source,
-                                   d->n_kept, options->ridge, options->seed, solves ? solve.comm : NULL};
-  int status = solves || reap_comm_rank(comm) == 0 ? options->method->choose(&input, d->kept, path) : REAP_OK;
-  REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
-  return solves ? REAP_OK : reap_refit_source(source, d->n_kept, d->kept, &solve, group->name, path);
+/* Methods that can be distributed are; of the others rank 0's choice counts, and is re-solved by all. *eliminated: the
+ * path is the method's. */
+static int choose(const decision_setting *by, const reap_moments_source *source, decision *d, reap_path **path,
+                  bool *eliminated) {
+  const reap_prune_options *o = by->options;
+  const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED);
+  const reap_solve_options solve = reap_solver_for_spread(by->comm, o->solver, o->ridge);
+  const reap_evidence evidence = {by->graph, by->group, d->n_kept, NULL,
+                                  source,    o->ridge,  o->seed,   all ? solve.comm : NULL};
+  int status = all || reap_comm_rank(by->comm) == 0 ? decision_choose(by, &evidence, d, path) : REAP_OK;
+  REAP_TRY(reap_comm_agree(by->comm, status));
+  REAP_TRY(reap_comm_broadcast(by->comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
+  *eliminated = all;
+  return all ? REAP_OK : reap_refit_source(source, d->n_kept, d->kept, &solve, by->group->name, path);
 }
 
 /* Rank 0's weights to all, without a second copy of them there. */
@@ -41,12 +43,13 @@ static double last_error(const reap_path *path) {
   return path->energy > 0 ? error / path->energy : 0;
 }
 
-int decision_make_together(const reap_comm *comm, const reap_prune_options *options, const reap_graph *graph,
-                           const reap_group *group, const reap_moments_source *source, decision *d) {
+int decision_make_together(const decision_setting *by, const reap_moments_source *source, decision *d) {
+  const reap_comm *comm = by->comm;
   reap_path *path = NULL;
-  int status = choose(comm, options, graph, group, source, d, &path);
+  bool eliminated = false;
+  int status = choose(by, source, d, &path, &eliminated);
   if (status == REAP_OK) {
-    decision_take_path(path, options->method->choose == reap_choose_reap, d);
+    decision_take_path(path, eliminated, d);
     d->facts.relative_error = last_error(path);
     d->facts.distributed = path->distributed;
     status = share_weights(comm, path, d);

@@ -29,6 +29,8 @@ typedef struct run {
   const reap_shard *shard;
   const reap_prune_options *options;
   reap_prune_result *result;
+  void *method_state; /* from its prepare */
+  bool prepared;
   reap_frontier *front_original, *front_pruned;
   bool *resolved, *pending; /* [n_nodes] layers done, and still to be done */
   int n_steps, next;        /* in all; the next one to be taken */
@@ -66,6 +68,11 @@ typedef struct step {
   double moments_flops, moments_seconds;
   double start;
 } step;
+
+/* Who decides about the step's group. Local. */
+static inline decision_setting step_setting(const run *r, const step *s) {
+  return (decision_setting){r->comm, r->options, r->method_state, r->pruned, reap_groups_at(r->groups, s->group)};
+}
 
 /* True without images: everything comes from the original network's moments. */
 bool run_frozen(const run *r);

@@ -10,7 +10,7 @@
 /* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test too. */
 static int improve_ridge(run *r, step *s, const reap_moments *moments, const ridge_choice *standard,
                          const double *weights, const double *bias) {
-  const reap_group *group = reap_groups_at(r->groups, s->group);
+  const decision_setting by = step_setting(r, s);
   decision *d = &s->decision, other = {0};
   ridge_choice best;
   step_rows rows;
@@ -21,8 +21,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
   other.given = d->given;
-  if (status == REAP_OK)
-    status = decision_make(r->comm, r->options, r->pruned, group, moments, &best, weights, bias, &other);
+  if (status == REAP_OK) status = decision_make(&by, moments, &best, weights, bias, &other);
   if (status == REAP_OK)
     status = ridge_measure(r->comm, &rows.source, other.n_kept, other.kept, other.weights, other.bias, &again);
   if (status == REAP_OK && again <= error) {
@@ -30,7 +29,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
     *d = other;
     other = first;
   } else if (status == REAP_OK) {
-    status = decision_refit(r->comm, group->name, moments, &best, weights, d);
+    status = decision_refit(r->comm, by.group->name, moments, &best, weights, d);
   }
   decision_clear(&other);
   return status;
@@ -38,9 +37,10 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
 
 static int decide_with(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias) {
   const ridge_choice standard = {r->options->ridge, false};
-  const reap_group *group = reap_groups_at(r->groups, s->group);
-  REAP_TRY(decision_make(r->comm, r->options, r->pruned, group, moments, &standard, weights, bias, &s->decision));
-  if (!r->options->ridge_auto || !r->options->refit || run_frozen(r)) return REAP_OK;
+  const decision_setting by = step_setting(r, s);
+  const bool solved = r->options->refit && !(r->options->method->gives & REAP_GIVES_WEIGHTS);
+  REAP_TRY(decision_make(&by, moments, &standard, weights, bias, &s->decision));
+  if (!r->options->ridge_auto || !solved || run_frozen(r)) return REAP_OK;
   return improve_ridge(r, s, moments, &standard, weights, bias);
 }
 

@@ -15,6 +15,7 @@
 
 bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
   if (options->ridge_auto || (options->from_stats && !options->refit)) return false;
+  if (reap_method_holds_moments(options->method)) return false;
   return reap_solver_spreads(comm, options->solver, n, m);
 }
 
@@ -73,11 +74,11 @@ static int measure_error(step *s) {
 
 int step_spread_decide(run *r, step *s) {
   const double start = reap_seconds();
-  const reap_group *group = reap_groups_at(r->groups, s->group);
-  int status = decision_create(group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+  const decision_setting by = step_setting(r, s);
+  int status =
+      decision_create(by.group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
   status = reap_comm_agree(r->comm, status);
-  if (status == REAP_OK)
-    status = decision_make_together(r->comm, r->options, r->pruned, group, s->source, &s->decision);
+  if (status == REAP_OK) status = decision_make_together(&by, s->source, &s->decision);
   if (status == REAP_OK && !r->options->refit) status = keep_weights(r, s);
   if (status == REAP_OK && s->panels) status = measure_error(s);
   r->result->seconds_solve += reap_seconds() - start;

@@ -15,6 +15,7 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/method.h"
+#include "reap/placement.h"
 #include "reap/progress.h"
 #include "reap/stats_file.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "path_work.h"
+#include "prune/methods/methods.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -49,10 +50,9 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.producer_rounds = 0;          /* would take longer than all else */
   o.classifier = REAP_SCALE_NONE; /* the movement is measured at a temperature, where one factor of all outputs counts
                                      as an error */
-  o.method =
-      reap_method_find("reap"); /* the paths are its own; and whatever the run's method and seed, sizes are the same */
+  if (!o.method || !(o.method->can & REAP_CAN_SIZES)) o.method = &reap_method_reap; /* whose paths they are */
   o.refit = true;
-  o.seed = 0;
+  o.seed = 0; /* whatever the run's, sizes are the same */
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
   int status = reap_comm_agree(comm, reap_graph_clone(original, &pruned));
   if (status == REAP_OK) status = prune(comm, original, pruned, images, &few, &o);
