@@ -72,6 +72,8 @@ run 0 "" "${prune[@]}" --plan plan.json --report lists.json --save-plan lists.pl
 tr -d ' \t\n' <lists.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept"
 tr -d ' \t\n' <lists.plan.json | grep -q "\"$group\":\[0,2,17,40,63\]" || fail "the list is not saved as a list"
 [ "$(grep -c '"relative_error"' lists.json)" = 2 ] || fail "groups that the plan does not name were pruned"
+run 0 "" "${prune[@]}" --plan plan.json --solver scalapack --report spread.json
+tr -d ' \t\n' <spread.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept where no rank holds a layer's moments"
 
 wrong() { # WORDS TEXT; starting many ranks takes its time, so that they meet only every fifth of these
   wrongs=$((wrongs + 1))
