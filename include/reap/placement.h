@@ -12,8 +12,12 @@ typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCAL
 /* "auto", "local" or "scalapack"; anything else is auto. */
 reap_solver reap_solver_named(const char *name);
 
-/* Settles `auto`: local on one rank, for layers that one rank solves in a few seconds, and where it has the memory;
- * ScaLAPACK otherwise. The same on all ranks. Collective. */
+/* Columns of the smallest layer that all ranks solve together if the choice is left to reap: below it one rank takes a
+ * few seconds. */
+enum { REAP_SOLVER_LARGE = 4096 };
+
+/* Settles `auto`: local on one rank, for layers smaller than that, and where one rank has the memory; ScaLAPACK
+ * otherwise. The same on all ranks. Collective. */
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 /* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */

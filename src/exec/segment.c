@@ -4,12 +4,14 @@
  */
 #include "segment.h"
 
+#include <string.h>
+
 #include "reap/error.h"
 #include "reap/memory.h"
 
 /* ---- choosing nodes and values */
 
-/* Marks the nodes not yet computed that `value` needs. */
+/* The nodes not yet computed that `value` needs. */
 static void mark(const reap_graph *graph, const bool *done, int value, bool *computed) {
   int i = graph->values[value].producer;
   if (i < 0 || done[i] || computed[i]) return;
@@ -22,6 +24,16 @@ static void mark(const reap_graph *graph, const bool *done, int value, bool *com
 static void mark_inputs(const reap_node *node, bool *values) {
   for (int k = 0; k < node->n_inputs; k++)
     if (node->inputs[k] >= 0) values[node->inputs[k]] = true;
+}
+
+void reap_segment_mark(const reap_graph *graph, const bool *done, const int *values, int n, bool *computed,
+                       bool *needed) {
+  memset(computed, 0, (size_t)graph->n_nodes * sizeof *computed);
+  memset(needed, 0, (size_t)graph->n_values * sizeof *needed);
+  for (int k = 0; k < n; k++) mark(graph, done, values[k], computed);
+  for (int k = 0; k < n; k++) needed[values[k]] = true;
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (!done[i] && !computed[i]) mark_inputs(graph->nodes[i], needed);
 }
 
 /* Every number written counts like as many multiply-adds as take as long as writing and reading it. */
@@ -66,17 +78,16 @@ static int build(segment *s, const bool *done, const bool *lasting, const int *v
   const reap_graph *graph = s->graph;
   bool *read = NULL, *kept = NULL;
   int *nodes = NULL, status = REAP_OK;
-  REAP_TRY_OR(reap_calloc(&s->computed, graph->n_nodes, sizeof *s->computed), done);
-  REAP_TRY_OR(reap_calloc(&s->needed, graph->n_values, sizeof *s->needed), done);
+  REAP_TRY_OR(reap_alloc(&s->computed, graph->n_nodes, sizeof *s->computed), done);
+  REAP_TRY_OR(reap_alloc(&s->needed, graph->n_values, sizeof *s->needed), done);
   REAP_TRY_OR(reap_calloc(&s->storage, graph->n_values, sizeof *s->storage), done);
   REAP_TRY_OR(reap_calloc(&read, graph->n_values, sizeof *read), done);
   REAP_TRY_OR(reap_calloc(&kept, graph->n_values, sizeof *kept), done);
   REAP_TRY_OR(reap_alloc(&nodes, graph->n_nodes, sizeof *nodes), done);
-  for (int k = 0; k < n; k++) mark(graph, done, values[k], s->computed);
-  for (int k = 0; k < n; k++) s->needed[values[k]] = true;
+  reap_segment_mark(graph, done, values, n, s->computed, s->needed);
   for (int v = 0; v < graph->n_values; v++) s->needed[v] |= lasting[v];
   for (int i = 0; i < graph->n_nodes; i++)
-    if (!done[i]) mark_inputs(graph->nodes[i], s->computed[i] ? read : s->needed);
+    if (s->computed[i]) mark_inputs(graph->nodes[i], read);
   REAP_TRY_OR(list_values(s, read), done);
   status = make_plan(s, backend, nodes, kept);
 done:

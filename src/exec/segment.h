@@ -1,4 +1,4 @@
-/* A stretch of the graph that is run on one block after another, private to src/exec. Local. */
+/* A stretch of the graph that is run on one block after another. Local. */
 #ifndef REAP_EXEC_SEGMENT_H
 #define REAP_EXEC_SEGMENT_H
 
@@ -23,6 +23,11 @@ typedef struct segment {
   double work;          /* multiply-adds of a block; other operations counted by the memory they touch */
   double multiply_adds; /* of a block, alone */
 } segment;
+
+/* Which nodes that stretch is: computed[n_nodes] are those that `values[n]` need and that are not done[n_nodes] yet;
+ * needed[n_values] are these values and all that nodes read which are neither. */
+void reap_segment_mark(const reap_graph *graph, const bool *done, const int *values, int n, bool *computed,
+                       bool *needed);
 
 /* What `values[n]` need and is not done[n_nodes] yet. lasting[n_values]: values that are needed ever after. One
  * reference. */

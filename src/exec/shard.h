@@ -20,9 +20,10 @@ reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks);
 /* Images [*first, *first + *count) of block `index` (0 .. blocks-1). */
 void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, int64_t *count);
 
-/* True for images that never enter the moments, so that errors can be measured on images that were not fitted: those
- * whose index is 9 modulo 10. */
-static inline int reap_held_out(int64_t image) { return image % 10 == 9; }
+/* True for images that never enter the moments, so that errors can be measured on images that were not fitted: the last
+ * one of every ten. */
+enum { REAP_HELD_OUT_EVERY = 10 };
+static inline int reap_held_out(int64_t image) { return image % REAP_HELD_OUT_EVERY == REAP_HELD_OUT_EVERY - 1; }
 
 /* Images held out among the first `images`: at most `most`, spread evenly, ascending. Local; indices may be NULL to
  * count. */

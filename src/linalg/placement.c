@@ -13,13 +13,12 @@ reap_solver reap_solver_named(const char *name) {
 static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
 
 reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
-  enum { LARGE = 4096 };
   if (solver != REAP_SOLVER_AUTO) return solver;
   if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
   /* Moments, dual system and the factor of what left beside what the process holds already: half of the memory is the
    * limit. */
   const double bytes = 8.0 * (2.3 * (double)n * (double)n + 3.0 * (double)n * (double)m);
-  int64_t large = n >= LARGE || bytes > memory_of_node() / 2;
+  int64_t large = n >= REAP_SOLVER_LARGE || bytes > memory_of_node() / 2;
   if (reap_comm_max_int64(comm, &large, 1) != REAP_OK) return REAP_SOLVER_LOCAL;
   return large ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL;
 }

@@ -1,10 +1,5 @@
 /* The run over all groups; see prune.h.
  *
- * Repair: what a layer reads has drifted once any layer before it was re-solved. Where such a layer loses no inputs of
- * its own (the first convolution of a residual block, the classifier, a group that keeps all its channels), it is
- * re-solved all the same, against the original network's outputs, if it may be; layers before the first change stay as
- * they are.
- *
  * Producers: a layer that has lost inputs is then solved in turn with the layer that makes them (step_producer.c). A
  * fork of the pruned network's frontier waits before that layer; when both have their weights the network goes on from
  * there.
@@ -20,58 +15,23 @@
 #include "base/timer.h"
 #include "model/groups/surgery.h"
 #include "prune/run/run.h"
-#include "prune/run/shortcut.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Room for one step a layer: no more are ever needed. */
-static void add_step(run *r, int node, int group) {
-  int at = r->n_steps++;
-  r->pending[node] = true;
-  r->work_total += (double)reap_node_flops(r->pruned, node);
-  for (; at > 0 && r->steps[at - 1].node > node; at--) r->steps[at] = r->steps[at - 1];
-  r->steps[at] = (run_step){node, group};
-}
-
-/* Of which channels are to go. */
-static bool is_pruned(const run *r, int group) {
-  return r->options->chosen[group] && r->options->counts[group] < reap_groups_at(r->groups, group)->channels;
-}
-
-/* Steps without a group: layers that may be repaired and read what a step before them has changed. */
-static int add_repairs(run *r) {
-  bool *drifted = NULL;
-  REAP_TRY(reap_calloc(&drifted, r->pruned->n_nodes, sizeof *drifted));
-  for (int i = 0; i < r->pruned->n_nodes; i++) {
-    const reap_node *node = r->pruned->nodes[i];
-    for (int k = 0; k < node->n_inputs && !drifted[i]; k++) {
-      const int from = node->inputs[k] < 0 ? -1 : r->pruned->values[node->inputs[k]].producer;
-      drifted[i] = from >= 0 && drifted[from];
-    }
-    if (drifted[i] && !r->pending[i] && r->options->repair[i] && step_can_repair(r->pruned, i)) add_step(r, i, -1);
-    drifted[i] |= r->pending[i];
-  }
-  reap_free(&drifted);
-  return REAP_OK;
-}
-
-static int order_steps(run *r) {
-  REAP_TRY(reap_alloc(&r->steps, r->pruned->n_nodes, sizeof *r->steps));
-  REAP_TRY(reap_calloc(&r->resolved, r->pruned->n_nodes, sizeof *r->resolved));
-  REAP_TRY(reap_calloc(&r->pending, r->pruned->n_nodes, sizeof *r->pending));
-  for (int g = 0; g < reap_groups_count(r->groups); g++)
-    if (is_pruned(r, g)) add_step(r, reap_groups_at(r->groups, g)->consumers[0], g);
-  return r->options->repair && r->options->refit && !run_frozen(r) ? add_repairs(r) : REAP_OK;
+static int list_steps(run *r) {
+  const reap_prune_options *o = r->options;
+  const bool repair = o->repair && o->refit && !run_frozen(r);
+  const reap_steps_wishes wishes = {o->chosen, o->counts, repair ? o->repair : NULL, o->classifier};
+  return reap_steps_make(r->pruned, r->groups, &wishes, &r->steps);
 }
 
 /* The layer as it is now, and whether it is to carry a shortcut's drift. Local. */
-static int begin_step(run *r, step *s) {
-  const int64_t channels =
-      s->group < 0 ? step_repair_channels(r->pruned, s->node) : reap_groups_at(r->groups, s->group)->channels;
+static int begin_step(run *r, const reap_step *what, step *s) {
+  const int64_t channels = reap_step_channels(r->pruned, r->groups, what);
   REAP_TRY(reap_layer_view(r->pruned, s->node, channels, &s->layer));
-  s->shortcut = -1;
+  s->shortcut = run_frozen(r) ? -1 : what->shortcut;
   s->producer = step_find_producer(r, s);
-  return run_frozen(r) ? REAP_OK : reap_shortcut_of(r->pruned, s->layer.output, r->resolved, r->pending, &s->shortcut);
+  return REAP_OK;
 }
 
 /* Channels and weights from the moments. Collective. */
@@ -100,10 +60,10 @@ static int cut(run *r, step *s) {
   return REAP_OK;
 }
 
-static int take_step(run *r, const run_step *what) {
+static int take_step(run *r, const reap_step *what) {
   step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
   reap_moments *moments = NULL;
-  int status = begin_step(r, &s);
+  int status = begin_step(r, what, &s);
   if (status == REAP_OK) status = run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   REAP_TRY_OR(step_moments(r, &s, &moments), done);
@@ -113,8 +73,6 @@ static int take_step(run *r, const run_step *what) {
   REAP_TRY_OR(step_producer(r, &s), done);
   status = step_record(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  r->resolved[s.node] = true;
-  r->pending[s.node] = false;
   step_announce(r, &s);
 done:
   reap_moments_destroy(&moments);
@@ -136,10 +94,10 @@ static int check_method(const run *r) {
   unsigned offered = REAP_NEEDS_WEIGHTS | REAP_NEEDS_GRAM | REAP_NEEDS_NORM_SCALES | REAP_NEEDS_SEED;
   if (r->images && reap_dataset_has_labels(r->images)) offered |= REAP_NEEDS_LABELS;
   REAP_TRY(reap_method_check(method, offered));
-  for (int g = 0; g < reap_groups_count(r->groups); g++) {
-    const reap_group *group = reap_groups_at(r->groups, g);
-    const bool coupled = group->n_producers > 1 || group->n_consumers > 1;
-    if (coupled && is_pruned(r, g) && !(method->can & REAP_CAN_COUPLED))
+  for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
+    if (r->steps.list[k].group < 0) continue;
+    const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
+    if (group->n_producers > 1 || group->n_consumers > 1)
       return reap_error(REAP_ERR_USAGE, "method %s cannot choose for group %s, which several layers share",
                         method->name, group->name);
   }
@@ -148,10 +106,11 @@ static int check_method(const run *r) {
 
 static int prepare(run *r) {
   reap_prune_result *result = r->result;
+  REAP_TRY(list_steps(r));
   REAP_TRY(check_method(r));
-  REAP_TRY(order_steps(r));
-  REAP_TRY(reap_calloc(&result->layers, r->n_steps, sizeof *result->layers));
-  REAP_TRY(reap_calloc(&result->repaired, r->n_steps, sizeof *result->repaired));
+  REAP_TRY(reap_calloc(&result->layers, r->steps.n, sizeof *result->layers));
+  REAP_TRY(reap_calloc(&result->repaired, r->steps.n, sizeof *result->repaired));
+  REAP_TRY(reap_calloc(&result->classifiers, r->steps.n, sizeof *result->classifiers));
   return run_load_images(r);
 }
 
@@ -186,11 +145,14 @@ int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph
   return status;
 }
 
-int reap_run_steps(const reap_run *r) { return r->n_steps; }
+int reap_run_steps(const reap_run *r) { return r->steps.n - r->steps.n_scaled; }
 
-int reap_run_step(reap_run *r) { return take_step(r, &r->steps[r->next++]); }
+int reap_run_step(reap_run *r) { return take_step(r, &r->steps.list[r->next++]); }
 
-int reap_run_finish(reap_run *r) { return run_scale_classifiers(r); }
+int reap_run_finish(reap_run *r) {
+  while (r->next < r->steps.n) REAP_TRY(step_scale_classifier(r, &r->steps.list[r->next++]));
+  return REAP_OK;
+}
 
 void reap_run_destroy(reap_run **r) {
   if (!*r) return;
@@ -199,9 +161,7 @@ void reap_run_destroy(reap_run **r) {
   run_note_use(*r);
   reap_frontier_destroy(&(*r)->front_original);
   reap_frontier_destroy(&(*r)->front_pruned);
-  reap_free(&(*r)->steps);
-  reap_free(&(*r)->resolved);
-  reap_free(&(*r)->pending);
+  reap_steps_clear(&(*r)->steps);
   reap_free(r);
 }
 
@@ -210,7 +170,7 @@ int reap_prune(const reap_comm *comm, const reap_graph *original, reap_graph *pr
                reap_prune_result *result) {
   reap_run *r = NULL;
   int status = reap_run_begin(comm, original, pruned, groups, images, shard, options, result, &r);
-  for (int k = 0; status == REAP_OK && k < r->n_steps; k++) status = reap_run_step(r);
+  for (int k = 0; status == REAP_OK && k < reap_run_steps(r); k++) status = reap_run_step(r);
   if (status == REAP_OK) status = reap_run_finish(r);
   reap_run_destroy(&r);
   return status;

@@ -9,21 +9,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "exec/segment.h"
 #include "footprint.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout.h"
 #include "prune/repair/producer_pass.h"
-#include "prune/run/run.h"
-#include "prune/run/shortcut.h"
+#include "prune/run/ridge.h"
+#include "prune/run/steps.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "stats/moments_panels.h"
 
 /* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
-enum { TRAFFIC = 5, SOLVER_LARGE = 4096, PANEL = 400 };
-/* Ridges that a layer is tried with when it is repaired. */
-enum { RIDGES = 21 };
+enum { TRAFFIC = 5, PANEL = 400 };
+static const double HELD_OUT = 1.0 / REAP_HELD_OUT_EVERY, FITTED = 1 - 1.0 / REAP_HELD_OUT_EVERY; /* of the images */
 
 /* One of the two networks. */
 typedef struct side {
@@ -38,7 +38,6 @@ typedef struct tracker {
   const reap_forecast_setting *setting;
   side original, pruned;
   bool *segment, *needed, *shared; /* [n_nodes], [n_values] scratch; [n_values] held by both since the fork */
-  bool *resolved, *pending;        /* [n_nodes] */
   double limit;
   reap_forecast *out;
 } tracker;
@@ -63,15 +62,6 @@ static double value_bytes(const side *s, int v) {
   return (double)reap_value_count(&s->graph->values[v]) * s->share[v] * sizeof(float);
 }
 
-static void mark(const side *s, int value, bool *segment) {
-  const int i = s->graph->values[value].producer;
-  if (i < 0 || s->done[i] || segment[i]) return;
-  segment[i] = true;
-  const reap_node *node = s->graph->nodes[i];
-  for (int k = 0; k < node->n_inputs; k++)
-    if (node->inputs[k] >= 0) mark(s, node->inputs[k], segment);
-}
-
 /* Operations of a node, and bytes of its values and weights; what it reads has been cut, what it writes not yet. */
 static void count_node(side *s, int i, double *largest) {
   const reap_node *node = s->graph->nodes[i];
@@ -94,17 +84,10 @@ static void count_node(side *s, int i, double *largest) {
 static void advance(tracker *t, side *s, const int *values, int n) {
   const reap_graph *graph = s->graph;
   double largest = 0;
-  memset(t->segment, 0, (size_t)graph->n_nodes * sizeof *t->segment);
-  memset(t->needed, 0, (size_t)graph->n_values * sizeof *t->needed);
-  for (int k = 0; k < n; k++) mark(s, values[k], t->segment);
-  for (int k = 0; k < n; k++) t->needed[values[k]] = true;
+  reap_segment_mark(graph, s->done, values, n, t->segment, t->needed);
   s->passing = 0;
-  for (int i = 0; i < graph->n_nodes; i++) {
-    const reap_node *node = graph->nodes[i];
+  for (int i = 0; i < graph->n_nodes; i++)
     if (t->segment[i]) count_node(s, i, &largest);
-    for (int k = 0; !s->done[i] && !t->segment[i] && k < node->n_inputs; k++)
-      if (node->inputs[k] >= 0) t->needed[node->inputs[k]] = true;
-  }
   for (int v = 0; v < graph->n_values; v++) {
     const int producer = graph->values[v].producer;
     const bool computed = producer >= 0 && t->segment[producer];
@@ -163,13 +146,13 @@ static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const 
   const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
   const double flops = kept < layer->channels
                            ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
-                           : RIDGES * (n * n * n / 3 + 2 * n * n * m);
+                           : RIDGE_MOST_CANDIDATES * (n * n * n / 3 + 2 * n * n * m);
   const double images = (double)(t->setting->shard.last - t->setting->shard.first) * (double)t->setting->shard.block;
   f->matrices = fmax(f->matrices, fmax(cost->moments, cost->solver));
   f->moments = fmax(f->moments, cost->moments);
   f->solver = fmax(f->solver, cost->solver);
-  f->moments_work += images * (0.9 * cost->multiply_adds + 0.1 * r * m * (double)layer->positions);
-  if (t->setting->ranks > 1 && layer->n >= SOLVER_LARGE && kept < layer->channels)
+  f->moments_work += images * (FITTED * cost->multiply_adds + HELD_OUT * r * m * (double)layer->positions);
+  if (t->setting->ranks > 1 && layer->n >= REAP_SOLVER_LARGE && kept < layer->channels)
     f->shared_work += flops;
   else
     f->solver_work += flops;
@@ -195,7 +178,7 @@ static int note_producer(tracker *t, const reap_layer *layer, int group) {
   const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->channels;
   reap_layer producer;
   layer_cost before = {0, 0, 0}, after = {0, 0, 0};
-  REAP_TRY(reap_layer_view(s->graph, node, step_repair_channels(s->graph, node), &producer));
+  REAP_TRY(reap_layer_view(s->graph, node, reap_repair_channels(s->graph, node), &producer));
   const double inputs = t->pruned.share[producer.input] * (double)producer.channels;
   const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, s->counts[group]);
   const reap_layer second = shrunk(layer, s->counts[group], layer->m);
@@ -204,8 +187,8 @@ static int note_producer(tracker *t, const reap_layer *layer, int group) {
   const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
   const double theirs = kept * t->pruned.share[producer.input] * (double)reap_node_flops(s->graph, node);
   reap_forecast *f = t->out;
-  f->moments_work += 0.9 * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
-                            images * after.multiply_adds);
+  f->moments_work += FITTED * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
+                               images * after.multiply_adds);
   t->pruned.work += some / images * (rounds * (4 * theirs + 6 * ours) + 2 * ours) + theirs + ours;
   f->matrices = fmax(f->matrices, fmax(before.moments, before.solver));
   f->frontier =
@@ -251,64 +234,29 @@ static int cut(tracker *t, int group) {
   return status;
 }
 
-/* group -1: the layer loses no inputs. */
-static int take_step(tracker *t, int node, int group) {
+static int take_step(tracker *t, const reap_step *at) {
   const reap_forecast_setting *s = t->setting;
-  const int64_t channels =
-      group < 0 ? step_repair_channels(s->graph, node) : reap_groups_at(s->groups, group)->channels;
+  const int64_t channels = reap_step_channels(s->graph, s->groups, at);
   reap_layer layer;
-  int shortcut = -1;
   layer_cost cost = {0, 0, 0};
-  REAP_TRY(reap_layer_view(s->graph, node, channels, &layer));
-  REAP_TRY(reap_shortcut_of(s->graph, layer.output, t->resolved, t->pending, &shortcut));
-  REAP_TRY(group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost)
-                                                          : cost_whole(s, &layer, &cost));
-  advance_both(t, &layer, shortcut);
-  note_layer(t, &layer, group < 0 ? channels : s->counts[group], &cost);
-  t->resolved[node] = true;
-  t->pending[node] = false;
-  if (group < 0) return REAP_OK;
-  REAP_TRY(cut(t, group));
-  return note_producer(t, &layer, group);
+  REAP_TRY(reap_layer_view(s->graph, at->node, channels, &layer));
+  REAP_TRY(at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost)
+                                                              : cost_whole(s, &layer, &cost));
+  advance_both(t, &layer, at->shortcut);
+  note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
+  if (at->group < 0) return REAP_OK;
+  REAP_TRY(cut(t, at->group));
+  return note_producer(t, &layer, at->group);
 }
 
-static bool reads_changed(const reap_graph *graph, const reap_node *node, const bool *changed) {
-  for (int k = 0; k < node->n_inputs; k++) {
-    const int from = node->inputs[k] < 0 ? -1 : graph->values[node->inputs[k]].producer;
-    if (from >= 0 && changed[from]) return true;
-  }
-  return false;
-}
-
-/* group_of[n_nodes]: the group pruned at a layer, else -1. Layers that are repaired become pending as well. */
-static void list_steps(tracker *t, int *group_of, bool *changed) {
-  const reap_forecast_setting *s = t->setting;
-  for (int i = 0; i < s->graph->n_nodes; i++) group_of[i] = -1;
-  for (int g = 0; g < reap_groups_count(s->groups); g++) {
-    const reap_group *group = reap_groups_at(s->groups, g);
-    if (!s->chosen[g] || s->counts[g] >= group->channels) continue;
-    group_of[group->consumers[0]] = g;
-    t->pending[group->consumers[0]] = true;
-  }
-  for (int i = 0; s->repair && i < s->graph->n_nodes; i++) {
-    changed[i] = reads_changed(s->graph, s->graph->nodes[i], changed);
-    if (changed[i] && !t->pending[i] && s->repair[i] && step_can_repair(s->graph, i)) t->pending[i] = true;
-    changed[i] |= t->pending[i];
-  }
-}
-
+/* Scaling a classifier takes next to nothing. */
 static int take_steps(tracker *t) {
-  const int n = t->setting->graph->n_nodes;
-  int *group_of = NULL, status = REAP_OK;
-  bool *changed = NULL;
-  REAP_TRY(reap_alloc(&group_of, n, sizeof *group_of));
-  REAP_TRY_OR(reap_calloc(&changed, n, sizeof *changed), done);
-  list_steps(t, group_of, changed);
-  for (int i = 0; i < n; i++)
-    if (t->pending[i]) REAP_TRY_OR(take_step(t, i, group_of[i]), done);
-done:
-  reap_free(&group_of);
-  reap_free(&changed);
+  const reap_forecast_setting *s = t->setting;
+  const reap_steps_wishes wishes = {s->chosen, s->counts, s->repair, REAP_SCALE_NONE};
+  reap_steps steps;
+  int status = reap_steps_make(s->graph, s->groups, &wishes, &steps);
+  for (int k = 0; status == REAP_OK && k < steps.n; k++) status = take_step(t, &steps.list[k]);
+  reap_steps_clear(&steps);
   return status;
 }
 
@@ -328,8 +276,6 @@ int reap_forecast_make(const reap_forecast_setting *setting, int64_t limit, reap
   REAP_TRY_OR(side_create(graph, &t.original), done);
   REAP_TRY_OR(side_create(graph, &t.pruned), done);
   REAP_TRY_OR(reap_calloc(&t.segment, graph->n_nodes, sizeof *t.segment), done);
-  REAP_TRY_OR(reap_calloc(&t.resolved, graph->n_nodes, sizeof *t.resolved), done);
-  REAP_TRY_OR(reap_calloc(&t.pending, graph->n_nodes, sizeof *t.pending), done);
   REAP_TRY_OR(reap_calloc(&t.needed, graph->n_values, sizeof *t.needed), done);
   REAP_TRY_OR(reap_calloc(&t.shared, graph->n_values, sizeof *t.shared), done);
   status = take_steps(&t);
@@ -338,8 +284,6 @@ done:
   side_clear(&t.original);
   side_clear(&t.pruned);
   reap_free(&t.segment);
-  reap_free(&t.resolved);
-  reap_free(&t.pending);
   reap_free(&t.needed);
   reap_free(&t.shared);
   return status;

@@ -46,35 +46,20 @@ typedef struct classifier {
   double *weights, *bias;              /* [n, m], [m] of the layer */
 } classifier;
 
-/* The layer whose outputs are this output's logits and nothing else, or -1. */
-static int find_layer(const run *r, int value) {
-  const reap_graph *graph = r->pruned;
-  const reap_output_kind kind = reap_output_kind_of(graph, value);
-  int reader = -1;
-  if (kind == REAP_OUTPUT_OTHER || (kind == REAP_OUTPUT_LOGITS && r->options->classifier == REAP_SCALE_SOFTMAX))
-    return -1;
-  if (kind != REAP_OUTPUT_LOGITS) value = graph->nodes[graph->values[value].producer]->inputs[0];
-  const int readers = reap_value_readers(graph, value, 1, &reader), producer = graph->values[value].producer;
-  if (readers != (kind != REAP_OUTPUT_LOGITS) || producer < 0 || graph->values[value].rank != 2) return -1;
-  return graph->nodes[producer]->linear ? producer : -1;
-}
-
 static int64_t count_held_out(int64_t images) {
   int64_t count = 0;
   for (int64_t i = 0; i < images; i++) count += reap_held_out(i) != 0;
   return count;
 }
 
-static bool set_up(const run *r, int value, classifier *c) {
-  c->node = find_layer(r, value);
-  if (c->node < 0 || !r->options->refit || !r->options->repair || !r->options->repair[c->node]) return false;
-  const reap_node *node = r->pruned->nodes[c->node];
+static void set_up(const run *r, const reap_step *at, classifier *c) {
+  const reap_node *node = r->pruned->nodes[at->node];
   const reap_tensor *weights = reap_node_constant(r->pruned, node, 1);
+  c->node = at->node;
   c->output = node->outputs[0];
   c->m = weights->dims[0];
   c->n = weights->count / c->m;
   c->rows = count_held_out(r->shard->images);
-  return c->rows >= HELD_OUT_LEAST;
 }
 
 static int allocate(classifier *c) {
@@ -167,14 +152,20 @@ static void announce(const run *r, const reap_classifier_result *c) {
              c->mixed_before, c->mixed_kl);
   else
     snprintf(detail, sizeof detail, "no scale of the outputs is much better, KL on mixed images %.3g", c->mixed_kl);
-  reap_progress_report(r->options->progress, "prune", c->layer, r->work_total, r->work_total, detail);
+  reap_progress_report(r->options->progress, "prune", c->layer, r->steps.work, r->steps.work, detail);
 }
 
-/* One output's layer, if it has one. Collective. */
-static int scale(run *r, int value) {
+void run_keep_classifiers(run *r) {
+  for (int k = 0; reap_output_set_several(r->pruned) && k < r->steps.n; k++)
+    if (r->steps.list[k].kind == REAP_STEP_SCALE)
+      reap_frontier_keep(r->front_original, r->pruned->nodes[r->steps.list[k].node]->outputs, 1);
+}
+
+int step_scale_classifier(run *r, const reap_step *at) {
   const double start = reap_seconds();
   classifier c = {0};
-  if (!set_up(r, value, &c)) return REAP_OK;
+  set_up(r, at, &c);
+  if (c.rows < HELD_OUT_LEAST) return REAP_OK;
   reap_classifier_result *out = &r->result->classifiers[r->result->n_classifiers++];
   int status = gather(r, &c);
   if (status == REAP_OK) status = conclude(r, &c, out);
@@ -184,25 +175,4 @@ static int scale(run *r, int value) {
   r->result->seconds_solve += out->seconds;
   announce(r, out);
   return REAP_OK;
-}
-
-static bool wanted(const run *r) { return r->options->classifier != REAP_SCALE_NONE && !run_frozen(r); }
-
-void run_keep_classifiers(run *r) {
-  const reap_graph *graph = r->pruned;
-  for (int k = 0; wanted(r) && reap_output_set_several(graph) && k < graph->n_outputs; k++) {
-    const int node = find_layer(r, graph->outputs[k]);
-    if (node >= 0) reap_frontier_keep(r->front_original, graph->nodes[node]->outputs, 1);
-  }
-}
-
-int run_scale_classifiers(run *r) {
-  reap_output_set outputs;
-  if (!wanted(r) || !r->front_pruned) return REAP_OK;
-  int status = reap_output_set_create(r->pruned, &outputs);
-  if (status == REAP_OK) status = reap_calloc(&r->result->classifiers, outputs.n, sizeof *r->result->classifiers);
-  status = reap_comm_agree(r->comm, status);
-  for (int k = 0; status == REAP_OK && k < outputs.n; k++) status = scale(r, outputs.values[k]);
-  reap_output_set_clear(&outputs);
-  return status;
 }

@@ -5,8 +5,7 @@
  * towards the trained weights). No image held out may pay for it: the old weights stay if the new ones have the
  * larger error there, by the rows and run forward (forward_error.h).
  *
- * Cost: the layer's moments, and what ridge.c takes. Layers of more than MOST_COLUMNS are left alone, since their
- * moments would be larger than those of the layers that are pruned.
+ * Cost: the layer's moments, and what ridge.c takes.
  */
 #include <math.h>
 
@@ -17,22 +16,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-enum { MOST_COLUMNS = 4608 }; /* 512 channels of 3 x 3 */
-
 /* With so many rows a column no ridge but the standard one was ever picked; looking costs more than the solve. */
 enum { MANY_ROWS = 100 };
-
-int64_t step_repair_channels(const reap_graph *graph, int node) {
-  return reap_weights_inputs(
-      reap_node_constant(graph, graph->nodes[node], 1)); /* behind a Flatten every column is one */
-}
-
-bool step_can_repair(const reap_graph *graph, int index) {
-  const reap_node *node = graph->nodes[index];
-  if (!node->linear || reap_node_int(node, "group", 1) != 1) return false;
-  const reap_tensor *weights = reap_node_constant(graph, node, 1);
-  return weights->count / weights->dims[0] <= MOST_COLUMNS;
-}
 
 /* Errors of the old weights. Collective. */
 static int measure_before(run *r, step *s, const reap_moments *moments, const double *weights, const double *bias,

@@ -92,7 +92,7 @@ void step_announce(run *r, const step *s) {
   else
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)d->channels, (long long)d->n_kept,
              d->facts.relative_error);
-  reap_progress_report(r->options->progress, "prune", r->pruned->nodes[s->node]->layer, r->work_done, r->work_total,
+  reap_progress_report(r->options->progress, "prune", r->pruned->nodes[s->node]->layer, r->work_done, r->steps.work,
                        detail);
 }
 

@@ -36,7 +36,8 @@
 static const double RIDGES[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
 static const double PULLS[] = {1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
 enum { N_RIDGES = sizeof RIDGES / sizeof RIDGES[0], N_PULLS = sizeof PULLS / sizeof PULLS[0] };
-enum { MOST_CANDIDATES = 2 * N_RIDGES + 1 };
+_Static_assert(RIDGE_MOST_CANDIDATES == 2 * N_RIDGES + 1,
+               "each towards zero and the trained weights, and the standard one");
 
 enum { MOST_POSITIONS = 64 };
 static const double WORTH_CHANGING = 1e-3;
@@ -292,8 +293,8 @@ int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_mome
                  int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
                  ridge_choice *out, double *error) {
   contest c = contest_of(comm, rows, n_kept, kept);
-  ridge_choice list[MOST_CANDIDATES];
-  double errors[MOST_CANDIDATES];
+  ridge_choice list[RIDGE_MOST_CANDIDATES];
+  double errors[RIDGE_MOST_CANDIDATES];
   const int candidates = list_candidates(kind, standard, list);
   *out = *standard;
   int status = reap_comm_agree(comm, contest_create(&c, candidates));

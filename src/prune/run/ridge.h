@@ -15,6 +15,7 @@ typedef struct ridge_choice {
 /* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; or a few, towards the trained
  * weights. */
 typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
+enum { RIDGE_MOST_CANDIDATES = 21 };
 
 /* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all
  * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). rows gives the

@@ -1,7 +1,7 @@
 /* A run over the layers of a network, and the layer at hand; private to src/prune.
  *
- * A run is a list of steps in topological order of their layers. A step belongs to a linear layer; it prunes the group
- * that this layer consumes, if it has one, and re-solves the layer's weights.
+ * A run is a list of steps (steps.h). A step belongs to a linear layer; it prunes the group that this layer consumes,
+ * if it has one, and re-solves the layer's weights.
  */
 #ifndef REAP_PRUNE_RUN_RUN_H
 #define REAP_PRUNE_RUN_RUN_H
@@ -12,13 +12,8 @@
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"
 #include "stats/store_rows.h"
+#include "steps.h"
 #include "types.h"
-
-/* What a step is about. */
-typedef struct run_step {
-  int node;  /* the linear layer */
-  int group; /* pruned here, all of it read by the layer; -1: none */
-} run_step;
 
 typedef struct run {
   const reap_comm *comm;
@@ -32,10 +27,9 @@ typedef struct run {
   void *method_state; /* from its prepare */
   bool prepared;
   reap_frontier *front_original, *front_pruned;
-  bool *resolved, *pending; /* [n_nodes] layers done, and still to be done */
-  int n_steps, next;        /* in all; the next one to be taken */
-  run_step *steps;          /* in topological order of the layers */
-  double work_total, work_done;
+  reap_steps steps;
+  int next; /* the next one to be taken */
+  double work_done;
 } run;
 
 /* The layer's rows, block by block; see step_rows.c. */
@@ -48,7 +42,7 @@ typedef struct step_rows {
 
 /* One layer at hand. */
 typedef struct step {
-  int group, node; /* see run_step */
+  int group, node; /* see steps.h */
   reap_layer layer;
   int shortcut;          /* value whose drift the target carries, or -1 */
   int producer;          /* layer to be solved together with this one, or -1; see step_producer.c */
@@ -108,12 +102,7 @@ int step_measure_held_out(run *r, const step *s, const double *weights, const do
  * for. Collective. */
 int step_confirm(run *r, step *s);
 
-/* step_repair.c: whether layer `node` is one that can be repaired, and its input channels then (columns of a matrix).
- */
-bool step_can_repair(const reap_graph *graph, int node);
-int64_t step_repair_channels(const reap_graph *graph, int node);
-
-/* For a step without a group, new weights if they are better than the present ones, into s->decision and
+/* step_repair.c: for a step without a group, new weights if they are better than the present ones, into s->decision and
  * s->repair. Collective. */
 int step_repair(run *r, step *s, const reap_moments *moments);
 
@@ -128,10 +117,10 @@ bool step_spreads(const run *r, const step *s);
 int step_spread_moments(run *r, step *s);
 int step_spread_decide(run *r, step *s);
 
-/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for it; after the
- * last step, outputs are scaled. Both do nothing where they are not to be. The latter is collective. */
+/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that
+ * are scaled (local); such a step, after all others (collective). */
 void run_keep_classifiers(run *r);
-int run_scale_classifiers(run *r);
+int step_scale_classifier(run *r, const reap_step *at);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int step_decide(run *r, step *s, const reap_moments *moments);
