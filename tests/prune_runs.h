@@ -55,7 +55,7 @@ static inline void choose_share(outcome *o, int last, double keep) {
     const reap_group *group = reap_groups_at(o->groups, g);
     o->chosen[g] = group->prunable && (last == 0 || found < last);
     found += group->prunable;
-    o->counts[g] = o->chosen[g] ? reap_budget_round(keep, group->channels) : group->channels;
+    o->counts[g] = o->chosen[g] ? reap_budget_round(keep, group->units) : group->units;
   }
 }
 

@@ -117,7 +117,7 @@ static void make_pair(const reap_comm *comm, pair *p) {
   CHECK_OK(reap_groups_find(p->cut, &groups));
   for (int g = 0; g < reap_groups_count(groups); g++) {
     if (!reap_groups_at(groups, g)->prunable) continue;
-    const int64_t half = reap_groups_at(groups, g)->channels / 2;
+    const int64_t half = reap_groups_at(groups, g)->units / 2;
     for (int64_t k = 0; k < half; k++) kept[k] = 2 * k;
     CHECK_OK(reap_surgery_cut(p->cut, groups, g, half, kept));
     break;

@@ -108,7 +108,7 @@ static void forecasts_know_of_panels(void) {
   int64_t counts[16] = {0};
   for (int g = 0; g < reap_groups_count(s.groups); g++) {
     chosen[g] = reap_groups_at(s.groups, g)->prunable;
-    counts[g] = reap_groups_at(s.groups, g)->channels / 2;
+    counts[g] = reap_groups_at(s.groups, g)->units / 2;
   }
   for (int ranks = 1; ranks <= 4; ranks *= 2) {
     const reap_forecast_setting setting = {.graph = s.graph,

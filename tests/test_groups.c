@@ -5,11 +5,13 @@
 
 const char *const test_suite_name = "groups";
 
-static void join_names(const reap_graph *g, const int *list, int count, char *line, size_t size) {
+static void join_names(const reap_graph *g, const reap_group *group, reap_role role, char *line, size_t size) {
   size_t used = 0;
   line[0] = '\0';
-  for (int i = 0; i < count; i++)
-    used += (size_t)snprintf(line + used, size - used, "%s%s", i ? " " : "", g->nodes[list[i]]->layer);
+  for (int k = 0; k < group->n_members; k++)
+    if (group->members[k].role == role)
+      used +=
+          (size_t)snprintf(line + used, size - used, "%s%s", used ? " " : "", g->nodes[group->members[k].node]->layer);
 }
 
 /* reason NULL: prunable; otherwise words of the reason. */
@@ -19,11 +21,11 @@ static void check_group(const reap_graph *g, const reap_groups *groups, int inde
   CU_ASSERT_TRUE_FATAL(index < reap_groups_count(groups));
   const reap_group *group = reap_groups_at(groups, index);
   CU_ASSERT_STRING_EQUAL(group->name, name);
-  CU_ASSERT_EQUAL(group->channels, channels);
-  join_names(g, group->producers, group->n_producers, line, sizeof line);
+  CU_ASSERT_EQUAL(group->units, channels);
+  join_names(g, group, REAP_PRODUCES, line, sizeof line);
   if (strcmp(line, producers) != 0) fprintf(stderr, "group %s: producers %s, not %s\n", name, line, producers);
   CU_ASSERT_STRING_EQUAL(line, producers);
-  join_names(g, group->consumers, group->n_consumers, line, sizeof line);
+  join_names(g, group, REAP_CONSUMES, line, sizeof line);
   if (strcmp(line, consumers) != 0) fprintf(stderr, "group %s: consumers %s, not %s\n", name, line, consumers);
   CU_ASSERT_STRING_EQUAL(line, consumers);
   CU_ASSERT_EQUAL(group->prunable, reason == NULL);
@@ -33,6 +35,31 @@ static void check_group(const reap_graph *g, const reap_groups *groups, int inde
   if (!strstr(group->reason, reason))
     fprintf(stderr, "group %s: \"%s\" is not in \"%s\"\n", name, reason, group->reason);
   CU_ASSERT_PTR_NOT_NULL(strstr(group->reason, reason));
+}
+
+/* Members of a group, one after the other: "node:input/role unit unit ...", "out" for an output, "." for foreign
+ * entries. */
+static void check_members(const reap_graph *g, const reap_group *group, const char *wanted) {
+  static const char roles[] = {'p', 'c', '=', '+'};
+  char line[1024];
+  int64_t units[64];
+  size_t used = 0;
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    const reap_node *node = g->nodes[member->node];
+    CU_ASSERT_EQUAL(member->value, member->input < 0 ? node->outputs[0] : node->inputs[member->input]);
+    CU_ASSERT_EQUAL(member->axis, 1);
+    used += (size_t)snprintf(line + used, sizeof line - used, "%s%s:", k ? "; " : "", node->layer);
+    used += (size_t)snprintf(line + used, sizeof line - used, member->input < 0 ? "out" : "%d", member->input);
+    used += (size_t)snprintf(line + used, sizeof line - used, "%c", roles[member->role]);
+    const int64_t count = reap_member_units(group, member, units);
+    CU_ASSERT_EQUAL(count, g->values[member->value].dims[1]);
+    for (int64_t i = 0; i < count; i++)
+      used += units[i] < 0 ? (size_t)snprintf(line + used, sizeof line - used, " .")
+                           : (size_t)snprintf(line + used, sizeof line - used, " %d", (int)units[i]);
+  }
+  if (strcmp(line, wanted) != 0) fprintf(stderr, "group %s: members %s\n   not %s\n", group->name, line, wanted);
+  CU_ASSERT_STRING_EQUAL(line, wanted);
 }
 
 static reap_groups *groups_of(const reap_graph *g, int count) {
@@ -105,7 +132,7 @@ static void flatten_into_gemm(void) {
   for (int i = 0; i < 36; i++) CU_ASSERT_EQUAL(entries[i], i < 12 ? i : i + 12);
   CU_ASSERT_EQUAL(reap_groups_entries(groups, reap_graph_find(g, "x"), 0, keep, entries), -1);
   CHECK_OK(reap_groups_shrink(groups, 0, keep));
-  CU_ASSERT_EQUAL(reap_groups_at(groups, 0)->channels, 3);
+  CU_ASSERT_EQUAL(reap_groups_at(groups, 0)->units, 3);
   bool again[3] = {false, true, false}; /* what was channel 2 */
   CU_ASSERT_EQUAL(reap_groups_entries(groups, flat, 0, again, entries), 12);
   CU_ASSERT_EQUAL(entries[0], 12);
@@ -317,6 +344,60 @@ static void broadcast_joins(void) {
   finish(g, groups);
 }
 
+/* A unit has one entry in a place, several, which need not be adjacent, or none; a cut numbers all places anew. */
+static void members_list_all_places(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 1, 2);
+  conv1(g, "a", "x", 3, 2, NULL);
+  conv1(g, "b", "x", 3, 1, NULL);
+  net_step(g, "Relu", "r", "a");
+  net_node(g, "Concat", "aba", "r b a", "aba", "axis=1");
+  conv1(g, "c", "aba", 5, 5, NULL);
+  net_node(g, "Add", "sum", "aba c", "sum", NULL);
+  net_step(g, "Flatten", "flat", "r");
+  net_dense(g, "fc", "flat", 4, 2);
+  conv1(g, "d", "sum", 5, 2, NULL);
+  net_step(g, "Flatten", "flat2", "d");
+  net_dense(g, "fc2", "flat2", 4, 2);
+  net_node(g, "Add", "y", "fc fc2", "y", NULL);
+  net_finish(g, "y", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_members(g, reap_groups_at(groups, 2), "d:outp 0 1; flat2:0= 0 1; flat2:out= 0 0 1 1; fc2:0c 0 0 1 1");
+  const reap_group *group = reap_groups_at(groups, 0); /* a, b and c; c ties all that aba has */
+  CU_ASSERT_EQUAL(group->units, 3);
+  check_members(g, group,
+                "a:outp 0 1; b:outp 2; r:0= 0 1; r:out= 0 1; aba:0= 0 1; aba:1= 2; aba:2= 0 1; aba:out= 0 1 2 0 1; "
+                "c:0c 0 1 2 0 1; c:outp 0 1 2 0 1; sum:0+ 0 1 2 0 1; sum:1+ 0 1 2 0 1; sum:out+ 0 1 2 0 1; "
+                "flat:0= 0 1; flat:out= 0 0 1 1; fc:0c 0 0 1 1; d:0c 0 1 2 0 1");
+  const bool keep[] = {false, true, true};
+  CHECK_OK(reap_groups_shrink(groups, 0, keep));
+  CU_ASSERT_EQUAL(group->units, 2);
+  int64_t units[8];
+  CU_ASSERT_EQUAL(reap_member_units(group, &group->members[group->n_members - 1], units), 3);
+  CU_ASSERT_TRUE(units[0] == 0 && units[1] == 1 && units[2] == 0);
+  finish(g, groups);
+}
+
+/* Two layers that read parts of one tensor: entries of another group are none of this one's. */
+static void foreign_entries_are_told_apart(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 2, 2);
+  conv1(g, "a", "x", 3, 2, NULL);
+  conv1(g, "b", "x", 3, 1, NULL);
+  net_node(g, "Concat", "both", "a b", "both", "axis=1");
+  conv1(g, "c", "both", 3, 2, NULL);
+  net_finish(g, "c", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_members(g, reap_groups_at(groups, 0), "a:outp 0 1; both:0= 0 1; both:out= 0 1 .; c:0c 0 1 .");
+  check_members(g, reap_groups_at(groups, 1), "b:outp 0; both:1= 0; both:out= . . 0; c:0c . . 0");
+  CU_ASSERT_EQUAL(reap_group_consumer(reap_groups_at(groups, 0)), net_layer(g, "c"));
+  CU_ASSERT_EQUAL(reap_group_producer(reap_groups_at(groups, 2)), net_layer(g, "c"));
+  CU_ASSERT_EQUAL(reap_group_consumer(reap_groups_at(groups, 2)), -1);
+  CU_ASSERT_EQUAL(reap_groups_consumed_by(groups, net_layer(g, "c")), -1); /* of several */
+  CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "b")), 1);
+  finish(g, groups);
+}
+
 /* Only the first three of many are named, and each join once. */
 static void many_layers_are_counted(void) {
   reap_graph *g = net_begin();
@@ -377,6 +458,8 @@ const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"what is not followed holds", what_is_not_followed_holds},
                                 {"products along the width hold", products_along_the_width_hold},
                                 {"broadcast joins", broadcast_joins},
+                                {"members list all places", members_list_all_places},
+                                {"foreign entries are told apart", foreign_entries_are_told_apart},
                                 {"many layers are counted", many_layers_are_counted},
                                 {"flattened maps are followed or held", flattened_maps_are_followed_or_held},
                                 {NULL, NULL}};

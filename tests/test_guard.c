@@ -77,7 +77,7 @@ static void run(bool repair, int rounds, outcome *o) {
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     chosen[g] = group->prunable;
-    counts[g] = group->prunable ? 3 : group->channels;
+    counts[g] = group->prunable ? 3 : group->units;
   }
   may[net_layer(o->pruned, "product")] = repair;
   may[net_layer(o->pruned, "first")] = rounds > 0;

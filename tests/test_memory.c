@@ -250,7 +250,7 @@ static void run(int64_t memory, const char *folder, outcome *o) {
   CHECK_OK(reap_dataset_open(test_source_path(IMAGES), &images));
   for (int g = 0; g < reap_groups_count(groups); g++) {
     chosen[g] = reap_groups_at(groups, g)->prunable;
-    counts[g] = reap_budget_round(0.5, reap_groups_at(groups, g)->channels);
+    counts[g] = reap_budget_round(0.5, reap_groups_at(groups, g)->units);
   }
   const reap_shard shard = reap_shard_make(600, o->network.graph->batch, test_rank(), test_ranks());
   const reap_prune_options options = {.method = reap_method_find("reap"),

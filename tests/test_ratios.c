@@ -250,7 +250,7 @@ static void count_after(const reap_graph *graph, const bool *chosen, const int64
     for (int64_t k = 0; k < counts[g]; k++) kept[k] = k;
     if (!chosen[g]) continue;
     CHECK_OK(reap_surgery_cut(cut, groups, g, counts[g], kept));
-    CHECK_OK(reap_surgery_set_weights(cut, reap_groups_at(groups, g)->consumers[0], weights, bias));
+    CHECK_OK(reap_surgery_set_weights(cut, reap_group_consumer(reap_groups_at(groups, g)), weights, bias));
   }
   *flops = (double)reap_graph_flops(cut);
   *params = (double)reap_graph_params(cut);
@@ -272,7 +272,7 @@ static void test_costs_are_exact(void) {
     for (int g = 0; g < n; g++) {
       const reap_group *group = reap_groups_at(groups, g);
       chosen[g] = group->prunable && (mask >> g & 1);
-      counts[g] = chosen[g] ? 1 + (mask + g) % (group->channels - 1) : group->channels;
+      counts[g] = chosen[g] ? 1 + (mask + g) % (group->units - 1) : group->units;
     }
     CHECK_OK(reap_cost_model_flops(graph, groups, chosen, &flops));
     CHECK_OK(reap_cost_model_params(graph, groups, chosen, &params));

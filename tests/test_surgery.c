@@ -50,7 +50,7 @@ static reap_graph *clone(const reap_graph *g) {
 
 /* Coupled groups can be cut as well, though nothing chooses their channels yet. */
 static bool can_be_cut(const reap_group *group) {
-  return group->channels > 1 && (group->prunable || (group->reason && strncmp(group->reason, "coupled", 7) == 0));
+  return group->units > 1 && (group->prunable || (group->reason && strncmp(group->reason, "coupled", 7) == 0));
 }
 
 /* ---------------------------------------------------------------- cut against masked */
@@ -58,8 +58,9 @@ static bool can_be_cut(const reap_group *group) {
 /* Sets the weights to zero with which the group's consumers read what is not kept. */
 static void mask(reap_graph *g, const reap_groups *groups, int index, const bool *keep) {
   const reap_group *group = reap_groups_at(groups, index);
-  for (int c = 0; c < group->n_consumers; c++) {
-    const reap_node *node = g->nodes[group->consumers[c]];
+  for (int c = 0; c < group->n_members; c++) {
+    const reap_node *node = g->nodes[group->members[c].node];
+    if (group->members[c].role != REAP_CONSUMES) continue;
     reap_tensor *w = g->values[node->inputs[1]].constant;
     int64_t *entries = NULL, columns = w->dims[1], inner = w->count / (w->dims[0] * columns);
     CHECK_OK(reap_alloc(&entries, columns, sizeof *entries));
@@ -85,7 +86,7 @@ static int cut_all(reap_graph *cut, reap_graph *masked, uint64_t seed) {
   CHECK_OK(reap_groups_find(cut, &groups));
   CHECK_OK(reap_groups_find(cut, &original));
   for (int g = 0; groups && g < reap_groups_count(groups); g++) {
-    const int64_t channels = reap_groups_at(groups, g)->channels;
+    const int64_t channels = reap_groups_at(groups, g)->units;
     if (!can_be_cut(reap_groups_at(groups, g))) continue;
     bool *keep = NULL;
     int64_t *kept = NULL, n = 1 + reap_random_below(&random, channels - 1);
@@ -95,9 +96,11 @@ static int cut_all(reap_graph *cut, reap_graph *masked, uint64_t seed) {
     for (int64_t k = 0; k < n; k++) keep[kept[k]] = true;
     if (masked) mask(masked, original, g, keep);
     CHECK_OK(reap_surgery_cut(cut, groups, g, n, kept));
-    CU_ASSERT_EQUAL(reap_groups_at(groups, g)->channels, n);
-    for (int c = 0; c < reap_groups_at(groups, g)->n_producers; c++)
-      CU_ASSERT_TRUE(cut->nodes[reap_groups_at(groups, g)->producers[c]]->linear->changed);
+    CU_ASSERT_EQUAL(reap_groups_at(groups, g)->units, n);
+    for (int c = 0; c < reap_groups_at(groups, g)->n_members; c++) {
+      const reap_member *member = &reap_groups_at(groups, g)->members[c];
+      if (member->role == REAP_PRODUCES) CU_ASSERT_TRUE(cut->nodes[member->node]->linear->changed);
+    }
     reap_free(&keep);
     reap_free(&kept);
     count++;
@@ -256,7 +259,7 @@ static void cut_weights_stay_as_they_are(void) {
   const char *path = test_scratch_path("cut.onnx");
   CHECK_OK(reap_groups_find(g, &groups));
   CU_ASSERT_TRUE_FATAL(reap_groups_at(groups, 0)->prunable);
-  const int producer = reap_groups_at(groups, 0)->producers[0];
+  const int producer = reap_group_producer(reap_groups_at(groups, 0));
   CHECK_OK(reap_surgery_cut(g, groups, 0, 3, kept));
   CHECK_OK(reap_surgery_edits(g, &edits));
   CHECK_OK(reap_source_apply(network.source, &edits));

@@ -147,8 +147,8 @@ int reap_graph_find(const reap_graph *graph, const char *name);
  * fit, weights that are not finite, nothing to compute. */
 int reap_graph_prepare(reap_graph *graph, int64_t batch);
 
-/* Infers the shapes and layouts of all values again, after weights were cut. */
-int reap_graph_infer(reap_graph *graph);
+/* Infers shape and layout of what node `index` computes again, after its inputs or its weights were cut. */
+int reap_graph_infer_node(reap_graph *graph, int index);
 
 /* Images per block that suit the sizes of the activations: at most 64, fewer when one image's largest tensor is
  * large. Depends on the network only. Any prepared graph will do, whatever its batch. */

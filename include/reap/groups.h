@@ -1,14 +1,17 @@
-/* Channel groups: sets of channels that can only leave the network together.
+/* Groups: units of a network that may leave it, and all the places where they stand.
  *
- * Every channel of every value (layout.h says along which axis) is an atom. Linear layers create
- * atoms at their outputs and end them at their inputs; element-wise operators,
- * normalisations, activations, pooling and Flatten pass them on; additions make
- * the atoms of both sides one class; concatenations and slices rearrange them. A
- * class is thus one channel with all its producers and consumers, and a group
- * is the set of classes connected through common producers.
+ * A unit is what leaves together: today one channel with all its entries, in each tensor that carries it. Layers
+ * produce units at their outputs and consume them at their inputs; element-wise operators, normalisations, pooling and
+ * Flatten pass them on; additions make the units of both sides one; concatenations and slices rearrange them. A group
+ * is the set of units connected through common producers.
  *
- * A group is inner if one linear layer alone produces it and one alone
- * consumes it, each channel once: the plain case of the method. All calls are local.
+ * A member is one such place: an axis of a tensor that a node reads or writes. A unit has any number of entries along
+ * it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several where a tensor is joined
+ * with itself, none where a part was cut out. Which axis it is follows from the layout of the tensor
+ * (model/operators/layout.h).
+ *
+ * A group is inner if one layer alone produces it and one alone consumes it, each unit once: the plain case of the
+ * method. All calls are local.
  */
 #ifndef REAP_GROUPS_H
 #define REAP_GROUPS_H
@@ -18,17 +21,32 @@
 
 #include "reap/graph.h"
 
-typedef struct reap_group {
-  char *name;       /* layer name of the first producer */
-  int64_t channels; /* present number */
-  int n_producers, n_consumers;
-  int *producers, *consumers; /* nodes, ascending */
-  bool inner;
-  bool prunable; /* inner, and nothing holds its channels */
-  char *reason;  /* why not; NULL if prunable */
-} reap_group;
+typedef enum reap_role {
+  REAP_PRODUCES, /* a layer makes them: rows of its weights */
+  REAP_CONSUMES, /* a layer sums over them: columns of its weights */
+  REAP_PASSES,   /* carried on, or put behind others; parameters for each channel belong to them */
+  REAP_ADDS      /* made one with those of another tensor, entry by entry: Add, Mul, a Concat along another axis */
+} reap_role;
+
+typedef struct reap_member {
+  int node, input; /* slot among the node's inputs; -1: its output */
+  int value, axis; /* the tensor there, and its axis along which the units have their entries */
+  reap_role role;
+} reap_member;
 
 typedef struct reap_groups reap_groups;
+
+typedef struct reap_group {
+  char *name;    /* layer name of the first producer */
+  int64_t units; /* present number */
+  int n_members;
+  reap_member *members; /* in the order of the nodes; of a node first its inputs */
+  bool inner;
+  bool prunable;             /* inner, and nothing holds its units */
+  char *reason;              /* why not; NULL if prunable */
+  int index;                 /* among the network's groups, */
+  const reap_groups *groups; /* of which it is one */
+} reap_group;
 
 /* Analysis of a prepared graph; the caller owns the result. */
 int reap_groups_find(const reap_graph *graph, reap_groups **out);
@@ -37,17 +55,25 @@ void reap_groups_destroy(reap_groups **groups);
 int reap_groups_count(const reap_groups *groups);
 const reap_group *reap_groups_at(const reap_groups *groups, int index);
 
-/* Group whose channels node `node` consumes or produces: the first of them, or -1. */
+/* Group whose units layer `node` reads, or makes; -1 for those of none, or of several. */
 int reap_groups_consumed_by(const reap_groups *groups, int node);
 int reap_groups_produced_by(const reap_groups *groups, int node);
 
-/* Which entries along the channel axis of `value` stay if of group `group` only the channels with keep[channel] true
- * stay: fills entries[] (capacity: reap_value_channels) and returns their number, or -1 if the value does not carry the
- * group's channels. */
+/* Layer that consumes, or produces, an inner group; of others -1 unless there is one such member alone. */
+int reap_group_consumer(const reap_group *group);
+int reap_group_producer(const reap_group *group);
+
+/* Unit that stands at each entry along the axis of a member, -1 for those that are none of the group's: fills units[]
+ * (capacity: the length of the axis) and returns the number of entries. */
+int64_t reap_member_units(const reap_group *group, const reap_member *member, int64_t *units);
+
+/* Which entries along the channel axis of `value` stay if of group `group` only the units with keep[unit] true stay:
+ * fills entries[] (capacity: the length of that axis) and returns their number, or -1 if the value does not carry the
+ * group's units. */
 int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep, int64_t *entries);
 
-/* Forgets the channels of `group` that are not kept, after the graph was cut accordingly (see surgery.h). The others
- * are numbered anew, in their old order. */
+/* Forgets the units of `group` that are not kept, after the graph was cut accordingly (see surgery.h). The others are
+ * numbered anew, in their old order. Cost: the entries of the group's members. */
 int reap_groups_shrink(reap_groups *groups, int group, const bool *keep);
 
 #endif

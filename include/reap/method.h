@@ -54,7 +54,7 @@ typedef struct reap_method_context {
 typedef struct reap_evidence {
   const reap_graph *graph; /* pruned up to this group */
   const reap_group *group;
-  int64_t n_kept;                    /* channels to keep, 1 .. group->channels */
+  int64_t n_kept;                    /* channels to keep, 1 .. group->units */
   const reap_moments *moments;       /* of the consumer; column = channel * moments->block + t */
   const reap_moments_source *source; /* in place of moments, with REAP_CAN_DISTRIBUTED only; else NULL */
   double ridge;                      /* relative to each column's own scale */

@@ -25,6 +25,8 @@ typedef struct reap_tensor {
 /* Zero-filled tensor; the caller owns it. REAP_ERR_INPUT for a rank or a dimension out of range. */
 int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out);
 int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out);
+/* Copy of a float matrix, with rows for columns; its precision is float32. */
+int reap_tensor_transpose(const reap_tensor *matrix, reap_tensor **out);
 void reap_tensor_destroy(reap_tensor **tensor);
 
 /* New rank-1 int64 tensor with the given values. */

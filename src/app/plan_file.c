@@ -38,15 +38,15 @@ static int read_indices(const reader *r, const cJSON *list, const reap_group *gr
   const cJSON *item;
   int64_t index, count = 0;
   cJSON_ArrayForEach(item, list) {
-    if (!whole(item, 0, group->channels - 1, &index))
+    if (!whole(item, 0, group->units - 1, &index))
       return reap_error(REAP_ERR_INPUT, "%s: group %s: indices of channels are whole numbers from 0 to %lld", r->path,
-                        group->name, (long long)group->channels - 1);
+                        group->name, (long long)group->units - 1);
     if (there[index])
       return reap_error(REAP_ERR_INPUT, "%s: group %s: channel %lld is named twice", r->path, group->name,
                         (long long)index);
     there[index] = true;
   }
-  for (int64_t c = 0; c < group->channels; c++)
+  for (int64_t c = 0; c < group->units; c++)
     if (there[c]) kept[count++] = c;
   return REAP_OK;
 }
@@ -57,8 +57,8 @@ static int read_list(reader *r, const cJSON *list, int g) {
   bool *there = NULL;
   if (count < 1)
     return reap_error(REAP_ERR_INPUT, "%s: group %s has to keep at least one channel", r->path, group->name);
-  REAP_TRY(reap_calloc(&there, group->channels, sizeof *there));
-  int status = reap_alloc(&r->given[g], group->channels, sizeof *r->given[g]);
+  REAP_TRY(reap_calloc(&there, group->units, sizeof *there));
+  int status = reap_alloc(&r->given[g], group->units, sizeof *r->given[g]);
   if (status == REAP_OK) status = read_indices(r, list, group, r->given[g], there);
   reap_free(&there);
   r->counts[g] = count;
@@ -74,10 +74,10 @@ static int read_group(reader *r, const cJSON *item) {
     return reap_error(REAP_ERR_INPUT, "%s: group %s cannot be pruned: %s", r->path, group->name, group->reason);
   r->named[g] = true;
   if (cJSON_IsArray(item)) return read_list(r, item, g);
-  if (whole(item, 1, group->channels, &r->counts[g])) return REAP_OK;
+  if (whole(item, 1, group->units, &r->counts[g])) return REAP_OK;
   return reap_error(REAP_ERR_INPUT,
                     "%s: group %s wants a whole number of channels from 1 to %lld, or a list of indices from 0 to %lld",
-                    r->path, group->name, (long long)group->channels, (long long)group->channels - 1);
+                    r->path, group->name, (long long)group->units, (long long)group->units - 1);
 }
 
 static int read_groups(reader *r, const cJSON *root) {
@@ -93,7 +93,7 @@ int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts,
   reader r = {path, groups, counts, given, named};
   cJSON *root = NULL;
   for (int g = 0; g < reap_groups_count(groups); g++) {
-    counts[g] = reap_groups_at(groups, g)->channels;
+    counts[g] = reap_groups_at(groups, g)->units;
     given[g] = NULL;
     named[g] = false;
   }

@@ -63,7 +63,7 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
   for (int g = 0; g < plan->n_groups; g++) plan->chosen[g] = reap_groups_at(groups, g)->prunable;
   REAP_TRY(exclude_all(graph, groups, o->exclude, plan->chosen));
   for (int g = 0; g < plan->n_groups; g++) {
-    const int64_t channels = reap_groups_at(groups, g)->channels;
+    const int64_t channels = reap_groups_at(groups, g)->units;
     const double share = o->min_keep; /* below 1 a share, else a number */
     const int64_t least = share < 1                  ? reap_budget_round(share, channels)
                           : share < (double)channels ? (int64_t)share
@@ -79,7 +79,7 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
 
 static void keep_share(const reap_groups *groups, double share, prune_plan *plan) {
   for (int g = 0; g < plan->n_groups; g++) {
-    const int64_t channels = reap_groups_at(groups, g)->channels;
+    const int64_t channels = reap_groups_at(groups, g)->units;
     plan->counts[g] = plan->chosen[g] ? reap_budget_round(share, channels) : channels;
     if (plan->counts[g] < plan->least[g]) plan->counts[g] = plan->least[g];
   }
@@ -92,7 +92,7 @@ static int read_plan(const reap_groups *groups, const prune_options *o, prune_pl
   int status = plan_file_read(o->plan, groups, plan->counts, plan->given, named);
   for (int g = 0; status == REAP_OK && g < plan->n_groups; g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    if (named[g] && !plan->chosen[g] && plan->counts[g] < group->channels)
+    if (named[g] && !plan->chosen[g] && plan->counts[g] < group->units)
       status = reap_error(REAP_ERR_USAGE, "--exclude takes out group %s, which %s prunes", group->name, o->plan);
   }
   reap_free(&named);
@@ -160,7 +160,7 @@ static int allocate(const reap_groups *groups, prune_plan *plan) {
   REAP_TRY(reap_calloc(&plan->counts, n, sizeof *plan->counts));
   REAP_TRY(reap_calloc(&plan->least, n, sizeof *plan->least));
   REAP_TRY(reap_calloc(&plan->channels, n, sizeof *plan->channels));
-  for (int g = 0; g < n; g++) plan->channels[g] = reap_groups_at(groups, g)->channels;
+  for (int g = 0; g < n; g++) plan->channels[g] = reap_groups_at(groups, g)->units;
   return reap_calloc(&plan->given, n, sizeof *plan->given);
 }
 

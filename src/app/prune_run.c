@@ -105,7 +105,7 @@ static int find_spread(const prune_run *r, bool *spread) {
     const reap_group *group = reap_groups_at(r->groups, g);
     reap_layer layer;
     if (!r->plan.chosen[g]) continue;
-    status = reap_layer_view(r->pruned, group->consumers[0], group->channels, &layer);
+    status = reap_layer_view(r->pruned, reap_group_consumer(group), group->units, &layer);
     if (status == REAP_OK) spread[g] = !whole && reap_prune_spreads(r->context->comm, &options, layer.n, layer.m);
   }
   return status;

@@ -34,7 +34,7 @@ static int check_size(const prune_options *o, const reap_network *network, const
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
-    REAP_TRY(reap_layer_view(network->graph, group->consumers[0], group->channels, &layer));
+    REAP_TRY(reap_layer_view(network->graph, reap_group_consumer(group), group->units, &layer));
     bytes += reap_collect_stored_bytes(&layer, 1, &sampling, images);
   }
   return o->activations ? command_check_activations(o->activations, bytes, o->positions) : REAP_OK;

@@ -35,6 +35,14 @@ int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out) {
   return REAP_OK;
 }
 
+int reap_tensor_transpose(const reap_tensor *matrix, reap_tensor **out) {
+  const int64_t rows = matrix->dims[0], columns = matrix->dims[1];
+  const int64_t dims[] = {columns, rows}, to[] = {1, rows}, from[] = {columns, 1};
+  REAP_TRY(reap_tensor_create(REAP_F32, 2, dims, out));
+  reap_strided_copy(2, matrix->dims, sizeof(float), (*out)->f32, to, matrix->f32, from);
+  return REAP_OK;
+}
+
 void reap_tensor_destroy(reap_tensor **tensor) {
   if (!*tensor) return;
   reap_free(&(*tensor)->f32);

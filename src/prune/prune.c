@@ -97,7 +97,7 @@ static int check_method(const run *r) {
   for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
     if (r->steps.list[k].group < 0) continue;
     const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
-    if (group->n_producers > 1 || group->n_consumers > 1)
+    if (!group->inner)
       return reap_error(REAP_ERR_USAGE, "method %s cannot choose for group %s, which several layers share",
                         method->name, group->name);
   }

@@ -36,7 +36,7 @@ static int64_t wanted_channels(const reap_graph *graph, const reap_groups *group
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
   if (reap_node_int(node, "group", 1) != 1) return 0;
   if (group >= 0 && reap_groups_at(groups, group)->prunable) {
-    const int64_t channels = reap_groups_at(groups, group)->channels;
+    const int64_t channels = reap_groups_at(groups, group)->units;
     if (weights->count / weights->dims[0] % channels == 0) return channels;
   } else if (!all) {
     return 0;

@@ -58,9 +58,9 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
   bool coupled = false;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->channels);
+    reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->units);
     if (group->prunable)
-      reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[group->consumers[0]]->layer);
+      reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[reap_group_consumer(group)]->layer);
     else
       reap_print(stdout, "kept: %s\n", group->reason);
     coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
@@ -96,9 +96,11 @@ static void print_outputs(const reap_graph *graph) {
   }
 }
 
-static cJSON *layer_names(const reap_graph *graph, const int *nodes, int count) {
+static cJSON *layers_in_role(const reap_graph *graph, const reap_group *group, reap_role role) {
   cJSON *array = cJSON_CreateArray();
-  for (int i = 0; i < count; i++) json_append(array, cJSON_CreateString(graph->nodes[nodes[i]]->layer));
+  for (int k = 0; k < group->n_members; k++)
+    if (group->members[k].role == role)
+      json_append(array, cJSON_CreateString(graph->nodes[group->members[k].node]->layer));
   return array;
 }
 
@@ -150,9 +152,9 @@ static int print_json(const command_context *context, const char *model, const r
     const reap_group *group = reap_groups_at(groups, g);
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "name", group->name);
-    cJSON_AddNumberToObject(object, "channels", (double)group->channels);
-    json_add(object, "producers", layer_names(graph, group->producers, group->n_producers));
-    json_add(object, "consumers", layer_names(graph, group->consumers, group->n_consumers));
+    cJSON_AddNumberToObject(object, "channels", (double)group->units);
+    json_add(object, "producers", layers_in_role(graph, group, REAP_PRODUCES));
+    json_add(object, "consumers", layers_in_role(graph, group, REAP_CONSUMES));
     cJSON_AddBoolToObject(object, "prunable", group->prunable);
     if (group->reason)
       cJSON_AddStringToObject(object, "reason", group->reason);

@@ -144,9 +144,9 @@ int reap_group_paths_match(const reap_group_paths *paths, const reap_groups *gro
     const reap_group *group = group_named(groups, p->group);
     if (!group || !group->prunable)
       return reap_error(REAP_ERR_INPUT, "%s: the network has no group \"%s\" that can be pruned", what, p->group);
-    if (group->channels != p->channels)
+    if (group->units != p->channels)
       return reap_error(REAP_ERR_INPUT, "%s: group \"%s\" has %lld channels there and %lld in the network", what,
-                        p->group, (long long)p->channels, (long long)group->channels);
+                        p->group, (long long)p->channels, (long long)group->units);
   }
   return REAP_OK;
 }

@@ -13,13 +13,26 @@ void reap_first_few_add(reap_first_few *list, int item) {
   list->count++;
 }
 
+/* Nodes that have the units in this role; a node of the file that is several here counts once. */
+static reap_first_few nodes_in_role(const reap_graph *graph, const reap_group *group, reap_role role) {
+  reap_first_few nodes = {0, {0}};
+  int last = -1;
+  for (int k = 0; k < group->n_members; k++) {
+    const int node = group->members[k].node;
+    if (group->members[k].role != role || graph->nodes[node]->source == last) continue;
+    last = graph->nodes[node]->source;
+    reap_first_few_add(&nodes, node);
+  }
+  return nodes;
+}
+
 /* "a", "a and b", "a, b and c", "a, b, c and 2 more": layers by name, other nodes with their operator. */
-static const char *names(const reap_graph *graph, int count, const int *nodes, char line[LINE]) {
-  const int shown = count < SHOWN ? count : SHOWN;
+static const char *names(const reap_graph *graph, const reap_first_few *nodes, char line[LINE]) {
+  const int count = nodes->count, shown = count < SHOWN ? count : SHOWN;
   size_t used = 0;
   line[0] = '\0';
   for (int i = 0; i < shown; i++) {
-    const reap_node *node = graph->nodes[nodes[i]];
+    const reap_node *node = graph->nodes[nodes->items[i]];
     const char *before = i == 0 ? "" : i == count - 1 ? " and " : ", ";
     used += (size_t)snprintf(line + used, LINE - used, "%s%.120s", before,
                              node->linear ? node->layer : reap_node_title(node));
@@ -30,29 +43,23 @@ static const char *names(const reap_graph *graph, int count, const int *nodes, c
 
 static const char *plural(int count) { return count == 1 ? "s" : ""; }
 
-/* What is said of the readers. */
-static int readers(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read,
-                   char **out) {
-  char consumers[LINE], rest[LINE];
-  names(graph, group->n_consumers, group->consumers, consumers);
-  if (group->n_producers > 1 || group->n_consumers > 1)
-    return reap_format(out, "%s read%s it", consumers, plural(group->n_consumers));
-  if (others->count > 0)
-    return reap_format(out, "%s reads it together with channels of %s", consumers,
-                       names(graph, others->count, others->items, rest));
-  return reap_format(out, read > group->channels ? "%s reads it more than once" : "%s reads a part of it", consumers);
-}
-
-int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const reap_first_few *ties,
-                        const reap_first_few *others, int64_t read, char **reason) {
-  char producers[LINE], tied[LINE], *reading = NULL;
-  int status = readers(graph, group, others, read, &reading);
-  if (status != REAP_OK) return status;
-  names(graph, group->n_producers, group->producers, producers);
-  names(graph, ties->count, ties->items, tied);
-  const bool joined = group->n_producers > 1 && ties->count > 0;
-  status = reap_format(reason, "coupled: %s produce%s it%s%s; %s", producers, plural(group->n_producers),
-                       joined ? ", tied by " : "", joined ? tied : "", reading);
-  reap_free(&reading);
-  return status;
+int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read,
+                        char **reason) {
+  const reap_first_few producers = nodes_in_role(graph, group, REAP_PRODUCES),
+                       consumers = nodes_in_role(graph, group, REAP_CONSUMES),
+                       ties = nodes_in_role(graph, group, REAP_ADDS);
+  const bool several = producers.count > 1 || consumers.count > 1, joined = producers.count > 1 && ties.count > 0;
+  char makers[LINE], tied[LINE], readers[LINE], rest[LINE];
+  if (consumers.count == 0) return reap_strdup(reason, "no layer consumes it");
+  names(graph, &producers, makers);
+  names(graph, &ties, tied);
+  names(graph, &consumers, readers);
+  names(graph, others, rest);
+  const char *how = several               ? " it"
+                    : others->count > 0   ? " it together with channels of "
+                    : read > group->units ? " it more than once"
+                                          : " a part of it";
+  return reap_format(reason, "coupled: %s produce%s it%s%s; %s read%s%s%s", makers, plural(producers.count),
+                     joined ? ", tied by " : "", joined ? tied : "", readers, plural(consumers.count), how,
+                     !several && others->count > 0 ? rest : "");
 }

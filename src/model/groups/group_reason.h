@@ -13,10 +13,9 @@ typedef struct reap_first_few {
 
 void reap_first_few_add(reap_first_few *list, int item);
 
-/* The reason for a group that has several producers, tied together by the nodes `ties`, or several consumers, or one
- * consumer, which reads channels of the layers `others` as well or does not read each channel once. The caller owns it.
- */
-int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const reap_first_few *ties,
-                        const reap_first_few *others, int64_t read, char **reason);
+/* The reason for a group that no layer reads, or several, or that several produce, or whose one consumer reads units of
+ * the layers `others` as well or does not read each unit once, but `read` in all. The caller owns it. */
+int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read,
+                        char **reason);
 
 #endif

@@ -55,49 +55,56 @@ static void cut_linear(reap_graph *graph, reap_node *node, int axis, int64_t cou
   linear->n_raw = linear->norm ? weights->count : 0;
 }
 
-static int cut_node(reap_graph *graph, const reap_groups *groups, int index, int group, const bool *keep,
-                    int64_t *entries) {
-  reap_node *node = graph->nodes[index];
-  int64_t in = reap_groups_entries(groups, node->inputs[0], group, keep, entries);
-  if (in >= 0) {
-    if (node->linear) {
-      cut_linear(graph, node, 1, in, entries);
-    } else if (node->op->channels == REAP_CHANNELS_NORM) {
-      for (int slot = 1; slot < 5; slot++) cut_tensor(graph->values[node->inputs[slot]].constant, 0, in, entries);
-      node->cut = true;
-    } else if (node->fixed_shape) {
-      node->cut = true;
-    }
+/* What the node has for each of the entries that stay or go at one of its members. */
+static void cut_member(reap_graph *graph, const reap_member *member, int64_t count, const int64_t *entries) {
+  reap_node *node = graph->nodes[member->node];
+  if (node->linear) {
+    cut_linear(graph, node, member->role == REAP_PRODUCES ? 0 : 1, count, entries);
+  } else if (node->op->channels == REAP_CHANNELS_NORM && member->input == 0) {
+    for (int slot = 1; slot < 5; slot++) cut_tensor(graph->values[node->inputs[slot]].constant, 0, count, entries);
+    node->cut = true;
+  } else if (node->fixed_shape) {
+    node->cut = true;
   }
-  if (!node->linear) return REAP_OK;
-  int64_t out = reap_groups_entries(groups, node->outputs[0], group, keep, entries);
-  if (out >= 0) cut_linear(graph, node, 0, out, entries);
+}
+
+static int cut_members(reap_graph *graph, const reap_groups *groups, int index, const bool *keep) {
+  const reap_group *group = reap_groups_at(groups, index);
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    int64_t *entries = NULL;
+    REAP_TRY(reap_alloc(&entries, reap_value_channels(&graph->values[member->value]), sizeof *entries));
+    cut_member(graph, member, reap_groups_entries(groups, member->value, index, keep, entries), entries);
+    reap_free(&entries);
+  }
+  return REAP_OK;
+}
+
+/* What stands in the group's members is as long as the weights now are. */
+static int infer_members(reap_graph *graph, const reap_group *group) {
+  for (int k = 0, last = -1; k < group->n_members; last = group->members[k++].node)
+    if (group->members[k].node != last) REAP_TRY(reap_graph_infer_node(graph, group->members[k].node));
   return REAP_OK;
 }
 
 int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t n_kept, const int64_t *kept) {
-  const int64_t channels = reap_groups_at(groups, group)->channels;
+  const int64_t units = reap_groups_at(groups, group)->units;
   bool *keep = NULL;
-  int64_t *entries = NULL, widest = 1;
   int status = REAP_OK;
-  for (int v = 0; v < graph->n_values; v++)
-    if (reap_value_channels(&graph->values[v]) > widest) widest = reap_value_channels(&graph->values[v]);
-  REAP_TRY_OR(reap_calloc(&keep, channels, sizeof *keep), done);
-  REAP_TRY_OR(reap_alloc(&entries, widest, sizeof *entries), done);
+  REAP_TRY(reap_calloc(&keep, units, sizeof *keep));
   for (int64_t k = 0; k < n_kept; k++) {
-    if (kept[k] < 0 || kept[k] >= channels || (k > 0 && kept[k] <= kept[k - 1])) {
-      status = reap_error(REAP_ERR_INTERNAL, "group %s: channels to keep are not ascending or out of range",
+    if (kept[k] < 0 || kept[k] >= units || (k > 0 && kept[k] <= kept[k - 1])) {
+      status = reap_error(REAP_ERR_INTERNAL, "group %s: units to keep are not ascending or out of range",
                           reap_groups_at(groups, group)->name);
       goto done;
     }
     keep[kept[k]] = true;
   }
-  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY_OR(cut_node(graph, groups, i, group, keep, entries), done);
+  REAP_TRY_OR(cut_members(graph, groups, group, keep), done);
   REAP_TRY_OR(reap_groups_shrink(groups, group, keep), done);
-  status = reap_graph_infer(graph);
+  status = infer_members(graph, reap_groups_at(groups, group));
 done:
   reap_free(&keep);
-  reap_free(&entries);
   return status;
 }
 
@@ -173,14 +180,9 @@ static int weight_edit(const reap_graph *graph, const reap_node *node, reap_edit
   const reap_linear *linear = node->linear;
   const reap_tensor *w = reap_node_constant(graph, node, 1);
   reap_tensor *t = NULL;
-  if (linear->transposed) {
-    const int64_t dims[] = {w->dims[1], w->dims[0]}, to[] = {1, w->dims[0]}, from[] = {w->dims[1], 1};
-    REAP_TRY(reap_tensor_create(REAP_F32, 2, dims, &t));
-    reap_strided_copy(2, w->dims, 4, t->f32, to, linear->norm ? linear->raw_weights : w->f32, from);
-  } else {
-    REAP_TRY(reap_tensor_clone(w, &t));
-    if (linear->norm) memcpy(t->f32, linear->raw_weights, (size_t)t->count * sizeof *t->f32);
-  }
+  reap_tensor view = *w;
+  if (linear->norm) view.f32 = linear->raw_weights;
+  REAP_TRY((linear->transposed ? reap_tensor_transpose : reap_tensor_clone)(&view, &t));
   for (int64_t i = 0; linear->alpha != 1.0f && i < t->count; i++) t->f32[i] /= linear->alpha;
   return reap_edits_add(edits, REAP_EDIT_INPUT, linear->weight_node, linear->weight_slot, t);
 }
@@ -220,7 +222,8 @@ static int other_edits(const reap_graph *graph, const reap_node *node, reap_edit
     return REAP_OK;
   }
   /* A Reshape to a fixed number of columns: [-1, columns] serves any batch. */
-  const int64_t shape[] = {-1, reap_node_output(graph, node, 0)->dims[1]};
+  const reap_value *y = reap_node_output(graph, node, 0);
+  const int64_t shape[] = {-1, reap_value_count(y) / y->dims[0]};
   reap_tensor *t = NULL;
   REAP_TRY(reap_tensor_from_ints(shape, 2, &t));
   return reap_edits_add(edits, REAP_EDIT_INPUT, node->source, 1, t);

@@ -22,14 +22,7 @@
 /* Weights in computation form from the file's: transposed if need be, times Gemm's alpha. */
 static int computation_weights(const reap_node *node, const reap_tensor *file, reap_tensor **out) {
   const reap_linear *linear = node->linear;
-  if (!linear->transposed) {
-    REAP_TRY(reap_tensor_clone(file, out));
-  } else {
-    const int64_t dims[] = {file->dims[1], file->dims[0]};
-    const int64_t to[] = {1, file->dims[0]}, from[] = {file->dims[1], 1};
-    REAP_TRY(reap_tensor_create(REAP_F32, 2, dims, out));
-    reap_strided_copy(2, file->dims, 4, (*out)->f32, to, file->f32, from);
-  }
+  REAP_TRY((linear->transposed ? reap_tensor_transpose : reap_tensor_clone)(file, out));
   for (int64_t i = 0; linear->alpha != 1.0f && i < (*out)->count; i++) (*out)->f32[i] *= linear->alpha;
   return REAP_OK;
 }

@@ -295,19 +295,19 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(check_outcome(graph));
   REAP_TRY(check_finite(graph));
   REAP_TRY(reap_graph_own_constants(graph));
-  return reap_graph_infer(graph);
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(reap_graph_infer_node(graph, i));
+  return REAP_OK;
 }
 
-int reap_graph_infer(reap_graph *graph) {
-  for (int v = 0; v < graph->n_values; v++) {
-    reap_value *value = &graph->values[v];
-    if (!value->constant) continue;
+int reap_graph_infer_node(reap_graph *graph, int index) {
+  reap_node *node = graph->nodes[index];
+  for (int k = 0; k < node->n_inputs; k++) {
+    reap_value *value = reap_node_input(graph, node, k);
+    if (!value || !value->constant) continue;
     value->rank = value->constant->rank;
     memcpy(value->dims, value->constant->dims, sizeof value->dims);
   }
-  for (int i = 0; i < graph->n_nodes; i++) {
-    REAP_TRY(reap_rules_of(graph->nodes[i]->op)->shape(graph, graph->nodes[i]));
-    reap_layout_infer(graph, graph->nodes[i]);
-  }
+  REAP_TRY(reap_rules_of(node->op)->shape(graph, node));
+  reap_layout_infer(graph, node);
   return REAP_OK;
 }

@@ -117,7 +117,7 @@ int reap_footprint_estimate(const reap_graph *graph, const reap_groups *groups, 
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
-    REAP_TRY(reap_layer_view(graph, group->consumers[0], group->channels, &layer));
+    REAP_TRY(reap_layer_view(graph, reap_group_consumer(group), group->units, &layer));
     REAP_TRY(note_layer(graph, &layer, REAP_FOOTPRINT_PRUNE, spread && spread[g], ranks, out));
   }
   return note_network(graph, 2, images, out);

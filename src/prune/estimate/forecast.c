@@ -175,7 +175,7 @@ static int note_producer(tracker *t, const reap_layer *layer, int group) {
   if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
-  const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->channels;
+  const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->units;
   reap_layer producer;
   layer_cost before = {0, 0, 0}, after = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, node, reap_repair_channels(s->graph, node), &producer));
@@ -216,7 +216,7 @@ static void advance_both(tracker *t, const reap_layer *layer, int shortcut) {
 
 static int cut(tracker *t, int group) {
   const reap_groups *groups = t->setting->groups;
-  const int64_t channels = reap_groups_at(groups, group)->channels;
+  const int64_t channels = reap_groups_at(groups, group)->units;
   bool *keep = NULL;
   int64_t *entries = NULL;
   int status = REAP_OK;

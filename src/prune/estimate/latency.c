@@ -50,7 +50,7 @@ int reap_time_table_allocate(reap_time_table *t, int n_in, int n_out) {
 
 /* Channels of the prunable group on one side of a layer; 0 if there is none. */
 static int64_t side(const reap_groups *groups, int group) {
-  return group >= 0 && reap_groups_at(groups, group)->prunable ? reap_groups_at(groups, group)->channels : 0;
+  return group >= 0 && reap_groups_at(groups, group)->prunable ? reap_groups_at(groups, group)->units : 0;
 }
 
 /* Sizes to measure, ascending, into sizes[SIZES]; their number. */

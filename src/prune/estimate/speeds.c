@@ -65,11 +65,11 @@ static int time_moments(measurement *m, const reap_layer *layer, reap_accumulato
 
 static int measure_layer(measurement *m, int group) {
   const reap_forecast_setting *s = m->setting;
-  const int node = reap_groups_at(s->groups, group)->consumers[0];
+  const int node = reap_group_consumer(reap_groups_at(s->groups, group));
   const reap_sampling all = {0, 0};
   reap_layer layer;
   reap_accumulator *a = NULL;
-  int status = reap_layer_view(s->graph, node, reap_groups_at(s->groups, group)->channels, &layer);
+  int status = reap_layer_view(s->graph, node, reap_groups_at(s->groups, group)->units, &layer);
   const int wanted[] = {layer.input, layer.output};
   const double start = reap_seconds();
   if (status == REAP_OK) status = reap_frontier_advance(m->front, wanted, 2);
@@ -88,9 +88,10 @@ static int measure_layer(measurement *m, int group) {
 /* Groups in the order of their layers. */
 static int measure_layers(measurement *m) {
   const reap_forecast_setting *s = m->setting;
-  for (int i = 0; i < s->graph->n_nodes; i++)
-    for (int g = 0; g < reap_groups_count(s->groups); g++)
-      if (s->chosen[g] && reap_groups_at(s->groups, g)->consumers[0] == i) REAP_TRY(measure_layer(m, g));
+  for (int i = 0; i < s->graph->n_nodes; i++) {
+    const int group = reap_groups_consumed_by(s->groups, i);
+    if (group >= 0 && s->chosen[group]) REAP_TRY(measure_layer(m, group));
+  }
   return REAP_OK;
 }
 

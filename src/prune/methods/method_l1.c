@@ -14,24 +14,38 @@
 
 #include "methods.h"
 #include "reap/error.h"
+#include "reap/memory.h"
 
-/* Sums of |w| over each channel's runs of `run` weights; the channels' runs follow each other in turn. */
-static void slice_norms(const reap_tensor *weights, int64_t channels, int64_t run, double *scores) {
-  for (int64_t i = 0; i < weights->count; i++) scores[i / run % channels] += fabs((double)weights->f32[i]);
+/* Adds |w| of a layer's weights to the units whose rows, or columns, they are. */
+static int add_norms(const reap_evidence *e, const reap_member *member, double *scores) {
+  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[member->node], 1);
+  const bool rows = member->role == REAP_PRODUCES;
+  const int64_t outputs = weights->dims[0], row = weights->count / outputs;
+  int64_t *units = NULL;
+  REAP_TRY(reap_alloc(&units, rows ? outputs : row, sizeof *units));
+  const int64_t count = reap_member_units(e->group, member, units), run = rows ? row : row / count;
+  for (int64_t i = 0; i < weights->count; i++) { /* of each entry `run` in turn */
+    const int64_t unit = units[i / run % count];
+    if (unit >= 0) scores[unit] += fabs((double)weights->f32[i]);
+  }
+  reap_free(&units);
+  return REAP_OK;
+}
+
+static int score_members(const reap_evidence *e, reap_role role, reap_choice *choice) {
+  for (int k = 0; k < e->group->n_members; k++)
+    if (e->group->members[k].role == role) REAP_TRY(add_norms(e, &e->group->members[k], choice->scores));
+  return REAP_OK;
 }
 
 static int score_readers(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
-  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[e->group->consumers[0]], 1);
-  slice_norms(weights, e->group->channels, weights->count / weights->dims[0] / e->group->channels, choice->scores);
-  return REAP_OK;
+  return score_members(e, REAP_CONSUMES, choice);
 }
 
 static int score_filters(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
-  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[e->group->producers[0]], 1);
-  slice_norms(weights, e->group->channels, weights->count / weights->dims[0], choice->scores);
-  return REAP_OK;
+  return score_members(e, REAP_PRODUCES, choice);
 }
 
 const reap_method reap_method_l1 = {

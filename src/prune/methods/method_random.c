@@ -6,7 +6,7 @@
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
   reap_random random = reap_random_init(e->seed, reap_random_key(e->group->name), 0);
-  reap_random_sample(&random, e->group->channels, e->n_kept, choice->kept);
+  reap_random_sample(&random, e->group->units, e->n_kept, choice->kept);
   return REAP_OK;
 }
 

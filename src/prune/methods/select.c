@@ -21,7 +21,7 @@ static void consumer_shape(const reap_evidence *e, int64_t *block, int64_t *m) {
 }
 
 static int make_room(const reap_method *method, const reap_evidence *e, reap_choice *c) {
-  const int64_t channels = e->group->channels;
+  const int64_t channels = e->group->units;
   int64_t dims[3] = {e->n_kept}, size = 0;
   if (method->gives & REAP_GIVES_SCORES) REAP_TRY(reap_calloc(&c->scores, channels, sizeof *c->scores));
   if (method->gives & REAP_GIVES_ORDER) REAP_TRY(reap_calloc(&c->order, channels - e->n_kept, sizeof *c->order));
@@ -60,7 +60,7 @@ static bool mark(const int64_t *list, int64_t count, int64_t channels, bool to, 
 }
 
 static int fill_keep(const reap_method *method, const reap_evidence *e, const reap_choice *c, bool *keep) {
-  const int64_t channels = e->group->channels, *order = c->path ? c->path->order : c->order;
+  const int64_t channels = e->group->units, *order = c->path ? c->path->order : c->order;
   if (c->scores && !are_finite(c->scores, channels))
     return reap_error(REAP_ERR_NUMERIC, "group %s: method %s gives scores that are no numbers", e->group->name,
                       method->name);
@@ -77,7 +77,7 @@ static int fill_keep(const reap_method *method, const reap_evidence *e, const re
 static int check_path(const reap_method *method, const reap_evidence *e, const reap_path *path) {
   const bool holds = !e->comm || reap_comm_rank(e->comm) == 0;
   if (!(method->gives & REAP_GIVES_PATH)) return REAP_OK;
-  if (path && path->channels == e->group->channels && path->n_kept == e->n_kept && (path->weights || !holds))
+  if (path && path->channels == e->group->units && path->n_kept == e->n_kept && (path->weights || !holds))
     return REAP_OK;
   return reap_error(REAP_ERR_INTERNAL, "group %s: method %s gives no path to %lld channels", e->group->name,
                     method->name, (long long)e->n_kept);
@@ -90,7 +90,7 @@ static int path_of_weights(const reap_method *method, const reap_evidence *e, co
   if (!are_finite(c->weights, e->n_kept * block * m) || !are_finite(c->bias, m))
     return reap_error(REAP_ERR_NUMERIC, "group %s: method %s gives weights that are no numbers", e->group->name,
                       method->name);
-  REAP_TRY(reap_path_create(e->group->channels, block, m, e->n_kept, out));
+  REAP_TRY(reap_path_create(e->group->units, block, m, e->n_kept, out));
   memcpy((*out)->weights, c->weights, (size_t)(e->n_kept * block * m) * sizeof *c->weights);
   memcpy((*out)->bias, c->bias, (size_t)m * sizeof *c->bias);
   return REAP_OK;
@@ -98,7 +98,7 @@ static int path_of_weights(const reap_method *method, const reap_evidence *e, co
 
 static int make_set(const reap_method *method, const reap_evidence *e, const reap_choice *c, int64_t *kept,
                     int64_t *removed) {
-  const int64_t channels = e->group->channels, *order = c->path ? c->path->order : c->order;
+  const int64_t channels = e->group->units, *order = c->path ? c->path->order : c->order;
   bool *keep = NULL;
   REAP_TRY(reap_calloc(&keep, channels, sizeof *keep));
   int status = fill_keep(method, e, c, keep);

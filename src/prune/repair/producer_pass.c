@@ -45,8 +45,8 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   int activation;
   if (group < 0) return -1;
   const reap_group *g = reap_groups_at(groups, group);
-  if (g->n_producers != 1 || g->n_consumers != 1) return -1;
-  const int producer = g->producers[0], consumer = g->consumers[0];
+  const int producer = reap_group_producer(g), consumer = reap_group_consumer(g);
+  if (producer < 0 || consumer < 0) return -1;
   if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
   if (!reaches(graph, producer, consumer, &activation)) return -1;
   /* The way back takes rows for stored without gaps, as those along axis 1 are. */
@@ -83,7 +83,7 @@ int producer_pass_create(const run *r, const step *s, producer_pass *p) {
   if (!reaches(r->pruned, producer, consumer, &p->activation))
     return reap_error(REAP_ERR_INTERNAL, "%s does not produce the inputs of %s", p->names[0], p->names[1]);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
-  REAP_TRY(reap_layer_view(r->pruned, consumer, group->channels, &p->consumer));
+  REAP_TRY(reap_layer_view(r->pruned, consumer, group->units, &p->consumer));
   step_rows_set(r, s, &p->rows);
   return allocate(p);
 }

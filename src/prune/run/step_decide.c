@@ -51,7 +51,7 @@ int step_decide(run *r, step *s, const reap_moments *moments) {
   int status = REAP_OK;
   REAP_TRY_OR(reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights), agree);
   REAP_TRY_OR(reap_alloc(&bias, s->layer.m, sizeof *bias), agree);
-  status = decision_create(group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+  status = decision_create(group->units, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
   if (r->options->given) s->decision.given = r->options->given[s->group];
 agree:
   status = reap_comm_agree(r->comm, status);

@@ -75,8 +75,7 @@ static int measure_error(step *s) {
 int step_spread_decide(run *r, step *s) {
   const double start = reap_seconds();
   const decision_setting by = step_setting(r, s);
-  int status =
-      decision_create(by.group->channels, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
+  int status = decision_create(by.group->units, s->layer.block, s->layer.m, r->options->counts[s->group], &s->decision);
   if (r->options->given) s->decision.given = r->options->given[s->group];
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) status = decision_make_together(&by, s->source, &s->decision);

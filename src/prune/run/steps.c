@@ -29,7 +29,7 @@ int64_t reap_repair_channels(const reap_graph *graph, int node) {
 }
 
 int64_t reap_step_channels(const reap_graph *graph, const reap_groups *groups, const reap_step *step) {
-  return step->group < 0 ? reap_repair_channels(graph, step->node) : reap_groups_at(groups, step->group)->channels;
+  return step->group < 0 ? reap_repair_channels(graph, step->node) : reap_groups_at(groups, step->group)->units;
 }
 
 bool reap_repair_possible(const reap_graph *graph, int index) {
@@ -58,7 +58,7 @@ static void find_layers(const reap_graph *graph, const reap_groups *groups, cons
   for (int i = 0; i < graph->n_nodes; i++) group_of[i] = NO_STEP;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    if (wishes->chosen[g] && wishes->counts[g] < group->channels) group_of[group->consumers[0]] = g;
+    if (wishes->chosen[g] && wishes->counts[g] < group->units) group_of[reap_group_consumer(group)] = g;
   }
   for (int i = 0; wishes->repair && i < graph->n_nodes; i++) {
     drifted[i] = reads_marked(graph, i, drifted);

@@ -26,7 +26,7 @@ static const double WORTH_CHANGING = 0.1;
 
 static int find_path(const reap_group_paths *paths, const reap_group *group) {
   for (int i = 0; i < paths->n; i++)
-    if (strcmp(paths->paths[i].group, group->name) == 0 && paths->paths[i].channels == group->channels) return i;
+    if (strcmp(paths->paths[i].group, group->name) == 0 && paths->paths[i].channels == group->units) return i;
   return -1;
 }
 
@@ -36,15 +36,15 @@ static int fill(const reap_group_paths *paths, const reap_group *group, bool out
     return reap_error(
         REAP_ERR_INPUT,
         "group %s: the paths do not have it with %lld channels; they are of another network or of other groups",
-        group->name, (long long)group->channels);
+        group->name, (long long)group->units);
   const reap_group_path *path = &paths->paths[index];
   if (output && path->n_sizes == 0 && path->n_removed > 0)
     return reap_error(REAP_ERR_INPUT,
                       "group %s: the paths do not tell how far the network's output moves; take --ratios path, or make "
                       "them anew with images",
                       group->name);
-  REAP_TRY(reap_alloc(loss, group->channels + 1, sizeof **loss));
-  for (int64_t k = 0; k <= group->channels; k++)
+  REAP_TRY(reap_alloc(loss, group->units + 1, sizeof **loss));
+  for (int64_t k = 0; k <= group->units; k++)
     (*loss)[k] = output ? reap_group_paths_loss(paths, index, k) : reap_group_path_error(path, k);
   if (*least < reap_group_path_least(path)) *least = reap_group_path_least(path);
   return REAP_OK;

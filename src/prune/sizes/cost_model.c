@@ -51,7 +51,7 @@ int reap_cost_model_create(const reap_groups *groups, const bool *chosen, reap_c
   const int n = reap_groups_count(groups);
   int64_t *channels = NULL;
   REAP_TRY(reap_alloc(&channels, n, sizeof *channels));
-  for (int g = 0; g < n; g++) channels[g] = reap_groups_at(groups, g)->channels;
+  for (int g = 0; g < n; g++) channels[g] = reap_groups_at(groups, g)->units;
   int status = reap_cost_model_create_bare(n, channels, chosen, out);
   reap_free(&channels);
   return status;
@@ -103,7 +103,7 @@ int reap_cost_model_add(reap_cost_model *m, int in, int out, double unit, const 
 }
 
 static int64_t channels_of(const reap_groups *groups, int group) {
-  return group < 0 ? 1 : reap_groups_at(groups, group)->channels;
+  return group < 0 ? 1 : reap_groups_at(groups, group)->units;
 }
 
 /* A number of `total` that goes with the inputs and outputs of node i: a multiple of both. */
@@ -128,7 +128,7 @@ static int add_outputs(reap_cost_model *m, const reap_groups *groups, int node, 
 
 /* Entries along the channel axis of `value` that one channel of `group` stands for; 0: the value does not carry it. */
 static int entries_of_one(const reap_groups *groups, const reap_graph *graph, int value, int group, int64_t *entries) {
-  const int64_t channels = reap_groups_at(groups, group)->channels, count = reap_value_channels(&graph->values[value]);
+  const int64_t channels = reap_groups_at(groups, group)->units, count = reap_value_channels(&graph->values[value]);
   bool *keep = NULL;
   int64_t *list = NULL;
   *entries = 0;
