@@ -31,7 +31,7 @@ int reap_comm_live(void);
 
 /* Collective. Every rank passes its own status; all get REAP_OK if all were fine, otherwise the status AND the
  * message of the lowest rank that failed. To be called before the next collective after anything that may fail
- * on one rank alone. */
+ * on one rank alone. comm NULL: local, the caller's own status. */
 int reap_comm_agree(const reap_comm *comm, int status);
 
 /* Collective: reap_alloc() on all ranks, or, where one of them has no memory, on none: all fail then, and what `out` is

@@ -77,7 +77,9 @@ int reap_comm_rank(const reap_comm *comm) { return comm->rank; }
 int reap_comm_size(const reap_comm *comm) { return comm->size; }
 MPI_Comm reap_comm_mpi(const reap_comm *comm) { return comm->mpi; }
 
-int reap_comm_agree(const reap_comm *comm, int status) { return agree(comm->mpi, comm->rank, comm->size, status); }
+int reap_comm_agree(const reap_comm *comm, int status) {
+  return comm ? agree(comm->mpi, comm->rank, comm->size, status) : status;
+}
 
 int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size) {
   void *none = NULL;

@@ -68,7 +68,7 @@ void reap_grid_shape(const reap_grid *grid, int *rows, int *columns, int *row, i
   *column = grid->column;
 }
 
-const reap_comm *reap_grid_comm(const reap_grid *grid) { return grid->comm; }
+const reap_comm *reap_grid_comm(const reap_grid *grid) { return grid ? grid->comm : NULL; }
 
 static int to_int(int64_t value, int *out) {
   if (value < 1 || value > INT_MAX)

@@ -25,7 +25,7 @@ void reap_grid_destroy(reap_grid **grid);
 /* Local: shape of the grid and this rank's place in it. */
 void reap_grid_shape(const reap_grid *grid, int *rows, int *columns, int *row, int *column);
 
-/* Local: the communicator it was made over. */
+/* Local: the communicator it was made over; NULL without a grid. */
 const reap_comm *reap_grid_comm(const reap_grid *grid);
 
 typedef struct reap_block_cyclic reap_block_cyclic;

@@ -18,7 +18,7 @@ int reap_symmetric_create(const reap_grid *grid, int64_t slots, int64_t block, r
     status = reap_multiply(slots, block, &n);
   }
   if (status == REAP_OK) status = reap_calloc(&s->upper_diagonal, n, sizeof *s->upper_diagonal);
-  if (grid) status = reap_comm_agree(reap_grid_comm(grid), status);
+  status = reap_comm_agree(reap_grid_comm(grid), status);
   if (status == REAP_OK) status = grid ? symmetric_cyclic_create(s) : symmetric_local_create(s);
   if (status != REAP_OK) reap_symmetric_destroy(&s);
   *out = s;
@@ -35,7 +35,7 @@ void reap_symmetric_destroy(reap_symmetric **matrix) {
 
 bool reap_symmetric_distributed(const reap_symmetric *s) { return s->grid != NULL; }
 
-const reap_comm *reap_symmetric_comm(const reap_symmetric *s) { return s->grid ? reap_grid_comm(s->grid) : NULL; }
+const reap_comm *reap_symmetric_comm(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
 
 double *reap_symmetric_upper_diagonal(reap_symmetric *s) { return s->upper_diagonal; }
 
@@ -138,7 +138,7 @@ int reap_symmetric_solve(reap_symmetric *s, int64_t slots, int64_t columns, doub
 int reap_symmetric_norm(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *norm) {
   double *sums = NULL;
   int status = reap_calloc(&sums, slots * s->block, sizeof *sums);
-  if (s->grid) status = reap_comm_agree(reap_grid_comm(s->grid), status);
+  status = reap_comm_agree(reap_grid_comm(s->grid), status);
   if (status == REAP_OK) status = s->table->column_sums(s, triangle, slots, sums);
   *norm = 0;
   for (int64_t i = 0; status == REAP_OK && i < slots * s->block; i++) {
@@ -152,7 +152,7 @@ int reap_symmetric_norm(reap_symmetric *s, reap_triangle triangle, int64_t slots
 int reap_symmetric_gap(reap_symmetric *s, int64_t slots, const double *x, double *gap) {
   double *sums = NULL;
   int status = reap_calloc(&sums, slots * s->block, sizeof *sums);
-  if (s->grid) status = reap_comm_agree(reap_grid_comm(s->grid), status);
+  status = reap_comm_agree(reap_grid_comm(s->grid), status);
   if (status == REAP_OK) status = s->table->difference(s, slots, x, sums);
   *gap = 0;
   for (int64_t i = 0; status == REAP_OK && i < slots * s->block; i++) {

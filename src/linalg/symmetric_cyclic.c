@@ -2,8 +2,8 @@
  *
  * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come
  * and go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When
- * slots leave (dual_drop.c) the last ones move into the holes (symmetric_move.c), so what is left is always the leading
- * part of the layout: balanced, and good for ScaLAPACK as it stands.
+ * slots leave (dual_compact.c) the last ones move into the holes (symmetric_move.c), so what is left is always the
+ * leading part of the layout: balanced, and good for ScaLAPACK as it stands.
  *
  * Cost on p ranks: update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure
  * mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank should stay
@@ -273,24 +273,6 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   return status;
 }
 
-/* Rows of one own column within a block of the layout: `count` of them, the first `above` above the diagonal, then
- * perhaps the one on it. */
-typedef struct stretch {
-  int64_t row, count, above;
-  bool crosses;
-  const double *values;
-} stretch;
-
-/* The stretch from local row i of local column j; count is 0 behind the last of n rows. */
-static stretch stretch_at(const reap_symmetric *s, int64_t n, int64_t rows, int64_t i, int64_t j, int64_t column) {
-  stretch g = {.row = reap_block_cyclic_row(s->cyclic, i), .values = s->data + i + j * s->ld};
-  if (g.row >= n) return g;
-  g.count = symmetric_least(symmetric_least(s->piece, n - g.row), rows - i);
-  g.above = column < g.row ? 0 : symmetric_least(column - g.row, g.count);
-  g.crosses = g.above < g.count && g.row + g.above == column;
-  return g;
-}
-
 /* sums[i] += |a_i| for some rows; returns the sum of |a_i|. */
 static double add_absolute(int64_t count, const double *a, double *sums) {
   double sum = 0;
@@ -299,25 +281,20 @@ static double add_absolute(int64_t count, const double *a, double *sums) {
   return sum;
 }
 
+static void add_upper(void *context, const symmetric_stretch *g) {
+  double *sums = context;
+  sums[g->column] += add_absolute(g->above, g->values, sums + g->row);
+}
+
+static void add_lower(void *context, const symmetric_stretch *g) {
+  double *sums = context;
+  if (g->below > g->above) sums[g->column] += fabs(g->values[g->above]);
+  sums[g->column] += add_absolute(g->count - g->below, g->values + g->below, sums + g->row + g->below);
+}
+
 static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
-  const int64_t n = slots * s->block;
-  int64_t rows, columns, ld;
-  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
-  for (int64_t j = 0; j < columns; j++) {
-    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
-    if (column >= n) break;
-    for (int64_t i = 0; i < rows; i += s->piece) {
-      const stretch g = stretch_at(s, n, rows, i, j, column);
-      const int64_t below = g.above + (g.crosses ? 1 : 0);
-      if (triangle == REAP_UPPER) {
-        sums[column] += add_absolute(g.above, g.values, sums + g.row);
-        continue;
-      }
-      if (g.crosses) sums[column] += fabs(g.values[g.above]);
-      sums[column] += add_absolute(g.count - below, g.values + below, sums + g.row + below);
-    }
-  }
-  return reap_comm_sum(comm_of(s), sums, n);
+  symmetric_cyclic_walk(s, slots, triangle == REAP_UPPER ? add_upper : add_lower, sums);
+  return reap_comm_sum(comm_of(s), sums, slots * s->block);
 }
 
 /* sums[i] += a_i weight for some rows; returns the sum of a_i x_i. */
@@ -328,22 +305,24 @@ static double add_product(int64_t count, const double *a, double weight, const d
   return sum;
 }
 
+typedef struct difference {
+  const double *x;
+  double *sums;
+} difference;
+
+static void add_difference(void *context, const symmetric_stretch *g) {
+  const difference *d = context;
+  const double *x = d->x;
+  const int64_t below = g->row + g->below;
+  d->sums[g->column] -= add_product(g->above, g->values, -x[g->column], x + g->row, d->sums + g->row);
+  d->sums[g->column] +=
+      add_product(g->count - g->below, g->values + g->below, x[g->column], x + below, d->sums + below);
+}
+
 static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, double *sums) {
-  const int64_t n = slots * s->block;
-  int64_t rows, columns, ld;
-  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
-  for (int64_t j = 0; j < columns; j++) {
-    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
-    if (column >= n) break;
-    for (int64_t i = 0; i < rows; i += s->piece) {
-      const stretch g = stretch_at(s, n, rows, i, j, column);
-      const int64_t below = g.above + (g.crosses ? 1 : 0);
-      sums[column] -= add_product(g.above, g.values, -x[column], x + g.row, sums + g.row);
-      sums[column] +=
-          add_product(g.count - below, g.values + below, x[column], x + g.row + below, sums + g.row + below);
-    }
-  }
-  return reap_comm_sum(comm_of(s), sums, n);
+  difference d = {x, sums};
+  symmetric_cyclic_walk(s, slots, add_difference, &d);
+  return reap_comm_sum(comm_of(s), sums, slots * s->block);
 }
 
 static const symmetric_table cyclic_table = {cyclic_destroy,

@@ -132,10 +132,10 @@ static void count_wanted(const reap_symmetric *s, const wanted_rows *w, int to, 
 }
 
 /* Blocks some rows ahead, where rows are in no order. */
-static void foresee(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
+static void prefetch(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
   const int64_t ahead = 1 + 15 / s->block;
   if (at + ahead < end && w->row[at + ahead] != w->row[at + ahead - 1] + 1)
-    symmetric_block_foresee(s, w->triangle, w->row[at + ahead], j);
+    symmetric_block_prefetch(s, w->triangle, w->row[at + ahead], j);
 }
 
 /* What rank `to` wants of this one, one after the other. */
@@ -145,7 +145,7 @@ static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, d
   for (int64_t k = 0; k < w->count; k++)
     for (int64_t i = w->first[to]; i < w->first[to + 1]; i += g.count) {
       g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
-      foresee(s, w, i, w->first[to + 1], w->slot[k]);
+      prefetch(s, w, i, w->first[to + 1], w->slot[k]);
       if (g.owner != rank) continue;
       symmetric_segment_read(s, w->triangle, &g, w->slot[k], out, g.count * s->block);
       out += g.count * s->block * s->block;
@@ -161,7 +161,7 @@ static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const d
   for (int64_t k = 0; k < w->count; k++)
     for (int64_t i = from; i < end; i += g.count) {
       g = wanted_at(s, w, i, end, w->slot[k]);
-      foresee(s, w, i, end, w->slot[k]);
+      prefetch(s, w, i, end, w->slot[k]);
       double *to = out + (i - from) * b + k * b * ld;
       if (g.owner == rank) {
         symmetric_segment_read(s, w->triangle, &g, w->slot[k], to, ld);

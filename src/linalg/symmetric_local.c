@@ -59,8 +59,8 @@ static void read_across(const reap_symmetric *s, int64_t slot, int64_t h, double
     for (int64_t t = 0; t < b; t++) out[p + t * ld] = from[t];
 }
 
-/* Such columns are far from each other, and in no order that the processor foresees. */
-static void foresee_across(const reap_symmetric *s, int64_t slot, int64_t h) {
+/* Such columns are far from each other, and in no order that the processor prefetches. */
+static void prefetch_across(const reap_symmetric *s, int64_t slot, int64_t h) {
   const int64_t b = s->block;
   const double *from = s->data + slot * b + h * b * s->ld;
   for (int64_t p = 0; p < b; p++, from += s->ld) {
@@ -77,7 +77,7 @@ static void gather_slot(const reap_symmetric *s, reap_triangle triangle, int64_t
   const bool lower = triangle == REAP_LOWER;
   for (int64_t i = 0; i < count; i++) {
     if (i + ahead < count && (lower ? row[i + ahead] < slot : row[i + ahead] > slot))
-      foresee_across(s, slot, row[i + ahead]);
+      prefetch_across(s, slot, row[i + ahead]);
     if (row[i] == slot)
       read_rows(s, triangle, slot, slot * b, slot * b + b, out + i * b, ld);
     else if (lower ? row[i] < slot : row[i] > slot)

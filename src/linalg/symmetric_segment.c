@@ -44,7 +44,7 @@ void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, con
   }
 }
 
-void symmetric_block_foresee(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j) {
+void symmetric_block_prefetch(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j) {
   bool mirrored;
   if (symmetric_owner_of(s, triangle, i, j, &mirrored) != reap_comm_rank(reap_grid_comm(s->grid))) return;
   const double *from = symmetric_block_at(s, i, j, mirrored);
@@ -68,4 +68,27 @@ void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const sy
   } else {
     for (int64_t t = 0; t < b; t++) memcpy(to + t * s->ld, columns + t * ld, (size_t)rows * sizeof *to);
   }
+}
+
+/* The stretch from local row i of local column j; count is 0 behind the last of n rows. */
+static symmetric_stretch stretch_at(const reap_symmetric *s, int64_t n, int64_t rows, int64_t i, int64_t j) {
+  symmetric_stretch g = {.column = reap_block_cyclic_column(s->cyclic, j),
+                         .row = reap_block_cyclic_row(s->cyclic, i),
+                         .values = s->data + i + j * s->ld};
+  if (g.row >= n) return g;
+  g.count = symmetric_least(symmetric_least(s->piece, n - g.row), rows - i);
+  g.above = g.column < g.row ? 0 : symmetric_least(g.column - g.row, g.count);
+  g.below = g.above + (g.above < g.count && g.row + g.above == g.column);
+  return g;
+}
+
+void symmetric_cyclic_walk(const reap_symmetric *s, int64_t slots, symmetric_visitor visit, void *context) {
+  const int64_t n = slots * s->block;
+  int64_t rows, columns, ld;
+  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
+  for (int64_t j = 0; j < columns && reap_block_cyclic_column(s->cyclic, j) < n; j++)
+    for (int64_t i = 0; i < rows; i += s->piece) {
+      const symmetric_stretch g = stretch_at(s, n, rows, i, j);
+      visit(context, &g);
+    }
 }

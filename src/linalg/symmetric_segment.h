@@ -28,11 +28,23 @@ void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, con
                             int64_t j, double *out, int64_t to);
 
 /* Fetches block (i, j) into the cache ahead of a read, if this rank keeps it: blocks are far from each other, and often
- * in no order that the processor foresees. */
-void symmetric_block_foresee(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j);
+ * in no order that the processor prefetches. */
+void symmetric_block_prefetch(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j);
 
 /* Writes it back from columns with leading dimension ld; the other triangle and its diagonal stay. */
 void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *segment, int64_t j,
                              const double *columns, int64_t ld);
+
+/* Rows of one own column within a block of the layout: `count` of them from `row`, those before `above` above the
+ * diagonal, those from `below` on below it, perhaps one on it in between. */
+typedef struct symmetric_stretch {
+  int64_t column, row, count, above, below;
+  double *values;
+} symmetric_stretch;
+
+typedef void (*symmetric_visitor)(void *context, const symmetric_stretch *stretch);
+
+/* All that this rank keeps of the leading slots, column by column. */
+void symmetric_cyclic_walk(const reap_symmetric *s, int64_t slots, symmetric_visitor visit, void *context);
 
 #endif

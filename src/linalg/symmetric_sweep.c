@@ -25,6 +25,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_panel.h"
+#include "symmetric_segment.h"
 
 typedef struct sweep {
   reap_symmetric *s;
@@ -100,19 +101,9 @@ static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
 }
 
 /* The lower matrix changes its sign. */
-static void negate(reap_symmetric *s, int64_t slots) {
-  const int64_t n = slots * s->block;
-  int64_t rows, columns, ld;
-  reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);
-  for (int64_t j = 0; j < columns; j++) {
-    const int64_t column = reap_block_cyclic_column(s->cyclic, j);
-    if (column >= n) break;
-    for (int64_t i = 0; i < rows; i += s->piece) {
-      const int64_t row = reap_block_cyclic_row(s->cyclic, i), from = column > row ? column - row : 0,
-                    to = symmetric_least(s->piece, n - row);
-      for (int64_t p = from; p < to && i + p < rows; p++) s->data[i + p + j * ld] = -s->data[i + p + j * ld];
-    }
-  }
+static void negate(void *context, const symmetric_stretch *g) {
+  (void)context;
+  for (int64_t i = g->above; i < g->count; i++) g->values[i] = -g->values[i];
 }
 
 int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
@@ -123,7 +114,7 @@ int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c
   for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece)
     status = sweep_panel(&w, at, info);
   sweep_close(&w);
-  if (status == REAP_OK && *info == 0) negate(s, slots);
+  if (status == REAP_OK && *info == 0) symmetric_cyclic_walk(s, slots, negate, NULL);
   *explained = w.explained;
   return status;
 }

@@ -117,7 +117,7 @@ int reap_method_select(const reap_method *method, void *state, const reap_eviden
   reap_choice c = {0};
   *path = NULL;
   int status = make_room(method, e, &c);
-  if (e->comm) status = reap_comm_agree(e->comm, status);
+  status = reap_comm_agree(e->comm, status);
   if (status == REAP_OK) status = method->score(state, e, &c);
   if (status == REAP_OK) status = check_path(method, e, c.path);
   if (status == REAP_OK) status = make_set(method, e, &c, kept, removed);

@@ -100,7 +100,7 @@ static int decide(const decision_setting *by, const reap_moments *moments, const
                   const double *present_weights, const double *present_bias, const reap_comm *together, decision *d) {
   reap_moments *pulled = NULL;
   int status = ridge->trained ? ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
-  if (together) status = reap_comm_agree(together, status);
+  status = reap_comm_agree(together, status);
   if (status == REAP_OK)
     status =
         decide_from(by, moments, pulled ? pulled : moments, ridge->ridge, present_weights, present_bias, together, d);

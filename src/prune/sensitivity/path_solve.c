@@ -92,7 +92,7 @@ static int solve_size(const reap_moments_source *source, const reap_solve_option
   int64_t *kept = NULL;
   reap_path *at = NULL;
   int status = channels_at(w->path, w->path->sizes[i], &kept);
-  if (options->comm) status = reap_comm_agree(options->comm, status);
+  status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK)
     status = reap_refit_source_to(source, w->path->sizes[i], kept, options, wanted, w->path->group, &at);
   if (status == REAP_OK && wanted) { /* arrays change hands: weights of several sizes are large enough */

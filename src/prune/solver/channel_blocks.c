@@ -10,7 +10,7 @@
  * vectorises over channels. From 16 columns on each channel is a BLAS call.
  *
  * Cost per removal and channel: about 5 block^3 for both. Failure mode: K_jj is a difference and loses digits as W W'
- * shrinks; where W is carried, fresh ones are loaded whenever an eighth of the channels has gone (panel_settle.c).
+ * shrinks; where W is carried, fresh ones are loaded whenever an eighth of the channels has gone (panel.c).
  */
 #include "channel_blocks.h"
 
@@ -30,7 +30,7 @@ INLINED int64_t packed(int64_t p, int64_t q) { return p * (p + 1) / 2 + q; }
 static int64_t groups_of(const channel_blocks *c) { return (c->slots + LANES - 1) / LANES; }
 static int64_t triangle_of(const channel_blocks *c) { return c->block * (c->block + 1) / 2; }
 
-int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *c) {
+int reap_channel_blocks_create(int64_t slots, int64_t block, channel_blocks *c) {
   *c = (channel_blocks){.slots = slots, .block = block};
   const int64_t size = block <= SMALL ? groups_of(c) * triangle_of(c) * LANES : slots * block * block;
   REAP_TRY(reap_alloc(&c->dual, size, sizeof *c->dual));
@@ -38,7 +38,7 @@ int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *c) {
   return reap_alloc(&c->scratch, 2 * block * block * LANES, sizeof *c->scratch);
 }
 
-void channel_blocks_clear(channel_blocks *c) {
+void reap_channel_blocks_clear(channel_blocks *c) {
   reap_free(&c->dual);
   reap_free(&c->product);
   reap_free(&c->scratch);
@@ -60,13 +60,13 @@ static void load(const channel_blocks *c, const double *from, double missing, do
                                                                                  : 0;
 }
 
-void channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
+void reap_channel_blocks_load(channel_blocks *c, int64_t slots, const double *dual, const double *product) {
   c->slots = slots;
   if (dual) load(c, dual, 1, c->dual);
   if (product) load(c, product, 0, c->product);
 }
 
-void channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) {
+void reap_channel_blocks_keep(channel_blocks *c, int64_t count, const int64_t *slot) {
   const int64_t square = c->block * c->block, size = triangle_of(c);
   for (int64_t k = 0; k < count; k++) {
     const int64_t from = slot[k];
@@ -98,7 +98,7 @@ static void swap(double *x, double *y) {
   *y = kept;
 }
 
-void channel_blocks_swap(channel_blocks *c, int64_t slot, int64_t other) {
+void reap_channel_blocks_swap(channel_blocks *c, int64_t slot, int64_t other) {
   const int64_t size = c->block > SMALL ? c->block * c->block : triangle_of(c);
   for (int64_t i = 0; i < size; i++) {
     swap(&c->dual[place_of(c, slot, i)], &c->dual[place_of(c, other, i)]);
@@ -115,7 +115,7 @@ static void copy_block(const channel_blocks *c, int64_t slot, const double *from
                     : from[(slot / LANES * triangle_of(c) + packed(p, q)) * LANES + slot % LANES];
 }
 
-void channel_blocks_get(const channel_blocks *c, int64_t slot, double *dual, double *product) {
+void reap_channel_blocks_get(const channel_blocks *c, int64_t slot, double *dual, double *product) {
   copy_block(c, slot, c->dual, dual);
   copy_block(c, slot, c->product, product);
 }
@@ -160,7 +160,7 @@ FOR_EACH_WIDTH static void update_lanes(int64_t b, int64_t count, const double *
   }
 }
 
-int channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const double *q, int64_t ldq) {
+int reap_channel_blocks_update(channel_blocks *c, const double *v, int64_t ldv, const double *q, int64_t ldq) {
   const int64_t b = c->block, size = triangle_of(c) * LANES;
   for (int64_t s = 0; b > SMALL && s < c->slots; s++) {
     double *dual = c->dual + s * b * b, *product = c->product + s * b * b;
@@ -194,7 +194,7 @@ INLINED void factor_lanes(int64_t b, const reap_eight *dual, reap_eight *factor)
 
 /* tr(L^-1 K L^-T), row by row of M = L^-1: row t of M is m, its share m K m'. */
 INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *product, reap_eight *m,
-                         reap_eight *growth) {
+                         reap_eight *cost) {
   reap_eight total = {0};
   for (int64_t t = 0; t < b; t++) {
     m[t] = factor[packed(t, t)]; /* m L = e_t, from the right */
@@ -209,12 +209,12 @@ INLINED void trace_lanes(int64_t b, const reap_eight *factor, const reap_eight *
       total += m[p] * (2 * sum + m[p] * product[packed(p, p)]);
     }
   }
-  *growth = total;
+  *cost = total;
 }
 
-/* growth[LANES] of eight blocks; scratch [2 b b LANES]. */
-FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *dual, const double *product, double *scratch,
-                                        double *growth) {
+/* cost[LANES] of eight blocks; scratch [2 b b LANES]. */
+FOR_EACH_WIDTH static void cost_lanes(int64_t b, const double *dual, const double *product, double *scratch,
+                                      double *cost) {
   reap_eight *factor = (reap_eight *)scratch, *row = factor + b * b, total;
   if (b == 9) {
     factor_lanes(9, (const reap_eight *)dual, factor);
@@ -223,10 +223,10 @@ FOR_EACH_WIDTH static void growth_lanes(int64_t b, const double *dual, const dou
     factor_lanes(b, (const reap_eight *)dual, factor);
     trace_lanes(b, factor, (const reap_eight *)product, row, &total);
   }
-  memcpy(growth, &total, sizeof total);
+  memcpy(cost, &total, sizeof total);
 }
 
-static int growth_of_large(channel_blocks *c, int64_t slot, double *growth) {
+static int cost_of_large(channel_blocks *c, int64_t slot, double *cost) {
   const int64_t b = c->block;
   double *factor = c->scratch, *inner = c->scratch + b * b;
   int64_t info = 0;
@@ -234,27 +234,27 @@ static int growth_of_large(channel_blocks *c, int64_t slot, double *growth) {
   memcpy(inner, c->product + slot * b * b, (size_t)(b * b) * sizeof *inner);
   reap_mirror_lower(b, inner, b);
   REAP_TRY(reap_dpotrf_lower(b, factor, b, &info));
-  *growth = NAN;
+  *cost = NAN;
   if (info != 0) return REAP_OK;
   REAP_TRY(reap_dtrsm('L', 'L', 'N', b, b, factor, b, inner, b));
   REAP_TRY(reap_dtrsm('R', 'L', 'T', b, b, factor, b, inner, b));
-  *growth = 0;
-  for (int64_t i = 0; i < b; i++) *growth += inner[i + i * b];
+  *cost = 0;
+  for (int64_t i = 0; i < b; i++) *cost += inner[i + i * b];
   return REAP_OK;
 }
 
-int channel_blocks_growth(channel_blocks *c, double *growth) {
+int reap_channel_blocks_costs(channel_blocks *c, double *cost) {
   const int64_t size = triangle_of(c) * LANES;
   double some[LANES];
-  for (int64_t s = 0; c->block > SMALL && s < c->slots; s++) REAP_TRY(growth_of_large(c, s, &growth[s]));
+  for (int64_t s = 0; c->block > SMALL && s < c->slots; s++) REAP_TRY(cost_of_large(c, s, &cost[s]));
   for (int64_t g = 0; c->block <= SMALL && g < groups_of(c); g++) {
-    growth_lanes(c->block, c->dual + g * size, c->product + g * size, c->scratch, some);
-    for (int64_t l = 0; l < LANES && g * LANES + l < c->slots; l++) growth[g * LANES + l] = some[l];
+    cost_lanes(c->block, c->dual + g * size, c->product + g * size, c->scratch, some);
+    for (int64_t l = 0; l < LANES && g * LANES + l < c->slots; l++) cost[g * LANES + l] = some[l];
   }
   return REAP_OK;
 }
 
-double channel_blocks_squares(const channel_blocks *c, const bool *alive) {
+double reap_channel_blocks_squares(const channel_blocks *c, const bool *alive) {
   const int64_t b = c->block;
   double sum = 0;
   for (int64_t s = 0; s < c->slots; s++)
@@ -264,17 +264,17 @@ double channel_blocks_squares(const channel_blocks *c, const bool *alive) {
   return sum;
 }
 
-int64_t channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *growth,
-                                double tie) {
+int64_t reap_channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *cost,
+                                     double tie) {
   double least = INFINITY;
   int64_t slot = -1;
   for (int64_t s = 0; s < slots; s++) {
     if (!alive[s]) continue;
-    if (!isfinite(growth[s])) return -1;
-    if (growth[s] < least) least = growth[s];
+    if (!isfinite(cost[s])) return -1;
+    if (cost[s] < least) least = cost[s];
   }
   const double limit = least + tie;
   for (int64_t s = 0; s < slots; s++)
-    if (alive[s] && growth[s] <= limit && (slot < 0 || channel[s] < channel[slot])) slot = s;
+    if (alive[s] && cost[s] <= limit && (slot < 0 || channel[s] < channel[slot])) slot = s;
   return slot;
 }

@@ -13,34 +13,34 @@ typedef struct channel_blocks {
   double *scratch;
 } channel_blocks;
 
-int channel_blocks_create(int64_t slots, int64_t block, channel_blocks *out);
-void channel_blocks_clear(channel_blocks *blocks);
+int reap_channel_blocks_create(int64_t slots, int64_t block, channel_blocks *out);
+void reap_channel_blocks_clear(channel_blocks *blocks);
 
 /* Takes new blocks of `slots` channels: dual, product [slots][block * block], symmetric; NULL: they stay. */
-void channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
+void reap_channel_blocks_load(channel_blocks *blocks, int64_t slots, const double *dual, const double *product);
 
 /* Drops all but `count` slots, which become 0 .. count - 1 in the order given: slot[k] >= k, and what is taken from
  * further behind is not wanted where it stood. */
-void channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
+void reap_channel_blocks_keep(channel_blocks *blocks, int64_t count, const int64_t *slot);
 
 /* Two slots change places. */
-void channel_blocks_swap(channel_blocks *blocks, int64_t slot, int64_t other);
+void reap_channel_blocks_swap(channel_blocks *blocks, int64_t slot, int64_t other);
 
 /* Both blocks of one slot, [block, block], both triangles. */
-void channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);
+void reap_channel_blocks_get(const channel_blocks *blocks, int64_t slot, double *dual, double *product);
 
 /* H_jj -= V_j V_j' and K_jj -= Q_j V_j' + V_j Q_j' for all slots; v, q [slots * block, block] column-major. */
-int channel_blocks_update(channel_blocks *blocks, const double *v, int64_t ldv, const double *q, int64_t ldq);
+int reap_channel_blocks_update(channel_blocks *blocks, const double *v, int64_t ldv, const double *q, int64_t ldq);
 
-/* growth[j] = tr(H_jj^-1 K_jj) of all slots; NaN where H_jj is not positive definite. */
-int channel_blocks_growth(channel_blocks *blocks, double *growth);
+/* Removal costs: cost[j] = tr(H_jj^-1 K_jj) of all slots; NaN where H_jj is not positive definite. */
+int reap_channel_blocks_costs(channel_blocks *blocks, double *cost);
 
 /* Sum of tr(K_jj) over the slots where alive[slot]: |W|^2. */
-double channel_blocks_squares(const channel_blocks *blocks, const bool *alive);
+double reap_channel_blocks_squares(const channel_blocks *blocks, const bool *alive);
 
-/* The slot of smallest growth among those alive; of several within `tie` of the smallest that of the lowest channel. -1
- * if a growth is no number. */
-int64_t channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *growth,
-                                double tie);
+/* The slot of smallest cost among those alive; of several within `tie` of the smallest that of the lowest channel. -1
+ * if a cost is no number. */
+int64_t reap_channel_blocks_cheapest(int64_t slots, const bool *alive, const int64_t *channel, const double *cost,
+                                     double tie);
 
 #endif

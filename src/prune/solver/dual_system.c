@@ -24,7 +24,7 @@ static dual_route cheaper(int64_t n, int64_t m, int64_t removed) {
 }
 
 /* Columns of a stage: wide enough for level 3, narrow enough that what they do to each other stays cheap and that the
- * order in which their channels go can be foreseen. */
+ * look-ahead is mostly right about the order in which their channels go. */
 static int64_t stage_width(int64_t n, int64_t block) {
   int64_t width = n / 16;
   if (width < 64) width = 64;
@@ -35,7 +35,7 @@ static int64_t stage_width(int64_t n, int64_t block) {
   return (width + block - 1) / block * block;
 }
 
-/* Elements of V at most: rows get fewer as columns get more. Dead rows are dropped late, see panel_settle.c. */
+/* Elements of V at most: rows get fewer as columns get more. Dead rows are dropped late, see panel.c. */
 static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t width) {
   double most = 0;
   for (int64_t k = 0; k < removed; k += width) {
@@ -45,18 +45,18 @@ static int64_t largest_factor(int64_t own, int64_t n, int64_t removed, int64_t w
   return (int64_t)most;
 }
 
-void dual_share_slots(dual_system *d) {
+void reap_dual_share_slots(dual_system *d) {
   const int ranks = dual_ranks(d);
   d->share[0] = 0;
   for (int r = 0; r < ranks; r++) {
     int64_t first;
     reap_comm_share(d->slots, r, ranks, &first, &d->share[r + 1]);
   }
-  dual_note_share(d);
+  reap_dual_note_share(d);
   d->tight_slots = d->slots;
 }
 
-void dual_note_share(dual_system *d) {
+void reap_dual_note_share(dual_system *d) {
   const int rank = dual_rank(d);
   d->own_first = d->share[rank];
   d->own_slots = d->share[rank + 1] - d->share[rank];
@@ -65,30 +65,31 @@ void dual_note_share(dual_system *d) {
 
 /* Everything that is as long as there are slots, and each rank's part of it. */
 static int allocate(dual_system *d, int64_t removed) {
-  const int64_t b = d->block, slots = d->homes;
+  const int64_t b = d->block, slots = d->n_original;
   int64_t most = 0;
   REAP_TRY(reap_alloc(&d->share, (dual_ranks(d)) + 1, sizeof *d->share));
   d->slots = slots;
-  dual_share_slots(d);
+  reap_dual_share_slots(d);
   most = d->own_slots + 1; /* shares are made anew when the system is refreshed with fewer slots */
   REAP_TRY(reap_alloc(&d->channel, slots, sizeof *d->channel));
-  REAP_TRY(reap_alloc(&d->home, slots, sizeof *d->home));
+  REAP_TRY(reap_alloc(&d->original, slots, sizeof *d->original));
   REAP_TRY(reap_alloc(&d->alive, slots, sizeof *d->alive));
   const int64_t factor = largest_factor(most * b, d->n0, removed * b, d->width);
   REAP_TRY(reap_alloc(&d->v, factor, sizeof *d->v));
   REAP_TRY(reap_alloc(&d->q, d->product ? factor : whole_lines(most * b) * d->width, sizeof *d->q));
   REAP_TRY(reap_alloc(&d->check, (most + 2) * b * b, sizeof *d->check));
-  REAP_TRY(channel_blocks_create(most, b, &d->blocks));
-  return stage_create(slots, b, dual_ranks(d), d->width, removed, &d->stage);
+  REAP_TRY(reap_channel_blocks_create(most, b, &d->blocks));
+  return reap_stage_create(slots, b, dual_ranks(d), d->width, removed, &d->stage);
 }
 
-int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route, dual_system *d) {
+int reap_dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route,
+                     dual_system *d) {
   const int64_t b = e->source.block, m = e->source.m, n = e->n;
   memset(d, 0, sizeof *d);
   d->equations = e;
-  d->comm = grid ? reap_grid_comm(grid) : NULL;
+  d->comm = reap_grid_comm(grid);
   d->block = b;
-  d->homes = e->slots;
+  d->n_original = e->slots;
   d->n0 = n;
   d->m = m;
   d->width = stage_width(n, b);
@@ -97,23 +98,23 @@ int dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed
   if (by_product) REAP_TRY(reap_symmetric_create(grid, e->slots, b, &d->product));
   reap_symmetric_share(d->dual, m, &d->m_first, &d->m_count);
   const int status = allocate(d, removed);
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+  return reap_comm_agree(d->comm, status);
 }
 
-void dual_clear(dual_system *d) {
+void reap_dual_clear(dual_system *d) {
   reap_normal_destroy(&d->equations);
   reap_symmetric_destroy(&d->dual);
   reap_symmetric_destroy(&d->product);
   reap_free(&d->channel);
-  reap_free(&d->home);
+  reap_free(&d->original);
   reap_free(&d->alive);
   reap_free(&d->share);
   reap_free(&d->weights);
   reap_free(&d->v);
   reap_free(&d->q);
   reap_free(&d->check);
-  stage_clear(&d->stage);
-  channel_blocks_clear(&d->blocks);
+  reap_stage_clear(&d->stage);
+  reap_channel_blocks_clear(&d->blocks);
 }
 
 /* The lower triangle of H (S H) in place of `half` = S H: only that much of the symmetric result, by column panels. */
@@ -165,14 +166,14 @@ static int load_cross(dual_system *d, bool by_cross) {
   if (status == REAP_OK && !d->weights) status = reap_alloc(&d->weights, size, sizeof *d->weights);
   if (status == REAP_OK)
     status = reap_normal_cross(d->equations, d->slots, d->channel, d->m_first, d->m_count, d->weights);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
+  status = reap_comm_agree(d->comm, status);
   if (status != REAP_OK || !by_cross) return status;
   status = reap_symmetric_outer(d->product, d->slots, d->m_count, d->weights, d->ldw);
   reap_free(&d->weights);
   return status;
 }
 
-int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *weights, int64_t ld, double *out) {
+int reap_dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *weights, int64_t ld, double *out) {
   const int64_t b = block;
   memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
   for (int64_t j = 0; b < 4 && j < m; j++) /* a sweep over W in the order in which it lies */
@@ -186,18 +187,18 @@ int dual_product_blocks(int64_t slots, int64_t block, int64_t m, const double *w
   return REAP_OK;
 }
 
-int dual_load_blocks(dual_system *d, bool dual) {
+int reap_dual_load_blocks(dual_system *d, bool dual) {
   const int64_t square = d->block * d->block, own = d->own_first * square;
   double *blocks = NULL;
   int status = reap_alloc(&blocks, d->slots * square, sizeof *blocks);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK && dual) status = reap_symmetric_blocks(d->dual, d->homes, blocks);
-  if (status == REAP_OK && dual) channel_blocks_load(&d->blocks, d->own_slots, blocks + own, NULL);
+  status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK && dual) status = reap_symmetric_blocks(d->dual, d->n_original, blocks);
+  if (status == REAP_OK && dual) reap_channel_blocks_load(&d->blocks, d->own_slots, blocks + own, NULL);
   if (status == REAP_OK)
-    status = d->product ? reap_symmetric_blocks(d->product, d->homes, blocks)
-                        : dual_product_blocks(d->own_slots, d->block, d->m, d->weights, d->ldw, blocks + own);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) channel_blocks_load(&d->blocks, d->own_slots, NULL, blocks + own);
+    status = d->product ? reap_symmetric_blocks(d->product, d->n_original, blocks)
+                        : reap_dual_product_blocks(d->own_slots, d->block, d->m, d->weights, d->ldw, blocks + own);
+  status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) reap_channel_blocks_load(&d->blocks, d->own_slots, NULL, blocks + own);
   reap_free(&blocks);
   return status;
 }
@@ -240,8 +241,8 @@ static int factor(dual_system *d, bool *singular) {
   const bool by_cross = d->product && !d->comm && d->m_count > 2 * d->rows;
   d->residual = d->residual_fresh = 0;
   d->k = d->start = d->q_from = 0;
-  dual_share_slots(d);
-  stage_forget(&d->stage);
+  reap_dual_share_slots(d);
+  reap_stage_forget(&d->stage);
   REAP_TRY(reap_symmetric_norm(d->dual, REAP_UPPER, d->slots, &norm));
   REAP_TRY(load_cross(d, by_cross));
   REAP_TRY(invert(d, by_cross, &info));
@@ -254,35 +255,35 @@ static int factor(dual_system *d, bool *singular) {
   *singular = !(rcond > LEAST_RCOND) || !(d->error >= -EXCESS * d->equations->energy);
   if (*singular) return REAP_OK;
   if (d->weights) REAP_TRY(weights_by_rows(d));
-  return dual_load_blocks(d, true);
+  return reap_dual_load_blocks(d, true);
 }
 
-int dual_start(dual_system *d, bool *singular) {
-  d->homes = d->slots = d->n_alive = d->equations->slots;
+int reap_dual_start(dual_system *d, bool *singular) {
+  d->n_original = d->slots = d->n_alive = d->equations->slots;
   d->rows = d->equations->n;
   for (int64_t k = 0; k < d->slots; k++) {
     d->channel[k] = d->equations->channel[k];
-    d->home[k] = k;
+    d->original[k] = k;
     d->alive[k] = true;
   }
   REAP_TRY(reap_normal_set(d->equations, d->dual));
   return factor(d, singular);
 }
 
-int dual_refresh(dual_system *d, bool *singular) {
+int reap_dual_refresh(dual_system *d, bool *singular) {
   REAP_TRY(reap_symmetric_restore(d->dual, d->slots));
   return factor(d, singular);
 }
 
-int dual_growth(dual_system *d, double *growth, double *squares) {
-  memset(growth, 0, (size_t)(d->slots + 1) * sizeof *growth);
-  REAP_TRY(channel_blocks_growth(&d->blocks, growth + d->own_first));
-  growth[d->slots] = channel_blocks_squares(&d->blocks, d->alive + d->own_first);
+int reap_dual_costs(dual_system *d, double *cost, double *squares) {
+  memset(cost, 0, (size_t)(d->slots + 1) * sizeof *cost);
+  REAP_TRY(reap_channel_blocks_costs(&d->blocks, cost + d->own_first));
+  cost[d->slots] = reap_channel_blocks_squares(&d->blocks, d->alive + d->own_first);
   for (int64_t s = 0; s < d->slots; s++)
-    if (!d->alive[s]) growth[s] = 0;
-  REAP_TRY(reap_symmetric_sum(d->dual, growth, d->slots + 1));
-  *squares = growth[d->slots];
+    if (!d->alive[s]) cost[s] = 0;
+  REAP_TRY(reap_symmetric_sum(d->dual, cost, d->slots + 1));
+  *squares = cost[d->slots];
   for (int64_t s = 0; s < d->slots; s++)
-    if (!d->alive[s]) growth[s] = NAN;
+    if (!d->alive[s]) cost[s] = NAN;
   return REAP_OK;
 }

@@ -4,7 +4,7 @@
  * X, W = H C are the least-squares weights, and J = E - tr(W'C) is the squared error plus the ridge term. For channel j
  * with its `block` columns, H_jj the block of H and W_j the rows of W,
  *
- *     dJ_j = tr( W_j' H_jj^-1 W_j )           exact growth of J if channel j goes
+ *     dJ_j = tr( W_j' H_jj^-1 W_j )           removal cost: exact growth of J if channel j goes
  *     W  <-  W - H_:j H_jj^-1 W_j             weights of the rest, already re-solved
  *     H  <-  H - H_:j H_jj^-1 H_j:            dual system of the rest
  *     J  <-  J + dJ_j
@@ -27,15 +27,15 @@
  *
  *  1. Which channels go next, and in which order, depends for a while on a few of them alone. A stage
  *     (stage_candidates.c) takes two to three times as many candidates as may go in it, the cheapest at its start,
- *     forms what H and W W' hold between them, and foresees the order by eliminating there, in the cache
- *     (stage_foresee.c).
- *  2. The columns of V and of Q, which does for W W' what V does for H, are formed for all channels foreseen at once,
- *     level 3, and for them alone (stage_columns.c): of the trailing matrix nothing is computed that is not used.
+ *     forms what H and W W' hold between them, and looks ahead to the order by eliminating there, in the cache
+ *     (stage_lookahead.c).
+ *  2. The columns of V and of Q, which does for W W' what V does for H, are formed for all channels of the look-ahead
+ * at once, level 3, and for them alone (stage_columns.c): of the trailing matrix nothing is computed that is not used.
  *  3. Then they go one by one (panel.c). The block of every channel, H_jj and (W W')_jj, takes what each removal means
  *     for it (channel_blocks.c), and every removal is the cheapest channel of all, not of the candidates: one that was
- *     not foreseen ends the stage, whose columns so far stand, and starts the next. The choice is exactly greedy
- *     whatever was foreseen.
- *  4. At the end of a stage W takes its V, and dead rows are dropped (panel_settle.c).
+ *     not looked ahead to ends the stage, whose columns so far stand, and starts the next. The choice is exactly
+ *     greedy whatever the look-ahead.
+ *  4. At the end of a stage W takes the delayed update, and dead rows are dropped (panel.c).
  *
  * Nearly all work is level 3, and of the n^2 entries of the trailing matrix those of channels that stay are never
  * computed: with the share f of the columns removed H costs (f^2 - 2 f^3 / 3) n^3, half of what keeping all of the
@@ -46,10 +46,10 @@
  * 3) n^3. Counted cost decides (dual_system.c). The last weights come from a fresh factorisation of G (fit.c) either
  * way. Nothing here knows whether the matrix is local or block-cyclic: symmetric.h. On several ranks each keeps the
  * rows of V, Q and W, the diagonal blocks and the costs of its own channels. For a stage the candidates' rows of V and
- * W travel, and what the first rank foresaw among them; for a removal the costs. As H does not change, nothing moves in
+ * W travel, and the first rank's look-ahead among them; for a removal the costs. As H does not change, nothing moves in
  * the block-cyclic matrix until the end.
  *
- * In the code (paper): dual (H), weights (W), product (W W'), growth (dJ), error (J). All in the scaled system of
+ * In the code (paper): dual (H), weights (W), product (W W'), cost (dJ), error (J). All in the scaled system of
  * normal_equations.h, whose traces are those of the unscaled one.
  *
  * Cost: n^3 for H, 2 n^2 m for W, (f^2 - 2 f^3 / 3) n^3 for the pivots' columns and one of the routes above, r^3 / 3 +
@@ -61,9 +61,9 @@
  * inverse; beyond 1e-6, and a hundred times what it was after the factorisation, the system is factored afresh. At the
  * end J is compared with that of the fresh weights: path->drift is the difference over E; above 1e-9 solver.c repeats
  * the elimination with regular factorisations. Where one rank's channels go and another's stay, work is uneven. Where
- * channels depend on each other so that costs jump, stages end early, and fewer are foreseen for a while: the work lost
- * is at most the columns that were not used, never the order. A matrix that is not positive definite to working
- * precision gets a larger ridge from solver.c.
+ * channels depend on each other so that costs jump, stages end early, and the look-ahead is shorter for a while: the
+ * work lost is at most the columns that were not used, never the order. A matrix that is not positive definite to
+ * working precision gets a larger ridge from solver.c.
  */
 #include "elimination.h"
 
@@ -80,35 +80,35 @@ static bool drifted(const dual_system *d) { return d->residual > DRIFT && d->res
 static int renew(dual_system *d, bool fresh, reap_path *path, bool *singular) {
   int64_t again = fresh || drifted(d);
   if (d->comm) REAP_TRY(reap_comm_broadcast(d->comm, &again, sizeof again, 0));
-  if (!again) return panel_settle(d);
+  if (!again) return reap_panel_apply_delayed(d);
   path->refreshes++;
-  REAP_TRY(dual_drop(d));
-  return dual_refresh(d, singular);
+  REAP_TRY(reap_dual_compact(d));
+  return reap_dual_refresh(d, singular);
 }
 
 /* Costs of all channels, and the slot of the cheapest. */
-static int choose(dual_system *d, double *growth, double *squares, int64_t *slot) {
-  REAP_TRY(dual_growth(d, growth, squares));
-  *slot = channel_blocks_cheapest(d->slots, d->alive, d->channel, growth, DUAL_TIE * d->equations->energy);
+static int choose(dual_system *d, double *cost, double *squares, int64_t *slot) {
+  REAP_TRY(reap_dual_costs(d, cost, squares));
+  *slot = reap_channel_blocks_cheapest(d->slots, d->alive, d->channel, cost, DUAL_TIE * d->equations->energy);
   return REAP_OK;
 }
 
-/* Removes the next channel; one that was not foreseen starts a new stage; a block that has lost its definiteness, or
- * costs that are no numbers, call for a fresh system. |W|^2, hence the error without the ridge term, is known of the
- * step before; the last solve has the last one. */
-static int step(dual_system *d, double *growth, int64_t at, reap_path *path, bool *singular) {
+/* Removes the next channel; one out of the order looked ahead to starts a new stage; a block that has lost its
+ * definiteness, or costs that are no numbers, call for a fresh system. |W|^2, hence the error without the ridge term,
+ * is known of the step before; the last solve has the last one. */
+static int step(dual_system *d, double *cost, int64_t at, reap_path *path, bool *singular) {
   for (int attempt = 0; attempt < 2; attempt++) {
     bool lost = true;
     double squares = 0;
     int64_t slot;
-    REAP_TRY(choose(d, growth, &squares, &slot));
-    if (slot >= 0 && !panel_takes(d, slot)) {
-      REAP_TRY(panel_settle(d));
-      REAP_TRY(choose(d, growth, &squares, &slot));
+    REAP_TRY(choose(d, cost, &squares, &slot));
+    if (slot >= 0 && !reap_panel_takes(d, slot)) {
+      REAP_TRY(reap_panel_apply_delayed(d));
+      REAP_TRY(choose(d, cost, &squares, &slot));
     }
     const int64_t channel = slot >= 0 ? d->channel[slot] : -1; /* slots change at the start of a stage */
     if (at > 0) path->error_plain[at - 1] = fmax(d->error - d->equations->ridge * squares, 0);
-    if (slot >= 0) REAP_TRY(panel_remove(d, slot, growth, path->n_removed - at, &lost));
+    if (slot >= 0) REAP_TRY(reap_panel_remove(d, slot, cost, path->n_removed - at, &lost));
     if (!lost) {
       path->order[at] = channel;
       path->error[at] = d->error;
@@ -131,17 +131,17 @@ static void list_kept(const dual_system *d, reap_path *path) {
   }
 }
 
-int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
-  double *growth = NULL;
-  int status = reap_alloc(&growth, d->slots + 1, sizeof *growth);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
+int reap_elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
+  double *cost = NULL;
+  int status = reap_alloc(&cost, d->slots + 1, sizeof *cost);
+  status = reap_comm_agree(d->comm, status);
   *singular = false;
   for (int64_t at = 0; status == REAP_OK && !*singular && at < path->n_removed; at++) {
     const bool due = interval > 0 && at > 0 && at % interval == 0;
-    if (due || panel_full(d)) status = renew(d, due, path, singular);
-    if (status == REAP_OK && !*singular) status = step(d, growth, at, path, singular);
+    if (due || reap_panel_full(d)) status = renew(d, due, path, singular);
+    if (status == REAP_OK && !*singular) status = step(d, cost, at, path, singular);
   }
-  reap_free(&growth);
+  reap_free(&cost);
   if (status == REAP_OK && !*singular) list_kept(d, path);
   return status;
 }

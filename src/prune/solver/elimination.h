@@ -7,8 +7,8 @@
 
 /* Removes path->n_removed channels: order and errors into the path, the channels left into kept. Factors afresh
  * whenever the recursion has drifted, and after every `interval` removals if that is not 0. *singular: a matrix that
- * cannot be factored turned up; the path is not to be used. dual_finish() makes the system ready for the last solve.
- * Collective if d->comm. */
-int elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular);
+ * cannot be factored turned up; the path is not to be used. reap_dual_finish() makes the system ready for the last
+ * solve. Collective if d->comm. */
+int reap_elimination_run(dual_system *d, int64_t interval, reap_path *path, bool *singular);
 
 #endif

@@ -14,7 +14,7 @@
 #include "reap/memory.h"
 #include "reap/solver.h"
 
-void fit_facts(const reap_normal_equations *e, reap_path *path) {
+void reap_fit_facts(const reap_normal_equations *e, reap_path *path) {
   path->energy = e->energy;
   path->ridge = e->ridge;
   path->dead = e->dead;
@@ -82,21 +82,21 @@ static int solve(const fit *f, const int64_t *place, double *right, int64_t firs
                  double sums[2]) {
   const int64_t rows = f->slots * f->equations->source.block;
   int status = reap_normal_cross(f->equations, f->slots, f->channel, first, count, right);
-  if (f->comm) status = reap_comm_agree(f->comm, status);
+  status = reap_comm_agree(f->comm, status);
   if (status == REAP_OK) status = reap_symmetric_solve(f->matrix, f->slots, count, right, rows, &sums[0]);
   for (int64_t j = 0; status == REAP_OK && j < count; j++) {
     double sum[TILE] = {0};
     for (int64_t i = 0; i < rows; i++) sum[i % TILE] += right[i + j * rows] * right[i + j * rows];
     for (int t = 0; t < TILE; t++) sums[1] += sum[t];
   }
-  if (f->comm) status = reap_comm_agree(f->comm, status);
+  status = reap_comm_agree(f->comm, status);
   if (status != REAP_OK) return status;
   if (f->comm) return collect(f, place, right, path);
   store(f, place, first, count, right, path);
   return REAP_OK;
 }
 
-int fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular) {
+int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular) {
   const int64_t rows = f->slots * f->equations->source.block;
   int64_t info = 0, first = 0, count = 0, *place = NULL, size = 0;
   double *right = NULL, sums[2] = {0, 0};
@@ -107,7 +107,7 @@ int fit_weights(const fit *f, reap_path *path, double *error, double *plain, boo
   int status = reap_multiply(rows, count, &size);
   if (status == REAP_OK) status = reap_alloc(&right, size, sizeof *right);
   if (status == REAP_OK) status = reap_alloc(&place, f->slots, sizeof *place);
-  if (f->comm) status = reap_comm_agree(f->comm, status);
+  status = reap_comm_agree(f->comm, status);
   if (status == REAP_OK) {
     place_slots(f, path, place);
     status = solve(f, place, right, first, count, path, sums);
@@ -123,18 +123,18 @@ int fit_weights(const fit *f, reap_path *path, double *error, double *plain, boo
 /* One try with the ridge that the equations have. */
 static int refit_once(const reap_moments_source *source, double ridge, const reap_grid *grid, reap_path *path,
                       bool *singular) {
-  const reap_comm *comm = grid ? reap_grid_comm(grid) : NULL;
+  const reap_comm *comm = reap_grid_comm(grid);
   reap_normal_equations *equations = NULL;
   reap_symmetric *matrix = NULL;
   double error = 0, plain = 0;
   int status = reap_normal_create(source, path->n_kept, path->kept, ridge, &equations);
-  if (comm) status = reap_comm_agree(comm, status);
+  status = reap_comm_agree(comm, status);
   if (status == REAP_OK) status = reap_symmetric_create(grid, path->n_kept, source->block, &matrix);
   if (status == REAP_OK) status = reap_normal_set(equations, matrix);
   if (status == REAP_OK) {
     const fit f = {equations, matrix, comm, path->n_kept, path->kept};
-    status = fit_weights(&f, path, &error, &plain, singular);
-    fit_facts(equations, path);
+    status = reap_fit_weights(&f, path, &error, &plain, singular);
+    reap_fit_facts(equations, path);
   }
   if (status == REAP_OK && path->n_removed > 0) {
     path->error[path->n_removed - 1] = error;
@@ -170,19 +170,15 @@ static int bare_order(int64_t n_kept, const int64_t *kept, reap_path *path) {
   return k == n_kept ? REAP_OK : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
 }
 
-static bool is_distributed(const reap_solve_options *options) {
-  return options->comm && options->solver == REAP_SOLVER_SCALAPACK;
-}
-
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                       const reap_solve_options *options, const char *what, reap_path **out) {
-  const bool first = !is_distributed(options) || reap_comm_rank(options->comm) == 0;
+  const bool first = !fit_comm(options) || reap_comm_rank(options->comm) == 0;
   return reap_refit_source_to(source, n_kept, kept, options, first, what, out);
 }
 
 int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                          const reap_solve_options *options, bool wanted, const char *what, reap_path **out) {
-  const bool distributed = is_distributed(options);
+  const reap_comm *comm = fit_comm(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
   *out = NULL;
@@ -192,10 +188,10 @@ int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, cons
   int status = wanted ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
                       : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
   if (status == REAP_OK) status = bare_order(n_kept, kept, path);
-  if (distributed) status = reap_comm_agree(options->comm, status);
-  if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
-    path->distributed = distributed;
+    path->distributed = comm != NULL;
     status = refit(source, options->ridge, grid, path);
   }
   reap_grid_destroy(&grid);

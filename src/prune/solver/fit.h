@@ -5,6 +5,7 @@
 #include "linalg/symmetric.h"
 #include "normal_equations.h"
 #include "reap/path.h"
+#include "reap/solver.h"
 
 /* A solve of the upper matrix's leading slots against the outputs. */
 typedef struct fit {
@@ -17,9 +18,14 @@ typedef struct fit {
 
 /* Weights (where path->weights is there), bias, J and the plain error without the ridge term. *singular: not positive
  * definite, nothing done. Collective if distributed. */
-int fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular);
+int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular);
+
+/* The ranks that solve together as the options say; NULL: every rank for itself. */
+static inline const reap_comm *fit_comm(const reap_solve_options *options) {
+  return options->solver == REAP_SOLVER_SCALAPACK ? options->comm : NULL;
+}
 
 /* Facts of a path that the equations know. */
-void fit_facts(const reap_normal_equations *equations, reap_path *path);
+void reap_fit_facts(const reap_normal_equations *equations, reap_path *path);
 
 #endif

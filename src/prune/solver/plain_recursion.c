@@ -25,7 +25,7 @@ typedef struct recursion {
   bool *alive;
   double *dual, *weights; /* [n, n] and [n, m], column-major */
   double *panel, *strip;  /* [n, b] H_:j H_jj^-1; copies of H_:j or W_j */
-  double *pivot, *products, *duals, *growth;
+  double *pivot, *products, *duals, *cost;
   channel_blocks blocks;
   double error;
 } recursion;
@@ -41,8 +41,8 @@ static void clear(recursion *r) {
   reap_free(&r->pivot);
   reap_free(&r->products);
   reap_free(&r->duals);
-  reap_free(&r->growth);
-  channel_blocks_clear(&r->blocks);
+  reap_free(&r->cost);
+  reap_channel_blocks_clear(&r->blocks);
 }
 
 static int create(const reap_moments_source *source, double ridge, recursion *r) {
@@ -58,8 +58,8 @@ static int create(const reap_moments_source *source, double ridge, recursion *r)
   REAP_TRY(reap_alloc(&r->pivot, b * b, sizeof *r->pivot));
   REAP_TRY(reap_alloc(&r->products, c * b * b, sizeof *r->products));
   REAP_TRY(reap_alloc(&r->duals, c * b * b, sizeof *r->duals));
-  REAP_TRY(reap_alloc(&r->growth, c, sizeof *r->growth));
-  return channel_blocks_create(c, b, &r->blocks);
+  REAP_TRY(reap_alloc(&r->cost, c, sizeof *r->cost));
+  return reap_channel_blocks_create(c, b, &r->blocks);
 }
 
 /* H, W and J from the normal equations. */
@@ -93,13 +93,13 @@ static int choose(recursion *r, int64_t *channel) {
   for (int64_t c = 0; c < r->channels; c++)
     for (int64_t j = 0; j < b; j++)
       memcpy(r->duals + c * b * b + j * b, r->dual + c * b + (c * b + j) * r->n, (size_t)b * sizeof *r->duals);
-  REAP_TRY(dual_product_blocks(r->channels, b, r->m, r->weights, r->n, r->products));
-  channel_blocks_load(&r->blocks, r->channels, r->duals, r->products);
-  REAP_TRY(channel_blocks_growth(&r->blocks, r->growth));
+  REAP_TRY(reap_dual_product_blocks(r->channels, b, r->m, r->weights, r->n, r->products));
+  reap_channel_blocks_load(&r->blocks, r->channels, r->duals, r->products);
+  REAP_TRY(reap_channel_blocks_costs(&r->blocks, r->cost));
   for (int64_t c = 0; c < r->channels; c++)
-    if (r->alive[c] && r->growth[c] < least) least = r->growth[c];
+    if (r->alive[c] && r->cost[c] < least) least = r->cost[c];
   for (int64_t c = 0; c < r->channels; c++)
-    if (r->alive[c] && r->growth[c] <= least + DUAL_TIE * r->equations->energy) {
+    if (r->alive[c] && r->cost[c] <= least + DUAL_TIE * r->equations->energy) {
       *channel = c;
       return REAP_OK;
     }
@@ -122,7 +122,7 @@ static int eliminate(recursion *r, int64_t channel) {
   for (int64_t j = 0; j < m; j++)
     memset(r->weights + at + j * n, 0, (size_t)b * sizeof *r->weights); /* zero but for rounding */
   r->alive[channel] = false;
-  r->error += r->growth[channel];
+  r->error += r->cost[channel];
   return REAP_OK;
 }
 
@@ -153,7 +153,7 @@ static int finish(const reap_moments *moments, recursion *r, const char *what, r
   if (last >= 0 && fresh->energy > 0) path->drift = fabs(path->error[last] - fresh->error[last]) / fresh->energy;
   if (last >= 0) path->error_plain[last] = fresh->error_plain[last];
   reap_path_destroy(&fresh);
-  fit_facts(r->equations, path);
+  reap_fit_facts(r->equations, path);
   return REAP_OK;
 }
 

@@ -37,20 +37,20 @@ static int check_arguments(const reap_moments_source *s, int64_t n_kept, double 
 /* Elimination and last solve; the drift between the two into the path. */
 static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular) {
   double fresh = 0, plain = 0, start = reap_seconds();
-  REAP_TRY(dual_start(d, singular));
+  REAP_TRY(reap_dual_start(d, singular));
   path->seconds.factor = reap_seconds() - start;
   if (*singular) return REAP_OK;
   start = reap_seconds();
-  REAP_TRY(elimination_run(d, interval, path, singular));
+  REAP_TRY(reap_elimination_run(d, interval, path, singular));
   path->seconds.eliminate = reap_seconds() - start;
   path->seconds.updates = d->seconds_updates;
   if (*singular) return REAP_OK;
   start = reap_seconds();
-  REAP_TRY(dual_finish(d));
+  REAP_TRY(reap_dual_finish(d));
   const int status = d->comm && reap_comm_rank(d->comm) > 0 ? REAP_OK : reap_path_add_weights(path);
-  REAP_TRY(d->comm ? reap_comm_agree(d->comm, status) : status);
+  REAP_TRY(reap_comm_agree(d->comm, status));
   const fit f = {d->equations, d->dual, d->comm, d->slots, d->channel};
-  REAP_TRY(fit_weights(&f, path, &fresh, &plain, singular));
+  REAP_TRY(reap_fit_weights(&f, path, &fresh, &plain, singular));
   path->seconds.weights = reap_seconds() - start;
   path->rcond = d->rcond;
   path->drift = d->equations->energy > 0 ? fabs(d->error - fresh) / d->equations->energy : 0;
@@ -68,19 +68,19 @@ static int attempt(const reap_moments_source *source, double ridge, int64_t inte
   reap_normal_equations *equations = NULL;
   double start = reap_seconds();
   int status = reap_normal_create(source, 0, NULL, ridge, &equations);
-  if (grid) status = reap_comm_agree(reap_grid_comm(grid), status);
+  status = reap_comm_agree(reap_grid_comm(grid), status);
   if (status == REAP_OK)
-    status = dual_create(equations, grid, path->n_removed,
-                         route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
-                         : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
-                                                       : DUAL_ROUTE_AUTO,
-                         &d);
+    status = reap_dual_create(equations, grid, path->n_removed,
+                              route == REAP_ROUTE_WEIGHTS   ? DUAL_ROUTE_WEIGHTS
+                              : route == REAP_ROUTE_PRODUCT ? DUAL_ROUTE_PRODUCT
+                                                            : DUAL_ROUTE_AUTO,
+                              &d);
   else
     reap_normal_destroy(&equations);
   path->seconds.set_up = reap_seconds() - start;
   if (status == REAP_OK) status = run(&d, interval, path, singular);
-  if (status == REAP_OK) fit_facts(d.equations, path);
-  dual_clear(&d);
+  if (status == REAP_OK) reap_fit_facts(d.equations, path);
+  reap_dual_clear(&d);
   return status;
 }
 
@@ -112,15 +112,15 @@ static int solve(const reap_moments_source *source, const reap_solve_options *o,
 
 int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options,
                       const char *what, reap_path **out) {
-  const bool distributed = options->comm && options->solver == REAP_SOLVER_SCALAPACK;
+  const reap_comm *comm = fit_comm(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
   int status = check_arguments(source, n_kept, options->ridge);
   if (status == REAP_OK) status = reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
-  if (distributed) status = reap_comm_agree(options->comm, status);
-  if (status == REAP_OK && distributed) status = reap_grid_create(options->comm, &grid);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
-    path->distributed = distributed;
+    path->distributed = comm != NULL;
     status = solve(source, options, grid, what, path);
   }
   reap_grid_destroy(&grid);
@@ -136,7 +136,7 @@ int reap_solve_with(const reap_moments *moments, int64_t n_kept, const reap_solv
   *out = NULL;
   int status = reap_moments_check(moments, what);
   if (status == REAP_OK) status = reap_moments_as_source(moments, &diagonal, &source);
-  if (options->comm && options->solver == REAP_SOLVER_SCALAPACK) status = reap_comm_agree(options->comm, status);
+  status = reap_comm_agree(fit_comm(options), status);
   if (status == REAP_OK) status = reap_solve_source(&source, n_kept, options, what, out);
   reap_free(&diagonal);
   return status;

@@ -1,7 +1,7 @@
 /* A stage from candidates to columns; see stage.h, and for each step stage_candidates.c, stage_gather.c,
- * stage_foresee.c and stage_columns.c.
+ * stage_lookahead.c and stage_columns.c.
  *
- * The first rank foresees, and tells the others: the order, T, Z Z' and the candidates' rows of the stage's columns.
+ * The first rank looks ahead and broadcasts the order, T, Z Z' and the candidates' rows of the stage's columns.
  */
 #include <string.h>
 
@@ -9,14 +9,14 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *g) {
+int reap_stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t removed, stage *g) {
   memset(g, 0, sizeof *g);
   candidates *c = &g->seen;
   g->block = block;
   g->width = width;
   const int64_t channels = width / block < removed ? width / block : removed;
-  g->reach = channels;
-  c->most = stage_candidates_for(block, channels) < slots ? stage_candidates_for(block, channels) : slots;
+  g->limit = channels;
+  c->most = reap_stage_candidates_for(block, channels) < slots ? reap_stage_candidates_for(block, channels) : slots;
   c->ld = whole_lines(c->most * block);
   const int64_t square = c->ld * c->most * block;
   REAP_TRY(reap_alloc(&g->slot, width / block, sizeof *g->slot));
@@ -26,17 +26,17 @@ int stage_create(int64_t slots, int64_t block, int ranks, int64_t width, int64_t
   REAP_TRY(reap_alloc(&c->first, ranks + 1, sizeof *c->first));
   REAP_TRY(reap_alloc(&c->channel, c->most, sizeof *c->channel));
   REAP_TRY(reap_alloc(&c->alive, c->most, sizeof *c->alive));
-  REAP_TRY(reap_alloc(&c->growth, c->most, sizeof *c->growth));
+  REAP_TRY(reap_alloc(&c->cost, c->most, sizeof *c->cost));
   REAP_TRY(reap_alloc(&c->dual, square, sizeof *c->dual));
   REAP_TRY(reap_alloc(&c->product, square, sizeof *c->product));
   REAP_TRY(reap_alloc(&c->v, c->ld * width, sizeof *c->v));
   REAP_TRY(reap_alloc(&c->q, c->ld * width, sizeof *c->q));
   REAP_TRY(reap_alloc(&c->pivot, 2 * block * block + 2 * width * block, sizeof *c->pivot));
-  if (block <= STAGE_TILES_WIDEST) REAP_TRY(stage_tiles_create(c->ld, width, &c->tiles));
-  return channel_blocks_create(c->most, block, &c->blocks);
+  if (block <= STAGE_TILES_WIDEST) REAP_TRY(reap_stage_tiles_create(c->ld, width, &c->tiles));
+  return reap_channel_blocks_create(c->most, block, &c->blocks);
 }
 
-void stage_clear(stage *g) {
+void reap_stage_clear(stage *g) {
   candidates *c = &g->seen;
   reap_free(&g->slot);
   reap_free(&g->triangle);
@@ -48,24 +48,24 @@ void stage_clear(stage *g) {
   reap_free(&c->first);
   reap_free(&c->channel);
   reap_free(&c->alive);
-  reap_free(&c->growth);
+  reap_free(&c->cost);
   reap_free(&c->dual);
   reap_free(&c->product);
   reap_free(&c->v);
   reap_free(&c->q);
   reap_free(&c->pivot);
-  stage_tiles_clear(&c->tiles);
-  channel_blocks_clear(&c->blocks);
+  reap_stage_tiles_clear(&c->tiles);
+  reap_channel_blocks_clear(&c->blocks);
 }
 
-void stage_forget(stage *g) {
+void reap_stage_forget(stage *g) {
   g->count = g->next = 0;
   reap_free(&g->v_rows);
   reap_free(&g->q_rows);
   reap_free(&g->z);
 }
 
-/* What the first rank foresaw to all. */
+/* The first rank's look-ahead to all. */
 static int broadcast(dual_system *d, int64_t *at) {
   stage *g = &d->stage;
   if (!d->comm) return REAP_OK;
@@ -81,37 +81,37 @@ static int broadcast(dual_system *d, int64_t *at) {
 }
 
 /* channel: the first to go. */
-static int foresee(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
+static int look_ahead(dual_system *d, int64_t channel, int64_t left, int64_t *at) {
   stage *g = &d->stage;
   const candidates *c = &g->seen;
-  int64_t first = 0, most = g->reach < left ? g->reach : left;
+  int64_t first = 0, most = g->limit < left ? g->limit : left;
   int status = REAP_OK;
   if (most > c->count) most = c->count;
   while (c->channel[first] != channel) first++;
   if (!d->comm || reap_comm_rank(d->comm) == 0)
-    status = stage_foresee(g, first, most, DUAL_TIE * d->equations->energy, at);
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+    status = reap_stage_look_ahead(g, first, most, DUAL_TIE * d->equations->energy, at);
+  return reap_comm_agree(d->comm, status);
 }
 
-int stage_begin(dual_system *d, int64_t pivot, const double *growth, int64_t left) {
+int reap_stage_begin(dual_system *d, int64_t pivot, const double *cost, int64_t left) {
   stage *g = &d->stage;
   const int64_t channel = d->channel[pivot];
   candidate_rows rows = {0};
   int64_t *at = NULL;
-  stage_forget(g);
+  reap_stage_forget(g);
   int status = reap_alloc(&at, g->seen.most, sizeof *at);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
-  if (status == REAP_OK) status = stage_choose(d, pivot, growth);
-  if (status == REAP_OK) status = stage_gather(d, &rows);
-  if (status == REAP_OK) status = foresee(d, channel, left, at);
+  status = reap_comm_agree(d->comm, status);
+  if (status == REAP_OK) status = reap_stage_choose(d, pivot, cost);
+  if (status == REAP_OK) status = reap_stage_gather(d, &rows);
+  if (status == REAP_OK) status = look_ahead(d, channel, left, at);
   if (status == REAP_OK) status = broadcast(d, at);
   if (status == REAP_OK) {
     for (int64_t s = 0; s < g->count; s++) g->slot[s] = g->seen.slot[at[s]];
-    status = stage_keep_rows(d, at, &rows);
-    if (d->comm) status = reap_comm_agree(d->comm, status);
+    status = reap_stage_keep_rows(d, at, &rows);
+    status = reap_comm_agree(d->comm, status);
   }
   reap_free(&at);
   reap_free(&rows.v.pieces);
   reap_free(&rows.other.pieces);
-  return status == REAP_OK && g->count > 0 ? stage_columns(d) : status;
+  return status == REAP_OK && g->count > 0 ? reap_stage_columns(d) : status;
 }

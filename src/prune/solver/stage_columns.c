@@ -1,16 +1,16 @@
-/* Columns of V and Q of the channels foreseen in a stage, all at once.
+/* Columns of V and Q of the channels that a stage looks ahead to, all at once.
  *
- * With S those channels' columns in the order in which they go, T their Cholesky factor and Z Z' from stage_foresee.c,
- * and V, Q of what went before the stage,
+ * With S those channels' columns in the order in which they go, T their Cholesky factor and Z Z' from
+ * stage_lookahead.c, and V, Q of what went before the stage,
  *
  *     V_new = (H_:S - V V_S') T^-T
  *     C = W Z', Z = T^-1 W_S                              by weights
  *     C = (K_:S - V Q_S' - Q V_S') T^-T                   by product
  *     Q_new = C - V_new U                                 U + U' = Z Z', U zero below its diagonal blocks
  *
- * for the rows of channels still there but candidates, whose rows stage_foresee.c has already. The first columns of
+ * for the rows of channels still there but candidates, whose rows stage_lookahead.c has already. The first columns of
  * V_new and Q_new do not depend on the later ones, hence the removals at the beginning of the stage stand where the
- * rest comes otherwise than foreseen: W now = W - V Z, K now = K - V Q' - Q V' hold for as many whole channels as have
+ * rest comes in another order: W now = W - V Z, K now = K - V Q' - Q V' hold for as many whole channels as have
  * gone.
  *
  * Cost: with k columns of s channels 2 rows k s, by product three times that, by weights 2 rows m s more; 2 rows s^2;
@@ -24,7 +24,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Rows of the channels foreseen, candidates at[..], from those of all: *out [their columns, columns]. */
+/* Rows of the channels looked ahead to, candidates at[..], from those of all: *out [their columns, columns]. */
 static int pick(const dual_system *d, const int64_t *at, int64_t columns, const shared_rows *rows, double **out) {
   const stage *g = &d->stage;
   const int64_t b = g->block, count = g->count, size = count * b, *first = g->seen.first;
@@ -32,7 +32,7 @@ static int pick(const dual_system *d, const int64_t *at, int64_t columns, const 
   REAP_TRY(reap_alloc(out, size * columns, sizeof **out));
   for (int rank = 0; rank < ranks; rank++) {
     int64_t ld;
-    const double *from = shared_rows_of(d, rows, rank, &ld);
+    const double *from = reap_stage_rows_of(d, rows, rank, &ld);
     for (int64_t j = 0; first[rank] < first[rank + 1] && j < columns; j++) /* candidates are neighbours in a column */
       for (int64_t s = 0; s < count; s++)
         if (at[s] >= first[rank] && at[s] < first[rank + 1])
@@ -41,7 +41,7 @@ static int pick(const dual_system *d, const int64_t *at, int64_t columns, const 
   return REAP_OK;
 }
 
-int stage_keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
+int reap_stage_keep_rows(dual_system *d, const int64_t *at, const candidate_rows *rows) {
   stage *g = &d->stage;
   REAP_TRY(pick(d, at, d->k, &rows->v, &g->v_rows));
   if (d->product) return pick(d, at, d->k, &rows->other, &g->q_rows);
@@ -65,24 +65,24 @@ static int64_t others(const dual_system *d, int rank) {
 
 static int64_t other_rows(const dual_system *d) { return others(d, dual_rank(d)) * d->block; }
 
-/* Rows of others in the foreseen channels' columns of a matrix as it was factored. */
+/* Rows of other slots in the stage's columns of a matrix as it was factored. */
 static int take_columns(dual_system *d, reap_symmetric *matrix, double *out) {
   const stage *g = &d->stage;
   const int ranks = dual_ranks(d);
-  int64_t *home = NULL;
-  int status = reap_alloc(&home, g->count + d->slots + ranks + 1, sizeof *home);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
+  int64_t *original = NULL;
+  int status = reap_alloc(&original, g->count + d->slots + ranks + 1, sizeof *original);
+  status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) {
-    int64_t *row = home + g->count, *first = row + d->slots, count = 0;
-    for (int64_t k = 0; k < g->count; k++) home[k] = d->home[g->slot[k]];
+    int64_t *row = original + g->count, *first = row + d->slots, count = 0;
+    for (int64_t k = 0; k < g->count; k++) original[k] = d->original[g->slot[k]];
     first[0] = 0;
     for (int r = 0; r < ranks; r++) {
-      for (int64_t s = 0; s < others(d, r); s++) row[count++] = d->home[d->share[r] + s];
+      for (int64_t s = 0; s < others(d, r); s++) row[count++] = d->original[d->share[r] + s];
       first[r + 1] = count;
     }
-    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, g->count, home, first, row, out, d->stride);
+    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, g->count, original, first, row, out, d->stride);
   }
-  reap_free(&home);
+  reap_free(&original);
   return status;
 }
 
@@ -131,7 +131,7 @@ static int finish_product(dual_system *d, const double *v, double *q) {
   return REAP_OK;
 }
 
-/* Candidates' own rows of the stage's columns are those from which the order was foreseen. */
+/* Candidates' own rows of the stage's columns are those of the look-ahead. */
 static void copy_candidates(const dual_system *d, const double *from, double *out) {
   const candidates *c = &d->stage.seen;
   const int64_t b = d->block, first = c->first[dual_rank(d)], rows = other_rows(d);
@@ -140,7 +140,7 @@ static void copy_candidates(const dual_system *d, const double *from, double *ou
     memcpy(out + rows + j * d->stride, from + first * b + j * c->ld, (size_t)count * sizeof *out);
 }
 
-int stage_columns(dual_system *d) {
+int reap_stage_columns(dual_system *d) {
   double *v = d->v + d->k * d->stride, *q = dual_q_column(d, d->k);
   REAP_TRY(take_columns(d, d->dual, v));
   if (d->product) REAP_TRY(take_columns(d, d->product, q));
@@ -151,5 +151,5 @@ int stage_columns(dual_system *d) {
   copy_candidates(d, d->stage.seen.v, v);
   copy_candidates(d, d->stage.seen.q, q);
   d->seconds_updates += reap_seconds() - start;
-  return d->comm ? reap_comm_agree(d->comm, status) : status;
+  return reap_comm_agree(d->comm, status);
 }

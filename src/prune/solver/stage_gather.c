@@ -5,8 +5,8 @@
  *     H_SS - V_S V_S'        by product K_SS - V_S Q_S' - Q_S V_S',  by weights W_S W_S'
  *
  * is all that the choice among them depends on. Their rows of V, Q and W go to every rank: stage_columns.c wants those
- * of the channels that will be foreseen. The products are shared out by columns of V and W and summed on all ranks, the
- * first one adds H_SS.
+ * of the channels that the look-ahead picks. The products are shared out by columns of V and W and summed on all ranks,
+ * the first one adds H_SS.
  *
  * Cost: s^2 k for s candidates and the k columns of V, three times that by product, s^2 m by weights, over the ranks; s
  * k and s m elements received. Memory: s k, s m, and 2 s^2 for the matrices.
@@ -37,7 +37,7 @@ static int share_rows(const dual_system *d, const double *a, int64_t ld, int64_t
   return status == REAP_OK ? reap_symmetric_collect(d->dual, c->first, columns, out->pieces) : status;
 }
 
-const double *shared_rows_of(const dual_system *d, const shared_rows *rows, int rank, int64_t *ld) {
+const double *reap_stage_rows_of(const dual_system *d, const shared_rows *rows, int rank, int64_t *ld) {
   const int64_t *first = d->stage.seen.first, b = d->block;
   *ld = rows->one ? rows->ld : (first[rank + 1] - first[rank]) * b;
   return rows->one ? rows->one : rows->pieces + first[rank] * b * rows->columns;
@@ -47,17 +47,17 @@ const double *shared_rows_of(const dual_system *d, const shared_rows *rows, int 
 static int take_square(dual_system *d, reap_symmetric *matrix, double *out) {
   const candidates *c = &d->stage.seen;
   const int ranks = dual_ranks(d);
-  int64_t *home = NULL;
-  int status = reap_alloc(&home, c->count + ranks + 1, sizeof *home);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
+  int64_t *original = NULL;
+  int status = reap_alloc(&original, c->count + ranks + 1, sizeof *original);
+  status = reap_comm_agree(d->comm, status);
   if (status == REAP_OK) {
-    int64_t *first = home + c->count;
-    for (int64_t s = 0; s < c->count; s++) home[s] = d->home[c->slot[s]];
+    int64_t *first = original + c->count;
+    for (int64_t s = 0; s < c->count; s++) original[s] = d->original[c->slot[s]];
     for (int r = 0; r <= ranks; r++) first[r] = r == 0 ? 0 : c->count;
     memset(out, 0, (size_t)(c->ld * c->count * d->block) * sizeof *out);
-    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, c->count, home, first, home, out, c->ld);
+    status = reap_symmetric_gather_rows(matrix, REAP_LOWER, c->count, original, first, original, out, c->ld);
   }
-  reap_free(&home);
+  reap_free(&original);
   return status;
 }
 
@@ -70,7 +70,7 @@ static int add_products(dual_system *d, const shared_rows *x, const shared_rows 
   for (int i = 0; i < ranks; i++) {
     const int64_t size = (c->first[i + 1] - c->first[i]) * b;
     int64_t ldx, ldy;
-    const double *xi = shared_rows_of(d, x, i, &ldx), *yi = y ? shared_rows_of(d, y, i, &ldy) : NULL;
+    const double *xi = reap_stage_rows_of(d, x, i, &ldx), *yi = y ? reap_stage_rows_of(d, y, i, &ldy) : NULL;
     double *square = out + c->first[i] * b * (ld + 1);
     if (size == 0) continue;
     REAP_TRY(y ? reap_dsyr2k_lower(size, count, alpha, xi + column * ldx, ldx, yi + column * ldy, ldy, beta, square, ld)
@@ -78,7 +78,7 @@ static int add_products(dual_system *d, const shared_rows *x, const shared_rows 
     for (int j = 0; j < i; j++) {
       const int64_t width = (c->first[j + 1] - c->first[j]) * b;
       int64_t ldxj, ldyj;
-      const double *xj = shared_rows_of(d, x, j, &ldxj), *yj = y ? shared_rows_of(d, y, j, &ldyj) : xj;
+      const double *xj = reap_stage_rows_of(d, x, j, &ldxj), *yj = y ? reap_stage_rows_of(d, y, j, &ldyj) : xj;
       double *part = out + c->first[i] * b + c->first[j] * b * ld;
       if (!y) ldyj = ldxj;
       if (width == 0) continue;
@@ -109,14 +109,14 @@ static int share(dual_system *d, candidate_rows *rows) {
   return share_rows(d, d->weights, d->ldw, d->m, &rows->other);
 }
 
-int stage_gather(dual_system *d, candidate_rows *rows) {
+int reap_stage_gather(dual_system *d, candidate_rows *rows) {
   candidates *c = &d->stage.seen;
   REAP_TRY(share(d, rows));
   REAP_TRY(take_square(d, d->dual, c->dual));
   if (d->product) REAP_TRY(take_square(d, d->product, c->product));
   const double start = reap_seconds();
   int status = multiply(d, rows);
-  if (d->comm) status = reap_comm_agree(d->comm, status);
+  status = reap_comm_agree(d->comm, status);
   d->seconds_updates += reap_seconds() - start;
   REAP_TRY(status);
   const int64_t size = c->ld * c->count * d->block;

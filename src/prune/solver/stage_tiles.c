@@ -1,5 +1,5 @@
 /* One removal's columns of V and Q in one sweep over the rows, for blocks too narrow for BLAS; equations in
- * stage_foresee.c.
+ * stage_lookahead.c.
  *
  * By BLAS a removal is six calls with a matrix as narrow as the block. Here eight rows at a time go all the way: their
  * entries of H_:s and K_:s stay in registers while those of V and Q pass by, once for all three products. For that V
@@ -17,14 +17,14 @@
 
 enum { EIGHT = 8, WIDEST = STAGE_TILES_WIDEST };
 
-int stage_tiles_create(int64_t rows, int64_t width, stage_tiles *s) {
+int reap_stage_tiles_create(int64_t rows, int64_t width, stage_tiles *s) {
   int64_t size = 0;
   *s = (stage_tiles){.width = width};
   REAP_TRY(reap_multiply((rows + EIGHT - 1) / EIGHT, 2 * EIGHT * width, &size));
   return reap_alloc(&s->tile, size, sizeof *s->tile);
 }
 
-void stage_tiles_clear(stage_tiles *s) { reap_free(&s->tile); }
+void reap_stage_tiles_clear(stage_tiles *s) { reap_free(&s->tile); }
 
 /* `count` columns of H now and K now: h -= v v_s', p -= v q_s' + q v_s' with v_s, q_s [block, k]. */
 INLINED void subtract(int64_t count, int64_t b, int64_t k, const reap_eight *tile, const double *v_s, const double *q_s,
@@ -87,7 +87,7 @@ FOR_EACH_WIDTH static void append(const stage_removal *r, const coefficients *c,
     for (int64_t row = 0; row < r->rows; row += EIGHT, tile += pitch) append_tile(r->block, r, c, row, tile);
 }
 
-void stage_tiles_append(stage_tiles *s, const stage_removal *r) {
+void reap_stage_tiles_append(stage_tiles *s, const stage_removal *r) {
   const int64_t b = r->block;
   coefficients c;
   for (int64_t j = 0; j < b; j++) c.over[j] = 1 / r->pivot[j + j * b];

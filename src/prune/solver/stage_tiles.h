@@ -22,11 +22,11 @@ typedef struct stage_removal {
 } stage_removal;
 
 /* Room for `width` columns of at most `rows` rows. */
-int stage_tiles_create(int64_t rows, int64_t width, stage_tiles *out);
-void stage_tiles_clear(stage_tiles *tiles);
+int reap_stage_tiles_create(int64_t rows, int64_t width, stage_tiles *out);
+void reap_stage_tiles_clear(stage_tiles *tiles);
 
 /* V_new and Q_new from the stage's first k columns, which came by this call; ld is a multiple of 8 and at least rows,
  * and rows up to the next multiple of 8 are computed too. block is at most STAGE_TILES_WIDEST. */
-void stage_tiles_append(stage_tiles *tiles, const stage_removal *removal);
+void reap_stage_tiles_append(stage_tiles *tiles, const stage_removal *removal);
 
 #endif

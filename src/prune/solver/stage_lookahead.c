@@ -1,7 +1,7 @@
-/* The order in which candidates go, from what is between them alone.
+/* Look-ahead: the order in which candidates go, from what is between them alone.
  *
  * The elimination as in elimination.c, on the candidates' own rows: with H_SS and K_SS as of the start of the stage and
- * the columns V, Q of the channels foreseen before,
+ * the columns V, Q of the channels already in the order,
  *
  *     H now = H - V V'      K now = K - V Q' - Q V'
  *
@@ -9,7 +9,8 @@
  * L^-1 W_s, P = K_:s L^-T and Z_s Z_s' = L^-1 K_ss L^-T. For blocks wide enough these are BLAS calls for all rows;
  * narrow ones take a sweep over the rows that does everything at once (stage_tiles.c).
  *
- * The rows of V at the channels foreseen are the Cholesky factor T of H there, and Z Z' = T^-1 K T^-T of all of them.
+ * The rows of V at the channels of the order are the Cholesky factor T of H there, and Z Z' = T^-1 K T^-T of all of
+ * them.
  *
  * Cost: 3 rows k^2 for k columns, in the cache; k^3 for Z Z'. A block that is not positive definite ends the order.
  */
@@ -30,7 +31,7 @@ static int prepare(stage *g, int64_t at, int64_t k, int64_t *info) {
   const int64_t b = g->block, squares = b * b;
   candidates *c = &g->seen;
   double *lower = c->pivot, *product = lower + squares, *rows = product + squares;
-  channel_blocks_get(&c->blocks, at, lower, product);
+  reap_channel_blocks_get(&c->blocks, at, lower, product);
   REAP_TRY(reap_dpotrf_lower(b, lower, b, info));
   if (*info != 0) return REAP_OK;
   REAP_TRY(reap_dtrsm('L', 'L', 'N', b, b, lower, b, product, b));
@@ -70,13 +71,13 @@ static int append(stage *g, int64_t at, int64_t k) {
                            .v = c->v + k * c->ld,
                            .q = c->q + k * c->ld};
   if (b <= STAGE_TILES_WIDEST)
-    stage_tiles_append(&c->tiles, &r);
+    reap_stage_tiles_append(&c->tiles, &r);
   else
     REAP_TRY(append_wide(c, &r));
   double *row = g->triangle + k;
   for (int64_t j = 0; j < k; j++) memcpy(row + j * g->width, c->pivot + 2 * b * b + j * b, (size_t)b * sizeof *row);
   for (int64_t j = 0; j < b; j++) memcpy(row + (k + j) * g->width, c->pivot + j * b, (size_t)b * sizeof *row);
-  return channel_blocks_update(&c->blocks, r.v, r.ld, r.q, r.ld);
+  return reap_channel_blocks_update(&c->blocks, r.v, r.ld, r.q, r.ld);
 }
 
 /* Z Z' = T^-1 K T^-T of `count` candidates at[..]. */
@@ -101,10 +102,10 @@ static void load_blocks(int64_t b, candidates *c) {
       memcpy(dual + to, c->dual + from, (size_t)b * sizeof *dual);
       memcpy(product + to, c->product + from, (size_t)b * sizeof *product);
     }
-  channel_blocks_load(&c->blocks, c->count, dual, product);
+  reap_channel_blocks_load(&c->blocks, c->count, dual, product);
 }
 
-int stage_foresee(stage *g, int64_t pivot, int64_t most, double tie, int64_t *at) {
+int reap_stage_look_ahead(stage *g, int64_t pivot, int64_t most, double tie, int64_t *at) {
   candidates *c = &g->seen;
   load_blocks(g->block, c);
   for (int64_t s = 0; s < c->count; s++) c->alive[s] = true;
@@ -112,8 +113,8 @@ int stage_foresee(stage *g, int64_t pivot, int64_t most, double tie, int64_t *at
   for (int64_t t = 0; t < most; t++) {
     int64_t next = pivot, info = 0;
     if (t > 0) {
-      REAP_TRY(channel_blocks_growth(&c->blocks, c->growth));
-      next = channel_blocks_cheapest(c->count, c->alive, c->channel, c->growth, tie);
+      REAP_TRY(reap_channel_blocks_costs(&c->blocks, c->cost));
+      next = reap_channel_blocks_cheapest(c->count, c->alive, c->channel, c->cost, tie);
     }
     if (next < 0) break;
     REAP_TRY(prepare(g, next, t * g->block, &info));
