@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # From the bottom up. A room is a folder below src, or one within it; it may use itself and those before it, but for the
 # layers that do not know each other.
 rooms=(base comm linalg model model/operators model/prepare model/groups io/files io/hdf5 io/onnx io exec/kernels exec stats
-  prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate
+  prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate prune/session
   app app/sweep app/commands)
 strangers=("model linalg")
 
@@ -21,6 +21,8 @@ owner_of() {
   case $1 in
     version|progress) echo base ;;
     comm_mpi) echo comm ;;
+    backend) echo exec/kernels ;;
+    measure) echo exec ;;
     source) echo io/onnx ;;
     network|dataset|stats_file) echo io ;;
     *)

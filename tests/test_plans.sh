@@ -54,8 +54,8 @@ for budget in flops params; do
   run 0 "" prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --$budget 0.6 --report vgg.json
   met vgg.json $budget 0.6
 done
-run 2 "--params 0.001 cannot be reached" "${prune[@]}" --params 0.001
-run 2 "--flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
+run 2 "params 0.001 cannot be reached" "${prune[@]}" --params 0.001
+run 2 "flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
 run 0 "" "${prune[@]}" --flops 0.5 --min-keep 8 --report least.json
 awk '/"groups"/ { inside = 1 } inside && /"kept"/ { gsub(/[^0-9]/, ""); if ($0 + 0 < 8) exit 1 }' least.json || fail "a group keeps fewer than 8"
 
@@ -96,7 +96,7 @@ wrong "group $group is named twice" "{ \"groups\": { \"$group\": 3, \"$group\": 
 wrong "group conv1.Conv cannot be pruned: coupled" '{ "groups": { "conv1.Conv": 3 } }'
 run 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
 plan "{ \"groups\": { \"$group\": 3 } }"
-run 2 "--exclude takes out group $group" "${prune[@]}" --plan plan.json --exclude "$group"
+run 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --exclude "$group"
 run 2 "give one of" "${prune[@]}" --plan plan.json --keep 0.5
 run 2 "give one of" "${prune[@]}" --params 0.5 --flops 0.5
 run 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2

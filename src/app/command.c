@@ -23,11 +23,7 @@ int command_begin(const command_context *context, command_line *line, const char
 
 void command_set_log(const command_context *context, const common_options *common) {
   const bool first = reap_comm_rank(context->comm) == 0;
-  const char *level = common->log_level;
-  reap_log_set_level(!first || strcmp(level, "quiet") == 0 ? REAP_LOG_QUIET
-                     : strcmp(level, "warning") == 0       ? REAP_LOG_WARNING
-                     : strcmp(level, "debug") == 0         ? REAP_LOG_DEBUG
-                                                           : REAP_LOG_INFO);
+  reap_log_set_level(first ? (reap_log_level)option_index(LOG_LEVELS, common->log_level) : REAP_LOG_QUIET);
 }
 
 int command_set_up(const command_context *context, const common_options *common, progress_view *view) {
@@ -39,11 +35,7 @@ int command_set_up(const command_context *context, const common_options *common,
   return reap_comm_agree(context->comm, status);
 }
 
-reap_backend command_backend(const char *kernels) {
-  return strcmp(kernels, "plain") == 0    ? REAP_BACKEND_PLAIN
-         : strcmp(kernels, "onednn") == 0 ? REAP_BACKEND_ONEDNN
-                                          : REAP_BACKEND_AUTO;
-}
+reap_backend command_backend(const char *kernels) { return (reap_backend)option_index(KERNELS, kernels); }
 
 int command_print_unused(const reap_source *source) {
   char *text = NULL;
@@ -51,12 +43,6 @@ int command_print_unused(const reap_source *source) {
   if (text) reap_print(stdout, "%s\n", text);
   reap_free(&text);
   return REAP_OK;
-}
-
-void command_warn_idle(const reap_comm *comm, int64_t blocks) {
-  if (blocks < reap_comm_size(comm))
-    reap_log(REAP_LOG_WARNING, "%lld of %d ranks stay idle: there are only %lld blocks of images",
-             (long long)(reap_comm_size(comm) - blocks), reap_comm_size(comm), (long long)blocks);
 }
 
 int command_positions(const char *title, const char *text, int64_t *positions) {
@@ -68,15 +54,5 @@ int command_positions(const char *title, const char *text, int64_t *positions) {
     return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"",
                       title, text);
   *positions = value;
-  return REAP_OK;
-}
-
-int command_check_activations(const char *path, double bytes, int64_t positions) {
-  const double most = 64e9; /* of all positions: more is a mistake rather than a wish */
-  if (positions == 0 && bytes > most)
-    return reap_error(REAP_ERR_USAGE,
-                      "%s: would hold %.0f GB of activations; take --positions K with K positions of each image", path,
-                      bytes / 1e9);
-  reap_log(REAP_LOG_INFO, "%s: %.3g MB of activations before they are packed", path, bytes / 1e6);
   return REAP_OK;
 }

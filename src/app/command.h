@@ -2,9 +2,9 @@
 #ifndef REAP_APP_COMMAND_H
 #define REAP_APP_COMMAND_H
 
-#include "exec/kernels/kernel.h"
 #include "options.h"
 #include "progress_view.h"
+#include "reap/backend.h"
 #include "reap/comm.h"
 #include "reap/source.h"
 
@@ -40,6 +40,10 @@ typedef struct common_options {
   const char *kernels, *progress, *log_level;
 } common_options;
 
+/* In the order of reap_backend and reap_log_level. */
+#define KERNELS "auto|plain|onednn"
+#define LOG_LEVELS "quiet|warning|info|debug"
+
 #define COMMON_DEFAULTS \
   { .threads = 0, .kernels = "auto", .progress = "auto", .log_level = "info" }
 
@@ -52,22 +56,12 @@ typedef struct common_options {
                                                             "threads of each rank (default: OMP_NUM_THREADS, else 1)", \
                                                             &(c).threads,                                              \
                                                             1},                                                        \
-      {"--kernels",                                                                                                    \
-       NULL,                                                                                                           \
-       OPTION_CHOICE,                                                                                                  \
-       "auto|plain|onednn",                                                                                            \
-       "who computes convolutions (default auto: oneDNN if built in)",                                                 \
-       &(c).kernels,                                                                                                   \
-       0},                                                                                                             \
+      {"--kernels",  NULL, OPTION_CHOICE, KERNELS, "who computes convolutions (default auto: oneDNN if built in)",     \
+       &(c).kernels, 0},                                                                                               \
       {"--progress",  NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error",      \
        &(c).progress, 0},                                                                                              \
-      {"--log-level",                                                                                                  \
-       NULL,                                                                                                           \
-       OPTION_CHOICE,                                                                                                  \
-       "quiet|warning|info|debug",                                                                                     \
-       "what is logged on standard error (default info)",                                                              \
-       &(c).log_level,                                                                                                 \
-       0},                                                                                                             \
+      {"--log-level",  NULL, OPTION_CHOICE, LOG_LEVELS, "what is logged on standard error (default info)",             \
+       &(c).log_level, 0},                                                                                             \
       {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {                                                     \
     NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0                                                                       \
   }
@@ -89,13 +83,7 @@ reap_backend command_backend(const char *kernels);
 /* Value of --positions: "all" (0) or a number. `title` is "reap prune", say. */
 int command_positions(const char *title, const char *text, int64_t *positions);
 
-/* Tells how large an activations file may become, and refuses one of all positions that no disk would take. */
-int command_check_activations(const char *path, double bytes, int64_t positions);
-
 /* Says on standard output which nodes of the file are left out, if any. Local. */
 int command_print_unused(const reap_source *source);
-
-/* Collective: a warning if some ranks have no block of images. */
-void command_warn_idle(const reap_comm *comm, int64_t blocks);
 
 #endif

@@ -17,11 +17,12 @@ static const option *find(const option *options, const char *word, size_t length
   return NULL;
 }
 
-static bool is_choice(const char *choices, const char *text) {
-  size_t n = strlen(text);
-  for (const char *c = choices; n > 0 && (c = strstr(c, text)); c += n)
-    if ((c == choices || c[-1] == '|') && (c[n] == '|' || c[n] == '\0')) return true;
-  return false;
+int option_index(const char *choices, const char *text) {
+  const size_t n = text ? strlen(text) : 0;
+  int index = 0;
+  for (const char *c = choices; n > 0 && c; c = strchr(c, '|'), c = c ? c + 1 : NULL, index++)
+    if (strncmp(c, text, n) == 0 && (c[n] == '|' || c[n] == '\0')) return index;
+  return -1;
 }
 
 int option_store(const char *command, const option *o, const char *text) {
@@ -44,7 +45,7 @@ int option_store(const char *command, const option *o, const char *text) {
       return REAP_OK;
     }
     case OPTION_CHOICE:
-      if (!is_choice(o->argument, text))
+      if (option_index(o->argument, text) < 0)
         return reap_error(REAP_ERR_USAGE, "%s: %s wants one of %s, not \"%s\"", command, o->name, o->argument, text);
       *(const char **)o->target = text;
       return REAP_OK;

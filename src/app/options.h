@@ -38,6 +38,9 @@ typedef struct command_line {
 /* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. */
 int options_parse(command_line *line, int argc, char **argv);
 
+/* Local. Which one of `choices` ("a|b|c") `text` is; -1: none of them, or NULL. */
+int option_index(const char *choices, const char *text);
+
 /* Local. Puts one value into its variable, as the command line does. */
 int option_store(const char *command, const option *o, const char *text);
 

@@ -89,17 +89,15 @@ static int read_groups(reader *r, const cJSON *root) {
   return REAP_OK;
 }
 
-int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given, bool *named) {
-  reader r = {path, groups, counts, given, named};
+int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given) {
+  reader r = {path, groups, counts, given, NULL};
   cJSON *root = NULL;
-  for (int g = 0; g < reap_groups_count(groups); g++) {
-    counts[g] = reap_groups_at(groups, g)->units;
-    given[g] = NULL;
-    named[g] = false;
-  }
+  REAP_TRY(reap_calloc(&r.named, reap_groups_count(groups), sizeof *r.named));
+  for (int g = 0; g < reap_groups_count(groups); g++) counts[g] = reap_groups_at(groups, g)->units;
   int status = json_file_read(path, &root);
   if (status == REAP_OK) status = read_groups(&r, root);
   cJSON_Delete(root);
+  reap_free(&r.named);
   return status;
 }
 

@@ -1,12 +1,15 @@
 #include "prune_options.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "prune/methods/methods.h"
-#include "prune_repair.h"
 #include "reap/error.h"
+
+/* In the order of reap_ratios and reap_switch, behind what stands for no choice. */
+static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep";
 
 void prune_options_table(prune_options *o, option *table) {
   reap_method_names(o->methods, sizeof o->methods);
@@ -17,7 +20,7 @@ void prune_options_table(prune_options *o, option *table) {
       {"--from-stats", NULL, OPTION_TEXT, "S.h5",
        "moments of this network (reap stats) in place of images: channels\nand weights from the original network's "
        "activations",
-       &o->from_stats, 0},
+       &o->settings.from_stats, 0},
       {"--output", "-o", OPTION_TEXT, "OUT.h5",
        "the pruned model; its form follows the name: .onnx is ONNX, any other\nHDF5; required without --onnx",
        &o->output, 0},
@@ -25,10 +28,10 @@ void prune_options_table(prune_options *o, option *table) {
       {"--eval", NULL, OPTION_TEXT, "D.h5", "images with labels: accuracy before and after", &o->evaluation, 0},
       {"--report", NULL, OPTION_TEXT, "R.json",
        "write figures, kept channels and errors as JSON (-: to standard\noutput)", &o->report, 0},
-      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from", &o->save_stats,
-       0},
+      {"--save-stats", NULL, OPTION_TEXT, "S.h5", "write the moments that the layers were solved from",
+       &o->settings.save_stats, 0},
       {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file",
-       &o->activations, 0},
+       &o->settings.activations, 0},
       {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
       {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
@@ -41,18 +44,19 @@ void prune_options_table(prune_options *o, option *table) {
        "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
       {"--plan", NULL, OPTION_TEXT, "P.json",
        "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
-      {"--ratios", NULL, OPTION_CHOICE, "uniform|path|output",
+      {"--ratios", NULL, OPTION_CHOICE, RATIOS,
        "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of "
        "least movement of the\nnetwork's output (default output; path with --from-stats)",
        &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o->measure, 0},
       {"--min-keep", NULL, OPTION_NUMBER, "K",
-       "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->min_keep, 0},
+       "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->settings.min_keep, 0},
       {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen (-: to standard output)", &o->save_plan,
        0},
-      {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size", &o->save_paths, 0},
+      {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size",
+       &o->settings.save_paths, 0},
       {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it",
-       &o->from_paths, 0},
+       &o->settings.from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, o->methods, "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none",
@@ -65,15 +69,15 @@ void prune_options_table(prune_options *o, option *table) {
        "solve each pruned layer and the one that produces its inputs in turn,\nup to N times; 0: the pruned layer "
        "alone (default 4 with --repair on)",
        &o->producers, 0},
-      {"--classifier", NULL, OPTION_CHOICE, "scale|keep",
+      {"--classifier", NULL, OPTION_CHOICE, CLASSIFIER,
        "make a classifier's outputs less sure, by one factor, where that brings its\nclass probabilities nearer to the "
        "original's on held-out images and\nmixtures of them (default scale where it ends in a soft-max or, of a "
        "network\nwith a single output, the images have labels, which are not looked at)",
        &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
-       &o->exclude, 0},
-      {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->images, 1},
+       &o->settings.exclude, 0},
+      {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",
        "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
       {"--ridge", NULL, OPTION_TEXT, "R|auto",
@@ -94,11 +98,12 @@ void prune_options_table(prune_options *o, option *table) {
 /* A number, or "auto". */
 static int read_ridge(prune_options *o) {
   const char *text = o->ridge_text;
+  double *ridge = &o->settings.ridge;
   char *end = NULL;
-  o->ridge_auto = strcmp(text, "auto") == 0;
-  if (o->ridge_auto) return REAP_OK;
-  o->ridge = strtod(text, &end);
-  if (end == text || *end || !isfinite(o->ridge) || o->ridge < 0)
+  o->settings.ridge_auto = strcmp(text, "auto") == 0;
+  if (o->settings.ridge_auto) return REAP_OK;
+  *ridge = strtod(text, &end);
+  if (end == text || *end || !isfinite(*ridge) || *ridge < 0)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge wants \"auto\" or a number that is not negative, not \"%s\"",
                       o->title, text);
   return REAP_OK;
@@ -113,15 +118,41 @@ static int read_latency(prune_options *o) {
     return reap_error(REAP_ERR_USAGE,
                       "%s: --latency wants a share above 0 and up to 1, or milliseconds (\"2.5ms\"), not \"%s\"",
                       o->title, o->latency_text);
-  *(unit || value > 1 ? &o->latency_ms : &o->latency_share) = value;
+  o->settings.budget = unit || value > 1 ? REAP_BUDGET_MILLISECONDS : REAP_BUDGET_LATENCY;
+  o->settings.amount = value;
+  return REAP_OK;
+}
+
+/* The one that is given; that there is but one is checked later. */
+static int read_budget(prune_options *o) {
+  reap_session_settings *s = &o->settings;
+  if (o->latency_text) return read_latency(o);
+  s->budget = o->plan             ? REAP_BUDGET_SIZES
+              : !isnan(o->keep)   ? REAP_BUDGET_KEEP
+              : !isnan(o->params) ? REAP_BUDGET_PARAMS
+                                  : REAP_BUDGET_FLOPS;
+  s->amount = !isnan(o->keep) ? o->keep : !isnan(o->params) ? o->params : o->flops;
   return REAP_OK;
 }
 
 int prune_options_read(prune_options *o) {
-  if (o->latency_text) REAP_TRY(read_latency(o));
+  reap_session_settings *s = &o->settings;
+  REAP_TRY(read_budget(o));
   if (o->ridge_text) REAP_TRY(read_ridge(o));
   REAP_TRY(memory_options_read(o->title, &o->memory));
-  return command_positions(o->title, o->positions_text ? o->positions_text : "all", &o->positions);
+  s->ratios = (reap_ratios)(1 + option_index(RATIOS, o->ratios));
+  s->temperature_scaling = (reap_switch)(1 + option_index(CLASSIFIER, o->classifier));
+  s->method = reap_method_find(o->method);
+  s->refit = strcmp(o->refit, "ls") == 0;
+  s->repair = !o->repair || strcmp(o->repair, "on") == 0;
+  if (o->producers >= 0) s->producer_rounds = (int)(o->producers < INT_MAX ? o->producers : INT_MAX);
+  s->solver = reap_solver_named(o->solver);
+  s->measure = reap_measure_named(o->measure);
+  s->seed = (uint64_t)o->seed;
+  s->backend = command_backend(o->common.kernels);
+  s->memory = o->memory.bytes;
+  s->scratch = o->memory.folder;
+  return command_positions(o->title, o->positions_text ? o->positions_text : "all", &s->positions);
 }
 
 static int check_share(const prune_options *o, const char *name, double share) {
@@ -134,17 +165,17 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
   const run_file table[] = {RUN_INPUT("MODEL", o->model),
                             RUN_INPUT("--calib", o->calibration),
                             RUN_INPUT("--eval", o->evaluation),
-                            RUN_INPUT("--from-stats", o->from_stats),
+                            RUN_INPUT("--from-stats", o->settings.from_stats),
                             RUN_INPUT("--plan", o->plan),
-                            RUN_INPUT("--from-paths", o->from_paths),
+                            RUN_INPUT("--from-paths", o->settings.from_paths),
                             RUN_INPUT("--latency-table", o->latency_table),
                             RUN_OUTPUT("-o", o->output, form),
                             RUN_OUTPUT("--onnx", o->onnx, FORM_ONNX),
                             RUN_OUTPUT("--report", o->report, FORM_JSON),
-                            RUN_OUTPUT("--save-stats", o->save_stats, FORM_HDF5),
-                            RUN_OUTPUT("--activations", o->activations, FORM_HDF5),
+                            RUN_OUTPUT("--save-stats", o->settings.save_stats, FORM_HDF5),
+                            RUN_OUTPUT("--activations", o->settings.activations, FORM_HDF5),
                             RUN_OUTPUT("--save-plan", o->save_plan, FORM_JSON),
-                            RUN_OUTPUT("--save-paths", o->save_paths, FORM_HDF5)};
+                            RUN_OUTPUT("--save-paths", o->settings.save_paths, FORM_HDF5)};
   if (form == FORM_ONNX && o->onnx)
     return reap_error(REAP_ERR_USAGE,
                       "%s: -o %s and --onnx %s would be the same, twice; give one of them, or an .h5 with -o", o->title,
@@ -167,41 +198,60 @@ static int check_size(const prune_options *o) {
   REAP_TRY(check_share(o, "--keep", o->keep));
   REAP_TRY(check_share(o, "--flops", o->flops));
   REAP_TRY(check_share(o, "--params", o->params));
-  if (o->ratios && (o->plan || (!isnan(o->keep) && strcmp(o->ratios, "uniform") != 0)))
+  const reap_ratios ratios = o->settings.ratios;
+  if (o->ratios && (o->plan || (!isnan(o->keep) && ratios != REAP_RATIOS_UNIFORM)))
     return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title,
                       o->ratios, o->plan ? "--plan" : "--keep");
-  if (o->from_paths && (o->plan || !isnan(o->keep) || (o->ratios && strcmp(o->ratios, "uniform") == 0)))
+  if (o->settings.from_paths && (o->plan || !isnan(o->keep) || ratios == REAP_RATIOS_UNIFORM))
     return reap_error(REAP_ERR_USAGE, "%s: --from-paths is for --ratios path and output under a budget", o->title);
-  if (o->ratios && strcmp(o->ratios, "output") == 0 && o->from_stats && !o->from_paths)
+  if (ratios == REAP_RATIOS_OUTPUT && o->settings.from_stats && !o->settings.from_paths)
     return reap_error(REAP_ERR_USAGE,
                       "%s: --ratios output needs images, or --from-paths; with --from-stats there is --ratios path",
                       o->title);
-  if (o->min_keep < 0 || (o->min_keep >= 1 && o->min_keep != floor(o->min_keep)))
+  if (o->settings.min_keep < 0 || (o->settings.min_keep >= 1 && o->settings.min_keep != floor(o->settings.min_keep)))
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep wants a number of channels, or a share below 1", o->title);
-  if (o->min_keep > 0 && o->plan)
+  if (o->settings.min_keep > 0 && o->plan)
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep does not go with --plan, which fixes all sizes", o->title);
   return REAP_OK;
 }
 
+static int check_repair(const prune_options *o) {
+  enum { MOST_ROUNDS = 1000 };
+  const bool scaled = o->settings.temperature_scaling == REAP_SWITCH_ON, rounds = o->producers > 0;
+  const bool repairs = o->settings.refit && o->settings.repair && !o->settings.from_stats;
+  if (o->producers > MOST_ROUNDS)
+    return reap_error(REAP_ERR_USAGE, "%s: --producers wants at most %d rounds", o->title, MOST_ROUNDS);
+  if (repairs) return REAP_OK;
+  if (rounds || scaled)
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: %s is part of the repair; it does not go with --repair off, --refit none or --from-stats",
+                      o->title, rounds ? "--producers" : "--classifier scale");
+  if (!o->repair || !o->settings.repair) return REAP_OK;
+  if (o->settings.from_stats)
+    return reap_error(REAP_ERR_USAGE, "%s: --repair on needs images; it does not go with --from-stats", o->title);
+  return reap_error(REAP_ERR_USAGE, "%s: --repair on re-solves weights; it does not go with --refit none", o->title);
+}
+
 int prune_options_check(const prune_options *o) {
-  if (!o->calibration && !o->from_stats)
+  if (!o->calibration && !o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
-  if (o->from_stats && (o->calibration || o->images || o->save_stats || o->activations))
+  if (o->settings.from_stats &&
+      (o->calibration || o->settings.images || o->settings.save_stats || o->settings.activations))
     return reap_error(
         REAP_ERR_USAGE,
         "%s: --from-stats takes no images: --calib, --images, --save-stats and --activations do not go with it",
         o->title);
-  if (o->from_stats && o->memory.text)
+  if (o->settings.from_stats && o->memory.text)
     return reap_error(REAP_ERR_USAGE, "%s: --memory is for images; it does not go with --from-stats", o->title);
-  if (o->from_stats && o->positions_text)
+  if (o->settings.from_stats && o->positions_text)
     return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
   if (!o->output && !o->onnx) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
-  if (o->ridge_auto && o->from_stats)
+  if (o->settings.ridge_auto && o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
                       o->title);
-  REAP_TRY(prune_repair_check(o));
-  if (o->save_paths && o->from_paths)
+  REAP_TRY(check_repair(o));
+  if (o->settings.save_paths && o->settings.from_paths)
     return reap_error(REAP_ERR_USAGE, "%s: --save-paths would only copy --from-paths", o->title);
   return REAP_OK;
 }

@@ -8,41 +8,31 @@
 #include <stdint.h>
 
 #include "command.h"
-#include "exec/divergence.h"
 #include "memory_options.h"
-#include "reap/solver.h"
+#include "reap/session.h"
 #include "run_files.h"
 
 typedef struct prune_options {
   const char *title; /* "reap prune": whose options messages speak of */
   const char *model, *calibration, *evaluation;
   const char *output, *onnx, *report; /* output: HDF5; either it or onnx may be NULL */
-  const char *method, *refit, *scope, *exclude, *solver;
-  char methods[256];                                 /* what --method may be: "reap|l1|..." */
-  const char *repair, *classifier;                   /* "on" or "off", "scale" or "keep"; or NULL: see prune_repair.h */
-  const char *save_stats, *from_stats, *activations; /* see prune_stored.h */
-  int64_t producers;                                 /* rounds; -1: not given, see prune_repair.h */
-  double keep, flops, params;                        /* shares; NaN: not given */
-  double latency_share, latency_ms;                  /* of one image; NaN: not given */
-  const char *latency_text, *latency_table;
-  const char *measure; /* of several outputs: "largest" or "sum" */
-  const char *ratios;  /* NULL: not given; see prune_plan.h */
-  double min_keep;     /* of every group: a share below 1, else a number; 0: not given */
-  const char *plan, *save_plan, *from_paths, *save_paths;
-  double ridge;
-  bool ridge_auto;
-  int64_t images, positions, seed;
-  const char *ridge_text, *positions_text; /* as typed, or NULL; prune_options_read() fills in the numbers */
+  const char *plan, *save_plan, *latency_table;
+  /* As typed, for reports; NULL: not given. prune_options_read() puts into the settings what they stand for. */
+  const char *method, *refit, *scope, *solver, *repair, *classifier, *measure, *ratios;
+  char methods[256]; /* what --method may be: "reap|l1|..." */
+  const char *latency_text, *ridge_text, *positions_text;
+  int64_t producers, seed;    /* producers -1: not given */
+  double keep, flops, params; /* NaN: not given */
   memory_options memory;
   common_options common;
+  reap_session_settings settings;
 } prune_options;
 
 /* clang-format off: a table */
-#define PRUNE_DEFAULTS(t)                                                                                              \
-  {                                                                                                                    \
-    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .latency_share = NAN, .latency_ms = NAN, .method = "reap", \
-    .refit = "ls", .scope = "inner", .producers = -1, .measure = "largest", .ridge = REAP_DEFAULT_RIDGE,               \
-    .common = COMMON_DEFAULTS                                                                                          \
+#define PRUNE_DEFAULTS(t)                                                                                      \
+  {                                                                                                            \
+    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", \
+    .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS, .settings = reap_session_defaults()      \
   }
 /* clang-format on */
 
@@ -56,7 +46,7 @@ enum { PRUNE_OPTIONS_MOST = 64 };
  * takes over all of them but those that it lists or writes itself. */
 void prune_options_table(prune_options *o, option *table);
 
-/* After parsing: turns texts into numbers. */
+/* After parsing: fills in the settings. */
 int prune_options_read(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
@@ -69,11 +59,9 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
 /* True with --latency. */
 static inline bool prune_options_latency(const prune_options *o) { return o->latency_text != NULL; }
 
-static inline reap_measure prune_options_measure(const prune_options *o) { return reap_measure_named(o->measure); }
-
 /* What the run knows of images: the data set, or the moments of one. */
 static inline const char *prune_options_images(const prune_options *o) {
-  return o->from_stats ? o->from_stats : o->calibration;
+  return o->settings.from_stats ? o->settings.from_stats : o->calibration;
 }
 
 #endif

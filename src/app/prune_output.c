@@ -7,17 +7,15 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "io/model_file.h"
-#include "model/groups/surgery.h"
 #include "prune_report.h"
-#include "reap/edits.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/version.h"
 #include "report.h"
 
-static int write_model(const prune_run *p) {
-  const reap_prune_result *result = &p->result;
-  const reap_network *network = &p->inputs->network;
+static int write_model(const prune_run *p, const reap_source *source, const char *path) {
+  const reap_prune_result *result = &p->info->result;
+  const bool stats = p->options->settings.from_stats != NULL;
   reap_group_record *groups = NULL;
   char seed[32], ranks[32];
   snprintf(seed, sizeof seed, "%lld", (long long)p->options->seed);
@@ -28,21 +26,20 @@ static int write_model(const prune_run *p) {
     groups[i] =
         (reap_group_record){l->group, l->layer, l->channels, l->n_removed, l->removed, l->path, l->n_kept, l->kept};
   }
-  const reap_provenance_entry provenance[] = {
-      {"command", p->context->typed},
-      {"reap_version", REAP_VERSION},
-      {"kernels", reap_backend_name(command_backend(p->options->common.kernels))},
-      {"method", p->options->method},
-      {"refit", p->options->refit},
-      {"seed", seed},
-      {"ranks", ranks},
-      {"model", p->options->model},
-      {"model_sha256", reap_source_hash(network->source)},
-      {p->options->from_stats ? "statistics" : "calibration", prune_options_images(p->options)},
-      {p->options->from_stats ? "statistics_sha256" : "calibration_sha256", p->inputs->images_hash}};
+  const reap_provenance_entry provenance[] = {{"command", p->context->typed},
+                                              {"reap_version", REAP_VERSION},
+                                              {"kernels", reap_backend_name(p->options->settings.backend)},
+                                              {"method", p->options->method},
+                                              {"refit", p->options->refit},
+                                              {"seed", seed},
+                                              {"ranks", ranks},
+                                              {"model", p->options->model},
+                                              {"model_sha256", reap_source_hash(source)},
+                                              {stats ? "statistics" : "calibration", prune_options_images(p->options)},
+                                              {stats ? "statistics_sha256" : "calibration_sha256", p->info->data_hash}};
   const reap_model_record record = {result->n_layers, groups, (int)(sizeof provenance / sizeof provenance[0]),
                                     provenance};
-  int status = reap_model_file_write(network->source, &record, p->options->output);
+  int status = reap_model_file_write(source, &record, path);
   reap_free(&groups);
   return status;
 }
@@ -64,24 +61,23 @@ static void print_worst(const reap_prune_result *result) {
 }
 
 static void print_files(const prune_options *o) {
-  const char *const files[] = {o->output,      o->onnx,      o->report,    o->save_stats,
-                               o->activations, o->save_plan, o->save_paths};
+  const char *const files[] = {o->output,
+                               o->onnx,
+                               o->report,
+                               o->settings.save_stats,
+                               o->settings.activations,
+                               o->save_plan,
+                               o->settings.save_paths};
   reap_print(stdout, "%-16s", "written");
   for (int i = 0; i < 7; i++)
     if (files[i]) reap_print(stdout, " %s", files[i]);
   reap_print(stdout, "\n");
 }
 
-int prune_output_write_models(const prune_run *p) {
-  reap_edits edits = {0};
-  int status = reap_surgery_edits(p->pruned, &edits);
-  if (status == REAP_OK) status = reap_source_apply(p->inputs->network.source, &edits);
-  reap_edits_clear(&edits);
-  if (status == REAP_OK && p->options->output) status = write_model(p);
-  if (status == REAP_OK && p->options->save_plan) status = prune_plan_save(&p->plan, p->groups, p->options->save_plan);
-  if (status == REAP_OK && p->options->onnx)
-    status = reap_source_write_onnx(p->inputs->network.source, p->options->onnx);
-  return status;
+int prune_output_write_models(const prune_run *p, reap_source *source, const char *output, const char *onnx) {
+  REAP_TRY(reap_session_apply(p->session, source));
+  if (output) REAP_TRY(write_model(p, source, output));
+  return onnx ? reap_source_write_onnx(source, onnx) : REAP_OK;
 }
 
 static int write_report(const prune_run *p, double total, double writing) {
@@ -91,28 +87,21 @@ static int write_report(const prune_run *p, double total, double writing) {
   return status;
 }
 
-static void print_networks(const prune_run *p) {
-  const bool evaluated = p->inputs->evaluation != NULL;
-  const reap_graph *original = p->inputs->network.graph;
-  const report_network before = {evaluated ? &p->before : NULL, reap_graph_flops(original),
-                                 reap_graph_params(original)};
-  const report_network after = {evaluated ? &p->after : NULL, reap_graph_flops(p->pruned),
-                                reap_graph_params(p->pruned)};
-  report_print(&before, &after, prune_options_measure(p->options));
-}
-
 int prune_output_write(const prune_run *p, double start) {
   double writing = reap_seconds();
-  REAP_TRY(prune_output_write_models(p));
+  const prune_options *o = p->options;
+  const reap_session_info *info = p->info;
+  REAP_TRY(prune_output_write_models(p, p->inputs->network.source, o->output, o->onnx));
+  if (o->save_plan) REAP_TRY(prune_run_save_plan(p));
   double now = reap_seconds();
-  if (p->options->report) REAP_TRY(write_report(p, now - start, now - writing));
-  print_networks(p);
-  if (prune_options_latency(p->options))
+  if (o->report) REAP_TRY(write_report(p, now - start, now - writing));
+  prune_run_print(p);
+  if (prune_options_latency(o))
     reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image",
-               p->plan.whole, p->measured_ms, 100 * p->measured_ms / p->plan.whole, p->plan.cost);
-  print_worst(&p->result);
-  print_files(p->options);
-  memory_figures_print(&p->memory, &p->options->memory);
+               info->plan.whole, info->measured_ms, 100 * info->measured_ms / info->plan.whole, info->plan.cost);
+  print_worst(&info->result);
+  print_files(o);
+  memory_figures_print(&p->memory, &o->memory);
   const int ranks = reap_comm_size(p->context->comm);
   reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
   return REAP_OK;

@@ -5,9 +5,9 @@
 
 #include "prune_run.h"
 
-/* The pruned model under the options' --output and --onnx (either may be NULL). The network's source takes up the
- * edits: it stands for the pruned network afterwards. Fills in inputs->images_hash. */
-int prune_output_write_models(const prune_run *run);
+/* The pruned model as HDF5 and as ONNX (either name may be NULL). `source`, the original network's, takes up the edits:
+ * it stands for the pruned network afterwards. */
+int prune_output_write_models(const prune_run *run, reap_source *source, const char *output, const char *onnx);
 
 /* Writes all files asked for, each whole or not at all, and prints the table. start: reap_seconds() when the run began.
  */

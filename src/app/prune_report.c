@@ -2,13 +2,12 @@
 
 #include <math.h>
 
-#include "prune_latency.h"
-#include "prune_paths.h"
-#include "prune_repair.h"
+#include "plan_file.h"
+#include "prune/session/session_settings.h"
 #include "report.h"
 
 static void report_seconds(const prune_run *run, cJSON *report, double total, double writing) {
-  const reap_prune_result *r = &run->result;
+  const reap_prune_result *r = &run->info->result;
   cJSON *seconds = report_add_seconds(report, total);
   cJSON_AddNumberToObject(seconds, "read", r->seconds_read);
   cJSON_AddNumberToObject(seconds, "forward", r->seconds_forward);
@@ -27,53 +26,119 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON *options = cJSON_AddObjectToObject(report, "options");
   cJSON_AddStringToObject(options, "method", o->method);
   cJSON_AddStringToObject(options, "refit", o->refit);
-  cJSON_AddBoolToObject(options, "repair", prune_repair_wanted(o));
-  cJSON_AddNumberToObject(options, "producers", prune_repair_producers(o));
+  cJSON_AddBoolToObject(options, "repair", reap_settings_repair(&o->settings));
+  cJSON_AddNumberToObject(options, "producers", reap_settings_producer_rounds(&o->settings));
   cJSON_AddStringToObject(options, "scope", o->scope);
   report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
   report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
   report_add_number(options, "params", o->params > 0 ? o->params : NAN);
-  if (o->ridge_auto)
+  if (o->settings.ridge_auto)
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
-    cJSON_AddNumberToObject(options, "ridge", o->ridge);
+    cJSON_AddNumberToObject(options, "ridge", o->settings.ridge);
   cJSON_AddStringToObject(options, "measure", o->measure);
-  report_add_number(options, "positions", o->from_stats ? NAN : (double)o->positions); /* the file's own, then */
+  report_add_number(options, "positions",
+                    o->settings.from_stats ? NAN : (double)o->settings.positions); /* the file's own, then */
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
 }
 
-static void report_latency(const prune_run *run, cJSON *report) {
+static void report_latency(const reap_session_info *info, cJSON *report) {
   cJSON *latency = cJSON_AddObjectToObject(report, "latency_ms");
-  report_add_number(latency, "original", run->plan.whole);
-  report_add_number(latency, "predicted", run->plan.cost);
-  report_add_number(latency, "measured", run->measured_ms);
+  report_add_number(latency, "original", info->plan.whole);
+  report_add_number(latency, "predicted", info->plan.cost);
+  report_add_number(latency, "measured", info->measured_ms);
+}
+
+/* ratios, budget, predicted_loss, gap and groups, each with channels and kept. */
+static void report_plan(const reap_size_plan *plan, const reap_groups *groups, cJSON *report) {
+  cJSON_AddStringToObject(report, "ratios", reap_ratios_name(plan->ratios));
+  cJSON *b = cJSON_AddObjectToObject(report, "budget");
+  cJSON_AddStringToObject(b, "of", reap_budget_name(plan->budget));
+  report_add_number(b, "asked", plan->asked);
+  report_add_number(b, "limit", plan->limit);
+  report_add_number(b, "cost", plan->cost);
+  report_add_number(b, "original", plan->whole);
+  report_add_number(report, "predicted_loss", plan->predicted_loss);
+  report_add_number(report, "gap", plan->gap);
+  cJSON *list = cJSON_AddObjectToObject(report, "groups");
+  for (int g = 0; g < plan->n_groups; g++) {
+    if (!plan->chosen[g]) continue;
+    cJSON *group = cJSON_AddObjectToObject(list, reap_groups_at(groups, g)->name);
+    cJSON_AddNumberToObject(group, "channels", (double)plan->channels[g]);
+    cJSON_AddNumberToObject(group, "kept", (double)plan->counts[g]);
+  }
+}
+
+int prune_run_save_plan(const prune_run *run) {
+  const reap_size_plan *plan = &run->info->plan;
+  cJSON *facts = cJSON_CreateObject();
+  cJSON_AddStringToObject(facts, "format", "reap-plan");
+  cJSON_AddNumberToObject(facts, "version", 1);
+  cJSON_AddStringToObject(facts, "ratios", reap_ratios_name(plan->ratios));
+  cJSON_AddStringToObject(facts, "budget", reap_budget_name(plan->budget));
+  report_add_number(facts, "asked", plan->asked);
+  report_add_number(facts, "predicted_loss", plan->predicted_loss);
+  report_add_number(facts, "gap", plan->gap);
+  return plan_file_write(run->options->save_plan, reap_session_groups(run->session), plan->chosen, plan->counts,
+                         plan->given, facts);
+}
+
+/* joint: power, tilt and the trials that chose them, if sizes were chosen by the output's movement. */
+static void report_joint(const reap_session_info *info, cJSON *report) {
+  const reap_group_paths *paths = info->paths;
+  if (!paths || info->plan.ratios != REAP_RATIOS_OUTPUT) return;
+  cJSON *joint = cJSON_AddObjectToObject(report, "joint");
+  cJSON_AddNumberToObject(joint, "power", paths->power);
+  cJSON_AddNumberToObject(joint, "tilt", paths->tilt);
+  cJSON *trials = cJSON_AddArrayToObject(joint, "trials");
+  for (int i = 0; i < REAP_PATHS_TRIALS && paths->trials[i].moved > 0; i++) {
+    cJSON *trial = cJSON_CreateObject();
+    cJSON_AddNumberToObject(trial, "power", paths->trials[i].power);
+    cJSON_AddNumberToObject(trial, "tilt", paths->trials[i].tilt);
+    cJSON_AddNumberToObject(trial, "moved", paths->trials[i].moved);
+    json_append(trials, trial);
+  }
+}
+
+/* Figures of both networks. */
+static report_network original_of(const prune_run *run) {
+  const reap_graph *graph = run->inputs->network.graph;
+  return (report_network){run->inputs->evaluation ? &run->before : NULL, reap_graph_flops(graph),
+                          reap_graph_params(graph)};
+}
+
+static report_network pruned_of(const prune_run *run) {
+  const reap_graph *graph = reap_session_graph(run->session);
+  return (report_network){run->inputs->evaluation ? &run->after : NULL, reap_graph_flops(graph),
+                          reap_graph_params(graph)};
+}
+
+void prune_run_print(const prune_run *run) {
+  const report_network before = original_of(run), after = pruned_of(run);
+  report_print(&before, &after, run->options->settings.measure);
 }
 
 cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   const prune_options *o = run->options;
-  const reap_network *network = &run->inputs->network;
-  const bool evaluated = run->inputs->evaluation != NULL;
-  const report_network before = {evaluated ? &run->before : NULL, reap_graph_flops(network->graph),
-                                 reap_graph_params(network->graph)};
-  const report_network after = {evaluated ? &run->after : NULL, reap_graph_flops(run->pruned),
-                                reap_graph_params(run->pruned)};
-  cJSON *report = report_create(run->context, command_backend(o->common.kernels));
+  const reap_session_info *info = run->info;
+  const report_network before = original_of(run), after = pruned_of(run);
+  const bool stats = o->settings.from_stats != NULL;
+  cJSON *report = report_create(run->context, o->settings.backend);
   report_seconds(run, report, total, writing);
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
-  report_add_layers(report, &run->result);
-  report_add_repaired(report, &run->result);
-  report_add_classifiers(report, &run->result);
+  report_add_layers(report, &info->result);
+  report_add_repaired(report, &info->result);
+  report_add_classifiers(report, &info->result);
   report_options(o, report);
-  prune_plan_report(&run->plan, run->groups, report);
-  prune_paths_report(run, report);
-  if (prune_options_latency(o)) report_latency(run, report);
-  report_add_input(report, "model", o->model, reap_source_hash(network->source));
-  report_add_input(report, o->from_stats ? "statistics" : "calibration", prune_options_images(o),
-                   run->inputs->images_hash);
+  report_plan(&info->plan, reap_session_groups(run->session), report);
+  report_joint(info, report);
+  if (prune_options_latency(o)) report_latency(info, report);
+  report_add_input(report, "model", o->model, reap_source_hash(run->inputs->network.source));
+  report_add_input(report, stats ? "statistics" : "calibration", prune_options_images(o), info->data_hash);
   run_files_report(run->files, report);
-  cJSON_AddStringToObject(report, "layer_inputs", o->from_stats ? "original" : "pruned");
-  report_add_few_samples(report, &run->result);
+  cJSON_AddStringToObject(report, "layer_inputs", stats ? "original" : "pruned");
+  report_add_few_samples(report, &info->result);
   memory_figures_report(&run->memory, &o->memory, report);
   cJSON_AddNumberToObject(report, "peak_resident_bytes", run->memory.peak_resident);
   return report;

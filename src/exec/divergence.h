@@ -15,6 +15,8 @@
 
 #include <stdint.h>
 
+#include "reap/measure.h"
+
 /* What the rows of an output are. */
 typedef enum reap_output_kind {
   REAP_OUTPUT_OTHER,         /* values: all that are no scores */
@@ -55,16 +57,6 @@ void reap_divergence_probabilities(reap_output_kind kind, const float *row, int6
 /* The share described above. of_mean: what the original's mean has of `energy`, or of `kl_zeros`, over as many images
  * (output_mean.h); an output that is the same for all images is compared with zeros instead. */
 double reap_divergence_share(const reap_divergence *sums, double of_mean);
-
-/* Of several outputs. */
-typedef enum reap_measure {
-  REAP_MEASURE_LARGEST, /* a network is as good as its worst output */
-  REAP_MEASURE_SUM      /* one output may pay for another */
-} reap_measure;
-
-/* "largest" or "sum", as on the command line. */
-const char *reap_measure_name(reap_measure measure);
-reap_measure reap_measure_named(const char *name);
 
 /* `values[n]` (at least 1) by that measure. */
 double reap_measure_combine(reap_measure measure, int n, const double *values);

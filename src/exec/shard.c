@@ -1,6 +1,7 @@
 #include "shard.h"
 
 #include "reap/comm.h"
+#include "reap/log.h"
 
 reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks) {
   reap_shard s = {.images = images, .block = block, .blocks = (images + block - 1) / block};
@@ -27,4 +28,10 @@ int64_t reap_held_out_images(int64_t images, int64_t most, int64_t *indices) {
     }
   }
   return wanted > 0 ? wanted : 0;
+}
+
+void reap_shard_warn_idle(const reap_comm *comm, int64_t blocks) {
+  if (blocks < reap_comm_size(comm))
+    reap_log(REAP_LOG_WARNING, "%lld of %d ranks stay idle: there are only %lld blocks of images",
+             (long long)(reap_comm_size(comm) - blocks), reap_comm_size(comm), (long long)blocks);
 }

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "reap/comm.h"
+
 typedef struct reap_shard {
   int64_t images;      /* in all */
   int64_t block;       /* images per block */
@@ -19,6 +21,9 @@ reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks);
 
 /* Images [*first, *first + *count) of block `index` (0 .. blocks-1). */
 void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, int64_t *count);
+
+/* Warns if some ranks have none of so many blocks. */
+void reap_shard_warn_idle(const reap_comm *comm, int64_t blocks);
 
 /* True for images that never enter the moments, so that errors can be measured on images that were not fitted: the last
  * one of every ten. */

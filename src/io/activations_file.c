@@ -6,6 +6,7 @@
 #include "origin.h"
 #include "packed_rows.h"
 #include "reap/error.h"
+#include "reap/log.h"
 #include "reap/memory.h"
 
 enum { INPUTS, OUTPUTS, IMAGE, POSITION, COLUMNS };
@@ -128,4 +129,13 @@ void reap_activations_file_destroy(reap_activations_file **handle) {
   reap_durable_abandon(&file->temporary);
   reap_free(&file->path);
   reap_free(handle);
+}
+
+int reap_activations_check_size(const char *path, double bytes, int64_t positions) {
+  const double most = 64e9; /* of all positions: more is a mistake rather than a wish */
+  if (positions == 0 && bytes > most)
+    return reap_error(REAP_ERR_USAGE, "%s: would hold %.0f GB of activations; take a number of positions of each image",
+                      path, bytes / 1e9);
+  reap_log(REAP_LOG_INFO, "%s: %.3g MB of activations before they are packed", path, bytes / 1e6);
+  return REAP_OK;
 }

@@ -33,6 +33,10 @@ int reap_activations_file_end(reap_activations_file *file, double energy);
 int reap_activations_file_commit(reap_activations_file **file);
 void reap_activations_file_destroy(reap_activations_file **file);
 
+/* Local. Tells how large a file of `bytes` before they are packed may become, and refuses one of all positions that no
+ * disk would take (REAP_ERR_USAGE). positions: sampled of each image; 0: all. */
+int reap_activations_check_size(const char *path, double bytes, int64_t positions);
+
 /* ---- reading: local, every rank for itself */
 
 typedef struct reap_activations_reader reap_activations_reader;

@@ -59,7 +59,7 @@ static int evaluate(job *j) {
   reap_dataset_shape(j->data, &images, &c, &h, &w);
   if (o->images > 0 && o->images < images) images = o->images;
   const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
-  command_warn_idle(comm, shard.blocks);
+  reap_shard_warn_idle(comm, shard.blocks);
   reap_evaluate_options e = {.backend = command_backend(o->common.kernels),
                              .progress = &j->view->callback,
                              .measure = reap_measure_named(o->measure)};

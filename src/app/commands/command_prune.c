@@ -3,9 +3,7 @@
 
 #include "app/command.h"
 #include "app/image_range.h"
-#include "app/prune_latency.h"
 #include "app/prune_output.h"
-#include "app/prune_paths.h"
 #include "base/timer.h"
 #include "reap/error.h"
 
@@ -30,10 +28,9 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(prune_inputs_load(context->comm, o, &inputs), done);
   REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
   REAP_TRY_OR(run_files_announce(context->comm, &files), done);
-  REAP_TRY_OR(prune_run_plan(&job), done);
-  REAP_TRY_OR(prune_inputs_open_images(context->comm, o, &inputs), done);
-  REAP_TRY_OR(prune_latency_get(context, o, job.groups, &view.callback, &inputs), done);
-  REAP_TRY_OR(prune_paths_get(&job), done);
+  REAP_TRY_OR(prune_inputs_open(context->comm, o, &inputs), done);
+  REAP_TRY_OR(prune_run_open(&job), done);
+  REAP_TRY_OR(reap_session_hash_data(job.session), done);
   REAP_TRY_OR(prune_run_do(&job), done);
   progress_view_finish(&view);
   REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);

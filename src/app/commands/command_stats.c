@@ -4,11 +4,11 @@
 
 #include "app/command.h"
 #include "app/image_range.h"
-#include "app/memory_check.h"
 #include "app/memory_figures.h"
 #include "app/run_files.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "prune/session/memory_check.h"
 #include "reap/error.h"
 #include "reap/hash.h"
 #include "reap/memory.h"
@@ -85,7 +85,7 @@ static int check_disk(const job *j) {
   const stats_options *o = j->options;
   const reap_sampling sampling = {o->positions, (uint64_t)o->seed};
   const double bytes = reap_collect_stored_bytes(j->layers, j->n_layers, &sampling, j->shard.images - o->first);
-  return o->activations ? command_check_activations(o->activations, bytes, o->positions) : REAP_OK;
+  return o->activations ? reap_activations_check_size(o->activations, bytes, o->positions) : REAP_OK;
 }
 
 /* Collective. */
@@ -101,8 +101,9 @@ static int check_memory(job *j) {
                                         REAP_FOOTPRINT_STORE, spread, reap_comm_size(comm), &j->footprint);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
-  return memory_check(comm, &j->footprint, o->memory.bytes,
-                      "sum it up by panels (--panels), put fewer ranks on a node, or take nodes with more memory");
+  return reap_footprint_check(
+      comm, &j->footprint, o->memory.bytes,
+      "sum it up by panels (--panels), put fewer ranks on a node, or take nodes with more memory");
 }
 
 /* Local: everything that can be found wrong before work starts. */
@@ -127,7 +128,7 @@ static int from_images(job *j) {
   REAP_TRY(run_files_hash(comm, o->calibration, j->data_hash));
   REAP_TRY(reap_comm_agree(comm, prepare(j)));
   REAP_TRY(check_memory(j));
-  command_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
+  reap_shard_warn_idle(comm, j->shard.blocks - o->first / j->shard.block);
   REAP_TRY(reap_stats_writer_create(comm, o->output, &j->origin, &j->stats));
   if (o->activations) REAP_TRY(reap_activations_file_create(comm, o->activations, &j->origin, &j->activations));
   const reap_collect_options options = {.all = o->all,

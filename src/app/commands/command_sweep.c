@@ -24,12 +24,13 @@ static const char *const ABOUT =
     "missing. A\n"
     "setting that fails does not stop the others.\n";
 
-/* Hashes of what the network and the images do not tell, known to all ranks. */
+/* Hashes of what the network does not tell, known to all ranks. */
 static int hash_inputs(const reap_comm *comm, const prune_options *o, sweep_hashes *hashes) {
   int status = REAP_OK;
   if (reap_comm_rank(comm) == 0) {
-    if (o->evaluation) status = reap_hash_file(o->evaluation, hashes->evaluation);
-    if (status == REAP_OK && o->from_paths) status = reap_hash_file(o->from_paths, hashes->paths);
+    status = reap_hash_file(prune_options_images(o), hashes->data);
+    if (status == REAP_OK && o->evaluation) status = reap_hash_file(o->evaluation, hashes->evaluation);
+    if (status == REAP_OK && o->settings.from_paths) status = reap_hash_file(o->settings.from_paths, hashes->paths);
     if (status == REAP_OK && o->latency_table) status = reap_hash_file(o->latency_table, hashes->latency);
   }
   REAP_TRY(reap_comm_agree(comm, status));
@@ -58,8 +59,8 @@ static int check_files(sweep *s) {
   const run_file table[] = {RUN_INPUT("MODEL", o->model),
                             RUN_INPUT("--calib", o->calibration),
                             RUN_INPUT("--eval", o->evaluation),
-                            RUN_INPUT("--from-stats", o->from_stats),
-                            RUN_INPUT("--from-paths", o->from_paths),
+                            RUN_INPUT("--from-stats", o->settings.from_stats),
+                            RUN_INPUT("--from-paths", o->settings.from_paths),
                             RUN_INPUT("--latency-table", o->latency_table),
                             RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   return run_files_check(s->context->comm, o->title, table, (int)(sizeof table / sizeof table[0]), &s->files);
@@ -68,7 +69,6 @@ static int check_files(sweep *s) {
 static int set_up(sweep *s) {
   const reap_comm *comm = s->context->comm;
   const prune_options *o = &s->options->prune;
-  sweep_hashes hashes = {"", "", ""};
   if (s->options->groups > reap_comm_size(comm))
     return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d",
                       (long long)s->options->groups, reap_comm_size(comm));
@@ -76,9 +76,11 @@ static int set_up(sweep *s) {
   REAP_TRY(prune_inputs_load(comm, o, &s->inputs));
   REAP_TRY(run_files_check_network(comm, &s->inputs.network, "MODEL's data", &s->files));
   REAP_TRY(run_files_announce(comm, &s->files));
-  REAP_TRY(prune_inputs_open_images(comm, o, &s->inputs));
-  REAP_TRY(hash_inputs(comm, o, &hashes));
-  REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, &s->inputs, &hashes, &s->folder)));
+  REAP_TRY(prune_inputs_open(comm, o, &s->inputs));
+  if (s->inputs.calibration)
+    REAP_TRY(reap_comm_agree(comm, reap_network_check_images(&s->inputs.network, s->inputs.calibration)));
+  REAP_TRY(hash_inputs(comm, o, &s->hashes));
+  REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, s->inputs.network.source, &s->hashes, &s->folder)));
   return scan(s);
 }
 
@@ -161,7 +163,8 @@ static int run(const command_context *context, sweep_options *o) {
   if (status != REAP_OK) goto done;
   REAP_TRY_OR(command_set_up(context, &o->prune.common, &view), done);
   REAP_TRY_OR(set_up(&s), done);
-  status = sweep_choices_make(context, &s.folder, &s.inputs, s.count, s.settings, s.done, &view.callback, &s.choices);
+  status = sweep_choices_make(context, &s.folder, &s.inputs, s.hashes.data, s.count, s.settings, s.done, &view.callback,
+                              &s.choices);
   progress_view_finish(&view);
   if (status != REAP_OK) goto done;
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "app/prune_plan.h"
-#include "app/prune_repair.h"
 #include "base/text.h"
+#include "prune/session/session_settings.h"
+#include "prune/session/size_plan.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/log.h"
@@ -20,7 +20,7 @@ int estimate_options_check(estimate_options *o) {
 }
 
 static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph,
-                    const reap_groups *groups, const prune_plan *plan, const bool *repair, int producer_rounds,
+                    const reap_groups *groups, const reap_size_plan *plan, const bool *repair, int producer_rounds,
                     estimate_figures *f) {
   const reap_forecast_setting setting = {.graph = graph,
                                          .groups = groups,
@@ -41,18 +41,19 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
                   estimate_figures *f) {
   reap_groups *groups = NULL;
   bool *repair = NULL;
-  prune_plan plan = {0};
-  prune_options wishes = PRUNE_DEFAULTS("reap inspect");
-  wishes.keep = o->keep;
-  wishes.exclude = o->exclude;
+  reap_size_plan plan = {0};
+  reap_session_settings settings = reap_session_defaults();
+  settings.budget = REAP_BUDGET_KEEP;
+  settings.amount = o->keep;
+  settings.exclude = o->exclude;
   *f = (estimate_figures){.base = (double)reap_memory_resident() + OVERHEAD};
   const double peak = (double)reap_memory_peak_resident();
   int status = reap_groups_find(network->graph, &groups);
-  if (status == REAP_OK) status = prune_plan_begin(network->graph, groups, &wishes, &plan);
-  if (status == REAP_OK) status = prune_repair_layers(&wishes, network->graph, &repair);
+  if (status == REAP_OK) status = reap_size_plan_begin(network->graph, groups, &settings, &plan);
+  if (status == REAP_OK) status = reap_settings_repair_layers(&settings, network->graph, &repair);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
-    status = forecast(comm, o, network->graph, groups, &plan, repair, prune_repair_producers(&wishes), f);
+    status = forecast(comm, o, network->graph, groups, &plan, repair, reap_settings_producer_rounds(&settings), f);
   if (status == REAP_OK) {
     const double limit = (double)o->memory.bytes;
     f->model = f->forecast.model;
@@ -63,7 +64,7 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
         3 * load + reap_forecast_seconds(&f->forecast, &f->speeds, (int)o->ranks); /* read, copied and written */
   }
   reap_free(&repair);
-  prune_plan_clear(&plan);
+  reap_size_plan_clear(&plan);
   reap_groups_destroy(&groups);
   return status;
 }

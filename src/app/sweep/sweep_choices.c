@@ -4,9 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/prune_latency.h"
-#include "app/prune_paths.h"
-#include "io/paths_file.h"
+#include "prune/session/session_settings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/method.h"
@@ -27,12 +25,13 @@ static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH
 
 /* Settings with the same key would make the same paths: seeds matter where positions or channels are drawn. */
 static int key_of(const prune_options *o, const char *digest, char **out) {
-  const bool output = strcmp(prune_plan_ratios(o), "output") == 0;
-  const bool drawn = o->positions > 0 || (output && (reap_method_find(o->method)->needs & REAP_NEEDS_SEED));
+  const reap_ratios ratios = reap_settings_ratios(&o->settings);
+  const bool output = ratios == REAP_RATIOS_OUTPUT;
+  const bool drawn = o->settings.positions > 0 || (output && (o->settings.method->needs & REAP_NEEDS_SEED));
   char seed[32] = "";
   if (drawn) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
-  return reap_format(out, "paths-%s%s%s%s-%.8s", prune_plan_ratios(o), output ? "-" : "", output ? o->method : "", seed,
-                     digest);
+  return reap_format(out, "paths-%s%s%s%s-%.8s", reap_ratios_name(ratios), output ? "-" : "", output ? o->method : "",
+                     seed, digest);
 }
 
 /* The item of the setting, made if there is none yet. */
@@ -46,8 +45,8 @@ static int find(const sweep_folder *folder, const prune_options *o, const char *
     }
   sweep_choice *item = &c->items[c->n++];
   item->key = key;
-  return o->from_paths ? reap_strdup(&item->file, o->from_paths)
-                       : reap_format(&item->file, "%s/%s.h5", folder->path, key);
+  const char *given = o->settings.from_paths;
+  return given ? reap_strdup(&item->file, given) : reap_format(&item->file, "%s/%s.h5", folder->path, key);
 }
 
 static int make_items(const sweep_folder *folder, int count, const sweep_setting *settings, sweep_choices *c) {
@@ -57,7 +56,8 @@ static int make_items(const sweep_folder *folder, int count, const sweep_setting
   REAP_TRY(hash_of(&folder->origin, digest));
   for (int i = 0; i < count; i++) {
     c->of[i] = -1;
-    if (prune_plan_losses(&settings[i].options)) REAP_TRY(find(folder, &settings[i].options, digest, c, &c->of[i]));
+    if (reap_settings_need_losses(&settings[i].options.settings))
+      REAP_TRY(find(folder, &settings[i].options, digest, c, &c->of[i]));
   }
   return REAP_OK;
 }
@@ -69,44 +69,38 @@ static int is_there(const reap_comm *comm, const char *file, bool *there) {
 }
 
 /* For one setting: paths into its item, times into the inputs. */
-static int get(const command_context *context, const sweep_setting *setting, sweep_choice *item, prune_inputs *inputs,
-               const reap_progress *progress) {
-  prune_options options = setting->options;
-  prune_inputs own = *inputs;
-  prune_run run = {.context = context, .options = &options, .inputs = &own, .progress = progress};
+static int get(const reap_comm *comm, const reap_session_settings *wanted, const char *data_hash, sweep_choice *item,
+               prune_inputs *inputs, const reap_progress *progress) {
+  reap_session_settings settings = *wanted;
+  reap_session *session = NULL;
   bool there = false;
-  int status = REAP_OK;
-  own.paths = NULL;
-  if (item && !options.from_paths) {
-    REAP_TRY(is_there(context->comm, item->file, &there));
-    *(there ? &options.from_paths : &options.save_paths) = item->file;
+  settings.progress = progress;
+  settings.data_hash = data_hash;
+  if (item && !item->paths && !settings.from_paths) {
+    REAP_TRY(is_there(comm, item->file, &there));
+    *(there ? &settings.from_paths : &settings.save_paths) = item->file;
   }
-  const int planned = prune_run_plan(&run);
-  const bool possible = planned == REAP_OK;
-  if (planned != REAP_ERR_USAGE && planned != REAP_ERR_INPUT)
-    status = planned; /* else the setting itself will say why */
-  if (possible) status = prune_latency_get(context, &options, run.groups, progress, &own);
-  if (possible && status == REAP_OK && item) status = prune_paths_get(&run);
-  status = reap_comm_agree(context->comm, status);
-  prune_run_clear(&run);
-  inputs->latency = own.latency;
-  if (item) {
-    item->paths = own.paths;
-    memcpy(item->trials, own.trials, sizeof item->trials);
-  }
+  int status = reap_session_create(comm, &inputs->network, inputs->calibration, &settings, &session);
+  if (status == REAP_ERR_USAGE || status == REAP_ERR_INPUT) return REAP_OK; /* the setting itself will say why */
+  REAP_TRY(status);
+  reap_session_lend(session, item ? item->paths : NULL, inputs->latency);
+  status = reap_session_measure(session);
+  if (!inputs->latency) inputs->latency = reap_session_take_latency(session);
+  if (item && !item->paths) item->paths = reap_session_take_paths(session);
+  reap_session_destroy(&session);
   return status;
 }
 
-int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs, int count,
-                       const sweep_setting *settings, const bool *done, const reap_progress *progress,
-                       sweep_choices *out) {
+int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs,
+                       const char *data_hash, int count, const sweep_setting *settings, const bool *done,
+                       const reap_progress *progress, sweep_choices *out) {
   memset(out, 0, sizeof *out);
   REAP_TRY(reap_comm_agree(context->comm, make_items(folder, count, settings, out)));
   for (int i = 0; i < count; i++) {
     sweep_choice *item = out->of[i] >= 0 ? &out->items[out->of[i]] : NULL;
     const bool times = prune_options_latency(&settings[i].options) && !inputs->latency;
     if (done[i] || (!times && (!item || item->paths))) continue;
-    REAP_TRY(get(context, &settings[i], item && !item->paths ? item : NULL, inputs, progress));
+    REAP_TRY(get(context->comm, &settings[i].options.settings, data_hash, item, inputs, progress));
   }
   return REAP_OK;
 }
@@ -121,13 +115,8 @@ void sweep_choices_clear(sweep_choices *c) {
   reap_free(&c->of);
 }
 
-prune_inputs sweep_choices_inputs(const sweep_choices *c, const prune_inputs *inputs, int index) {
-  prune_inputs copy = *inputs;
-  if (c->of[index] < 0) return copy;
-  const sweep_choice *item = &c->items[c->of[index]];
-  copy.paths = item->paths;
-  memcpy(copy.trials, item->trials, sizeof copy.trials);
-  return copy;
+const reap_group_paths *sweep_choices_paths(const sweep_choices *c, int index) {
+  return c->of[index] < 0 ? NULL : c->items[c->of[index]].paths;
 }
 
 const char *sweep_choices_file(const sweep_choices *c) {

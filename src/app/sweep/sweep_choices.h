@@ -5,12 +5,11 @@
 
 #include "sweep_folder.h"
 
-/* Paths of all groups (prune_paths.h) under one way to make them. */
+/* Paths of all groups under one way to make them. */
 typedef struct sweep_choice {
   char *key;               /* "paths-output-reap-seed0-<hash of what the sweep's settings have in common>" */
   char *file;              /* in the folder; --from-paths: that file */
   reap_group_paths *paths; /* NULL where all settings that need them are done */
-  reap_joint_trial trials[REAP_JOINT_TRIALS];
 } sweep_choice;
 
 typedef struct sweep_choices {
@@ -20,14 +19,14 @@ typedef struct sweep_choices {
 } sweep_choices;
 
 /* Collective, by all ranks together. Paths and times (inputs->latency) for the settings not done; paths that the folder
- * has are read. To be cleared also after an error. */
-int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs, int count,
-                       const sweep_setting *settings, const bool *done, const reap_progress *progress,
-                       sweep_choices *out);
+ * has are read. data_hash: of the images. To be cleared also after an error. */
+int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs,
+                       const char *data_hash, int count, const sweep_setting *settings, const bool *done,
+                       const reap_progress *progress, sweep_choices *out);
 void sweep_choices_clear(sweep_choices *choices);
 
-/* Local. A copy of `inputs` with what setting `index` chooses by; borrowed from both. */
-prune_inputs sweep_choices_inputs(const sweep_choices *choices, const prune_inputs *inputs, int index);
+/* Local. The paths that setting `index` chooses by; NULL: it needs none. */
+const reap_group_paths *sweep_choices_paths(const sweep_choices *choices, int index);
 
 /* Local, rank 0. The first file of paths that is there, or NULL. */
 const char *sweep_choices_file(const sweep_choices *choices);

@@ -36,13 +36,13 @@ static int add_option(sweep_folder *f, const option *o) {
   return status;
 }
 
-static int make_origin(sweep_folder *f, const prune_inputs *inputs, const sweep_hashes *hashes) {
+static int make_origin(sweep_folder *f, const reap_source *source, const sweep_hashes *hashes) {
   enum { FIXED = 6 };
   const sweep_options *o = f->options;
   REAP_TRY(reap_calloc(&f->entries, o->n_common + FIXED, sizeof *f->entries));
   f->origin.entries = f->entries;
-  REAP_TRY(add_entry(f, "model_sha256", reap_source_hash(inputs->network.source)));
-  REAP_TRY(add_entry(f, o->prune.from_stats ? "statistics_sha256" : "calibration_sha256", inputs->images_hash));
+  REAP_TRY(add_entry(f, "model_sha256", reap_source_hash(source)));
+  REAP_TRY(add_entry(f, o->prune.settings.from_stats ? "statistics_sha256" : "calibration_sha256", hashes->data));
   REAP_TRY(add_entry(f, "evaluation_sha256", hashes->evaluation));
   REAP_TRY(add_entry(f, "paths_sha256", hashes->paths));
   REAP_TRY(add_entry(f, "latency_table_sha256", hashes->latency));
@@ -51,12 +51,12 @@ static int make_origin(sweep_folder *f, const prune_inputs *inputs, const sweep_
   return REAP_OK;
 }
 
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes,
+int sweep_folder_make(const sweep_options *options, const reap_source *source, const sweep_hashes *hashes,
                       sweep_folder *out) {
   memset(out, 0, sizeof *out);
   out->options = options;
   int status = reap_format(&out->path, "%s.d", options->prune.output);
-  if (status == REAP_OK) status = make_origin(out, inputs, hashes);
+  if (status == REAP_OK) status = make_origin(out, source, hashes);
   if (status != REAP_OK) sweep_folder_clear(out);
   return status;
 }
@@ -187,6 +187,7 @@ int sweep_folder_write(const sweep_folder *f, const sweep_setting *setting, cons
                        double seconds) {
   const bool evaluated = run->inputs->evaluation != NULL;
   const reap_evaluation *e = &run->after;
+  const reap_graph *pruned = reap_session_graph(run->session);
   const bool classified = evaluated && e->classified, compared = evaluated && e->compared;
   char *path = NULL;
   const reap_sweep_setting record = {.name = setting->name,
@@ -196,8 +197,8 @@ int sweep_folder_write(const sweep_folder *f, const sweep_setting *setting, cons
                                      .report = (char *)(uintptr_t)report,
                                      .value = setting->value,
                                      .seed = setting->options.seed,
-                                     .flops = reap_graph_flops(run->pruned),
-                                     .params = reap_graph_params(run->pruned),
+                                     .flops = reap_graph_flops(pruned),
+                                     .params = reap_graph_params(pruned),
                                      .top1 = classified ? e->top1 : NAN,
                                      .top5 = classified ? e->top5 : NAN,
                                      .loss = classified ? e->loss : NAN,

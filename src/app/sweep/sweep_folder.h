@@ -20,13 +20,14 @@ typedef struct sweep_folder {
   reap_lock_file *lock; /* of the sweep that will merge; NULL under --no-merge */
 } sweep_folder;
 
-/* Of the files named by --eval, --from-paths and --latency-table; "": not given. */
+/* Of the images that prune the network, or of the statistics in their place; of the files named by --eval, --from-paths
+ * and --latency-table; "": not given. */
 typedef struct sweep_hashes {
-  char evaluation[REAP_HASH_LENGTH], paths[REAP_HASH_LENGTH], latency[REAP_HASH_LENGTH];
+  char data[REAP_HASH_LENGTH], evaluation[REAP_HASH_LENGTH], paths[REAP_HASH_LENGTH], latency[REAP_HASH_LENGTH];
 } sweep_hashes;
 
-/* Names of files; the origin from the options and the inputs, whose hashes have to be known. */
-int sweep_folder_make(const sweep_options *options, const prune_inputs *inputs, const sweep_hashes *hashes,
+/* Names of files; the origin from the options, the network's source and the hashes. */
+int sweep_folder_make(const sweep_options *options, const reap_source *source, const sweep_hashes *hashes,
                       sweep_folder *out);
 void sweep_folder_clear(sweep_folder *folder);
 

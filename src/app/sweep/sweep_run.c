@@ -77,18 +77,8 @@ static int save_model(const worker *w, const sweep_setting *setting, const prune
   REAP_TRY(sweep_folder_model(&w->s->folder, setting->name, &path));
   if (!path) return REAP_OK;
   const bool onnx = strcmp(w->s->options->save_models, "onnx") == 0;
-  prune_inputs inputs = *run->inputs;
-  prune_options options = *run->options;
-  prune_run copy = *run;
-  options.output = onnx ? NULL : path;
-  options.onnx = onnx ? path : NULL;
-  copy.inputs = &inputs;
-  copy.options = &options;
   int status = reap_source_copy(run->inputs->network.source, &source);
-  if (status == REAP_OK) {
-    inputs.network.source = source;
-    status = prune_output_write_models(&copy);
-  }
+  if (status == REAP_OK) status = prune_output_write_models(run, source, onnx ? NULL : path, onnx ? path : NULL);
   reap_source_destroy(&source);
   reap_free(&path);
   return status;
@@ -110,30 +100,34 @@ static int save(const worker *w, const sweep_setting *setting, const prune_run *
 
 static void tell(worker *w, const sweep_setting *setting, const prune_run *run, int status) {
   char text[256];
-  const double flops = (double)reap_graph_flops(w->s->inputs.network.graph);
+  const double whole = (double)reap_graph_flops(w->s->inputs.network.graph);
+  const double share = status == REAP_OK ? 100 * (double)reap_graph_flops(reap_session_graph(run->session)) / whole : 0;
   if (status != REAP_OK)
     snprintf(text, sizeof text, "%s failed", setting->name);
   else if (run->inputs->evaluation && run->after.classified)
     snprintf(text, sizeof text, "%s: top-1 %.2f %%, %.1f %% of the multiply-adds", setting->name, 100 * run->after.top1,
-             100 * (double)reap_graph_flops(run->pruned) / flops);
+             share);
   else
-    snprintf(text, sizeof text, "%s: %.1f %% of the multiply-adds", setting->name,
-             100 * (double)reap_graph_flops(run->pruned) / flops);
+    snprintf(text, sizeof text, "%s: %.1f %% of the multiply-adds", setting->name, share);
   sweep_progress_finished(&w->progress, text);
 }
 
 static void run_setting(worker *w, int index) {
   const sweep_setting *setting = &w->s->settings[index];
   const double start = reap_seconds();
-  prune_inputs inputs = sweep_choices_inputs(&w->s->choices, &w->s->inputs, index);
   prune_run run = {.context = &w->context,
                    .options = &setting->options,
-                   .inputs = &inputs,
+                   .inputs = &w->s->inputs,
                    .progress = &w->progress.inside,
+                   .data_hash = w->s->hashes.data,
                    .files = &w->s->files,
                    .baseline = w->s->inputs.evaluation ? &w->baseline : NULL,
                    .reference = w->reference};
-  int status = prune_run_plan(&run);
+  int status = prune_run_open(&run);
+  if (status == REAP_OK) {
+    reap_session_lend(run.session, sweep_choices_paths(&w->s->choices, index), run.inputs->latency);
+    status = reap_session_hash_data(run.session);
+  }
   if (status == REAP_OK) status = prune_run_do(&run);
   if (status == REAP_OK && w->leader) status = save(w, setting, &run, start);
   status = reap_comm_agree(w->group, status);

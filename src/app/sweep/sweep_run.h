@@ -15,6 +15,7 @@ typedef struct sweep {
   bool *done; /* [count] on all ranks: its file is there */
   sweep_folder folder;
   run_files files;
+  sweep_hashes hashes;
   prune_inputs inputs;
   sweep_choices choices;
 } sweep;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/prune_plan.h"
+#include "prune/session/session_settings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -118,7 +118,7 @@ static void value_text(const sweep_setting *s, char text[64]) {
 static int make_name(sweep_setting *s) {
   char value[64];
   value_text(s, value);
-  s->ratios = prune_plan_ratios(&s->options);
+  s->ratios = reap_ratios_name(reap_settings_ratios(&s->options.settings));
   return reap_format(&s->name, "%s-%s-%s-%s-seed%lld", s->options.method, s->ratios, s->budget, value,
                      (long long)s->options.seed);
 }

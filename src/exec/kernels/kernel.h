@@ -12,13 +12,8 @@
 
 #include "model/operators.h"
 #include "model/operators/layout.h"
+#include "reap/backend.h"
 #include "reap/graph.h"
-
-typedef enum reap_backend {
-  REAP_BACKEND_AUTO,  /* oneDNN where it was built in, else plain */
-  REAP_BACKEND_PLAIN, /* im2col and BLAS: the reference */
-  REAP_BACKEND_ONEDNN /* REAP_ERR_USAGE if not built in */
-} reap_backend;
 
 /* What may be computed along with a node, while its output is still at hand: output = clamp(node(x) + addend). */
 typedef struct reap_fusion {
@@ -49,11 +44,5 @@ const reap_kernel *reap_kernel_of(const reap_operator *op);
 
 /* A value's block from storage order to ONNX's own row-major order. */
 void reap_storage_to_rows(const reap_value *value, const float *stored, float *rows);
-
-/* Name and version of the convolution library in use ("oneDNN 2.6.3", "plain"). */
-const char *reap_backend_name(reap_backend backend);
-
-/* Threads that kernels of this process may use; see reap_blas_set_threads(). */
-int reap_kernels_set_threads(int threads);
 
 #endif

@@ -38,6 +38,13 @@ typedef struct reap_group_path {
   double *moved;  /* [n_sizes] how far the output moved with this group alone cut to that size */
 } reap_group_path;
 
+/* What a trial of a power and a tilt came to (joint.h). */
+typedef struct reap_paths_trial {
+  double power, tilt, moved; /* moved: 0 or NaN if it was not tried */
+} reap_paths_trial;
+
+enum { REAP_PATHS_TRIALS = 3 };
+
 typedef struct reap_group_paths {
   int n;
   reap_group_path *paths;    /* [n], in the order of the consumers */
@@ -49,7 +56,8 @@ typedef struct reap_group_paths {
   double ridge;              /* relative ridge asked for */
   double power, tilt;        /* how losses of groups pruned together go with those of groups pruned alone; see
                                 reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
-  char model_hash[65], calibration_hash[65]; /* SHA-256 of the model's file and of the images'; "" unknown */
+  reap_paths_trial trials[REAP_PATHS_TRIALS]; /* by which they were fitted; not in files */
+  char model_hash[65], calibration_hash[65];  /* SHA-256 of the model's file and of the images'; "" unknown */
 } reap_group_paths;
 
 /* "soft_kl", "relative_squared_error", "largest_share" or "sum_of_shares", as in files; and back: false if it is none

@@ -21,7 +21,7 @@
 
 /* The first is taken unless another is better by more than a tenth: trials of few images differ by some 5 % by chance.
  */
-static const double LAWS[REAP_JOINT_TRIALS][2] = {{1, 1}, {1, 0}, {0, 0}};
+static const double LAWS[REAP_PATHS_TRIALS][2] = {{1, 1}, {1, 0}, {0, 0}};
 static const double WORTH_CHANGING = 0.1;
 
 static int find_path(const reap_group_paths *paths, const reap_group *group) {
@@ -101,19 +101,20 @@ static int choose(fitting *f) {
 }
 
 static int try_laws(const reap_comm *comm, const reap_graph *graph, reap_dataset *images, const reap_shard *shard,
-                    const reap_prune_options *options, fitting *f, reap_group_paths *paths, reap_joint_trial *trials) {
+                    const reap_prune_options *options, fitting *f, reap_group_paths *paths) {
+  reap_paths_trial *trials = paths->trials;
   reap_prune_options o = *options;
   int best = 0;
   o.counts = f->counts;
   o.given = NULL;
-  for (int i = 0; i < REAP_JOINT_TRIALS; i++) {
-    reap_joint_trial *t = &trials[i];
+  for (int i = 0; i < REAP_PATHS_TRIALS; i++) {
+    reap_paths_trial *t = &trials[i];
     paths->power = t->power;
     paths->tilt = t->tilt;
     REAP_TRY(reap_comm_agree(comm, choose(f)));
     REAP_TRY(reap_comm_broadcast(comm, f->counts, (size_t)f->n * sizeof *f->counts, 0));
     REAP_TRY(reap_trial(comm, graph, images, shard, &o, &t->moved));
-    reap_progress_report(options->progress, "trials", "", i + 1, REAP_JOINT_TRIALS, NULL);
+    reap_progress_report(options->progress, "trials", "", i + 1, REAP_PATHS_TRIALS, NULL);
     const double least = best == 0 ? (1 - WORTH_CHANGING) * trials[0].moved : trials[best].moved;
     if (t->moved < least) best = i;
   }
@@ -123,13 +124,12 @@ static int try_laws(const reap_comm *comm, const reap_graph *graph, reap_dataset
 }
 
 int reap_joint_fit(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
-                   const reap_shard *shard, const reap_prune_options *options, reap_group_paths *paths,
-                   reap_joint_trial *trials) {
+                   const reap_shard *shard, const reap_prune_options *options, reap_group_paths *paths) {
   fitting f = {.groups = groups, .chosen = options->chosen, .paths = paths};
-  for (int i = 0; i < REAP_JOINT_TRIALS; i++) trials[i] = (reap_joint_trial){LAWS[i][0], LAWS[i][1], NAN};
+  for (int i = 0; i < REAP_PATHS_TRIALS; i++) paths->trials[i] = (reap_paths_trial){LAWS[i][0], LAWS[i][1], NAN};
   if (!images || paths->measured_images == 0) return REAP_OK;
   int status = reap_comm_agree(comm, set_up(graph, &f));
-  if (status == REAP_OK) status = try_laws(comm, graph, images, shard, options, &f, paths, trials);
+  if (status == REAP_OK) status = try_laws(comm, graph, images, shard, options, &f, paths);
   clear(&f);
   return status;
 }

@@ -13,18 +13,11 @@
 #include "prune/prune.h"
 #include "reap/groups.h"
 
-typedef struct reap_joint_trial {
-  double power, tilt, moved;
-} reap_joint_trial;
-
-enum { REAP_JOINT_TRIALS = 3 };
-
 /* Collective. Sets paths->power and paths->tilt, the same on all ranks. options: of the run to come, for the groups
  * chosen there; its sizes are not looked at. Nothing is tried, and nothing changed, where no output was measured.
- * trials[REAP_JOINT_TRIALS] gets what was tried (moved NaN: not tried). */
+ * paths->trials tells what was tried. */
 int reap_joint_fit(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
-                   const reap_shard *shard, const reap_prune_options *options, reap_group_paths *paths,
-                   reap_joint_trial *trials);
+                   const reap_shard *shard, const reap_prune_options *options, reap_group_paths *paths);
 
 /* Local. Losses of every size of the chosen groups, losses[groups][channels + 1] owned by the caller (NULL for other
  * groups); least[groups] is raised to what the paths reach. output: by reap_group_paths_loss, else the relative error

@@ -6,7 +6,7 @@
 
 static double gigabytes(double bytes) { return bytes / 1e9; }
 
-int memory_check(const reap_comm *comm, const reap_footprint *footprint, int64_t limit, const char *advice) {
+int reap_footprint_check(const reap_comm *comm, const reap_footprint *footprint, int64_t limit, const char *advice) {
   int ranks = 1;
   REAP_TRY(reap_comm_node_size(comm, &ranks));
   const double available = (double)reap_memory_available();
@@ -25,8 +25,8 @@ int memory_check(const reap_comm *comm, const reap_footprint *footprint, int64_t
   REAP_TRY(reap_comm_agree(comm, status));
   if (available > 0 && matrices + activations > available)
     reap_log(REAP_LOG_WARNING,
-             "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; --memory sets a "
-             "limit, beyond which they are parked on disk",
+             "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; beyond a memory "
+             "limit they would be parked on disk",
              gigabytes(activations), gigabytes(matrices), gigabytes(available));
   return REAP_OK;
 }

@@ -1,0 +1,14 @@
+/* How several outputs of a network count together. Local. */
+#ifndef REAP_MEASURE_H
+#define REAP_MEASURE_H
+
+typedef enum reap_measure {
+  REAP_MEASURE_LARGEST, /* a network is as good as its worst output */
+  REAP_MEASURE_SUM      /* one output may pay for another */
+} reap_measure;
+
+/* "largest" or "sum", as on the command line. */
+const char *reap_measure_name(reap_measure measure);
+reap_measure reap_measure_named(const char *name);
+
+#endif

@@ -1,0 +1,268 @@
+/* A session of pruning; see reap/session.h.
+ *
+ * Cost: that of what it plans by (session_paths.c) and of the steps (prune.c). Memory: a clone of the network beside
+ * what the step at hand needs.
+ */
+#include "reap/session.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "exec/layer_time.h"
+#include "io/scratch_file.h"
+#include "memory_check.h"
+#include "model/groups/surgery.h"
+#include "reap/edits.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "session_settings.h"
+#include "session_state.h"
+
+/* ------------------------------------------------------------------ beginning and end */
+
+/* Local. */
+static int open_images(reap_session *s) {
+  const reap_comm *comm = s->comm;
+  int64_t images, c, h, w;
+  if (!s->images) return REAP_OK;
+  REAP_TRY(reap_network_check_images(s->network, s->images));
+  reap_dataset_shape(s->images, &images, &c, &h, &w);
+  if (s->settings.images > 0 && s->settings.images < images) images = s->settings.images;
+  s->shard = reap_shard_make(images, s->network->graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  return REAP_OK;
+}
+
+/* Local: everything that can be found wrong before work starts. */
+static int set_up(reap_session *s) {
+  const reap_session_settings *o = &s->settings;
+  const reap_graph *graph = s->network->graph;
+  REAP_TRY(reap_settings_check(o, s->images));
+  if (o->memory > 0) REAP_TRY(reap_scratch_folder_check(o->scratch));
+  REAP_TRY(reap_groups_find(graph, &s->groups));
+  int status = reap_size_plan_begin(graph, s->groups, o, &s->info.plan);
+  if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", reap_source_path(s->network->source));
+  REAP_TRY(status);
+  REAP_TRY(open_images(s));
+  REAP_TRY(reap_settings_repair_layers(o, graph, &s->repair));
+  return reap_graph_clone(graph, &s->pruned);
+}
+
+int reap_session_create(const reap_comm *comm, const reap_network *network, reap_dataset *images,
+                        const reap_session_settings *settings, reap_session **out) {
+  REAP_TRY(reap_comm_alloc(comm, out, 1, sizeof **out));
+  **out = (reap_session){.comm = comm, .network = network, .images = images, .settings = *settings};
+  if (!settings->method) (*out)->settings.method = reap_method_find("reap");
+  const int status = reap_comm_agree(comm, set_up(*out));
+  if (status != REAP_OK)
+    reap_session_destroy(out);
+  else if (images)
+    reap_shard_warn_idle(comm, (*out)->shard.blocks);
+  return status;
+}
+
+void reap_session_destroy(reap_session **session) {
+  reap_session *s = *session;
+  if (!s) return;
+  reap_run_destroy(&s->run);
+  session_stored_close(&s->stored);
+  reap_prune_result_clear(&s->info.result);
+  reap_size_plan_clear(&s->info.plan);
+  reap_group_paths_destroy(&s->own_paths);
+  reap_latency_destroy(&s->own_latency);
+  reap_free(&s->repair);
+  reap_groups_destroy(&s->groups);
+  reap_graph_destroy(&s->pruned);
+  reap_free(session);
+}
+
+/* ------------------------------------------------------------------ the plan */
+
+int reap_session_set_sizes(reap_session *s, const int64_t *counts, int64_t *const *kept) {
+  return reap_size_plan_give(s->groups, counts, kept, &s->info.plan);
+}
+
+int reap_session_hash_data(reap_session *s) {
+  const char *file = s->settings.from_stats ? s->settings.from_stats : reap_dataset_path(s->images);
+  const char *known = s->settings.data_hash;
+  char *hash = s->info.data_hash;
+  int status = REAP_OK;
+  if (hash[0]) return REAP_OK;
+  if (known) memcpy(hash, known, REAP_HASH_LENGTH);
+  if (!known && reap_comm_rank(s->comm) == 0) status = reap_hash_file(file, hash);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  return reap_comm_broadcast(s->comm, hash, REAP_HASH_LENGTH, 0);
+}
+
+void reap_session_lend(reap_session *s, const reap_group_paths *paths, const reap_latency *latency) {
+  s->info.paths = paths;
+  s->info.latency = latency;
+}
+
+/* One rank measures while the others wait. */
+static int measure_latency(reap_session *s) {
+  const reap_session_settings *o = &s->settings;
+  int status = REAP_OK;
+  if (!reap_settings_need_latency(o) || s->info.latency) return REAP_OK;
+  if (reap_comm_rank(s->comm) == 0)
+    status = reap_latency_measure(s->network->graph, s->groups, o->backend, o->progress, &s->own_latency);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  REAP_TRY(reap_latency_broadcast(s->comm, &s->own_latency));
+  s->info.latency = s->own_latency;
+  return REAP_OK;
+}
+
+int reap_session_measure(reap_session *s) {
+  REAP_TRY(measure_latency(s));
+  if (s->settings.save_paths) REAP_TRY(reap_session_hash_data(s));
+  return session_paths_get(s);
+}
+
+reap_group_paths *reap_session_take_paths(reap_session *s) {
+  reap_group_paths *paths = s->own_paths;
+  s->own_paths = NULL;
+  return paths;
+}
+
+reap_latency *reap_session_take_latency(reap_session *s) {
+  reap_latency *latency = s->own_latency;
+  s->own_latency = NULL;
+  return latency;
+}
+
+/* One rank chooses: everybody else takes its sizes. */
+int reap_session_plan(reap_session *s) {
+  reap_size_plan *p = &s->info.plan;
+  REAP_TRY(reap_session_measure(s));
+  const int status =
+      reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  return reap_comm_broadcast(s->comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
+}
+
+/* ------------------------------------------------------------------ the steps */
+
+/* Groups whose layer's moments lie on all ranks together. Collective. */
+static int find_spread(const reap_session *s, bool *spread) {
+  const bool whole = s->settings.from_stats && !s->options.refit;
+  int status = REAP_OK;
+  for (int g = 0; status == REAP_OK && g < reap_groups_count(s->groups); g++) {
+    const reap_group *group = reap_groups_at(s->groups, g);
+    reap_layer layer;
+    if (!s->info.plan.chosen[g]) continue;
+    status = reap_layer_view(s->pruned, reap_group_consumer(group), group->units, &layer);
+    if (status == REAP_OK) spread[g] = !whole && reap_prune_spreads(s->comm, &s->options, layer.n, layer.m);
+  }
+  return status;
+}
+
+static int check_memory(reap_session *s) {
+  bool *spread = NULL;
+  int status = reap_comm_agree(s->comm, reap_calloc(&spread, reap_groups_count(s->groups), sizeof *spread));
+  if (status == REAP_OK) status = find_spread(s, spread);
+  if (status == REAP_OK)
+    status = reap_footprint_estimate(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, spread,
+                                     reap_comm_size(s->comm), &s->info.footprint);
+  reap_free(&spread);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  return reap_footprint_check(s->comm, &s->info.footprint, s->settings.memory,
+                              "exclude it, put fewer ranks on a node, or spread it over the ranks (solver scalapack, a "
+                              "ridge that is a number)");
+}
+
+static int begin(reap_session *s) {
+  const reap_session_settings *o = &s->settings;
+  if (!s->info.plan.complete) return reap_error(REAP_ERR_USAGE, "the session has no plan yet: reap_session_plan()");
+  s->options = session_prune_options(s);
+  REAP_TRY(check_memory(s));
+  if (o->save_stats || o->activations) REAP_TRY(reap_session_hash_data(s));
+  REAP_TRY(session_stored_open(s->comm, o, s->network, s->groups, s->info.plan.chosen, s->shard.images,
+                               s->info.data_hash, &s->stored));
+  s->options.save_stats = s->stored.save;
+  s->options.activations = s->stored.activations;
+  s->options.from_stats = s->stored.from;
+  return reap_run_begin(s->comm, s->network->graph, s->pruned, s->groups, s->images, &s->shard, &s->options,
+                        &s->info.result, &s->run);
+}
+
+static void record_layer(const reap_layer_result *l, reap_session_record *out) {
+  out->layer = l->layer;
+  out->group = l->group;
+  out->channels = l->channels;
+  out->n_kept = l->n_kept;
+  out->kept = l->kept;
+  out->error = l->relative_error;
+  out->held_out_error = l->held_out_error;
+  out->seconds = l->seconds;
+}
+
+static void record_repair(const reap_repair_result *l, reap_session_record *out) {
+  out->layer = l->layer;
+  out->channels = out->n_kept = l->channels;
+  out->error = l->relative_error;
+  out->held_out_error = l->held_out_error;
+  out->seconds = l->seconds;
+}
+
+int reap_session_step(reap_session *s, reap_session_record *record, bool *more) {
+  const reap_prune_result *r = &s->info.result;
+  *more = false;
+  if (!s->run) REAP_TRY(begin(s));
+  const int count = reap_run_steps(s->run), pruned = r->n_layers;
+  if (record) *record = (reap_session_record){.index = s->done, .count = count, .error = NAN, .held_out_error = NAN};
+  if (s->done == count) return REAP_OK;
+  REAP_TRY(reap_run_step(s->run));
+  s->done++;
+  *more = s->done < count;
+  if (record && r->n_layers > pruned)
+    record_layer(&r->layers[pruned], record);
+  else if (record)
+    record_repair(&r->repaired[r->n_repaired - 1], record);
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ the result */
+
+static int time_pruned(reap_session *s) {
+  double seconds = 0;
+  int status = REAP_OK;
+  if (!reap_settings_need_latency(&s->settings)) return REAP_OK;
+  if (reap_comm_rank(s->comm) == 0) status = reap_graph_seconds(s->pruned, s->settings.backend, &seconds);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  s->info.measured_ms = 1000 * seconds;
+  return reap_comm_broadcast(s->comm, &s->info.measured_ms, sizeof s->info.measured_ms, 0);
+}
+
+int reap_session_finish(reap_session *s) {
+  if (!s->run || s->done < reap_run_steps(s->run))
+    return reap_error(REAP_ERR_USAGE, "the session has steps left: reap_session_step()");
+  REAP_TRY(reap_run_finish(s->run));
+  reap_run_destroy(&s->run);
+  REAP_TRY(session_stored_commit(&s->stored));
+  session_stored_close(&s->stored);
+  return time_pruned(s);
+}
+
+const reap_groups *reap_session_groups(const reap_session *s) { return s->groups; }
+
+const int64_t *reap_session_sizes(const reap_session *s) { return s->info.plan.counts; }
+
+const reap_graph *reap_session_graph(const reap_session *s) { return s->pruned; }
+
+const reap_session_info *reap_session_get_info(const reap_session *s) { return &s->info; }
+
+int reap_session_apply(const reap_session *s, reap_source *source) {
+  reap_edits edits = {0};
+  int status = reap_surgery_edits(s->pruned, &edits);
+  if (status == REAP_OK) status = reap_source_apply(source, &edits);
+  reap_edits_clear(&edits);
+  return status;
+}
+
+int reap_session_write_onnx(const reap_session *s, const char *path) {
+  reap_source *source = NULL;
+  int status = reap_source_copy(s->network->source, &source);
+  if (status == REAP_OK) status = reap_session_apply(s, source);
+  if (status == REAP_OK) status = reap_source_write_onnx(source, path);
+  reap_source_destroy(&source);
+  return status;
+}

@@ -1,0 +1,97 @@
+/* The losses that sizes under a budget are chosen by: paths of all groups, from a file or from a pass over the images.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "io/paths_file.h"
+#include "memory_check.h"
+#include "prune/sensitivity/joint.h"
+#include "reap/error.h"
+#include "session_settings.h"
+#include "session_state.h"
+
+/* Figures of another measure would choose by something else; a choice by the layers' own errors needs none of them. */
+static int check_measure(const reap_session *s, const reap_group_paths *paths) {
+  reap_path_measure wanted;
+  REAP_TRY(reap_paths_measure_of(s->network->graph, s->settings.measure, &wanted));
+  if (paths->measured_images == 0 || paths->measure == wanted || s->info.plan.ratios != REAP_RATIOS_OUTPUT)
+    return REAP_OK;
+  return reap_error(REAP_ERR_INPUT,
+                    "%s: tells how far the outputs move by %s, and %s is wanted: take %s, or make the paths anew",
+                    s->settings.from_paths, reap_path_measure_name(paths->measure), reap_path_measure_name(wanted),
+                    paths->measure == REAP_PATH_SUM_OF_SHARES   ? "the measure sum"
+                    : paths->measure == REAP_PATH_LARGEST_SHARE ? "the measure largest"
+                                                                : "ratios path");
+}
+
+/* Paths of another network would choose the wrong sizes. */
+static int read_file(const reap_session *s, reap_group_paths **paths) {
+  const char *model = reap_source_hash(s->network->source), *file = s->settings.from_paths;
+  REAP_TRY(reap_paths_file_read(file, paths));
+  const char *hash = (*paths)->model_hash;
+  if (!hash[0] || strcmp(hash, model) == 0) return check_measure(s, *paths);
+  return reap_error(REAP_ERR_INPUT, "%s: holds paths of another model than %s (sha256 %.12s and %.12s)", file,
+                    reap_source_path(s->network->source), hash, model);
+}
+
+static reap_paths_options paths_options(const reap_session *s, bool output) {
+  const reap_session_settings *o = &s->settings;
+  return (reap_paths_options){.chosen = o->save_paths ? NULL : s->info.plan.chosen,
+                              .min_keep = o->path_least,
+                              .sizes = output ? o->path_sizes : 0,
+                              .measured_images = o->path_images,
+                              .measure = o->measure,
+                              .sampling = {o->positions, o->seed},
+                              .ridge = o->ridge,
+                              .solver = o->solver,
+                              .backend = o->backend,
+                              .memory = o->memory,
+                              .scratch = o->scratch,
+                              .from_stats = s->stored.from,
+                              .progress = o->progress};
+}
+
+/* Of the pass that makes paths. Collective. */
+static int check_memory(const reap_session *s, const reap_paths_options *options) {
+  reap_footprint expected;
+  REAP_TRY(reap_paths_footprint(s->comm, s->network->graph, s->groups, s->shard.images, options, &expected));
+  return reap_footprint_check(
+      s->comm, &expected, s->settings.memory,
+      "exclude it, put fewer ranks on a node, spread it over the ranks (solver scalapack), measure fewer sizes, or "
+      "choose sizes without following paths (ratios uniform)");
+}
+
+/* The paths, and how their losses go together where the output's movement was measured; also for a file that serves
+ * later choices. Collective. */
+static int collect(reap_session *s, reap_group_paths **paths) {
+  const bool output = s->info.plan.ratios != REAP_RATIOS_PATH;
+  const char *file = s->settings.from_stats;
+  const reap_graph *graph = s->network->graph;
+  const reap_prune_options trial = session_prune_options(s);
+  int status = file && !s->stored.from ? session_stats_open(s->network, file, &s->stored.from) : REAP_OK;
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  const reap_paths_options options = paths_options(s, output);
+  REAP_TRY(check_memory(s, &options));
+  REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, &options,
+                              &s->info.paths_times, paths));
+  return output ? reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths) : REAP_OK;
+}
+
+/* Rank 0, with the hash of the data known. */
+static int save(const reap_session *s, reap_group_paths *paths) {
+  snprintf(paths->model_hash, sizeof paths->model_hash, "%s", reap_source_hash(s->network->source));
+  snprintf(paths->calibration_hash, sizeof paths->calibration_hash, "%s", s->info.data_hash);
+  return reap_paths_file_write(s->settings.save_paths, paths);
+}
+
+int session_paths_get(reap_session *s) {
+  const reap_session_settings *o = &s->settings;
+  reap_group_paths **paths = &s->own_paths;
+  if (s->info.paths || !(reap_settings_need_losses(o) || o->save_paths)) return REAP_OK;
+  if (o->from_paths)
+    REAP_TRY(reap_comm_agree(s->comm, read_file(s, paths)));
+  else
+    REAP_TRY(collect(s, paths));
+  s->info.paths = *paths;
+  return reap_comm_agree(s->comm, o->save_paths && reap_comm_rank(s->comm) == 0 ? save(s, *paths) : REAP_OK);
+}

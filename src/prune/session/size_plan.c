@@ -1,0 +1,209 @@
+#include "size_plan.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "prune/sensitivity/joint.h"
+#include "prune/sizes/budget.h"
+#include "prune/sizes/ratios.h"
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+#include "session_settings.h"
+
+/* ------------------------------------------------------------------ which groups */
+
+/* Takes the groups that one name stands for out of the choice. */
+static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length,
+                        bool *chosen) {
+  bool found = false;
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    if (!reap_text_names(name, length, reap_groups_at(groups, g)->name)) continue;
+    chosen[g] = false;
+    found = true;
+  }
+  for (int i = 0; i < graph->n_nodes; i++) {
+    if (!graph->nodes[i]->linear || !reap_text_names(name, length, graph->nodes[i]->layer)) continue;
+    const int both[] = {reap_groups_produced_by(groups, i), reap_groups_consumed_by(groups, i)};
+    for (int k = 0; k < 2; k++)
+      if (both[k] >= 0) chosen[both[k]] = false;
+    found = true;
+  }
+  if (found) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is to be excluded, and is no group or layer of this network", (int)length,
+                    name);
+}
+
+static int exclude_all(const reap_graph *graph, const reap_groups *groups, const char *list, bool *chosen) {
+  for (const char *name = list; name && *name;) {
+    size_t length = strcspn(name, ",");
+    if (length > 0) REAP_TRY(exclude_name(graph, groups, name, length, chosen));
+    name += length;
+    if (*name == ',') name++;
+  }
+  return REAP_OK;
+}
+
+static int choose_groups(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *o,
+                         reap_size_plan *plan) {
+  int count = 0;
+  for (int g = 0; g < plan->n_groups; g++) plan->chosen[g] = reap_groups_at(groups, g)->prunable;
+  REAP_TRY(exclude_all(graph, groups, o->exclude, plan->chosen));
+  for (int g = 0; g < plan->n_groups; g++) {
+    const int64_t channels = reap_groups_at(groups, g)->units;
+    const double share = o->min_keep; /* below 1 a share, else a number */
+    const int64_t least = share < 1                  ? reap_budget_round(share, channels)
+                          : share < (double)channels ? (int64_t)share
+                                                     : channels;
+    plan->least[g] = least;
+    count += plan->chosen[g];
+  }
+  if (count > 0) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "the network has no channel group that can be pruned here; reap inspect tells why");
+}
+
+/* ------------------------------------------------------------------ how far */
+
+static void keep_share(const reap_groups *groups, double share, reap_size_plan *plan) {
+  for (int g = 0; g < plan->n_groups; g++) {
+    const int64_t channels = reap_groups_at(groups, g)->units;
+    plan->counts[g] = plan->chosen[g] ? reap_budget_round(share, channels) : channels;
+    if (plan->counts[g] < plan->least[g]) plan->counts[g] = plan->least[g];
+  }
+}
+
+int reap_size_plan_give(const reap_groups *groups, const int64_t *counts, int64_t *const *kept, reap_size_plan *plan) {
+  for (int g = 0; g < plan->n_groups; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (counts[g] < 1 || counts[g] > group->units)
+      return reap_error(REAP_ERR_USAGE, "group %s: keeps from 1 to %lld channels, not %lld", group->name,
+                        (long long)group->units, (long long)counts[g]);
+    if (!plan->chosen[g] && counts[g] < group->units)
+      return reap_error(REAP_ERR_USAGE,
+                        "group %s is excluded or cannot be pruned, and %lld of its channels are to stay", group->name,
+                        (long long)counts[g]);
+    plan->counts[g] = counts[g];
+    if (!kept || !kept[g]) continue;
+    REAP_TRY(reap_alloc(&plan->given[g], counts[g], sizeof *plan->given[g]));
+    memcpy(plan->given[g], kept[g], (size_t)counts[g] * sizeof *plan->given[g]);
+  }
+  plan->complete = true;
+  return REAP_OK;
+}
+
+/* Costs in the unit of the budget, what is allowed and what the whole network costs. */
+static int cost_model(const reap_graph *graph, const reap_groups *groups, const reap_latency *latency,
+                      reap_size_plan *plan, reap_cost_model **model) {
+  const bool params = plan->budget == REAP_BUDGET_PARAMS;
+  if (latency)
+    REAP_TRY(reap_cost_model_latency(graph, groups, plan->chosen, latency, model));
+  else
+    REAP_TRY((params ? reap_cost_model_params : reap_cost_model_flops)(graph, groups, plan->chosen, model));
+  plan->whole = params ? (double)reap_graph_params(graph) : (*model)->whole;
+  plan->limit = plan->budget == REAP_BUDGET_MILLISECONDS ? plan->asked : plan->asked * plan->whole;
+  return REAP_OK;
+}
+
+/* A budget that even the smallest sizes do not meet. */
+static int check_reach(const reap_cost_model *model, const reap_size_plan *plan) {
+  const double least = reap_cost_model_at(model, plan->least);
+  if (least <= plan->limit) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE,
+                    "%s %g cannot be reached: with the fewest channels allowed in every prunable group %.4f are left",
+                    reap_budget_name(plan->budget), plan->asked, least / plan->whole);
+}
+
+static int choose_uniform(const reap_cost_model *model, reap_size_plan *plan) {
+  const reap_ratio_problem problem = {model, NULL, plan->least, NULL, plan->limit};
+  REAP_TRY(reap_ratios_uniform(&problem, plan->counts));
+  plan->cost = reap_cost_model_at(model, plan->counts);
+  plan->complete = true;
+  return REAP_OK;
+}
+
+static int begin_budget(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *o,
+                        reap_size_plan *plan) {
+  reap_cost_model *model = NULL;
+  if (reap_settings_need_latency(o)) return REAP_OK; /* nothing is known of times yet */
+  int status = cost_model(graph, groups, NULL, plan, &model);
+  if (status == REAP_OK) status = check_reach(model, plan);
+  if (status == REAP_OK && !reap_settings_need_losses(o)) status = choose_uniform(model, plan);
+  reap_cost_model_destroy(&model);
+  return status;
+}
+
+static int allocate(const reap_groups *groups, reap_size_plan *plan) {
+  const int n = reap_groups_count(groups);
+  *plan = (reap_size_plan){
+      .n_groups = n, .asked = NAN, .limit = NAN, .cost = NAN, .whole = NAN, .predicted_loss = NAN, .gap = NAN};
+  REAP_TRY(reap_calloc(&plan->chosen, n, sizeof *plan->chosen));
+  REAP_TRY(reap_calloc(&plan->counts, n, sizeof *plan->counts));
+  REAP_TRY(reap_calloc(&plan->least, n, sizeof *plan->least));
+  REAP_TRY(reap_calloc(&plan->channels, n, sizeof *plan->channels));
+  for (int g = 0; g < n; g++) plan->channels[g] = reap_groups_at(groups, g)->units;
+  return reap_calloc(&plan->given, n, sizeof *plan->given);
+}
+
+int reap_size_plan_begin(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *o,
+                         reap_size_plan *plan) {
+  REAP_TRY(allocate(groups, plan));
+  plan->ratios = reap_settings_ratios(o);
+  plan->budget = o->budget;
+  REAP_TRY(choose_groups(graph, groups, o, plan));
+  if (o->budget == REAP_BUDGET_SIZES) return REAP_OK;
+  plan->asked = o->amount;
+  if (o->budget != REAP_BUDGET_KEEP) return begin_budget(graph, groups, o, plan);
+  keep_share(groups, o->amount, plan);
+  plan->complete = true;
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ by losses */
+
+static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model,
+                  double **losses, reap_size_plan *plan) {
+  const bool output = plan->ratios == REAP_RATIOS_OUTPUT;
+  reap_ratio_outcome outcome;
+  REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->least, losses));
+  REAP_TRY(check_reach(model, plan));
+  if (output && paths->power == 0) {
+    reap_log(REAP_LOG_INFO, "trials found no sizes that move the output less than uniform ones");
+    return choose_uniform(model, plan);
+  }
+  const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, NULL, plan->limit};
+  REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
+  plan->cost = outcome.cost;
+  plan->predicted_loss = outcome.loss;
+  plan->gap = reap_ratios_gap(&outcome);
+  plan->complete = true;
+  reap_log(REAP_LOG_INFO, "sizes by %s: predicted loss %.4g, at most %.2g %% above the least possible",
+           reap_ratios_name(plan->ratios), plan->predicted_loss, 100 * plan->gap);
+  return REAP_OK;
+}
+
+int reap_size_plan_finish(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *o,
+                          const reap_group_paths *paths, const reap_latency *latency, reap_size_plan *plan) {
+  reap_cost_model *model = NULL;
+  double **losses = NULL;
+  if (plan->complete) return REAP_OK;
+  if (o->budget == REAP_BUDGET_SIZES) return reap_error(REAP_ERR_USAGE, "sizes are to be given, and are not there");
+  int status = reap_calloc(&losses, plan->n_groups, sizeof *losses);
+  if (status == REAP_OK) status = cost_model(graph, groups, latency, plan, &model);
+  if (status == REAP_OK) status = check_reach(model, plan);
+  if (status == REAP_OK)
+    status = reap_settings_need_losses(o) ? choose(groups, paths, model, losses, plan) : choose_uniform(model, plan);
+  for (int g = 0; losses && g < plan->n_groups; g++) reap_free(&losses[g]);
+  reap_free(&losses);
+  reap_cost_model_destroy(&model);
+  return status;
+}
+
+void reap_size_plan_clear(reap_size_plan *plan) {
+  for (int g = 0; plan->given && g < plan->n_groups; g++) reap_free(&plan->given[g]);
+  reap_free(&plan->chosen);
+  reap_free(&plan->counts);
+  reap_free(&plan->given);
+  reap_free(&plan->least);
+  reap_free(&plan->channels);
+}
