@@ -1,5 +1,6 @@
 #include "command.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,29 @@ int command_set_up(const command_context *context, const common_options *common,
 }
 
 reap_backend command_backend(const char *kernels) { return (reap_backend)option_index(KERNELS, kernels); }
+
+static bool names(const char *message, const char *quantity) {
+  const size_t n = strlen(quantity);
+  for (const char *c = message; (c = strstr(c, quantity)); c += n)
+    if ((c == message || c[-1] == ' ') && strchr(" ,;:)", c[n])) return true;
+  return false;
+}
+
+void command_hint(const char *message, char hint[COMMAND_HINT]) {
+  static const char *const table[][2] = {
+      {"flops", "--flops"},     {"params", "--params"},       {"latency", "--latency"}, {"excluded", "--exclude"},
+      {"exclude", "--exclude"}, {"memory limit", "--memory"}, {"ridge", "--ridge"},     {"scratch folder", "--scratch"},
+      {"solver", "--solver"},   {"ratios", "--ratios"},       {"measure", "--measure"}, {"positions", "--positions"}};
+  size_t length = 0;
+  hint[0] = '\0';
+  for (size_t i = 0; i < sizeof table / sizeof table[0] && !strstr(message, "--"); i++) {
+    const size_t longer = length + strlen(table[i][1]) + sizeof " (options: )";
+    if (!names(message, table[i][0]) || longer > COMMAND_HINT) continue;
+    length +=
+        (size_t)snprintf(hint + length, COMMAND_HINT - length, "%s%s", length ? ", " : " (options: ", table[i][1]);
+  }
+  if (length) memcpy(hint + length, ")", 2);
+}
 
 int command_print_unused(const reap_source *source) {
   char *text = NULL;

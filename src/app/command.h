@@ -80,6 +80,11 @@ void command_set_log(const command_context *context, const common_options *commo
 
 reap_backend command_backend(const char *kernels);
 
+/* Messages of the library name quantities and no options. For them: " (options: --memory, --scratch)", those that set
+ * what the message names; else "". */
+enum { COMMAND_HINT = 160 };
+void command_hint(const char *message, char hint[COMMAND_HINT]);
+
 /* Value of --positions: "all" (0) or a number. `title` is "reap prune", say. */
 int command_positions(const char *title, const char *text, int64_t *positions);
 

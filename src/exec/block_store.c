@@ -163,7 +163,7 @@ static void warn(block_store *s, int64_t bytes) {
   if (s->warned) return;
   s->warned = true;
   reap_log(REAP_LOG_WARNING,
-           "--memory %.1f MB is less than the values of one block of images take; going on with %.1f MB",
+           "a memory limit of %.1f MB is less than the values of one block of images take; going on with %.1f MB",
            (double)s->limit / 1e6, (double)(s->used + bytes) / 1e6);
 }
 

@@ -30,23 +30,24 @@ enum { SLOT_NAME = 24 };
 
 int reap_scratch_folder_check(const char *folder) {
   struct stat about;
-  if (!*folder) return reap_error(REAP_ERR_INPUT, "--scratch: the folder's name is empty");
+  if (!*folder) return reap_error(REAP_ERR_INPUT, "the name of the scratch folder is empty");
   if (stat(folder, &about) != 0)
-    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another with --scratch", folder, strerror(errno));
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another", folder, strerror(errno));
   if (!S_ISDIR(about.st_mode))
-    return reap_error(REAP_ERR_INPUT, "scratch folder %s: is not a folder; name another with --scratch", folder);
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: is not a folder; name another", folder);
   if (access(folder, W_OK | X_OK) != 0)
-    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another with --scratch", folder, strerror(errno));
+    return reap_error(REAP_ERR_INPUT, "scratch folder %s: %s; name another", folder, strerror(errno));
   return REAP_OK;
 }
 
 /* A failure of HDF5 or of the system, in words that tell what to do. */
 static int explain(const char *folder, int status) {
   if (status == REAP_ERR_RESOURCE)
-    return reap_error(status,
-                      "scratch folder %s has no room left for what exceeds --memory; name another with --scratch, "
-                      "or raise --memory",
-                      folder);
+    return reap_error(
+        status,
+        "scratch folder %s has no room left for what exceeds the memory limit; name another, or raise the "
+        "limit",
+        folder);
   return reap_error_prefix(status, "scratch folder %s", folder);
 }
 

@@ -53,8 +53,7 @@ int reap_collect_layers(const reap_graph *graph, const reap_groups *groups, bool
     if (channels > 0) status = reap_layer_view(graph, i, channels, &(*layers)[(*count)++]);
   }
   if (status == REAP_OK && *count == 0)
-    status = reap_error(REAP_ERR_INPUT,
-                        "the network has no layer whose inputs can be pruned; --all takes every linear layer");
+    status = reap_error(REAP_ERR_INPUT, "the network has no layer whose inputs can be pruned; take all linear layers");
   if (status != REAP_OK) reap_free(layers);
   return status;
 }

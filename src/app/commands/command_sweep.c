@@ -124,8 +124,12 @@ static void print_table(const sweep *s, int n, const reap_sweep_setting *setting
 static void show(const sweep *s, const sweep_outcome *outcomes, int n, const reap_sweep_setting *settings,
                  double start) {
   const int ranks = reap_comm_size(s->context->comm);
-  for (int i = 0; i < s->count; i++)
-    if (!s->done[i]) reap_print(stderr, "reap: %s failed: %s\n", s->settings[i].name, outcomes[i].message);
+  for (int i = 0; i < s->count; i++) {
+    char hint[COMMAND_HINT];
+    if (s->done[i]) continue;
+    command_hint(outcomes[i].message, hint);
+    reap_print(stderr, "reap: %s failed: %s%s\n", s->settings[i].name, outcomes[i].message, hint);
+  }
   print_table(s, n, settings);
   reap_print(stdout, "%-16s %s\n", "written", s->options->no_merge ? s->folder.path : s->options->prune.output);
   reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");

@@ -91,11 +91,13 @@ void program_complain(int argc, char **argv, int status) {
   bool known = false;
   for (int i = 0; argc > 1 && i < N_COMMANDS; i++) known |= strcmp(argv[1], commands[i].name) == 0;
   const char *message = reap_error_message();
+  char hint[COMMAND_HINT];
+  command_hint(message, hint);
   if (status == REAP_ERR_USAGE) {
     bool named = strncmp(message, "reap", 4) == 0;
-    reap_print(stderr, "%s%s\n", named ? "" : "reap: ", message);
+    reap_print(stderr, "%s%s%s\n", named ? "" : "reap: ", message, hint);
     reap_print(stderr, "try \"reap%s%s --help\"\n", known ? " " : "", known ? argv[1] : "");
   } else {
-    reap_print(stderr, "reap: %s\n", message[0] ? message : reap_status_name(status));
+    reap_print(stderr, "reap: %s%s\n", message[0] ? message : reap_status_name(status), hint);
   }
 }

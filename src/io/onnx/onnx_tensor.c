@@ -277,7 +277,7 @@ int reap_onnx_to_half(Onnx__TensorProto *proto, int32_t type) {
     uint16_t bits = is_16 ? reap_to_float16(value) : reap_to_bfloat16(value);
     if (isfinite(value) && !isfinite(is_16 ? reap_from_float16(bits) : reap_from_bfloat16(bits)))
       return reap_error(REAP_ERR_NUMERIC,
-                        "%g does not fit its type, %s; raise --ridge, or prune the network in float32", (double)value,
+                        "%g does not fit its type, %s; raise the ridge, or prune the network in float32", (double)value,
                         reap_onnx_type_name(type));
     memcpy(proto->raw_data.data + i * sizeof bits, &bits, sizeof bits);
   }

@@ -122,7 +122,7 @@ static double usable_factor(reap_norm *norm, int64_t j) {
 }
 
 static int too_large(const reap_node *node, reap_precision precision) {
-  return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit %s; raise --ridge", node->layer,
+  return reap_error(REAP_ERR_NUMERIC, "layer %s: a re-solved weight does not fit %s; raise the ridge", node->layer,
                     reap_precision_name(precision));
 }
 

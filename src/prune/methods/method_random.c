@@ -11,7 +11,7 @@ static int score(void *state, const reap_evidence *e, reap_choice *choice) {
 }
 
 const reap_method reap_method_random = {.name = "random",
-                                        .summary = "drawn at random from --seed and the group's name",
+                                        .summary = "drawn at random from the seed and the group's name",
                                         .needs = REAP_NEEDS_SEED,
                                         .gives = REAP_GIVES_SET,
                                         .can = REAP_CAN_COUPLED,

@@ -40,7 +40,7 @@ static int fill(const reap_group_paths *paths, const reap_group *group, bool out
   const reap_group_path *path = &paths->paths[index];
   if (output && path->n_sizes == 0 && path->n_removed > 0)
     return reap_error(REAP_ERR_INPUT,
-                      "group %s: the paths do not tell how far the network's output moves; take --ratios path, or make "
+                      "group %s: the paths do not tell how far the network's output moves; take ratios path, or make "
                       "them anew with images",
                       group->name);
   REAP_TRY(reap_alloc(loss, group->units + 1, sizeof **loss));
