@@ -162,7 +162,7 @@ int64_t reap_graph_params(const reap_graph *graph);
 /* Multiply-adds of node `index` for one image; 0 for other operators. */
 int64_t reap_node_flops(const reap_graph *graph, int index);
 
-/* Nodes that read `value`: count, and the first `most` of them into `nodes`. */
+/* Nodes of a prepared graph that read `value`: count, and the first `most` of them into `nodes`. */
 int reap_value_readers(const reap_graph *graph, int value, int most, int *nodes);
 
 /* Elements of the value for one block. */

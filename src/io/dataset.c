@@ -129,8 +129,7 @@ static int widen_chunk_cache(reap_dataset *dataset) {
 
 static int open_labels(reap_dataset *dataset) {
   if (!reap_h5_has(dataset->file, "labels")) return REAP_OK;
-  int64_t dims[1] = {dataset->count};
-  return reap_h5_expect(dataset->file, "labels", H5T_INTEGER, 1, dims, &dataset->labels);
+  return reap_h5_expect(dataset->file, "labels", H5T_INTEGER, 1, &dataset->count, &dataset->labels);
 }
 
 static int open_parts(reap_dataset *dataset) {

@@ -114,8 +114,9 @@ static int write_message(hid_t file, const Onnx__ModelProto *model) {
   hide_data(model->graph, had);
   int status = reap_onnx_pack(model, &data, &size);
   show_data(model->graph, had);
-  int64_t dims[1] = {(int64_t)size};
-  if (status == REAP_OK) status = reap_h5_write(file, "graph", H5T_NATIVE_UINT8, H5T_NATIVE_UINT8, 1, dims, data, NULL);
+  const int64_t count = (int64_t)size;
+  if (status == REAP_OK)
+    status = reap_h5_write(file, "graph", H5T_NATIVE_UINT8, H5T_NATIVE_UINT8, 1, &count, data, NULL);
   reap_free(&data);
   reap_free(&had);
   return status;

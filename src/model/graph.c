@@ -246,7 +246,7 @@ int reap_graph_add_output(reap_graph *graph, const char *name) {
 
 int reap_value_readers(const reap_graph *graph, int value, int most, int *nodes) {
   int count = 0;
-  for (int i = 0; i < graph->n_nodes; i++)
+  for (int i = graph->values[value].producer + 1; i < graph->n_nodes; i++) /* in topological order */
     for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
       if (graph->nodes[i]->inputs[k] == value) {
         if (count < most) nodes[count] = i;

@@ -53,8 +53,8 @@ static int norm_prepare(const reap_graph *graph, const reap_node *node, reap_bac
   *state = s;
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(out, strides);
-  s->channels = out->dims[1]; /* ONNX normalises along axis 1, whatever lies there */
-  s->inner = strides[1];
+  s->channels = out->dims[REAP_NORM_AXIS];
+  s->inner = strides[REAP_NORM_AXIS];
   s->outer = s->channels > 0 ? reap_value_count(out) / (s->channels * s->inner) : 0;
   int status = fill(graph, node, s);
   if (status != REAP_OK) norm_destroy(state);

@@ -19,6 +19,9 @@ static inline int reap_channel_axis(const reap_value *value) { return value->cha
 /* Entries along that axis; 0 if there is none. */
 int64_t reap_value_channels(const reap_value *value);
 
+/* Axis along which BatchNormalization works by ONNX's definition, whatever lies there. */
+enum { REAP_NORM_AXIS = 1 };
+
 /* Axis of its input along which a layer (Conv, Gemm, MatMul) sums; its outputs lie along the same axis. */
 int reap_linear_axis(const reap_graph *graph, const reap_node *node);
 

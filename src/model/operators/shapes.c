@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "geometry.h"
+#include "layout.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rules.h"
@@ -49,9 +50,9 @@ int reap_shape_norm(reap_graph *graph, reap_node *node) {
     return trains(node, "normalises by the images of a batch");
   for (int slot = 1; slot < 5; slot++) {
     const reap_tensor *t = reap_node_constant(graph, node, slot);
-    if (!t || t->dtype != REAP_F32 || t->count != x->dims[1])
+    if (!t || t->dtype != REAP_F32 || t->count != x->dims[REAP_NORM_AXIS])
       return reap_node_error(node, "its input %d is not a constant with one number for each of %lld channels", slot,
-                             (long long)x->dims[1]);
+                             (long long)x->dims[REAP_NORM_AXIS]);
   }
   return reap_shape_same(graph, node);
 }

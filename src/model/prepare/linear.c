@@ -166,11 +166,11 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   return reap_linear_refresh(graph, node);
 }
 
-/* A batch norm works along axis 1. It can be part of the layer only if the layer's outputs lie there, which those of a
- * MatMul on more than two axes do not. */
+/* A batch norm can be part of the layer only if the layer's outputs lie along its axis, which those of a MatMul on more
+ * than two axes do not. */
 static bool scales_outputs(const reap_graph *graph, const reap_node *node, const reap_node *norm) {
   const int64_t m = reap_node_constant(graph, node, 1)->dims[0];
-  bool fits = reap_channel_axis(reap_node_output(graph, node, 0)) == 1;
+  bool fits = reap_channel_axis(reap_node_output(graph, node, 0)) == REAP_NORM_AXIS;
   for (int slot = 1; slot < 5; slot++) fits = fits && reap_node_constant(graph, norm, slot)->count == m;
   return fits;
 }

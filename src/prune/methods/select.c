@@ -22,15 +22,15 @@ static void consumer_shape(const reap_evidence *e, int64_t *block, int64_t *m) {
 
 static int make_room(const reap_method *method, const reap_evidence *e, reap_choice *c) {
   const int64_t channels = e->group->units;
-  int64_t dims[3] = {e->n_kept}, size = 0;
+  int64_t sides[3] = {e->n_kept}, size = 0;
   if (method->gives & REAP_GIVES_SCORES) REAP_TRY(reap_calloc(&c->scores, channels, sizeof *c->scores));
   if (method->gives & REAP_GIVES_ORDER) REAP_TRY(reap_calloc(&c->order, channels - e->n_kept, sizeof *c->order));
   if (method->gives & REAP_GIVES_SET) REAP_TRY(reap_calloc(&c->kept, e->n_kept, sizeof *c->kept));
   if (!(method->gives & REAP_GIVES_WEIGHTS)) return REAP_OK;
-  consumer_shape(e, &dims[1], &dims[2]);
-  REAP_TRY(reap_product(dims, 3, &size));
+  consumer_shape(e, &sides[1], &sides[2]);
+  REAP_TRY(reap_product(sides, 3, &size));
   REAP_TRY(reap_calloc(&c->weights, size, sizeof *c->weights));
-  return reap_calloc(&c->bias, dims[2], sizeof *c->bias);
+  return reap_calloc(&c->bias, sides[2], sizeof *c->bias);
 }
 
 /* True if all numbers are finite. */

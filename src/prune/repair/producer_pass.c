@@ -41,6 +41,14 @@ static bool reaches(const reap_graph *graph, int producer, int consumer, int *ac
   return graph->values[value].producer == producer && only_for(graph, value, before);
 }
 
+/* The way back takes rows for stored one behind the other. */
+static bool rows_have_gaps(const reap_graph *graph, const reap_node *node) {
+  const int axis = reap_linear_axis(graph, node);
+  const reap_row_layout x = reap_row_layout_of(reap_node_input(graph, node, 0), axis, graph->batch),
+                        y = reap_row_layout_of(reap_node_output(graph, node, 0), axis, graph->batch);
+  return reap_rows_have_gaps(&x) || reap_rows_have_gaps(&y);
+}
+
 int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front) {
   int activation;
   if (group < 0) return -1;
@@ -49,9 +57,7 @@ int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int g
   if (producer < 0 || consumer < 0) return -1;
   if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
   if (!reaches(graph, producer, consumer, &activation)) return -1;
-  /* The way back takes rows for stored without gaps, as those along axis 1 are. */
-  if (reap_linear_axis(graph, graph->nodes[producer]) != 1 || reap_linear_axis(graph, graph->nodes[consumer]) != 1)
-    return -1;
+  if (rows_have_gaps(graph, graph->nodes[producer]) || rows_have_gaps(graph, graph->nodes[consumer])) return -1;
   if (reap_is_convolution(graph->nodes[producer]) != reap_is_convolution(graph->nodes[consumer])) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
 }
