@@ -84,6 +84,7 @@ int reap_size_plan_give(const reap_groups *groups, const int64_t *counts, int64_
                         "group %s is excluded or cannot be pruned, and %lld of its channels are to stay", group->name,
                         (long long)counts[g]);
     plan->counts[g] = counts[g];
+    reap_free(&plan->given[g]);
     if (!kept || !kept[g]) continue;
     REAP_TRY(reap_alloc(&plan->given[g], counts[g], sizeof *plan->given[g]));
     memcpy(plan->given[g], kept[g], (size_t)counts[g] * sizeof *plan->given[g]);
