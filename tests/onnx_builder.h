@@ -63,16 +63,16 @@ static inline int load_all(const char *path) {
 
 /* ------------------------------------------------------------------ small models, made here */
 
-static Onnx__ModelProto model;
-static Onnx__GraphProto graph;
-static Onnx__OperatorSetIdProto opset, *opsets[1] = {&opset};
+static ReapOnnx__ModelProto model;
+static ReapOnnx__GraphProto graph;
+static ReapOnnx__OperatorSetIdProto opset, *opsets[1] = {&opset};
 static char arena[1 << 18];
 static size_t arena_used;
 
 enum { MOST = 16 };
-static Onnx__NodeProto *nodes[MOST];
-static Onnx__TensorProto *tensors[MOST];
-static Onnx__ValueInfoProto *inputs[MOST], *outputs[MOST], *infos[MOST];
+static ReapOnnx__NodeProto *nodes[MOST];
+static ReapOnnx__TensorProto *tensors[MOST];
+static ReapOnnx__ValueInfoProto *inputs[MOST], *outputs[MOST], *infos[MOST];
 
 static inline void *take(size_t size) {
   void *block = arena + arena_used;
@@ -85,9 +85,9 @@ static inline char *text(const char *value) { return strcpy(take(strlen(value) +
 
 static inline void begin_model(int64_t ir_version) {
   arena_used = 0;
-  onnx__model_proto__init(&model);
-  onnx__graph_proto__init(&graph);
-  onnx__operator_set_id_proto__init(&opset);
+  reap_onnx__model_proto__init(&model);
+  reap_onnx__graph_proto__init(&graph);
+  reap_onnx__operator_set_id_proto__init(&opset);
   model.has_ir_version = 1;
   model.ir_version = ir_version;
   model.producer_name = text("somebody");
@@ -104,10 +104,10 @@ static inline void begin_model(int64_t ir_version) {
   graph.value_info = infos;
 }
 
-static inline Onnx__TensorProto *make_tensor(const char *name, int32_t type, int rank, const int64_t *dims) {
-  Onnx__TensorProto *tensor = take(sizeof *tensor);
-  onnx__tensor_proto__init(tensor);
-  size_t count = 1, width = type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 ? 8 : 4;
+static inline ReapOnnx__TensorProto *make_tensor(const char *name, int32_t type, int rank, const int64_t *dims) {
+  ReapOnnx__TensorProto *tensor = take(sizeof *tensor);
+  reap_onnx__tensor_proto__init(tensor);
+  size_t count = 1, width = type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT64 ? 8 : 4;
   tensor->name = text(name);
   tensor->has_data_type = 1;
   tensor->data_type = type;
@@ -125,30 +125,30 @@ static inline Onnx__TensorProto *make_tensor(const char *name, int32_t type, int
   return tensor;
 }
 
-static inline Onnx__TensorProto *add_weights(const char *name, int rank, const int64_t *dims) {
-  return tensors[graph.n_initializer++] = make_tensor(name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, rank, dims);
+static inline ReapOnnx__TensorProto *add_weights(const char *name, int rank, const int64_t *dims) {
+  return tensors[graph.n_initializer++] = make_tensor(name, REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, rank, dims);
 }
 
-static inline Onnx__ValueInfoProto *make_info(const char *name, int rank, const int64_t *dims) {
-  Onnx__ValueInfoProto *info = take(sizeof *info);
-  onnx__value_info_proto__init(info);
+static inline ReapOnnx__ValueInfoProto *make_info(const char *name, int rank, const int64_t *dims) {
+  ReapOnnx__ValueInfoProto *info = take(sizeof *info);
+  reap_onnx__value_info_proto__init(info);
   info->name = text(name);
   info->type = take(sizeof *info->type);
-  onnx__type_proto__init(info->type);
-  info->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-  Onnx__TypeProto__Tensor *type = info->type->tensor_type = take(sizeof *type);
-  onnx__type_proto__tensor__init(type);
+  reap_onnx__type_proto__init(info->type);
+  info->type->value_case = REAP_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  ReapOnnx__TypeProto__Tensor *type = info->type->tensor_type = take(sizeof *type);
+  reap_onnx__type_proto__tensor__init(type);
   type->has_elem_type = 1;
-  type->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+  type->elem_type = REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
   type->shape = take(sizeof *type->shape);
-  onnx__tensor_shape_proto__init(type->shape);
+  reap_onnx__tensor_shape_proto__init(type->shape);
   type->shape->n_dim = (size_t)rank;
   type->shape->dim = take(sizeof *type->shape->dim * (size_t)(rank + 1));
   for (int i = 0; i < rank; i++) {
-    Onnx__TensorShapeProto__Dimension *dim = type->shape->dim[i] = take(sizeof *dim);
-    onnx__tensor_shape_proto__dimension__init(dim);
-    dim->value_case = dims[i] < 0 ? ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
-                                  : ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    ReapOnnx__TensorShapeProto__Dimension *dim = type->shape->dim[i] = take(sizeof *dim);
+    reap_onnx__tensor_shape_proto__dimension__init(dim);
+    dim->value_case = dims[i] < 0 ? REAP_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
+                                  : REAP_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
     if (dims[i] < 0)
       dim->dim_param = text("batch");
     else
@@ -166,9 +166,9 @@ static inline size_t split(const char *line, char ***out) {
   return n;
 }
 
-static inline Onnx__NodeProto *add_node(const char *op, const char *name, const char *in, const char *out) {
-  Onnx__NodeProto *node = take(sizeof *node);
-  onnx__node_proto__init(node);
+static inline ReapOnnx__NodeProto *add_node(const char *op, const char *name, const char *in, const char *out) {
+  ReapOnnx__NodeProto *node = take(sizeof *node);
+  reap_onnx__node_proto__init(node);
   node->op_type = text(op);
   node->name = text(name);
   node->n_input = split(in, &node->input);
@@ -176,12 +176,12 @@ static inline Onnx__NodeProto *add_node(const char *op, const char *name, const 
   return nodes[graph.n_node++] = node;
 }
 
-static inline void add_value_attribute(Onnx__NodeProto *node, Onnx__TensorProto *value) {
-  Onnx__AttributeProto *attribute = take(sizeof *attribute);
-  onnx__attribute_proto__init(attribute);
+static inline void add_value_attribute(ReapOnnx__NodeProto *node, ReapOnnx__TensorProto *value) {
+  ReapOnnx__AttributeProto *attribute = take(sizeof *attribute);
+  reap_onnx__attribute_proto__init(attribute);
   attribute->name = text("value");
   attribute->has_type = 1;
-  attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+  attribute->type = REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
   attribute->t = value;
   node->attribute = take(sizeof attribute);
   node->attribute[0] = attribute;
@@ -198,9 +198,9 @@ static inline void finish_model(void) {
 
 static inline const char *store_model(const char *name) {
   const char *path = test_scratch_path(name);
-  size_t size = onnx__model_proto__get_packed_size(&model);
+  size_t size = reap_onnx__model_proto__get_packed_size(&model);
   uint8_t *data = malloc(size);
-  onnx__model_proto__pack(&model, data);
+  reap_onnx__model_proto__pack(&model, data);
   write_bytes(path, data, size);
   free(data);
   return path;
@@ -209,7 +209,7 @@ static inline const char *store_model(const char *name) {
 /* ------------------------------------------------------------------ what came of it */
 
 /* Applies the edits to the model made here and reads the result, which has to be a sound model still. */
-static inline Onnx__ModelProto *apply(reap_edits *edits) {
+static inline ReapOnnx__ModelProto *apply(reap_edits *edits) {
   const char *from = store_model("before.onnx"), *to = test_scratch_path("after.onnx");
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(from, &source));
@@ -221,21 +221,21 @@ static inline Onnx__ModelProto *apply(reap_edits *edits) {
   reap_edits_clear(edits);
   CHECK_OK(load_all(to));
   bytes b = read_bytes(to);
-  Onnx__ModelProto *result = onnx__model_proto__unpack(NULL, b.size, b.data);
+  ReapOnnx__ModelProto *result = reap_onnx__model_proto__unpack(NULL, b.size, b.data);
   free(b.data);
   CU_ASSERT_PTR_NOT_NULL_FATAL(result);
   return result;
 }
 
-static inline void done(Onnx__ModelProto *result) { onnx__model_proto__free_unpacked(result, NULL); }
+static inline void done(ReapOnnx__ModelProto *result) { reap_onnx__model_proto__free_unpacked(result, NULL); }
 
-static inline const Onnx__TensorProto *find(const Onnx__ModelProto *m, const char *name) {
+static inline const ReapOnnx__TensorProto *find(const ReapOnnx__ModelProto *m, const char *name) {
   for (size_t i = 0; i < m->graph->n_initializer; i++)
     if (strcmp(m->graph->initializer[i]->name, name) == 0) return m->graph->initializer[i];
   return NULL;
 }
 
-static inline float first(const Onnx__TensorProto *tensor) {
+static inline float first(const ReapOnnx__TensorProto *tensor) {
   float value = -1;
   if (tensor && tensor->raw_data.len >= 4) memcpy(&value, tensor->raw_data.data, 4);
   return value;

@@ -436,7 +436,7 @@ static void fixed_batches_are_kept(void) {
   reap_network network = {0};
   begin_model(8);
   add_weights("w", 2, SQUARE);
-  Onnx__TensorProto *target = make_tensor("target", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, (int64_t[]){2});
+  ReapOnnx__TensorProto *target = make_tensor("target", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, (int64_t[]){2});
   memcpy(target->raw_data.data, three, sizeof three);
   tensors[graph.n_initializer++] = target;
   add_node("Reshape", "form", "x target", "h");

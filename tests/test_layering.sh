@@ -2,8 +2,8 @@
 # The layers of the code: which folder may use which, and who may name MPI, HDF5, oneDNN, protobuf, ScaLAPACK and cJSON.
 #
 #   test_layering.sh [ROOT]                checks src and include below ROOT; prints every offending line
-#   test_layering.sh --objects LIBRARY [ROOT]   checks what the object files of the static library call, which no typedef or
-#                                          macro hides: no call to a room above, no circle of files within a room
+#   test_layering.sh --objects LIBRARY.a... [ROOT]   checks what the object files of static libraries call, which no typedef
+#                                          or macro hides: no call to a room above, no circle of files within a room
 #   test_layering.sh --self-test           checks that every rule can fail, on a copy with planted violations
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -122,7 +122,7 @@ rules=(
   '\<MPI_COMM_WORLD\>' '^src/app/main\.c' 'the world communicator belongs to main()'
   '\<H5[A-Z]*_?[A-Za-z]|<hdf5' '^src/io/' 'HDF5 is named in io only'
   '\<dnnl_|<(oneapi|dnnl)' '^src/exec/kernels/onednn\.c' 'oneDNN is named in src/exec/kernels/onednn.c only'
-  '\<(Onnx__|onnx__|ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
+  '\<(ReapOnnx__|reap_onnx__|REAP_ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
   '\<C?blacs_|\<(numroc|descinit|indx[gl]2[gpl]|infog2l)_|\<p[sdcz](ge|po|sy|tr|la|dot|gemr|axpy|scal|copy|nrm)[a-z0-9]*_\>' '^src/linalg/' 'ScaLAPACK is named in linalg only'
   '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
   '\<cJSON_(AddItemTo|Print|free|InitHooks)' '^src/app/json\.c' 'what runs out of memory unseen is left to src/app/json.c'
@@ -172,10 +172,10 @@ check_tree() { # ROOT
 # ------------------------------------------------------------------ object code
 
 # USER USED SYMBOL, files below src without ending, for each symbol that one object file of the library takes from another.
-calls() { # LIBRARY
+calls() { # LIBRARY...
   local names
   names=$(find src -name '*.c' | sed 's|^src/||; s|\.c$||' | awk -F/ '{ print $NF, $0 }')
-  nm -A "$1" 2>/dev/null | awk -v names="$names" '
+  nm -A "$@" 2>/dev/null | awk -v names="$names" '
   BEGIN { n = split(names, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], pair, " "); path[pair[1]] = pair[2] } }
   {
     split($1, part, ":"); object = part[2]; sub(/\.c\.o$/, "", object)
@@ -187,12 +187,13 @@ calls() { # LIBRARY
   END { for (i = 1; i <= count; i++) if (used[i] in home && home[used[i]] != user[i]) print user[i], home[used[i]], used[i] }' | sort -u
 }
 
-check_objects() { # LIBRARY ROOT
-  local library=$1 user used symbol a b room files
-  root=$2
+check_objects() { # ROOT LIBRARY...
+  local user used symbol a b room files
+  root=$1
+  shift
   cd "$root" || exit 1
-  calls "$library" >"$stripped"
-  [ -s "$stripped" ] || { echo "$library: no calls between files were found"; violations=1; return; }
+  calls "$@" >"$stripped"
+  [ -s "$stripped" ] || { echo "$*: no calls between files were found"; violations=1; return; }
   while read -r user used symbol; do
     a=$(room_of "src/$user.c") b=$(room_of "src/$used.c")
     may_use "$a" "$b" || report "src/$user.c" 1 "$symbol, of src/$used.c" "$a must not call $b"
@@ -208,7 +209,13 @@ stripped=$(mktemp)
 trap 'rm -rf "$stripped" "${copy:-}"' EXIT
 
 if [ "${1:-}" = --objects ]; then
-  check_objects "$(realpath "$2")" "${3:-$here}"
+  shift
+  libraries=()
+  while [[ ${1:-} == *.a ]]; do
+    libraries+=("$(realpath "$1")")
+    shift
+  done
+  check_objects "${1:-$here}" "${libraries[@]}"
   [ "$violations" = 0 ] && echo "no call to a room above, no circle of files"
   exit $((violations > 0))
 fi
@@ -249,7 +256,7 @@ plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
 plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'
 plant src/exec/kernels/im2col.c 'static dnnl_engine_t e;'
-plant src/model/tensor.c 'static Onnx__ModelProto *m;'
+plant src/model/tensor.c 'static ReapOnnx__ModelProto *m;'
 plant src/prune/solver/elimination.c 'void f(void) { pdpotrf_("L"); }'
 plant src/comm/comm.c 'static int g(int *n) { return numroc_(n, n, n, n, n); }'
 plant src/prune/prune.c '#include <cjson/cJSON.h>'

@@ -34,18 +34,18 @@ static void each_case(const char *folder, void (*check)(const char *path, char *
 /* Tensor data become raw_data and move in, unused nodes are left out; all else is written as it was read. */
 static bool is_plain(const char *path) {
   bytes b = read_bytes(path);
-  Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, b.size, b.data);
+  ReapOnnx__ModelProto *m = reap_onnx__model_proto__unpack(NULL, b.size, b.data);
   bool plain = m != NULL;
   for (size_t i = 0; m && i < m->graph->n_initializer; i++) {
-    const Onnx__TensorProto *t = m->graph->initializer[i];
+    const ReapOnnx__TensorProto *t = m->graph->initializer[i];
     plain = plain && t->n_float_data == 0 && t->n_int64_data == 0 && t->n_external_data == 0;
   }
   for (size_t i = 0; m && i < m->graph->n_node; i++)
     for (size_t a = 0; a < m->graph->node[i]->n_attribute; a++) {
-      const Onnx__TensorProto *t = m->graph->node[i]->attribute[a]->t;
+      const ReapOnnx__TensorProto *t = m->graph->node[i]->attribute[a]->t;
       plain = plain && (!t || (t->n_float_data == 0 && t->n_int64_data == 0 && t->n_external_data == 0));
     }
-  if (m) onnx__model_proto__free_unpacked(m, NULL);
+  if (m) reap_onnx__model_proto__free_unpacked(m, NULL);
   free(b.data);
   return plain;
 }
@@ -122,7 +122,7 @@ static void broken_files_do_no_harm(void) {
   begin_model(8);
   add_weights("w", 2, SQUARE);
   add_value_attribute(add_node("Constant", "c", "", "v"),
-                      make_tensor("", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE));
+                      make_tensor("", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE));
   add_node("Gemm", "first", "x w", "h");
   add_node("MatMul", "second", "h v", "y");
   finish_model();
@@ -202,14 +202,14 @@ static void missing_files_are_named(void) {
 static void make_external(const char *location, const char *offset) {
   const char *const keys[2] = {"location", "offset"}, *const values[2] = {location, offset};
   begin_model(8);
-  Onnx__TensorProto *w = add_weights("w", 2, SQUARE);
+  ReapOnnx__TensorProto *w = add_weights("w", 2, SQUARE);
   w->has_raw_data = 0;
   w->has_data_location = 1;
-  w->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+  w->data_location = REAP_ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
   w->external_data = take(2 * sizeof *w->external_data);
   for (; w->n_external_data < 2; w->n_external_data++) {
-    Onnx__StringStringEntryProto *entry = w->external_data[w->n_external_data] = take(sizeof *entry);
-    onnx__string_string_entry_proto__init(entry);
+    ReapOnnx__StringStringEntryProto *entry = w->external_data[w->n_external_data] = take(sizeof *entry);
+    reap_onnx__string_string_entry_proto__init(entry);
     entry->key = text(keys[w->n_external_data]);
     entry->value = text(values[w->n_external_data]);
   }
@@ -224,8 +224,8 @@ static void external_data_move_in(void) {
   write_bytes(test_scratch_path("sub/weights.bin"), (const uint8_t *)values, sizeof values);
   make_external("sub/weights.bin", "16");
   reap_edits none = {0, 0, NULL};
-  Onnx__ModelProto *m = apply(&none);
-  const Onnx__TensorProto *w = find(m, "w");
+  ReapOnnx__ModelProto *m = apply(&none);
+  const ReapOnnx__TensorProto *w = find(m, "w");
   CU_ASSERT_EQUAL(first(w), 4);
   CU_ASSERT_TRUE(w && w->n_external_data == 0 && !w->has_data_location && w->raw_data.len == 64);
   CU_ASSERT_EQUAL(m->n_metadata_props, 0); /* nothing was edited */

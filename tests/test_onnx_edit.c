@@ -29,9 +29,9 @@ static void tensors_of_one_user_are_replaced(void) {
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 1, new_tensor(2, narrow, 2)));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, narrow_next, 3)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->n_initializer, 2);
-  const Onnx__TensorProto *w = find(m, "w");
+  const ReapOnnx__TensorProto *w = find(m, "w");
   CU_ASSERT_TRUE(w && w->n_dims == 2 && w->dims[0] == 4 && w->dims[1] == 3 && first(w) == 2);
   CU_ASSERT_TRUE(w && w->doc_string && strcmp(w->doc_string, "mine") == 0);
   CU_ASSERT_EQUAL(first(find(m, "v")), 3);
@@ -53,7 +53,7 @@ static void shared_tensors_stay_for_the_others(void) {
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 3)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
   CU_ASSERT_EQUAL(first(find(m, "w_a.second")), 2);
   CU_ASSERT_EQUAL(first(find(m, "w_MatMul_2")), 3);
@@ -71,7 +71,7 @@ static void copies_through_identity_are_split(void) {
   finish_model();
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 3, 1, new_tensor(2, SQUARE, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->n_node, 2); /* nothing reads the copies any more */
   CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
   CU_ASSERT_EQUAL(first(find(m, "w3_second")), 2);
@@ -87,7 +87,7 @@ static void identity_with_other_readers_stays(void) {
   finish_model();
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->n_node, 3);
   CU_ASSERT_EQUAL(first(find(m, "w")), -0.5f);
   CU_ASSERT_STRING_EQUAL(m->graph->node[1]->input[1], "w2");
@@ -97,12 +97,12 @@ static void identity_with_other_readers_stays(void) {
 static void constant_nodes_are_replaced(void) {
   begin_model(8);
   add_value_attribute(add_node("Constant", "c", "", "w"),
-                      make_tensor("", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE));
+                      make_tensor("", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE));
   add_node("MatMul", "first", "x w", "y");
   finish_model();
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->n_node, 1);
   CU_ASSERT_EQUAL(first(find(m, "w_first")), 2);
   done(m);
@@ -117,7 +117,7 @@ static void tensors_that_nobody_read_before_stay(void) {
   finish_model();
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->n_node, 1);
   CU_ASSERT_PTR_NULL(find(m, "w"));
   CU_ASSERT_PTR_NOT_NULL(find(m, "idle"));
@@ -127,14 +127,14 @@ static void tensors_that_nobody_read_before_stay(void) {
 
 /* An If whose branch reads tensors of the network around it. */
 static void add_if(const char *condition, const char *captured, const char *out) {
-  Onnx__NodeProto *node = add_node("If", "choice", condition, out), *inner;
-  Onnx__AttributeProto *attribute = take(sizeof *attribute);
-  onnx__attribute_proto__init(attribute);
+  ReapOnnx__NodeProto *node = add_node("If", "choice", condition, out), *inner;
+  ReapOnnx__AttributeProto *attribute = take(sizeof *attribute);
+  reap_onnx__attribute_proto__init(attribute);
   attribute->name = text("then_branch");
   attribute->has_type = 1;
-  attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
+  attribute->type = REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
   attribute->g = take(sizeof *attribute->g);
-  onnx__graph_proto__init(attribute->g);
+  reap_onnx__graph_proto__init(attribute->g);
   inner = add_node("Add", "within", captured, "z");
   graph.n_node--; /* it belongs into the branch */
   attribute->g->node = take(sizeof inner);
@@ -180,7 +180,7 @@ static void unused_nodes_are_left_out(void) {
   reap_graph_destroy(&net);
   reap_source_destroy(&source);
   bytes b = read_bytes(test_scratch_path("used.onnx"));
-  Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, b.size, b.data);
+  ReapOnnx__ModelProto *m = reap_onnx__model_proto__unpack(NULL, b.size, b.data);
   free(b.data);
   CU_ASSERT_PTR_NOT_NULL_FATAL(m);
   CU_ASSERT_EQUAL(m->graph->n_node, 3);
@@ -213,7 +213,7 @@ static void a_bias_is_added(void) {
   finish_model();
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 2, new_tensor(1, row, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(m->graph->node[0]->n_input, 3);
   CU_ASSERT_EQUAL(first(find(m, m->graph->node[0]->input[2])), 2);
   CU_ASSERT_EQUAL(first(find(m, "layer.bias")), -0.5f);
@@ -232,8 +232,8 @@ static void an_add_is_put_behind(void) {
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 0, 0, new_tensor(1, row, 2)));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 2, 0, new_tensor(1, row, 3)));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, SQUARE, 4)));
-  Onnx__ModelProto *m = apply(&edits);
-  Onnx__NodeProto **n = m->graph->node;
+  ReapOnnx__ModelProto *m = apply(&edits);
+  ReapOnnx__NodeProto **n = m->graph->node;
   CU_ASSERT_EQUAL_FATAL(m->graph->n_node, 5);
   CU_ASSERT_STRING_EQUAL(n[1]->op_type, "Add");
   CU_ASSERT_STRING_EQUAL(n[1]->input[0], n[0]->output[0]);
@@ -245,7 +245,7 @@ static void an_add_is_put_behind(void) {
   done(m);
 }
 
-static int64_t listed_rows(const Onnx__ModelProto *m, const char *name) {
+static int64_t listed_rows(const ReapOnnx__ModelProto *m, const char *name) {
   for (size_t i = 0; i < m->graph->n_input; i++)
     if (strcmp(m->graph->input[i]->name, name) == 0)
       return m->graph->input[i]->type->tensor_type->shape->dim[0]->dim_value;
@@ -267,7 +267,7 @@ static void listed_inputs_follow(void) {
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, wide, 2)));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 2, 1, new_tensor(2, tall, 2)));
-  Onnx__ModelProto *m = apply(&edits);
+  ReapOnnx__ModelProto *m = apply(&edits);
   CU_ASSERT_EQUAL(listed_rows(m, "w"), 4);
   CU_ASSERT_EQUAL(listed_rows(m, "v2_second"), 6);
   CU_ASSERT_EQUAL(listed_rows(m, "v"), -1);
@@ -276,7 +276,7 @@ static void listed_inputs_follow(void) {
 }
 
 /* Turns a tensor of zeros and its kind into 16 bits. */
-static Onnx__TensorProto *halve(Onnx__TensorProto *tensor, int32_t type) {
+static ReapOnnx__TensorProto *halve(ReapOnnx__TensorProto *tensor, int32_t type) {
   tensor->data_type = type;
   tensor->raw_data.len /= 2;
   memset(tensor->raw_data.data, 0, tensor->raw_data.len);
@@ -284,15 +284,15 @@ static Onnx__TensorProto *halve(Onnx__TensorProto *tensor, int32_t type) {
 }
 
 static void add_cast(const char *name, const char *in, const char *out, int64_t type) {
-  Onnx__NodeProto *node = add_node("Cast", name, in, out);
+  ReapOnnx__NodeProto *node = add_node("Cast", name, in, out);
   add_value_attribute(node, NULL);
   node->attribute[0]->name = text("to");
-  node->attribute[0]->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+  node->attribute[0]->type = REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
   node->attribute[0]->has_i = 1;
   node->attribute[0]->i = type;
 }
 
-static bool is_half(const Onnx__TensorProto *tensor, int32_t type, uint16_t wanted) {
+static bool is_half(const ReapOnnx__TensorProto *tensor, int32_t type, uint16_t wanted) {
   uint16_t bits = 0;
   if (tensor && tensor->raw_data.len >= 2) memcpy(&bits, tensor->raw_data.data, 2);
   return tensor && tensor->data_type == type && bits == wanted && tensor->raw_data.len % 2 == 0;
@@ -300,7 +300,8 @@ static bool is_half(const Onnx__TensorProto *tensor, int32_t type, uint16_t want
 
 /* In place, copied from a shared one, from a Constant, behind a Cast, in an Add and as a new bias. */
 static void halves_stay_halves(void) {
-  static const int32_t f16 = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16, b16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16;
+  static const int32_t f16 = REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16,
+                       b16 = REAP_ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16;
   static const int64_t row[1] = {4};
   for (int brain = 0; brain < 2; brain++) {
     const int32_t type = brain ? b16 : f16;
@@ -311,21 +312,21 @@ static void halves_stay_halves(void) {
     halve(add_weights("shared", 2, SQUARE), type);
     add_weights("wide", 2, SQUARE);
     add_value_attribute(add_node("Constant", "constant", "", "c"),
-                        halve(make_tensor("", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE), type));
+                        halve(make_tensor("", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 2, SQUARE), type));
     add_cast("narrow", "wide", "v", type);
     add_node("MatMul", "a", "x2 w", "h1"); /* node 3 */
     add_node("MatMul", "b", "h1 shared", "h2");
     add_node("MatMul", "c", "h2 shared", "h3");
     add_node("MatMul", "d", "h3 c", "h4");
     add_node("Gemm", "e", "h4 v", "h5"); /* node 7 */
-    add_cast("out", "h5", "y", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+    add_cast("out", "h5", "y", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
     finish_model();
     reap_edits edits = {0, 0, NULL};
     for (int node = 3; node < 8; node++)
       if (node != 4) CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, node, 1, new_tensor(2, SQUARE, 1.0f / 3)));
     CHECK_OK(reap_edits_add(&edits, REAP_EDIT_ADD, 3, 0, new_tensor(1, row, 2)));
     CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 7, 2, new_tensor(1, row, 2)));
-    Onnx__ModelProto *m = apply(&edits);
+    ReapOnnx__ModelProto *m = apply(&edits);
     const char *const weights[] = {"w", "shared_c", "c_d", "v_e"}, *const biases[] = {"a.bias", "e.bias"};
     for (int i = 0; i < 4; i++) CU_ASSERT_TRUE(is_half(find(m, weights[i]), type, third));
     for (int i = 0; i < 2; i++) CU_ASSERT_TRUE(is_half(find(m, biases[i]), type, two));
@@ -337,7 +338,7 @@ static void halves_stay_halves(void) {
 
 static void numbers_too_large_for_halves_are_refused(void) {
   begin_model(8);
-  halve(add_weights("tiny", 2, SQUARE), ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16);
+  halve(add_weights("tiny", 2, SQUARE), REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16);
   add_node("MatMul", "first", "x tiny", "y");
   finish_model();
   reap_source *source = NULL;

@@ -312,7 +312,7 @@ static void fixed_reshapes_follow(void) {
     begin_model(8);
     add_weights("w", 4, (int64_t[]){4, 3, 1, 1});
     add_weights("v", 2, (int64_t[]){64, 5});
-    Onnx__TensorProto *target = make_tensor("target", ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, (int64_t[]){2});
+    ReapOnnx__TensorProto *target = make_tensor("target", REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, (int64_t[]){2});
     memcpy(target->raw_data.data, targets[form], sizeof targets[form]);
     tensors[graph.n_initializer++] = target;
     add_node("Conv", "conv", "x w", "c");
@@ -339,7 +339,7 @@ static void shared_constants_are_cut_once(void) {
   begin_model(8);
   const char *const weights[] = {"w1", "w2", "w3", "w4"};
   for (int i = 0; i < 4; i++) add_weights(weights[i], 4, (int64_t[]){i == 3 ? 5 : 6, i == 0 ? 3 : 6, 1, 1});
-  Onnx__TensorProto *p = add_weights("p", 1, (int64_t[]){6}), *q = add_weights("q", 1, (int64_t[]){6});
+  ReapOnnx__TensorProto *p = add_weights("p", 1, (int64_t[]){6}), *q = add_weights("q", 1, (int64_t[]){6});
   const float values[2][6] = {{0.5f, -0.75f, 1, 1.25f, -0.25f, 0.6f}, {1, 2, 0.5f, 0.25f, 3, 1}};
   memcpy(p->raw_data.data, values[0], sizeof values[0]);
   memcpy(q->raw_data.data, values[1], sizeof values[1]);

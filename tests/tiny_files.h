@@ -18,7 +18,7 @@
 enum { TINY_IMAGES = 40, TINY_CHANNELS = 2, TINY_SIDE = 5, TINY_CLASSES = 4 };
 
 static inline void tiny_weights(const char *name, int rank, const int64_t *dims, bool positive) {
-  Onnx__TensorProto *t = add_weights(name, rank, dims);
+  ReapOnnx__TensorProto *t = add_weights(name, rank, dims);
   reap_random random = reap_random_init(3, reap_random_key(name), 0);
   for (size_t at = 0; at < t->raw_data.len; at += sizeof(float)) {
     float value = 0.4f * (float)reap_random_normal(&random);
@@ -27,12 +27,12 @@ static inline void tiny_weights(const char *name, int rank, const int64_t *dims,
   }
 }
 
-static inline void tiny_attribute(Onnx__NodeProto *node, const char *name, size_t n, const int64_t *values) {
-  Onnx__AttributeProto *a = take(sizeof *a);
-  onnx__attribute_proto__init(a);
+static inline void tiny_attribute(ReapOnnx__NodeProto *node, const char *name, size_t n, const int64_t *values) {
+  ReapOnnx__AttributeProto *a = take(sizeof *a);
+  reap_onnx__attribute_proto__init(a);
   a->name = text(name);
   a->has_type = 1;
-  a->type = n == 0 ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+  a->type = n == 0 ? REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT : REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
   a->has_i = n == 0;
   a->i = n == 0 ? values[0] : 0;
   a->n_ints = n;

@@ -10,22 +10,22 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-reap_model_form reap_model_tensor_form(const Onnx__TensorProto *tensor) {
+reap_model_form reap_model_tensor_form(const ReapOnnx__TensorProto *tensor) {
   int64_t bytes = 0;
   if (reap_onnx_tensor_bytes(tensor, &bytes) != REAP_OK) return REAP_MODEL_RAW;
-  if (tensor->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) return REAP_MODEL_FLOATS;
-  return tensor->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 ? REAP_MODEL_INTEGERS : REAP_MODEL_RAW;
+  if (tensor->data_type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) return REAP_MODEL_FLOATS;
+  return tensor->data_type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT64 ? REAP_MODEL_INTEGERS : REAP_MODEL_RAW;
 }
 
 /* ------------------------------------------------------------------ names */
 
-static int weight_names(const Onnx__GraphProto *graph, size_t index, char **layer, char **input) {
+static int weight_names(const ReapOnnx__GraphProto *graph, size_t index, char **layer, char **input) {
   size_t node = 0, slot = 0;
   if (!reap_onnx_first_user(graph, graph->initializer[index]->name, &node, &slot)) {
     REAP_TRY(reap_strdup(layer, "unused"));
     return reap_format(input, "input%zu", index);
   }
-  const Onnx__NodeProto *user = graph->node[node];
+  const ReapOnnx__NodeProto *user = graph->node[node];
   REAP_TRY(reap_onnx_layer_name(user, node, layer));
   const char *known = reap_onnx_input_name(reap_onnx_text(user->op_type), slot);
   return known ? reap_strdup(input, known) : reap_format(input, "input%zu", slot);
@@ -48,7 +48,7 @@ static int make_unique(hid_t parent, char **name) {
 
 /* ------------------------------------------------------------------ weights */
 
-static int write_tensor(hid_t layer, const char *name, const Onnx__TensorProto *tensor) {
+static int write_tensor(hid_t layer, const char *name, const ReapOnnx__TensorProto *tensor) {
   reap_model_form form = reap_model_tensor_form(tensor);
   int64_t size[1] = {(int64_t)tensor->raw_data.len}, bytes = size[0];
   hid_t dataset = REAP_H5_NONE;
@@ -67,7 +67,7 @@ static int write_tensor(hid_t layer, const char *name, const Onnx__TensorProto *
   return status;
 }
 
-static int write_initializer(hid_t weights, const Onnx__GraphProto *graph, size_t index) {
+static int write_initializer(hid_t weights, const ReapOnnx__GraphProto *graph, size_t index) {
   char *layer = NULL, *input = NULL;
   hid_t group = REAP_H5_NONE;
   int status = weight_names(graph, index, &layer, &input);
@@ -82,7 +82,7 @@ static int write_initializer(hid_t weights, const Onnx__GraphProto *graph, size_
   return status;
 }
 
-static int write_weights(hid_t file, const Onnx__GraphProto *graph) {
+static int write_weights(hid_t file, const ReapOnnx__GraphProto *graph) {
   hid_t weights = REAP_H5_NONE;
   REAP_TRY(reap_h5_create_group(file, "weights", &weights));
   int status = REAP_OK;
@@ -95,18 +95,18 @@ static int write_weights(hid_t file, const Onnx__GraphProto *graph) {
 /* ------------------------------------------------------------------ the message */
 
 /* Takes the data of all initialisers out of the message for a while; `had` remembers which have any. */
-static void hide_data(const Onnx__GraphProto *graph, bool *had) {
+static void hide_data(const ReapOnnx__GraphProto *graph, bool *had) {
   for (size_t i = 0; i < graph->n_initializer; i++) {
     had[i] = graph->initializer[i]->has_raw_data;
     graph->initializer[i]->has_raw_data = 0;
   }
 }
 
-static void show_data(const Onnx__GraphProto *graph, const bool *had) {
+static void show_data(const ReapOnnx__GraphProto *graph, const bool *had) {
   for (size_t i = 0; i < graph->n_initializer; i++) graph->initializer[i]->has_raw_data = had[i];
 }
 
-static int write_message(hid_t file, const Onnx__ModelProto *model) {
+static int write_message(hid_t file, const ReapOnnx__ModelProto *model) {
   bool *had = NULL;
   uint8_t *data = NULL;
   size_t size = 0;

@@ -18,7 +18,7 @@
 typedef enum reap_model_form { REAP_MODEL_FLOATS, REAP_MODEL_INTEGERS, REAP_MODEL_RAW } reap_model_form;
 
 /* Follows from type and shape alone, so that the reader finds what the writer chose. */
-reap_model_form reap_model_tensor_form(const Onnx__TensorProto *tensor);
+reap_model_form reap_model_tensor_form(const ReapOnnx__TensorProto *tensor);
 
 /* Fills hash and model of a source whose path is set. */
 int reap_model_source_load(reap_source *source);

@@ -7,7 +7,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static int read_message(hid_t file, Onnx__ModelProto **model) {
+static int read_message(hid_t file, ReapOnnx__ModelProto **model) {
   hid_t dataset = REAP_H5_NONE;
   int64_t size[1] = {0};
   uint8_t *data = NULL;
@@ -30,7 +30,7 @@ done:
 }
 
 /* Checks the data set against what the message says of the tensor. `bytes`: what raw_data gets. */
-static int check_weights(hid_t layer, const char *name, const Onnx__TensorProto *tensor, hid_t *dataset,
+static int check_weights(hid_t layer, const char *name, const ReapOnnx__TensorProto *tensor, hid_t *dataset,
                          int64_t *bytes) {
   reap_model_form form = reap_model_tensor_form(tensor);
   if (form == REAP_MODEL_RAW) {
@@ -48,7 +48,7 @@ static hid_t memory_type(reap_model_form form) {
   return form == REAP_MODEL_INTEGERS ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT8;
 }
 
-static int read_weights(hid_t layer, const char *name, const Onnx__GraphProto *graph) {
+static int read_weights(hid_t layer, const char *name, const ReapOnnx__GraphProto *graph) {
   hid_t dataset = REAP_H5_NONE;
   char *tensor_name = NULL;
   int64_t bytes = 0;
@@ -59,7 +59,7 @@ static int read_weights(hid_t layer, const char *name, const Onnx__GraphProto *g
   reap_h5_close(&dataset);
   if (status != REAP_OK) return status;
   int64_t index = reap_onnx_find_initializer(graph, tensor_name);
-  Onnx__TensorProto *tensor = index < 0 ? NULL : graph->initializer[index];
+  ReapOnnx__TensorProto *tensor = index < 0 ? NULL : graph->initializer[index];
   if (!tensor || tensor->has_raw_data) {
     status = reap_h5_refuse(layer, "\"%s\" belongs to tensor \"%s\", which %s", name, tensor_name,
                             tensor ? "has data already" : "the graph does not have");
@@ -79,7 +79,7 @@ done:
   return status;
 }
 
-static int read_layer(hid_t weights, const char *name, const Onnx__GraphProto *graph) {
+static int read_layer(hid_t weights, const char *name, const ReapOnnx__GraphProto *graph) {
   hid_t layer = REAP_H5_NONE;
   int64_t count = 0;
   char **names = NULL;
@@ -91,7 +91,7 @@ static int read_layer(hid_t weights, const char *name, const Onnx__GraphProto *g
   return status;
 }
 
-static int read_all_weights(hid_t file, const Onnx__GraphProto *graph) {
+static int read_all_weights(hid_t file, const ReapOnnx__GraphProto *graph) {
   hid_t weights = REAP_H5_NONE;
   int64_t count = 0;
   char **names = NULL;

@@ -131,7 +131,7 @@ static int check_plain(hid_t dataset, const char *name) {
 }
 
 int reap_h5_check_stored(hid_t dataset, const char *name, H5T_class_t type_class) {
-  H5T_class_t found;
+  H5T_class_t found = H5T_NO_CLASS;
   size_t element = 0;
   storage s = {0};
   REAP_TRY(reap_h5_type(dataset, name, &found, &element, NULL));

@@ -57,19 +57,19 @@ static bool has(const entry_list *list, const char *name) { return find(list, re
 
 /* ------------------------------------------------------------------ what nodes read */
 
-static int add_reads(entry_list *list, const Onnx__NodeProto *node, size_t index);
+static int add_reads(entry_list *list, const ReapOnnx__NodeProto *node, size_t index);
 
 /* Everything that a subgraph names may come from outside it. Nesting is bounded: see reap_onnx_scan(). */
-static int add_graph_reads(entry_list *list, const Onnx__GraphProto *graph, size_t index) {
+static int add_graph_reads(entry_list *list, const ReapOnnx__GraphProto *graph, size_t index) {
   for (size_t i = 0; i < graph->n_node; i++) REAP_TRY(add_reads(list, graph->node[i], index));
   for (size_t i = 0; i < graph->n_output; i++) REAP_TRY(add_entry(list, graph->output[i]->name, index));
   return REAP_OK;
 }
 
-static int add_reads(entry_list *list, const Onnx__NodeProto *node, size_t index) {
+static int add_reads(entry_list *list, const ReapOnnx__NodeProto *node, size_t index) {
   for (size_t k = 0; k < node->n_input; k++) REAP_TRY(add_entry(list, node->input[k], index));
   for (size_t a = 0; a < node->n_attribute; a++) {
-    const Onnx__AttributeProto *attribute = node->attribute[a];
+    const ReapOnnx__AttributeProto *attribute = node->attribute[a];
     if (attribute->g) REAP_TRY(add_graph_reads(list, attribute->g, index));
     for (size_t i = 0; i < attribute->n_graphs; i++) REAP_TRY(add_graph_reads(list, attribute->graphs[i], index));
   }
@@ -92,7 +92,7 @@ static int need(const entry_list *producers, const char *name, bool *live, entry
   return REAP_OK;
 }
 
-static int mark_live(const Onnx__GraphProto *graph, const entry_list *producers, bool *live) {
+static int mark_live(const ReapOnnx__GraphProto *graph, const entry_list *producers, bool *live) {
   entry_list next = {NULL, 0, 0}, reads = {NULL, 0, 0};
   int status = REAP_OK;
   for (size_t i = 0; i < graph->n_output; i++)
@@ -115,9 +115,9 @@ typedef struct reader_lists {
   entry_list live, dead, dead_outputs; /* what nodes of each kind read; sorted */
 } reader_lists;
 
-static int list_readers(const Onnx__GraphProto *graph, const bool *live, reader_lists *lists) {
+static int list_readers(const ReapOnnx__GraphProto *graph, const bool *live, reader_lists *lists) {
   for (size_t i = 0; i < graph->n_node; i++) {
-    const Onnx__NodeProto *node = graph->node[i];
+    const ReapOnnx__NodeProto *node = graph->node[i];
     REAP_TRY(add_reads(live[i] ? &lists->live : &lists->dead, node, i));
     for (size_t k = 0; !live[i] && k < node->n_output; k++)
       REAP_TRY(add_entry(&lists->dead_outputs, node->output[k], i));
@@ -143,7 +143,7 @@ static void take_out(void *array, size_t *count, const bool *out) {
 }
 
 /* Initialisers that dead nodes alone read; an IR version 3 file lists them as inputs, too. */
-static int drop_initializers(Onnx__GraphProto *graph, const reader_lists *lists) {
+static int drop_initializers(ReapOnnx__GraphProto *graph, const reader_lists *lists) {
   entry_list names = {NULL, 0, 0};
   bool *tensors = NULL, *inputs = NULL;
   int status = REAP_OK;
@@ -165,7 +165,7 @@ done:
   return status;
 }
 
-static int drop_value_info(Onnx__GraphProto *graph, const reader_lists *lists) {
+static int drop_value_info(ReapOnnx__GraphProto *graph, const reader_lists *lists) {
   bool *out = NULL;
   REAP_TRY(reap_calloc(&out, (int64_t)graph->n_value_info + 1, sizeof *out));
   for (size_t i = 0; i < graph->n_value_info; i++) out[i] = has(&lists->dead_outputs, graph->value_info[i]->name);
@@ -175,13 +175,13 @@ static int drop_value_info(Onnx__GraphProto *graph, const reader_lists *lists) {
 }
 
 /* "Conv /head/conv" or "Conv (node 7)", as messages name nodes. */
-static int node_title(const Onnx__NodeProto *node, size_t index, char **out) {
+static int node_title(const ReapOnnx__NodeProto *node, size_t index, char **out) {
   const char *op = reap_onnx_text(node->op_type), *name = reap_onnx_text(node->name);
   return *name ? reap_format(out, "%s %s", op, name) : reap_format(out, "%s (node %zu)", op, index);
 }
 
 static int drop_nodes(reap_source *source, const bool *live) {
-  Onnx__GraphProto *graph = source->model->graph;
+  ReapOnnx__GraphProto *graph = source->model->graph;
   size_t kept = 0;
   REAP_TRY(reap_alloc(&source->places, (int64_t)graph->n_node, sizeof *source->places));
   REAP_TRY(reap_calloc(&source->dead, (int64_t)graph->n_node, sizeof *source->dead));
@@ -199,7 +199,7 @@ static int drop_nodes(reap_source *source, const bool *live) {
 }
 
 static int drop(reap_source *source, const bool *live) {
-  Onnx__GraphProto *graph = source->model->graph;
+  ReapOnnx__GraphProto *graph = source->model->graph;
   reader_lists lists = {{NULL, 0, 0}, {NULL, 0, 0}, {NULL, 0, 0}};
   int status = list_readers(graph, live, &lists);
   if (status == REAP_OK) status = drop_initializers(graph, &lists);
@@ -211,7 +211,7 @@ static int drop(reap_source *source, const bool *live) {
 }
 
 int reap_onnx_drop_dead(reap_source *source) {
-  const Onnx__GraphProto *graph = source->model->graph;
+  const ReapOnnx__GraphProto *graph = source->model->graph;
   entry_list producers = {NULL, 0, 0};
   bool *live = NULL;
   int status = REAP_OK;

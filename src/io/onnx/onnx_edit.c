@@ -10,9 +10,9 @@
 #include "reap/version.h"
 
 typedef struct editor {
-  const Onnx__ModelProto *model;
-  Onnx__GraphProto *graph;
-  Onnx__NodeProto *
+  const ReapOnnx__ModelProto *model;
+  ReapOnnx__GraphProto *graph;
+  ReapOnnx__NodeProto *
       *original; /* nodes by their places in the file: what the indices of edits mean; NULL where one is left out */
   size_t n_original;
   reap_name_list lost; /* tensors that an edit took a user from */
@@ -21,7 +21,7 @@ typedef struct editor {
 /* ------------------------------------------------------------------ tensors */
 
 /* Gives `old` the type, shape and data of `fresh`; the rest (name, documentation, unknown fields) stays. */
-static void replace_tensor(Onnx__TensorProto *old, Onnx__TensorProto *fresh) {
+static void replace_tensor(ReapOnnx__TensorProto *old, ReapOnnx__TensorProto *fresh) {
   reap_free(&old->float_data);
   reap_free(&old->int32_data);
   reap_free(&old->int64_data);
@@ -44,7 +44,7 @@ static void replace_tensor(Onnx__TensorProto *old, Onnx__TensorProto *fresh) {
 }
 
 /* The tensor as a message; float16 and bfloat16 networks get their own type back. */
-static int make_typed(const reap_tensor *tensor, const char *name, int32_t type, Onnx__TensorProto **out) {
+static int make_typed(const reap_tensor *tensor, const char *name, int32_t type, ReapOnnx__TensorProto **out) {
   REAP_TRY(reap_onnx_make_tensor(tensor, name, out));
   int status = reap_onnx_to_half(*out, type);
   if (status == REAP_OK) return REAP_OK;
@@ -53,7 +53,7 @@ static int make_typed(const reap_tensor *tensor, const char *name, int32_t type,
 }
 
 static int add_initializer(const editor *e, const reap_tensor *tensor, const char *name, int32_t type) {
-  Onnx__TensorProto *proto = NULL;
+  ReapOnnx__TensorProto *proto = NULL;
   REAP_TRY(make_typed(tensor, name, type, &proto));
   int status = reap_onnx_append(&e->graph->initializer, &e->graph->n_initializer, proto);
   if (status != REAP_OK) {
@@ -65,7 +65,7 @@ static int add_initializer(const editor *e, const reap_tensor *tensor, const cha
 
 /* ------------------------------------------------------------------ one input */
 
-static int extend_inputs(Onnx__NodeProto *node, size_t slots) {
+static int extend_inputs(ReapOnnx__NodeProto *node, size_t slots) {
   while (node->n_input < slots) {
     char *empty = NULL;
     REAP_TRY(reap_strdup(&empty, ""));
@@ -80,7 +80,7 @@ static int extend_inputs(Onnx__NodeProto *node, size_t slots) {
 
 /* A name for the node's own copy: from the tensor it replaces, or from what the input is. */
 static int name_for_input(const editor *e, const reap_edit *edit, const char *old, char **out) {
-  const Onnx__NodeProto *node = e->original[edit->node];
+  const ReapOnnx__NodeProto *node = e->original[edit->node];
   const char *known = reap_onnx_input_name(reap_onnx_text(node->op_type), (size_t)edit->slot);
   char *layer = NULL, *wish = NULL;
   int status = reap_onnx_layer_name(node, (size_t)edit->node, &layer);
@@ -96,15 +96,15 @@ static int name_for_input(const editor *e, const reap_edit *edit, const char *ol
   return status;
 }
 
-static int replace_in_place(const editor *e, Onnx__TensorProto *old, const reap_tensor *tensor) {
-  Onnx__TensorProto *fresh = NULL;
+static int replace_in_place(const editor *e, ReapOnnx__TensorProto *old, const reap_tensor *tensor) {
+  ReapOnnx__TensorProto *fresh = NULL;
   REAP_TRY(make_typed(tensor, old->name, old->data_type, &fresh));
   replace_tensor(old, fresh);
   return reap_onnx_update_input(e->graph, old);
 }
 
 static int edit_input(editor *e, const reap_edit *edit) {
-  Onnx__NodeProto *node = e->original[edit->node];
+  ReapOnnx__NodeProto *node = e->original[edit->node];
   REAP_TRY(extend_inputs(node, (size_t)edit->slot + 1));
   char **input = &node->input[edit->slot], *fresh = NULL;
   int64_t old = **input ? reap_onnx_find_initializer(e->graph, *input) : -1;
@@ -124,7 +124,7 @@ static int edit_input(editor *e, const reap_edit *edit) {
 
 /* ------------------------------------------------------------------ an Add behind a node */
 
-static int insert_behind(Onnx__GraphProto *graph, const Onnx__NodeProto *node, Onnx__NodeProto *fresh) {
+static int insert_behind(ReapOnnx__GraphProto *graph, const ReapOnnx__NodeProto *node, ReapOnnx__NodeProto *fresh) {
   REAP_TRY(reap_onnx_append(&graph->node, &graph->n_node, fresh));
   size_t at = graph->n_node - 1;
   for (; at > 0 && graph->node[at - 1] != node; at--) graph->node[at] = graph->node[at - 1];
@@ -133,10 +133,10 @@ static int insert_behind(Onnx__GraphProto *graph, const Onnx__NodeProto *node, O
 }
 
 /* Takes over nothing: the strings are copied. */
-static int make_add(const char *name, const char *a, const char *b, const char *output, Onnx__NodeProto **out) {
-  Onnx__NodeProto *node = NULL;
+static int make_add(const char *name, const char *a, const char *b, const char *output, ReapOnnx__NodeProto **out) {
+  ReapOnnx__NodeProto *node = NULL;
   REAP_TRY(reap_alloc(&node, 1, sizeof *node));
-  onnx__node_proto__init(node);
+  reap_onnx__node_proto__init(node);
   int status = REAP_OK;
   REAP_TRY_OR(reap_strdup(&node->op_type, "Add"), fail);
   REAP_TRY_OR(reap_strdup(&node->name, name), fail);
@@ -157,7 +157,7 @@ fail:
 
 /* Names of the new node, its constant, and what the old node's output is called from now on. */
 static int names_for_add(const editor *e, const reap_edit *edit, char **name, char **constant, char **inner) {
-  const Onnx__NodeProto *node = e->original[edit->node];
+  const ReapOnnx__NodeProto *node = e->original[edit->node];
   char *layer = NULL, *wish = NULL;
   int status = reap_onnx_layer_name(node, (size_t)edit->node, &layer);
   if (status == REAP_OK) status = reap_format(&wish, "%s_bias_add", *reap_onnx_text(node->name) ? node->name : layer);
@@ -174,7 +174,7 @@ static int names_for_add(const editor *e, const reap_edit *edit, char **name, ch
 }
 
 static int edit_add(editor *e, const reap_edit *edit) {
-  Onnx__NodeProto *node = e->original[edit->node], *add = NULL;
+  ReapOnnx__NodeProto *node = e->original[edit->node], *add = NULL;
   if (node->n_output < 1 || !*node->output[0])
     return reap_error(REAP_ERR_INTERNAL, "node %s has no output to add to", reap_onnx_text(node->name));
   char *name = NULL, *constant = NULL, *inner = NULL;
@@ -198,17 +198,17 @@ static int edit_add(editor *e, const reap_edit *edit) {
 /* ------------------------------------------------------------------ all of them */
 
 /* Says in the file that reap changed it. */
-static int note_version(Onnx__ModelProto *model) {
+static int note_version(ReapOnnx__ModelProto *model) {
   static const char key[] = "reap";
   for (size_t i = 0; i < model->n_metadata_props; i++) {
-    Onnx__StringStringEntryProto *entry = model->metadata_props[i];
+    ReapOnnx__StringStringEntryProto *entry = model->metadata_props[i];
     if (strcmp(reap_onnx_text(entry->key), key) != 0) continue;
     reap_free(&entry->value);
     return reap_strdup(&entry->value, REAP_VERSION);
   }
-  Onnx__StringStringEntryProto *entry = NULL;
+  ReapOnnx__StringStringEntryProto *entry = NULL;
   REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
-  onnx__string_string_entry_proto__init(entry);
+  reap_onnx__string_string_entry_proto__init(entry);
   int status = reap_strdup(&entry->key, key);
   if (status == REAP_OK) status = reap_strdup(&entry->value, REAP_VERSION);
   if (status == REAP_OK) status = reap_onnx_append(&model->metadata_props, &model->n_metadata_props, entry);
@@ -216,7 +216,7 @@ static int note_version(Onnx__ModelProto *model) {
   return status;
 }
 
-static void drop_value_info(Onnx__GraphProto *graph) {
+static void drop_value_info(ReapOnnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_value_info; i++) reap_onnx_free_part(&graph->value_info[i]->base);
   reap_free(&graph->value_info);
   graph->n_value_info = 0;
@@ -236,9 +236,9 @@ int reap_source_apply(reap_source *source, const reap_edits *edits) {
   if (source->edited) return reap_error(REAP_ERR_INTERNAL, "%s: edits were applied before", source->path);
   if (edits->count == 0) return REAP_OK;
   source->edited = true;
-  Onnx__GraphProto *graph = source->model->graph;
+  ReapOnnx__GraphProto *graph = source->model->graph;
   editor e = {source->model, graph, NULL, graph->n_node + source->n_dead, {NULL, 0}};
-  int status = reap_calloc(&e.original, (int64_t)e.n_original, sizeof(Onnx__NodeProto *));
+  int status = reap_calloc(&e.original, (int64_t)e.n_original, sizeof(ReapOnnx__NodeProto *));
   for (size_t i = 0; status == REAP_OK && i < graph->n_node; i++) e.original[source->places[i]] = graph->node[i];
   if (status == REAP_OK) status = apply_all(&e, edits);
   if (status == REAP_OK) {

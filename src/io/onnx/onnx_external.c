@@ -138,7 +138,7 @@ static int parse_number(const char *location, const char *key, const char *text,
   return REAP_OK;
 }
 
-static const char *find_entry(const Onnx__TensorProto *proto, const char *key) {
+static const char *find_entry(const ReapOnnx__TensorProto *proto, const char *key) {
   for (size_t i = 0; i < proto->n_external_data; i++)
     if (strcmp(reap_onnx_text(proto->external_data[i]->key), key) == 0)
       return reap_onnx_text(proto->external_data[i]->value);
@@ -157,7 +157,7 @@ static int read_range(folder *f, int64_t offset, int64_t bytes, uint8_t *to) {
 }
 
 /* The data are in raw_data now: the message says so from here on. */
-static void embed(Onnx__TensorProto *proto, uint8_t *data, int64_t bytes) {
+static void embed(ReapOnnx__TensorProto *proto, uint8_t *data, int64_t bytes) {
   if (proto->has_raw_data) reap_free(&proto->raw_data.data);
   proto->has_raw_data = 1;
   proto->raw_data.data = data;
@@ -166,10 +166,10 @@ static void embed(Onnx__TensorProto *proto, uint8_t *data, int64_t bytes) {
   reap_free(&proto->external_data);
   proto->n_external_data = 0;
   proto->has_data_location = 0;
-  proto->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
+  proto->data_location = REAP_ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
 }
 
-static int load_tensor(folder *f, Onnx__TensorProto *proto, reap_hash *hash) {
+static int load_tensor(folder *f, ReapOnnx__TensorProto *proto, reap_hash *hash) {
   const char *location = find_entry(proto, "location");
   if (!location || !*location) return reap_error(REAP_ERR_INPUT, "its external data have no location");
   if (*location == '/') return refuse(location, "only names below the model's folder are read");
@@ -199,20 +199,21 @@ static int load_tensor(folder *f, Onnx__TensorProto *proto, reap_hash *hash) {
   return status;
 }
 
-static int load_if_external(folder *f, Onnx__TensorProto *proto, const char *name, reap_hash *hash) {
-  if (!proto->has_data_location || proto->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return REAP_OK;
+static int load_if_external(folder *f, ReapOnnx__TensorProto *proto, const char *name, reap_hash *hash) {
+  if (!proto->has_data_location || proto->data_location != REAP_ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
+    return REAP_OK;
   if (f->fd < 0) REAP_TRY(open_folder(f->source->path, f));
   return reap_error_prefix(load_tensor(f, proto, hash), "tensor \"%s\"", reap_onnx_text(name));
 }
 
 int reap_onnx_load_external(reap_source *source, reap_hash *hash) {
   folder f = {.source = source, .fd = -1, .data = -1};
-  Onnx__GraphProto *graph = source->model->graph;
+  ReapOnnx__GraphProto *graph = source->model->graph;
   int status = REAP_OK;
   for (size_t i = 0; i < graph->n_initializer; i++)
     REAP_TRY_OR(load_if_external(&f, graph->initializer[i], graph->initializer[i]->name, hash), done);
   for (size_t i = 0; i < graph->n_node; i++) {
-    const Onnx__NodeProto *node = graph->node[i];
+    const ReapOnnx__NodeProto *node = graph->node[i];
     for (size_t a = 0; a < node->n_attribute; a++)
       if (node->attribute[a]->t) REAP_TRY_OR(load_if_external(&f, node->attribute[a]->t, node->name, hash), done);
   }

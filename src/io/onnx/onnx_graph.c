@@ -20,15 +20,15 @@ static void free_attributes(reap_attribute *attributes, int count) {
 }
 
 /* The type field is required since IR version 2; files of some tools lack it all the same. */
-static int attribute_type(const Onnx__AttributeProto *proto) {
-  if (proto->has_type && proto->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED) return (int)proto->type;
-  if (proto->has_f) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
-  if (proto->has_i) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
-  if (proto->has_s) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING;
-  if (proto->t) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
-  if (proto->n_floats) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS;
-  if (proto->n_ints) return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
-  return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
+static int attribute_type(const ReapOnnx__AttributeProto *proto) {
+  if (proto->has_type && proto->type != REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED) return (int)proto->type;
+  if (proto->has_f) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
+  if (proto->has_i) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+  if (proto->has_s) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING;
+  if (proto->t) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+  if (proto->n_floats) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS;
+  if (proto->n_ints) return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+  return REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
 }
 
 static int copy_array(void *out, const void *from, size_t count, size_t size) {
@@ -39,32 +39,32 @@ static int copy_array(void *out, const void *from, size_t count, size_t size) {
   return REAP_OK;
 }
 
-static int convert_attribute(const Onnx__AttributeProto *proto, reap_attribute *out) {
+static int convert_attribute(const ReapOnnx__AttributeProto *proto, reap_attribute *out) {
   const char *name = reap_onnx_text(proto->name);
   REAP_TRY(reap_strdup(&out->name, name));
   out->kind = REAP_ATTRIBUTE_OTHER;
   switch (attribute_type(proto)) {
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
       out->kind = REAP_ATTRIBUTE_INT;
       out->i = proto->i;
       return REAP_OK;
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT:
       out->kind = REAP_ATTRIBUTE_FLOAT;
       out->f = proto->f;
       return REAP_OK;
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING:
       out->kind = REAP_ATTRIBUTE_STRING;
       return proto->s.len > 0 ? reap_strndup(&out->s, (const char *)proto->s.data, proto->s.len)
                               : reap_strdup(&out->s, "");
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS:
       out->kind = REAP_ATTRIBUTE_INTS;
       out->count = (int64_t)proto->n_ints;
       return copy_array(&out->ints, proto->ints, proto->n_ints, sizeof *out->ints);
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
       out->kind = REAP_ATTRIBUTE_FLOATS;
       out->count = (int64_t)proto->n_floats;
       return copy_array(&out->floats, proto->floats, proto->n_floats, sizeof *out->floats);
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
+    case REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
       if (!proto->t) return reap_error(REAP_ERR_INPUT, "attribute \"%s\" has no value", name);
       out->kind = REAP_ATTRIBUTE_TENSOR;
       return reap_onnx_read_tensor(proto->t, name, &out->tensor);
@@ -100,7 +100,7 @@ static int constant_value(reap_attribute *attribute) {
   return reap_strdup(&attribute->name, "value");
 }
 
-static int convert_attributes(const Onnx__NodeProto *node, reap_attribute **out) {
+static int convert_attributes(const ReapOnnx__NodeProto *node, reap_attribute **out) {
   int count = (int)node->n_attribute;
   reap_attribute *attributes = NULL;
   REAP_TRY(reap_calloc(&attributes, count, sizeof *attributes));
@@ -119,30 +119,30 @@ fail:
 
 /* ------------------------------------------------------------------ the graph's parts */
 
-static int add_input(reap_graph *graph, const Onnx__ValueInfoProto *info) {
+static int add_input(reap_graph *graph, const ReapOnnx__ValueInfoProto *info) {
   const char *name = reap_onnx_text(info->name);
-  const Onnx__TypeProto *type = info->type;
-  if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type)
+  const ReapOnnx__TypeProto *type = info->type;
+  if (!type || type->value_case != REAP_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type)
     return reap_error(REAP_ERR_INPUT, "input \"%s\" is not a tensor; only tensor inputs are supported", name);
   int32_t element = type->tensor_type->has_elem_type ? type->tensor_type->elem_type : 0;
-  if (element != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !reap_onnx_is_half(element))
+  if (element != REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !reap_onnx_is_half(element))
     return reap_error(REAP_ERR_INPUT, "input \"%s\" has element type %s; float32, float16 and bfloat16 are supported",
                       name, reap_onnx_type_name(element));
-  const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
+  const ReapOnnx__TensorShapeProto *shape = type->tensor_type->shape;
   if (!shape) return reap_error(REAP_ERR_INPUT, "input \"%s\" has no shape; export the model with input shapes", name);
   if (shape->n_dim > REAP_MAX_RANK)
     return reap_error(REAP_ERR_INPUT, "input \"%s\" has %zu dimensions; at most %d are supported", name, shape->n_dim,
                       REAP_MAX_RANK);
   int64_t dims[REAP_MAX_RANK];
   for (size_t i = 0; i < shape->n_dim; i++) {
-    const Onnx__TensorShapeProto__Dimension *dim = shape->dim[i];
-    bool known = dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dim->dim_value > 0;
+    const ReapOnnx__TensorShapeProto__Dimension *dim = shape->dim[i];
+    bool known = dim->value_case == REAP_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dim->dim_value > 0;
     dims[i] = known ? dim->dim_value : -1; /* some exporters write 0 or -1 for a free dimension */
   }
   return reap_graph_add_input(graph, name, REAP_F32, (int)shape->n_dim, dims, NULL);
 }
 
-static int add_constants(reap_graph *graph, const Onnx__GraphProto *proto) {
+static int add_constants(reap_graph *graph, const ReapOnnx__GraphProto *proto) {
   for (size_t i = 0; i < proto->n_initializer; i++) {
     reap_tensor *tensor = NULL;
     REAP_TRY(reap_onnx_read_tensor(proto->initializer[i], proto->initializer[i]->name, &tensor));
@@ -158,7 +158,7 @@ static bool is_initializer(const reap_graph *graph, const char *name) {
 }
 
 /* Inputs that nothing reads (labels of a loss that was taken off, say) do not count, as long as others are read. */
-static int add_read_inputs(reap_graph *graph, const Onnx__GraphProto *proto, const reap_name_table *uses) {
+static int add_read_inputs(reap_graph *graph, const ReapOnnx__GraphProto *proto, const reap_name_table *uses) {
   int count = 0, read = 0;
   for (size_t i = 0; i < proto->n_input; i++) {
     const char *name = reap_onnx_text(proto->input[i]->name);
@@ -175,7 +175,7 @@ static int add_read_inputs(reap_graph *graph, const Onnx__GraphProto *proto, con
   return REAP_OK;
 }
 
-static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
+static int add_inputs(reap_graph *graph, const ReapOnnx__GraphProto *proto) {
   reap_name_table *uses = NULL;
   int status = reap_onnx_count_uses(proto, &uses);
   if (status == REAP_OK) status = add_read_inputs(graph, proto, uses);
@@ -183,9 +183,9 @@ static int add_inputs(reap_graph *graph, const Onnx__GraphProto *proto) {
   return status;
 }
 
-static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto, const size_t *places) {
+static int add_nodes(reap_graph *graph, const ReapOnnx__GraphProto *proto, const size_t *places) {
   for (size_t i = 0; i < proto->n_node; i++) {
-    const Onnx__NodeProto *node = proto->node[i];
+    const ReapOnnx__NodeProto *node = proto->node[i];
     const char *op = reap_onnx_text(node->op_type), *name = reap_onnx_text(node->name);
     if (node->n_input > INT16_MAX || node->n_output > INT16_MAX || node->n_attribute > INT16_MAX)
       return reap_error(REAP_ERR_INPUT, "node %s %s has too many inputs, outputs or attributes", op, name);
@@ -199,7 +199,7 @@ static int add_nodes(reap_graph *graph, const Onnx__GraphProto *proto, const siz
   return REAP_OK;
 }
 
-static int add_outputs(reap_graph *graph, const Onnx__GraphProto *proto) {
+static int add_outputs(reap_graph *graph, const ReapOnnx__GraphProto *proto) {
   if (proto->n_output == 0) return reap_error(REAP_ERR_INPUT, "the network has no output");
   for (size_t i = 0; i < proto->n_output; i++)
     REAP_TRY(reap_graph_add_output(graph, reap_onnx_text(proto->output[i]->name)));
@@ -207,7 +207,7 @@ static int add_outputs(reap_graph *graph, const Onnx__GraphProto *proto) {
 }
 
 int reap_source_graph(const reap_source *source, reap_graph **out) {
-  const Onnx__GraphProto *proto = source->model->graph;
+  const ReapOnnx__GraphProto *proto = source->model->graph;
   reap_graph *graph = NULL;
   int64_t opset = 0;
   reap_onnx_opset(source->model, &opset); /* there is one: checked on loading */

@@ -5,9 +5,9 @@
 #include "onnx_message.h"
 
 /* Gives the listed input of that name, if there is one, the tensor's shape. */
-int reap_onnx_update_input(const Onnx__GraphProto *graph, const Onnx__TensorProto *tensor);
+int reap_onnx_update_input(const ReapOnnx__GraphProto *graph, const ReapOnnx__TensorProto *tensor);
 
 /* Lists a new initialiser as an input if the model's version asks for it. */
-int reap_onnx_list_input(const Onnx__ModelProto *model, const Onnx__TensorProto *tensor);
+int reap_onnx_list_input(const ReapOnnx__ModelProto *model, const ReapOnnx__TensorProto *tensor);
 
 #endif

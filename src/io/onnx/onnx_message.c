@@ -32,16 +32,16 @@ void reap_onnx_free_part(ProtobufCMessage *message) {
   protobuf_c_message_free_unpacked(message, &allocator);
 }
 
-void reap_onnx_free(Onnx__ModelProto **model) {
+void reap_onnx_free(ReapOnnx__ModelProto **model) {
   if (*model) reap_onnx_free_part(&(*model)->base);
   *model = NULL;
 }
 
 bool reap_onnx_default_domain(const char *domain) { return !domain || !*domain || strcmp(domain, "ai.onnx") == 0; }
 
-bool reap_onnx_opset(const Onnx__ModelProto *model, int64_t *version) {
+bool reap_onnx_opset(const ReapOnnx__ModelProto *model, int64_t *version) {
   for (size_t i = 0; i < model->n_opset_import; i++) {
-    const Onnx__OperatorSetIdProto *opset = model->opset_import[i];
+    const ReapOnnx__OperatorSetIdProto *opset = model->opset_import[i];
     if (!reap_onnx_default_domain(opset->domain) || !opset->has_version) continue;
     *version = opset->version;
     return true;
@@ -65,7 +65,7 @@ int reap_onnx_check_size(size_t bytes) {
                     (double)bytes / 1e9);
 }
 
-int reap_onnx_pack(const Onnx__ModelProto *model, uint8_t **out, size_t *size) {
+int reap_onnx_pack(const ReapOnnx__ModelProto *model, uint8_t **out, size_t *size) {
   size_t bytes = protobuf_c_message_get_packed_size(&model->base);
   REAP_TRY(reap_onnx_check_size(bytes));
   REAP_TRY(reap_alloc(out, (int64_t)bytes, 1));

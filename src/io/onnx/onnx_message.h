@@ -21,7 +21,7 @@
 struct reap_source {
   char *path;
   char hash[REAP_HASH_LENGTH];
-  Onnx__ModelProto *model;
+  ReapOnnx__ModelProto *model;
   size_t *places; /* [n_node] of the nodes that are left: place in the file's list */
   char **dead;    /* [n_dead] titles of those that were left out, owned; see onnx_dead.h */
   size_t n_dead;
@@ -41,8 +41,8 @@ int reap_onnx_scan(const uint8_t *data, size_t size);
 int reap_onnx_check_fields(const ProtobufCMessage *message);
 
 /* Unpacks and validates a message of `size` bytes; errors are without the file's name. */
-int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out);
-void reap_onnx_free(Onnx__ModelProto **model);
+int reap_onnx_unpack(const uint8_t *data, size_t size, ReapOnnx__ModelProto **out);
+void reap_onnx_free(ReapOnnx__ModelProto **model);
 void reap_onnx_free_part(ProtobufCMessage *message);
 
 /* Reads external data, files below the source's folder, into the tensors; adds what was read to `hash`, the files to
@@ -50,27 +50,27 @@ void reap_onnx_free_part(ProtobufCMessage *message);
 int reap_onnx_load_external(reap_source *source, reap_hash *hash);
 
 /* Version of the default domain; false if the model names none. */
-bool reap_onnx_opset(const Onnx__ModelProto *model, int64_t *version);
+bool reap_onnx_opset(const ReapOnnx__ModelProto *model, int64_t *version);
 bool reap_onnx_default_domain(const char *domain);
 
 /* Bytes of a tensor's elements as raw_data; REAP_ERR_INPUT for a bad shape or a type without a fixed size. */
-int reap_onnx_tensor_bytes(const Onnx__TensorProto *proto, int64_t *bytes);
+int reap_onnx_tensor_bytes(const ReapOnnx__TensorProto *proto, int64_t *bytes);
 
 /* Converts a tensor; errors name the tensor. The caller owns the result. */
-int reap_onnx_read_tensor(const Onnx__TensorProto *proto, const char *name, reap_tensor **out);
+int reap_onnx_read_tensor(const ReapOnnx__TensorProto *proto, const char *name, reap_tensor **out);
 
 /* Moves float_data of FLOAT tensors and int64_data of INT64 tensors into raw_data. */
-void reap_onnx_normalise(Onnx__TensorProto *proto);
+void reap_onnx_normalise(ReapOnnx__TensorProto *proto);
 
 /* A new tensor message with the data in raw_data; owned by the caller (reap_onnx_free_part) or what it is put into. */
-int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, Onnx__TensorProto **out);
+int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, ReapOnnx__TensorProto **out);
 
 /* True for float16 and bfloat16. Such tensors are read as float32. */
 bool reap_onnx_is_half(int32_t type);
 
 /* Converts a float32 tensor of reap_onnx_make_tensor() to `type` if that is float16 or bfloat16. REAP_ERR_NUMERIC
  * (without the tensor's name) if a number is too large for it. */
-int reap_onnx_to_half(Onnx__TensorProto *proto, int32_t type);
+int reap_onnx_to_half(ReapOnnx__TensorProto *proto, int32_t type);
 
 /* Name of an element type for messages: "float16". */
 const char *reap_onnx_type_name(int32_t type);
@@ -85,6 +85,6 @@ int reap_onnx_append(void *array, size_t *count, void *item);
 int reap_onnx_check_size(size_t bytes);
 
 /* Encoded message of a model in a new block. */
-int reap_onnx_pack(const Onnx__ModelProto *model, uint8_t **out, size_t *size);
+int reap_onnx_pack(const ReapOnnx__ModelProto *model, uint8_t **out, size_t *size);
 
 #endif

@@ -10,7 +10,7 @@
  * opset may give known operators another meaning. */
 enum { MIN_IR = 3, KNOWN_IR = 13, MIN_OPSET = 7, MAX_OPSET = 24 };
 
-static int check_versions(const Onnx__ModelProto *model) {
+static int check_versions(const ReapOnnx__ModelProto *model) {
   if (!model->has_ir_version) return reap_error(REAP_ERR_INPUT, "is not an ONNX model: it has no ir_version");
   if (model->ir_version < MIN_IR)
     return reap_error(REAP_ERR_INPUT, "has ONNX ir_version %lld; versions from %d on are read: export the model again",
@@ -40,12 +40,12 @@ static int check_name(const char *what, size_t index, const char *name) {
                     what, index, length, name, MOST_NAME);
 }
 
-static int check_names(const Onnx__GraphProto *graph) {
+static int check_names(const ReapOnnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_initializer; i++) REAP_TRY(check_name("initializer", i, graph->initializer[i]->name));
   for (size_t i = 0; i < graph->n_input; i++) REAP_TRY(check_name("input", i, graph->input[i]->name));
   for (size_t i = 0; i < graph->n_output; i++) REAP_TRY(check_name("output", i, graph->output[i]->name));
   for (size_t i = 0; i < graph->n_node; i++) {
-    const Onnx__NodeProto *node = graph->node[i];
+    const ReapOnnx__NodeProto *node = graph->node[i];
     REAP_TRY(check_name("node", i, node->name));
     REAP_TRY(check_name("the operator of node", i, node->op_type));
     for (size_t k = 0; k < node->n_input; k++) REAP_TRY(check_name("an input of node", i, node->input[k]));
@@ -54,11 +54,11 @@ static int check_names(const Onnx__GraphProto *graph) {
   return REAP_OK;
 }
 
-static int check_graph(const Onnx__ModelProto *model) {
-  const Onnx__GraphProto *graph = model->graph;
+static int check_graph(const ReapOnnx__ModelProto *model) {
+  const ReapOnnx__GraphProto *graph = model->graph;
   if (!graph) return reap_error(REAP_ERR_INPUT, "is not an ONNX model: it has no graph");
   if (graph->n_sparse_initializer > 0) {
-    const Onnx__TensorProto *values = graph->sparse_initializer[0]->values;
+    const ReapOnnx__TensorProto *values = graph->sparse_initializer[0]->values;
     return reap_error(REAP_ERR_INPUT, "initializer \"%s\" is sparse; store it dense",
                       values ? reap_onnx_text(values->name) : "");
   }
@@ -70,18 +70,18 @@ static int check_graph(const Onnx__ModelProto *model) {
   return check_names(graph);
 }
 
-static void normalise_tensors(Onnx__GraphProto *graph) {
+static void normalise_tensors(ReapOnnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_initializer; i++) reap_onnx_normalise(graph->initializer[i]);
   for (size_t i = 0; i < graph->n_node; i++)
     for (size_t a = 0; a < graph->node[i]->n_attribute; a++)
       if (graph->node[i]->attribute[a]->t) reap_onnx_normalise(graph->node[i]->attribute[a]->t);
 }
 
-int reap_onnx_unpack(const uint8_t *data, size_t size, Onnx__ModelProto **out) {
+int reap_onnx_unpack(const uint8_t *data, size_t size, ReapOnnx__ModelProto **out) {
   REAP_TRY(reap_onnx_scan(data, size));
   bool failed;
   ProtobufCAllocator allocator = reap_onnx_allocator(&failed);
-  Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, size, data);
+  ReapOnnx__ModelProto *model = reap_onnx__model_proto__unpack(&allocator, size, data);
   if (!model && failed) return REAP_ERR_RESOURCE; /* the message is reap_alloc's */
   if (!model) return reap_error(REAP_ERR_INPUT, "is not an ONNX file, or damaged: it cannot be unpacked");
   int status = REAP_OK;

@@ -101,5 +101,5 @@ static int scan_message(const ProtobufCMessageDescriptor *type, cursor *c, int d
 int reap_onnx_scan(const uint8_t *data, size_t size) {
   int64_t room = ROOM + ROOM_SHARE * (int64_t)size;
   cursor all = {data, data, data + size, &room};
-  return scan_message(&onnx__model_proto__descriptor, &all, 0);
+  return scan_message(&reap_onnx__model_proto__descriptor, &all, 0);
 }

@@ -27,11 +27,11 @@ static void take_out(void *items, size_t *count, size_t at) {
   --*count;
 }
 
-static void remove_initializer(Onnx__GraphProto *graph, size_t at) {
-  Onnx__TensorProto *tensor = graph->initializer[at];
+static void remove_initializer(ReapOnnx__GraphProto *graph, size_t at) {
+  ReapOnnx__TensorProto *tensor = graph->initializer[at];
   int64_t input = reap_onnx_find_input(graph, tensor->name);
   if (input >= 0) {
-    Onnx__ValueInfoProto *info = graph->input[input];
+    ReapOnnx__ValueInfoProto *info = graph->input[input];
     take_out(graph->input, &graph->n_input, (size_t)input);
     reap_onnx_free_part(&info->base);
   }
@@ -39,15 +39,15 @@ static void remove_initializer(Onnx__GraphProto *graph, size_t at) {
   reap_onnx_free_part(&tensor->base);
 }
 
-static bool is_unused(const Onnx__GraphProto *graph, const Onnx__NodeProto *node) {
+static bool is_unused(const ReapOnnx__GraphProto *graph, const ReapOnnx__NodeProto *node) {
   for (size_t i = 0; i < node->n_output; i++)
     if (*node->output[i] && reap_onnx_uses(graph, node->output[i]) > 0) return false;
   return true;
 }
 
 /* Removes the node; its inputs have lost a user then. */
-static int remove_node(Onnx__GraphProto *graph, size_t at, reap_name_list *lost) {
-  Onnx__NodeProto *node = graph->node[at];
+static int remove_node(ReapOnnx__GraphProto *graph, size_t at, reap_name_list *lost) {
+  ReapOnnx__NodeProto *node = graph->node[at];
   for (size_t i = 0; i < node->n_input; i++)
     if (*node->input[i]) REAP_TRY(reap_name_list_add(lost, node->input[i]));
   take_out(graph->node, &graph->n_node, at);
@@ -55,7 +55,7 @@ static int remove_node(Onnx__GraphProto *graph, size_t at, reap_name_list *lost)
   return REAP_OK;
 }
 
-int reap_onnx_remove_unused(Onnx__GraphProto *graph, reap_name_list *lost) {
+int reap_onnx_remove_unused(ReapOnnx__GraphProto *graph, reap_name_list *lost) {
   while (lost->count > 0) {
     char *name = lost->names[--lost->count];
     int status = REAP_OK;

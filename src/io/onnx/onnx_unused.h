@@ -16,6 +16,6 @@ void reap_name_list_clear(reap_name_list *list);
 /* Of the tensors in `lost`, each of which has lost a user, removes those without any: initialisers, and nodes whose
  * outputs all are unused, and then what only these have used. What was unused before the edits is not reached and
  * stays. `lost` is used up. */
-int reap_onnx_remove_unused(Onnx__GraphProto *graph, reap_name_list *lost);
+int reap_onnx_remove_unused(ReapOnnx__GraphProto *graph, reap_name_list *lost);
 
 #endif

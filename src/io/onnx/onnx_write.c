@@ -22,7 +22,7 @@ static void append_to_file(ProtobufCBuffer *buffer, size_t length, const uint8_t
   if (fwrite(data, 1, length, to->file) != length) to->error = errno ? errno : EIO;
 }
 
-static int pack_to_file(const Onnx__ModelProto *model, const char *path, const char *temporary) {
+static int pack_to_file(const ReapOnnx__ModelProto *model, const char *path, const char *temporary) {
   size_t size = protobuf_c_message_get_packed_size(&model->base);
   REAP_TRY(reap_error_prefix(reap_onnx_check_size(size), "%s", path));
   FILE *file = fopen(temporary, "wb");
