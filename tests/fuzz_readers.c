@@ -15,6 +15,7 @@
 #include "app/latency_file.h"
 #include "app/plan_file.h"
 #include "io/activations_file.h"
+#include "io/onnx/source.h"
 #include "io/paths_file.h"
 #include "io/sweep_file.h"
 #include "reap/dataset.h"
@@ -22,7 +23,6 @@
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "reap/source.h"
 #include "reap/stats_file.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -143,15 +143,12 @@ static int read_setting(void) {
 static int read_plan(void) {
   const int count = reap_groups_count(groups);
   int64_t *counts = NULL, **given = NULL;
-  bool *named = NULL;
   int status = reap_calloc(&counts, count, sizeof *counts);
   if (status == REAP_OK) status = reap_calloc(&given, count, sizeof *given);
-  if (status == REAP_OK) status = reap_calloc(&named, count, sizeof *named);
-  if (status == REAP_OK) status = plan_file_read(path, groups, counts, given, named);
+  if (status == REAP_OK) status = plan_file_read(path, groups, counts, given);
   for (int g = 0; given && g < count; g++) reap_free(&given[g]);
   reap_free(&counts);
   reap_free(&given);
-  reap_free(&named);
   return status;
 }
 

@@ -19,13 +19,13 @@
 #include <unistd.h>
 
 #include "io/activations_file.h"
+#include "io/onnx/source.h"
 #include "io/paths_file.h"
 #include "io/probe.h"
 #include "io/sweep_file.h"
 #include "reap/dataset.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/source.h"
 #include "reap/stats_file.h"
 
 enum { SECONDS = 10, PROBED = 100 };

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "harness.h"
+#include "io/onnx/source.h"
 #include "onnx.pb-c.h"
-#include "reap/source.h"
 
 /* ------------------------------------------------------------------ whole files */
 

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/name_table.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "harness.h"
-#include "reap/half.h"
-#include "reap/hash.h"
+#include "model/half.h"
 #include "reap/memory.h"
-#include "reap/name_table.h"
 
 const char *const test_suite_name = "base";
 

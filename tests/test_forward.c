@@ -4,7 +4,7 @@
 
 #include "exec/plan.h"
 #include "harness.h"
-#include "reap/source.h"
+#include "io/onnx/source.h"
 #include "small_networks.h"
 
 const char *const test_suite_name = "forward";

@@ -19,11 +19,10 @@ strangers=("model linalg")
 owner_of() {
   local found
   case $1 in
-    version|progress) echo base ;;
+    api|version|progress) echo base ;;
     comm_mpi) echo comm ;;
     backend) echo exec/kernels ;;
     measure) echo exec ;;
-    source) echo io/onnx ;;
     network|dataset|stats_file) echo io ;;
     *)
       found=$(cd "$root/src" && ls -d ./*/"$1.c" ./*/*/"$1.c" 2>/dev/null)

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "harness.h"
 #include "io/model_file.h"
-#include "reap/hash.h"
 #include "reap/memory.h"
 
 const char *const test_suite_name = "model_file";

@@ -2,8 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/random.h"
 #include "harness.h"
+#include "io/origin.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"

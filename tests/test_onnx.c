@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "io/onnx/source.h"
 #include "onnx_builder.h"
 #include "reap/memory.h"
-#include "reap/source.h"
 
 const char *const test_suite_name = "onnx";
 

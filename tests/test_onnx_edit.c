@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "harness.h"
+#include "io/onnx/source.h"
 #include "onnx_builder.h"
-#include "reap/source.h"
 #include "reap/version.h"
 
 const char *const test_suite_name = "onnx_edit";

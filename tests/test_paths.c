@@ -3,13 +3,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "io/onnx/source.h"
+#include "io/origin.h"
 #include "model/groups/surgery.h"
 #include "prune/sensitivity/path_work.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/dataset.h"
-#include "reap/hash.h"
 #include "reap/network.h"
-#include "reap/origin.h"
 #include "small_networks.h"
 #include "stats/collect.h"
 

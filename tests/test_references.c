@@ -2,8 +2,8 @@
 #include <hdf5.h>
 #include <stdio.h>
 
+#include "io/onnx/source.h"
 #include "one_node.h"
-#include "reap/source.h"
 
 const char *const test_suite_name = "references";
 

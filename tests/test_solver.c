@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "harness.h"
+#include "io/origin.h"
 #include "linalg/dense.h"
 #include "reap/memory.h"
 #include "reap/solver.h"

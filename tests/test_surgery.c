@@ -2,9 +2,9 @@
 #include "small_networks.h"
 
 #include "io/model_file.h"
+#include "model/edits.h"
 #include "model/groups/surgery.h"
 #include "onnx_builder.h"
-#include "reap/edits.h"
 #include "reap/groups.h"
 #include "reap/network.h"
 

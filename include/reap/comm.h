@@ -13,6 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef struct reap_comm reap_comm;
 
 /* Local. */
@@ -76,5 +80,7 @@ void reap_comm_share(int64_t count, int rank, int size, int64_t *first, int64_t 
 
 /* The most nearly square process grid, rows <= columns, rows * columns == size. Local. */
 void reap_comm_grid(int size, int *rows, int *columns);
+
+REAP_API_END
 
 #endif

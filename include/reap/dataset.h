@@ -8,6 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef struct reap_dataset reap_dataset;
 
 /* REAP_ERR_INPUT names the file and what is wrong with it. */
@@ -31,5 +35,7 @@ void reap_dataset_range(const reap_dataset *dataset, double *least, double *grea
 
 /* Labels [first, first + count). */
 int reap_dataset_read_labels(reap_dataset *dataset, int64_t first, int64_t count, int64_t *labels);
+
+REAP_API_END
 
 #endif

@@ -11,6 +11,10 @@
 #ifndef REAP_ERROR_H
 #define REAP_ERROR_H
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 enum {
   REAP_OK = 0,
   REAP_ERR_INTERNAL = 1, /* a broken invariant: a bug in reap */
@@ -54,5 +58,7 @@ enum { REAP_ERROR_LENGTH = 1024 };
     status = (call);                   \
     if (status != REAP_OK) goto label; \
   } while (0)
+
+REAP_API_END
 
 #endif

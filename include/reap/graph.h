@@ -20,10 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "reap/name_table.h"
+#include "reap/api.h"
 #include "reap/tensor.h"
 
-typedef struct reap_operator reap_operator; /* see operators.h */
+REAP_API_BEGIN
+
+typedef struct reap_name_table reap_name_table; /* see base/name_table.h */
+typedef struct reap_operator reap_operator;     /* see operators.h */
 
 typedef enum reap_attribute_kind {
   REAP_ATTRIBUTE_INT,
@@ -183,5 +186,7 @@ const reap_tensor *reap_node_constant(const reap_graph *graph, const reap_node *
 /* Value in input or output `slot`, NULL if absent. */
 reap_value *reap_node_input(const reap_graph *graph, const reap_node *node, int slot);
 reap_value *reap_node_output(const reap_graph *graph, const reap_node *node, int slot);
+
+REAP_API_END
 
 #endif

@@ -19,7 +19,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/api.h"
 #include "reap/graph.h"
+
+REAP_API_BEGIN
 
 typedef enum reap_role {
   REAP_PRODUCES, /* a layer makes them: rows of its weights */
@@ -75,5 +78,7 @@ int64_t reap_groups_entries(const reap_groups *groups, int value, int group, con
 /* Forgets the units of `group` that are not kept, after the graph was cut accordingly (see surgery.h). The others are
  * numbered anew, in their old order. Cost: the entries of the group's members. */
 int reap_groups_shrink(reap_groups *groups, int group, const bool *keep);
+
+REAP_API_END
 
 #endif

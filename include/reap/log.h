@@ -7,6 +7,10 @@
 #ifndef REAP_LOG_H
 #define REAP_LOG_H
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef enum reap_log_level { REAP_LOG_QUIET, REAP_LOG_WARNING, REAP_LOG_INFO, REAP_LOG_DEBUG } reap_log_level;
 
 /* What is printed from now on in this process; REAP_LOG_QUIET on every rank but one. Default: warnings. */
@@ -14,5 +18,7 @@ void reap_log_set_level(reap_log_level level);
 
 /* Prints "reap: warning: ..." (one line) if the level allows; clears a progress bar standing on the line. */
 void reap_log(reap_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+REAP_API_END
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef REAP_MEASURE_H
 #define REAP_MEASURE_H
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef enum reap_measure {
   REAP_MEASURE_LARGEST, /* a network is as good as its worst output */
   REAP_MEASURE_SUM      /* one output may pay for another */
@@ -10,5 +14,7 @@ typedef enum reap_measure {
 /* "largest" or "sum", as on the command line. */
 const char *reap_measure_name(reap_measure measure);
 reap_measure reap_measure_named(const char *name);
+
+REAP_API_END
 
 #endif

@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 /* Allocates `count` elements of `size` bytes, uninitialised, into the pointer that `out` is the
  * address of; REAP_ERR_RESOURCE (with the size asked for) if there is no memory or the product
  * overflows. A count of 0 gives a valid block of no use; a negative one is an internal error.
@@ -55,5 +59,7 @@ int reap_multiply(int64_t a, int64_t b, int64_t *out);
 
 /* Product of `n` non-negative counts, same error. */
 int reap_product(const int64_t *dims, int n, int64_t *out);
+
+REAP_API_END
 
 #endif

@@ -8,12 +8,15 @@
 
 #include <stdint.h>
 
+#include "reap/api.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/moments.h"
 #include "reap/path.h"
+
+REAP_API_BEGIN
 
 /* What a method needs. A run that cannot give all of it refuses the method before it starts. */
 enum {
@@ -93,5 +96,7 @@ int reap_method_register(const reap_method *method);
 /* Entry of that name, or NULL; entries by index, NULL behind the last. */
 const reap_method *reap_method_find(const char *name);
 const reap_method *reap_method_at(int index);
+
+REAP_API_END
 
 #endif

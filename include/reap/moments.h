@@ -9,6 +9,10 @@
 
 #include <stdint.h>
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef struct reap_moments {
   int64_t channels, block; /* n = channels * block */
   int64_t n, m;
@@ -67,5 +71,7 @@ double reap_moments_centred_energy(const reap_moments *moments);
 /* The same from sum |Y|^2 and the part of it that the means have. Never negative; zero where at most 1e-12 of it is
  * left, which is rounding: the outputs are constant. */
 double reap_centred_energy(double energy, double of_means);
+
+REAP_API_END
 
 #endif

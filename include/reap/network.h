@@ -2,10 +2,15 @@
 #ifndef REAP_NETWORK_H
 #define REAP_NETWORK_H
 
+#include "reap/api.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
-#include "reap/source.h"
+
+REAP_API_BEGIN
+
+/* The network as its file has it. */
+typedef struct reap_source reap_source;
 
 typedef struct reap_network {
   reap_source *source;
@@ -23,5 +28,7 @@ int reap_network_set_batch(reap_network *network, int64_t batch);
 
 /* REAP_ERR_INPUT naming both files if the images are not what the network takes. */
 int reap_network_check_images(const reap_network *network, const reap_dataset *images);
+
+REAP_API_END
 
 #endif

@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef struct reap_path {
   int64_t channels, block, m;
   int64_t n_removed, n_kept; /* n_removed + n_kept == channels */
@@ -35,5 +39,7 @@ int reap_path_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept,
 int reap_path_add_weights(reap_path *path);
 
 void reap_path_destroy(reap_path **path);
+
+REAP_API_END
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/api.h"
 #include "reap/comm.h"
+
+REAP_API_BEGIN
 
 typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
 
@@ -27,5 +30,7 @@ enum { REAP_SOLVER_MOST_WHOLE = 8192 };
  * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together
  * take half of its memory. The same on all ranks. Collective. */
 bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+
+REAP_API_END
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef REAP_PROGRESS_H
 #define REAP_PROGRESS_H
 
+#include "reap/api.h"
+
+REAP_API_BEGIN
+
 typedef struct reap_progress_event {
   const char *phase;  /* "prune", "evaluate", ... */
   const char *item;   /* layer at hand, or NULL */
@@ -19,5 +23,7 @@ static inline void reap_progress_report(const reap_progress *progress, const cha
   reap_progress_event event = {phase, item, done, total, detail};
   if (progress && progress->report) progress->report(progress->context, &event);
 }
+
+REAP_API_END
 
 #endif

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reap/api.h"
 #include "reap/backend.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
@@ -33,6 +34,8 @@
 #include "reap/network.h"
 #include "reap/placement.h"
 #include "reap/progress.h"
+
+REAP_API_BEGIN
 
 /* ------------------------------------------------------------------ settings */
 
@@ -160,5 +163,7 @@ const reap_graph *reap_session_graph(const reap_session *session);
 
 /* Local: rank 0 should do it. The pruned network as it is now, whole or not at all. */
 int reap_session_write_onnx(const reap_session *session, const char *path);
+
+REAP_API_END
 
 #endif

@@ -7,10 +7,13 @@
 
 #include <stdbool.h>
 
+#include "reap/api.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
 #include "reap/path.h"
 #include "reap/placement.h"
+
+REAP_API_BEGIN
 
 /* Relative ridge that is taken where nothing else is asked for. */
 #define REAP_DEFAULT_RIDGE 1e-6
@@ -63,5 +66,7 @@ int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, cons
  * errors, weights and bias, by one solve and without eliminating again. Local. */
 int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,
                       reap_path **out);
+
+REAP_API_END
 
 #endif

@@ -5,11 +5,14 @@
 
 #include <stdint.h>
 
+#include "reap/api.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
-#include "reap/origin.h"
 #include "reap/path.h"
 
+REAP_API_BEGIN
+
+typedef struct reap_origin reap_origin; /* see io/origin.h */
 typedef struct reap_stats_file reap_stats_file;
 
 /* Opens a statistics file and lists its layers. REAP_ERR_INPUT names the file and the reason. */
@@ -64,5 +67,7 @@ int reap_path_file_create(const char *path, reap_path_file **out);
 int reap_path_file_write(reap_path_file *file, const char *layer, const reap_path *path);
 int reap_path_file_commit(reap_path_file **file);
 void reap_path_file_destroy(reap_path_file **file);
+
+REAP_API_END
 
 #endif

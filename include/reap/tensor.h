@@ -5,12 +5,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "reap/half.h"
+#include "reap/api.h"
+
+REAP_API_BEGIN
 
 enum { REAP_MAX_RANK = 8 };
 
 /* Weights are float32; every integer and boolean type of ONNX is held as int64. */
 typedef enum reap_dtype { REAP_F32, REAP_I64 } reap_dtype;
+
+/* Types that weights are kept in. */
+typedef enum reap_precision { REAP_FLOAT32, REAP_FLOAT16, REAP_BFLOAT16 } reap_precision;
 
 typedef struct reap_tensor {
   reap_dtype dtype;
@@ -45,5 +50,7 @@ void reap_row_major_strides(int rank, const int64_t *dims, int64_t *strides);
  * sign): what slicing, padding, transposing and concatenating come down to. */
 void reap_strided_copy(int rank, const int64_t *dims, int size, void *to, const int64_t *to_strides, const void *from,
                        const int64_t *from_strides);
+
+REAP_API_END
 
 #endif

@@ -2,11 +2,11 @@
 #ifndef REAP_APP_COMMAND_H
 #define REAP_APP_COMMAND_H
 
+#include "io/onnx/source.h"
 #include "options.h"
 #include "progress_view.h"
 #include "reap/backend.h"
 #include "reap/comm.h"
-#include "reap/source.h"
 
 /* What main() hands to a command. */
 typedef struct command_context {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/files/durable.h"
+#include "io/onnx/source.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

@@ -15,11 +15,12 @@
 #define REAP_APP_RUN_FILES_H
 
 #include <stdbool.h>
+#include "io/onnx/source.h"
 #include "json.h"
 
+#include "base/hash.h"
 #include "io/files/file_identity.h"
 #include "reap/comm.h"
-#include "reap/hash.h"
 #include "reap/network.h"
 
 typedef enum file_form { FORM_ANY, FORM_HDF5, FORM_ONNX, FORM_JSON } file_form;

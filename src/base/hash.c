@@ -1,4 +1,4 @@
-#include "reap/hash.h"
+#include "hash.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>

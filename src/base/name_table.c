@@ -1,5 +1,5 @@
 /* A balanced tree of the C library: names chosen to collide in a hash table cost no more than others. */
-#include "reap/name_table.h"
+#include "name_table.h"
 
 #include <search.h>
 #include <stdlib.h>

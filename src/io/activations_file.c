@@ -3,7 +3,7 @@
 
 #include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
-#include "origin.h"
+#include "origin_attributes.h"
 #include "packed_rows.h"
 #include "reap/error.h"
 #include "reap/log.h"

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
+#include "origin.h"
 #include "reap/comm.h"
-#include "reap/origin.h"
 
 /* ---- writing: every call is collective but destroy */
 

@@ -4,7 +4,7 @@
 
 #include "activations_file.h"
 #include "io/hdf5/hdf5_util.h"
-#include "origin.h"
+#include "origin_attributes.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

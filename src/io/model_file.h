@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "reap/source.h"
+#include "io/onnx/source.h"
 
 /* What happened to one group. Pointers are borrowed. */
 typedef struct reap_group_record {

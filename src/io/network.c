@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/onnx/source.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

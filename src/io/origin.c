@@ -1,5 +1,5 @@
 /* Where moments come from: in memory, and in the attributes of a file. */
-#include "origin.h"
+#include "origin_attributes.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "io/hdf5/hdf5_util.h"
-#include "origin.h"
+#include "origin_attributes.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

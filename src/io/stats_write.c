@@ -1,6 +1,6 @@
 /* Writing statistics: rank 0 writes what all ranks hold, and every rank learns how it went. */
 #include "io/files/durable.h"
-#include "origin.h"
+#include "origin_attributes.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "stats_writer.h"

@@ -1,4 +1,4 @@
-#include "reap/edits.h"
+#include "edits.h"
 
 #include "reap/error.h"
 #include "reap/memory.h"

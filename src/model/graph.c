@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "allowance.h"
+#include "base/name_table.h"
 #include "node.h"
 #include "operators.h"
 #include "reap/error.h"

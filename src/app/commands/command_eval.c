@@ -5,11 +5,11 @@
 #include "app/image_range.h"
 #include "app/report.h"
 #include "app/run_files.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "exec/evaluate.h"
 #include "reap/error.h"
-#include "reap/hash.h"
 #include "reap/network.h"
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";

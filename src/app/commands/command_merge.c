@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/run_files.h"
 #include "base/text.h"
+#include "io/origin.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"

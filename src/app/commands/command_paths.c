@@ -4,6 +4,7 @@
 #include "app/memory_options.h"
 #include "app/prune_options.h"
 #include "app/run_files.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "prune/session/session_state.h"

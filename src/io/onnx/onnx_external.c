@@ -6,11 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/name_table.h"
 #include "onnx_message.h"
 #include "onnx_unused.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/name_table.h"
 
 /* Most models keep all tensors in one file: it stays open from one tensor to the next. */
 typedef struct folder {

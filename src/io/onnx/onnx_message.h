@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "onnx.pb-c.h"
-#include "reap/hash.h"
-#include "reap/source.h"
+#include "source.h"
 
 /* protobuf counts the bytes of a message with a signed 32-bit integer. */
 #define REAP_ONNX_MAX_BYTES ((int64_t)INT32_MAX)

@@ -2,8 +2,8 @@
 #ifndef REAP_IO_ONNX_ONNX_NAMES_H
 #define REAP_IO_ONNX_ONNX_NAMES_H
 
+#include "base/name_table.h"
 #include "onnx_message.h"
-#include "reap/name_table.h"
 
 /* The node's name without its leading "/", other "/" as "."; <op>_<index> where that leaves nothing. Owned by the
  * caller. */

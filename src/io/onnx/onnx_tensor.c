@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/half.h"
 #include "onnx_message.h"
 #include "reap/error.h"
-#include "reap/half.h"
 #include "reap/memory.h"
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/half.h"
 #include "model/operators.h"
 #include "model/operators/layout.h"
 #include "model/prepare/linear.h"

@@ -2,7 +2,7 @@
 #ifndef REAP_MODEL_SURGERY_H
 #define REAP_MODEL_SURGERY_H
 
-#include "reap/edits.h"
+#include "model/edits.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 

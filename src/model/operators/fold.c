@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "model/allowance.h"
+#include "model/half.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "rules.h"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/name_table.h"
 #include "batch.h"
 #include "linear.h"
 #include "model/allowance.h"

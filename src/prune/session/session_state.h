@@ -2,13 +2,13 @@
 #ifndef REAP_PRUNE_SESSION_SESSION_STATE_H
 #define REAP_PRUNE_SESSION_SESSION_STATE_H
 
+#include "base/hash.h"
 #include "exec/shard.h"
+#include "io/onnx/source.h"
 #include "prune/estimate/footprint.h"
 #include "prune/prune.h"
 #include "prune/sensitivity/paths.h"
-#include "reap/hash.h"
 #include "reap/session.h"
-#include "reap/source.h"
 #include "session_stored.h"
 #include "size_plan.h"
 

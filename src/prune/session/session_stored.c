@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "io/onnx/source.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "stats/collect.h"

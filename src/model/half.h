@@ -3,18 +3,17 @@
  * To float32 is exact, infinities and NaNs included. From float32 rounds to the nearest, ties to even; what is too
  * large becomes an infinity.
  */
-#ifndef REAP_HALF_H
-#define REAP_HALF_H
+#ifndef REAP_MODEL_HALF_H
+#define REAP_MODEL_HALF_H
 
 #include <stdint.h>
+
+#include "reap/tensor.h"
 
 float reap_from_float16(uint16_t bits);
 float reap_from_bfloat16(uint16_t bits);
 uint16_t reap_to_float16(float value);
 uint16_t reap_to_bfloat16(float value);
-
-/* Types that weights are kept in. */
-typedef enum reap_precision { REAP_FLOAT32, REAP_FLOAT16, REAP_BFLOAT16 } reap_precision;
 
 /* "float16" */
 const char *reap_precision_name(reap_precision precision);

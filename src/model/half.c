@@ -1,4 +1,4 @@
-#include "reap/half.h"
+#include "half.h"
 
 #include <string.h>
 

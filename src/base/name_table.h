@@ -2,8 +2,8 @@
  *
  * The names are borrowed: they have to stay where they are while the table lives. All calls are local.
  */
-#ifndef REAP_NAME_TABLE_H
-#define REAP_NAME_TABLE_H
+#ifndef REAP_BASE_NAME_TABLE_H
+#define REAP_BASE_NAME_TABLE_H
 
 #include <stdint.h>
 

@@ -3,10 +3,10 @@
  * The ONNX message is kept as read, unknown fields included, so that what pruning does not touch is written back
  * unchanged; only nodes that no output follows from are left out. Local calls.
  */
-#ifndef REAP_SOURCE_H
-#define REAP_SOURCE_H
+#ifndef REAP_IO_ONNX_SOURCE_H
+#define REAP_IO_ONNX_SOURCE_H
 
-#include "reap/edits.h"
+#include "model/edits.h"
 #include "reap/graph.h"
 
 typedef struct reap_source reap_source;

@@ -1,6 +1,6 @@
 /* What pruning changes in the user's file: a list of tensors to be put into inputs of the file's own nodes. Local. */
-#ifndef REAP_EDITS_H
-#define REAP_EDITS_H
+#ifndef REAP_MODEL_EDITS_H
+#define REAP_MODEL_EDITS_H
 
 #include "reap/tensor.h"
 

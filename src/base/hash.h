@@ -1,6 +1,6 @@
 /* SHA-256 of files and memory, so that results can name their inputs (same as sha256sum). Local. */
-#ifndef REAP_HASH_H
-#define REAP_HASH_H
+#ifndef REAP_BASE_HASH_H
+#define REAP_BASE_HASH_H
 
 #include <stddef.h>
 
