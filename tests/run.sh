@@ -68,6 +68,6 @@ reap_python_environment() {
 reap_python_environment
 cd "$reap_build"
 failed=0
-ctest --output-on-failure "$@" || failed=$?
+ctest --output-on-failure -j "$(nproc)" "$@" || failed=$?
 if [ -n "$long" ]; then bash "$here/slurm.sh" "$reap_build/reap" || failed=1; fi
 exit $failed

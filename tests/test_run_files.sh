@@ -309,7 +309,7 @@ for what in gone replaced; do
 done
 if [ "$ranks" != 3 ]; then
   cp "$fashion/vgg-fashion.onnx" moving.onnx
-  "${launch[@]}" "$program" sweep moving.onnx --calib sound.h5 --images 100 --keep 0.9,0.8,0.7 --groups 1 --save-models onnx -o G.h5 >../out.txt 2>../err.txt &
+  "${launch[@]}" "$program" sweep moving.onnx --calib sound.h5 --images 60 --keep 0.9,0.8,0.7 --groups 1 --save-models onnx -o G.h5 >../out.txt 2>../err.txt &
   pid=$!
   until ls G.h5.d/*.h5 >/dev/null 2>&1 || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
   rm moving.onnx
@@ -322,6 +322,7 @@ fi
 
 # ------------------------------------------------------------------ two runs on one output
 
+unset OMPI_MCA_ess_singleton_isolated # of processes without Open MPI's daemon only one at a time may use a session folder
 random=(prune m.onnx --calib sound.h5 --images 60 --positions 2 --method random --refit none --keep 0.5 --progress none --log-level quiet)
 for seed in 1 2; do works "${random[@]}" --seed $seed -o model-$seed.h5 --onnx model-$seed.onnx; done
 works eval model-1.onnx --data sound.h5 --progress none --outputs outputs-1.h5
@@ -369,7 +370,7 @@ check "nothing left behind" [ -z "$(find . -name '*.tmp*')" ]
 
 # ------------------------------------------------------------------ two sweeps at once
 
-sweep=(sweep m.onnx --calib sound.h5 --images 100 --method random --refit none --keep 0.9,0.8 --progress none)
+sweep=(sweep m.onnx --calib sound.h5 --images 60 --method random --refit none --keep 0.9,0.8 --progress none)
 if [ -n "$python" ] && [ "$ranks" != 3 ]; then
   mkdir -p H.h5.d
   "$python" - <<'PYTHON' &

@@ -200,7 +200,8 @@ NETWORKS = {}  # those of CASES that are wanted, made
 
 
 def reap(*words):
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    # Two networks at a time: processes without a daemon of Open MPI's must not share a session folder.
+    environment = dict(os.environ, OMP_NUM_THREADS="1", OMPI_MCA_orte_tmpdir_base=os.path.dirname(words[1]))
     done = subprocess.run([PROGRAM, *words], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, "reap %s: status %d: %s" % (" ".join(words), done.returncode, done.stderr[-300:])
 

@@ -16,7 +16,7 @@ failures=0 checks=0
 launch=(mpirun -n "$ranks")
 [ "$ranks" = 1 ] && launch=()
 groups=$((ranks > 1 ? 2 : 1))
-data=("$network" --calib sound.h5 --images 100 --eval sound.h5 --log-level info)
+data=("$network" --calib sound.h5 --images 60 --eval sound.h5 --log-level info)
 
 fail() {
   failures=$((failures + 1))
@@ -112,11 +112,11 @@ refused() { # "WORDS" ARGS...
   says "S.h5.d"
 }
 refused '--ridge was "", and is "1e-3" now' "${data[@]}" --ridge 1e-3
-refused '--images was "100", and is "59" now' "${data[@]}" --images 59
+refused '--images was "60", and is "59" now' "${data[@]}" --images 59
 if [ "$ranks" = 1 ]; then
-  refused calibration_sha256 "$network" --calib few.h5 --images 100 --eval sound.h5
-  refused evaluation_sha256 "$network" --calib sound.h5 --images 100 --eval few.h5
-  refused model_sha256 "$other_network" --calib sound.h5 --images 100 --eval sound.h5
+  refused calibration_sha256 "$network" --calib few.h5 --images 60 --eval sound.h5
+  refused evaluation_sha256 "$network" --calib sound.h5 --images 60 --eval few.h5
+  refused model_sha256 "$other_network" --calib sound.h5 --images 60 --eval sound.h5
   mkdir -p bad.h5.d
   echo text >bad.h5.d/damaged.h5
   sweep 3 "${data[@]}" --flops 0.5 -o bad.h5
@@ -155,7 +155,7 @@ if [ "$ranks" != 2 ]; then
   check "both are merged" [ "$(h5dump -n N.h5 | grep -c '/report$')" = 2 ]
 fi
 if [ "$ranks" = 1 ]; then
-  "$program" stats "$network" --calib sound.h5 --images 100 -o stats.h5 >/dev/null 2>&1 || fail "reap stats"
+  "$program" stats "$network" --calib sound.h5 --images 60 -o stats.h5 >/dev/null 2>&1 || fail "reap stats"
   "$program" prune "$network" --from-stats stats.h5 --eval sound.h5 --keep 0.5 -o one.h5 --report one.json >/dev/null 2>&1 || fail "--from-stats"
   sweep 0 "$network" --from-stats stats.h5 --eval sound.h5 --keep 0.5 -o M.h5
   same_report "$(ls M.h5.d/*.h5)" /report one.json
