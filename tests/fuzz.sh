@@ -75,10 +75,10 @@ is_hdf5() { case $1 in model | images | stats | activations | paths | sweep) tru
 
 # place FILE: innermost frame of a finding that is HDF5's or ours, and our innermost frame.
 place() {
-  timeout 60 "$fuzz/build/fuzz_readers" -timeout=10 -rss_limit_mb=1024 "$1" >"$fuzz/one.log" 2>&1
+  timeout 60 "$fuzz/build/fuzz_readers" -timeout=10 -rss_limit_mb=1024 "$1" >"$fuzz/$REAP_FUZZ_READER.one.log" 2>&1
   local frame own
-  frame=$(grep -E '^ *#[0-9]+ .*(libhdf5|/src/|/tests/)' "$fuzz/one.log" | head -n 1 | sed -E 's/^ *#[0-9]+ 0x[0-9a-f]+ (in )?//; s/ *\(BuildId.*//')
-  own=$(grep -E '^ *#[0-9]+ .*/src/' "$fuzz/one.log" | head -n 1 | sed -E 's/^.* in ([a-z_0-9A-Z]+) .*\/src\/([^ ]*).*/\1 (\2)/')
+  frame=$(grep -aE '^ *#[0-9]+ .*(libhdf5|/src/|/tests/)' "$fuzz/$REAP_FUZZ_READER.one.log" | head -n 1 | sed -E 's/^ *#[0-9]+ 0x[0-9a-f]+ (in )?//; s/ *\(BuildId.*//')
+  own=$(grep -aE '^ *#[0-9]+ .*/src/' "$fuzz/$REAP_FUZZ_READER.one.log" | head -n 1 | sed -E 's/^.* in ([a-z_0-9A-Z]+) .*\/src\/([^ ]*).*/\1 (\2)/')
   printf '%s, called by %s' "${frame:-not found again}" "${own:-?}"
 }
 
@@ -93,34 +93,39 @@ judge() {
       printf '  in HDF5, not counted: %s: %s\n' "$(basename "$finding")" "$where"
     else
       printf '  FOUND: %s: %s\n' "$finding" "$where"
-      grep -m 3 -E '^==[0-9]+== *ERROR|runtime error|^status|not given back|not closed' "$fuzz/one.log" | sed 's/^/    /'
+      grep -am 3 -E '^==[0-9]+== *ERROR|runtime error|^status|not given back|not closed' "$fuzz/$1.one.log" | sed 's/^/    /'
       ours=1
     fi
   done
   return $ours
 }
 
-failed=0
-for reader in "${readers[@]}"; do
+# try READER: runs it and tells what came of it; fails if something was found.
+try() {
+  local reader=$1 longest=8192 more=() asan=allocator_may_return_null=1:detect_leaks=1 status runs cover
   mkdir -p "$fuzz/corpus/$reader" "$fuzz/findings/$reader"
-  export REAP_FUZZ_READER=$reader
-  longest=8192 more=()
-  asan=allocator_may_return_null=1:detect_leaks=1
   if is_hdf5 "$reader"; then
     longest=65536 asan=$asan:max_allocation_size_mb=400 more=(-fork=1 -ignore_crashes=1 -ignore_ooms=1 -ignore_timeouts=1)
   fi
-  export ASAN_OPTIONS=$asan
+  export REAP_FUZZ_READER=$reader ASAN_OPTIONS=$asan
   timeout $((seconds + 120)) "$fuzz/build/fuzz_readers" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
     -max_len="$longest" -print_final_stats=1 -artifact_prefix="$fuzz/findings/$reader/" "${more[@]}" "$fuzz/corpus/$reader" \
     "$fuzz/seeds/$reader" >"$fuzz/$reader.log" 2>&1
   status=$?
-  runs=$(grep -oE '^#[0-9]+|executed_units: [0-9]+' "$fuzz/$reader.log" | grep -oE '[0-9]+' | sort -n | tail -n 1)
-  cover=$(grep -oE 'cov: [0-9]+ ft: [0-9]+' "$fuzz/$reader.log" | tail -n 1)
+  runs=$(grep -aoE '^#[0-9]+|executed_units: [0-9]+' "$fuzz/$reader.log" | grep -oE '[0-9]+' | sort -n | tail -n 1)
+  cover=$(grep -aoE 'cov: [0-9]+ ft: [0-9]+' "$fuzz/$reader.log" | tail -n 1)
   printf '%-12s %9s executions, %s\n' "$reader" "${runs:-0}" "${cover:-no coverage}"
-  judge "$reader" || failed=1
+  judge "$reader" || return 1
   if [ "${runs:-0}" = 0 ] || { [ $status -ne 0 ] && [ -z "$(ls "$fuzz/findings/$reader")" ]; }; then
     echo "  FOUND: it ended with status $status, see $fuzz/$reader.log"
-    failed=1
+    return 1
   fi
-done
-exit $failed
+}
+
+# Two at a time: each keeps one processor busy.
+export -f try judge place is_hdf5
+export fuzz seconds
+printf '%s\n' "${readers[@]}" | xargs -P 2 -I READER bash -c 'try READER >"$fuzz/READER.verdict" 2>&1'
+status=$?
+for reader in "${readers[@]}"; do cat "$fuzz/$reader.verdict"; done
+exit $((status > 0))
