@@ -39,6 +39,12 @@ const char *test_scratch_path(const char *relative) {
   return join(folder, relative);
 }
 
+const char *test_own_path(const char *name) {
+  char text[320];
+  snprintf(text, sizeof text, "%d-%s", test_rank(), name);
+  return test_scratch_path(text);
+}
+
 bool test_file_exists(const char *path) {
   FILE *file = fopen(path, "rb");
   if (file) fclose(file);

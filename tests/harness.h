@@ -33,6 +33,9 @@ const char *test_source_path(const char *relative);
 const char *test_data_path(const char *relative);
 const char *test_scratch_path(const char *relative);
 
+/* The same, of this rank alone: for cases that all ranks run with files of their own. */
+const char *test_own_path(const char *name);
+
 /* True if the file can be opened. */
 bool test_file_exists(const char *path);
 

@@ -13,13 +13,6 @@ const char *const test_suite_name = "dataset";
 
 enum { N = 5, C = 3, H = 4, W = 2, SIZE = C * H * W, BATCHES = N * SIZE };
 
-/* One file per rank: all ranks run the same cases. */
-static const char *own_path(const char *name) {
-  char text[128];
-  snprintf(text, sizeof text, "%s-%d.h5", name, test_rank());
-  return test_scratch_path(text);
-}
-
 /* What write_file() leaves out or spoils. */
 typedef struct flaws {
   const char *layout; /* NULL: none */
@@ -89,7 +82,7 @@ static uint8_t byte_at(int64_t i) { return (uint8_t)(i * 37 % 256); }
 
 /* A file of bytes, or of `floats` if not NULL, stored as `type`. */
 static const char *write_file(const char *name, const flaws *f, const float *floats, hid_t type) {
-  const char *path = own_path(name);
+  const char *path = test_own_path(name);
   const hsize_t chunk[4] = {2, C, H, W};
   uint8_t bytes[BATCHES];
   for (int i = 0; i < BATCHES; i++) bytes[i] = byte_at(i);
@@ -131,12 +124,12 @@ static void check_bytes(const char *path) {
 }
 
 static void bytes_are_normalised(void) {
-  check_bytes(write_file("bytes", &SOUND, NULL, H5T_NATIVE_UINT8));
+  check_bytes(write_file("bytes.h5", &SOUND, NULL, H5T_NATIVE_UINT8));
   flaws f = SOUND;
   f.fixed_string = true;
-  check_bytes(write_file("fixed", &f, NULL, H5T_NATIVE_UINT8));
+  check_bytes(write_file("fixed.h5", &f, NULL, H5T_NATIVE_UINT8));
   f.on_root = true;
-  check_bytes(write_file("root", &f, NULL, H5T_NATIVE_UINT8));
+  check_bytes(write_file("root.h5", &f, NULL, H5T_NATIVE_UINT8));
 }
 
 static void check_floats(const char *path, const float *values) {
@@ -163,9 +156,9 @@ static void floats_come_as_they_are(void) {
   for (int i = 0; i < BATCHES; i++) values[i] = 0.37f * (float)i - 9;
   flaws f = SOUND;
   f.labels = false;
-  check_floats(write_file("floats", &f, values, H5T_IEEE_F32LE), values);
-  check_floats(write_file("big-endian", &f, values, H5T_IEEE_F32BE), values);
-  check_floats(write_file("doubles", &f, values, H5T_IEEE_F64LE), values);
+  check_floats(write_file("floats.h5", &f, values, H5T_IEEE_F32LE), values);
+  check_floats(write_file("big-endian.h5", &f, values, H5T_IEEE_F32BE), values);
+  check_floats(write_file("doubles.h5", &f, values, H5T_IEEE_F64LE), values);
 }
 
 static void images_that_are_not_finite_are_named(void) {
@@ -175,7 +168,7 @@ static void images_that_are_not_finite_are_named(void) {
   const float bad[2] = {NAN, -INFINITY};
   for (int k = 0; k < 2; k++) {
     values[3 * SIZE + 7] = bad[k];
-    CHECK_OK(reap_dataset_open(write_file("nan", &SOUND, values, H5T_IEEE_F32LE), &data));
+    CHECK_OK(reap_dataset_open(write_file("nan.h5", &SOUND, values, H5T_IEEE_F32LE), &data));
     CHECK_OK(reap_dataset_read(data, 0, 3, images));
     CHECK_FAILS(reap_dataset_read(data, 2, 3, images), REAP_ERR_INPUT, "image 3");
     reap_dataset_close(&data);
@@ -194,39 +187,39 @@ static void refused(const char *path, const char *words) {
 static void attributes_are_checked(void) {
   flaws f = SOUND;
   f.layout = NULL;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"layout\" is missing");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"layout\" is missing");
   f.layout = "NHWC";
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"NHWC\"");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"NHWC\"");
   f = SOUND;
   f.no_scale = true;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"scale\" is missing");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"scale\" is missing");
   f = SOUND;
   f.means = 4;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"mean\" has 4 elements, wanted 3");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"mean\" has 4 elements, wanted 3");
   const double bad[3] = {0, -1, NAN};
   for (int i = 0; i < 3; i++) {
     f = SOUND;
     f.std = bad[i];
-    refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"std\"");
+    refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"std\"");
   }
 }
 
 static void types_and_labels_are_checked(void) {
   flaws f = SOUND;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_INT8), "uint8 or float32");
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT16), "uint8 or float32");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_INT8), "uint8 or float32");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT16), "uint8 or float32");
   f.n_labels = 4;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" has size 4");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" has size 4");
   f = SOUND;
   f.float_labels = true;
-  refused(write_file("bad", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" does not hold integers");
+  refused(write_file("bad.h5", &f, NULL, H5T_NATIVE_UINT8), "\"labels\" does not hold integers");
 }
 
 static void negative_labels_are_refused(void) {
-  const char *path = own_path("negative");
+  const char *path = test_own_path("negative.h5");
   int labels[N] = {0, 1, -1, 2, 3};
   const hsize_t count = N;
-  write_file("negative", &SOUND, NULL, H5T_NATIVE_UINT8);
+  write_file("negative.h5", &SOUND, NULL, H5T_NATIVE_UINT8);
   hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
   H5Ldelete(file, "labels", H5P_DEFAULT);
   H5Dclose(put_data(file, "labels", H5T_STD_I32LE, H5T_NATIVE_INT, 1, &count, NULL, labels));
@@ -241,7 +234,7 @@ static void negative_labels_are_refused(void) {
 
 /* A file with one data set "images" of that shape and nothing in it. */
 static const char *write_empty(int rank, const hsize_t *dims, const hsize_t *chunk) {
-  const char *path = own_path("empty");
+  const char *path = test_own_path("empty.h5");
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   hid_t images = put_data(file, "images", H5T_NATIVE_UINT8, H5T_NATIVE_UINT8, rank, dims, chunk, NULL);
   put_attributes(images, &SOUND);
@@ -260,7 +253,7 @@ static void shapes_are_checked(void) {
 }
 
 static void links_are_not_followed(void) {
-  const char *target = write_file("target", &SOUND, NULL, H5T_NATIVE_UINT8), *path = own_path("link");
+  const char *target = write_file("target.h5", &SOUND, NULL, H5T_NATIVE_UINT8), *path = test_own_path("link.h5");
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   H5Lcreate_external(target, "images", file, "images", H5P_DEFAULT, H5P_DEFAULT);
   H5Fclose(file);
@@ -273,7 +266,7 @@ static void links_are_not_followed(void) {
 }
 
 static void data_in_other_files_are_refused(void) {
-  const char *path = own_path("elsewhere");
+  const char *path = test_own_path("elsewhere.h5");
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   hid_t space = H5Screate_simple(4, IMAGE_DIMS, NULL), list = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_external(list, "/etc/passwd", 0, BATCHES);
@@ -287,7 +280,7 @@ static void data_in_other_files_are_refused(void) {
 }
 
 static void files_that_are_none_are_refused(void) {
-  const char *path = own_path("broken");
+  const char *path = test_own_path("broken.h5");
   unlink(path);
   refused(path, "No such file");
   refused(test_scratch_path("."), "not a regular file");
@@ -302,7 +295,7 @@ static void files_that_are_none_are_refused(void) {
 
 /* Cut anywhere, a file is refused or read without harm. */
 static void truncated_files_are_refused(void) {
-  const char *path = write_file("cut", &SOUND, NULL, H5T_NATIVE_UINT8);
+  const char *path = write_file("cut.h5", &SOUND, NULL, H5T_NATIVE_UINT8);
   FILE *file = fopen(path, "rb");
   fseek(file, 0, SEEK_END);
   long size = ftell(file);
@@ -336,7 +329,7 @@ static void embedded_example(void) {
 
 /* A file of images with chunks of so many images, packed so many times over; at most `count` of them ever. */
 static const char *write_chunks(hsize_t count, hsize_t chunk_images, int packed) {
-  const char *path = own_path("chunks");
+  const char *path = test_own_path("chunks.h5");
   const hsize_t dims[4] = {count, C, H, W}, most[4] = {H5S_UNLIMITED, C, H, W}, chunk[4] = {chunk_images, C, H, W};
   static const float zeros[BATCHES];
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -382,7 +375,7 @@ static void put_byte(FILE *file, long at, int value) {
 /* Every byte of the heap's head and of its first object's: the string is read, or refused by name, and nothing else
  * happens. */
 static void damaged_heaps_are_refused(void) {
-  const char *path = write_file("heap", &SOUND, NULL, H5T_NATIVE_UINT8);
+  const char *path = write_file("heap.h5", &SOUND, NULL, H5T_NATIVE_UINT8);
   const int values[] = {0, 1, 16, 127, 255};
   FILE *file = fopen(path, "r+b");
   CU_ASSERT_PTR_NOT_NULL_FATAL(file);
@@ -430,7 +423,7 @@ static void damaged_attributes_are_refused(void) {
   f.fixed_string = true;
   for (int root = 0; root < 2; root++) {
     f.on_root = root;
-    const char *path = write_file("lengths", &f, NULL, H5T_NATIVE_UINT8);
+    const char *path = write_file("lengths.h5", &f, NULL, H5T_NATIVE_UINT8);
     FILE *file = fopen(path, "r+b");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     const long name = find_layout(file);

@@ -1,4 +1,5 @@
-/* durable: the names that files are written under, what killed runs leave, and what outputs may replace. */
+/* durable: files that appear whole or not at all, the names that they are written under, what killed runs leave, and
+ * what outputs may replace. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,11 +16,9 @@ const char *const test_suite_name = "durable";
 
 enum { NAME = 1200 };
 
-/* A name of this rank alone, in `path`. */
+/* A name of this rank alone, in `path`, with nothing there. */
 static void own_path(const char *name, char path[NAME]) {
-  char text[320];
-  snprintf(text, sizeof text, "%d-%s", test_rank(), name);
-  snprintf(path, NAME, "%s", test_scratch_path(text));
+  snprintf(path, NAME, "%s", test_own_path(name));
   unlink(path);
 }
 
@@ -47,6 +46,53 @@ static bool has_text(const char *path, const char *text) {
   size_t n = fread(found, 1, sizeof found - 1, file);
   fclose(file);
   return strlen(text) == n && memcmp(found, text, n) == 0;
+}
+
+static void files_appear_when_committed(void) {
+  const char *path = test_own_path("durable");
+  char *temporary = NULL;
+  put_text(path, "old");
+  CHECK_OK(reap_durable_begin(path, &temporary));
+  put_text(temporary, "new");
+  CU_ASSERT_TRUE(has_text(path, "old"));
+  CHECK_OK(reap_durable_commit(&temporary, path));
+  CU_ASSERT_PTR_NULL(temporary);
+  CU_ASSERT_TRUE(has_text(path, "new"));
+  CU_ASSERT_FALSE(test_left_behind(path));
+}
+
+static void abandoned_files_leave_nothing(void) {
+  const char *path = test_own_path("abandoned");
+  char *temporary = NULL;
+  put_text(path, "old");
+  CHECK_OK(reap_durable_begin(path, &temporary));
+  put_text(temporary, "new");
+  reap_durable_abandon(&temporary);
+  CU_ASSERT_PTR_NULL(temporary);
+  CU_ASSERT_TRUE(has_text(path, "old"));
+  CU_ASSERT_FALSE(test_left_behind(path));
+  reap_durable_abandon(&temporary);
+}
+
+static void places_that_cannot_be_written_are_named(void) {
+  char *temporary = NULL;
+  CHECK_FAILS(reap_durable_begin("/no/such/folder/out.h5", &temporary), REAP_ERR_INPUT, "/no/such/folder");
+  CHECK_FAILS(reap_durable_begin(test_scratch_path("."), &temporary), REAP_ERR_INPUT, "is a folder");
+  CHECK_FAILS(reap_durable_begin("", &temporary), REAP_ERR_INPUT, "empty name");
+  const char *path = test_own_path("no-folder");
+  put_text(path, "");
+  char below[1100];
+  snprintf(below, sizeof below, "%s/out.h5", path);
+  CHECK_FAILS(reap_durable_begin(below, &temporary), REAP_ERR_INPUT, "not a folder");
+  if (geteuid() != 0) CHECK_FAILS(reap_durable_begin("/out.h5", &temporary), REAP_ERR_INPUT, "/out.h5");
+  CU_ASSERT_PTR_NULL(temporary);
+}
+
+static void system_errors_have_their_status(void) {
+  errno = ENOSPC;
+  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_RESOURCE, "x.h5: cannot be written: No space");
+  errno = EACCES;
+  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_INPUT, "Permission denied");
 }
 
 /* Somebody who foresees a temporary name cannot lead the file elsewhere. */
@@ -204,6 +250,10 @@ static void all_ranks_know_the_name(void) {
 }
 
 const test_case test_cases[] = {
+    {"files_appear_when_committed", files_appear_when_committed},
+    {"abandoned_files_leave_nothing", abandoned_files_leave_nothing},
+    {"places_that_cannot_be_written_are_named", places_that_cannot_be_written_are_named},
+    {"system_errors_have_their_status", system_errors_have_their_status},
     {"temporary_names_follow_no_link", temporary_names_follow_no_link},
     {"processes_have_names_of_their_own", processes_have_names_of_their_own},
     {"leftovers_go_when_their_process_is_gone", leftovers_go_when_their_process_is_gone},

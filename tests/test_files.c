@@ -1,96 +1,16 @@
-/* files: outputs written in parallel, statistics, paths, and files that appear whole or not at all. */
-#include <errno.h>
+/* files: outputs written in parallel, statistics and paths. */
 #include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness.h"
-#include "io/files/durable.h"
 #include "io/outputs_file.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"
 
 const char *const test_suite_name = "files";
-
-/* A name of this rank alone. */
-static const char *own_path(const char *name) {
-  char text[128];
-  snprintf(text, sizeof text, "%d-%s", test_rank(), name);
-  return test_scratch_path(text);
-}
-
-static bool exists(const char *path) {
-  struct stat about;
-  return lstat(path, &about) == 0;
-}
-
-/* ------------------------------------------------------------------ durable */
-
-static void put_text(const char *path, const char *text) {
-  FILE *file = fopen(path, "wb");
-  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-  fputs(text, file);
-  fclose(file);
-}
-
-static bool has_text(const char *path, const char *text) {
-  char found[64] = "";
-  FILE *file = fopen(path, "rb");
-  if (!file) return false;
-  size_t n = fread(found, 1, sizeof found - 1, file);
-  fclose(file);
-  return strlen(text) == n && memcmp(found, text, n) == 0;
-}
-
-static void files_appear_when_committed(void) {
-  const char *path = own_path("durable");
-  char *temporary = NULL;
-  put_text(path, "old");
-  CHECK_OK(reap_durable_begin(path, &temporary));
-  put_text(temporary, "new");
-  CU_ASSERT_TRUE(has_text(path, "old"));
-  CHECK_OK(reap_durable_commit(&temporary, path));
-  CU_ASSERT_PTR_NULL(temporary);
-  CU_ASSERT_TRUE(has_text(path, "new"));
-  CU_ASSERT_FALSE(test_left_behind(path));
-}
-
-static void abandoned_files_leave_nothing(void) {
-  const char *path = own_path("abandoned");
-  char *temporary = NULL;
-  put_text(path, "old");
-  CHECK_OK(reap_durable_begin(path, &temporary));
-  put_text(temporary, "new");
-  reap_durable_abandon(&temporary);
-  CU_ASSERT_PTR_NULL(temporary);
-  CU_ASSERT_TRUE(has_text(path, "old"));
-  CU_ASSERT_FALSE(test_left_behind(path));
-  reap_durable_abandon(&temporary);
-}
-
-static void places_that_cannot_be_written_are_named(void) {
-  char *temporary = NULL;
-  CHECK_FAILS(reap_durable_begin("/no/such/folder/out.h5", &temporary), REAP_ERR_INPUT, "/no/such/folder");
-  CHECK_FAILS(reap_durable_begin(test_scratch_path("."), &temporary), REAP_ERR_INPUT, "is a folder");
-  CHECK_FAILS(reap_durable_begin("", &temporary), REAP_ERR_INPUT, "empty name");
-  const char *path = own_path("no-folder");
-  put_text(path, "");
-  char below[1100];
-  snprintf(below, sizeof below, "%s/out.h5", path);
-  CHECK_FAILS(reap_durable_begin(below, &temporary), REAP_ERR_INPUT, "not a folder");
-  if (geteuid() != 0) CHECK_FAILS(reap_durable_begin("/out.h5", &temporary), REAP_ERR_INPUT, "/out.h5");
-  CU_ASSERT_PTR_NULL(temporary);
-}
-
-static void system_errors_have_their_status(void) {
-  errno = ENOSPC;
-  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_RESOURCE, "x.h5: cannot be written: No space");
-  errno = EACCES;
-  CHECK_FAILS(reap_durable_error("x.h5", "cannot be written"), REAP_ERR_INPUT, "Permission denied");
-}
 
 /* ------------------------------------------------------------------ outputs */
 
@@ -215,7 +135,7 @@ static void outputs_given_up_leave_nothing(void) {
   reap_outputs_file_destroy(&file);
   CU_ASSERT_PTR_NULL(file);
   CHECK_OK(reap_comm_barrier(test_comm()));
-  CU_ASSERT_FALSE(exists(path));
+  CU_ASSERT_FALSE(test_file_exists(path));
   CU_ASSERT_FALSE(test_left_behind(path));
   reap_outputs_file_destroy(&file);
 }
@@ -275,7 +195,7 @@ static void check_path_layer(hid_t file) {
 }
 
 static void paths_are_written(void) {
-  const char *path = own_path("path.h5");
+  const char *path = test_own_path("path.h5");
   reap_path_file *file = NULL;
   CHECK_OK(reap_path_file_create(path, &file));
   if (!file) return;
@@ -299,14 +219,14 @@ static void paths_are_written(void) {
 }
 
 static void paths_given_up_leave_nothing(void) {
-  const char *path = own_path("no-path.h5");
+  const char *path = test_own_path("no-path.h5");
   reap_path_file *file = NULL;
   unlink(path);
   CHECK_OK(reap_path_file_create(path, &file));
   if (file) put_path(file, "conv", 4);
   reap_path_file_destroy(&file);
   CU_ASSERT_PTR_NULL(file);
-  CU_ASSERT_FALSE(exists(path));
+  CU_ASSERT_FALSE(test_file_exists(path));
   CU_ASSERT_FALSE(test_left_behind(path));
   CHECK_FAILS(reap_path_file_create("/no/such/folder/p.h5", &file), REAP_ERR_INPUT, "/no/such/folder");
 }
@@ -379,7 +299,7 @@ static void put_layer(const stats_flaws *f, hid_t layers, const char *name) {
 }
 
 static const char *write_stats(const stats_flaws *f) {
-  const char *path = own_path("stats.h5");
+  const char *path = test_own_path("stats.h5");
   hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   if (f->format) put_string(file, "format", f->format);
   put_integer(file, "version", f->version);
@@ -466,10 +386,6 @@ static void statistics_of_no_data_are_refused(void) {
 }
 
 const test_case test_cases[] = {
-    {"files_appear_when_committed", files_appear_when_committed},
-    {"abandoned_files_leave_nothing", abandoned_files_leave_nothing},
-    {"places_that_cannot_be_written_are_named", places_that_cannot_be_written_are_named},
-    {"system_errors_have_their_status", system_errors_have_their_status},
     {"outputs_are_written_by_all_ranks", outputs_are_written_by_all_ranks},
     {"outputs_of_any_shape", outputs_of_any_shape},
     {"several outputs have data sets of their own", several_outputs_have_data_sets_of_their_own},

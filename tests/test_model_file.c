@@ -11,13 +11,6 @@
 
 const char *const test_suite_name = "model_file";
 
-/* A name of this rank alone; the ranks do the same with files of their own. */
-static const char *own_path(const char *name) {
-  char text[128];
-  snprintf(text, sizeof text, "%d-%s", test_rank(), name);
-  return test_scratch_path(text);
-}
-
 static bool same_files(const char *a, const char *b) {
   char digest[2][REAP_HASH_LENGTH] = {"a", "b"};
   CHECK_OK(reap_hash_file(a, digest[0]));
@@ -39,9 +32,9 @@ static int write_model(const reap_source *source, const char *path) {
 /* What ONNX is written from a model file is what would have been written from the source it was stored from. */
 static void survives(const char *path) {
   char stored[1100], direct[1100], back[1100];
-  snprintf(stored, sizeof stored, "%s", own_path("model.h5"));
-  snprintf(direct, sizeof direct, "%s", own_path("direct.onnx"));
-  snprintf(back, sizeof back, "%s", own_path("back.onnx"));
+  snprintf(stored, sizeof stored, "%s", test_own_path("model.h5"));
+  snprintf(direct, sizeof direct, "%s", test_own_path("direct.onnx"));
+  snprintf(back, sizeof back, "%s", test_own_path("back.onnx"));
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(path, &source));
   if (!source) return;
@@ -83,7 +76,7 @@ static bool has_object(hid_t file, const char *name) {
 }
 
 static void model_files_have_the_documented_form(void) {
-  const char *path = own_path("form.h5");
+  const char *path = test_own_path("form.h5");
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(test_source_path("datasets/fashion/vgg-fashion.onnx"), &source));
   if (source) CHECK_OK(write_model(source, path));
@@ -102,7 +95,7 @@ static void model_files_have_the_documented_form(void) {
 
 /* Stores the VGG, lets `spoil` do its work, and loads the result. */
 static void spoiled_model(void (*spoil)(hid_t file), const char *words) {
-  const char *path = own_path("spoiled.h5");
+  const char *path = test_own_path("spoiled.h5");
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(test_source_path("datasets/fashion/vgg-fashion.onnx"), &source));
   if (source) CHECK_OK(write_model(source, path));
