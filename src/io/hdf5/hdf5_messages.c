@@ -190,7 +190,7 @@ static const char *check_attribute(message_bytes *b, message_facts *facts) {
 static const char *check_fill(message_bytes *b) {
   const uint64_t version = message_take(b, 1);
   bool has_value;
-  if (version < 1 || version > 3) return NULL;
+  if (!b->lacks && (version < 1 || version > 3)) return NULL;
   if (version == 3) {
     has_value = message_take(b, 1) & 0x20;
   } else {
