@@ -104,7 +104,7 @@ static inline void clear(outcome *o) {
 /* ---------------------------------------------------------------- the same on any number of ranks */
 
 /* Bit for bit; NaN counts as equal to itself. */
-static inline void check_same_layer(const reap_layer_result *a, const reap_layer_result *b) {
+static inline void check_same_layer(const reap_step_record *a, const reap_step_record *b) {
   CU_ASSERT_STRING_EQUAL_FATAL(a->layer, b->layer);
   CU_ASSERT_EQUAL_FATAL(a->n_kept, b->n_kept);
   CU_ASSERT_EQUAL(a->samples, b->samples);
@@ -121,7 +121,7 @@ static inline void check_same_layer(const reap_layer_result *a, const reap_layer
   CU_ASSERT_EQUAL(a->repaired_shortcut, b->repaired_shortcut);
 }
 
-static inline void check_same_repair(const reap_repair_result *a, const reap_repair_result *b) {
+static inline void check_same_repair(const reap_step_record *a, const reap_step_record *b) {
   CU_ASSERT_STRING_EQUAL_FATAL(a->layer, b->layer);
   const double x[] = {a->error_before, a->relative_error, a->held_out_before, a->held_out_error, a->ridge};
   const double y[] = {b->error_before, b->relative_error, b->held_out_before, b->held_out_error, b->ridge};
@@ -145,27 +145,33 @@ static inline void check_any_ranks(const setting *s) {
   outcome together, alone;
   reap_comm *one = NULL;
   run(test_comm(), s, &together);
-  CU_ASSERT_TRUE(together.result.n_layers > 0);
+  CU_ASSERT_TRUE(reap_prune_count(&together.result, REAP_STEP_PRUNE) > 0);
   CHECK_OK(reap_comm_split(test_comm(), test_rank() == 0 ? 0 : 1, &one));
   if (test_rank() == 0) {
     run(one, s, &alone);
-    CU_ASSERT_EQUAL_FATAL(together.result.n_layers, alone.result.n_layers);
-    for (int i = 0; i < alone.result.n_layers; i++)
-      check_same_layer(&together.result.layers[i], &alone.result.layers[i]);
-    CU_ASSERT_EQUAL_FATAL(together.result.n_repaired, alone.result.n_repaired);
-    CU_ASSERT_EQUAL_FATAL(together.result.n_classifiers, alone.result.n_classifiers);
-    for (int i = 0; i < alone.result.n_classifiers; i++) {
-      const reap_classifier_result *a = &together.result.classifiers[i], *b = &alone.result.classifiers[i];
+    CU_ASSERT_EQUAL_FATAL(reap_prune_count(&together.result, REAP_STEP_PRUNE),
+                          reap_prune_count(&alone.result, REAP_STEP_PRUNE));
+    for (int i = 0; i < reap_prune_count(&alone.result, REAP_STEP_PRUNE); i++)
+      check_same_layer(reap_prune_record(&together.result, REAP_STEP_PRUNE, i),
+                       reap_prune_record(&alone.result, REAP_STEP_PRUNE, i));
+    CU_ASSERT_EQUAL_FATAL(reap_prune_count(&together.result, REAP_STEP_REPAIR),
+                          reap_prune_count(&alone.result, REAP_STEP_REPAIR));
+    CU_ASSERT_EQUAL_FATAL(reap_prune_count(&together.result, REAP_STEP_SCALE),
+                          reap_prune_count(&alone.result, REAP_STEP_SCALE));
+    for (int i = 0; i < reap_prune_count(&alone.result, REAP_STEP_SCALE); i++) {
+      const reap_step_record *a = reap_prune_record(&together.result, REAP_STEP_SCALE, i),
+                             *b = reap_prune_record(&alone.result, REAP_STEP_SCALE, i);
       CU_ASSERT_TRUE(a->changed == b->changed && a->held_out_kl == b->held_out_kl && a->mixed_kl == b->mixed_kl);
     }
-    for (int i = 0; i < alone.result.n_repaired; i++)
-      check_same_repair(&together.result.repaired[i], &alone.result.repaired[i]);
+    for (int i = 0; i < reap_prune_count(&alone.result, REAP_STEP_REPAIR); i++)
+      check_same_repair(reap_prune_record(&together.result, REAP_STEP_REPAIR, i),
+                        reap_prune_record(&alone.result, REAP_STEP_REPAIR, i));
     check_same_weights(together.pruned, alone.pruned);
     clear(&alone);
   }
   reap_comm_destroy(&one);
-  for (int i = 0; i < together.result.n_layers; i++) {
-    const reap_layer_result *l = &together.result.layers[i];
+  for (int i = 0; i < reap_prune_count(&together.result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *l = reap_prune_record(&together.result, REAP_STEP_PRUNE, i);
     CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
     CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
     CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, l->layer));

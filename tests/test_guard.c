@@ -92,7 +92,7 @@ static void run(bool repair, int rounds, outcome *o) {
                                       .ridge = REAP_DEFAULT_RIDGE};
   reap_log_set_level(REAP_LOG_QUIET);
   CHECK_OK(reap_prune(test_comm(), o->original, o->pruned, groups, images, &shard, &options, &o->result));
-  CU_ASSERT_EQUAL_FATAL(o->result.n_layers, 1);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o->result, REAP_STEP_PRUNE), 1);
   reap_dataset_close(&images);
   reap_groups_destroy(&groups);
 }
@@ -121,8 +121,8 @@ static bool same_weights(const reap_graph *a, const reap_graph *b, const char *l
 static void right_rows_repair(void) {
   outcome o;
   run(true, 0, &o);
-  CU_ASSERT_EQUAL_FATAL(o.result.n_repaired, 1);
-  const reap_repair_result *l = &o.result.repaired[0];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_REPAIR), 1);
+  const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_REPAIR, 0);
   CU_ASSERT_TRUE(l->changed && l->held_out_error < l->held_out_before);
   CU_ASSERT_FALSE(same_weights(o.original, o.pruned, "product"));
   clear(&o);
@@ -132,13 +132,13 @@ static void right_rows_repair(void) {
 static void rows_in_a_wrong_order_do_not_ruin_a_layer(void) {
   outcome right, wrong;
   run(true, 0, &right);
-  const double before = right.result.repaired[0].held_out_before;
+  const double before = reap_prune_record(&right.result, REAP_STEP_REPAIR, 0)->held_out_before;
   CU_ASSERT_TRUE(before < 0.5);
   clear(&right);
   wrong_columns = 28;
   wrong_positions = 3 * 28;
   run(true, 0, &wrong);
-  const reap_repair_result *l = &wrong.result.repaired[0];
+  const reap_step_record *l = reap_prune_record(&wrong.result, REAP_STEP_REPAIR, 0);
   CU_ASSERT_FALSE(l->changed);
   CU_ASSERT_TRUE(same_weights(wrong.original, wrong.pruned, "product"));
   CHECK_NEAR(l->held_out_error, before, 1e-4 * before);
@@ -151,7 +151,7 @@ static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
   wrong_weights = 1;
   run(false, 0, &o);
   CU_ASSERT_EQUAL(wrong_weights, 0);
-  const reap_layer_result *l = &o.result.layers[0];
+  const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0);
   const reap_tensor *now = weights_of(o.pruned, "second"), *trained = weights_of(o.original, "second");
   for (int64_t j = 0; j < 3; j++)
     for (int64_t k = 0; k < l->n_kept; k++)
@@ -166,24 +166,26 @@ static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
 static void right_weights_stay(void) {
   outcome o;
   run(false, 0, &o);
-  CU_ASSERT_TRUE(o.result.layers[0].held_out_error != o.result.layers[0].relative_error);
+  CU_ASSERT_TRUE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->held_out_error !=
+                 reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->relative_error);
   clear(&o);
 }
 
 static void a_layer_and_its_producer_stay_if_the_network_says_so(void) {
   outcome o, alone;
   run(false, 2, &o);
-  CU_ASSERT_TRUE(o.result.layers[0].producer.changed);
-  const double better = o.result.layers[0].held_out_error;
+  CU_ASSERT_TRUE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->producer_changed);
+  const double better = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->held_out_error;
   clear(&o);
   run(false, 0, &alone);
-  CU_ASSERT_TRUE(better < alone.result.layers[0].held_out_error);
+  CU_ASSERT_TRUE(better < reap_prune_record(&alone.result, REAP_STEP_PRUNE, 0)->held_out_error);
   wrong_weights = 1;
   wrong_alone = true;
   run(false, 2, &o);
   CU_ASSERT_EQUAL(wrong_weights, 0);
-  CU_ASSERT_FALSE(o.result.layers[0].producer.changed);
-  CU_ASSERT_TRUE(o.result.layers[0].held_out_error == alone.result.layers[0].held_out_error);
+  CU_ASSERT_FALSE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->producer_changed);
+  CU_ASSERT_TRUE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->held_out_error ==
+                 reap_prune_record(&alone.result, REAP_STEP_PRUNE, 0)->held_out_error);
   CU_ASSERT_TRUE(same_weights(alone.pruned, o.pruned, "first"));
   CU_ASSERT_TRUE(same_weights(alone.pruned, o.pruned, "second"));
   clear(&o);

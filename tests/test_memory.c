@@ -275,9 +275,10 @@ static void clear(outcome *o) {
 }
 
 static void check_same(const outcome *a, const outcome *b) {
-  CU_ASSERT_EQUAL_FATAL(a->result.n_layers, b->result.n_layers);
-  for (int i = 0; i < a->result.n_layers; i++) {
-    const reap_layer_result *x = &a->result.layers[i], *y = &b->result.layers[i];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&a->result, REAP_STEP_PRUNE), reap_prune_count(&b->result, REAP_STEP_PRUNE));
+  for (int i = 0; i < reap_prune_count(&a->result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *x = reap_prune_record(&a->result, REAP_STEP_PRUNE, i),
+                           *y = reap_prune_record(&b->result, REAP_STEP_PRUNE, i);
     CU_ASSERT_EQUAL(memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept), 0);
     CU_ASSERT_EQUAL(memcmp(&x->relative_error, &y->relative_error, sizeof(double)), 0);
     CU_ASSERT_EQUAL(memcmp(&x->held_out_error, &y->held_out_error, sizeof(double)), 0);
@@ -295,7 +296,8 @@ static void runs_are_the_same_with_any_limit(void) {
   outcome all, some;
   make_folder(folder, sizeof folder);
   run(0, folder, &all);
-  CU_ASSERT_TRUE(all.result.n_layers > 0 && all.result.use.peak > 0 && all.result.use.spilled == 0);
+  CU_ASSERT_TRUE(reap_prune_count(&all.result, REAP_STEP_PRUNE) > 0 && all.result.use.peak > 0 &&
+                 all.result.use.spilled == 0);
   const int64_t blocks = (600 + 63) / 64 / test_ranks(); /* of a rank, at least */
   for (int k = 2; k <= 32; k *= 4) {
     run(all.result.use.peak / k, folder, &some);

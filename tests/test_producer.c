@@ -53,16 +53,17 @@ static void a_pair_that_is_linear_becomes_exact(void) {
   outcome alone, joint;
   run_never_cut(0, &alone);
   run_never_cut(20, &joint);
-  CU_ASSERT_EQUAL_FATAL(alone.result.n_layers, 1);
-  CU_ASSERT_EQUAL_FATAL(joint.result.n_layers, 1);
-  const reap_layer_result *a = &alone.result.layers[0], *j = &joint.result.layers[0];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&alone.result, REAP_STEP_PRUNE), 1);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&joint.result, REAP_STEP_PRUNE), 1);
+  const reap_step_record *a = reap_prune_record(&alone.result, REAP_STEP_PRUNE, 0),
+                         *j = reap_prune_record(&joint.result, REAP_STEP_PRUNE, 0);
   CU_ASSERT_EQUAL(a->n_kept, 2);
-  CU_ASSERT_PTR_NULL(a->producer.layer);
-  CU_ASSERT_STRING_EQUAL_FATAL(j->producer.layer, "a");
-  CU_ASSERT_TRUE(j->producer.changed && j->producer.rounds > 0);
+  CU_ASSERT_PTR_NULL(a->producer);
+  CU_ASSERT_STRING_EQUAL_FATAL(j->producer, "a");
+  CU_ASSERT_TRUE(j->producer_changed && j->producer_rounds > 0);
   CU_ASSERT_TRUE(a->relative_error > 1e-3); /* else there would be nothing to see */
-  CU_ASSERT_EQUAL(j->producer.error_before, a->relative_error);
-  CU_ASSERT_EQUAL(j->producer.held_out_before, a->held_out_error);
+  CU_ASSERT_EQUAL(j->alone_error, a->relative_error);
+  CU_ASSERT_EQUAL(j->alone_held_out, a->held_out_error);
   CU_ASSERT_TRUE(j->relative_error < 0.01 * a->relative_error);
   CU_ASSERT_TRUE(j->held_out_error < 0.01 * a->held_out_error);
   clear(&alone);
@@ -76,13 +77,13 @@ static void errors_fall_as_reported(void) {
   outcome o;
   int64_t count;
   run_rounds(test_comm(), 3, &(setting){RESNET, "reap", true, 120, 0, 1, 1, true, false, 0.3}, &o);
-  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
-  const reap_layer_result *l = &o.result.layers[0];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
+  const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0);
   const int consumer = net_layer(o.pruned, l->layer), before = net_layer(o.network.graph, l->layer);
-  CU_ASSERT_TRUE_FATAL(consumer >= 0 && before >= 0 && l->producer.layer);
-  CU_ASSERT_TRUE(l->producer.changed);
-  CU_ASSERT_TRUE(l->relative_error < 0.99 * l->producer.error_before);
-  CU_ASSERT_TRUE(l->held_out_error < l->producer.held_out_before);
+  CU_ASSERT_TRUE_FATAL(consumer >= 0 && before >= 0 && l->producer);
+  CU_ASSERT_TRUE(l->producer_changed);
+  CU_ASSERT_TRUE(l->relative_error < 0.99 * l->alone_error);
+  CU_ASSERT_TRUE(l->held_out_error < l->alone_held_out);
   const int value = o.pruned->nodes[consumer]->outputs[0];
   const reap_value *v = &o.pruned->values[value];
   float *y = values_of(o.network.graph, o.network.graph->nodes[before]->outputs[0], &o, &count);
@@ -100,13 +101,13 @@ static void only_neighbours_are_solved_together(void) {
   outcome o;
   int found = 0;
   run_rounds(test_comm(), 1, &(setting){VGG, "reap", true, 64, 4, 1, 0, true, false, 0}, &o);
-  for (int i = 0; i < o.result.n_layers; i++) {
-    const reap_layer_result *l = &o.result.layers[i];
+  for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, i);
     const bool neighbours = strcmp(l->layer, "conv1_2.Conv") == 0 || strcmp(l->layer, "conv2_2.Conv") == 0 ||
                             strcmp(l->layer, "conv3_2.Conv") == 0;
-    if (l->producer.layer) CU_ASSERT_STRING_EQUAL(l->producer.layer, l->group);
-    found += l->producer.layer && neighbours;
-    CU_ASSERT_TRUE(neighbours || !l->producer.layer || strncmp(l->layer, "conv", 4) != 0);
+    if (l->producer) CU_ASSERT_STRING_EQUAL(l->producer, l->group);
+    found += l->producer && neighbours;
+    CU_ASSERT_TRUE(neighbours || !l->producer || strncmp(l->layer, "conv", 4) != 0);
   }
   CU_ASSERT_EQUAL(found, 3);
   clear(&o);
@@ -120,12 +121,12 @@ static void images_held_out_never_pay(void) {
     const setting s = {RESNET, "reap", true, images[k], 1, 1, 0, true, false, 0};
     run_rounds(test_comm(), 2, &s, &o);
     run_rounds(test_comm(), 0, &s, &alone);
-    for (int i = 0; i < o.result.n_layers; i++) {
-      const reap_layer_result *l = &o.result.layers[i];
-      CU_ASSERT_PTR_NOT_NULL(l->producer.layer);
-      if (images[k] >= 10) CU_ASSERT_TRUE(l->held_out_error <= l->producer.held_out_before);
-      if (images[k] < 10) CU_ASSERT_FALSE(l->producer.changed);
-      if (!l->producer.changed) CU_ASSERT_EQUAL(l->relative_error, l->producer.error_before);
+    for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_PRUNE); i++) {
+      const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, i);
+      CU_ASSERT_PTR_NOT_NULL(l->producer);
+      if (images[k] >= 10) CU_ASSERT_TRUE(l->held_out_error <= l->alone_held_out);
+      if (images[k] < 10) CU_ASSERT_FALSE(l->producer_changed);
+      if (!l->producer_changed) CU_ASSERT_EQUAL(l->relative_error, l->alone_error);
     }
     if (images[k] < 10) check_same_weights(o.pruned, alone.pruned);
     clear(&o);
@@ -138,7 +139,8 @@ static void excluded_producers_stay(void) {
   producer_rounds = 2;
   run(test_comm(), &(setting){RESNET, "reap", true, 64, 4, 1, 3, false, false, 0}, &o); /* nothing may be repaired */
   producer_rounds = 0;
-  for (int i = 0; i < o.result.n_layers; i++) CU_ASSERT_PTR_NULL(o.result.layers[i].producer.layer);
+  for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_PRUNE); i++)
+    CU_ASSERT_PTR_NULL(reap_prune_record(&o.result, REAP_STEP_PRUNE, i)->producer);
   clear(&o);
 }
 

@@ -21,7 +21,7 @@ static void ranks_without_images_do_no_harm(void) {
 
 /* ---------------------------------------------------------------- moments that no rank holds */
 
-static void check_near_layer(const reap_layer_result *spread, const reap_layer_result *whole) {
+static void check_near_layer(const reap_step_record *spread, const reap_step_record *whole) {
   CU_ASSERT_EQUAL_FATAL(spread->n_kept, whole->n_kept);
   CU_ASSERT_EQUAL(memcmp(spread->kept, whole->kept, (size_t)whole->n_kept * sizeof *whole->kept), 0);
   CU_ASSERT_EQUAL(memcmp(spread->removed, whole->removed, (size_t)whole->n_removed * sizeof *whole->removed), 0);
@@ -38,10 +38,11 @@ static void check_spread(const setting *s) {
   outcome whole, spread;
   run_with(test_comm(), s, REAP_SOLVER_LOCAL, &whole);
   run_with(test_comm(), s, REAP_SOLVER_SCALAPACK, &spread);
-  CU_ASSERT_EQUAL_FATAL(spread.result.n_layers, whole.result.n_layers);
-  for (int i = 0; i < whole.result.n_layers; i++) {
-    const reap_layer_result *l = &spread.result.layers[i];
-    check_near_layer(l, &whole.result.layers[i]);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&spread.result, REAP_STEP_PRUNE),
+                        reap_prune_count(&whole.result, REAP_STEP_PRUNE));
+  for (int i = 0; i < reap_prune_count(&whole.result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *l = reap_prune_record(&spread.result, REAP_STEP_PRUNE, i);
+    check_near_layer(l, reap_prune_record(&whole.result, REAP_STEP_PRUNE, i));
     CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
     CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
   }
@@ -68,9 +69,9 @@ static void moments_by_panels_give_the_same_networks(void) {
 static void errors_are_plausible(void) {
   outcome o;
   run(test_comm(), &(setting){RESNET, "reap", true, 300, 49, 1, 0, false, false, 0}, &o);
-  CU_ASSERT_EQUAL(o.result.n_layers, 9);
-  for (int i = 0; i < o.result.n_layers; i++) {
-    const reap_layer_result *l = &o.result.layers[i];
+  CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 9);
+  for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, i);
     CU_ASSERT_EQUAL(l->samples, 270 * 49); /* every tenth image is held out */
     CU_ASSERT_EQUAL(l->n_kept, l->channels / 2);
     CU_ASSERT_EQUAL(l->n_kept + l->n_removed, l->channels);
@@ -97,9 +98,11 @@ static void resolved_weights_beat_sliced_ones(void) {
     run(test_comm(), &s, &solved);
     s.refit = false;
     run(test_comm(), &s, &sliced);
-    CU_ASSERT_EQUAL_FATAL(solved.result.n_layers, sliced.result.n_layers);
-    for (int i = 0; i < solved.result.n_layers; i++) {
-      const reap_layer_result *a = &solved.result.layers[i], *b = &sliced.result.layers[i];
+    CU_ASSERT_EQUAL_FATAL(reap_prune_count(&solved.result, REAP_STEP_PRUNE),
+                          reap_prune_count(&sliced.result, REAP_STEP_PRUNE));
+    for (int i = 0; i < reap_prune_count(&solved.result, REAP_STEP_PRUNE); i++) {
+      const reap_step_record *a = reap_prune_record(&solved.result, REAP_STEP_PRUNE, i),
+                             *b = reap_prune_record(&sliced.result, REAP_STEP_PRUNE, i);
       /* These methods look at weights alone, which are the same at this point of both runs. */
       CU_ASSERT_EQUAL(memcmp(a->kept, b->kept, (size_t)a->n_kept * sizeof *a->kept), 0);
       CU_ASSERT_TRUE(a->relative_error <= b->relative_error);
@@ -119,7 +122,8 @@ static void reap_beats_the_others(void) {
     outcome other;
     run(test_comm(), &(setting){RESNET, methods[k], true, 200, 25, 1, 0, false, false, 0}, &other);
     /* Up to the first layer everything is the same; there greedy choice has to win. */
-    CU_ASSERT_TRUE(best.result.layers[0].relative_error <= other.result.layers[0].relative_error);
+    CU_ASSERT_TRUE(reap_prune_record(&best.result, REAP_STEP_PRUNE, 0)->relative_error <=
+                   reap_prune_record(&other.result, REAP_STEP_PRUNE, 0)->relative_error);
     clear(&other);
   }
   clear(&best);
@@ -132,8 +136,8 @@ static void errors_are_those_of_the_outputs(void) {
   outcome o;
   int64_t count;
   run(test_comm(), &(setting){VGG, "reap", true, 300, 0, 1, 1, false, false, 0}, &o);
-  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 1);
-  const reap_layer_result *l = &o.result.layers[0];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
+  const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0);
   CU_ASSERT_STRING_EQUAL(l->layer, o.pruned->nodes[o.pruned->values[o.pruned->outputs[0]].producer]->layer);
   CU_ASSERT_EQUAL(l->samples, 270);
   float *y = values_of(o.network.graph, o.network.graph->outputs[0], &o, &count);
@@ -150,8 +154,8 @@ static void errors_are_those_of_the_repaired_sum(void) {
   outcome o;
   int64_t count;
   run(test_comm(), &(setting){RESNET, "reap", true, 100, 0, 1, 3, false, false, 0}, &o);
-  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
-  const reap_layer_result *l = &o.result.layers[2];
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 3);
+  const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 2);
   CU_ASSERT_TRUE(l->repaired_shortcut);
   const int branch = o.pruned->nodes[net_layer(o.pruned, l->layer)]->outputs[0];
   int reader = -1;
@@ -181,7 +185,7 @@ static void errors_are_those_of_the_repaired_sum(void) {
 
 /* ---------------------------------------------------------------- methods */
 
-static void check_largest(const double *scores, int64_t channels, const reap_layer_result *l) {
+static void check_largest(const double *scores, int64_t channels, const reap_step_record *l) {
   double least_kept = INFINITY, largest_gone = -INFINITY;
   for (int64_t k = 0; k < l->n_kept; k++) least_kept = fmin(least_kept, scores[l->kept[k]]);
   for (int64_t k = 0; k < l->n_removed; k++) largest_gone = fmax(largest_gone, scores[l->removed[k]]);
@@ -195,16 +199,18 @@ static void l1_keeps_the_largest_norms(void) {
       outcome o;
       run(test_comm(),
           &(setting){model ? RESNET : VGG, of_filter ? "l1-filter" : "l1", false, 64, 1, 1, 0, false, false, 0}, &o);
-      for (int i = 0; i < o.result.n_layers; i++) {
-        const reap_layer_result *l = &o.result.layers[i];
+      for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_PRUNE); i++) {
+        const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, i);
         const reap_graph *g = o.network.graph; /* with batch norms folded */
         const reap_node *node = g->nodes[net_layer(g, of_filter ? l->group : l->layer)];
         const reap_tensor *w = reap_node_constant(g, node, 1);
         double scores[256] = {0};
         bool gone[256] = {false}; /* inputs of the producer that went before it was looked at */
         const int64_t n = w->count / w->dims[0];
-        const reap_layer_result *before =
-            of_filter && i > 0 && strcmp(o.result.layers[i - 1].layer, l->group) == 0 ? l - 1 : NULL;
+        const reap_step_record *before =
+            of_filter && i > 0 && strcmp(reap_prune_record(&o.result, REAP_STEP_PRUNE, i - 1)->layer, l->group) == 0
+                ? l - 1
+                : NULL;
         for (int64_t k = 0; before && k < before->n_removed; k++) gone[before->removed[k]] = true;
         const int64_t taps = before ? n / before->channels : n;
         for (int64_t j = 0; j < w->dims[0]; j++)
@@ -221,23 +227,25 @@ static void random_follows_the_seed(void) {
   int different = 0, same_as_another_group = 0;
   run(test_comm(), &(setting){VGG, "random", false, 64, 1, 11, 0, false, false, 0}, &a);
   run(test_comm(), &(setting){VGG, "random", false, 64, 1, 12, 0, false, false, 0}, &b);
-  for (int i = 0; i < a.result.n_layers; i++) {
-    const reap_layer_result *x = &a.result.layers[i], *y = &b.result.layers[i];
+  for (int i = 0; i < reap_prune_count(&a.result, REAP_STEP_PRUNE); i++) {
+    const reap_step_record *x = reap_prune_record(&a.result, REAP_STEP_PRUNE, i),
+                           *y = reap_prune_record(&b.result, REAP_STEP_PRUNE, i);
     different += memcmp(x->kept, y->kept, (size_t)x->n_kept * sizeof *x->kept) != 0;
     for (int k = 0; k < i; k++) {
-      const reap_layer_result *z = &a.result.layers[k];
+      const reap_step_record *z = reap_prune_record(&a.result, REAP_STEP_PRUNE, k);
       same_as_another_group +=
           x->n_kept == z->n_kept && memcmp(x->kept, z->kept, (size_t)x->n_kept * sizeof *x->kept) == 0;
     }
   }
-  CU_ASSERT_EQUAL(different, a.result.n_layers);
+  CU_ASSERT_EQUAL(different, reap_prune_count(&a.result, REAP_STEP_PRUNE));
   CU_ASSERT_EQUAL(same_as_another_group, 0);
   clear(&b);
   run(test_comm(), &(setting){VGG, "random", false, 300, 1, 11, 0, false, false, 0}, &b); /* other images, same seed */
-  for (int i = 0; i < a.result.n_layers; i++)
-    CU_ASSERT_EQUAL(
-        memcmp(a.result.layers[i].kept, b.result.layers[i].kept, (size_t)a.result.layers[i].n_kept * sizeof(int64_t)),
-        0);
+  for (int i = 0; i < reap_prune_count(&a.result, REAP_STEP_PRUNE); i++)
+    CU_ASSERT_EQUAL(memcmp(reap_prune_record(&a.result, REAP_STEP_PRUNE, i)->kept,
+                           reap_prune_record(&b.result, REAP_STEP_PRUNE, i)->kept,
+                           (size_t)reap_prune_record(&a.result, REAP_STEP_PRUNE, i)->n_kept * sizeof(int64_t)),
+                    0);
   clear(&a);
   clear(&b);
 }

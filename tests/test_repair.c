@@ -3,29 +3,31 @@
 
 const char *const test_suite_name = "repair";
 
-static const reap_repair_result *repair_of(const outcome *o, const char *layer) {
-  for (int i = 0; i < o->result.n_repaired; i++)
-    if (strcmp(o->result.repaired[i].layer, layer) == 0) return &o->result.repaired[i];
+static const reap_step_record *repair_of(const outcome *o, const char *layer) {
+  for (int i = 0; i < reap_prune_count(&o->result, REAP_STEP_REPAIR); i++)
+    if (strcmp(reap_prune_record(&o->result, REAP_STEP_REPAIR, i)->layer, layer) == 0)
+      return reap_prune_record(&o->result, REAP_STEP_REPAIR, i);
   return NULL;
 }
 
 static bool is_pruned(const outcome *o, const char *layer) {
-  for (int i = 0; i < o->result.n_layers; i++)
-    if (strcmp(o->result.layers[i].layer, layer) == 0) return true;
+  for (int i = 0; i < reap_prune_count(&o->result, REAP_STEP_PRUNE); i++)
+    if (strcmp(reap_prune_record(&o->result, REAP_STEP_PRUNE, i)->layer, layer) == 0) return true;
   return false;
 }
 
 /* Result of the group that `layer` makes, or NULL. */
-static const reap_layer_result *made_by(const outcome *o, const char *layer) {
-  for (int i = 0; i < o->result.n_layers; i++)
-    if (strcmp(o->result.layers[i].group, layer) == 0) return &o->result.layers[i];
+static const reap_step_record *made_by(const outcome *o, const char *layer) {
+  for (int i = 0; i < reap_prune_count(&o->result, REAP_STEP_PRUNE); i++)
+    if (strcmp(reap_prune_record(&o->result, REAP_STEP_PRUNE, i)->group, layer) == 0)
+      return reap_prune_record(&o->result, REAP_STEP_PRUNE, i);
   return NULL;
 }
 
 /* Weights and biases of a layer's outputs that are left, against those of the original network. */
 static bool has_old_weights(const outcome *o, int node) {
   const reap_node *now = o->pruned->nodes[node], *before = o->network.graph->nodes[node];
-  const reap_layer_result *cut = made_by(o, now->layer);
+  const reap_step_record *cut = made_by(o, now->layer);
   for (int slot = 1; slot < 3; slot++) {
     const reap_tensor *a = reap_node_constant(o->pruned, now, slot),
                       *b = reap_node_constant(o->network.graph, before, slot);
@@ -54,11 +56,11 @@ static void only_what_has_drifted_is_touched(void) {
   outcome o;
   int untouched = 0;
   run(test_comm(), &(setting){RESNET, "reap", true, 70, 9, 1, 3, true, false, 0}, &o);
-  CU_ASSERT_EQUAL_FATAL(o.result.n_layers, 3);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 3);
   for (int i = 0; i < o.pruned->n_nodes; i++) {
     const char *layer = o.pruned->nodes[i]->layer;
     if (!o.pruned->nodes[i]->linear) continue;
-    const reap_repair_result *l = repair_of(&o, layer);
+    const reap_step_record *l = repair_of(&o, layer);
     if (is_pruned(&o, layer)) {
       CU_ASSERT_PTR_NULL(l);
       continue;
@@ -67,7 +69,8 @@ static void only_what_has_drifted_is_touched(void) {
     CU_ASSERT_EQUAL(has_old_weights(&o, i), !l || !l->changed);
     untouched += !l;
   }
-  CU_ASSERT_EQUAL(o.result.n_repaired, 3); /* the first convolutions of two blocks, and the classifier */
+  CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_REPAIR),
+                  3); /* the first convolutions of two blocks, and the classifier */
   CU_ASSERT_TRUE(untouched > 10);
   clear(&o);
 }
@@ -78,16 +81,17 @@ static void errors_fall_as_reported(void) {
   int64_t count;
   run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, true, false, 0}, &on);
   run(test_comm(), &(setting){RESNET, "reap", true, 200, 16, 1, 0, false, false, 0}, &off);
-  CU_ASSERT_EQUAL(off.result.n_repaired, 0);
-  CU_ASSERT_EQUAL(on.result.n_repaired, 11);
-  for (int i = 0; i < on.result.n_repaired; i++) {
-    const reap_repair_result *l = &on.result.repaired[i];
+  CU_ASSERT_EQUAL(reap_prune_count(&off.result, REAP_STEP_REPAIR), 0);
+  CU_ASSERT_EQUAL(reap_prune_count(&on.result, REAP_STEP_REPAIR), 11);
+  for (int i = 0; i < reap_prune_count(&on.result, REAP_STEP_REPAIR); i++) {
+    const reap_step_record *l = reap_prune_record(&on.result, REAP_STEP_REPAIR, i);
     CU_ASSERT_TRUE(l->changed);
     CU_ASSERT_TRUE(l->relative_error < l->error_before);
     CU_ASSERT_TRUE(l->held_out_error < l->held_out_before);
   }
   const int output = on.network.graph->outputs[0];
-  const reap_repair_result *l = &on.result.repaired[on.result.n_repaired - 1];
+  const reap_step_record *l =
+      reap_prune_record(&on.result, REAP_STEP_REPAIR, reap_prune_count(&on.result, REAP_STEP_REPAIR) - 1);
   CU_ASSERT_STRING_EQUAL(l->layer, on.pruned->nodes[on.pruned->values[on.pruned->outputs[0]].producer]->layer);
   float *y = values_of(on.network.graph, output, &on, &count);
   float *z = values_of(on.pruned, on.pruned->outputs[0], &on, &count);
@@ -159,7 +163,7 @@ static void weights_are_least_squares(void) {
     run(one, &(setting){RESNET, "reap", true, 300, 4, 1, 3, true, false, 0}, &o);
     const int output = o.pruned->outputs[0], node = o.pruned->values[output].producer;
     const reap_node *fc = o.pruned->nodes[node], *old = o.network.graph->nodes[node];
-    const reap_repair_result *l = repair_of(&o, fc->layer);
+    const reap_step_record *l = repair_of(&o, fc->layer);
     CU_ASSERT_PTR_NOT_NULL_FATAL(l);
     const reap_tensor *w = reap_node_constant(o.pruned, fc, 1), *b = reap_node_constant(o.pruned, fc, 2);
     const reap_tensor *w0 = reap_node_constant(o.network.graph, old, 1);
@@ -206,9 +210,9 @@ static void weights_are_least_squares(void) {
 static void few_rows_change_nothing(void) {
   outcome o;
   run(test_comm(), &(setting){RESNET, "reap", true, 9, 1, 1, 3, true, false, 0}, &o);
-  CU_ASSERT_EQUAL(o.result.n_repaired, 3);
-  for (int i = 0; i < o.result.n_repaired; i++) {
-    const reap_repair_result *l = &o.result.repaired[i];
+  CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_REPAIR), 3);
+  for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_REPAIR); i++) {
+    const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_REPAIR, i);
     CU_ASSERT_TRUE(l->few_samples && !l->changed);
     CU_ASSERT_EQUAL(l->relative_error, l->error_before);
     CU_ASSERT_TRUE(isnan(l->held_out_error) && isnan(l->held_out_before));
@@ -223,9 +227,9 @@ static void images_held_out_never_pay(void) {
   for (int k = 0; k < 2; k++) {
     outcome o;
     run(test_comm(), &(setting){RESNET, "reap", true, images[k], 1, 1, 0, true, false, 0}, &o);
-    CU_ASSERT_EQUAL(o.result.n_repaired, 11);
-    for (int i = 0; i < o.result.n_repaired; i++) {
-      const reap_repair_result *l = &o.result.repaired[i];
+    CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_REPAIR), 11);
+    for (int i = 0; i < reap_prune_count(&o.result, REAP_STEP_REPAIR); i++) {
+      const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_REPAIR, i);
       CU_ASSERT_TRUE(l->held_out_error <= l->held_out_before);
       CU_ASSERT_EQUAL(has_old_weights(&o, net_layer(o.pruned, l->layer)), !l->changed);
     }
@@ -237,15 +241,15 @@ static void images_held_out_never_pay(void) {
 static void a_chain_that_is_pruned_throughout_needs_none(void) {
   outcome o;
   run(test_comm(), &(setting){VGG, "reap", true, 64, 4, 1, 0, true, false, 0}, &o);
-  CU_ASSERT_EQUAL(o.result.n_repaired, 0);
-  CU_ASSERT_TRUE(has_old_weights(&o, net_layer(o.pruned, o.result.layers[0].group)));
+  CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_REPAIR), 0);
+  CU_ASSERT_TRUE(has_old_weights(&o, net_layer(o.pruned, reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->group)));
   clear(&o);
 }
 
 static void weights_left_as_they_are_are_not_repaired(void) {
   outcome o;
   run(test_comm(), &(setting){RESNET, "l1", false, 64, 4, 1, 0, true, false, 0}, &o);
-  CU_ASSERT_EQUAL(o.result.n_repaired, 0);
+  CU_ASSERT_EQUAL(reap_prune_count(&o.result, REAP_STEP_REPAIR), 0);
   clear(&o);
 }
 

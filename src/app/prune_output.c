@@ -20,9 +20,10 @@ static int write_model(const prune_run *p, const reap_source *source, const char
   char seed[32], ranks[32];
   snprintf(seed, sizeof seed, "%lld", (long long)p->options->seed);
   snprintf(ranks, sizeof ranks, "%d", reap_comm_size(p->context->comm));
-  REAP_TRY(reap_calloc(&groups, result->n_layers, sizeof *groups));
-  for (int i = 0; i < result->n_layers; i++) {
-    const reap_layer_result *l = &result->layers[i];
+  const int count = reap_prune_count(result, REAP_STEP_PRUNE);
+  REAP_TRY(reap_calloc(&groups, count, sizeof *groups));
+  for (int i = 0; i < count; i++) {
+    const reap_step_record *l = reap_prune_record(result, REAP_STEP_PRUNE, i);
     groups[i] =
         (reap_group_record){l->group, l->layer, l->channels, l->n_removed, l->removed, l->path, l->n_kept, l->kept};
   }
@@ -37,25 +38,26 @@ static int write_model(const prune_run *p, const reap_source *source, const char
                                               {"model_sha256", reap_source_hash(source)},
                                               {stats ? "statistics" : "calibration", prune_options_images(p->options)},
                                               {stats ? "statistics_sha256" : "calibration_sha256", p->info->data_hash}};
-  const reap_model_record record = {result->n_layers, groups, (int)(sizeof provenance / sizeof provenance[0]),
-                                    provenance};
+  const reap_model_record record = {count, groups, (int)(sizeof provenance / sizeof provenance[0]), provenance};
   int status = reap_model_file_write(source, &record, path);
   reap_free(&groups);
   return status;
 }
 
 /* On images held out where there are any. */
-static double worst_error(const reap_layer_result *l) {
+static double worst_error(const reap_step_record *l) {
   return isnan(l->held_out_error) ? l->relative_error : l->held_out_error;
 }
 
 static void print_worst(const reap_prune_result *result) {
-  const reap_layer_result *worst = NULL;
-  for (int i = 0; i < result->n_layers; i++)
-    if (!worst || worst_error(&result->layers[i]) > worst_error(worst)) worst = &result->layers[i];
+  const int count = reap_prune_count(result, REAP_STEP_PRUNE);
+  const reap_step_record *worst = reap_prune_record(result, REAP_STEP_PRUNE, 0);
+  for (int i = 1; i < count; i++) {
+    const reap_step_record *l = reap_prune_record(result, REAP_STEP_PRUNE, i);
+    if (worst_error(l) > worst_error(worst)) worst = l;
+  }
   if (!worst) return;
-  reap_print(stdout, "%-16s %lld groups; largest error of a layer's output %.3g", "pruned", (long long)result->n_layers,
-             worst->relative_error);
+  reap_print(stdout, "%-16s %d groups; largest error of a layer's output %.3g", "pruned", count, worst->relative_error);
   if (!isnan(worst->held_out_error)) reap_print(stdout, " (on held-out images %.3g)", worst->held_out_error);
   reap_print(stdout, ": %s\n", worst->layer);
 }

@@ -128,7 +128,6 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &info->result);
-  report_add_repaired(report, &info->result);
   report_add_classifiers(report, &info->result);
   report_options(o, report);
   report_plan(&info->plan, reap_session_groups(run->session), report);

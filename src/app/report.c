@@ -82,100 +82,70 @@ static cJSON *index_array(const int64_t *values, int64_t count) {
   return array;
 }
 
-static void add_producer(cJSON *object, const reap_producer_result *p) {
-  if (!p->layer) {
-    cJSON_AddNullToObject(object, "producer");
-    return;
+static void add_field(cJSON *object, const reap_step_record *record, const reap_record_field *f) {
+  const void *at = reap_record_at(record, f);
+  const bool flag = f->type == REAP_FIELD_FLAG && *(const bool *)at;
+  switch (f->type) {
+    case REAP_FIELD_TEXT:
+      cJSON_AddStringToObject(object, f->key, *(char *const *)at);
+      break;
+    case REAP_FIELD_COUNT:
+      cJSON_AddNumberToObject(object, f->key, (double)*(const int64_t *)at);
+      break;
+    case REAP_FIELD_NUMBER:
+      report_add_number(object, f->key, *(const double *)at);
+      break;
+    case REAP_FIELD_FLAG:
+      if (f->no)
+        cJSON_AddStringToObject(object, f->key, flag ? f->yes : f->no);
+      else
+        cJSON_AddBoolToObject(object, f->key, flag);
+      break;
+    case REAP_FIELD_INDICES:
+      json_add(object, f->key, index_array(*(int64_t *const *)at, reap_record_count(record, f)));
+      break;
+    case REAP_FIELD_NUMBERS:
+      break; /* none is reported */
   }
-  cJSON *producer = cJSON_AddObjectToObject(object, "producer");
-  cJSON_AddStringToObject(producer, "name", p->layer);
-  cJSON_AddBoolToObject(producer, "changed", p->changed);
-  cJSON_AddNumberToObject(producer, "rounds", p->rounds);
-  report_add_number(producer, "alone_relative_error", p->error_before);
-  report_add_number(producer, "alone_held_out_error", p->held_out_before);
-  report_add_number(producer, "seconds", p->seconds);
+}
+
+static cJSON *record_object(const reap_step_record *record, unsigned report) {
+  cJSON *object = cJSON_CreateObject();
+  for (const reap_record_field *f = reap_record_fields; f->member; f++)
+    if (f->reports & report) add_field(object, record, f);
+  return object;
 }
 
 void report_add_layers(cJSON *report, const reap_prune_result *result) {
   cJSON *layers = cJSON_AddArrayToObject(report, "layers");
-  for (int i = 0; i < result->n_layers; i++) {
-    const reap_layer_result *l = &result->layers[i];
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "name", l->layer);
-    cJSON_AddStringToObject(object, "group", l->group);
-    cJSON_AddNumberToObject(object, "channels", (double)l->channels);
-    json_add(object, "kept", index_array(l->kept, l->n_kept));
-    json_add(object, "removed", index_array(l->removed, l->n_removed));
-    report_add_number(object, "relative_error", l->relative_error);
-    report_add_number(object, "held_out_error", l->held_out_error);
-    report_add_number(object, "predicted_relative_error", l->predicted_relative_error);
-    report_add_number(object, "ridge", l->ridge);
-    cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
-    cJSON_AddStringToObject(object, "solver", l->distributed ? "scalapack" : "local");
-    cJSON_AddStringToObject(object, "moments", l->spread ? "panels" : "whole");
-    report_add_number(object, "seconds", l->seconds);
-    cJSON_AddNumberToObject(object, "samples", (double)l->samples);
-    report_add_number(object, "rcond", l->rcond);
-    report_add_number(object, "drift", l->drift);
-    report_add_number(object, "moments_flops", l->moments_flops);
-    report_add_number(object, "moments_seconds", l->moments_seconds);
-    cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
-    add_producer(object, &l->producer);
+  cJSON *repaired = cJSON_AddArrayToObject(report, "repaired");
+  for (int k = 0; k < result->n; k++) {
+    const reap_step_record *r = &result->steps[k];
+    if (r->kind == REAP_STEP_REPAIR) json_append(repaired, record_object(r, REAP_REPORT_REPAIR));
+    if (r->kind != REAP_STEP_PRUNE) continue;
+    cJSON *object = record_object(r, REAP_REPORT_LAYER);
+    json_add(object, "producer", r->producer ? record_object(r, REAP_REPORT_PRODUCER) : cJSON_CreateNull());
     json_append(layers, object);
   }
-}
-
-void report_add_repaired(cJSON *report, const reap_prune_result *result) {
-  cJSON *layers = cJSON_AddArrayToObject(report, "repaired");
-  for (int i = 0; i < result->n_repaired; i++) {
-    const reap_repair_result *l = &result->repaired[i];
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "name", l->layer);
-    cJSON_AddBoolToObject(object, "changed", l->changed);
-    report_add_number(object, "relative_error_before", l->error_before);
-    report_add_number(object, "relative_error", l->relative_error);
-    report_add_number(object, "held_out_error_before", l->held_out_before);
-    report_add_number(object, "held_out_error", l->held_out_error);
-    report_add_number(object, "ridge", l->ridge);
-    cJSON_AddStringToObject(object, "ridge_target", l->ridge_trained ? "trained" : "zero");
-    cJSON_AddNumberToObject(object, "samples", (double)l->samples);
-    cJSON_AddNumberToObject(object, "channels", (double)l->channels);
-    report_add_number(object, "moments_flops", l->moments_flops);
-    report_add_number(object, "moments_seconds", l->moments_seconds);
-    report_add_number(object, "seconds", l->seconds);
-    cJSON_AddBoolToObject(object, "repairs_shortcut", l->repaired_shortcut);
-    json_append(layers, object);
-  }
-}
-
-static cJSON *classifier_object(const reap_classifier_result *c) {
-  cJSON *object = cJSON_CreateObject();
-  cJSON_AddStringToObject(object, "name", c->layer);
-  cJSON_AddBoolToObject(object, "changed", c->changed);
-  cJSON_AddNumberToObject(object, "images", (double)c->images);
-  report_add_number(object, "held_out_kl_before", c->held_out_before);
-  report_add_number(object, "held_out_kl", c->held_out_kl);
-  report_add_number(object, "mixed_kl_before", c->mixed_before);
-  report_add_number(object, "mixed_kl", c->mixed_kl);
-  report_add_number(object, "factor", c->factor);
-  report_add_number(object, "seconds", c->seconds);
-  return object;
 }
 
 void report_add_classifiers(cJSON *report, const reap_prune_result *result) {
-  const int n = result->n_classifiers;
-  json_add(report, "classifier", n > 0 ? classifier_object(&result->classifiers[0]) : cJSON_CreateNull());
-  if (n < 2) return;
-  cJSON *list = cJSON_AddArrayToObject(report, "classifiers");
-  for (int i = 0; i < n; i++) json_append(list, classifier_object(&result->classifiers[i]));
+  const int n = reap_prune_count(result, REAP_STEP_SCALE);
+  cJSON *list = n > 1 ? cJSON_AddArrayToObject(report, "classifiers") : NULL;
+  if (n == 0) cJSON_AddNullToObject(report, "classifier");
+  for (int i = 0; i < n; i++) {
+    const reap_step_record *r = reap_prune_record(result, REAP_STEP_SCALE, i);
+    if (i == 0) json_add(report, "classifier", record_object(r, REAP_REPORT_SCALE));
+    if (list) json_append(list, record_object(r, REAP_REPORT_SCALE));
+  }
 }
 
 void report_add_few_samples(cJSON *report, const reap_prune_result *result) {
   cJSON *names = cJSON_AddArrayToObject(report, "few_samples");
-  for (int i = 0; i < result->n_layers; i++)
-    if (result->layers[i].few_samples) json_append(names, cJSON_CreateString(result->layers[i].layer));
-  for (int i = 0; i < result->n_repaired; i++)
-    if (result->repaired[i].few_samples) json_append(names, cJSON_CreateString(result->repaired[i].layer));
+  for (reap_step_kind kind = REAP_STEP_PRUNE; kind <= REAP_STEP_REPAIR; kind++)
+    for (int k = 0; k < result->n; k++)
+      if (result->steps[k].kind == kind && result->steps[k].few_samples)
+        json_append(names, cJSON_CreateString(result->steps[k].layer));
 }
 
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash) {

@@ -25,11 +25,8 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
 /* seconds: total and phases. */
 cJSON *report_add_seconds(cJSON *report, double total);
 
-/* layers, one object per pruned consumer. */
+/* layers, one object per pruned consumer; repaired, one per layer that was re-solved without losing inputs. */
 void report_add_layers(cJSON *report, const reap_prune_result *result);
-
-/* repaired, one object per layer that was re-solved without losing inputs. */
-void report_add_repaired(cJSON *report, const reap_prune_result *result);
 
 /* classifier: by how much its outputs were scaled; null where that was not looked into. classifiers: all of them, where
  * several outputs are classifiers'. */

@@ -48,14 +48,14 @@ static int cut(run *r, step *s) {
   const decision *d = &s->decision;
   bool *keep = NULL;
   if (s->group < 0)
-    return s->repair.changed ? reap_surgery_set_weights(r->pruned, s->node, d->weights, d->bias) : REAP_OK;
-  REAP_TRY(reap_calloc(&keep, d->channels, sizeof *keep));
-  for (int64_t k = 0; k < d->n_kept; k++) keep[d->kept[k]] = true;
+    return d->record.changed ? reap_surgery_set_weights(r->pruned, s->node, d->weights, d->bias) : REAP_OK;
+  REAP_TRY(reap_calloc(&keep, d->record.channels, sizeof *keep));
+  for (int64_t k = 0; k < d->record.n_kept; k++) keep[d->record.kept[k]] = true;
   int status = run_frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
   if (status == REAP_OK && s->before) status = reap_frontier_cut(s->before, r->groups, s->group, keep);
   reap_free(&keep);
   REAP_TRY(status);
-  REAP_TRY(reap_surgery_cut(r->pruned, r->groups, s->group, d->n_kept, d->kept));
+  REAP_TRY(reap_surgery_cut(r->pruned, r->groups, s->group, d->record.n_kept, d->record.kept));
   if (r->options->refit) REAP_TRY(reap_surgery_set_weights(r->pruned, s->node, d->weights, d->bias));
   return REAP_OK;
 }
@@ -108,9 +108,7 @@ static int prepare(run *r) {
   reap_prune_result *result = r->result;
   REAP_TRY(list_steps(r));
   REAP_TRY(check_method(r));
-  REAP_TRY(reap_calloc(&result->layers, r->steps.n, sizeof *result->layers));
-  REAP_TRY(reap_calloc(&result->repaired, r->steps.n, sizeof *result->repaired));
-  REAP_TRY(reap_calloc(&result->classifiers, r->steps.n, sizeof *result->classifiers));
+  REAP_TRY(reap_calloc(&result->steps, r->steps.n, sizeof *result->steps));
   return run_load_images(r);
 }
 

@@ -29,8 +29,8 @@ int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph
 /* Local. Number of steps of the whole run: layers pruned and layers repaired. */
 int reap_run_steps(const reap_run *run);
 
-/* Collective. The next step, at most reap_run_steps() times; its record is the last one of result->layers or
- * result->repaired, on all ranks. */
+/* Collective. The next step, at most reap_run_steps() times; its record is the last one of the
+ * result, on all ranks. */
 int reap_run_step(reap_run *run);
 
 /* Collective. After the last step: the outputs of classifiers, if they are to be scaled. */

@@ -122,19 +122,19 @@ static double on_mixtures(const classifier *c, double factor) {
 }
 
 /* Rank 0 decides, everybody follows. Collective. */
-static int conclude(run *r, classifier *c, reap_classifier_result *out) {
+static int conclude(run *r, classifier *c, reap_step_record *out) {
   if (reap_comm_rank(r->comm) == 0) {
     out->images = c->rows;
     out->factor = softmax_scale(c->rows, c->m, c->mixed_wanted, c->mixed_logits);
-    out->held_out_before = on_held_out(c, 1);
-    out->mixed_before = on_mixtures(c, 1);
+    out->held_out_kl_before = on_held_out(c, 1);
+    out->mixed_kl_before = on_mixtures(c, 1);
     out->changed = on_held_out(c, out->factor) + on_mixtures(c, out->factor) <
-                   (1 - WORTH_CHANGING) * (out->held_out_before + out->mixed_before);
+                   (1 - WORTH_CHANGING) * (out->held_out_kl_before + out->mixed_kl_before);
     if (!out->changed) out->factor = 1;
     out->held_out_kl = on_held_out(c, out->factor);
     out->mixed_kl = on_mixtures(c, out->factor);
   }
-  REAP_TRY(reap_comm_broadcast(r->comm, out, sizeof *out, 0)); /* its name is not there yet */
+  REAP_TRY(reap_record_broadcast(r->comm, out));
   int status = reap_strdup(&out->layer, r->pruned->nodes[c->node]->layer);
   if (out->changed && status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, c->node, c->weights, c->bias);
@@ -145,11 +145,11 @@ static int conclude(run *r, classifier *c, reap_classifier_result *out) {
   return reap_comm_agree(r->comm, status);
 }
 
-static void announce(const run *r, const reap_classifier_result *c) {
+static void announce(const run *r, const reap_step_record *c) {
   char detail[96];
   if (c->changed)
     snprintf(detail, sizeof detail, "outputs scaled by %.3g, KL on mixed images %.3g -> %.3g", c->factor,
-             c->mixed_before, c->mixed_kl);
+             c->mixed_kl_before, c->mixed_kl);
   else
     snprintf(detail, sizeof detail, "no scale of the outputs is much better, KL on mixed images %.3g", c->mixed_kl);
   reap_progress_report(r->options->progress, "prune", c->layer, r->steps.work, r->steps.work, detail);
@@ -166,7 +166,8 @@ int step_scale_classifier(run *r, const reap_step *at) {
   classifier c = {0};
   set_up(r, at, &c);
   if (c.rows < HELD_OUT_LEAST) return REAP_OK;
-  reap_classifier_result *out = &r->result->classifiers[r->result->n_classifiers++];
+  reap_step_record *out = &r->result->steps[r->result->n++];
+  out->kind = REAP_STEP_SCALE;
   int status = gather(r, &c);
   if (status == REAP_OK) status = conclude(r, &c, out);
   clear(&c);

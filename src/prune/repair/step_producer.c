@@ -162,7 +162,7 @@ static int solve_consumer(search *x) {
   if (reap_comm_rank(comm) == 0) {
     status = regress(moments, x->run->options->ridge, x->pass.names[1], &x->trial_consumer, &x->trial_error);
     const double energy = reap_moments_centred_energy(moments);
-    x->trial_error = energy > 0 ? x->trial_error / energy : 0;
+    x->trial_error = reap_relative_error(x->trial_error, energy);
   }
   reap_moments_destroy(&moments);
   REAP_TRY(reap_comm_agree(comm, status));
@@ -221,7 +221,7 @@ static int propose(search *x, double length) {
 }
 
 /* Rounds until the error hardly falls; the best weights are in x and in the graph. Collective. */
-static int search_rounds(search *x, int most, int *rounds) {
+static int search_rounds(search *x, int most, int64_t *rounds) {
   const reap_comm *comm = x->run->comm;
   double length = FIRST_STEP;
   REAP_TRY(reap_comm_agree(comm, producer_pass_renew(&x->pass)));
@@ -257,7 +257,7 @@ static int solve_all(run *r, const step *s, step *after) {
   REAP_TRY(step_moments(r, after, &moments));
   const reap_layer *l = &after->layer;
   int status = decision_create(l->channels, l->block, l->m, l->channels, &after->decision);
-  for (int64_t c = 0; status == REAP_OK && c < l->channels; c++) after->decision.kept[c] = c;
+  for (int64_t c = 0; status == REAP_OK && c < l->channels; c++) after->decision.record.kept[c] = c;
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK)
     status = decision_refit(r->comm, r->pruned->nodes[s->node]->layer, moments, &ridge, NULL, &after->decision);
@@ -270,17 +270,17 @@ static int solve_all(run *r, const step *s, step *after) {
 /* On images held out if there are any. */
 static bool is_better(const step *after, const step *s) {
   if (s->held_out.samples > 0) return after->held_out.error < s->held_out.error;
-  return !step_has_few_samples(s) && after->decision.facts.relative_error < s->decision.facts.relative_error;
+  return !step_has_few_samples(s) && after->decision.record.relative_error < s->decision.record.relative_error;
 }
 
 static void take_over(step *s, const step *after) {
   decision *d = &s->decision;
   const decision *from = &after->decision;
-  memcpy(d->weights, from->weights, (size_t)(from->n_kept * from->block * from->m) * sizeof *d->weights);
+  memcpy(d->weights, from->weights, (size_t)(from->record.n_kept * from->block * from->m) * sizeof *d->weights);
   memcpy(d->bias, from->bias, (size_t)from->m * sizeof *d->bias);
-  d->facts.relative_error = from->facts.relative_error;
-  d->facts.ridge = from->facts.ridge;
-  d->facts.trained = from->facts.trained;
+  d->record.relative_error = from->record.relative_error;
+  d->record.ridge = from->record.ridge;
+  d->record.ridge_trained = from->record.ridge_trained;
   s->held_out = after->held_out;
 }
 
@@ -293,7 +293,7 @@ static int confirm(run *r, step *s, step *after) {
   if (forward_error_agrees(&forward, &after->held_out)) return REAP_OK;
   forward_error_warn(r, s, &after->held_out, forward.error, s->held_out.error, "those of both layers before");
   after->held_out.error = forward.error;
-  s->with_producer.changed = is_better(after, s);
+  s->decision.record.producer_changed = is_better(after, s);
   return REAP_OK;
 }
 
@@ -305,14 +305,15 @@ static int conclude(run *r, step *s, const search *x, const weights *before) {
                 .layer = x->pass.consumer,
                 .shortcut = s->shortcut,
                 .start = s->start};
+  bool *changed = &s->decision.record.producer_changed;
   int status = reap_comm_agree(r->comm, run_advance_again(r, s));
   if (status == REAP_OK) status = solve_all(r, s, &after);
   if (status == REAP_OK) {
-    s->with_producer.changed = is_better(&after, s);
-    if (s->with_producer.changed && forward_error_wanted(r, &after.held_out)) status = confirm(r, s, &after);
+    *changed = is_better(&after, s);
+    if (*changed && forward_error_wanted(r, &after.held_out)) status = confirm(r, s, &after);
   }
   if (status == REAP_OK) {
-    if (s->with_producer.changed) {
+    if (*changed) {
       take_over(s, &after);
       status = reap_surgery_set_weights(r->pruned, s->node, s->decision.weights, s->decision.bias);
     } else {
@@ -339,7 +340,7 @@ static int solve_both(run *r, step *s) {
   weights_copy(&before[1], &x.consumer);
   const double start =
       reap_seconds(); /* what follows the rounds is counted by what it is: forward, moments, held-out error */
-  REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->with_producer.rounds), done);
+  REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->decision.record.producer_rounds), done);
   r->result->seconds_producers += reap_seconds() - start;
   status = conclude(r, s, &x, before);
 done:
@@ -352,10 +353,11 @@ done:
 int step_producer(run *r, step *s) {
   if (s->producer < 0 || !s->before || s->source) return REAP_OK;
   const double start = reap_seconds();
-  s->with_producer.error_before = s->decision.facts.relative_error;
-  s->with_producer.held_out_before = step_held_out_error(&s->held_out);
-  s->with_producer.layer = r->pruned->nodes[s->producer]->layer;
-  const int status = solve_both(r, s);
-  s->with_producer.seconds = reap_seconds() - start;
+  reap_step_record *record = &s->decision.record;
+  record->alone_error = record->relative_error;
+  record->alone_held_out = step_held_out_error(&s->held_out);
+  int status = reap_comm_agree(r->comm, reap_strdup(&record->producer, r->pruned->nodes[s->producer]->layer));
+  if (status == REAP_OK) status = solve_both(r, s);
+  record->producer_seconds = reap_seconds() - start;
   return reap_error_prefix(status, "solving %s with the layer before", r->pruned->nodes[s->node]->layer);
 }

@@ -24,11 +24,11 @@ static int measure_before(run *r, step *s, const reap_moments *moments, const do
                           reap_held_out_error *held_out) {
   const decision *d = &s->decision;
   double error = 0, energy = reap_moments_centred_energy(moments);
-  int status = reap_moments_error(moments, d->n_kept, d->kept, weights, bias, &error);
+  int status = reap_moments_error(moments, d->record.n_kept, d->record.kept, weights, bias, &error);
   REAP_TRY(reap_comm_agree(r->comm, status));
-  s->repair.error_before = energy > 0 ? error / energy : 0;
+  s->decision.record.error_before = reap_relative_error(error, energy);
   REAP_TRY(step_measure_held_out(r, s, weights, bias, held_out));
-  s->repair.held_out_before = step_held_out_error(held_out);
+  s->decision.record.held_out_before = step_held_out_error(held_out);
   return REAP_OK;
 }
 
@@ -42,10 +42,10 @@ static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
   r->result->seconds_held_out += reap_seconds() - start;
   if (forward_error_agrees(&before, rows_before) && forward_error_agrees(&after, &s->held_out)) return REAP_OK;
   forward_error_warn(r, s, &s->held_out, after.error, before.error, "the old ones");
-  s->repair.changed = after.error < before.error;
+  s->decision.record.changed = after.error < before.error;
   s->held_out.error = after.error;
-  s->repair.held_out_error = step_held_out_error(&s->held_out);
-  s->repair.held_out_before = s->held_out.energy > 0 ? before.error / s->held_out.energy : 0;
+  s->decision.record.held_out_error = step_held_out_error(&s->held_out);
+  s->decision.record.held_out_before = reap_relative_error(before.error, s->held_out.energy);
   return REAP_OK;
 }
 
@@ -62,20 +62,17 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   if (s->samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
-    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_PULLS, &standard, &best,
-                          &error));
+    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS,
+                          &standard, &best, &error));
   REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
   REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
-  s->repair.relative_error = d->facts.relative_error;
-  s->repair.held_out_error = step_held_out_error(&s->held_out);
-  s->repair.ridge = d->facts.ridge;
-  s->repair.ridge_trained = d->facts.trained;
-  s->repair.changed =
-      s->held_out.samples > 0 ? s->repair.held_out_error < s->repair.held_out_before : !step_has_few_samples(s);
-  if (s->repair.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
-  if (s->repair.changed) return REAP_OK;
-  s->repair.relative_error = s->repair.error_before;
-  s->repair.held_out_error = s->repair.held_out_before;
+  d->record.held_out_error = step_held_out_error(&s->held_out);
+  d->record.changed =
+      s->held_out.samples > 0 ? d->record.held_out_error < d->record.held_out_before : !step_has_few_samples(s);
+  if (d->record.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
+  if (d->record.changed) return REAP_OK;
+  d->record.relative_error = d->record.error_before;
+  d->record.held_out_error = d->record.held_out_before;
   return REAP_OK;
 }
 
@@ -88,7 +85,7 @@ int step_repair(run *r, step *s, const reap_moments *moments) {
   REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
   REAP_TRY_OR(reap_alloc(&bias, layer->m, sizeof *bias), agree);
   status = decision_create(layer->channels, layer->block, layer->m, layer->channels, &s->decision);
-  for (int64_t k = 0; status == REAP_OK && k < layer->channels; k++) s->decision.kept[k] = k;
+  for (int64_t k = 0; status == REAP_OK && k < layer->channels; k++) s->decision.record.kept[k] = k;
 agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {

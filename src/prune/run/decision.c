@@ -10,47 +10,45 @@
 
 int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *d) {
   memset(d, 0, sizeof *d);
-  d->channels = channels;
   d->block = block;
   d->m = m;
-  d->n_kept = n_kept;
-  REAP_TRY(reap_calloc(&d->kept, n_kept, sizeof *d->kept));
-  REAP_TRY(reap_calloc(&d->removed, channels - n_kept, sizeof *d->removed));
-  REAP_TRY(reap_calloc(&d->path, channels - n_kept, sizeof *d->path));
+  d->record.channels = channels;
+  d->record.n_kept = n_kept;
+  d->record.n_removed = channels - n_kept;
+  REAP_TRY(reap_calloc(&d->record.kept, n_kept, sizeof *d->record.kept));
+  REAP_TRY(reap_calloc(&d->record.removed, channels - n_kept, sizeof *d->record.removed));
+  REAP_TRY(reap_calloc(&d->record.path, channels - n_kept, sizeof *d->record.path));
   REAP_TRY(reap_calloc(&d->weights, n_kept * block * m, sizeof *d->weights));
   return reap_calloc(&d->bias, m, sizeof *d->bias);
 }
 
 void decision_clear(decision *d) {
-  reap_free(&d->kept);
-  reap_free(&d->removed);
-  reap_free(&d->path);
+  reap_record_clear(&d->record);
   reap_free(&d->weights);
   reap_free(&d->bias);
 }
 
-static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
-
 void decision_take_path(const reap_path *path, bool eliminated, decision *d) {
-  d->facts.has_path = eliminated;
-  for (int64_t i = 0; eliminated && i < path->n_removed; i++) d->path[i] = relative(path->error_plain[i], path->energy);
-  d->facts.predicted =
-      eliminated ? (path->n_removed ? relative(path->error[path->n_removed - 1], path->energy) : 0) : NAN;
-  d->facts.ridge = path->ridge;
-  d->facts.rcond = path->rcond;
-  d->facts.drift = path->drift;
+  d->record.has_path = eliminated;
+  for (int64_t i = 0; eliminated && i < path->n_removed; i++)
+    d->record.path[i] = reap_relative_error(path->error_plain[i], path->energy);
+  d->record.predicted_relative_error =
+      eliminated ? (path->n_removed ? reap_relative_error(path->error[path->n_removed - 1], path->energy) : 0) : NAN;
+  d->record.ridge = path->ridge;
+  d->record.rcond = path->rcond;
+  d->record.drift = path->drift;
 }
 
 static void take_weights(const reap_path *path, decision *d) {
-  memcpy(d->weights, path->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights);
+  memcpy(d->weights, path->weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *d->weights);
   memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
 }
 
 /* The present weights of the channels kept. */
 static void slice_weights(const double *weights, const double *bias, decision *d) {
   const int64_t rows = d->block * d->m;
-  for (int64_t k = 0; k < d->n_kept; k++)
-    memcpy(d->weights + k * rows, weights + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  for (int64_t k = 0; k < d->record.n_kept; k++)
+    memcpy(d->weights + k * rows, weights + d->record.kept[k] * rows, (size_t)rows * sizeof *weights);
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
 }
 
@@ -58,16 +56,17 @@ static void slice_weights(const double *weights, const double *bias, decision *d
  * of the path's plain errors only the last is known. */
 static void correct_path(const reap_path *path, double energy, decision *d) {
   const int64_t n = path->n_removed;
-  if (!d->facts.has_path || n == 0) return;
-  for (int64_t i = 0; i < n; i++) d->path[i] = NAN;
-  d->path[n - 1] = d->facts.relative_error;
-  d->facts.predicted = relative(path->error[n - 1], energy);
+  if (!d->record.has_path || n == 0) return;
+  for (int64_t i = 0; i < n; i++) d->record.path[i] = NAN;
+  d->record.path[n - 1] = d->record.relative_error;
+  d->record.predicted_relative_error = reap_relative_error(path->error[n - 1], energy);
 }
 
 int decision_choose(const decision_setting *by, const reap_evidence *evidence, decision *d, reap_path **path) {
-  if (!d->given) return reap_method_select(by->options->method, by->state, evidence, d->kept, d->removed, path);
-  memcpy(d->kept, d->given, (size_t)d->n_kept * sizeof *d->kept);
-  reap_channels_left_out(d->channels, d->n_kept, d->kept, d->removed);
+  if (!d->given)
+    return reap_method_select(by->options->method, by->state, evidence, d->record.kept, d->record.removed, path);
+  memcpy(d->record.kept, d->given, (size_t)d->record.n_kept * sizeof *d->record.kept);
+  reap_channels_left_out(d->record.channels, d->record.n_kept, d->record.kept, d->record.removed);
   return REAP_OK;
 }
 
@@ -75,21 +74,22 @@ int decision_choose(const decision_setting *by, const reap_evidence *evidence, d
 static int decide_from(const decision_setting *by, const reap_moments *moments, const reap_moments *solved,
                        double ridge, const double *present_weights, const double *present_bias,
                        const reap_comm *together, decision *d) {
-  const reap_evidence evidence = {by->graph, by->group, d->n_kept, solved, NULL, ridge, by->options->seed, together};
+  const reap_evidence evidence = {by->graph, by->group, d->record.n_kept,  solved,
+                                  NULL,      ridge,     by->options->seed, together};
   const char *name = by->group->name;
   reap_path *path = NULL;
   double error = 0;
   int status = decision_choose(by, &evidence, d, &path);
   const bool eliminated = path && (by->options->method->gives & REAP_GIVES_PATH);
-  if (status == REAP_OK && !path) status = reap_refit(solved, d->n_kept, d->kept, ridge, name, &path);
+  if (status == REAP_OK && !path) status = reap_refit(solved, d->record.n_kept, d->record.kept, ridge, name, &path);
   if (status != REAP_OK || (together && reap_comm_rank(together) != 0)) goto done; /* rank 0 has the weights */
   decision_take_path(path, eliminated, d);
   if (by->options->refit)
     take_weights(path, d);
   else
     slice_weights(present_weights, present_bias, d);
-  REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
-  d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
+  REAP_TRY_OR(reap_moments_error(moments, d->record.n_kept, d->record.kept, d->weights, d->bias, &error), done);
+  d->record.relative_error = reap_relative_error(error, reap_moments_centred_energy(moments));
   if (solved != moments) correct_path(path, reap_moments_centred_energy(moments), d);
 done:
   reap_path_destroy(&path);
@@ -104,28 +104,29 @@ static int decide(const decision_setting *by, const reap_moments *moments, const
   if (status == REAP_OK)
     status =
         decide_from(by, moments, pulled ? pulled : moments, ridge->ridge, present_weights, present_bias, together, d);
-  d->facts.distributed = together != NULL;
-  d->facts.trained = ridge->trained;
+  d->record.distributed = together != NULL;
+  d->record.ridge_trained = ridge->trained;
   reap_moments_destroy(&pulled);
   return status;
+}
+
+/* Rank 0's decision to all. */
+static int share(const reap_comm *comm, decision *d) {
+  REAP_TRY(reap_record_broadcast(comm, &d->record));
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  return reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0);
 }
 
 int decision_make(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, decision *d) {
   const reap_comm *comm = by->comm;
-  const int64_t gone = d->channels - d->n_kept;
   const bool large = !d->given && (by->options->method->can & REAP_CAN_DISTRIBUTED) &&
                      reap_solver_settle(comm, by->options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
   int status = REAP_OK;
   if (large || reap_comm_rank(comm) == 0)
     status = decide(by, moments, ridge, present_weights, present_bias, large ? comm : NULL, d);
   REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(reap_comm_broadcast(comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
-  REAP_TRY(reap_comm_broadcast(comm, d->removed, (size_t)gone * sizeof *d->removed, 0));
-  REAP_TRY(reap_comm_broadcast(comm, d->path, (size_t)gone * sizeof *d->path, 0));
-  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
-  REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
-  return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+  return share(comm, d);
 }
 
 static int refit(const char *what, const reap_moments *moments, const ridge_choice *ridge,
@@ -135,13 +136,13 @@ static int refit(const char *what, const reap_moments *moments, const ridge_choi
   double error = 0;
   int status = REAP_OK;
   if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
-  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->n_kept, d->kept, ridge->ridge, what, &path), done);
+  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->record.n_kept, d->record.kept, ridge->ridge, what, &path), done);
   take_weights(path, d);
-  REAP_TRY_OR(reap_moments_error(moments, d->n_kept, d->kept, d->weights, d->bias, &error), done);
-  d->facts.relative_error = relative(error, reap_moments_centred_energy(moments));
-  d->facts.ridge = path->ridge;
-  d->facts.rcond = path->rcond;
-  d->facts.trained = ridge->trained;
+  REAP_TRY_OR(reap_moments_error(moments, d->record.n_kept, d->record.kept, d->weights, d->bias, &error), done);
+  d->record.relative_error = reap_relative_error(error, reap_moments_centred_energy(moments));
+  d->record.ridge = path->ridge;
+  d->record.rcond = path->rcond;
+  d->record.ridge_trained = ridge->trained;
 done:
   reap_path_destroy(&path);
   reap_moments_destroy(&pulled);
@@ -152,7 +153,5 @@ int decision_refit(const reap_comm *comm, const char *what, const reap_moments *
                    const double *present_weights, decision *d) {
   int status = reap_comm_rank(comm) == 0 ? refit(what, moments, ridge, present_weights, d) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
-  REAP_TRY(reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0));
-  return reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+  return share(comm, d);
 }

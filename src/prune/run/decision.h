@@ -9,18 +9,11 @@
 
 /* Everything that follows from a layer's moments. */
 typedef struct decision {
-  int64_t channels, block, m, n_kept;
+  int64_t block, m;
   const int64_t *given; /* [n_kept] channels to keep, borrowed; NULL: the method chooses */
-  int64_t *kept;        /* [n_kept] */
-  int64_t *removed;     /* [channels - n_kept] */
-  double *path;         /* [channels - n_kept] relative errors; only if has_path */
-  double *weights;      /* [n_kept * block, m] row-major */
-  double *bias;         /* [m] */
-  struct {              /* plain numbers, broadcast as they are */
-    double relative_error, predicted, ridge, rcond, drift;
-    int distributed;       /* solved on all ranks together */
-    int has_path, trained; /* trained: the ridge pulled towards the trained weights */
-  } facts;
+  reap_step_record record;
+  double *weights; /* [n_kept * block, m] row-major */
+  double *bias;    /* [m] */
 } decision;
 
 int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);

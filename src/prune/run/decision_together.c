@@ -17,13 +17,13 @@ static int choose(const decision_setting *by, const reap_moments_source *source,
   const reap_prune_options *o = by->options;
   const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED);
   const reap_solve_options solve = reap_solver_for_spread(by->comm, o->solver, o->ridge);
-  const reap_evidence evidence = {by->graph, by->group, d->n_kept, NULL,
-                                  source,    o->ridge,  o->seed,   all ? solve.comm : NULL};
+  const reap_evidence evidence = {by->graph, by->group, d->record.n_kept, NULL,
+                                  source,    o->ridge,  o->seed,          all ? solve.comm : NULL};
   int status = all || reap_comm_rank(by->comm) == 0 ? decision_choose(by, &evidence, d, path) : REAP_OK;
   REAP_TRY(reap_comm_agree(by->comm, status));
-  REAP_TRY(reap_comm_broadcast(by->comm, d->kept, (size_t)d->n_kept * sizeof *d->kept, 0));
+  REAP_TRY(reap_comm_broadcast(by->comm, d->record.kept, (size_t)d->record.n_kept * sizeof *d->record.kept, 0));
   *eliminated = all;
-  return all ? REAP_OK : reap_refit_source(source, d->n_kept, d->kept, &solve, by->group->name, path);
+  return all ? REAP_OK : reap_refit_source(source, d->record.n_kept, d->record.kept, &solve, by->group->name, path);
 }
 
 /* Rank 0's weights to all, without a second copy of them there. */
@@ -34,13 +34,13 @@ static int share_weights(const reap_comm *comm, reap_path *path, decision *d) {
     path->weights = own;
     memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
   }
-  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *d->weights, 0));
+  REAP_TRY(reap_comm_broadcast(comm, d->weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *d->weights, 0));
   return reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0);
 }
 
 static double last_error(const reap_path *path) {
   const double error = path->n_removed > 0 ? path->error_plain[path->n_removed - 1] : 0;
-  return path->energy > 0 ? error / path->energy : 0;
+  return reap_relative_error(error, path->energy);
 }
 
 int decision_make_together(const decision_setting *by, const reap_moments_source *source, decision *d) {
@@ -50,15 +50,12 @@ int decision_make_together(const decision_setting *by, const reap_moments_source
   int status = choose(by, source, d, &path, &eliminated);
   if (status == REAP_OK) {
     decision_take_path(path, eliminated, d);
-    d->facts.relative_error = last_error(path);
-    d->facts.distributed = path->distributed;
+    d->record.relative_error = last_error(path);
+    d->record.distributed = path->distributed;
     status = share_weights(comm, path, d);
   }
   /* Numbers that every rank works out for itself may differ where processors do. */
-  const size_t gone = (size_t)(d->channels - d->n_kept);
-  if (status == REAP_OK) status = reap_comm_broadcast(comm, d->removed, gone * sizeof *d->removed, 0);
-  if (status == REAP_OK) status = reap_comm_broadcast(comm, d->path, gone * sizeof *d->path, 0);
-  if (status == REAP_OK) status = reap_comm_broadcast(comm, &d->facts, sizeof d->facts, 0);
+  if (status == REAP_OK) status = reap_record_broadcast(comm, &d->record);
   reap_path_destroy(&path);
   return status;
 }

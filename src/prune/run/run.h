@@ -56,8 +56,6 @@ typedef struct step {
   float *target;  /* [block, positions, m] */
   decision decision;
   reap_held_out_error held_out;
-  reap_repair_result repair; /* of a step without a group */
-  reap_producer_result with_producer;
   int64_t samples;
   double moments_flops, moments_seconds;
   double start;
@@ -102,12 +100,12 @@ int step_measure_held_out(run *r, const step *s, const double *weights, const do
  * for. Collective. */
 int step_confirm(run *r, step *s);
 
-/* step_repair.c: for a step without a group, new weights if they are better than the present ones, into s->decision and
- * s->repair. Collective. */
+/* step_repair.c: for a step without a group, new weights if they are better than the present ones, into s->decision.
+ * Collective. */
 int step_repair(run *r, step *s, const reap_moments *moments);
 
 /* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights
- * into the graph, new inputs into the frontier, s->decision, s->held_out and s->with_producer. Collective. */
+ * into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
 int step_find_producer(const run *r, const step *s);
 int step_producer(run *r, step *s);
 
@@ -129,7 +127,7 @@ int step_decide(run *r, step *s, const reap_moments *moments);
 bool step_has_few_samples(const step *s);
 double step_held_out_error(const reap_held_out_error *error);
 void step_warn_few_samples(const run *r, const step *s);
-int step_record(run *r, const step *s);
+int step_record(run *r, step *s);
 void step_announce(run *r, const step *s);
 
 #endif

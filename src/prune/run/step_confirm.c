@@ -16,10 +16,10 @@ static int trained_weights(const run *r, const step *s, double *weights, double 
   const decision *d = &s->decision;
   const int64_t rows = d->block * d->m;
   double *all = NULL;
-  REAP_TRY(reap_alloc(&all, d->channels * rows, sizeof *all));
+  REAP_TRY(reap_alloc(&all, d->record.channels * rows, sizeof *all));
   reap_surgery_get_weights(r->original, s->node, all, bias);
-  for (int64_t k = 0; k < d->n_kept; k++)
-    memcpy(weights + k * rows, all + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+  for (int64_t k = 0; k < d->record.n_kept; k++)
+    memcpy(weights + k * rows, all + d->record.kept[k] * rows, (size_t)rows * sizeof *weights);
   reap_free(&all);
   return REAP_OK;
 }
@@ -33,9 +33,9 @@ static int choose(run *r, step *s, const forward_error *after, double *weights, 
   forward_error_warn(r, s, &s->held_out, after->error, before.error, "the trained ones");
   const bool stays = after->error < before.error;
   s->held_out.error = stays ? after->error : before.error;
-  d->facts.relative_error = step_held_out_error(&s->held_out);
+  d->record.relative_error = step_held_out_error(&s->held_out);
   if (stays) return REAP_OK;
-  memcpy(d->weights, weights, (size_t)(d->n_kept * d->block * d->m) * sizeof *weights);
+  memcpy(d->weights, weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *weights);
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
   return reap_comm_agree(r->comm, reap_surgery_set_weights(r->pruned, s->node, weights, bias));
 }
@@ -43,7 +43,7 @@ static int choose(run *r, step *s, const forward_error *after, double *weights, 
 static int doubt(run *r, step *s, const forward_error *after) {
   const decision *d = &s->decision;
   double *weights = NULL, *bias = NULL;
-  int status = reap_alloc(&weights, d->n_kept * d->block * d->m, sizeof *weights);
+  int status = reap_alloc(&weights, d->record.n_kept * d->block * d->m, sizeof *weights);
   if (status == REAP_OK) status = reap_alloc(&bias, d->m, sizeof *bias);
   if (status == REAP_OK) status = trained_weights(r, s, weights, bias);
   status = reap_comm_agree(r->comm, status);

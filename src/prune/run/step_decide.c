@@ -16,14 +16,15 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   step_rows rows;
   double error = 0, again = 0;
   step_rows_set(r, s, &rows);
-  REAP_TRY(
-      ridge_choose(r->comm, &rows.source, moments, weights, d->n_kept, d->kept, RIDGE_ALL, standard, &best, &error));
+  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
+                        &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
-  int status = reap_comm_agree(r->comm, decision_create(d->channels, d->block, d->m, d->n_kept, &other));
+  int status = reap_comm_agree(r->comm, decision_create(d->record.channels, d->block, d->m, d->record.n_kept, &other));
   other.given = d->given;
   if (status == REAP_OK) status = decision_make(&by, moments, &best, weights, bias, &other);
   if (status == REAP_OK)
-    status = ridge_measure(r->comm, &rows.source, other.n_kept, other.kept, other.weights, other.bias, &again);
+    status =
+        ridge_measure(r->comm, &rows.source, other.record.n_kept, other.record.kept, other.weights, other.bias, &again);
   if (status == REAP_OK && again <= error) {
     const decision first = *d;
     *d = other;

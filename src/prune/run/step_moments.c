@@ -69,11 +69,11 @@ int step_measure_held_out(run *r, const step *s, const double *weights, const do
   const decision *d = &s->decision;
   if (run_frozen(r)) return REAP_OK;
   if (s->panels) {
-    REAP_TRY(reap_moments_panels_residual(s->panels, true, d->n_kept, d->kept, weights, bias, out));
+    REAP_TRY(reap_moments_panels_residual(s->panels, true, d->record.n_kept, d->record.kept, weights, bias, out));
     r->result->seconds_held_out += reap_seconds() - start;
     return REAP_OK;
   }
-  int status = reap_accumulator_residual_begin(s->accumulator, d->n_kept, d->kept, weights, bias);
+  int status = reap_accumulator_residual_begin(s->accumulator, d->record.n_kept, d->record.kept, weights, bias);
   for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
     const float *x = NULL, *y = NULL;
     status = step_block(r, s, b, &x, &y);

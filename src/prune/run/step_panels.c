@@ -56,8 +56,8 @@ static int keep_weights(run *r, step *s) {
   int status = reap_comm_agree(r->comm, reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights));
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, d->bias);
-    for (int64_t k = 0; k < d->n_kept; k++)
-      memcpy(d->weights + k * rows, weights + d->kept[k] * rows, (size_t)rows * sizeof *weights);
+    for (int64_t k = 0; k < d->record.n_kept; k++)
+      memcpy(d->weights + k * rows, weights + d->record.kept[k] * rows, (size_t)rows * sizeof *weights);
   }
   reap_free(&weights);
   return status;
@@ -67,8 +67,9 @@ static int keep_weights(run *r, step *s) {
 static int measure_error(step *s) {
   decision *d = &s->decision;
   reap_held_out_error error = {0};
-  REAP_TRY(reap_moments_panels_residual(s->panels, false, d->n_kept, d->kept, d->weights, d->bias, &error));
-  d->facts.relative_error = error.energy > 0 ? error.error / error.energy : 0;
+  REAP_TRY(
+      reap_moments_panels_residual(s->panels, false, d->record.n_kept, d->record.kept, d->weights, d->bias, &error));
+  d->record.relative_error = reap_relative_error(error.error, error.energy);
   return REAP_OK;
 }
 

@@ -10,12 +10,6 @@
 #include "reap/groups.h"
 #include "types.h"
 
-typedef enum reap_step_kind {
-  REAP_STEP_PRUNE,  /* the layer loses inputs and is re-solved */
-  REAP_STEP_REPAIR, /* the layer keeps its inputs, which earlier steps changed, and is re-solved */
-  REAP_STEP_SCALE   /* a classifier's last layer, scaled after all others: temperature scaling */
-} reap_step_kind;
-
 typedef struct reap_step {
   reap_step_kind kind;
   int node;     /* the linear layer */

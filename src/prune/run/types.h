@@ -18,6 +18,7 @@
 #include "reap/placement.h"
 #include "reap/progress.h"
 #include "reap/stats_file.h"
+#include "record.h"
 
 typedef enum reap_scaled_outputs {
   REAP_SCALE_NONE,
@@ -55,78 +56,11 @@ typedef struct reap_prune_options {
                                   shard): inputs are frozen, no drift is repaired, no error measured on images */
 } reap_prune_options;
 
-/* The layer that produces a pruned layer's inputs, solved in turn with it. Errors are the pruned layer's, relative. */
-typedef struct reap_producer_result {
-  char *layer;            /* NULL: there is none to be solved, all else is zero */
-  int rounds;             /* made, those included that brought nothing */
-  double error_before;    /* of the pruned layer solved alone, on the images in the moments */
-  double held_out_before; /* the same on the images held out; NaN if there are none */
-  bool changed;           /* false: that was the better one on images held out, and stayed */
-  double seconds;
-} reap_producer_result;
-
-typedef struct reap_layer_result {
-  char *layer, *group;
-  int64_t channels, n_kept, n_removed;
-  int64_t *kept;                   /* [n_kept] ascending */
-  int64_t *removed;                /* [n_removed] in order of removal (ascending where a method has no order) */
-  double *path;                    /* [n_removed] relative error after each removal; NULL where a method has none */
-  int64_t samples;                 /* rows in the moments */
-  double relative_error;           /* of the weights used, on the images in the moments; NaN if they were not formed */
-  double held_out_error;           /* on the images held out; NaN if there are none */
-  double predicted_relative_error; /* by the elimination; NaN where a method predicts nothing */
-  double ridge, rcond, drift;
-  bool distributed;       /* solved on all ranks together */
-  bool spread;            /* from moments that no rank held */
-  bool ridge_trained;     /* the ridge pulled towards the trained weights, not towards zero */
-  bool few_samples;       /* fewer than 5 rows per column */
-  bool repaired_shortcut; /* the target carried the shortcut's drift */
-  reap_producer_result producer;
-  double seconds;
-  double moments_flops;   /* multiply-adds of the moments over all ranks, at best */
-  double moments_seconds; /* this rank's time for them */
-} reap_layer_result;
-
-/* A layer that lost no inputs but reads tensors that pruning has changed: re-solved against the original outputs. */
-typedef struct reap_repair_result {
-  char *layer;
-  int64_t samples;        /* rows in the moments */
-  double error_before;    /* relative, of the old weights, on the images in the moments */
-  double relative_error;  /* of the weights used */
-  double held_out_before; /* the same on the images held out; NaN if there are none */
-  double held_out_error;
-  double ridge;
-  bool ridge_trained;     /* the ridge pulled towards the trained weights, not towards zero */
-  bool changed;           /* false: the old weights were better on images held out, and stayed */
-  bool few_samples;       /* fewer than 5 rows per column */
-  bool repaired_shortcut; /* the target carried the shortcut's drift */
-  int64_t channels;       /* of its input */
-  double moments_flops;   /* multiply-adds of the moments over all ranks, at best */
-  double moments_seconds; /* this rank's time for them */
-  double seconds;
-} reap_repair_result;
-
-/* The outputs of a classifier, made less sure after all else was done: its last layer times one factor. KL is in nats,
- * of the original's soft-max to the pruned network's. */
-typedef struct reap_classifier_result {
-  char *layer;
-  int64_t images;                      /* held out */
-  double held_out_before, held_out_kl; /* on them, before and after */
-  double mixed_before,
-      mixed_kl;  /* on mixtures: four fifths of each of them and one fifth of the next one, cyclically */
-  double factor; /* at most 1; least mixed_kl */
-  bool changed;  /* false: the sum of both hardly falls, so the weights stayed and the factor is 1 */
-  double seconds;
-} reap_classifier_result;
-
+/* What a run has done. */
 typedef struct reap_prune_result {
-  int n_layers, n_repaired;
-  reap_layer_result *layers; /* in the order in which they were pruned */
-  reap_repair_result *repaired;
-  int n_classifiers;
-  reap_classifier_result
-      *classifiers;      /* of each output that is a classifier's and may be scaled, in the network's order */
-  reap_frontier_use use; /* of this rank */
+  int n;                   /* steps taken */
+  reap_step_record *steps; /* [n] in the order in which they were taken */
+  reap_frontier_use use;   /* of this rank */
   double seconds_forward, seconds_moments, seconds_reduce, seconds_solve, seconds_producers, seconds_held_out,
       seconds_read, seconds_store;
 } reap_prune_result;
@@ -134,6 +68,10 @@ typedef struct reap_prune_result {
 /* Whether the moments of a layer with n columns and m outputs go to all ranks together, so that no rank holds them
  * (then its matrices take a share of every rank's memory only). The same on all ranks. Collective. */
 bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m);
+
+/* Steps of a kind, and one of them. */
+int reap_prune_count(const reap_prune_result *result, reap_step_kind kind);
+const reap_step_record *reap_prune_record(const reap_prune_result *result, reap_step_kind kind, int index);
 
 void reap_prune_result_clear(reap_prune_result *result);
 

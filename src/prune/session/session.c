@@ -184,20 +184,12 @@ static int begin(reap_session *s) {
                         &s->info.result, &s->run);
 }
 
-static void record_layer(const reap_layer_result *l, reap_session_record *out) {
+static void fill_record(const reap_step_record *l, reap_session_record *out) {
   out->layer = l->layer;
   out->group = l->group;
   out->channels = l->channels;
   out->n_kept = l->n_kept;
-  out->kept = l->kept;
-  out->error = l->relative_error;
-  out->held_out_error = l->held_out_error;
-  out->seconds = l->seconds;
-}
-
-static void record_repair(const reap_repair_result *l, reap_session_record *out) {
-  out->layer = l->layer;
-  out->channels = out->n_kept = l->channels;
+  out->kept = l->group ? l->kept : NULL;
   out->error = l->relative_error;
   out->held_out_error = l->held_out_error;
   out->seconds = l->seconds;
@@ -207,16 +199,13 @@ int reap_session_step(reap_session *s, reap_session_record *record, bool *more) 
   const reap_prune_result *r = &s->info.result;
   *more = false;
   if (!s->run) REAP_TRY(begin(s));
-  const int count = reap_run_steps(s->run), pruned = r->n_layers;
+  const int count = reap_run_steps(s->run);
   if (record) *record = (reap_session_record){.index = s->done, .count = count, .error = NAN, .held_out_error = NAN};
   if (s->done == count) return REAP_OK;
   REAP_TRY(reap_run_step(s->run));
   s->done++;
   *more = s->done < count;
-  if (record && r->n_layers > pruned)
-    record_layer(&r->layers[pruned], record);
-  else if (record)
-    record_repair(&r->repaired[r->n_repaired - 1], record);
+  if (record) fill_record(&r->steps[r->n - 1], record);
   return REAP_OK;
 }
 
