@@ -59,14 +59,14 @@ works "${prune[@]}" -o b.h5 --onnx b.onnx --report b.json --memory 24M --scratch
 check "same network within 24 MB" cmp -s a.onnx b.onnx
 check "something was parked" above "$(number spilled_bytes b.json)" 0
 check "values took no more than the limit" above 25165825 "$(number frontier b.json)"
-check "the line tells" grep -q '^memory .* parked in parked, ' out.txt
+check "the line tells" grep -q '^memory .* in a scratch file in parked, ' out.txt
 check "the scratch folder is empty" empty parked
 works "${prune[@]}" -o again.h5 --report again.json --memory 24M --scratch parked --producers 0 # who reads often parks
 check "the first layers were computed again" above "$(number recomputed_bytes again.json)" 0
 TMPDIR=$PWD/parked works "${prune[@]}" -o c.h5 --onnx c.onnx --memory 1.5m
 check "same network within less than a block" cmp -s a.onnx c.onnx
 check "that is told" grep -q 'less than the values of one block' err.txt
-check "TMPDIR is the scratch folder" grep -q "parked in $PWD/parked" out.txt
+check "TMPDIR is the scratch folder" grep -q "in a scratch file in $PWD/parked" out.txt
 stats=(stats "$resnet" --calib "$images" --images 600 --positions 5 --progress none)
 works "${stats[@]}" -o a-stats.h5
 works "${stats[@]}" -o b-stats.h5 --memory 24M --scratch parked
@@ -97,7 +97,7 @@ for size in 0 -1 "" 2X 2GB 1e 0x10 inf " 2G" 99999999T; do
   [ "$3" = 1 ] || break
 done
 ends 2 "--memory wants a number of bytes" "${stats[@]}" -o x.h5 --memory 5Q
-ends 2 "--scratch is for what exceeds --memory" "${prune[@]}" -o x.h5 --scratch parked
+ends 2 "--scratch is used with --memory only" "${prune[@]}" -o x.h5 --scratch parked
 ends 2 "--memory is for images" prune "$resnet" --from-stats a-stats.h5 --keep 0.5 -o x.h5 --memory 1G
 ends 3 "scratch folder nowhere/at/all: No such file" "${prune[@]}" -o x.h5 --memory 1G --scratch nowhere/at/all
 ends 3 "is not a folder" "${stats[@]}" -o x.h5 --memory 1G --scratch a.onnx

@@ -85,8 +85,8 @@ wrong "line 2 is not JSON" '{ "groups":
   { "a": } }'
 wrong "line 1 is not JSON" ''
 wrong "line 1 is not JSON" '{"groups": {}} and more'
-wrong "no plan" '[1, 2]'
-wrong "no plan" '{ "group": {} }'
+wrong "not a plan" '[1, 2]'
+wrong "not a plan" '{ "group": {} }'
 wrong '"nobody" is no channel group' '{ "groups": { "nobody": 3 } }'
 for value in 0 -1 65 2.5 1e300 true '"8"' null '{}'; do wrong "group $group wants a whole number" "{ \"groups\": { \"$group\": $value } }"; done
 wrong "group $group has to keep at least one" "{ \"groups\": { \"$group\": [] } }"

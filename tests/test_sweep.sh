@@ -166,7 +166,7 @@ if [ "$ranks" = 1 ]; then
     says "$words"
     says 'try "reap sweep --help"'
   }
-  wrong "give budgets" "${data[@]}" -o W.h5
+  wrong "no budget is given" "${data[@]}" -o W.h5
   wrong "asked for twice" "${data[@]}" --flops 0.5,0.50 -o W.h5
   wrong 'wants a number, not "x"' "${data[@]}" --flops 0.5,x -o W.h5
   wrong 'wants a number, not ""' "${data[@]}" --flops 0.5, -o W.h5

@@ -56,7 +56,7 @@ typedef struct common_options {
                                                             "threads of each rank (default: OMP_NUM_THREADS, else 1)", \
                                                             &(c).threads,                                              \
                                                             1},                                                        \
-      {"--kernels",  NULL, OPTION_CHOICE, KERNELS, "who computes convolutions (default auto: oneDNN if built in)",     \
+      {"--kernels",  NULL, OPTION_CHOICE, KERNELS, "how convolutions are computed (default auto: oneDNN if built in)", \
        &(c).kernels, 0},                                                                                               \
       {"--progress",  NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error",      \
        &(c).progress, 0},                                                                                              \

@@ -25,7 +25,7 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
              "units): check how they are stored and scaled",
              reap_dataset_path(data), largest);
   if (least == most)
-    reap_log(REAP_LOG_WARNING, "%s: all values of all images are %g: nothing about the network can be learnt from them",
+    reap_log(REAP_LOG_WARNING, "%s: all values of all images are %g, so they say nothing about the network",
              reap_dataset_path(data), least);
   return REAP_OK;
 }
@@ -33,7 +33,7 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
 void image_range_warn_figures(const reap_evaluation *figures, const char *name) {
   if (figures && figures->compared && figures->kl > MOST_NATS)
     reap_log(REAP_LOG_WARNING,
-             "%s: a KL divergence of %.3g tells of scores that are too large for soft-max, not of classes: check how "
+             "%s: a KL divergence of %.3g means scores that are too large for a soft-max, not other classes: check how "
              "the images are scaled",
              name, figures->kl);
 }

@@ -64,8 +64,8 @@ void memory_figures_print(const memory_figures *f, const memory_options *o) {
              amount(f->peak_resident, "B", a), amount(f->frontier, "B", b));
   if (f->limit > 0) {
     if (f->spilled + f->recomputed > 0)
-      reap_print(stdout, " (limit %s); %s parked in %s, %s computed again (%s multiply-adds)", amount(f->limit, "B", a),
-                 amount(f->spilled, "B", b), o->folder, amount(f->recomputed, "B", c),
+      reap_print(stdout, " (limit %s); %s in a scratch file in %s, %s computed again (%s multiply-adds)",
+                 amount(f->limit, "B", a), amount(f->spilled, "B", b), o->folder, amount(f->recomputed, "B", c),
                  amount(f->recomputed_multiply_adds, "", d));
     else
       reap_print(stdout, " (limit %s, not reached)", amount(f->limit, "B", d));

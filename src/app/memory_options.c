@@ -31,7 +31,7 @@ int memory_options_read(const char *title, memory_options *o) {
     return reap_error(REAP_ERR_USAGE, "%s: --memory wants a number of bytes such as 2G, 500M or 1000000, not \"%s\"",
                       title, o->text);
   if (o->scratch && !o->text)
-    return reap_error(REAP_ERR_USAGE, "%s: --scratch is for what exceeds --memory; give that as well", title);
+    return reap_error(REAP_ERR_USAGE, "%s: --scratch is used with --memory only; give --memory as well", title);
   return REAP_OK;
 }
 

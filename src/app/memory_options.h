@@ -14,19 +14,19 @@ typedef struct memory_options {
 } memory_options;
 
 /* clang-format off: a table */
-#define MEMORY_OPTIONS(m)                                                                                      \
-  {"--memory",                                                                                                 \
-   NULL,                                                                                                       \
-   OPTION_TEXT,                                                                                                \
-   "BYTES",                                                                                                    \
-   "most that values and buffers of both networks take on a rank (2G, 500M:\n"                                 \
-   "powers of 1024); what exceeds it is parked on disk or computed again,\n"                                   \
-   "and the result is the same (default: no limit)",                                                           \
-   &(m).text,                                                                                                  \
-   0},                                                                                                         \
-  {                                                                                                            \
-    "--scratch", NULL, OPTION_TEXT, "DIR",                                                                     \
-        "where it is parked, best on a disk of the node itself (default:\nTMPDIR, else /tmp)", &(m).scratch, 0 \
+#define MEMORY_OPTIONS(m)                                                                                 \
+  {"--memory",                                                                                            \
+   NULL,                                                                                                  \
+   OPTION_TEXT,                                                                                           \
+   "BYTES",                                                                                               \
+   "limit for the values and buffers of both networks on a rank (2G, 500M:\n"                             \
+   "powers of 1024); values beyond it go to a scratch file or are computed\n"                             \
+   "again, and the result is the same (default: no limit)",                                               \
+   &(m).text,                                                                                             \
+   0},                                                                                                    \
+  {                                                                                                       \
+    "--scratch", NULL, OPTION_TEXT, "DIR",                                                                \
+        "folder of the scratch file, best on a local disk (default: TMPDIR,\nelse /tmp)", &(m).scratch, 0 \
   }
 /* clang-format on */
 

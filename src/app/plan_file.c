@@ -84,7 +84,8 @@ static int read_groups(reader *r, const cJSON *root) {
   const cJSON *groups = cJSON_GetObjectItemCaseSensitive(root, "groups"), *item;
   if (!cJSON_IsObject(groups))
     return reap_error(REAP_ERR_INPUT,
-                      "%s: no plan: it wants an object \"groups\" of names and numbers of channels kept", r->path);
+                      "%s: not a plan: a plan has an object \"groups\" with names and numbers of channels kept",
+                      r->path);
   cJSON_ArrayForEach(item, groups) REAP_TRY(read_group(r, item));
   return REAP_OK;
 }

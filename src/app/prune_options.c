@@ -14,12 +14,12 @@ static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep";
 void prune_options_table(prune_options *o, option *table) {
   reap_method_names(o->methods, sizeof o->methods);
   const option options[] = {
-      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"Input and output:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images, a few thousand; required without --from-stats",
        &o->calibration, 0},
       {"--from-stats", NULL, OPTION_TEXT, "S.h5",
-       "moments of this network (reap stats) in place of images: channels\nand weights from the original network's "
-       "activations",
+       "moments of this network (reap stats) in place of images; channels and\n"
+       "weights then follow from the original network's activations",
        &o->settings.from_stats, 0},
       {"--output", "-o", OPTION_TEXT, "OUT.h5",
        "the pruned model; its form follows the name: .onnx is ONNX, any other\nHDF5; required without --onnx",
@@ -43,50 +43,60 @@ void prune_options_table(prune_options *o, option *table) {
       {"--latency-table", NULL, OPTION_TEXT, "L.json",
        "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
       {"--plan", NULL, OPTION_TEXT, "P.json",
-       "keep of every group what this file says: a number of channels, or\na list of them", &o->plan, 0},
+       "sizes from this file: for each group a number of channels, or a list\n"
+       "of them",
+       &o->plan, 0},
       {"--ratios", NULL, OPTION_CHOICE, RATIOS,
-       "under a budget, the same share in every group; or sizes of least\nsummed error of the layers' outputs, or of "
-       "least movement of the\nnetwork's output (default output; path with --from-stats)",
+       "sizes under a budget: the same share in every group; the least summed\n"
+       "error of the layers; or the least divergence of the network's outputs\n"
+       "(default output; path with --from-stats)",
        &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o->measure, 0},
       {"--min-keep", NULL, OPTION_NUMBER, "K",
-       "of every group keep at least so many channels, or (below 1) this\nshare of them", &o->settings.min_keep, 0},
-      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the numbers chosen (-: to standard output)", &o->save_plan,
-       0},
-      {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write what every group would lose at every size",
+       "keep at least this number of channels of every group, or (below 1)\n"
+       "this share of them",
+       &o->settings.min_keep, 0},
+      {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the sizes chosen (-: to standard output)", &o->save_plan, 0},
+      {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write the errors of every group at every size (as reap paths does)",
        &o->settings.save_paths, 0},
-      {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes by such a file, without the pass that makes it",
+      {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes from such a file, without the pass that computes it",
        &o->settings.from_paths, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, o->methods, "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none",
        "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
       {"--repair", NULL, OPTION_CHOICE, "on|off",
-       "re-solve layers that lose no inputs as well, where pruning has changed\nwhat they read (default on, but with "
-       "--refit none or --from-stats)",
+       "also re-solve layers that lose no inputs but read changed values\n"
+       "(default on; off with --refit none or --from-stats)",
        &o->repair, 0},
       {"--producers", NULL, OPTION_INT, "N",
-       "solve each pruned layer and the one that produces its inputs in turn,\nup to N times; 0: the pruned layer "
-       "alone (default 4 with --repair on)",
+       "solve each pruned layer and the layer that produces its inputs in\n"
+       "turn, up to N rounds; 0: the pruned layer alone (default 4 with\n"
+       "--repair on)",
        &o->producers, 0},
       {"--classifier", NULL, OPTION_CHOICE, CLASSIFIER,
-       "make a classifier's outputs less sure, by one factor, where that brings its\nclass probabilities nearer to the "
-       "original's on held-out images and\nmixtures of them (default scale where it ends in a soft-max or, of a "
-       "network\nwith a single output, the images have labels, which are not looked at)",
+       "multiply a classifier's logits by one factor (temperature scaling), if\n"
+       "that brings its class probabilities nearer to the original's on\n"
+       "held-out images and mixup images (default scale if the network ends in\n"
+       "a soft-max, or if it has a single output and the images have labels;\n"
+       "the labels are ignored)",
        &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o->positions_text, 0},
+       "output positions of an image in the moments: all, or K drawn at random\n"
+       "(default all)",
+       &o->positions_text, 0},
       {"--ridge", NULL, OPTION_TEXT, "R|auto",
-       "ridge relative to each column's own scale (default 1e-6); auto: of\nevery layer the one that held-out images "
-       "prefer, towards zero or\ntowards the trained weights",
+       "ridge relative to each column's own scale (default 1e-6); auto: for\n"
+       "each layer the ridge with the least held-out error, towards zero or\n"
+       "towards the trained weights",
        &o->ridge_text, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
-       "where layers are solved: on one rank, or on all together, of which\nnone then holds a layer's moments (default "
-       "auto: by size and memory)",
+       "where layers are solved: on one rank, or on all ranks with moments\n"
+       "distributed over them (default auto: by size and memory)",
        &o->solver, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),

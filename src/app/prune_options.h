@@ -36,9 +36,9 @@ typedef struct prune_options {
   }
 /* clang-format on */
 
-#define MEASURE_HELP                                                                                               \
-  "of several outputs, sizes are chosen by the one that moves most, or by\nthe sum of them, each relative to how " \
-  "much it varies over the images\n(default largest: no output pays for another)"
+#define MEASURE_HELP                                                                                                \
+  "with several outputs, the divergence to minimise: the largest one, or\nthe sum, each relative to its variation " \
+  "over the\nimages (default largest)"
 
 enum { PRUNE_OPTIONS_MOST = 64 };
 

@@ -200,7 +200,7 @@ static void print_count(const char *name, int64_t a, int64_t b, bool both) {
 
 /* A line for each of several outputs, and what they come to. */
 static void print_outputs(const reap_evaluation *e, reap_measure measure) {
-  reap_print(stdout, "%-16s %12s %12s %12s  (share lost: 1 is as far off as the same output for all images)\n",
+  reap_print(stdout, "%-16s %12s %12s %12s  (share lost: 1 is the error of one constant output for all images)\n",
              "output", "KL", "error", "share");
   for (int k = 0; k < e->n_outputs; k++) {
     const reap_output_figure *o = &e->outputs[k];

@@ -7,7 +7,7 @@
 static const char *const HELP =
     "usage: reap bench solve [options]\n"
     "       reap bench layers MODEL [options]\n\n"
-    "  reap bench solve --help    speed of the solver on made-up statistics, against DGEMM on all ranks\n"
+    "  reap bench solve --help    speed of the solver on random statistics, against DGEMM on all ranks\n"
     "  reap bench layers --help   time of every layer at several sizes, for reap prune --latency\n";
 
 int command_bench(const command_context *context) {

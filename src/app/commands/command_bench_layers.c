@@ -11,10 +11,9 @@
 
 static const char *const SYNOPSIS = "reap bench layers MODEL [-o L.json]";
 static const char *const ABOUT =
-    "Times every convolution and matrix product at several numbers of input and output channels, with the kernels that "
-    "reap\n"
-    "uses, and the whole network. One rank measures; the file is for reap prune --latency-table on the same kind of "
-    "machine.\n";
+    "Times every convolution and matrix product at several numbers of input and output channels, with the kernels\n"
+    "that reap uses, and the whole network. One rank measures. The file is for reap prune --latency-table on the\n"
+    "same kind of machine.\n";
 
 static double full_ms(const reap_time_table *t) { return t->ms[t->n_in * t->n_out - 1]; }
 

@@ -29,11 +29,9 @@
 static const char *const SYNOPSIS =
     "reap bench solve [--n N --block B --m M --keep F --solver local|scalapack] [--plain] [--json]";
 static const char *const ABOUT =
-    "Solves a made-up layer of N columns and M outputs and compares the counted operations per second with those of "
-    "DGEMM on\n"
-    "all ranks at once, in the same run; with the plain recursion (one full update of H and W per removal); and with "
-    "the\n"
-    "library's factorisation and inverse alone.\n";
+    "Solves a layer of N columns and M outputs with random statistics, and compares the counted operations per\n"
+    "second with those of DGEMM on all ranks at once in the same run, with the plain recursion (one full update\n"
+    "of H and W per removal), and with the library's factorisation and inverse alone.\n";
 
 enum { RANK = 96, SIGNALS = 64 };
 static const double NOISE = 0.2, SAMPLES = 100000;
@@ -290,7 +288,7 @@ static void print_table(const bench_options *o, const figures *f) {
   print_row("solve (counted operations)", f->seconds, f->flops, f->dgemm);
   printf("  set-up %.3f, factor, inverse, weights %.3f, elimination %.3f (updates %.3f), last weights %.3f s\n",
          p->seconds.set_up, p->seconds.factor, p->seconds.eliminate, p->seconds.updates, p->seconds.weights);
-  printf("  of these %.3f s for making the statistics up, which are not in the solve's\n", f->making_seconds);
+  printf("  and %.3f s to make the statistics, not counted above\n", f->making_seconds);
   print_row(f->distributed ? "PDPOTRF + PDPOTRI" : "DPOTRF + DPOTRI", f->factor_seconds, n * n * n, f->dgemm);
   const double update = n * n * fmin(n, UPDATE_WIDTH);
   print_row("one update by PDSYRK", f->pdsyrk_seconds, update, f->dgemm);
@@ -448,14 +446,15 @@ int command_bench_solve(const command_context *context) {
       {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep (default 0.5)", &o.keep, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "one rank or all (default auto)", &o.solver, 0},
       {"--route", NULL, OPTION_CHOICE, "auto|weights|product",
-       "what is carried beside H: W, or W W' (default auto: counted cost)", &o.route, 0},
-      {"--plain", NULL, OPTION_FLAG, NULL, "the plain recursion as well (default for N up to 4608, M up to 1024)",
+       "matrix updated beside H: W, or W W' (default auto: counted cost)", &o.route, 0},
+      {"--plain", NULL, OPTION_FLAG, NULL, "also run the plain recursion (default for N up to 4608, M up to 1024)",
        &o.plain, 0},
-      {"--no-plain", NULL, OPTION_FLAG, NULL, "leave it out", &o.no_plain, 0},
-      {"--no-factor", NULL, OPTION_FLAG, NULL, "leave out the library's factorisation and inverse alone", &o.no_factor,
+      {"--no-plain", NULL, OPTION_FLAG, NULL, "do not run it", &o.no_plain, 0},
+      {"--no-factor", NULL, OPTION_FLAG, NULL, "do not run the library's factorisation and inverse alone", &o.no_factor,
        0},
       {"--updates", NULL, OPTION_FLAG, NULL,
-       "one update of rank 256 as well, by PDSYRK and by panel broadcasts as the solver does it (two more matrices)",
+       "also time one update of rank 256, by PDSYRK and by panel broadcasts as\n"
+       "in the solver (needs two more matrices)",
        &o.updates, 0},
       {"--json", NULL, OPTION_FLAG, NULL, "print JSON instead of a table", &o.json, 0},
       COMMON_OPTIONS(o.common)};

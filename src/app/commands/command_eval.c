@@ -14,10 +14,9 @@
 
 static const char *const SYNOPSIS = "reap eval MODEL --data D.h5 [options]";
 static const char *const ABOUT =
-    "Runs a network over a data set: top-1, top-5, loss and images per second; with --against how far its output is "
-    "from\n"
-    "another network's. MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data set is HDF5, see\n"
-    "datasets/README.md.\n";
+    "Runs a network over a data set and prints top-1, top-5, loss and images per second. With --against, compares\n"
+    "its outputs with another network's. MODEL is an .onnx file or a pruned model that reap wrote (.h5). The data\n"
+    "set is HDF5, see datasets/README.md.\n";
 
 typedef struct eval_options {
   const char *model, *data, *against, *outputs, *report;
@@ -173,14 +172,16 @@ int command_eval(const command_context *context) {
       {"--data", NULL, OPTION_TEXT, "D.h5", "images (and labels) to run; required", &o.data, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N images", &o.images, 1},
       {"--against", NULL, OPTION_TEXT, "ORIGINAL",
-       "compare outputs: KL divergence from this network's soft-max to MODEL's,\nsquared error of outputs that are no "
-       "classifier's",
+       "compare outputs with this network's: KL divergence of the soft-max,\n"
+       "squared error of outputs that are not a classifier's",
        &o.against, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum",
-       "with --against: of several outputs, the largest share lost, or the\nsum of them (default largest)", &o.measure,
-       0},
+       "with --against and several outputs: the largest share lost, or the sum\n"
+       "of shares (default largest)",
+       &o.measure, 0},
       {"--outputs", NULL, OPTION_TEXT, "O.h5",
-       "store the network's outputs, `outputs` [N, ...]; of several the others\nas `outputs_1`, `outputs_2`, ...",
+       "store the network's outputs: `outputs` [N, ...], and if there are\n"
+       "several the others as `outputs_1`, `outputs_2`, ...",
        &o.outputs, 0},
       {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
       COMMON_OPTIONS(o.common)};

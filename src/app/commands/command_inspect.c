@@ -17,9 +17,9 @@
 
 static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =
-    "Shows a network's linear layers with what they cost, and its channel groups: which layers produce and consume "
-    "the\n"
-    "channels, and whether they can be pruned; and its outputs. With --estimate also what pruning it would take.\n";
+    "Lists a network's linear layers with their costs, its channel groups and its outputs. A group names the\n"
+    "layers that produce and consume its channels, and the reason if it cannot be pruned. With --estimate also\n"
+    "the memory and time of a pruning run.\n";
 
 static void shape_text(const reap_value *v, char *text, size_t size) {
   text[0] = '\0';
@@ -66,8 +66,7 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
     coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
   }
   if (coupled)
-    reap_print(stdout,
-               "Coupled channels are computed, but kept: reap prunes those that one layer produces and one reads.\n");
+    reap_print(stdout, "Coupled channels are kept: reap prunes channels with one producing and one consuming layer.\n");
 }
 
 /* "logits" and the like; "input" for an output that is the network's own input. */

@@ -13,9 +13,8 @@
 
 static const char *const SYNOPSIS = "reap merge A.h5 B.h5 -o C.h5";
 static const char *const ABOUT =
-    "Adds the moments of two statistics files (reap stats) of the same network, of different images: what two days or "
-    "two\n"
-    "sites have gathered becomes one file, as if all images had been there at once.\n";
+    "Adds the moments of two statistics files (reap stats) of the same network and of different images. The\n"
+    "result is that of one run over all images.\n";
 
 typedef struct merge_options {
   const char *inputs[2], *output;

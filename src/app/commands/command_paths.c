@@ -16,16 +16,13 @@ static const char *const SYNOPSIS =
     "reap paths MODEL --calib D.h5 -o P.h5 [options]\n"
     "       reap paths MODEL --from-stats S.h5 [--calib D.h5] -o P.h5 [options]";
 static const char *const ABOUT =
-    "Follows every prunable group down to its last channel in one pass over the original network: the order in which\n"
-    "channels go and the error of the layer that reads them. Then prunes each group alone to a few sizes and measures, "
-    "on\n"
-    "calibration images held out (index 9 modulo 10), how far the network's outputs move: KL divergence of the "
-    "soft-max for\n"
-    "classifiers, relative squared error otherwise; each relative to how much it varies over the images where there "
-    "are\n"
-    "several outputs. Last, a few trials tell how the losses of groups pruned together go with these. Labels are not "
-    "used.\n"
-    "The file is used to distribute a budget over the groups; the result does not depend on the number of ranks.\n";
+    "Computes the elimination path of every prunable group down to its last channel, in one pass over the\n"
+    "original network: the order of removal, and the error of the layer that reads the channels. Then prunes each\n"
+    "group alone to a few sizes and measures the divergence of the network's outputs on held-out calibration\n"
+    "images (index 9 modulo 10): KL divergence of the soft-max for classifiers, relative squared error for other\n"
+    "outputs. With several outputs each divergence is relative to its variation over the images. Last, a few\n"
+    "pilot runs show how the losses of several groups combine. Labels are not used. The file is used to\n"
+    "distribute a budget over the groups. The result does not depend on the number of ranks.\n";
 
 typedef struct paths_options {
   const char *model, *calibration, *output, *solver, *positions_text, *measure;
@@ -52,8 +49,8 @@ static int measure(job *j) {
   REAP_TRY(reap_session_create(comm, &j->network, j->images, &o->settings, &j->session));
   REAP_TRY(reap_session_measure(j->session));
   if (reap_session_get_info(j->session)->paths->measured_images == 0 && o->sizes > 0 && o->settings.path_images > 0)
-    reap_log(REAP_LOG_WARNING, "%s: how far the output moves is not measured",
-             j->images ? "of fewer than 10 images none is held out" : "without --calib there are no images");
+    reap_log(REAP_LOG_WARNING, "%s: the divergence of the outputs is not measured",
+             j->images ? "with fewer than 10 images none is held out" : "without --calib there are no images");
   return REAP_OK;
 }
 
@@ -71,7 +68,7 @@ static void print_paths(const reap_group_paths *paths) {
     if (measured) reap_print(stdout, " %13.4g", reap_group_path_moved(p, half));
     reap_print(stdout, "\n");
   }
-  reap_print(stdout, "%-16s %d groups, %lld images, output measured on %lld held out\n", "paths", paths->n,
+  reap_print(stdout, "%-16s %d groups, %lld images, outputs compared on %lld held-out images\n", "paths", paths->n,
              (long long)paths->images, (long long)paths->measured_images);
 }
 
@@ -147,30 +144,34 @@ int command_paths(const command_context *context) {
                      .common = COMMON_DEFAULTS,
                      .settings = reap_session_defaults()};
   const option options[] = {
-      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"Input and output:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images; required without --from-stats", &o.calibration, 0},
       {"--from-stats", NULL, OPTION_TEXT, "S.h5",
-       "moments of this network (reap stats) in place of a pass over the\nimages; those of --calib then serve to "
-       "measure the output alone",
+       "moments of this network (reap stats) in place of a pass over the\n"
+       "images; the images of --calib then only serve to compare outputs",
        &o.settings.from_stats, 0},
-      {"--output", "-o", OPTION_TEXT, "P.h5", "orders, errors and movements (format reap-paths); required", &o.output,
+      {"--output", "-o", OPTION_TEXT, "P.h5", "orders, errors and divergences (format reap-paths); required", &o.output,
        0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.settings.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &o.positions_text, 0},
+       "output positions of an image in the moments: all, or K drawn at random\n"
+       "(default all)",
+       &o.positions_text, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
       {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.settings.path_least, 1},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)",
        &o.settings.ridge, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
-       "where a layer is solved: on one rank, or by ScaLAPACK on all\ntogether, no rank then holding its moments "
-       "(default auto: by size\nand memory)",
+       "where layers are solved: on one rank, or on all ranks with moments\n"
+       "distributed over them (default auto: by size and memory)",
        &o.solver, 0},
       {"--sizes", NULL, OPTION_INT, "N",
-       "sizes of each group at which the output is measured (default 5; 0:\nit is not)", &o.sizes, 0},
-      {"--sensitivity-images", NULL, OPTION_INT, "N",
-       "held-out images that the output is measured on, at most (default 500)", &o.settings.path_images, 0},
+       "sizes of each group at which the outputs are compared (default 5; 0:\n"
+       "none)",
+       &o.sizes, 0},
+      {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images for that comparison, at most (default 500)",
+       &o.settings.path_images, 0},
       {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o.measure, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};

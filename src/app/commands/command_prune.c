@@ -12,9 +12,8 @@ static const char *const SYNOPSIS =
     "[options]\n"
     "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
 static const char *const ABOUT =
-    "Removes whole channels, chosen by how well each layer's outputs can be reconstructed without them, and re-solves "
-    "the\n"
-    "remaining weights by least squares. Nothing is retrained; labels are not used.\n";
+    "Removes whole channels and re-solves the remaining weights by least squares. Channels are chosen by how well\n"
+    "each layer's outputs can be reconstructed without them. Nothing is retrained, and labels are not used.\n";
 
 static int run(const command_context *context, prune_options *o) {
   const double start = reap_seconds();

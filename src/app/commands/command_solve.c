@@ -14,9 +14,8 @@
 
 static const char *const SYNOPSIS = "reap solve STATS.h5 --keep F -o PATH.h5 [--ridge R] [--solver ...]";
 static const char *const ABOUT =
-    "Chooses channels and solves for weights from stored moments (reap stats; see datasets/formats.md). Writes for "
-    "each\n"
-    "layer the order of removal, the error after each removal, and the weights of the channels kept.\n";
+    "Chooses channels and solves for weights from stored moments (reap stats; see datasets/formats.md). Writes\n"
+    "for each layer the order of removal, the error after each removal, and the weights of the channels kept.\n";
 
 typedef struct solve_options {
   const char *stats, *output, *solver;
@@ -176,7 +175,9 @@ int command_solve(const command_context *context) {
       {"--output", "-o", OPTION_TEXT, "PATH.h5", "where to write orders, errors and weights; required", &o.output, 0},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
       {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
-       "where a layer is solved: on one rank, or on all together\n(default auto: by size and memory)", &o.solver, 0},
+       "where a layer is solved: on one rank, or on all ranks (default auto:\n"
+       "by size and memory)",
+       &o.solver, 0},
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"STATS.h5"};
   command_line line = {"reap solve", options, 1, names, &o.stats, false};

@@ -20,12 +20,9 @@ static const char *const SYNOPSIS =
     "reap stats MODEL --calib D.h5 -o S.h5 [options]\n"
     "       reap stats --from A.h5 -o S.h5";
 static const char *const ABOUT =
-    "Gathers, in one pass over the images, the second moments of every layer whose inputs can be pruned: all that "
-    "reap\n"
-    "solve and reap prune --from-stats need to know of the images. Moments of different images add up (reap merge), "
-    "over\n"
-    "days and sites. Images whose index is 9 modulo 10 are held out, as in reap prune. The result does not depend on "
-    "the\n"
+    "Sums, in one pass over the images, the second moments of every layer whose inputs can be pruned. reap solve\n"
+    "and reap prune --from-stats need these moments and no images. Moments of different images can be added (reap\n"
+    "merge). Images with index 9 modulo 10 are held out, as in reap prune. The result does not depend on the\n"
     "number of ranks.\n";
 
 typedef struct stats_options {
@@ -101,9 +98,8 @@ static int check_memory(job *j) {
                                         REAP_FOOTPRINT_STORE, spread, reap_comm_size(comm), &j->footprint);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
-  return reap_footprint_check(
-      comm, &j->footprint, o->memory.bytes,
-      "sum it up by panels (--panels), put fewer ranks on a node, or take nodes with more memory");
+  return reap_footprint_check(comm, &j->footprint, o->memory.bytes,
+                              "sum it by panels (--panels), put fewer ranks on a node, or use nodes with more memory");
 }
 
 /* Local: everything that can be found wrong before work starts. */
@@ -216,23 +212,28 @@ int command_stats(const command_context *context) {
   stats_options o = {.common = COMMON_DEFAULTS};
   const char *positions = NULL;
   const option options[] = {
-      {"What goes in and out:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"Input and output:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images; required without --from", &o.calibration, 0},
       {"--from", NULL, OPTION_TEXT, "A.h5", "stored activations in place of a model and images", &o.from, 0},
       {"--output", "-o", OPTION_TEXT, "S.h5", "the moments (format reap-stats); required", &o.output, 0},
       {"--activations", NULL, OPTION_TEXT, "A.h5",
-       "store the layers' inputs and outputs as well, in one file\n(format reap-activations)", &o.activations, 0},
+       "also store the layers' inputs and outputs in one file (format\n"
+       "reap-activations)",
+       &o.activations, 0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--all", NULL, OPTION_FLAG, NULL,
        "every linear layer, not only those whose inputs can be pruned\n(grouped convolutions excepted)", &o.all, 0},
       {"--panels", NULL, OPTION_FLAG, NULL,
-       "sum up and write every layer by panels, so that no rank holds its\nmoments (default: layers past 8192 columns, "
-       "or too large for the\nmemory); last digits then depend on the number of ranks",
+       "sum and write every layer by panels, so that no rank holds its moments\n"
+       "(default: layers of more than 8192 columns, or too large for the\n"
+       "memory); last digits then depend on the number of ranks",
        &o.panels, 0},
-      {"--first", NULL, OPTION_INT, "F", "begin with image F (a multiple of the network's block)", &o.first, 0},
+      {"--first", NULL, OPTION_INT, "F", "first image (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
       {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image that count: all, or K drawn at\nrandom (default all)", &positions, 0},
+       "output positions of an image in the moments: all, or K drawn at random\n"
+       "(default all)",
+       &positions, 0},
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};

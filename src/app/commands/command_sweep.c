@@ -16,13 +16,11 @@ static const char *const SYNOPSIS =
     "reap sweep MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5 [options]\n"
     "       (budgets also by --params, --latency and --keep; several at once: --method, --ratios, --seed)";
 static const char *const ABOUT =
-    "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks. Every "
-    "setting\n"
-    "does what reap prune does with the same options, and leaves a file in SWEEP.h5.d/ as it finishes; in the end all "
-    "are merged\n"
-    "into SWEEP.h5. What sizes are chosen by is computed once for all. Started again, the same command does what is "
-    "missing. A\n"
-    "setting that fails does not stop the others.\n";
+    "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks.\n"
+    "Each setting does what reap prune does with the same options, and writes a file to SWEEP.h5.d/ as it\n"
+    "finishes. In the end all are merged into SWEEP.h5. The sensitivity data are computed once and shared by all\n"
+    "budgets. The same command, started again, computes the missing settings. A setting that fails does not stop\n"
+    "the others.\n";
 
 /* Hashes of what the network does not tell, known to all ranks. */
 static int hash_inputs(const reap_comm *comm, const prune_options *o, sweep_hashes *hashes) {

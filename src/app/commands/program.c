@@ -14,19 +14,19 @@
 #include "reap/version.h"
 
 static const command commands[] = {
-    {"inspect", "MODEL [--json]", "layers, channel groups, multiply-adds, parameters", command_inspect},
+    {"inspect", "MODEL [--estimate P]", "layers, channel groups, multiply-adds, parameters", command_inspect},
     {"eval", "MODEL --data D.h5", "accuracy, loss and speed; stored outputs", command_eval},
     {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights",
      command_prune},
     {"sweep", "MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5", "many budgets, methods and seeds at once",
      command_sweep},
-    {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers, to be stored and added up", command_stats},
-    {"paths", "MODEL --calib D.h5 -o P.h5", "what each group loses at each size; the output's sensitivity",
+    {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers in a file", command_stats},
+    {"paths", "MODEL --calib D.h5 -o P.h5", "errors of each group at each size; sensitivity of the outputs",
      command_paths},
-    {"merge", "A.h5 B.h5 -o C.h5", "adds the moments of different images", command_merge},
+    {"merge", "A.h5 B.h5 -o C.h5", "sum of the moments of different images", command_merge},
     {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
     {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},
-    {"bench", "solve [options]", "speed of the solver on this machine", command_bench},
+    {"bench", "solve|layers [options]", "speed of the solver; times of layers, for --latency-table", command_bench},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -36,9 +36,9 @@ static void print_help(FILE *to) {
           "Channel pruning of trained networks without retraining, by reconstruction error (REAP).\n\n");
   for (int i = 0; i < N_COMMANDS; i++)
     fprintf(to, "  reap %-8s %-55s %s\n", commands[i].name, commands[i].synopsis, commands[i].summary);
-  fprintf(
-      to,
-      "\n  reap COMMAND --help    what a command takes\n  reap --version         versions of reap and its libraries\n");
+  fprintf(to,
+          "\n  reap COMMAND --help    arguments and options of a command\n  reap --version         versions of reap "
+          "and its libraries\n");
 }
 
 static void print_version(void) {

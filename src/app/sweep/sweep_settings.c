@@ -43,10 +43,11 @@ static int add_own(sweep_options *o, int n) {
   const option own[] = {
       {"The sweep:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--groups", NULL, OPTION_INT, "G",
-       "groups of ranks, each with a setting of its own at a time\n(default: what should take the least time)",
+       "groups of ranks, each with one setting at a time (default: the number\nthat should take the least time)",
        &o->groups, 1},
       {"--save-models", NULL, OPTION_CHOICE, "h5|onnx", "keep the pruned model of every setting", &o->save_models, 0},
-      {"--no-merge", NULL, OPTION_FLAG, NULL, "leave SWEEP.h5 to a later launch (job arrays)", &o->no_merge, 0}};
+      {"--no-merge", NULL, OPTION_FLAG, NULL, "do not write SWEEP.h5; a later launch merges (job arrays)", &o->no_merge,
+       0}};
   memcpy(o->table + n, own, sizeof own);
   return n + (int)(sizeof own / sizeof own[0]);
 }
@@ -64,7 +65,7 @@ void sweep_options_table(sweep_options *o) {
     o->table[n] = list ? make_list(o, p) : *p;
     if (!heading && strcmp(p->name, "--output") == 0) {
       o->table[n].argument = "SWEEP.h5";
-      o->table[n].help = "all results in one file; those of single settings are kept in\nSWEEP.h5.d/; required";
+      o->table[n].help = "all results in one file; SWEEP.h5.d/ keeps those of single settings;\nrequired";
     }
     n++;
     if (!heading && !list && !is_one_of(p->name, apart)) o->common[o->n_common++] = *p;
@@ -163,7 +164,9 @@ int sweep_settings_make(sweep_options *o, int *count, sweep_setting **out) {
     else if (list->count > 0)
       REAP_TRY(reap_multiply(n, list->count, &n));
   }
-  if (n_budgets == 0) return reap_error(REAP_ERR_USAGE, "%s: give budgets: --flops 0.9,0.8,..., say", o->prune.title);
+  if (n_budgets == 0)
+    return reap_error(REAP_ERR_USAGE, "%s: no budget is given; give one or more, as in --flops 0.9,0.8",
+                      o->prune.title);
   REAP_TRY(reap_multiply(n, n_budgets, &n));
   if (n > MOST)
     return reap_error(REAP_ERR_USAGE, "%s: these lists make %lld settings; at most %d", o->prune.title, (long long)n,
