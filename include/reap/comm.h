@@ -46,14 +46,14 @@ int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size
 int reap_comm_sum(const reap_comm *comm, double *values, int64_t count);
 int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count);
 
-/* A sum over ranks that is under way while its callers work on. */
+/* A sum over ranks that proceeds while its callers compute. */
 typedef struct reap_comm_pending reap_comm_pending;
 
 /* Collective: begins to sum `values` in place, for rank `root` alone (the others' values stay) or, with root -1, for
- * all ranks (MPI_Ireduce, MPI_Iallreduce). Nobody touches the values until the sum is finished. */
+ * all ranks (MPI_Ireduce, MPI_Iallreduce). The values must not be read or written until the sum is finished. */
 int reap_comm_sum_begin(const reap_comm *comm, double *values, int64_t count, int root, reap_comm_pending **out);
 
-/* Local: gives MPI the processor for a moment; without it nothing moves between begin and finish. NULL is fine. */
+/* Local: lets MPI make progress; without it no data move between begin and finish. NULL is fine. */
 void reap_comm_sum_advance(reap_comm_pending *pending);
 
 /* Local: waits for the sum and frees the handle; NULL is fine. */
@@ -63,7 +63,7 @@ void reap_comm_sum_finish(reap_comm_pending **pending);
 int reap_comm_max(const reap_comm *comm, double *values, int64_t count);
 int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count);
 
-/* Collective: `bytes` bytes of rank `root` to everybody, in slabs. */
+/* Collective: sends `bytes` bytes of rank `root` to all ranks, in slabs. */
 int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root);
 
 /* Collective. */

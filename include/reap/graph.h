@@ -153,8 +153,8 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch);
 /* Infers shape and layout of what node `index` computes again, after its inputs or its weights were cut. */
 int reap_graph_infer_node(reap_graph *graph, int index);
 
-/* Images per block that suit the sizes of the activations: at most 64, fewer when one image's largest tensor is
- * large. Depends on the network only. Any prepared graph will do, whatever its batch. */
+/* Images per block that suit the sizes of the activations: at most 64, fewer when one image's largest tensor is large.
+ * Depends on the network only. The batch of the prepared graph does not matter. */
 int64_t reap_graph_block_size(const reap_graph *graph);
 
 /* Multiply-adds of convolutions and matrix products for one image; parameters (weights, biases, batch norms) that the

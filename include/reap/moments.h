@@ -1,4 +1,4 @@
-/* Second moments of one linear layer: all that the method needs to know of the images.
+/* Second moments of one linear layer: the method needs nothing else of the images.
  *
  * X [samples, n] are the layer's input patches (n = channels * block, column = channel * block + t), Y [samples, m]
  * the outputs it is to produce. Sums are float64 and not centred, so that they add up over images, ranks and days.
@@ -24,12 +24,12 @@ typedef struct reap_moments {
   double energy; /* sum of Y squared */
 } reap_moments;
 
-/* Takes a panel of X'X of some channels: columns of slots first .. first + count, rows from slot `first` down to the
- * last, column-major with leading dimension ld; the taker may change them. */
+/* Receives a panel of X'X of some channels: columns of slots first .. first + count, rows from slot `first` down to
+ * the last, column-major with leading dimension ld; the function may change them. */
 typedef int (*reap_panel_taker)(void *context, int64_t first, int64_t count, double *columns, int64_t ld);
 
-/* Moments that are asked for piece by piece: in memory, in a file, or computed. What the solver reads, so that a matrix
- * no rank can hold goes straight to where it is needed. The arrays belong to whoever made the source. */
+/* Moments that are read piece by piece: from memory, from a file, or computed. The solver reads them, so a matrix that
+ * no rank can hold goes straight to its place in the layout. The creator of the source owns the arrays. */
 typedef struct reap_moments_source {
   int64_t channels, block, n, m, samples;
   double energy;
@@ -39,9 +39,13 @@ typedef struct reap_moments_source {
   /* Rows row .. row + rows and columns column .. of X'X or X'Y into out, COLUMN-major with leading dimension ld. */
   int (*gram)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
   int (*cross)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
-  /* In place of gram (then NULL) where no rank can tell any piece by itself: collective over the ranks that hold the
-   * images, who all ask for the same `slots` channels, ascending, and all get every panel, from the first on; statuses
-   * agree. `cross` then knows the outputs that reap_comm_share deals to the rank, and no others. */
+  /* NULL, or replaces gram (then NULL) if no rank can compute a piece alone. Collective over the ranks that hold the
+   * images; statuses agree.
+   *
+   *   before: all ranks pass the same `slots` channels, ascending
+   *   after:  every rank has received every panel, from the first on
+   *
+   * `cross` then serves only the outputs that reap_comm_share() assigns to the rank. */
   int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker);
 } reap_moments_source;
 

@@ -1,4 +1,4 @@
-/* Where the matrices of a layer lie and who solves them: on one rank, or on all of them by ScaLAPACK. */
+/* Where the matrices of a layer are stored and solved: on one rank, or on all ranks by ScaLAPACK. */
 #ifndef REAP_PLACEMENT_H
 #define REAP_PLACEMENT_H
 
@@ -26,9 +26,9 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
 /* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */
 enum { REAP_SOLVER_MOST_WHOLE = 8192 };
 
-/* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them: with
- * ScaLAPACK asked for; or, left to choose, for more columns than that, or where all ranks' moments of a node together
- * take half of its memory. The same on all ranks. Collective. */
+/* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them. True
+ * under REAP_SOLVER_SCALAPACK. Under REAP_SOLVER_AUTO true for more columns than that, or if the moments of all ranks
+ * of a node take more than half of its memory. The same on all ranks. Collective. */
 bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 REAP_API_END

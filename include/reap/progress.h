@@ -8,13 +8,13 @@ REAP_API_BEGIN
 
 typedef struct reap_progress_event {
   const char *phase;  /* "prune", "evaluate", ... */
-  const char *item;   /* layer at hand, or NULL */
+  const char *item;   /* current layer, or NULL */
   double done, total; /* work so far and in all, in any unit */
   const char *detail; /* "16 -> 8 channels, error 0.012", or NULL */
 } reap_progress_event;
 
 typedef struct reap_progress {
-  void (*report)(void *context, const reap_progress_event *event); /* NULL: nobody listens */
+  void (*report)(void *context, const reap_progress_event *event); /* NULL: progress is not reported */
   void *context;
 } reap_progress;
 

@@ -53,12 +53,12 @@ int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, 
 int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
                reap_path **out);
 
-/* The same for moments that are asked for piece by piece; on all ranks together if the options say ScaLAPACK, weights
- * then on rank 0 only. options->route is of no concern. */
+/* The same for moments that are read piece by piece. Collective under ScaLAPACK; the weights are then on rank 0 only.
+ * options->route is ignored. */
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                       const reap_solve_options *options, const char *what, reap_path **out);
 
-/* The same with the weights on those ranks, in place of rank 0, that say they are wanted. */
+/* The same, with the weights on the ranks that pass wanted = true in place of rank 0. */
 int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
                          const reap_solve_options *options, bool wanted, const char *what, reap_path **out);
 

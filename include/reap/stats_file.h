@@ -41,7 +41,7 @@ typedef struct reap_stats_writer reap_stats_writer;
 int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin,
                              reap_stats_writer **out);
 
-/* node: the ONNX node's name. The moments are looked at on rank 0 alone: others may pass NULL. */
+/* node: the ONNX node's name. The moments are read on rank 0 only: others may pass NULL. */
 int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_moments *moments);
 
 /* The same for moments that no rank holds (gram_panels is set): rank 0 writes panel after panel. Files are alike to the

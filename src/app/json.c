@@ -74,6 +74,6 @@ int json_print(const cJSON *document, bool indented, char **text) {
   int status = json_status();
   if (status == REAP_OK)
     status = raw ? convert(raw, text) : reap_error(REAP_ERR_INTERNAL, "a JSON document cannot be printed");
-  cJSON_free(raw); /* whoever gave the memory: not all callers have called json_set_up() */
+  cJSON_free(raw); /* works with either allocator: not all callers have called json_set_up() */
   return status;
 }

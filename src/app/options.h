@@ -44,7 +44,7 @@ int option_index(const char *choices, const char *text);
 /* Local. Puts one value into its variable, as the command line does. */
 int option_store(const char *command, const option *o, const char *text);
 
-/* Local. The value at hand as text ("" for a text not given) in a new string that the caller owns. */
+/* Local. The present value as text ("" for a text not given) in a new string that the caller owns. */
 int option_text(const option *o, char **out);
 
 /* Prints the table, aligned. */

@@ -21,7 +21,7 @@
 int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given);
 
 /* Writes the sizes of groups with chosen[group] (indices in place of numbers where given[group] is there; given may be
- * NULL). `facts` is taken over and written in front: an object with what is to be known of the plan besides. */
+ * NULL). `facts` is taken over and written in front: an object with further facts about the plan. */
 int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
                     int64_t *const *given, cJSON *facts);
 

@@ -8,7 +8,7 @@ typedef enum progress_style { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_LINES, PROGR
 
 typedef struct progress_view {
   progress_style style;
-  char phase[32]; /* phase and label at hand: a new one starts the clock again */
+  char phase[32]; /* current phase and label: a new one restarts the clock */
   char label[64];
   double phase_start, last_shown, last_event;
   reap_progress callback; /* to hand to the library */

@@ -1,15 +1,15 @@
 /* All files that a run reads and writes, checked before any work, and watched while it lasts; private to src/app.
  *
- * A run destroys nothing that it was not told to: no output is one of its inputs or another of its outputs, however
- * they are spelled (links, other paths: device and inode tell), and none replaces a folder, a device or a pipe. An
- * output that is a symbolic link replaces what the link leads to. What will be replaced is said in one line of the log.
+ * A run destroys no file by mistake. An output is never an input or another output, under any spelling (links, other
+ * paths: device and inode are compared), and never replaces a folder, a device or a pipe. If an output is a symbolic
+ * link, its target is replaced. One line of the log names the files that will be replaced.
  *
- * What is written has the form that its option promises: names that promise another (.h5 and .hdf5 HDF5, .onnx ONNX,
- * .json JSON) are refused, all other names taken. "-" is standard output, for one output of JSON in a run; everything
- * else that the run prints goes to standard error then.
+ * The option decides the form of an output. Names of another form (.h5 and .hdf5 HDF5, .onnx ONNX, .json JSON) are
+ * refused, all other names are accepted. "-" is standard output, for one output of JSON in a run; everything else that
+ * the run prints goes to standard error then.
  *
- * Inputs may change, or vanish, while a run lasts. Its results stay what they are: hashes are taken at the start, and
- * at the end the log and the report tell which inputs are not what they were.
+ * Inputs may change or vanish during a run. Hashes are taken at the start; at the end the log and the report name the
+ * inputs that have changed.
  */
 #ifndef REAP_APP_RUN_FILES_H
 #define REAP_APP_RUN_FILES_H
@@ -37,7 +37,7 @@ typedef struct run_file {
 #define RUN_OUTPUT(option, path, form) \
   { (option), (path), true, (form) }
 
-/* What is known of a file. */
+/* A file of the run and its state. */
 typedef struct run_file_state {
   run_file file;
   char *path; /* owned: what file.path points to */

@@ -1,8 +1,9 @@
 /* Functions compiled once for each of the common widths of vectors; the best version is taken when the program starts.
  *
- * For loops over short, regular rows that BLAS has no call for: FOR_EACH_WIDTH before a function that the compiler is
- * to vectorise, whatever it was told to build for. Results may differ in their last bits from processor to processor
- * (fused multiply-add). Under AddressSanitizer, and where the compiler does not know how, there is one version.
+ * For loops over short, regular rows that BLAS has no call for. FOR_EACH_WIDTH stands before a function; the compiler
+ * vectorises it for each width, whatever its target options are. Results may differ in their last bits from processor
+ * to processor (fused multiply-add). Under AddressSanitizer, and with compilers without the attribute, there is one
+ * version.
  */
 #ifndef REAP_BASE_EACH_WIDTH_H
 #define REAP_BASE_EACH_WIDTH_H

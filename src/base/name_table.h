@@ -1,6 +1,6 @@
-/* Names and the numbers that belong to them: what a search through a list of names would find, in logarithmic time.
+/* Names and the numbers that belong to them, found in logarithmic time.
  *
- * The names are borrowed: they have to stay where they are while the table lives. All calls are local.
+ * The names are borrowed: they must not move before the table is destroyed. All calls are local.
  */
 #ifndef REAP_BASE_NAME_TABLE_H
 #define REAP_BASE_NAME_TABLE_H

@@ -1,4 +1,4 @@
-/* One integer in a window of one-sided communication: nobody has to serve it while computing. */
+/* One integer in a window of one-sided communication: no rank has to serve it while computing. */
 #include "counter.h"
 
 #include "reap/comm_mpi.h"

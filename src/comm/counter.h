@@ -1,4 +1,4 @@
-/* A number that all ranks share and draw from, so that work can be dealt out to whoever is free. */
+/* A counter that all ranks share, so that idle ranks can draw the next piece of work. */
 #ifndef REAP_COMM_COUNTER_H
 #define REAP_COMM_COUNTER_H
 
@@ -8,7 +8,7 @@
 
 typedef struct reap_counter reap_counter;
 
-/* Collective. The number starts at 0 and lives on rank 0. */
+/* Collective. The counter starts at 0 and is stored on rank 0. */
 int reap_counter_create(const reap_comm *comm, reap_counter **out);
 
 /* Collective, NULL is fine. */

@@ -62,7 +62,7 @@ double reap_divergence_share(const reap_divergence *sums, double of_mean);
 double reap_measure_combine(reap_measure measure, int n, const double *values);
 
 /* How far `n` outputs have moved, from the sums over `images` images: one output's mean KL, or its relative error;
- * several outputs' shares combined. of_means[n]; not looked at for one output. */
+ * several outputs' shares combined. of_means[n]; ignored for one output. */
 double reap_measure_moved(reap_measure measure, int n, const reap_divergence *sums, const double *of_means,
                           int64_t images);
 

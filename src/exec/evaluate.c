@@ -320,7 +320,7 @@ static int combine(const reap_comm *comm, runner *r, double seconds, reap_evalua
   return REAP_OK;
 }
 
-/* Local. What is needed before the labels can be looked at. */
+/* Local. What is needed before the labels can be compared. */
 static int begin(runner *r) {
   REAP_TRY(reap_output_set_create(r->graph, &r->outputs));
   return reap_alloc(&r->labels, r->shard->block, sizeof *r->labels);

@@ -1,10 +1,10 @@
 /* The frontier: blocks of the values that cross the present cut; see frontier.h.
  *
  * Memory: one allocation per held value and block, given back as soon as the block has passed the last reader in every
- * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. With a limit,
- * what exceeds it is parked (block_store.h) in a scratch file, or forgotten and computed again (segment.h), whichever
- * is the cheaper by count: bytes to the file and back against multiply-adds at MULTIPLY_ADDS_PER_BYTE, and what else
- * has to be held for it. Input images that come from a data set are read again instead.
+ * frontier that shares it: a fork takes references, and nothing that is held is ever written to again. Values beyond
+ * the limit are written to a scratch file (block_store.h), or dropped and computed again (segment.h), whichever is
+ * cheaper by count: bytes to the file and back against multiply-adds at MULTIPLY_ADDS_PER_BYTE, and what else has to
+ * be held for it. Input images that come from a data set are read again instead.
  *
  * Cost of an advance: one plan for the segment, run on every block.
  */
@@ -147,12 +147,12 @@ int reap_frontier_fork(const reap_frontier *f, const reap_graph *graph, reap_fro
 
 /* ---- advancing */
 
-/* Values of the segment at hand, block by block. */
+/* Values of the current segment, block by block. */
 typedef struct advance {
   segment *segment;
-  bool recompute;                   /* cheaper than parking its results */
+  bool recompute;                   /* cheaper than storing its results */
   int64_t result;                   /* bytes of a block's results */
-  value_block **sources, **results; /* [n_reads], [n_kept] of the block at hand */
+  value_block **sources, **results; /* [n_reads], [n_kept] of the current block */
 } advance;
 
 static int64_t bytes_of(const reap_frontier *f, int v) {

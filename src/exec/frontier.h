@@ -1,12 +1,11 @@
 /* A network on its way through the graph, for this rank's blocks of images.
  *
- * Some nodes have been computed; the frontier holds, for every block, the values that were computed and are still to be
- * read: the tensors that cross the present cut. advance() moves the cut forward just as far as the
- * values asked for need. A whole run thus computes every node once. Local.
+ * Some nodes have been computed; the frontier holds, for every block, the values that were computed and are still to
+ * be read: the tensors that cross the present cut. advance() moves the cut forward just as far as the values asked for
+ * need. A whole run thus computes every node once. Local.
  *
- * With a limit on memory, what exceeds it is parked in a file of the scratch folder or, where that counts less,
- * computed again when it is asked for; results are the same to the last bit. Walks should go through the blocks in
- * order.
+ * With a limit on memory, values beyond it are written to a file of the scratch folder, or computed again when they
+ * are read if that is cheaper. Results are the same to the last bit. Walks should go through the blocks in order.
  */
 #ifndef REAP_EXEC_FRONTIER_H
 #define REAP_EXEC_FRONTIER_H
@@ -58,8 +57,8 @@ int reap_frontier_fork(const reap_frontier *frontier, const reap_graph *graph, r
  * frontier and in forks made of it: network outputs, say, which nothing has to read. */
 void reap_frontier_keep(reap_frontier *frontier, const int *values, int n);
 
-/* Computes, for all blocks, whatever values[n] need and has not been computed. Afterwards these are held, and values
- * that are neither asked for nor kept nor read by any node still to be computed are given back. */
+/* Computes, for all blocks, the nodes that values[n] need and that have not been computed. Afterwards these are held,
+ * and values that are neither asked for nor kept nor read by any node still to be computed are given back. */
 int reap_frontier_advance(reap_frontier *frontier, const int *values, int n);
 
 /* Value of a block, in storage order. Stays where it is until a value of another block is asked for, or the frontier or

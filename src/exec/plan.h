@@ -19,7 +19,7 @@ int reap_plan_create(const reap_graph *graph, const int *nodes, int n_nodes, con
 void reap_plan_destroy(reap_plan **plan);
 
 /* Runs one block. storage[v] is the caller's memory of value v, in storage order (kernel.h), for all values read from
- * outside and all kept ones; other entries are not looked at. */
+ * outside and all kept ones; other entries are ignored. */
 int reap_plan_run(reap_plan *plan, float *const *storage);
 
 #endif

@@ -21,7 +21,7 @@ static int64_t local_images(const reap_shard *shard) {
   return (end < shard->images ? end : shard->images) - (begin < shard->images ? begin : shard->images);
 }
 
-/* Every block goes to everybody: outputs are small beside images. */
+/* Every block goes to all ranks: outputs are small beside images. */
 static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shard *to, const reap_reference *old,
                   float *buffer, reap_reference *fresh) {
   const int ranks = reap_comm_size(comm);

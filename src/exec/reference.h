@@ -14,7 +14,7 @@ struct reap_reference {
   float *rows;                 /* of this rank's blocks, one after the other */
 };
 
-/* Room for `n` outputs, `size` elements an image together, of the shard's images; kinds and sizes are zero. To be
+/* Room for `n` outputs, `size` elements of an image in all, of the shard's images; kinds and sizes are zero. To be
  * destroyed also after an error. */
 int reference_create(const reap_shard *shard, int n, int64_t size, reap_reference **out);
 

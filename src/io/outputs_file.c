@@ -1,8 +1,8 @@
 /* Stored outputs: for each of them one contiguous data set that every rank writes its images into.
  *
  * Rank 0 creates the file, data sets allocated, and closes it. From then on every rank writes rows at their places in
- * it with plain system calls: nobody waits for anybody, and a write that fails on one rank is that rank's error, to be
- * agreed on by the caller. (HDF5's own parallel files wait for ever for a rank whose write failed.)
+ * it with plain system calls: no rank waits for another, and a write that fails on one rank is that rank's error, to
+ * be agreed on by the caller. (HDF5's own parallel files wait for ever for a rank whose write failed.)
  */
 #include "outputs_file.h"
 
@@ -39,7 +39,7 @@ struct reap_outputs_file {
 
 /* ------------------------------------------------------------------ creating, on rank 0 */
 
-/* A data set whose place in the file is settled at once; one without elements has none. */
+/* A data set whose place in the file is fixed at once; one without elements has none. */
 static int create_dataset(const reap_outputs_file *file, hid_t hdf5, stored_output *o) {
   hsize_t sizes[MAX_RANK];
   hid_t dataset = REAP_H5_NONE;

@@ -12,7 +12,7 @@ typedef struct reap_outputs_file reap_outputs_file;
 
 /* One output: dims[rank] is its shape for one image. All borrowed. */
 typedef struct reap_outputs_shape {
-  const char *name; /* NULL: not told in the file */
+  const char *name; /* NULL: not in the file */
   int rank;
   const int64_t *dims;
 } reap_outputs_shape;

@@ -49,7 +49,7 @@ int packed_rows_create(hid_t parent, packed_rows *p) {
 
 /* Rows before, in and behind the chunks that are held in full; the last one of the data set may be short. */
 typedef struct parts {
-  int64_t head, chunks, full, tail; /* full: rows of all `chunks` together */
+  int64_t head, chunks, full, tail; /* full: rows of all `chunks` */
 } parts;
 
 static parts divide(const packed_rows *p, int64_t first, int64_t count) {

@@ -175,7 +175,7 @@ static int read_root(hid_t file, reap_group_paths *paths) {
   return status;
 }
 
-/* What is wrong with a group is told with its name; errors of the layers below begin with the file's. */
+/* An error in a group names the group; errors of the layers below begin with the file's. */
 static int name_group(const char *path, const char *name, int status) {
   char text[REAP_ERROR_LENGTH];
   const size_t length = strlen(path);

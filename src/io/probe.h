@@ -1,5 +1,5 @@
 /* Does the HDF5 library survive a file? Damage in a file's structure, a single byte of it, can make HDF5 1.10 crash or
- * loop. A process of its own looks at everything that reading the file would touch, before this one does. */
+ * loop. A separate process reads everything that this one would read, before it does. */
 #ifndef REAP_IO_PROBE_H
 #define REAP_IO_PROBE_H
 

@@ -1,6 +1,6 @@
 /* See read_ahead.h. HDF5's own reads are synchronous; the library tells where rows or chunks lie in the file, and
- * POSIX_FADV_WILLNEED starts their way into the page cache without waiting for them. Chunks that split a row are told
- * of by their first. */
+ * POSIX_FADV_WILLNEED starts their way into the page cache without waiting for them. Chunks that split a row are
+ * announced with the first of them. */
 #include "read_ahead.h"
 
 #include <fcntl.h>

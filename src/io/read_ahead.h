@@ -1,4 +1,4 @@
-/* Reading ahead: the system is told which bytes of a file come next and fetches them while this rank computes; private
+/* Reading ahead: the system learns which bytes of a file come next and fetches them while this rank computes; private
  * to src/io. Local. Advice only: where it cannot be given, nothing happens. */
 #ifndef REAP_IO_READ_AHEAD_H
 #define REAP_IO_READ_AHEAD_H

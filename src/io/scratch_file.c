@@ -1,4 +1,4 @@
-/* Arrays of floats parked in a file without a name; see scratch_file.h.
+/* Arrays of floats in a file without a name; see scratch_file.h.
  *
  * Cost: one transfer for each array, contiguous, without conversion, and a look-up of its name. HDF5 keeps account of
  * the gaps that dropped arrays leave for as long as the file is open.

@@ -1,8 +1,8 @@
-/* A file for what does not fit into memory during a run: arrays of floats, written, read back and dropped. Local.
+/* A file for arrays of floats that do not fit into memory: written, read back and dropped. Local.
  *
  * Every rank has a file of its own, in HDF5, with one data set for each array. Its name is taken out of the folder as
- * soon as the file is open, so that nothing stays behind on whatever way the process ends, a kill included; the space
- * is given back when the file is closed. The space of dropped arrays is used again.
+ * soon as the file is open, so that nothing stays behind, however the process ends; the space is given back when the
+ * file is closed. The space of dropped arrays is used again.
  */
 #ifndef REAP_IO_SCRATCH_FILE_H
 #define REAP_IO_SCRATCH_FILE_H

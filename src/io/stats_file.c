@@ -124,7 +124,7 @@ static int read_layer(hid_t layer, reap_moments **out) {
   return status;
 }
 
-/* What is wrong with a layer is told with its name; errors of the layers below begin with the file's. */
+/* An error in a layer names the layer; errors of the layers below begin with the file's. */
 static int name_layer(const reap_stats_file *file, const char *name, int status) {
   if (status == REAP_OK) return status;
   char text[REAP_ERROR_LENGTH];

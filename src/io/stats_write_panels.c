@@ -100,7 +100,7 @@ static int take_panel(void *context, int64_t first, int64_t count, double *colum
   return write_transposed(o, o->gram, "gram", from + width, rows - width, from, width, columns + width, ld);
 }
 
-/* Columns of X'Y from whoever has them, a few at a time. Collective. */
+/* Columns of X'Y from the ranks that have them, a few at a time. Collective. */
 static int write_cross(const reap_comm *comm, output *o) {
   const reap_moments_source *s = o->moments;
   const int rank = reap_comm_rank(comm);

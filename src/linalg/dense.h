@@ -59,8 +59,8 @@ void reap_transpose(int64_t rows, int64_t columns, const double *from, int64_t f
 /* Copies the lower triangle onto the upper one. */
 void reap_mirror_lower(int64_t n, double *a, int64_t lda);
 
-/* One thread for the BLAS of this process unless told otherwise. To be called before the first product: OpenBLAS maps a
- * buffer for every thread and tries for ever where that is refused, so it is made to map them here, after a check that
+/* Sets the threads of the BLAS of this process (default: one). To be called before the first product. OpenBLAS maps a
+ * buffer for every thread, and retries for ever if that fails; so the buffers are mapped here, after a check that
  * there is room (REAP_ERR_RESOURCE). Local. */
 int reap_blas_set_threads(int threads);
 

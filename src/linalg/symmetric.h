@@ -2,13 +2,13 @@
  * other, cut in slots of `block` rows and columns; whole on one rank, or block-cyclic over a grid.
  *
  * The elimination keeps its dual system H below the diagonal and the Gram matrix it came from above: one array serves
- * the recursion, the check of the recursion and the last solve. The diagonal belongs to the lower matrix; the
- * upper one's is a vector that every rank has. Methods are written once on the calls below: a small table of
- * operations has a local and a distributed form of each (symmetric_local.c, symmetric_cyclic.c).
+ * the recursion, the check of the recursion and the last solve. The diagonal belongs to the lower matrix; the upper
+ * one's is a vector that every rank has. Methods are written once on the calls below: a small table of operations has
+ * a local and a distributed form of each (symmetric_local.c, symmetric_cyclic.c).
  *
- * `slots` counts the leading slots at hand: rows and columns behind slots * block are left alone, so that a matrix
- * shrinks without moving. Columns that all ranks hold ("replicated") are column-major with leading dimension
- * slots * block. Every call is collective over the grid for a distributed matrix and local otherwise; statuses agree.
+ * `slots` counts the leading slots in use: rows and columns behind slots * block are ignored, so that a matrix shrinks
+ * without moving. Columns that all ranks hold ("replicated") are column-major with leading dimension slots * block.
+ * Every call is collective over the grid for a distributed matrix and local otherwise; statuses agree.
  */
 #ifndef REAP_LINALG_SYMMETRIC_H
 #define REAP_LINALG_SYMMETRIC_H
@@ -50,10 +50,9 @@ int reap_symmetric_put_panel(reap_symmetric *matrix, int64_t first, int64_t coun
 int reap_symmetric_gather(reap_symmetric *matrix, reap_triangle triangle, int64_t slots, int64_t count,
                           const int64_t *slot, double *out);
 
-/* The same of some rows, shared out: rank r has those of slots row[first[r]] .. row[first[r + 1]], in this order, in
- * its out
- * [.., count * block] with leading dimension ld. All arguments but the last two are the same on all ranks; local:
- * first[0] and first[1]. */
+/* The same for some rows, scattered: rank r gets the rows of slots row[first[r]] .. row[first[r + 1]], in this order,
+ * in its out [.., count * block] with leading dimension ld. All arguments but the last two are the same on all ranks;
+ * local: first[0] and first[1]. */
 int reap_symmetric_gather_rows(reap_symmetric *matrix, reap_triangle triangle, int64_t count, const int64_t *slot,
                                const int64_t *first, const int64_t *row, double *out, int64_t ld);
 
@@ -111,14 +110,18 @@ int reap_symmetric_gap(reap_symmetric *matrix, int64_t slots, const double *x, d
 /* The share [*first, *first + *count) of m columns that this rank multiplies and solves for: all of them if local. */
 void reap_symmetric_share(const reap_symmetric *matrix, int64_t m, int64_t *first, int64_t *count);
 
-/* Everybody's rows of a matrix of `columns` columns to all. Rank r has those of slots first[r] .. first[r + 1], first
- * [ranks + 1] the same on all ranks and first[0] 0; `pieces` is one rank's rows after the other's, each column-major
- * without gaps, of which this rank's own are there. Nothing if local. */
+/* Allgather of row blocks of a matrix of `columns` columns. Rank r owns the rows of slots first[r] .. first[r + 1];
+ * first [ranks + 1] is the same on all ranks and first[0] is 0. `pieces` holds the row blocks one after the other,
+ * each column-major without gaps:
+ *
+ *     pieces = [ rows of rank 0 | rows of rank 1 | ... ],  block r: [(first[r + 1] - first[r]) * block, columns]
+ *
+ * Before the call this rank's own block is filled in, after it all are. No-op if local. */
 int reap_symmetric_collect(const reap_symmetric *matrix, const int64_t *first, int64_t columns, double *pieces);
 
-/* Distributed only. This rank's columns of a matrix, [first[ranks] * block, columns] without gaps, m columns shared out
- * as by reap_symmetric_share(), become this rank's rows of all of them: out [(first[rank + 1] - first[rank]) * block,
- * m], without gaps; `first` as above. */
+/* Distributed only. Redistribution from columns to rows: the input is this rank's columns [first[ranks] * block,
+ * columns] of a matrix of m columns, shared as by reap_symmetric_share(); the output is this rank's rows of all
+ * columns, out [(first[rank + 1] - first[rank]) * block, m]. Both without gaps; `first` as above. */
 int reap_symmetric_to_rows(const reap_symmetric *matrix, const int64_t *first, int64_t m, const double *columns,
                            double *out);
 

@@ -1,9 +1,9 @@
 /* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
  *
- * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come
- * and go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When
- * slots leave (dual_compact.c) the last ones move into the holes (symmetric_move.c), so what is left is always the
- * leading part of the layout: balanced, and good for ScaLAPACK as it stands.
+ * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come and
+ * go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When
+ * slots are removed (dual_compact.c), the last ones move into their places (symmetric_move.c). The rest is always the
+ * leading part of the layout: balanced, and valid for ScaLAPACK.
  *
  * Cost on p ranks: update n^2 k / p; product and solve with m columns 2 n^2 m / p and n^2 elements received. Failure
  * mode: on hundreds of ranks the n^2 elements received per product exceed the work; m columns per rank should stay
@@ -143,8 +143,8 @@ static int64_t first_row(const reap_symmetric *s, int64_t rows, int64_t j) {
   return i;
 }
 
-/* Lower part of this rank's -= v q'. Some blocks of columns go together: the stairs along the diagonal one by one, what
- * lies below all of them in one wide product. */
+/* Lower part of this rank's -= v q'. Some blocks of columns are combined: the squares along the diagonal one by one,
+ * the part below all of them in one wide product. */
 static int update_own(reap_symmetric *s, const own_update *u) {
   const int64_t nb = s->piece, wide = TOGETHER / nb > 1 ? TOGETHER / nb * nb : nb;
   for (int64_t first = 0; first < u->columns; first += wide) {

@@ -1,8 +1,8 @@
 /* Columns of a distributed pair of matrices to the ranks and back.
  *
- * Of whole columns on all ranks owners pack their pieces, one MPI_Allgatherv, everybody unpacks in the same order; of
- * some columns each rank its own rows, the same by MPI_Alltoallv. What is put back every rank has, and takes its own
- * from.
+ * Whole columns on all ranks: the owners pack their pieces, one MPI_Allgatherv, and all ranks unpack in the same
+ * order. Some columns, each rank its own rows: the same by MPI_Alltoallv. Columns that are written back are on every
+ * rank, and each rank takes its own part.
  *
  * Cost on p ranks (alpha a message's latency, all per rank): gather of w columns w n elements and log p alpha, of each
  * rank's rows of them w n / p and p alpha. Memory: what is sent and received once more.
@@ -121,7 +121,7 @@ typedef struct traffic {
   double *sent, *received;
 } traffic;
 
-/* Elements that rank `to` wants of every rank, [ranks], added to counts. */
+/* Elements that rank `to` needs from every rank, [ranks], added to counts. */
 static void count_wanted(const reap_symmetric *s, const wanted_rows *w, int to, int *counts) {
   symmetric_segment g;
   for (int64_t k = 0; k < w->count; k++)
@@ -138,7 +138,7 @@ static void prefetch(const reap_symmetric *s, const wanted_rows *w, int64_t at, 
     symmetric_block_prefetch(s, w->triangle, w->row[at + ahead], j);
 }
 
-/* What rank `to` wants of this one, one after the other. */
+/* The elements that rank `to` needs from this one, one after the other. */
 static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, double *out) {
   const int rank = reap_comm_rank(comm_of(s));
   symmetric_segment g;

@@ -1,11 +1,11 @@
-/* The last slots of a distributed matrix into the places of those that left.
+/* Moves the last slots of a distributed matrix into the places of removed ones.
  *
  * Every pair of a slot that moves and one that is there afterwards is a block that may change its rank. All ranks walk
  * through these blocks in one order, each packs what it has for the others and takes what it is to have, with an
- * MPI_Alltoallv for some hundred columns in between. What is overwritten is rows and columns of slots that left, and no
- * source is one of them.
+ * MPI_Alltoallv for some hundred columns in between. Only rows and columns of removed slots are overwritten, and no
+ * source is among them.
  *
- * Cost: count x slots blocks are looked at on every rank; those that move are sent once.
+ * Cost: every rank visits count x slots blocks; those that move are sent once.
  */
 #include <limits.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-/* From columns to rows: what every rank has of its outputs goes to the ranks that have the rows.
+/* Redistribution from columns to rows: each rank sends its outputs to the ranks that own the rows.
  *
- * One MPI_Alltoallv. On the side that sends, the rows of each rank are packed; those that arrive stand in their columns
- * at once, as outputs are shared out in order. Cost: each rank sends and receives its share of the matrix. Memory: a
- * copy of its share.
+ * One MPI_Alltoallv. On the side that sends, the rows of each rank are packed; those that arrive stand in their
+ * columns at once, as outputs are shared out in order. Cost: each rank sends and receives its share of the matrix.
+ * Memory: a copy of its share.
  */
 #include <limits.h>
 #include <mpi.h>

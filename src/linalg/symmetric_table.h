@@ -58,8 +58,8 @@ int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int6
 int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
                          const double *columns);
 void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
-/* Everybody's packed part to everybody: rank r's counts[r] doubles from offsets[r] on, which are set here; this rank's
- * are in place. */
+/* Allgather of packed parts: rank r's counts[r] doubles start at offsets[r], which is set here; this rank's part is in
+ * place. */
 int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all);
 int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
 

@@ -1,13 +1,13 @@
-/* reap bench solve: the solver on made-up statistics of a given size, against what the same ranks reach with DGEMM.
+/* reap bench solve: the solver on random statistics of a given size, against DGEMM on the same ranks.
  *
  * The statistics are those of an endless stream of rows x = A z + e, y = B'x + noise with A [n, RANK] random, e of
  * variance NOISE: G = N (A A' + NOISE I), C = G B with a random B of few columns spread over the outputs. Every piece
  * follows from A and B by a small product, so that no rank needs a whole matrix.
  *
  * Counted: n^3 (factor and inverse) + 2 n^2 m (weights) + (n^3 - r^3) / 3 + (n^2 - r^2) m (elimination down to r
- * columns); what the solver does beyond that (last weights, checks) takes time but is not counted. Making the
- * statistics up is no part of solving, but happens inside of it, piece by piece: its seconds are told and taken off
- * (the least of the ranks, where there are several).
+ * columns); what the solver does beyond that (last weights, checks) takes time but is not counted. The statistics are
+ * computed inside the solve, piece by piece. Their seconds are printed and subtracted (with several ranks the least of
+ * them).
  */
 #include <math.h>
 #include <stdio.h>

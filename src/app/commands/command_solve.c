@@ -1,5 +1,5 @@
-/* reap solve: the solver alone, on stored moments. Small layers are dealt out to ranks, large ones solved by all ranks
- * together; rank 0 writes. */
+/* reap solve: the solver alone, on stored moments. Small layers are distributed over the ranks, large ones are solved
+ * by all ranks; rank 0 writes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -92,7 +92,7 @@ static int solve_side_by_side(const command_context *context, const solve_option
   return status;
 }
 
-/* One layer by all ranks together, read straight into the layout. */
+/* One layer by all ranks, read straight into the layout. */
 static int solve_together(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
                           reap_path_file *file) {
   const reap_solve_options options = {context->comm, REAP_SOLVER_SCALAPACK, o->ridge, REAP_ROUTE_AUTO};

@@ -1,4 +1,4 @@
-/* See probe_inputs.h. Options are not known yet: whatever of the command line is the name of an HDF5 file is looked at.
+/* See probe_inputs.h. Options are not parsed yet: every word of the command line that names an HDF5 file is checked.
  */
 #include "probe_inputs.h"
 

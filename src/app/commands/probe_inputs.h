@@ -1,4 +1,4 @@
-/* The files that a command line names, looked at before MPI starts. Private to src/app. Local. */
+/* The files that a command line names, checked before MPI starts. Private to src/app. Local. */
 #ifndef REAP_APP_COMMANDS_PROBE_INPUTS_H
 #define REAP_APP_COMMANDS_PROBE_INPUTS_H
 

@@ -24,7 +24,7 @@ static int add_entry(sweep_folder *f, const char *key, const char *value) {
   return REAP_OK;
 }
 
-/* Options are told by what they mean, where "auto" may mean different things. */
+/* Options are compared by their meaning, as "auto" may mean different things. */
 static int add_option(sweep_folder *f, const option *o) {
   const common_options *common = &f->options->prune.common;
   if (strcmp(o->name, "--kernels") == 0)

@@ -1,5 +1,5 @@
 /* The folder beside a sweep's file, with one file per setting; what is in it already, and merging it; private to
- * src/app. Local: rank 0, and whoever has a setting to write. */
+ * src/app. Local: rank 0, and ranks that have a setting to write. */
 #ifndef REAP_APP_SWEEP_SWEEP_FOLDER_H
 #define REAP_APP_SWEEP_SWEEP_FOLDER_H
 
@@ -16,7 +16,7 @@ typedef struct sweep_folder {
   reap_sweep_origin origin; /* what all settings have in common */
   reap_provenance_entry *entries;
   int n_others;
-  char **others;        /* settings found there that nobody asks for now */
+  char **others;        /* settings found there that are not requested now */
   reap_lock_file *lock; /* of the sweep that will merge; NULL under --no-merge */
 } sweep_folder;
 

@@ -17,7 +17,7 @@ typedef struct sweep_progress {
   reap_counter *done; /* settings finished, by all groups */
   int64_t total;
   bool first;           /* rank 0 of all */
-  double fraction;      /* of the setting at hand */
+  double fraction;      /* of the current setting */
   double last;          /* when something was shown */
   reap_progress inside; /* to hand to the runs */
 } sweep_progress;

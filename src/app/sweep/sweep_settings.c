@@ -13,7 +13,7 @@ static const char *const grid[] = {"--method", "--ratios", "--seed", NULL};
 /* What belongs to a single run. */
 static const char *const left_out[] = {"--onnx",      "--report", "--save-stats", "--activations",
                                        "--save-plan", "--plan",   "--save-paths", NULL};
-/* What results do not depend on, and inputs: those are told by their hashes. */
+/* Options without effect on results, and inputs, which are compared by their hashes. */
 static const char *const apart[] = {
     "--calib",    "--eval",      "--from-stats", "--from-paths", "--latency-table", "--output", "--threads",
     "--progress", "--log-level", "--memory",     "--scratch",    "--help",          NULL};

@@ -2,8 +2,8 @@
  *
  * Values lie in storage order (layout.h). Everything is float32.
  *
- * A kernel is bound to a node by the table in operators.def. prepare() may build whatever does not depend on the
- * images (reordered weights, scratch); run() may then be called any number of times and never allocates.
+ * A kernel is bound to a node by the table in operators.def. prepare() builds what does not depend on the images
+ * (reordered weights, scratch); run() may then be called any number of times and never allocates.
  */
 #ifndef REAP_EXEC_KERNELS_KERNEL_H
 #define REAP_EXEC_KERNELS_KERNEL_H
@@ -15,7 +15,7 @@
 #include "reap/backend.h"
 #include "reap/graph.h"
 
-/* What may be computed along with a node, while its output is still at hand: output = clamp(node(x) + addend). */
+/* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend). */
 typedef struct reap_fusion {
   bool add;        /* the addend has the output's shape */
   bool clamp;      /* to low .. high: a Relu or a Clip */

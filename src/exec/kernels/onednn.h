@@ -1,4 +1,4 @@
-/* Convolutions through oneDNN; private to src/exec. Only onednn.c knows the library. */
+/* Convolutions through oneDNN; private to src/exec. Only onednn.c includes the library. */
 #ifndef REAP_EXEC_KERNELS_ONEDNN_H
 #define REAP_EXEC_KERNELS_ONEDNN_H
 

@@ -46,7 +46,7 @@ static int check_kind(const char *path) {
   return kind ? reap_error(REAP_ERR_INPUT, "%s: is %s; give the name of a file", path, kind) : REAP_OK;
 }
 
-/* Never through a link that somebody has put there: whatever bears the name of this very process is not in use. */
+/* Never through a link: whatever bears the name of this very process is not in use. */
 static int create(const char *path, const char *temporary) {
   if (unlink(temporary) != 0 && errno != ENOENT)
     return reap_durable_error(temporary, "is in the way and cannot be removed");

@@ -29,7 +29,8 @@ void reap_durable_abandon(char **temporary);
 void reap_durable_final_name(char *name);
 
 /* Removes what killed runs have left for `path`: temporary files whose process, of this host, is gone. Warns of those
- * whose process cannot be looked for from here. Only a lack of memory is a failure: the names are in nobody's way. */
+ * whose process cannot be looked for from here. Only a lack of memory is a failure: the names do not clash with
+ * others. */
 int reap_durable_tidy(const char *path);
 
 /* The same for all temporary files in a folder. */

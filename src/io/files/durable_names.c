@@ -1,8 +1,8 @@
 /* Names of temporary files, and where a name leads.
  *
  * Failure modes: a process that has got the number of a killed one keeps its file from being removed, and so does
- * another host: the file then stays until somebody removes it, which the warning asks for. A file that is being written
- * is never removed.
+ * another host: the file then stays, and a warning asks the user to remove it. A file that is being written is never
+ * removed.
  */
 #include "durable_names.h"
 

@@ -1,4 +1,4 @@
-/* Files told apart by device and inode.
+/* Files identified by device and inode.
  *
  * Failure modes: of two names for a file that is not there yet, in one folder, only the same spelling is known to mean
  * the same, also where the file system takes large and small letters for equal.

@@ -21,7 +21,7 @@ typedef enum reap_file_change {
   REAP_FILE_MODIFIED
 } reap_file_change;
 
-/* Links are followed, also one that leads to no file yet. Not known: not even the folder can be looked at. Fails for
+/* Links are followed, also one that leads to no file yet. Not known: not even the folder can be examined. Fails for
  * want of memory only. */
 int reap_file_identify(const char *path, reap_file_identity *identity);
 

@@ -1,11 +1,11 @@
 /* Locks on files by fcntl(): they reach over hosts on NFS, Lustre and their like, where flock() may not.
  *
- * The file is removed by whoever holds the lock, before it is let go. So a process that has waited for the lock may
- * hold one on a file that has no name any more: it looks, and tries again. What the file says (host and process) is for
- * people; only the lock counts, and a file that a killed process leaves is locked by nobody.
+ * The holder of the lock removes the file before releasing the lock. So a process that has waited for the lock may
+ * hold one on a file that has no name any more: it looks, and tries again. What the file says (host and process) is
+ * for people; only the lock counts, and a file that a killed process leaves is not locked.
  *
  * Failure modes: some file systems have no locks, or not between hosts; then two processes do not notice each other.
- * Closing any other descriptor of the file would drop the lock: nobody else in the process may open it.
+ * Closing any other descriptor of the file would drop the lock: no other part of the process may open it.
  */
 #include "lock_file.h"
 

@@ -6,7 +6,7 @@
 typedef struct reap_lock_file reap_lock_file;
 
 /* Creates and locks `path`. REAP_ERR_INPUT if another process holds it, for some seconds even: "<what> is in use:
- * process P on host H holds <path> since ...". Where the file system knows no locks a warning says so, and *out is
+ * process P on host H holds <path> since ...". If the file system has no locks, a warning says so and *out is
  * NULL. */
 int reap_lock_file_take(const char *path, const char *what, reap_lock_file **out);
 

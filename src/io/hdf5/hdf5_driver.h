@@ -2,7 +2,7 @@
  *
  * HDF5 1.10 does not survive a write that fails: it keeps what it could not flush, cannot close the file and ends the
  * process in its exit handler. This driver keeps the first failure to itself, drops what is written afterwards, and
- * lets HDF5 close the file as if all was well. Whoever writes therefore has to ask it: after each transfer
+ * lets HDF5 close the file as if all was well. So writers must ask it for the error: after each transfer
  * (reap_h5_written) and when the file is closed (reap_h5_close_written).
  */
 #ifndef REAP_IO_HDF5_HDF5_DRIVER_H

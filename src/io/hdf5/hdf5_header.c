@@ -35,7 +35,7 @@ typedef struct walk {
   chunk *chunks;
   int64_t count, capacity;
   uint64_t seen;    /* bytes of all chunks */
-  bool follows;     /* types shared with other objects are looked at, too */
+  bool follows;     /* types shared with other objects are checked, too */
   uint64_t element; /* bytes of an element of the object's type, once it is known */
 } walk;
 

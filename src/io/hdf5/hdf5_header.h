@@ -1,9 +1,9 @@
 /* Private to src/io: the header of an object in an HDF5 file, checked before the library reads it. Local calls.
  *
  * The library (1.10) trusts the lengths in the messages of a header and reads beyond its memory if they are wrong. So
- * every object that is opened for reading is looked at here first: all messages of its header, those continued
- * elsewhere and the types shared with other objects, from the bytes of the file. Messages kept in a heap ("dense"
- * attributes and links, and a file's heap of shared messages) are left to the library.
+ * every object that is opened for reading is checked here first: all messages of its header, those continued elsewhere
+ * and the types shared with other objects, from the bytes of the file. Messages kept in a heap ("dense" attributes and
+ * links, and a file's heap of shared messages) are left to the library.
  *
  * REAP_ERR_INPUT with a message that names neither file nor object: the byte at which the header begins, the attribute
  * if it is one, and what is damaged. A file that is no HDF5 file, or cut short, is left to the library, which refuses

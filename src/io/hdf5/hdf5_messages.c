@@ -77,7 +77,7 @@ static void skip_array(message_bytes *b, int version, int depth) {
   take_type(b, depth + 1);
 }
 
-/* HDF5 gives variable-length data the size of a reference (length, address, number) whatever the file says. */
+/* HDF5 always gives variable-length data the size of a reference (length, address, number). */
 static void skip_variable(message_bytes *b, uint64_t size, int depth) {
   if (size != 8 + (uint64_t)b->widths.address) b->lacks = true;
   take_type(b, depth + 1);

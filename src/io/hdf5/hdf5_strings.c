@@ -36,8 +36,8 @@ static hid_t reference_type(void) {
   return reference;
 }
 
-/* Files with addresses of other than 8 bytes are legal; nobody writes them. Addresses count from the end of the user
- * block. */
+/* Files with addresses of other than 8 bytes are legal; they are not written in practice. Addresses count from the end
+ * of the user block. */
 static bool addresses(hid_t object, uint64_t *base) {
   const hid_t file = H5Iget_file_id(object);
   hid_t list = file < 0 ? REAP_H5_NONE : H5Fget_create_plist(file);

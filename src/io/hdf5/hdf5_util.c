@@ -111,7 +111,7 @@ int reap_h5_open(const char *path, hid_t *file) {
     reap_h5_close(&access);
     return reap_h5_path_error(path, "cannot be opened");
   }
-  /* The driver takes no locks: nobody writes to these files while they are read (they appear by renaming), and some
+  /* The driver takes no locks: these files are not written while they are read (they appear by renaming), and some
    * parallel file systems refuse locks. */
   reap_h5_driver_take_error();
   *file = H5Fopen(path, H5F_ACC_RDONLY, access);

@@ -46,7 +46,7 @@ int reap_h5_path_error(const char *path, const char *what);
 int reap_h5_refuse(hid_t object, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* REAP_ERR_INPUT if the header of the object at `address` is damaged (hdf5_header.h); a file being written is not
- * looked at. To be called before the object is opened. */
+ * checked. To be called before the object is opened. */
 int reap_h5_check_object(hid_t parent, const char *name, haddr_t address);
 
 /* Objects directly below `parent`; only hard links are followed. */

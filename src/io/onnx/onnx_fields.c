@@ -1,4 +1,4 @@
-/* Fields that a message has and this version does not know: protobuf keeps them apart, by number. */
+/* Fields of a message that this version does not define: protobuf keeps them apart, by number. */
 #include <string.h>
 
 #include "onnx_message.h"

@@ -73,7 +73,7 @@ static int convert_attribute(const ReapOnnx__AttributeProto *proto, reap_attribu
   }
 }
 
-/* Constant says its value in one of several ways; the rest of reap knows the tensor only. */
+/* Constant says its value in one of several ways; the rest of reap uses the tensor only. */
 static int constant_value(reap_attribute *attribute) {
   reap_tensor *tensor = NULL;
   int64_t count = attribute->count;

@@ -1,8 +1,8 @@
 /* Private to src/io: the ONNX message of a source, and what its readers and writers share. Local calls.
  *
  * All parts of a message live in blocks from reap_alloc() (protobuf-c is given an allocator that calls it). So parts
- * may be added with reap_alloc/reap_strdup and dropped with reap_free, memory is counted like all other, and an
- * allocation that fails is told apart from a message that is malformed.
+ * may be added with reap_alloc/reap_strdup and dropped with reap_free, memory is counted like all other, and a failed
+ * allocation can be distinguished from a malformed message.
  */
 #ifndef REAP_IO_ONNX_ONNX_MESSAGE_H
 #define REAP_IO_ONNX_ONNX_MESSAGE_H

@@ -86,7 +86,7 @@ static bool node_exists(const ReapOnnx__GraphProto *graph, const char *name) {
   return false;
 }
 
-/* Tensors and nodes are told apart by the format, but some tools put both into one table: new names are new in both. */
+/* The format distinguishes tensors and nodes, but some tools put both into one table: new names are new in both. */
 int reap_onnx_fresh_name(const ReapOnnx__GraphProto *graph, const char *wish, char **out) {
   REAP_TRY(reap_strdup(out, wish));
   for (int n = 2; tensor_exists(graph, *out) || node_exists(graph, *out); n++) {

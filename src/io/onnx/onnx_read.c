@@ -6,8 +6,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* What this version knows. A newer IR version is read as long as the file makes no use of what is new in it; a newer
- * opset may give known operators another meaning. */
+/* What this version supports. A newer IR version is read as long as the file makes no use of what is new in it; a
+ * newer opset may give known operators another meaning. */
 enum { MIN_IR = 3, KNOWN_IR = 13, MIN_OPSET = 7, MAX_OPSET = 24 };
 
 static int check_versions(const ReapOnnx__ModelProto *model) {

@@ -11,7 +11,7 @@
 
 typedef struct reap_source reap_source;
 
-/* Reads an .onnx file (with or without external data) or a reap model file in HDF5, told apart by their first
+/* Reads an .onnx file (with or without external data) or a reap model file in HDF5, distinguished by their first
  * bytes. REAP_ERR_INPUT names the file and the reason; nothing in the file is trusted. External data must lie in
  * regular files below the model's folder. */
 int reap_source_load(const char *path, reap_source **out);

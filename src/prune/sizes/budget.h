@@ -1,4 +1,4 @@
-/* How many channels a share is. Local. */
+/* Number of channels of a share. Local. */
 #ifndef REAP_PRUNE_SIZES_BUDGET_H
 #define REAP_PRUNE_SIZES_BUDGET_H
 

@@ -61,7 +61,7 @@ double reap_cost_term_at(const reap_cost_term *term, int64_t in, int64_t out) {
   return term->table ? reap_time_table_at(term->table, in, out) : term->unit * (double)in * (double)out;
 }
 
-/* Channels of a term's side: those of the group, 1 without one. Tables count a layer's channels also where no group is
+/* Channels of a term's side: those of the group, 1 without one. Tables count a layer's channels even if no group is
  * cut. */
 static int64_t kept_of(const reap_cost_model *m, const int64_t *counts, int group) {
   return group < 0 ? 1 : m->chosen[group] ? counts[group] : m->channels[group];

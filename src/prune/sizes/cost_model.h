@@ -60,7 +60,7 @@ void reap_cost_model_destroy(reap_cost_model **model);
 /* Of one term with `in` and `out` channels kept. */
 double reap_cost_term_at(const reap_cost_term *term, int64_t in, int64_t out);
 
-/* counts[n_groups]; those of groups that are not free are not looked at. */
+/* counts[n_groups]; those of groups that are not free are ignored. */
 double reap_cost_model_at(const reap_cost_model *model, const int64_t *counts);
 
 #endif

@@ -1,10 +1,10 @@
 /* The Lagrangian over a forest of groups; see coupled_bound.h.
  *
  * Groups are joined by an edge where a layer lies between them. For a fixed multiplier l the minimum over all sizes is
- * found exactly by passing messages from the leaves to the roots: sizes^2 operations an edge. Where edges close a
- * cycle, those that do are counted at the least they can cost for each size of one of their ends, so that the value
- * stays a lower bound. L is concave in l: the sign of cost - budget at the minimiser tells on which side the maximum
- * lies, and bisection finds it. Losses are of any size, so the search begins with a bracket of powers of 16.
+ * found exactly by passing messages from the leaves to the roots: sizes^2 operations an edge. An edge that closes a
+ * cycle is counted at its least cost for each size of one of its ends, so that the value stays a lower bound. L is
+ * concave in l: the sign of cost - budget at the minimiser tells on which side the maximum lies, and bisection finds
+ * it. Losses are of any size, so the search begins with a bracket of powers of 16.
  */
 #include "coupled_bound.h"
 

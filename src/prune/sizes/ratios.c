@@ -1,18 +1,18 @@
-/* Sizes under a budget: a knapsack over linearised costs, repeated until it settles; see ratios.h.
+/* Sizes under a budget: a knapsack over linearised costs, repeated until it converges; see ratios.h.
  *
  * Where no layer lies between two free groups, costs add up and one multiple-choice knapsack (knapsack.h) is the
  * answer. Else the costs are linearised about the present sizes x,
  *
  *     f(k_g, k_h)  ~  f(k_g, x_h) + f(x_g, k_h) - f(x_g, x_h),
  *
- * the knapsack is solved, and its answer is the next x. The term left out, (k_g - x_g) (k_h - x_h) for a product, makes
- * two neighbours that shrink together cost more than thought: when an answer does not fit, the budget of the knapsack
- * is lowered by the excess and it is solved again. Safeguard: only an answer that fits and has less loss than the best
- * one so far becomes the next x; the search ends at the first round without one. It starts at the best feasible
- * minimiser of the Lagrangian (coupled_bound.h), or at uniform shares if there is none.
+ * the knapsack is solved, and its answer is the next x. The term left out, (k_g - x_g) (k_h - x_h) for a product,
+ * makes two neighbours that both shrink cost more than predicted: when an answer does not fit, the budget of the
+ * knapsack is lowered by the excess and it is solved again. Safeguard: only an answer that fits and has less loss than
+ * the best one so far becomes the next x; the search ends at the first round without one. It starts at the best
+ * feasible minimiser of the Lagrangian (coupled_bound.h), or at uniform shares if there is none.
  *
  * Last, exchanges with exact costs: one group up, or one up and another down, by 1, 2, 4, ... sizes, the best of each
- * sweep over all pairs, until none lowers the loss; then whatever still fits goes to the group that gains most by it.
+ * sweep over all pairs, until none lowers the loss; then the remaining budget goes to the groups that gain most by it.
  *
  * Cost: some ten knapsacks, and sweeps of groups^2 * log(sizes)^2 evaluations. Fails if the budget is out of reach, or
  * for lack of memory. The answer need not be the best: reap_ratios_gap() says how far off it can be.

@@ -22,7 +22,7 @@ typedef struct reap_ratio_problem {
 typedef struct reap_ratio_outcome {
   double cost, loss;
   double bound; /* no choice within the budget has less loss than this (Lagrangian) */
-  int rounds;   /* knapsacks solved until the costs of neighbours had settled */
+  int rounds;   /* knapsacks solved until the costs of neighbours converged */
 } reap_ratio_outcome;
 
 /* Fills counts[groups]. REAP_ERR_USAGE with the least possible cost if the budget cannot be met. The choice depends on
@@ -35,9 +35,9 @@ double reap_ratios_gap(const reap_ratio_outcome *outcome);
 /* The smallest size allowed for group g. */
 int64_t reap_ratios_least(const reap_ratio_problem *problem, int group);
 
-/* The same share of channels in every free group, as large as the budget allows, and what rounding leaves free to the
- * groups that rounding cut most, one step each; sizes as `least` and `multiple` allow. Losses are not looked at (loss
- * may be NULL). Same error. */
+/* The same share of channels in every free group, as large as the budget allows, and the budget that rounding leaves
+ * goes to the groups that rounding cut most, one step each; sizes as `least` and `multiple` allow. Losses are ignored
+ * (loss may be NULL). Same error. */
 int reap_ratios_uniform(const reap_ratio_problem *problem, int64_t *counts);
 
 #endif
