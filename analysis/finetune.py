@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Trains a pruned network on for some epochs and writes it as ONNX again.
+"""Trains a pruned network for some more epochs and writes it as ONNX.
 
-reap needs no retraining; this is for those who have labels and time and want the last tenths back. The network is run in
-PyTorch as the ONNX file has it (batch norms that are in the file are trained too), by stochastic gradient descent with momentum
-and a cosine schedule. With --teacher the original's soft-max is the target as well as the labels (or alone, if there are none)."""
+reap needs no retraining. With labels and time, training recovers part of the lost accuracy. PyTorch runs the network of
+the ONNX file and also trains its batch norms, by stochastic gradient descent with momentum and a cosine schedule. With
+--teacher the original's soft-max is a second target, or the only one without labels.
+"""
 import argparse
 import os
 import sys
@@ -64,6 +65,11 @@ def accuracy(module, data, batch):
     return right / len(data), loss / len(data)
 
 
+def accuracy_text(module, test):
+    right, loss = accuracy(module, test, 256)
+    return "test top-1 %.2f %%, loss %.4f" % (100 * right, loss)
+
+
 def objective(logits, labels, taught, weight):
     import torch
     total = 0.0
@@ -71,7 +77,8 @@ def objective(logits, labels, taught, weight):
         total = (1 - weight if taught is not None else 1) * torch.nn.functional.cross_entropy(logits, labels)
     if taught is not None:
         share = weight if labels is not None else 1
-        total = total + share * torch.nn.functional.kl_div(torch.log_softmax(logits, 1), torch.softmax(taught, 1), reduction="batchmean")
+        total = total + share * torch.nn.functional.kl_div(torch.log_softmax(logits, 1), torch.softmax(taught, 1),
+                                                           reduction="batchmean")
     return total
 
 
@@ -79,7 +86,8 @@ def train(module, teacher, data, test, arguments):
     import math
     import torch
     generator = torch.Generator().manual_seed(arguments.seed)
-    optimizer = torch.optim.SGD(module.parameters(), lr=arguments.lr, momentum=0.9, weight_decay=arguments.weight_decay, nesterov=True)
+    optimizer = torch.optim.SGD(module.parameters(), lr=arguments.lr, momentum=0.9, nesterov=True,
+                                weight_decay=arguments.weight_decay)
     batches = -(-len(data) // arguments.batch)
     for epoch in range(arguments.epochs):
         module.train()
@@ -101,17 +109,19 @@ def train(module, teacher, data, test, arguments):
                 sys.exit("finetune.py: the loss is no longer a number; try a smaller --lr")
         line = "epoch %d/%d: loss %.4f" % (epoch + 1, arguments.epochs, sum_loss / batches)
         if test:
-            line += ", test top-1 %.2f %%, loss %.4f" % tuple(f * v for f, v in zip((100, 1), accuracy(module, test, 256)))
+            line += ", " + accuracy_text(module, test)
         print("%s (%.0f s)" % (line, time.time() - start), flush=True)
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", metavar="PRUNED.onnx")
-    parser.add_argument("--data", required=True, metavar="D.h5", help="training images (reap's format), with labels unless --teacher")
+    parser.add_argument("--data", required=True, metavar="D.h5",
+                        help="training images (reap's format), with labels unless --teacher is given")
     parser.add_argument("--eval", metavar="D.h5", help="test images: accuracy before, after every epoch and in the end")
     parser.add_argument("--teacher", metavar="ORIGINAL.onnx", help="distil from the original")
-    parser.add_argument("--distill", type=float, default=0.5, help="the teacher's share of the loss where there are labels (default 0.5)")
+    parser.add_argument("--distill", type=float, default=0.5,
+                        help="the teacher's share of the loss if there are labels (default 0.5)")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.005, help="learning rate at the start (default 0.005)")
@@ -145,7 +155,7 @@ def main():
         if test and test.labels is None:
             sys.exit("finetune.py: %s has no labels to measure accuracy with" % arguments.eval)
         if test:
-            print("before: test top-1 %.2f %%, loss %.4f" % tuple(f * v for f, v in zip((100, 1), accuracy(module, test, 256))), flush=True)
+            print("before: " + accuracy_text(module, test), flush=True)
         train(module, teacher, data, test, arguments)
         module.eval()
         beside = arguments.output + ".part"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""One HTML file, pictures inside, of a pruning run (report of `reap prune`, with its OUT.h5 for the error paths) or of a
-sweep: what was asked for, the figures before and after, the pictures, every layer. It needs no network to be read."""
+"""Writes one HTML file of a pruning run (report of `reap prune`, with its OUT.h5 for the error paths) or of a sweep:
+the command, figures before and after, pictures, every layer. The pictures are inside the file."""
 import argparse
 import base64
 import html
@@ -13,7 +13,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 72rem; m
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid #d5d9de; }
 table { border-collapse: collapse; font-size: 0.87rem; } th, td { padding: 0.2rem 0.7rem; text-align: right; }
 th { border-bottom: 1px solid #888; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
-tr:nth-child(even) td { background: #f5f6f8; } img { max-width: 100%; } code { font-size: 0.85rem; word-break: break-all; }
+tr:nth-child(even) td { background: #f5f6f8; } img { max-width: 100%; }
+code { font-size: 0.85rem; word-break: break-all; }
 .wide { overflow-x: auto; } .note { color: #555; }
 """
 
@@ -69,11 +70,14 @@ def before_and_after(report):
 def what_was_run(report):
     lines = ["<p><code>%s</code></p>" % html.escape(report.get("command", ""))]
     seconds = report.get("seconds", {})
-    phases = ", ".join("%s %.3g s" % (k, v) for k, v in seconds.items() if k != "total" and isinstance(v, (int, float)) and v >= 0.005)
-    lines.append("<p>%s rank%s, %.3g s (%s); reap %s</p>" % (report.get("ranks"), "" if report.get("ranks") == 1 else "s",
-                 seconds.get("total", float("nan")), phases, html.escape(str(report.get("reap_version", "")))))
+    phases = ", ".join("%s %.3g s" % (k, v) for k, v in seconds.items()
+                       if k != "total" and isinstance(v, (int, float)) and v >= 0.005)
+    lines.append("<p>%s rank%s, %.3g s (%s); reap %s</p>" % (
+        report.get("ranks"), "" if report.get("ranks") == 1 else "s", seconds.get("total", float("nan")), phases,
+        html.escape(str(report.get("reap_version", "")))))
     inputs = report.get("inputs", {})
-    rows = [(html.escape(k), html.escape(str(v.get("path", ""))), "<code>%s</code>" % html.escape(str(v.get("sha256", ""))[:16]))
+    rows = [(html.escape(k), html.escape(str(v.get("path", ""))),
+             "<code>%s</code>" % html.escape(str(v.get("sha256", ""))[:16]))
             for k, v in inputs.items() if isinstance(v, dict)]
     return "".join(lines) + (rows_to_table(["input", "file", "SHA-256 begins"], rows) if rows else "")
 
@@ -82,14 +86,16 @@ def layer_table(frame):
     rows = [(html.escape(r.name), r.channels, r.kept, "%.0f" % (100 * r.share), number(r.predicted, 3),
              number(r.alone_error, 3), number(r.relative_error, 3), number(r.held_out_error, 3), number(r.seconds, 3))
             for r in frame.itertuples(index=False)]
-    return rows_to_table(["layer", "channels", "kept", "%", "error, predicted", "error, alone", "error", "error, held out", "seconds"], rows)
+    return rows_to_table(["layer", "channels", "kept", "%", "error, predicted", "error, alone", "error",
+                          "error, held out", "seconds"], rows)
 
 
 def run_page(name, report, model):
     import pictures
     import results
     frame = results.layers(report)
-    parts = ["<h1>%s</h1>" % html.escape(name), what_was_run(report), "<h2>Before and after</h2>", before_and_after(report),
+    parts = ["<h1>%s</h1>" % html.escape(name), what_was_run(report),
+             "<h2>Before and after</h2>", before_and_after(report),
              "<h2>Channels kept</h2>", picture(pictures.channels, frame),
              "<h2>Predicted and actual errors</h2>", picture(pictures.predicted, frame)]
     if model:
@@ -102,17 +108,21 @@ def sweep_page(name, found, paths):
     import pictures
     import results
     frame = results.table(found)
-    rows = [(html.escape(str(r["name"])), number(r["method"]), number(r["ratios"]), r["seed"], "%.1f" % (100 * r["flops_share"]),
-             "%.1f" % (100 * r["params_share"]), number(None if r["top1"] != r["top1"] else 100 * r["top1"]),
-             number(r["loss"]), number(r["kl"], 3), number(r["seconds"], 3)) for _, r in frame.iterrows()]
-    header = ["setting", "method", "ratios", "seed", "multiply-adds, %", "parameters, %", "top-1, %", "loss", "KL", "seconds"]
+    rows = [(html.escape(str(r["name"])), number(r["method"]), number(r["ratios"]), r["seed"],
+             "%.1f" % (100 * r["flops_share"]), "%.1f" % (100 * r["params_share"]),
+             number(None if r["top1"] != r["top1"] else 100 * r["top1"]), number(r["loss"]),
+             number(r["kl"], 3), number(r["seconds"], 3)) for _, r in frame.iterrows()]
+    header = ["setting", "method", "ratios", "seed", "multiply-adds, %", "parameters, %", "top-1, %", "loss", "KL",
+              "seconds"]
     parts = ["<h1>%s</h1>" % html.escape(name), "<p>%d settings</p>" % len(frame),
-             "<h2>Accuracy against cost</h2>", picture(pictures.tradeoff, frame), "<h2>Settings</h2>", rows_to_table(header, rows)]
+             "<h2>Accuracy against cost</h2>", picture(pictures.tradeoff, frame),
+             "<h2>Settings</h2>", rows_to_table(header, rows)]
     if paths:
         parts += ["<h2>Error paths</h2>", picture(pictures.error_paths, paths)]
     for setting, report in found:
         if report.get("layers"):
-            parts += ["<h2>Channels kept: %s</h2>" % html.escape(setting), picture(pictures.channels, results.layers(report))]
+            parts += ["<h2>Channels kept: %s</h2>" % html.escape(setting),
+                      picture(pictures.channels, results.layers(report))]
     return parts
 
 
@@ -135,7 +145,8 @@ def page(inputs, model):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("inputs", nargs="+", metavar="REPORT.json|SWEEP.h5", help="one report, several of them, or a sweep")
+    parser.add_argument("inputs", nargs="+", metavar="REPORT.json|SWEEP.h5",
+                        help="one report, several of them, or a sweep")
     parser.add_argument("--model", metavar="OUT.h5", help="pruned model or paths file with the error paths")
     parser.add_argument("-o", "--output", metavar="PAGE.html", default="report.html")
     arguments = parser.parse_args()
@@ -146,7 +157,8 @@ def main():
         sys.exit("html_report.py: %s" % error)
     beside = arguments.output + ".part"
     with open(beside, "w", encoding="utf-8") as f:
-        f.write("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title><style>%s</style></head>\n<body>%s</body></html>\n"
+        f.write("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>"
+                "<style>%s</style></head>\n<body>%s</body></html>\n"
                 % (html.escape(title), STYLE, "\n".join(parts)))
     os.replace(beside, arguments.output)
     print(arguments.output)

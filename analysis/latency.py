@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Times networks in onnxruntime, side by side: the original and its pruned versions take turns, so that what else the machine
-does falls on all of them alike. Prints milliseconds a batch (median and quartiles) and how much faster than the first."""
+"""Times networks in onnxruntime, side by side. The original and its pruned versions take turns, so that other load of
+the machine affects all of them alike. Prints milliseconds for a batch (median and quartiles) and the speed-up over the
+first network.
+"""
 import argparse
 import json
 import sys

@@ -1,7 +1,8 @@
 """An ONNX network as a PyTorch module that can be trained, and its weights back into the same ONNX file.
 
-The graph is walked node by node. Weights of convolutions, matrix products and batch norms become parameters (running means
-and variances buffers); everything else that the file holds stays constant, and shape arithmetic is computed as it stands.
+The graph is walked node by node. Weights of convolutions, matrix products and batch norms become parameters, running
+means and variances become buffers. Everything else in the file stays constant, and shape arithmetic is computed as it
+is.
 Writing back replaces the tensors' data and leaves the rest of the file alone, so what another program makes of the
 file does not change. Operators: those of the convolutional networks that reap prunes.
 """
@@ -59,7 +60,8 @@ def _conv(module, node, a, x, weights, bias=None):
 
 def _norm(module, node, a, x, scale, bias, mean, var):
     # ONNX's momentum is the share of the old value, PyTorch's that of the new one.
-    return functional.batch_norm(x, mean, var, scale, bias, module.training, 1 - a.get("momentum", 0.9), a.get("epsilon", 1e-5))
+    return functional.batch_norm(x, mean, var, scale, bias, module.training, 1 - a.get("momentum", 0.9),
+                                 a.get("epsilon", 1e-5))
 
 
 def _gemm(module, node, a, x, weights, bias=None):
@@ -94,7 +96,9 @@ def _slice(module, node, a, x, starts=None, ends=None, axes=None, steps=None):
     axes = (a.get("axes") if axes is None else axes.tolist()) or list(range(len(starts)))
     steps = [1] * len(starts) if steps is None else steps.tolist()
     for start, end, axis, step in zip(starts, ends, axes, steps):
-        places = range(x.shape[axis])[slice(start, max(end, -x.shape[axis] - 1) if step > 0 or end > -x.shape[axis] - 1 else None, step)]
+        first = -x.shape[axis] - 1  # the place before index 0; a slice with a negative step ends there with None
+        stop = max(end, first) if step > 0 or end > first else None
+        places = range(x.shape[axis])[start:stop:step]
         x = x.index_select(axis, torch.tensor(list(places), dtype=torch.long, device=x.device))
     return x
 
@@ -172,15 +176,17 @@ def _gather(module, node, a, x, indices):
 
 
 OPERATORS = {
-    "Conv": _conv, "BatchNormalization": _norm, "Gemm": _gemm, "Clip": _clip, "Slice": _slice, "Pad": _pad, "Reshape": _reshape,
-    "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "ReduceMean": _reduce_mean, "Flatten": _flatten, "ConstantOfShape": _filled,
-    "Constant": _constant, "Cast": _cast, "Div": _div, "Gather": _gather,
+    "Conv": _conv, "BatchNormalization": _norm, "Gemm": _gemm, "Clip": _clip, "Slice": _slice, "Pad": _pad,
+    "Reshape": _reshape, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "ReduceMean": _reduce_mean,
+    "Flatten": _flatten, "ConstantOfShape": _filled, "Constant": _constant, "Cast": _cast, "Div": _div,
+    "Gather": _gather,
     "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
     "Relu": lambda module, node, a, x: torch.relu(x),
     "Add": lambda module, node, a, x, y: x + y, "Sub": lambda module, node, a, x, y: x - y,
     "Mul": lambda module, node, a, x, y: x * y, "MatMul": lambda module, node, a, x, y: x @ y,
     "Identity": lambda module, node, a, x: x, "Dropout": lambda module, node, a, x, *rest: x,
-    "MaxPool": lambda module, node, a, x: _pool(x, a, False), "AveragePool": lambda module, node, a, x: _pool(x, a, True),
+    "MaxPool": lambda module, node, a, x: _pool(x, a, False),
+    "AveragePool": lambda module, node, a, x: _pool(x, a, True),
     "GlobalAveragePool": lambda module, node, a, x: x.mean(dim=(2, 3), keepdim=True),
     "GlobalMaxPool": lambda module, node, a, x: x.amax(dim=(2, 3), keepdim=True),
     "Concat": lambda module, node, a, *x: torch.cat(x, a["axis"]),
@@ -203,7 +209,8 @@ class OnnxModule(torch.nn.Module):
         self.held = {t.name: torch.from_numpy(numpy.array(numpy_helper.to_array(t))) for t in model.graph.initializer}
         inputs = [i.name for i in model.graph.input if i.name not in self.held]
         if len(inputs) != 1 or len(model.graph.output) != 1:
-            raise UnsupportedNetwork("%d inputs and %d outputs; wanted one of each" % (len(inputs), len(model.graph.output)))
+            raise UnsupportedNetwork("%d inputs and %d outputs; wanted one of each"
+                                     % (len(inputs), len(model.graph.output)))
         self.input, self.output = inputs[0], model.graph.output[0].name
         self.learned = {}
         self._find_parameters()
@@ -256,7 +263,8 @@ class OnnxModule(torch.nn.Module):
         for tensor in self.model.graph.initializer:
             if tensor.name in self.learned:
                 old = numpy_helper.to_array(tensor)
-                new = getattr(self, self.learned[tensor.name]).detach().cpu().numpy().astype(old.dtype).reshape(old.shape)
+                new = getattr(self, self.learned[tensor.name]).detach().cpu().numpy()
+                new = new.astype(old.dtype).reshape(old.shape)
                 tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
         onnx.checker.check_model(self.model)
         onnx.save(self.model, path)

@@ -1,9 +1,9 @@
-"""The pictures, each on a matplotlib figure of its own: accuracy and divergence against cost, channels, error paths, predicted
+"""Pictures, each on its own matplotlib figure: accuracy and divergence against cost, channels, error paths, predicted
 against actual errors, scaling. Data come from results.py.
 """
 import math
 
-# Okabe and Ito's colours, which people who are colour-blind tell apart.
+# Okabe and Ito's colours, distinguishable with colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
@@ -90,7 +90,8 @@ def channels(frame, title=None):
     axis.bar(places, frame["channels"], color="#d5d9de", width=0.8, label="original")
     axis.bar(places, frame["kept"], color=COLOURS[0], width=0.8, label="kept")
     for x, row in zip(places, frame.itertuples()):
-        axis.annotate("%.0f" % (100 * row.share), (x, row.channels), ha="center", va="bottom", fontsize=6.5, color="#444444")
+        axis.annotate("%.0f" % (100 * row.share), (x, row.channels), ha="center", va="bottom", fontsize=6.5,
+                      color="#444444")
     axis.set_xticks(list(places))
     axis.set_xticklabels([short(n) for n in frame["group"]], rotation=90, fontsize=7)
     axis.set_ylabel("channels (above: % kept)")
@@ -102,7 +103,7 @@ def channels(frame, title=None):
 
 
 def error_paths(found, title=None):
-    """Relative error of each layer's output against the share of channels left; dots: how far the network's output moved."""
+    """Relative error of each layer's output, and divergence of the network's output (dots), against channels left."""
     from matplotlib import cm
     from results import short
     measured = any(p["sizes"] is not None and len(p["sizes"]) for p in found.values())
@@ -114,7 +115,7 @@ def error_paths(found, title=None):
         if measured and path["sizes"] is not None:
             axes[1].plot([100 * s / path["channels"] for s in path["sizes"]], path["moved"], color=colour, linewidth=1,
                          marker="o", markersize=3, label=short(name))
-    for axis, label in zip(axes, ("relative error of the layer's output", "movement of the network's output")):
+    for axis, label in zip(axes, ("relative error of the layer's output", "divergence of the network's output")):
         axis.set_yscale("log")
         axis.set_xlim(100, 0)
         axis.set_xlabel("channels left, %")
@@ -127,8 +128,8 @@ def error_paths(found, title=None):
 
 
 def predicted(frame, title=None):
-    """Errors promised by the elimination against those measured, on the images in the moments and on images held out; before producers
-    were solved in turn with their layers, which lowers them further."""
+    """Errors predicted by the elimination against measured errors, on the images in the moments and on held-out images.
+    Both are those before producers were solved, which lowers them further."""
     drawing, (axis,) = figure(4.8, 4.4)
     frame = frame[(frame["predicted"] > 0) & (frame["alone_error"] > 0)]
     if frame.empty:
@@ -140,8 +141,8 @@ def predicted(frame, title=None):
               label="images in the moments")
     held = frame[frame["alone_held_out"] > 0]
     if len(held):
-        axis.plot(held["predicted"], held["alone_held_out"], linestyle="none", marker="x", markersize=5, color=COLOURS[1],
-                  label="images held out")
+        axis.plot(held["predicted"], held["alone_held_out"], linestyle="none", marker="x", markersize=5,
+                  color=COLOURS[1], label="held-out images")
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("relative error, predicted")
@@ -173,7 +174,8 @@ def scaling(points):
     ranks = [r for r, _ in points]
     first = points[0]
     axes[1].plot(ranks, [r / first[0] for r in ranks], color="#999999", linewidth=1, label="ideal")
-    axes[1].plot(ranks, [first[1]["total"] / s["total"] for _, s in points], marker="o", color=COLOURS[0], label="measured")
+    axes[1].plot(ranks, [first[1]["total"] / s["total"] for _, s in points], marker="o", color=COLOURS[0],
+                 label="measured")
     axes[1].set_xscale("log", base=2)
     axes[1].set_yscale("log", base=2)
     axes[1].set_xticks(ranks)

@@ -53,7 +53,8 @@ def main():
     parser.add_argument("kind", choices=["tradeoff", "channels", "paths", "predicted", "scaling"], metavar="KIND",
                         help="tradeoff, channels, paths, predicted or scaling")
     parser.add_argument("inputs", nargs="+", metavar="FILE")
-    parser.add_argument("-o", "--output", metavar="PICTURE", help="file to write: .png, .svg or .pdf (default: KIND.png)")
+    parser.add_argument("-o", "--output", metavar="PICTURE",
+                        help="file to write: .png, .svg or .pdf (default: KIND.png)")
     arguments = parser.parse_args()
     import results
     output = arguments.output or arguments.kind + ".png"

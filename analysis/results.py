@@ -1,7 +1,7 @@
 """Results of reap as tables: reports (JSON), sweeps, pruned models and paths (HDF5).
 
-Every function takes file names and returns pandas data frames or plain dictionaries; ResultError tells what is wrong
-with a file in one line.
+Every function takes file names and returns pandas data frames or plain dictionaries; ResultError names the file
+and the fault in one line.
 """
 import json
 import os
@@ -94,7 +94,7 @@ def table(found):
 
 
 def _alone(layer):
-    """Errors of a pruned layer before its producer was solved in turn with it, which is what the elimination predicts."""
+    """Errors of a pruned layer before its producer was solved with it: the elimination predicts these."""
     producer = layer.get("producer")
     if not producer:
         return {"alone_error": layer["relative_error"], "alone_held_out": layer["held_out_error"]}
@@ -106,7 +106,8 @@ def layers(report):
     import pandas
     rows = [{"name": l["name"], "group": l["group"], "channels": l["channels"], "kept": len(l["kept"]),
              "share": len(l["kept"]) / l["channels"], "relative_error": l["relative_error"],
-             "held_out_error": l["held_out_error"], "predicted": l["predicted_relative_error"], "seconds": l["seconds"], **_alone(l)}
+             "held_out_error": l["held_out_error"], "predicted": l["predicted_relative_error"], "seconds": l["seconds"],
+             **_alone(l)}
             for l in report.get("layers", [])]
     if not rows:
         raise ResultError("the report lists no pruned layer")
@@ -117,8 +118,8 @@ def layers(report):
 
 
 def paths(path):
-    """{group: {"channels", "removed", "error", "sizes", "moved"}} of a pruned model, a paths file or a sweep; error[k] is the
-    relative error once k + 1 channels are gone. sizes and moved are None where the output was not measured."""
+    """{group: {"channels", "removed", "error", "sizes", "moved"}} of a pruned model, a paths file or a sweep; error[k]
+    is the relative error after k + 1 removals. sizes and moved are None if the output was not measured."""
     import h5py
     if not os.path.isfile(path):
         raise ResultError("%s: no such file" % path)
@@ -138,7 +139,7 @@ def paths(path):
 
 
 def short(name):
-    """A layer's name that fits an axis: what torch.onnx makes of nested modules is told once."""
+    """A layer's name that fits an axis: repeated parts of torch.onnx's names of nested modules are dropped."""
     parts = [p for p in name.split(".") if p not in ("Conv", "Gemm", "MatMul")] or [name]
     kept = [p for i, p in enumerate(parts) if not any(q.startswith(p + ".") or q == p for q in parts[i + 1:i + 2])]
     return ".".join(kept[-3:])

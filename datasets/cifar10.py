@@ -246,9 +246,7 @@ def main():
         "--std", metavar=("R", "G", "B"), nargs=3, type=common.positive,
         default=(0.229, 0.224, 0.225),
         help="standard deviation of each channel (default: 0.229 0.224 0.225)")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", default=".",
-        help="folder to write to, created if missing (default: here)")
+    common.add_output_folder(parser)
     options = parser.parse_args()
 
     if os.path.isdir(options.source):

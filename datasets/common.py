@@ -102,6 +102,12 @@ def positive(text):
     return value
 
 
+def add_output_folder(parser):
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", default=".",
+        help="folder to write to, created if missing (default: here)")
+
+
 def make_folder(path):
     """Create the output folder if it is missing."""
     try:

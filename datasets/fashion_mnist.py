@@ -73,9 +73,7 @@ def main():
     parser.add_argument(
         "--test", metavar="N", type=common.count,
         help="take only the first N test images (default: all 10000)")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", default=".",
-        help="folder to write to, created if missing (default: here)")
+    common.add_output_folder(parser)
     options = parser.parse_args()
 
     jobs = []

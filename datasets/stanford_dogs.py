@@ -81,9 +81,7 @@ def main():
         "needs SciPy. " + images.EPILOG)
     parser.add_argument("source", metavar="SOURCE",
                         help="folder that holds Images/ as distributed")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", default=".",
-        help="folder to write to, created if missing (default: here)")
+    common.add_output_folder(parser)
     group = parser.add_argument_group("which images")
     group.add_argument("--train-list", metavar="FILE",
                        help="training images: .mat file, or text with one "

@@ -344,9 +344,7 @@ def main():
     parser.add_argument(
         "--source", metavar="FOLDER", default=fashion_mnist.SOURCE,
         help="folder with the four idx files (default: %(default)s)")
-    parser.add_argument(
-        "--output", "-o", metavar="FOLDER", default=".",
-        help="folder to write to, created if missing (default: here)")
+    common.add_output_folder(parser)
     parser.add_argument(
         "--epochs", metavar="N", type=common.count, default=14,
         help="passes over the training set (default: %(default)s)")

@@ -3,8 +3,8 @@
 #
 #   jobs/quickstart.sh [RANKS]     default 2; results in build/quickstart/
 #
-# The network is a ResNet-20 for Fashion-MNIST, trained as datasets/README.md tells; calibration and test images come with it.
-# Nothing is downloaded but Debian packages. The second time it takes seconds.
+# The network is a ResNet-20 for Fashion-MNIST (datasets/README.md); calibration and test images are in the repository.
+# Nothing but Debian packages is downloaded. The second time it takes seconds.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ranks=${1:-2}
@@ -22,8 +22,9 @@ out=$reap_build/quickstart
 mkdir -p "$out"
 # Paths as a user would type them from the project's root.
 cd "$reap_root"
-command=(mpirun -n "$ranks" build/reap prune datasets/fashion/resnet-fashion.onnx --calib datasets/fashion/fashion-calib.h5 --flops 0.5
-  --eval datasets/fashion/fashion-test.h5 -o build/quickstart/resnet.h5 --onnx build/quickstart/resnet.onnx
+command=(mpirun -n "$ranks" build/reap prune datasets/fashion/resnet-fashion.onnx
+  --calib datasets/fashion/fashion-calib.h5 --flops 0.5 --eval datasets/fashion/fashion-test.h5
+  -o build/quickstart/resnet.h5 --onnx build/quickstart/resnet.onnx
   --report build/quickstart/resnet.json)
 reap_say "$ ${command[*]}"
 "${command[@]}"

@@ -2,8 +2,9 @@
 #
 #   reap_setup PACKAGE...   makes sure the packages to build reap, and those named, are there; builds
 #
-# On Debian and Ubuntu, apt installs what is missing if we may (root, or sudo without a password). Anywhere
-# else the packages are named and the script stops. A build folder that is up to date costs about a second.
+# On Debian and Ubuntu, apt installs missing packages (as root, or by sudo without a password). If it may not,
+# the script names the packages and stops. On other systems it names them and goes on. A build folder
+# that is up to date costs about a second.
 
 reap_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 reap_build=$reap_root/build
@@ -26,8 +27,8 @@ reap_missing() {
 
 reap_install() {
   if ! command -v dpkg-query >/dev/null; then
-    # Another system: modules or its own packages may well serve. CMake says what it cannot find.
-    reap_say "Not a Debian system: please see to the equivalents of: $*"
+    # Another system: modules or its own packages may serve. CMake reports what it cannot find.
+    reap_say "Not a Debian system: please install the equivalents of: $*"
     return 0
   fi
   local missing
@@ -46,7 +47,8 @@ reap_install() {
   reap_say "Installing: ${missing[*]}"
   local log
   log=$(mktemp)
-  if ! { "${as[@]}" apt-get update && "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  if ! { "${as[@]}" apt-get update && "${as[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     reap_say "apt-get failed; the whole log is in $log"
     return 1
@@ -58,7 +60,8 @@ reap_install() {
 reap_configure_and_build() {
   mkdir -p "$reap_build"
   local log=$reap_build/setup.log
-  if ! { cmake -S "$reap_root" -B "$reap_build" -DCMAKE_BUILD_TYPE=Release "$@" && cmake --build "$reap_build" -j "$(nproc)"; } >"$log" 2>&1; then
+  if ! { cmake -S "$reap_root" -B "$reap_build" -DCMAKE_BUILD_TYPE=Release "$@" &&
+      cmake --build "$reap_build" -j "$(nproc)"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     reap_say "The build failed; the whole log is in $log"
     return 1

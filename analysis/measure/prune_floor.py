@@ -8,7 +8,7 @@ with the floor and their ratio, the rate of the moments layer by layer as a shar
 same pruning in plain PyTorch (torch_baseline.py) on --baseline-images images, scaled linearly to all.
 
     analysis/measure/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --ranks 2
-    analysis/measure/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --images 500 --baseline-images 0 -- --repair off
+    analysis/measure/prune_floor.py resnet56.onnx --calib cifar10-calib.h5 --baseline-images 0 -- --repair off
 
 Words after -- go to `reap prune`. Measure on a machine with nothing else to do: DGEMM's rate and the seconds of the
 passes are those of the moment.
@@ -22,7 +22,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WIDE = 32  # channels from which the share of DGEMM's rate is asked for
+WIDE = 32  # channels from which the share of DGEMM's rate is printed
 
 
 def run(command, environment=None):
@@ -152,7 +152,8 @@ def print_layers(r):
               f"{sum(l['seconds'] for l in group):9.3f} {share(group, r['dgemm_flops_per_second']):20.2f} "
               f"{min(shares):7.2f} {max(shares):8.2f}")
     if r["wide_moments_share"] is not None:
-        print(f"moments of layers of {WIDE} channels and more, whole run: {r['wide_moments_share']:.2f} of DGEMM's rate")
+        print(f"moments of layers of {WIDE} channels and more, whole run: "
+              f"{r['wide_moments_share']:.2f} of DGEMM's rate")
 
 
 def print_baseline(b, images, total):
