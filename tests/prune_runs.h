@@ -218,7 +218,7 @@ static inline double measured_error(const outcome *o, const float *target, const
     int64_t first_image, images;
     reap_shard_block(&o->shard, b, &first_image, &images);
     for (int64_t i = 0; i < images; i++) {
-      if ((reap_held_out(first_image + i) != 0) != held_out) continue;
+      if (reap_split_holds_out(REAP_SPLIT_TENTH, first_image + i) != held_out) continue;
       int64_t at = ((b - o->shard.first) * o->shard.block + i) * positions * m;
       for (int64_t k = 0; k < positions * m; k++) {
         double y = (double)target[at + k], e = y - (double)got[at + k];

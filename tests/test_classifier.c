@@ -73,7 +73,7 @@ static double measured_kl(const outcome *o) {
     reap_shard_block(&o->shard, b, &first, &images);
     for (int64_t i = 0; i < images; i++) {
       const int64_t at = ((b - o->shard.first) * o->shard.block + i) * 10;
-      if (!reap_held_out(first + i)) continue;
+      if (!reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
       reap_divergence_add(kind, y + at, kind, z + at, 1, 10, &sums);
       parts[1] += 1;
     }

@@ -84,7 +84,7 @@ static reap_moments *brute_force(const scene *s, const bool *used) {
   CHECK_OK(reap_moments_create(l->channels, l->block, l->m, &r));
   CHECK_OK(reap_alloc(&row, l->n, sizeof *row));
   for (int64_t i = 0; i < s->images; i++)
-    for (int64_t p = 0; p < l->positions && !reap_held_out(i); p++) {
+    for (int64_t p = 0; p < l->positions && !reap_split_holds_out(REAP_SPLIT_TENTH, i); p++) {
       if (used && !used[i * l->positions + p]) continue;
       for (int64_t k = 0; k < l->n; k++) r->sum_x[k] += row[k] = input_at(s, i, p, k);
       for (int64_t k = 0; k < l->n; k++)

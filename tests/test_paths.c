@@ -587,14 +587,15 @@ static void layers_that_fit_all_images_are_measured(void) {
 
 static void held_out_images_are_spread_evenly(void) {
   int64_t indices[16];
-  CU_ASSERT_EQUAL(reap_held_out_images(9, 100, NULL), 0);
-  CU_ASSERT_EQUAL(reap_held_out_images(100, 0, indices), 0);
-  CU_ASSERT_EQUAL(reap_held_out_images(100, 16, indices), 10);
+  CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 9, 100, NULL), 0);
+  CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 100, 0, indices), 0);
+  CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 100, 16, indices), 10);
   for (int i = 0; i < 10; i++) CU_ASSERT_EQUAL(indices[i], 10 * i + 9);
-  CU_ASSERT_EQUAL(reap_held_out_images(1000, 4, indices), 4);
+  CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 1000, 4, indices), 4);
   for (int i = 0; i < 4; i++) CU_ASSERT_EQUAL(indices[i], 250 * i + 9);
-  CU_ASSERT_EQUAL(reap_held_out_images(75, 3, indices), 3);
-  for (int i = 0; i < 3; i++) CU_ASSERT_TRUE(reap_held_out(indices[i]) && (i == 0 || indices[i] > indices[i - 1]));
+  CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 75, 3, indices), 3);
+  for (int i = 0; i < 3; i++)
+    CU_ASSERT_TRUE(reap_split_holds_out(REAP_SPLIT_TENTH, indices[i]) && (i == 0 || indices[i] > indices[i - 1]));
 }
 
 /* Teams share the work out evenly where there are as many groups, and images otherwise. */

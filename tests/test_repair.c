@@ -138,12 +138,13 @@ static double *centred(const outcome *o, const float *values, int64_t columns, i
                        double *means) {
   double *out = NULL;
   int64_t rows = 0;
-  for (int64_t i = 0; i < o->shard.images; i++) rows += !reap_held_out(i);
+  for (int64_t i = 0; i < o->shard.images; i++) rows += !reap_split_holds_out(REAP_SPLIT_TENTH, i);
   CHECK_OK(reap_calloc(&out, (rows + extra) * columns, sizeof *out));
   for (int64_t c = 0; c < columns; c++) {
     means[c] = 0;
     for (int64_t i = 0, r = 0; i < o->shard.images; i++)
-      if (!reap_held_out(i)) means[c] += out[c * (rows + extra) + r++] = (double)values[i * columns + c];
+      if (!reap_split_holds_out(REAP_SPLIT_TENTH, i))
+        means[c] += out[c * (rows + extra) + r++] = (double)values[i * columns + c];
     means[c] /= (double)rows;
     for (int64_t r = 0; r < rows; r++) out[c * (rows + extra) + r] -= means[c];
   }

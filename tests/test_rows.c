@@ -131,7 +131,7 @@ static reap_moments *brute_force(const product *p, const bool *used, bool drift)
   reap_moments *r = NULL;
   CHECK_OK(reap_moments_create(l->channels, l->block, l->m, &r));
   for (int64_t row = 0; row < IMAGES * l->positions; row++) {
-    if (!used[row] || reap_held_out(row / l->positions)) continue;
+    if (!used[row] || reap_split_holds_out(REAP_SPLIT_TENTH, row / l->positions)) continue;
     const float *x = p->rows_x + row * l->n;
     for (int64_t i = 0; i < l->n; i++) {
       for (int64_t k = 0; k < l->n; k++) r->gram[i * l->n + k] += (double)x[i] * (double)x[k];
@@ -152,7 +152,7 @@ static double brute_residual(const product *p, const bool *used, bool held_out, 
   const reap_layer *l = &p->layer;
   double error = 0;
   for (int64_t row = 0; row < IMAGES * l->positions; row++) {
-    if (!used[row] || (reap_held_out(row / l->positions) != 0) != held_out) continue;
+    if (!used[row] || reap_split_holds_out(REAP_SPLIT_TENTH, row / l->positions) != held_out) continue;
     for (int64_t j = 0; j < l->m; j++) {
       double d = (double)p->rows_y[row * l->m + j] - bias[j];
       for (int64_t i = 0; i < l->n; i++) d -= (double)p->rows_x[row * l->n + i] * w[i * l->m + j];

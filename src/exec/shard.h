@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "base/split.h"
 #include "reap/comm.h"
 
 typedef struct reap_shard {
@@ -24,14 +25,5 @@ void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, in
 
 /* Warns if some ranks have none of so many blocks. */
 void reap_shard_warn_idle(const reap_comm *comm, int64_t blocks);
-
-/* True for images that never enter the moments, so that errors can be measured on images that were not fitted: the last
- * one of every ten. */
-enum { REAP_HELD_OUT_EVERY = 10 };
-static inline int reap_held_out(int64_t image) { return image % REAP_HELD_OUT_EVERY == REAP_HELD_OUT_EVERY - 1; }
-
-/* Images held out among the first `images`: at most `most`, spread evenly, ascending. Local; indices may be NULL to
- * count. */
-int64_t reap_held_out_images(int64_t images, int64_t most, int64_t *indices);
 
 #endif

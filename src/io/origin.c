@@ -1,8 +1,10 @@
 /* Where moments come from: in memory, and in the attributes of a file. */
 #include "origin_attributes.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/split.h"
 #include "io/hdf5/hdf5_strings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -10,7 +12,10 @@
 /* Attributes have to stay small; neighbouring stretches become one, so that many are rare. */
 enum { MAX_STRETCHES = 2048 };
 
-static const char *const HELD_OUT = "index % 10 == 9";
+/* The split of images in words. */
+static void describe_split(char text[64]) {
+  snprintf(text, 64, "index %% %d == %d", (int)REAP_SPLIT_TENTH.every, (int)REAP_SPLIT_TENTH.place);
+}
 
 /* ------------------------------------------------------------------ in memory */
 
@@ -126,9 +131,11 @@ done:
 }
 
 int reap_h5_write_origin(hid_t file, const reap_origin *origin) {
+  char held_out[64];
+  describe_split(held_out);
   REAP_TRY(reap_h5_write_string(file, "model_sha256", origin->model));
   REAP_TRY(reap_h5_write_string(file, "inputs", origin->pruned ? "pruned" : "original"));
-  REAP_TRY(reap_h5_write_string(file, "held_out", HELD_OUT));
+  REAP_TRY(reap_h5_write_string(file, "held_out", held_out));
   REAP_TRY(reap_h5_write_integer(file, "positions", origin->positions));
   REAP_TRY(reap_h5_write_integer(file, "seed", origin->seed));
   REAP_TRY(reap_h5_write_integer(file, "images", reap_origin_count(origin)));
@@ -204,17 +211,18 @@ done:
 }
 
 static int read_words(hid_t file, reap_origin *out) {
-  char *model = NULL, *inputs = NULL, *held_out = NULL;
+  char *model = NULL, *inputs = NULL, *held_out = NULL, wanted[64];
   int status = REAP_OK;
   REAP_TRY_OR(reap_h5_read_string(file, "model_sha256", &model), done);
   REAP_TRY_OR(reap_h5_read_string(file, "inputs", &inputs), done);
   REAP_TRY_OR(reap_h5_read_string(file, "held_out", &held_out), done);
   REAP_TRY_OR(read_hash(file, "model_sha256", model, out->model), done);
+  describe_split(wanted);
   out->pruned = strcmp(inputs, "pruned") == 0;
   if (!out->pruned && strcmp(inputs, "original") != 0)
     status = reap_h5_refuse(file, "attribute \"inputs\" is \"%s\"; it has to be \"original\" or \"pruned\"", inputs);
-  else if (strcmp(held_out, HELD_OUT) != 0)
-    status = reap_h5_refuse(file, "holds out images by another rule: \"%s\", not \"%s\"", held_out, HELD_OUT);
+  else if (strcmp(held_out, wanted) != 0)
+    status = reap_h5_refuse(file, "holds out images by another rule: \"%s\", not \"%s\"", held_out, wanted);
 done:
   reap_free(&model);
   reap_free(&inputs);

@@ -10,7 +10,7 @@
 
 #include "base/hash.h"
 
-/* Images [first, first + count) of the data file with this hash; those held out (see shard.h) are among them but in no
+/* Images [first, first + count) of the data file with this hash; those held out are among them but in no
  * moment. */
 typedef struct reap_origin_images {
   int64_t first, count;

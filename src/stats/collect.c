@@ -70,7 +70,8 @@ static int keep_chosen(const reap_groups *groups, const bool *chosen, int count,
 
 double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images) {
   double bytes = 0;
-  for (int i = 0; i < count; i++) bytes += store_rows_bytes(&layers[i], sampling, images - images / 10);
+  for (int i = 0; i < count; i++)
+    bytes += store_rows_bytes(&layers[i], sampling, images - reap_split_count(REAP_SPLIT_TENTH, images));
   return bytes;
 }
 

@@ -149,7 +149,7 @@ static int take_block(cursor *at, int64_t b) {
   if (wants_x) REAP_TRY(rows->input(rows->context, b, &x));
   if (wants_y) REAP_TRY(rows->output(rows->context, b, &y));
   for (int64_t i = 0; i < images; i++)
-    if ((reap_held_out(first + i) != 0) == at->walk->held_out)
+    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i) == at->walk->held_out)
       REAP_TRY(take_image(at, rows->shard->first + b, first + i, x ? x + i * size_x : NULL, y ? y + i * size_y : NULL));
   return REAP_OK;
 }

@@ -97,7 +97,7 @@ int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool
   int64_t first, images, filled = 0;
   reap_shard_block(shard, block, &first, &images);
   for (int64_t i = 0; i < images; i++) {
-    if ((reap_held_out(first + i) != 0) != held_out) continue;
+    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i) != held_out) continue;
     if (rows->sampling.positions) {
       reap_random random = reap_random_init(rows->sampling.seed, rows->key, (uint64_t)(first + i));
       reap_random_sample(&random, layer->positions, rows->per_image, rows->positions);

@@ -82,7 +82,7 @@ void shift_batch_clear(shift_batch *b) {
 static int64_t count_images(const shift_batch *b, int64_t block, bool held_out, int64_t next) {
   int64_t first, count, n = 0;
   reap_shard_block(&b->shard, block, &first, &count);
-  for (; next < count; next++) n += (reap_held_out(first + next) != 0) == held_out;
+  for (; next < count; next++) n += reap_split_holds_out(REAP_SPLIT_TENTH, first + next) == held_out;
   return n;
 }
 
@@ -98,7 +98,7 @@ bool shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float
   b->loaded = 0;
   b->images = 0;
   for (; *next < count && b->images < share; ++*next)
-    if ((reap_held_out(first + *next) != 0) == held_out) b->chosen[b->images++] = *next;
+    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + *next) == held_out) b->chosen[b->images++] = *next;
   return b->images > 0;
 }
 

@@ -23,7 +23,7 @@ typedef struct cursor {
 } cursor;
 
 /* Images below `image` that are not held out. */
-static int64_t fitted_before(int64_t image) { return image - image / 10; }
+static int64_t fitted_before(int64_t image) { return image - reap_split_count(REAP_SPLIT_TENTH, image); }
 
 double store_rows_bytes(const reap_layer *layer, const reap_sampling *sampling, int64_t images) {
   return (double)images * (double)reap_patches_per_image(layer, sampling) * (double)(4 * (layer->n + layer->m) + 24);
@@ -81,7 +81,7 @@ static int fill(cursor *c) {
     REAP_TRY(s->output(s->context, c->block, &y));
     while (c->image < count && c->filled < c->capacity) {
       const int64_t image = first + c->image;
-      if (!reap_held_out(image)) {
+      if (!reap_split_holds_out(REAP_SPLIT_TENTH, image)) {
         take_image(c, image, x + c->image * reap_patches_input_size(s->layer),
                    y + c->image * reap_patches_output_size(s->layer));
         if (c->done < c->per_image) break; /* the slab is full */

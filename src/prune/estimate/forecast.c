@@ -23,7 +23,10 @@
 
 /* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
 enum { TRAFFIC = 5, PANEL = 400 };
-static const double HELD_OUT = 1.0 / REAP_HELD_OUT_EVERY, FITTED = 1 - 1.0 / REAP_HELD_OUT_EVERY; /* of the images */
+
+/* Shares of the images. */
+#define HELD_OUT (1 / (double)REAP_SPLIT_TENTH.every)
+#define FITTED (1 - HELD_OUT)
 
 /* One of the two networks. */
 typedef struct side {

@@ -80,7 +80,7 @@ int mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *want
   int status = reap_alloc(&x.indices, rows, sizeof *x.indices);
   if (status == REAP_OK) status = reap_alloc(&x.other, size, sizeof *x.other);
   if (status == REAP_OK) {
-    reap_held_out_images(r->shard->images, rows, x.indices);
+    reap_split_list(REAP_SPLIT_TENTH, r->shard->images, rows, x.indices);
     status = run_network(&x, r->original, value, size, m, wanted);
   }
   if (status == REAP_OK) status = run_network(&x, r->pruned, value, size, m, logits);

@@ -191,7 +191,7 @@ static int count_both(const producer_pass *p, int64_t b, float *mask, float *pro
   int64_t first, images;
   reap_shard_block(p->run->shard, p->run->shard->first + b, &first, &images);
   for (int64_t i = 0; i < images; i++) {
-    if (reap_held_out(first + i)) continue;
+    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
     for (int64_t e = 0; e < image; e++) mask[e] = p->middle[i * image + e] > 0;
     REAP_TRY(
         reap_sgemm('N', 'T', k, k, rows, 1, mask, k, mask, k, 0, product, k)); /* whole numbers below 2^24: exact */

@@ -46,12 +46,6 @@ typedef struct classifier {
   double *weights, *bias;              /* [n, m], [m] of the layer */
 } classifier;
 
-static int64_t count_held_out(int64_t images) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < images; i++) count += reap_held_out(i) != 0;
-  return count;
-}
-
 static void set_up(const run *r, const reap_step *at, classifier *c) {
   const reap_node *node = r->pruned->nodes[at->node];
   const reap_tensor *weights = reap_node_constant(r->pruned, node, 1);
@@ -59,7 +53,7 @@ static void set_up(const run *r, const reap_step *at, classifier *c) {
   c->output = node->outputs[0];
   c->m = weights->dims[0];
   c->n = weights->count / c->m;
-  c->rows = count_held_out(r->shard->images);
+  c->rows = reap_split_count(REAP_SPLIT_TENTH, r->shard->images);
 }
 
 static int allocate(classifier *c) {
@@ -89,8 +83,8 @@ static int fill_rows(const run *r, classifier *c) {
     reap_shard_block(r->shard, r->shard->first + b, &first, &count);
     REAP_TRY(reap_frontier_read(r->front_original, c->output, b, &y));
     REAP_TRY(reap_frontier_read(r->front_pruned, c->output, b, &z));
-    for (int64_t i = 0, row = count_held_out(first); i < count; i++) {
-      if (!reap_held_out(first + i)) continue;
+    for (int64_t i = 0, row = reap_split_count(REAP_SPLIT_TENTH, first); i < count; i++) {
+      if (!reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
       for (int64_t j = 0; j < c->m; j++) {
         c->wanted[row * c->m + j] = (double)y[i * c->m + j];
         c->logits[row * c->m + j] = (double)z[i * c->m + j];

@@ -54,7 +54,7 @@ static int64_t count_images(const run *r) {
   for (int64_t b = r->shard->first; b < r->shard->last; b++) {
     int64_t first, images;
     reap_shard_block(r->shard, b, &first, &images);
-    for (int64_t i = first; i < first + images; i++) count += reap_held_out(i) != 0;
+    count += reap_split_count(REAP_SPLIT_TENTH, first + images) - reap_split_count(REAP_SPLIT_TENTH, first);
   }
   return count;
 }
@@ -128,7 +128,7 @@ static int take_block(runner *f, int64_t b) {
   int64_t first, count;
   reap_shard_block(f->run->shard, f->run->shard->first + b, &first, &count);
   for (int64_t i = 0; i < count; i++) {
-    if (!reap_held_out(first + i)) continue;
+    if (!reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
     if (!x) REAP_TRY(rows->input(rows->context, b, &x));
     if (!target) REAP_TRY(rows->output(rows->context, b, &target));
     memcpy(f->x + f->filled * f->size_x, x + i * f->size_x, (size_t)f->size_x * sizeof *x);

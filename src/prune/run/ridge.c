@@ -195,7 +195,7 @@ static int add_blocks(contest *c) {
     REAP_TRY(c->rows->input(c->rows->context, b - shard->first, &x));
     REAP_TRY(c->rows->output(c->rows->context, b - shard->first, &y));
     for (int64_t i = 0; i < count; i++)
-      if (reap_held_out(first + i))
+      if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i))
         REAP_TRY(add_image(c, first + i, x + i * reap_patches_input_size(c->rows->layer),
                            y + i * reap_patches_output_size(c->rows->layer), slots));
     if (c->filled > 0) REAP_TRY(flush(c, slots));

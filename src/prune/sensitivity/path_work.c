@@ -100,7 +100,7 @@ int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int rank
 int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *o, int64_t images,
                     int ranks, int64_t *count, path_works *out) {
   const int64_t block = graph->batch;
-  *count = o->sizes > 0 ? reap_held_out_images(images, o->measured_images, NULL) : 0;
+  *count = o->sizes > 0 ? reap_split_list(REAP_SPLIT_TENTH, images, o->measured_images, NULL) : 0;
   REAP_TRY(path_works_create(graph, groups, o->chosen, out));
   return path_works_deal(graph, *count > 0 ? o->sizes : 0, *count > 0 ? (*count + block - 1) / block : 1, ranks, out);
 }

@@ -173,7 +173,7 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
   const int64_t images = shard ? shard->images : 0;
   REAP_TRY(path_works_plan(r->graph, r->groups, o, images, reap_comm_size(r->comm), count, &r->works));
   REAP_TRY(reap_alloc(indices, *count, sizeof **indices));
-  if (*count > 0) reap_held_out_images(images, *count, *indices);
+  reap_split_list(REAP_SPLIT_TENTH, images, *count, *indices);
   REAP_TRY(reap_group_paths_create(r->works.n, &r->paths));
   r->paths->images = images;
   r->paths->positions = o->sampling.positions;
@@ -206,7 +206,7 @@ int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const rea
   reap_paths_options o = *options;
   run r = {.comm = comm, .graph = graph, .groups = groups, .options = &o};
   int64_t count = 0, *indices = NULL;
-  if (!shard || reap_held_out_images(shard->images, o.measured_images, NULL) == 0) o.sizes = 0;
+  if (!shard || reap_split_list(REAP_SPLIT_TENTH, shard->images, o.measured_images, NULL) == 0) o.sizes = 0;
   int status = reap_comm_agree(comm, set_up(&r, shard, &count, &indices));
   if (status == REAP_OK) status = o.from_stats ? from_stats(&r) : from_images(&r, images, shard);
   if (status == REAP_OK) status = measure(&r, images, count, indices);

@@ -2,7 +2,7 @@
  *
  * Every prunable group's consumer is looked at with the inputs it has in the original network (frozen inputs): one
  * elimination down to the least size gives order and errors, hence every size at once. Then, at a few sizes, the
- * network runs with that group alone pruned on images held out (see shard.h), and its outputs are compared with the
+ * network runs with that group alone pruned on images held out (base/split.h), and its outputs are compared with the
  * original's. No labels are used. Nothing depends on the number of ranks, but last digits where moments go by panels
  * (moments_panels.h).
  */

@@ -24,12 +24,12 @@ static int prune(const reap_comm *comm, const reap_graph *original, reap_graph *
 
 static int measure(const reap_comm *comm, const reap_graph *original, const reap_graph *pruned, reap_dataset *images,
                    int64_t all, const reap_prune_options *o, double *moved) {
-  const int64_t count = reap_held_out_images(all, REAP_TRIAL_MEASURED, NULL);
+  const int64_t count = reap_split_list(REAP_SPLIT_TENTH, all, REAP_TRIAL_MEASURED, NULL);
   int64_t *indices = NULL;
   *moved = NAN;
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_comm_alloc(comm, &indices, count, sizeof *indices));
-  reap_held_out_images(all, count, indices);
+  reap_split_list(REAP_SPLIT_TENTH, all, count, indices);
   const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
   int status = sensitivity_between(comm, original, pruned, &setting, moved);
   reap_free(&indices);
