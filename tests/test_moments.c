@@ -150,52 +150,55 @@ typedef struct held_out_case {
   double *weights, *bias;
 } held_out_case;
 
-static void offer(const scene *s, reap_accumulator *a, int64_t b) {
-  const int64_t at = b * s->block * s->size_y;
-  if (s->before) reap_accumulator_set_drift(a, s->before + at, s->now + at);
-}
+/* A scene as samples: this rank's blocks. */
+typedef struct source {
+  const scene *scene;
+  reap_shard shard;
+  float *target; /* [block, size_y] */
+} source;
 
-static void measure(const scene *s, reap_accumulator *a, const reap_shard *shard, const reap_comm *comm,
-                    const held_out_case *h, reap_held_out_error *error) {
-  CHECK_OK(reap_accumulator_residual_begin(a, h->n_kept, h->kept, h->weights, h->bias));
-  for (int64_t b = shard->first; b < shard->last; b++) {
-    offer(s, a, b);
-    CHECK_OK(reap_accumulator_residual_add(a, b, s->x + b * s->block * s->size_x, s->y + b * s->block * s->size_y));
-  }
-  CHECK_OK(reap_accumulator_residual_end(a, comm, error));
+static int read_block(void *context, int64_t b, const float **x, const float **y) {
+  const source *c = context;
+  const scene *s = c->scene;
+  const int64_t image = (c->shard.first + b) * s->block, at = image * s->size_y;
+  *x = s->x + image * s->size_x;
+  *y = s->before ? c->target : s->y + at;
+  for (int64_t i = 0; s->before && i < s->block * s->size_y; i++)
+    c->target[i] = s->y[at + i] + (s->before[at + i] - s->now[at + i]);
+  return REAP_OK;
 }
 
 /* As repair measures old and new weights: neither measurement may leave anything to the other, nor behind (harness.c
  * counts). */
-static void measure_twice(const scene *s, reap_accumulator *a, const reap_shard *shard, const reap_comm *comm,
-                          const held_out_case *h, reap_held_out_error *error) {
+static void measure_twice(reap_accumulator *a, const reap_comm *comm, const held_out_case *h,
+                          reap_held_out_error *error) {
   reap_held_out_error first = {0};
-  measure(s, a, shard, comm, h, &first);
-  measure(s, a, shard, comm, h, error);
+  CHECK_OK(reap_accumulator_residual(a, comm, h->n_kept, h->kept, h->weights, h->bias, &first));
+  CHECK_OK(reap_accumulator_residual(a, comm, h->n_kept, h->kept, h->weights, h->bias, error));
   CU_ASSERT_EQUAL(memcmp(&first, error, sizeof first), 0);
 }
 
 /* Moments and, with `h`, the held-out error. */
 static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, const reap_comm *comm,
                                 const held_out_case *h, reap_held_out_error *error) {
-  reap_shard shard = reap_shard_make(s->images, s->block, reap_comm_rank(comm), reap_comm_size(comm));
+  source c = {s, reap_shard_make(s->images, s->block, reap_comm_rank(comm), reap_comm_size(comm)), NULL};
+  const reap_samples samples = {.layer = s->layer,
+                                .name = "layer",
+                                .sampling = *sampling,
+                                .split = REAP_SPLIT_TENTH,
+                                .shard = c.shard,
+                                .read = read_block,
+                                .context = &c};
   reap_accumulator *a = NULL;
   reap_moments *moments = NULL;
-  const int64_t x = s->block * s->size_x, y = s->block * s->size_y;
-  CHECK_OK(reap_accumulator_create(&s->layer, "layer", sampling, &shard, &a));
-  for (int64_t b = shard.first; b < shard.last; b++) {
-    offer(s, a, b);
-    CHECK_OK(reap_accumulator_scan(a, b, s->x + b * x, s->y + b * y));
-  }
-  CHECK_OK(reap_accumulator_fix_grid(a, comm));
-  for (int64_t b = shard.first; b < shard.last; b++) {
-    offer(s, a, b);
-    CHECK_OK(reap_accumulator_add(a, b, s->x + b * x, s->y + b * y));
-  }
+  CHECK_OK(reap_alloc(&c.target, s->block * s->size_y, sizeof *c.target));
+  CHECK_OK(reap_accumulator_create(&samples, &a));
+  CHECK_OK(reap_accumulator_sum(a, comm));
   CHECK_OK(reap_accumulator_reduce(a, comm, &moments));
   CU_ASSERT_TRUE(reap_accumulator_multiply_adds(a, moments->samples) > 0);
-  if (h) measure_twice(s, a, &shard, comm, h, error);
+  if (h) measure_twice(a, comm, h, error);
   reap_accumulator_destroy(&a);
+  reap_free(&c.target);
   return moments;
 }
 
@@ -327,19 +330,19 @@ static bool shift_pays(const reap_layer *layer) {
 static void check_shift_form(const reap_window *w, reap_random *random) {
   enum { IMAGES = 7 };
   const reap_layer layer = conv_layer(w);
-  const reap_shard shard = reap_shard_make(IMAGES, IMAGES, 0, 1);
+  const reap_samples samples = {
+      .layer = layer, .split = REAP_SPLIT_TENTH, .shard = reap_shard_make(IMAGES, IMAGES, 0, 1)};
   scene s = make_scene(&layer, IMAGES, IMAGES, false, random);
   reap_moments *expected = brute_force(&s, NULL), *found = NULL;
   reap_shift *shift = NULL;
   double *terms = NULL, *cross = NULL, *sum_x = NULL;
-  CHECK_OK(reap_shift_create(&layer, &shard, &shift));
+  CHECK_OK(reap_shift_create(&samples, &shift));
   CHECK_OK(reap_moments_create(layer.channels, layer.block, layer.m, &found));
   CHECK_OK(reap_alloc(&terms, reap_shift_count(shift), sizeof *terms));
   CHECK_OK(reap_alloc(&cross, layer.n * layer.m, sizeof *cross));
   CHECK_OK(reap_alloc(&sum_x, layer.n, sizeof *sum_x));
   reap_shift_sums sums = {.terms = terms, .cross = cross, .sum_x = sum_x, .sum_y = found->sum_y};
-  const reap_target target = {.y = s.y};
-  for (int twice = 0; twice < 2; twice++) CHECK_OK(reap_shift_moments(shift, 0, s.x, &target, &sums));
+  for (int twice = 0; twice < 2; twice++) CHECK_OK(reap_shift_moments(shift, 0, s.x, s.y, &sums));
   reap_shift_assemble(shift, terms, found->gram);
   for (int64_t c = 0; c < layer.channels; c++)
     for (int64_t t = 0; t < layer.block; t++) {

@@ -25,22 +25,23 @@ typedef struct scene {
   int64_t broken; /* block, of all, that cannot be read; -1: none */
 } scene;
 
-static int input_of(void *context, int64_t b, const float **x) {
+static int read_block(void *context, int64_t b, const float **x, const float **y) {
   const scene *s = context;
   const int64_t block = s->shard.first + b;
-  if (block == s->broken) return reap_error(REAP_ERR_INPUT, "block %lld is broken", (long long)block);
-  *x = s->x + block * s->shard.block * s->size_x;
+  if (x && block == s->broken) return reap_error(REAP_ERR_INPUT, "block %lld is broken", (long long)block);
+  if (x) *x = s->x + block * s->shard.block * s->size_x;
+  if (y) *y = s->y + block * s->shard.block * s->size_y;
   return REAP_OK;
 }
 
-static int output_of(void *context, int64_t b, const float **y) {
-  const scene *s = context;
-  *y = s->y + (s->shard.first + b) * s->shard.block * s->size_y;
-  return REAP_OK;
-}
-
-static reap_layer_rows rows_of(scene *s) {
-  return (reap_layer_rows){&s->layer, "layer", &s->sampling, &s->shard, input_of, output_of, s};
+static reap_samples samples_of(scene *s) {
+  return (reap_samples){.layer = s->layer,
+                        .name = "layer",
+                        .sampling = s->sampling,
+                        .split = REAP_SPLIT_TENTH,
+                        .shard = s->shard,
+                        .read = read_block,
+                        .context = s};
 }
 
 /* Inputs with a common part, so that channels are far from independent, and zeros as behind a ReLU; one channel is
@@ -107,25 +108,13 @@ static reap_layer matrix(int64_t channels, int64_t block, int64_t positions, int
 /* By the accumulator; with weights also the error on images held out. */
 static reap_moments *accumulate(scene *s, int64_t n_kept, const int64_t *kept, const double *weights,
                                 const double *bias, reap_held_out_error *error) {
+  const reap_samples samples = samples_of(s);
   reap_accumulator *a = NULL;
   reap_moments *moments = NULL;
-  const int64_t blocks = s->shard.last - s->shard.first;
-  const float *x = s->x + s->shard.first * s->shard.block * s->size_x,
-              *y = s->y + s->shard.first * s->shard.block * s->size_y;
-  const int64_t step_x = s->shard.block * s->size_x, step_y = s->shard.block * s->size_y;
-  CHECK_OK(reap_accumulator_create(&s->layer, "layer", &s->sampling, &s->shard, &a));
-  for (int64_t b = 0; b < blocks; b++)
-    CHECK_OK(reap_accumulator_scan(a, s->shard.first + b, x + b * step_x, y + b * step_y));
-  CHECK_OK(reap_accumulator_fix_grid(a, test_comm()));
-  for (int64_t b = 0; b < blocks; b++)
-    CHECK_OK(reap_accumulator_add(a, s->shard.first + b, x + b * step_x, y + b * step_y));
+  CHECK_OK(reap_accumulator_create(&samples, &a));
+  CHECK_OK(reap_accumulator_sum(a, test_comm()));
   CHECK_OK(reap_accumulator_reduce(a, test_comm(), &moments));
-  if (error) {
-    CHECK_OK(reap_accumulator_residual_begin(a, n_kept, kept, weights, bias));
-    for (int64_t b = 0; b < blocks; b++)
-      CHECK_OK(reap_accumulator_residual_add(a, s->shard.first + b, x + b * step_x, y + b * step_y));
-    CHECK_OK(reap_accumulator_residual_end(a, test_comm(), error));
-  }
+  if (error) CHECK_OK(reap_accumulator_residual(a, test_comm(), n_kept, kept, weights, bias, error));
   reap_accumulator_destroy(&a);
   return moments;
 }
@@ -227,7 +216,7 @@ static void check_residual(reap_moments_panels *panels, scene *s, const reap_mom
 static void check_layer(const reap_layer *layer, int64_t positions, int64_t images, int64_t block) {
   static const int64_t widths[] = {1, 20, 0};
   scene s = make_scene(layer, positions, images, block);
-  const reap_layer_rows rows = rows_of(&s);
+  const reap_samples samples = samples_of(&s);
   reap_moments *expected = accumulate(&s, 0, NULL, NULL, NULL, NULL);
   int64_t all[64], some[64], n_some = 0;
   for (int64_t c = 0; c < layer->channels; c++) {
@@ -236,7 +225,7 @@ static void check_layer(const reap_layer *layer, int64_t positions, int64_t imag
   }
   for (int w = 0; w < 3; w++) {
     reap_moments_panels *panels = NULL;
-    CHECK_OK(reap_moments_panels_create(test_comm(), &rows, widths[w], &panels));
+    CHECK_OK(reap_moments_panels_create(test_comm(), &samples, widths[w], &panels));
     const reap_moments_source *source = reap_moments_panels_source(panels);
     const int64_t width = widths[w] ? widths[w] : layer->n;
     check_rest(source, expected);
@@ -339,14 +328,14 @@ static void check_solver(const reap_moments_source *source, const reap_moments *
  * rank of its own may solve from panels too. */
 static void check_solve(const reap_layer *layer, int64_t images, double ridge) {
   scene s = make_scene(layer, 0, images, 4);
-  const reap_layer_rows rows = rows_of(&s);
+  const reap_samples samples = samples_of(&s);
   const reap_solve_options forced = reap_solver_for_spread(test_comm(), REAP_SOLVER_SCALAPACK, ridge),
                            free = reap_solver_for_spread(test_comm(), REAP_SOLVER_AUTO, ridge);
   reap_moments *moments = accumulate(&s, 0, NULL, NULL, NULL, NULL);
   reap_moments_panels *panels = NULL;
   CU_ASSERT_EQUAL(forced.solver, REAP_SOLVER_SCALAPACK);
   CU_ASSERT_EQUAL(free.solver, test_ranks() == 1 ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK);
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 20, &panels));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 20, &panels));
   check_solver(reap_moments_panels_source(panels), moments, &forced);
   check_solver(reap_moments_panels_source(panels), moments, &free);
   reap_moments_panels_destroy(&panels);
@@ -369,7 +358,7 @@ static void solutions_are_those_of_the_local_solver(void) {
 static void files_hold_the_same_moments(void) {
   const reap_layer layer = matrix(700, 1, 1, 250);
   scene s = make_scene(&layer, 0, 57, 4);
-  const reap_layer_rows rows = rows_of(&s);
+  const reap_samples samples = samples_of(&s);
   const char *path = test_scratch_path("panels.h5");
   reap_origin origin = {0};
   reap_stats_writer *writer = NULL;
@@ -380,7 +369,7 @@ static void files_hold_the_same_moments(void) {
   memset(hash, 'a', sizeof hash);
   hash[REAP_HASH_LENGTH - 1] = 0;
   CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 350, &panels));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 350, &panels));
   CHECK_OK(reap_stats_writer_create(test_comm(), path, &origin, &writer));
   CHECK_OK(reap_stats_writer_add(writer, "whole", "/whole", whole));
   CHECK_OK(reap_stats_writer_add_panels(writer, "panels", "/panels", reap_moments_panels_source(panels)));
@@ -409,7 +398,7 @@ static void files_hold_the_same_moments(void) {
 static void files_take_numbers_only(void) {
   const reap_layer layer = matrix(11, 4, 1, 6);
   scene s = make_scene(&layer, 0, 57, 4);
-  const reap_layer_rows rows = rows_of(&s);
+  const reap_samples samples = samples_of(&s);
   reap_origin origin = {0};
   reap_stats_writer *writer = NULL;
   reap_moments_panels *panels = NULL;
@@ -418,7 +407,7 @@ static void files_take_numbers_only(void) {
   hash[REAP_HASH_LENGTH - 1] = 0;
   s.x[s.size_x + 30] = INFINITY;
   CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 8, &panels));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 8, &panels));
   CHECK_OK(reap_stats_writer_create(test_comm(), test_scratch_path("infinite.h5"), &origin, &writer));
   CHECK_FAILS(reap_stats_writer_add_panels(writer, "layer", "/layer", reap_moments_panels_source(panels)),
               REAP_ERR_NUMERIC, "NaN or an infinity");
@@ -440,12 +429,12 @@ static int refuse(void *context, int64_t first, int64_t count, double *columns, 
 static void failures_reach_all_ranks(void) {
   const reap_layer layer = matrix(11, 4, 1, 6);
   scene s = make_scene(&layer, 0, 57, 4);
-  reap_layer_rows rows = rows_of(&s);
+  const reap_samples samples = samples_of(&s);
   reap_moments_panels *panels = NULL;
   const int64_t from = 6;
   int64_t all[11];
   for (int64_t c = 0; c < 11; c++) all[c] = c;
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 8, &panels));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 8, &panels));
   const reap_moments_source *source = reap_moments_panels_source(panels);
   CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_RESOURCE,
               "no room for slot 6");
@@ -453,7 +442,7 @@ static void failures_reach_all_ranks(void) {
   CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_INPUT,
               "block 14 is broken");
   reap_moments_panels_destroy(&panels);
-  CHECK_FAILS(reap_moments_panels_create(test_comm(), &rows, 8, &panels), REAP_ERR_INPUT, "block 14 is broken");
+  CHECK_FAILS(reap_moments_panels_create(test_comm(), &samples, 8, &panels), REAP_ERR_INPUT, "block 14 is broken");
   CU_ASSERT_PTR_NULL(panels);
   free_scene(&s);
 }

@@ -4,7 +4,7 @@
 #include "small_networks.h"
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"
-#include "stats/patches.h"
+#include "stats/rows.h"
 
 const char *const test_suite_name = "rows";
 
@@ -111,16 +111,45 @@ static float target_at(const product *p, bool drift, int64_t row, int64_t j) {
   return drift ? p->rows_y[at] + (p->rows_before[at] - p->rows_now[at]) : p->rows_y[at];
 }
 
+/* The product as samples of this rank's blocks, with the drift in its target or without. */
+typedef struct origin {
+  const product *product;
+  bool drift;
+  float *target; /* [BATCH, size_y] */
+} origin;
+
+static int read_block(void *context, int64_t b, const float **x, const float **y) {
+  const origin *c = context;
+  const product *p = c->product;
+  const int64_t block = p->shard.first + b, step = BATCH * p->size_y;
+  if (x) *x = p->x + block * BATCH * p->size_x;
+  if (y) *y = c->drift ? c->target : p->y + block * step;
+  for (int64_t i = block * step; y && c->drift && i < (block + 1) * step; i++)
+    c->target[i - block * step] = p->y[i] + (p->before[i] - p->now[i]);
+  return REAP_OK;
+}
+
+static reap_samples samples_of(origin *c, const reap_sampling *sampling) {
+  return (reap_samples){.layer = c->product->layer,
+                        .name = "layer",
+                        .sampling = *sampling,
+                        .split = REAP_SPLIT_TENTH,
+                        .shard = c->product->shard,
+                        .read = read_block,
+                        .context = c};
+}
+
 /* ---------------------------------------------------------------- written out */
 
 /* used: [IMAGES, positions]. Moments, or (held_out) the squared error of the weights, of rows that count. */
 static void mark(const product *p, const reap_sampling *sampling, bool *used) {
-  const int64_t count = reap_patches_per_image(&p->layer, sampling);
+  const reap_samples samples = {.layer = p->layer, .name = "layer", .sampling = *sampling};
+  const int64_t count = reap_samples_per_image(&samples);
   int64_t *positions = NULL;
   CHECK_OK(reap_alloc(&positions, count, sizeof *positions));
   memset(used, 0, (size_t)(IMAGES * p->layer.positions) * sizeof *used);
   for (int64_t i = 0; i < IMAGES; i++) {
-    reap_patches_positions(&p->layer, "layer", sampling, i, positions);
+    reap_samples_positions(&samples, i, positions);
     for (int64_t k = 0; k < count; k++) used[i * p->layer.positions + positions[k]] = true;
   }
   reap_free(&positions);
@@ -164,30 +193,63 @@ static double brute_residual(const product *p, const bool *used, bool held_out, 
 
 /* ---------------------------------------------------------------- checks */
 
-static void check_gathered(const product *p, const reap_sampling *sampling) {
+/* Every row of the images walked over comes once, in order, whatever the chunks: all columns tap by tap (one tap), or
+ * some channels and outputs. */
+static void check_gathered(const product *p, const reap_sampling *sampling, const bool *used, reap_part part,
+                           int64_t capacity, bool some) {
   const reap_layer *l = &p->layer;
-  const int64_t count = reap_patches_per_image(l, sampling);
-  int64_t *positions = NULL, place[2];
-  float *x = NULL, *y = NULL, *scratch = NULL;
-  CHECK_OK(reap_alloc(&positions, count, sizeof *positions));
-  CHECK_OK(reap_alloc(&x, count * l->n, sizeof *x));
-  CHECK_OK(reap_alloc(&y, count * l->m, sizeof *y));
-  CHECK_OK(reap_alloc(&scratch, l->n, sizeof *scratch));
-  for (int64_t i = 0; i < IMAGES; i++) {
-    reap_patches_positions(l, "layer", sampling, i, positions);
-    reap_patches_gather(l, p->x + i * p->size_x, p->y + i * p->size_y, count, positions, scratch, x, y);
-    for (int64_t k = 0; k < count; k++) {
-      const int64_t row = i * l->positions + positions[k];
-      reap_patches_place(l, positions[k], place);
-      CU_ASSERT_TRUE(place[0] == positions[k] && place[1] == 0);
-      CU_ASSERT_EQUAL(memcmp(x + k * l->n, p->rows_x + row * l->n, (size_t)l->n * sizeof *x), 0);
-      CU_ASSERT_EQUAL(memcmp(y + k * l->m, p->rows_y + row * l->m, (size_t)l->m * sizeof *y), 0);
+  const int64_t channel[] = {1, 2, 5}, slots = some ? 3 : 0, y_first = some ? 1 : 0, y_count = some ? 2 : l->m;
+  origin c = {p, false, NULL};
+  const reap_samples samples = samples_of(&c, sampling);
+  const reap_walk walk = {part, 0, reap_samples_blocks(&samples), 0, y_first, y_count};
+  int64_t row = p->shard.first * BATCH * l->positions, count = 1, wrong = 0;
+  reap_rows rows;
+  CHECK_OK(reap_rows_create(&samples, slots, some ? channel : NULL, y_count, capacity, &rows));
+  reap_rows_start(&rows, &walk);
+  while (count > 0) {
+    CHECK_OK(reap_rows_next(&rows, &count));
+    CU_ASSERT_TRUE(count <= capacity);
+    for (int64_t r = 0; r < count; r++, row++) {
+      while (row < IMAGES * l->positions &&
+             (!used[row] || (part != REAP_ALL_IMAGES &&
+                             reap_split_holds_out(REAP_SPLIT_TENTH, row / l->positions) != (part == REAP_HELD_OUT))))
+        row++;
+      CU_ASSERT_TRUE_FATAL(row < IMAGES * l->positions);
+      for (int64_t i = 0; i < rows.columns; i++)
+        wrong += rows.x[r * rows.columns + i] != (double)p->rows_x[row * l->n + (some ? channel[i] : i)];
+      for (int64_t j = 0; j < y_count; j++)
+        wrong += rows.y[r * y_count + j] != (double)p->rows_y[row * l->m + y_first + j];
     }
   }
-  reap_free(&positions);
-  reap_free(&x);
-  reap_free(&y);
-  reap_free(&scratch);
+  for (; row < p->shard.last * BATCH * l->positions && row < IMAGES * l->positions; row++)
+    wrong += used[row] && (part == REAP_ALL_IMAGES ||
+                           reap_split_holds_out(REAP_SPLIT_TENTH, row / l->positions) == (part == REAP_HELD_OUT));
+  CU_ASSERT_EQUAL(wrong, 0);
+  reap_rows_clear(&rows);
+}
+
+/* Rows of X that are there already are given again; those of one channel on, and those of other walks, are gathered. */
+static void check_kept_chunk(const product *p, const reap_sampling *sampling) {
+  origin c = {p, false, NULL};
+  const reap_samples samples = samples_of(&c, sampling);
+  const int64_t blocks = reap_samples_blocks(&samples), all = IMAGES * reap_samples_per_image(&samples);
+  const reap_walk inputs = {.end = blocks}, outputs = {.end = blocks, .first = 6, .y_count = p->layer.m};
+  const reap_walk held_out = {.part = REAP_HELD_OUT, .end = blocks};
+  int64_t first = 0, again = 0, rest = 0;
+  reap_rows rows;
+  CHECK_OK(reap_rows_create(&samples, 6, NULL, p->layer.m, all, &rows));
+  const reap_walk *const walks[] = {&inputs, &inputs, &outputs, &inputs, &held_out, &inputs};
+  const bool gathers[] = {true, false, false, false, true, true};
+  for (int i = 0; i < 6; i++) {
+    reap_rows_start(&rows, walks[i]);
+    CU_ASSERT_EQUAL(rows.gathers, gathers[i]);
+    CHECK_OK(reap_rows_next(&rows, &again));
+    CHECK_OK(reap_rows_next(&rows, &rest));
+    CU_ASSERT_EQUAL(rest, 0);
+    if (i == 0) first = again;
+    if (i != 4) CU_ASSERT_EQUAL(again, first);
+  }
+  reap_rows_clear(&rows);
 }
 
 static void check_same(const reap_moments *found, const reap_moments *wanted) {
@@ -199,16 +261,6 @@ static void check_same(const reap_moments *found, const reap_moments *wanted) {
   CHECK_NEAR(test_max_difference(found->sum_x, wanted->sum_x, n), 0, 1e-12 * size);
   CHECK_NEAR(test_max_difference(found->sum_y, wanted->sum_y, m), 0, 1e-12 * size);
   CHECK_NEAR(found->energy, wanted->energy, 1e-12 * size);
-}
-
-typedef int (*block_use)(reap_accumulator *, int64_t, const float *, const float *);
-
-static void each_block(const product *p, bool drift, reap_accumulator *a, block_use use) {
-  const int64_t step_x = BATCH * p->size_x, step_y = BATCH * p->size_y;
-  for (int64_t b = p->shard.first; b < p->shard.last; b++) {
-    if (drift) reap_accumulator_set_drift(a, p->before + b * step_y, p->now + b * step_y);
-    CHECK_OK(use(a, b, p->x + b * step_x, p->y + b * step_y));
-  }
 }
 
 /* The layer's own weights, and some that are not. */
@@ -226,46 +278,35 @@ static void check_accumulator(const product *p, const reap_sampling *sampling, c
   for (int drift = 0; drift < 2; drift++) {
     reap_accumulator *a = NULL;
     reap_moments *found = NULL, *wanted = brute_force(p, used, drift);
-    CHECK_OK(reap_accumulator_create(&p->layer, "layer", sampling, &p->shard, &a));
-    each_block(p, drift, a, reap_accumulator_scan);
-    CHECK_OK(reap_accumulator_fix_grid(a, test_comm()));
-    each_block(p, drift, a, reap_accumulator_add);
+    origin c = {p, drift, NULL};
+    const reap_samples samples = samples_of(&c, sampling);
+    CHECK_OK(reap_alloc(&c.target, BATCH * p->size_y, sizeof *c.target));
+    CHECK_OK(reap_accumulator_create(&samples, &a));
+    CHECK_OK(reap_accumulator_sum(a, test_comm()));
     CHECK_OK(reap_accumulator_reduce(a, test_comm(), &found));
     check_same(found, wanted);
     for (int own = 0; own < 2 && !drift; own++) {
       reap_held_out_error error;
       weights_of(p, own ? 1 : 0.5, w, bias);
-      CHECK_OK(reap_accumulator_residual_begin(a, 6, kept, w, bias));
-      each_block(p, drift, a, reap_accumulator_residual_add);
-      CHECK_OK(reap_accumulator_residual_end(a, test_comm(), &error));
+      CHECK_OK(reap_accumulator_residual(a, test_comm(), 6, kept, w, bias, &error));
       CHECK_NEAR(error.error, brute_residual(p, used, true, w, bias), 1e-12 * found->energy);
       CU_ASSERT_TRUE(own ? error.error < 1e-10 * error.energy : error.error > 1e-3 * error.energy);
     }
     reap_moments_destroy(&found);
     reap_moments_destroy(&wanted);
     reap_accumulator_destroy(&a);
+    reap_free(&c.target);
   }
 }
 
-static int input_of(void *context, int64_t b, const float **x) {
-  const product *p = context;
-  *x = p->x + (p->shard.first + b) * BATCH * p->size_x;
-  return REAP_OK;
-}
-
-static int output_of(void *context, int64_t b, const float **y) {
-  const product *p = context;
-  *y = p->y + (p->shard.first + b) * BATCH * p->size_y;
-  return REAP_OK;
-}
-
 static void check_panels(product *p, const reap_sampling *sampling, const bool *used) {
-  const reap_layer_rows rows = {&p->layer, "layer", sampling, &p->shard, input_of, output_of, p};
+  origin c = {p, false, NULL};
+  const reap_samples samples = samples_of(&c, sampling);
   int64_t kept[6] = {0, 1, 2, 3, 4, 5};
   double w[24], bias[4];
   reap_moments_panels *panels = NULL;
   reap_moments *wanted = brute_force(p, used, false);
-  CHECK_OK(reap_moments_panels_create(test_comm(), &rows, 4, &panels));
+  CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 4, &panels));
   const reap_moments_source *source = reap_moments_panels_source(panels);
   CU_ASSERT_EQUAL(source->samples, wanted->samples);
   CHECK_NEAR(source->energy, wanted->energy, 1e-12 * wanted->energy);
@@ -290,7 +331,11 @@ static void check(int rank, int rows) {
   for (int64_t positions = 0; positions < p.layer.positions; positions += 3) {
     const reap_sampling sampling = {positions, 5};
     mark(&p, &sampling, used);
-    check_gathered(&p, &sampling);
+    for (reap_part part = REAP_IN_SUMS; part <= REAP_ALL_IMAGES; part++) {
+      check_gathered(&p, &sampling, used, part, 5, false);
+      check_gathered(&p, &sampling, used, part, 1000, true);
+    }
+    check_kept_chunk(&p, &sampling);
     check_accumulator(&p, &sampling, used);
     check_panels(&p, &sampling, used);
   }

@@ -17,7 +17,6 @@
 #include "reap/memory.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
-#include "stats/patches.h"
 
 const char *const test_suite_name = "stats";
 

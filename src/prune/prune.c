@@ -80,7 +80,7 @@ done:
   reap_stats_source_close(&s.stored);
   reap_accumulator_destroy(&s.accumulator);
   reap_frontier_destroy(&s.before);
-  reap_free(&s.target);
+  reap_free(&s.taps.target);
   decision_clear(&s.decision);
   return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s",
                            r->pruned->nodes[s.node]->layer);

@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "columns.h"
 #include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -21,19 +22,16 @@
 #include "shift_gram.h"
 
 struct reap_accumulator {
-  reap_layer layer;
-  reap_shard shard;
+  reap_samples samples;
   reap_rows rows;              /* unused in the shift form */
   reap_shift *shift;           /* NULL: by patches */
   int64_t gram_count;          /* numbers in gram: n * n, or those of the shift form's terms */
   double *energy_x, *energy_y; /* [channels or n], [m] largest over blocks; see scan_columns */
-  bool sampled;                /* some positions only */
   bool scan_by_rows;           /* energies of the rows that count: positions are sampled, or rows have gaps */
   int64_t scan_columns;        /* channels of a convolution at all positions, else n */
   double *grid_x, *grid_y;     /* [n], [m] powers of two a_i; grid_one for the column of ones */
   double grid_one;
-  const float *before, *now; /* of the drift; see reap_accumulator_set_drift */
-  int64_t samples;
+  int64_t samples_taken;
   double *gram, *cross, *sum_x, *sum_y, energy;                               /* sums on the grid, tap-major */
   double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
   bool block_empty;
@@ -46,7 +44,7 @@ struct reap_accumulator {
 };
 
 static int allocate(reap_accumulator *a) {
-  const int64_t n = a->layer.n, m = a->layer.m;
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   int64_t square = 0, cross = 0;
   REAP_TRY(reap_multiply(n, n, &square)); /* the terms of the shift form are at most four times as many */
   if (a->shift) square = reap_shift_count(a->shift);
@@ -66,19 +64,26 @@ static int allocate(reap_accumulator *a) {
   return reap_alloc(&a->block_sum_y, m, sizeof(double));
 }
 
-int reap_accumulator_create(const reap_layer *layer, const char *name, const reap_sampling *sampling,
-                            const reap_shard *shard, reap_accumulator **out) {
+static const int64_t CHUNK_BYTES = 8 << 20; /* of X: its products then run at level-3 speed from near the cache */
+
+/* The form that takes fewer operations. */
+static int choose_form(reap_accumulator *a) {
+  const reap_layer *layer = &a->samples.layer;
+  bool shifts = false;
+  if (!reap_samples_some(&a->samples)) REAP_TRY(reap_shift_pays(layer, &shifts));
+  if (shifts) return reap_shift_create(&a->samples, &a->shift);
+  return reap_rows_create(&a->samples, 0, NULL, layer->m, reap_rows_capacity(CHUNK_BYTES, layer->n, 64), &a->rows);
+}
+
+int reap_accumulator_create(const reap_samples *samples, reap_accumulator **out) {
+  const reap_layer *layer = &samples->layer;
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   reap_accumulator *a = *out;
-  a->layer = *layer;
-  a->shard = *shard;
-  a->sampled = sampling->positions > 0 && sampling->positions < layer->positions;
-  a->scan_by_rows = a->sampled || reap_rows_have_gaps(&layer->rows_x) || reap_rows_have_gaps(&layer->rows_y);
+  a->samples = *samples;
+  a->scan_by_rows =
+      reap_samples_some(samples) || reap_rows_have_gaps(&layer->rows_x) || reap_rows_have_gaps(&layer->rows_y);
   a->scan_columns = layer->convolution && !a->scan_by_rows ? layer->channels : layer->n;
-  bool shifts = false;
-  int status = a->sampled ? REAP_OK : reap_shift_pays(layer, &shifts);
-  if (status == REAP_OK)
-    status = shifts ? reap_shift_create(layer, shard, &a->shift) : reap_rows_create(layer, name, sampling, &a->rows);
+  int status = choose_form(a);
   if (status == REAP_OK) status = allocate(a);
   if (status != REAP_OK) reap_accumulator_destroy(out);
   return status;
@@ -106,50 +111,41 @@ void reap_accumulator_destroy(reap_accumulator **accumulator) {
 
 /* ---- first pass: energies */
 
-void reap_accumulator_set_drift(reap_accumulator *a, const float *before, const float *now) {
-  a->before = before;
-  a->now = now;
-}
-
-static reap_target target_of(const reap_accumulator *a, const float *y) { return (reap_target){y, a->before, a->now}; }
-
 static void raise(double *largest, const double *sums, int64_t count) {
   for (int64_t i = 0; i < count; i++)
     if (!(sums[i] <= largest[i])) largest[i] = sums[i]; /* a NaN is taken over */
 }
 
-static void scan_all(reap_accumulator *a, const reap_target *inputs, const reap_target *targets) {
-  const reap_layer *layer = &a->layer;
-  const int64_t block = a->shard.block;
-  const int64_t image_x = layer->convolution ? layer->window.height * layer->window.width : layer->positions;
-  reap_add_squares(inputs, block * image_x, a->scan_columns, a->block_sum_x);
-  reap_add_squares(targets, block * layer->positions, layer->m, a->block_sum_y);
-}
-
-static int scan_rows(void *context, const reap_rows *rows, int64_t count) {
-  reap_accumulator *a = context;
-  reap_add_columns(rows->x, count, a->layer.n, NULL, a->block_sum_x);
-  reap_add_columns(rows->y, count, a->layer.m, NULL, a->block_sum_y);
+static int scan_all(reap_accumulator *a, int64_t b) {
+  const reap_layer *layer = &a->samples.layer;
+  const int64_t block = a->samples.shard.block, rows = block * reap_samples_input_size(layer) / a->scan_columns;
+  const float *x = NULL, *y = NULL;
+  REAP_TRY(a->samples.read(a->samples.context, b, &x, &y));
+  reap_add_squares(x, rows, a->scan_columns, a->block_sum_x);
+  reap_add_squares(y, block * layer->positions, layer->m, a->block_sum_y);
   return REAP_OK;
 }
 
 /* Row by row. Of sampled positions these alone: all of them may have a hundred times the energy, and the grid would be
  * that much coarser. */
-static int scan_each_row(reap_accumulator *a, int64_t block, const float *x, const reap_target *targets) {
-  REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, false, x, targets, scan_rows, a));
-  return reap_rows_walk(&a->rows, &a->shard, block, true, x, targets, scan_rows, a);
+static int scan_rows(reap_accumulator *a, int64_t b) {
+  const reap_walk walk = {.part = REAP_ALL_IMAGES, .begin = b, .end = b + 1, .y_count = a->samples.layer.m};
+  int64_t count = 0;
+  reap_rows_start(&a->rows, &walk);
+  do {
+    REAP_TRY(reap_rows_next(&a->rows, &count));
+    reap_add_columns(a->rows.x, count, a->samples.layer.n, NULL, a->block_sum_x);
+    reap_add_columns(a->rows.y, count, a->samples.layer.m, NULL, a->block_sum_y);
+  } while (count > 0);
+  return REAP_OK;
 }
 
-int reap_accumulator_scan(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  const reap_target inputs = {.y = x}, targets = target_of(a, y);
-  memset(a->block_sum_x, 0, (size_t)a->layer.n * sizeof(double));
-  memset(a->block_sum_y, 0, (size_t)a->layer.m * sizeof(double));
-  if (a->scan_by_rows)
-    REAP_TRY(scan_each_row(a, block, x, &targets));
-  else
-    scan_all(a, &inputs, &targets);
+int reap_accumulator_scan(reap_accumulator *a, int64_t b) {
+  memset(a->block_sum_x, 0, (size_t)a->samples.layer.n * sizeof(double));
+  memset(a->block_sum_y, 0, (size_t)a->samples.layer.m * sizeof(double));
+  REAP_TRY(a->scan_by_rows ? scan_rows(a, b) : scan_all(a, b));
   raise(a->energy_x, a->block_sum_x, a->scan_columns);
-  raise(a->energy_y, a->block_sum_y, a->layer.m);
+  raise(a->energy_y, a->block_sum_y, a->samples.layer.m);
   return REAP_OK;
 }
 
@@ -165,13 +161,13 @@ static double grid_of(double energy) {
 
 /* Place of tap t of channel c in the energies: rows are tap-major, matrices in the file's order. */
 static int64_t scanned_column(const reap_accumulator *a, int64_t t, int64_t c) {
-  if (a->scan_by_rows) return t * a->layer.channels + c;
-  return a->layer.convolution ? c : c * a->layer.block + t;
+  if (a->scan_by_rows) return t * a->samples.layer.channels + c;
+  return a->samples.layer.convolution ? c : c * a->samples.layer.block + t;
 }
 
 int reap_accumulator_fix_grid(reap_accumulator *a, const reap_comm *comm) {
-  const reap_layer *layer = &a->layer;
-  const double blocks = (double)a->shard.blocks;
+  const reap_layer *layer = &a->samples.layer;
+  const double blocks = (double)a->samples.shard.blocks;
   REAP_TRY(reap_comm_max(comm, a->energy_x, a->scan_columns));
   REAP_TRY(reap_comm_max(comm, a->energy_y, layer->m));
   for (int64_t t = 0; t < layer->block; t++)
@@ -180,8 +176,7 @@ int reap_accumulator_fix_grid(reap_accumulator *a, const reap_comm *comm) {
       a->grid_x[column] = grid_of(blocks * a->energy_x[scanned_column(a, t, c)]);
     }
   for (int64_t j = 0; j < layer->m; j++) a->grid_y[j] = grid_of(blocks * a->energy_y[j]);
-  const int64_t per_image = a->sampled ? a->rows.per_image : layer->positions;
-  a->grid_one = grid_of((double)a->shard.images * (double)per_image);
+  a->grid_one = grid_of((double)a->samples.shard.images * (double)reap_samples_per_image(&a->samples));
   return REAP_OK;
 }
 
@@ -197,9 +192,10 @@ static void add_on_grid(double *restrict sum, const double *restrict values, dou
   }
 }
 
-static int use_rows(void *context, const reap_rows *rows, int64_t count) {
-  reap_accumulator *a = context;
-  const int64_t n = a->layer.n, m = a->layer.m;
+/* Row-major rows [count, n] are the column-major matrix [n, count]. */
+static int use_rows(reap_accumulator *a, int64_t count) {
+  const reap_rows *rows = &a->rows;
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   const double beta = a->block_empty ? 0 : 1;
   if (a->block_empty) {
     memset(a->block_sum_x, 0, (size_t)n * sizeof(double));
@@ -207,7 +203,6 @@ static int use_rows(void *context, const reap_rows *rows, int64_t count) {
     a->block_energy = 0;
     a->block_empty = false;
   }
-  /* Row-major rows [count, n] are the column-major matrix [n, count]. */
   REAP_TRY(reap_dsyrk_lower('N', n, count, 1, rows->x, n, beta, a->block_gram, n));
   REAP_TRY(reap_dgemm('N', 'T', m, n, count, 1, rows->y, m, rows->x, n, beta, a->block_cross, m));
   for (int64_t r = 0; r < count; r++) {
@@ -215,37 +210,43 @@ static int use_rows(void *context, const reap_rows *rows, int64_t count) {
     for (int64_t j = 0; j < m; j++) a->block_sum_y[j] += rows->y[r * m + j];
     for (int64_t j = 0; j < m; j++) a->block_energy += rows->y[r * m + j] * rows->y[r * m + j];
   }
-  a->samples += count;
+  a->samples_taken += count;
   return REAP_OK;
 }
 
 static double energy_grid(const reap_accumulator *a) {
   double sum = 0;
-  for (int64_t j = 0; j < a->layer.m; j++) sum += a->grid_y[j] * a->grid_y[j];
+  for (int64_t j = 0; j < a->samples.layer.m; j++) sum += a->grid_y[j] * a->grid_y[j];
   return grid_of(sum); /* its square is at or above the energy */
 }
 
 /* The sums of one block by patches. */
-static int sum_rows(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+static int sum_rows(reap_accumulator *a, int64_t b) {
+  const reap_walk walk = {.begin = b, .end = b + 1, .y_count = a->samples.layer.m};
   a->block_empty = true;
-  const reap_target target = target_of(a, y);
-  return reap_rows_walk(&a->rows, &a->shard, block, false, x, &target, use_rows, a);
+  reap_rows_start(&a->rows, &walk);
+  for (int64_t count = 0;;) {
+    REAP_TRY(reap_rows_next(&a->rows, &count));
+    if (count == 0) return REAP_OK;
+    REAP_TRY(use_rows(a, count));
+  }
 }
 
 /* The same in the shift form. */
-static int sum_shifts(reap_accumulator *a, int64_t block, const float *x, const float *y) {
+static int sum_shifts(reap_accumulator *a, int64_t b) {
   reap_shift_sums sums = {
       .terms = a->block_gram, .cross = a->block_cross, .sum_x = a->block_sum_x, .sum_y = a->block_sum_y};
-  const reap_target target = target_of(a, y);
-  REAP_TRY(reap_shift_moments(a->shift, block, x, &target, &sums));
+  const float *x = NULL, *y = NULL;
+  REAP_TRY(a->samples.read(a->samples.context, b, &x, &y));
+  REAP_TRY(reap_shift_moments(a->shift, a->samples.shard.first + b, x, y, &sums));
   a->block_energy = sums.energy;
-  a->samples += sums.samples;
+  a->samples_taken += sums.samples;
   a->block_empty = sums.samples == 0;
   return REAP_OK;
 }
 
 static void add_gram(reap_accumulator *a) {
-  const int64_t n = a->layer.n, channels = a->layer.channels;
+  const int64_t n = a->samples.layer.n, channels = a->samples.layer.channels;
   if (a->shift) { /* every term is a matrix [channels, channels]; all taps of a channel have its grid */
     for (int64_t k = 0; k < a->gram_count; k += channels)
       add_on_grid(a->gram + k, a->block_gram + k, a->grid_x[k / channels % channels], a->grid_x, channels);
@@ -255,9 +256,9 @@ static void add_gram(reap_accumulator *a) {
   }
 }
 
-int reap_accumulator_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  const int64_t n = a->layer.n, m = a->layer.m;
-  REAP_TRY(a->shift ? sum_shifts(a, block, x, y) : sum_rows(a, block, x, y));
+int reap_accumulator_add(reap_accumulator *a, int64_t b) {
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
+  REAP_TRY(a->shift ? sum_shifts(a, b) : sum_rows(a, b));
   if (a->block_empty) return REAP_OK;
   add_gram(a);
   for (int64_t i = 0; i < n; i++) add_on_grid(a->cross + i * m, a->block_cross + i * m, a->grid_x[i], a->grid_y, m);
@@ -268,18 +269,30 @@ int reap_accumulator_add(reap_accumulator *a, int64_t block, const float *x, con
   return REAP_OK;
 }
 
+int reap_accumulator_sum(reap_accumulator *a, const reap_comm *comm) {
+  const int64_t blocks = reap_samples_blocks(&a->samples);
+  int status = REAP_OK;
+  for (int64_t b = 0; status == REAP_OK && b < blocks; b++)
+    if (reap_samples_counts(&a->samples, b)) status = reap_accumulator_scan(a, b);
+  REAP_TRY(reap_comm_agree(comm, status));
+  REAP_TRY(reap_accumulator_fix_grid(a, comm));
+  for (int64_t b = 0; status == REAP_OK && b < blocks; b++)
+    if (reap_samples_counts(&a->samples, b)) status = reap_accumulator_add(a, b);
+  return reap_comm_agree(comm, status);
+}
+
 /* Place, in the file's column order, of tap-major column i. */
 static int64_t file_column(const reap_layer *layer, int64_t i) {
   return i % layer->channels * layer->block + i / layer->channels;
 }
 
 static void reorder(const reap_accumulator *a, reap_moments *out) {
-  const int64_t n = a->layer.n, m = a->layer.m;
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   if (a->shift) reap_shift_assemble(a->shift, a->gram, out->gram);
   for (int64_t i = 0; i < n; i++) {
-    int64_t fi = file_column(&a->layer, i);
+    int64_t fi = file_column(&a->samples.layer, i);
     for (int64_t k = i; k < n && !a->shift; k++) {
-      int64_t fk = file_column(&a->layer, k);
+      int64_t fk = file_column(&a->samples.layer, k);
       out->gram[fi * n + fk] = out->gram[fk * n + fi] = a->gram[i * n + k];
     }
     memcpy(out->cross + fi * m, a->cross + i * m, (size_t)m * sizeof(double));
@@ -287,11 +300,11 @@ static void reorder(const reap_accumulator *a, reap_moments *out) {
   }
   memcpy(out->sum_y, a->sum_y, (size_t)m * sizeof(double));
   out->energy = a->energy;
-  out->samples = a->samples;
+  out->samples = a->samples_taken;
 }
 
 int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_moments **out) {
-  const int64_t n = a->layer.n, m = a->layer.m;
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   *out = NULL;
   free_block(a);
   REAP_TRY(reap_comm_sum(comm, a->gram, a->gram_count));
@@ -299,8 +312,9 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
   REAP_TRY(reap_comm_sum(comm, a->sum_x, n));
   REAP_TRY(reap_comm_sum(comm, a->sum_y, m));
   REAP_TRY(reap_comm_sum(comm, &a->energy, 1));
-  REAP_TRY(reap_comm_sum_int64(comm, &a->samples, 1));
-  const int status = reap_comm_agree(comm, reap_moments_create(a->layer.channels, a->layer.block, m, out));
+  REAP_TRY(reap_comm_sum_int64(comm, &a->samples_taken, 1));
+  const int status =
+      reap_comm_agree(comm, reap_moments_create(a->samples.layer.channels, a->samples.layer.block, m, out));
   if (status != REAP_OK) {
     reap_moments_destroy(out);
     return status;
@@ -312,24 +326,20 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
 }
 
 double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples) {
-  const double n = (double)a->layer.n, m = (double)a->layer.m;
+  const double n = (double)a->samples.layer.n, m = (double)a->samples.layer.m;
   if (!a->shift) return (double)samples * n * (0.5 * n + m);
-  return (double)samples / (double)a->layer.positions * reap_shift_multiply_adds(a->shift);
+  return (double)samples / (double)a->samples.layer.positions * reap_shift_multiply_adds(a->shift);
 }
 
-int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
-                          double *bytes, double *multiply_adds) {
-  const double n = (double)layer->n, m = (double)layer->m;
-  const bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
-  reap_accumulator a = {.layer = *layer, .shard = *shard};
+int reap_accumulator_cost(const reap_samples *samples, double *bytes, double *multiply_adds) {
+  const double n = (double)samples->layer.n, m = (double)samples->layer.m;
+  reap_accumulator a = {.samples = *samples};
   const int64_t before = reap_memory_live_bytes();
-  bool shifts = false;
-  if (all) REAP_TRY(reap_shift_pays(layer, &shifts));
-  REAP_TRY(shifts ? reap_shift_create(layer, shard, &a.shift) : reap_rows_create(layer, "", sampling, &a.rows));
-  const double sums = shifts ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
+  REAP_TRY(choose_form(&a));
+  const double sums = a.shift ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
   const double buffers =
       (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */
-  *multiply_adds = reap_accumulator_multiply_adds(&a, all ? layer->positions : sampling->positions);
+  *multiply_adds = reap_accumulator_multiply_adds(&a, reap_samples_per_image(samples));
   *bytes = buffers + 8 * fmax(2 * sums + 2 * cross, sums + cross + moments);
   reap_rows_clear(&a.rows);
   reap_shift_destroy(&a.shift);
@@ -338,38 +348,32 @@ int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling
 
 /* ---- held-out images */
 
-int reap_accumulator_residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
-                                    const double *bias) {
-  const int64_t m = a->layer.m, taps = a->layer.block;
+static int residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
+                          const double *bias) {
+  const int64_t m = a->samples.layer.m, taps = a->samples.layer.block;
   double **arrays[] = {&a->block_error, &a->block_square, &a->held_sum, &a->held_block_sum,
                        &a->weights,     &a->bias,         &a->product};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]); /* of weights measured before */
   a->held_samples = 0;
-  REAP_TRY(reap_calloc(&a->block_error, a->shard.blocks, sizeof(double)));
-  REAP_TRY(reap_calloc(&a->block_square, a->shard.blocks, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->block_error, a->samples.shard.blocks, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->block_square, a->samples.shard.blocks, sizeof(double)));
   REAP_TRY(reap_calloc(&a->held_sum, m, sizeof(double)));
   REAP_TRY(reap_calloc(&a->held_block_sum, m, sizeof(double)));
   if (a->shift) return reap_shift_residual_begin(a->shift, n_kept, kept, weights, bias);
-  REAP_TRY(reap_calloc(&a->weights, a->layer.n * m, sizeof(double)));
+  REAP_TRY(reap_calloc(&a->weights, a->samples.layer.n * m, sizeof(double)));
   REAP_TRY(reap_alloc(&a->bias, m, sizeof(double)));
   REAP_TRY(reap_alloc(&a->product, a->rows.capacity * m, sizeof(double)));
   for (int64_t k = 0; k < n_kept; k++)
     for (int64_t t = 0; t < taps; t++)
-      memcpy(a->weights + (t * a->layer.channels + kept[k]) * m, weights + (k * taps + t) * m,
+      memcpy(a->weights + (t * a->samples.layer.channels + kept[k]) * m, weights + (k * taps + t) * m,
              (size_t)m * sizeof(double));
   memcpy(a->bias, bias, (size_t)m * sizeof(double));
   return REAP_OK;
 }
 
-typedef struct residual_context {
-  reap_accumulator *a;
-  int64_t block;
-} residual_context;
-
-static int use_held_rows(void *context, const reap_rows *rows, int64_t count) {
-  const residual_context *c = context;
-  reap_accumulator *a = c->a;
-  const int64_t n = a->layer.n, m = a->layer.m;
+static int use_held_rows(reap_accumulator *a, int64_t block, int64_t count) {
+  const reap_rows *rows = &a->rows;
+  const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   REAP_TRY(reap_dgemm('N', 'N', m, count, n, 1, a->weights, m, rows->x, n, 0, a->product, m));
   double error = 0, square = 0;
   for (int64_t r = 0; r < count; r++)
@@ -379,42 +383,62 @@ static int use_held_rows(void *context, const reap_rows *rows, int64_t count) {
       square += y * y;
       a->held_block_sum[j] += y;
     }
-  a->block_error[c->block] += error;
-  a->block_square[c->block] += square;
+  a->block_error[block] += error;
+  a->block_square[block] += square;
   a->held_samples += count;
   return REAP_OK;
 }
 
-int reap_accumulator_residual_add(reap_accumulator *a, int64_t block, const float *x, const float *y) {
-  memset(a->held_block_sum, 0, (size_t)a->layer.m * sizeof(double));
-  const reap_target target = target_of(a, y);
-  if (a->shift) {
-    reap_shift_residual sums = {.sum_y = a->held_block_sum};
-    REAP_TRY(reap_shift_residual_add(a->shift, block, x, &target, &sums));
-    a->block_error[block] = sums.error;
-    a->block_square[block] = sums.square;
-    a->held_samples += sums.samples;
-  } else {
-    residual_context context = {a, block};
-    REAP_TRY(reap_rows_walk(&a->rows, &a->shard, block, true, x, &target, use_held_rows, &context));
+static int residual_rows(reap_accumulator *a, int64_t b) {
+  const reap_walk walk = {.part = REAP_HELD_OUT, .begin = b, .end = b + 1, .y_count = a->samples.layer.m};
+  reap_rows_start(&a->rows, &walk);
+  for (int64_t count = 0;;) {
+    REAP_TRY(reap_rows_next(&a->rows, &count));
+    if (count == 0) return REAP_OK;
+    REAP_TRY(use_held_rows(a, a->samples.shard.first + b, count));
   }
-  add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->layer.m);
+}
+
+static int residual_shifts(reap_accumulator *a, int64_t b) {
+  const int64_t block = a->samples.shard.first + b;
+  reap_shift_residual sums = {.sum_y = a->held_block_sum};
+  const float *x = NULL, *y = NULL;
+  REAP_TRY(a->samples.read(a->samples.context, b, &x, &y));
+  REAP_TRY(reap_shift_residual_add(a->shift, block, x, y, &sums));
+  a->block_error[block] = sums.error;
+  a->block_square[block] = sums.square;
+  a->held_samples += sums.samples;
   return REAP_OK;
 }
 
-int reap_accumulator_residual_end(reap_accumulator *a, const reap_comm *comm, reap_held_out_error *out) {
+static int residual_add(reap_accumulator *a, int64_t b) {
+  memset(a->held_block_sum, 0, (size_t)a->samples.layer.m * sizeof(double));
+  REAP_TRY(a->shift ? residual_shifts(a, b) : residual_rows(a, b));
+  add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->samples.layer.m);
+  return REAP_OK;
+}
+
+static int residual_end(reap_accumulator *a, const reap_comm *comm, reap_held_out_error *out) {
   /* Each block's sums stand in a slot of their own: adding the other ranks' zeros is exact. */
-  REAP_TRY(reap_comm_sum(comm, a->block_error, a->shard.blocks));
-  REAP_TRY(reap_comm_sum(comm, a->block_square, a->shard.blocks));
-  REAP_TRY(reap_comm_sum(comm, a->held_sum, a->layer.m));
+  REAP_TRY(reap_comm_sum(comm, a->block_error, a->samples.shard.blocks));
+  REAP_TRY(reap_comm_sum(comm, a->block_square, a->samples.shard.blocks));
+  REAP_TRY(reap_comm_sum(comm, a->held_sum, a->samples.layer.m));
   REAP_TRY(reap_comm_sum_int64(comm, &a->held_samples, 1));
   *out = (reap_held_out_error){.samples = a->held_samples};
-  for (int64_t b = 0; b < a->shard.blocks; b++) {
+  for (int64_t b = 0; b < a->samples.shard.blocks; b++) {
     out->error += a->block_error[b];
     out->energy += a->block_square[b];
   }
   double means = 0;
-  for (int64_t j = 0; j < a->layer.m; j++) means += a->held_sum[j] * a->held_sum[j];
+  for (int64_t j = 0; j < a->samples.layer.m; j++) means += a->held_sum[j] * a->held_sum[j];
   if (out->samples > 0) out->energy = reap_centred_energy(out->energy, means / (double)out->samples);
   return REAP_OK;
+}
+
+int reap_accumulator_residual(reap_accumulator *a, const reap_comm *comm, int64_t n_kept, const int64_t *kept,
+                              const double *weights, const double *bias, reap_held_out_error *out) {
+  int status = residual_begin(a, n_kept, kept, weights, bias);
+  for (int64_t b = 0; status == REAP_OK && b < reap_samples_blocks(&a->samples); b++) status = residual_add(a, b);
+  REAP_TRY(reap_comm_agree(comm, status));
+  return residual_end(a, comm, out);
 }

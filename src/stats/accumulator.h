@@ -14,36 +14,27 @@
 
 #include <stdint.h>
 
-#include "exec/shard.h"
-#include "model/operators/layer.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
+#include "samples.h"
 
 typedef struct reap_accumulator reap_accumulator;
 
-/* Which positions of an image count: all, or `positions` of them drawn from (seed, layer's name, image). */
-typedef struct reap_sampling {
-  int64_t positions; /* 0: all */
-  uint64_t seed;
-} reap_sampling;
-
-/* Local. `name` is the layer's name; the layer is copied. */
-int reap_accumulator_create(const reap_layer *layer, const char *name, const reap_sampling *sampling,
-                            const reap_shard *shard, reap_accumulator **out);
+/* Local. The samples are copied; what they borrow must outlive the accumulator. */
+int reap_accumulator_create(const reap_samples *samples, reap_accumulator **out);
 void reap_accumulator_destroy(reap_accumulator **accumulator);
 
-/* Local. From now on targets are y + (before - now), both of y's shape; NULL, NULL: y alone. To be called before every
- * block that is scanned, added or measured, since blocks lie in different places. */
-void reap_accumulator_set_drift(reap_accumulator *accumulator, const float *before, const float *now);
+/* Collective: both passes over the blocks that count, i.e. the next three functions. */
+int reap_accumulator_sum(reap_accumulator *accumulator, const reap_comm *comm);
 
-/* Local. x: the layer's input of block `block` (of all blocks), in storage order; y: the target, likewise. */
-int reap_accumulator_scan(reap_accumulator *accumulator, int64_t block, const float *x, const float *y);
+/* Local: the first pass over local block b. */
+int reap_accumulator_scan(reap_accumulator *accumulator, int64_t b);
 
 /* Collective. */
 int reap_accumulator_fix_grid(reap_accumulator *accumulator, const reap_comm *comm);
 
-/* Local. Adds the images of a block that are not held out to the moments. */
-int reap_accumulator_add(reap_accumulator *accumulator, int64_t block, const float *x, const float *y);
+/* Local. Adds the images of local block b that are not held out to the moments. */
+int reap_accumulator_add(reap_accumulator *accumulator, int64_t b);
 
 /* Collective. The moments, the same on all ranks; the caller owns them. */
 int reap_accumulator_reduce(reap_accumulator *accumulator, const reap_comm *comm, reap_moments **out);
@@ -53,9 +44,8 @@ int reap_accumulator_reduce(reap_accumulator *accumulator, const reap_comm *comm
 double reap_accumulator_multiply_adds(const reap_accumulator *accumulator, int64_t samples);
 
 /* What the moments of a layer take on a rank, before anything is computed: bytes at most, the moments that come out
- * included, and multiply-adds of an image. Local. */
-int reap_accumulator_cost(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
-                          double *bytes, double *multiply_adds);
+ * included, and multiply-adds of an image. Nothing is read. Local. */
+int reap_accumulator_cost(const reap_samples *samples, double *bytes, double *multiply_adds);
 
 /* Squared error and centred energy on the images that are held out, for weights on the channels kept. */
 typedef struct reap_held_out_error {
@@ -63,11 +53,9 @@ typedef struct reap_held_out_error {
   double error, energy;
 } reap_held_out_error;
 
-/* Local, for every block between begin and end, after which other weights may begin; end is collective and gives the
- * same result on all ranks. weights [n_kept * block, m] row-major on the channels kept[n_kept], bias [m]. */
-int reap_accumulator_residual_begin(reap_accumulator *accumulator, int64_t n_kept, const int64_t *kept,
-                                    const double *weights, const double *bias);
-int reap_accumulator_residual_add(reap_accumulator *accumulator, int64_t block, const float *x, const float *y);
-int reap_accumulator_residual_end(reap_accumulator *accumulator, const reap_comm *comm, reap_held_out_error *out);
+/* Collective, after the moments are reduced, as often as wanted; the same on all ranks. weights [n_kept * block, m]
+ * row-major on the channels kept[n_kept], bias [m]. */
+int reap_accumulator_residual(reap_accumulator *accumulator, const reap_comm *comm, int64_t n_kept, const int64_t *kept,
+                              const double *weights, const double *bias, reap_held_out_error *out);
 
 #endif

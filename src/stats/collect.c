@@ -70,17 +70,18 @@ static int keep_chosen(const reap_groups *groups, const bool *chosen, int count,
 
 double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap_sampling *sampling, int64_t images) {
   double bytes = 0;
-  for (int i = 0; i < count; i++)
-    bytes += store_rows_bytes(&layers[i], sampling, images - reap_split_count(REAP_SPLIT_TENTH, images));
+  for (int i = 0; i < count; i++) {
+    const reap_samples samples = {
+        .layer = layers[i], .sampling = *sampling, .split = REAP_SPLIT_TENTH, .shard = {.images = images}};
+    bytes += store_rows_bytes(&samples);
+  }
   return bytes;
 }
 
 /* ------------------------------------------------------------------ the pass */
 
-static int64_t local_blocks(const pass *p) { return p->shard->last - p->shard->first; }
-
 static int load_images(pass *p) {
-  REAP_TRY(reap_frontier_create(p->graph, local_blocks(p), p->options->backend, &p->front));
+  REAP_TRY(reap_frontier_create(p->graph, p->shard->last - p->shard->first, p->options->backend, &p->front));
   reap_frontier_limit(p->front, p->options->memory, p->options->scratch);
   return reap_frontier_images(p->front, p->images, p->shard);
 }
@@ -93,24 +94,18 @@ static void note_use(pass *p) {
   p->result->seconds_read += p->result->use.seconds_images - before;
 }
 
-typedef struct layer_context {
-  const pass *p;
-  const reap_layer *layer;
-} layer_context;
-
-static int input_of(void *context, int64_t b, const float **x) {
-  const layer_context *c = context;
-  return reap_frontier_read(c->p->front, c->layer->input, b, x);
-}
-
-static int output_of(void *context, int64_t b, const float **y) {
-  const layer_context *c = context;
-  return reap_frontier_read(c->p->front, c->layer->output, b, y);
-}
-
-static int block_of(layer_context *c, int64_t b, const float **x, const float **y) {
-  REAP_TRY(input_of(c, b, x));
-  return output_of(c, b, y);
+/* Without a shortcut: nothing has drifted. */
+static reap_samples samples_of(const pass *p, const reap_layer *layer, reap_taps *taps) {
+  const reap_node *node = p->graph->nodes[layer->node];
+  *taps = (reap_taps){p->front, p->front, layer->input, layer->output, -1, 0, NULL};
+  return (reap_samples){.layer = *layer,
+                        .name = node->layer,
+                        .node = node->name,
+                        .sampling = p->options->sampling,
+                        .split = REAP_SPLIT_TENTH,
+                        .shard = *p->shard,
+                        .read = reap_taps_read,
+                        .context = taps};
 }
 
 static int advance(pass *p, const reap_layer *layer) {
@@ -122,74 +117,55 @@ static int advance(pass *p, const reap_layer *layer) {
   return status;
 }
 
-static int gather_moments(pass *p, layer_context *c, reap_moments **moments) {
+static int gather_moments(pass *p, const reap_samples *samples, reap_moments **moments) {
   const double start = reap_seconds();
   reap_accumulator *a = NULL;
-  const float *x = NULL, *y = NULL;
-  int status =
-      reap_accumulator_create(c->layer, p->graph->nodes[c->layer->node]->layer, &p->options->sampling, p->shard, &a);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) {
-    status = block_of(c, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_scan(a, p->shard->first + b, x, y);
-  }
-  REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
-  REAP_TRY_OR(reap_accumulator_fix_grid(a, p->comm), done);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(p); b++) {
-    status = block_of(c, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_add(a, p->shard->first + b, x, y);
-  }
-  REAP_TRY_OR(reap_comm_agree(p->comm, status), done);
-  status = reap_accumulator_reduce(a, p->comm, moments);
-done:
+  int status = reap_comm_agree(p->comm, reap_accumulator_create(samples, &a));
+  if (status == REAP_OK) status = reap_accumulator_sum(a, p->comm);
+  if (status == REAP_OK) status = reap_accumulator_reduce(a, p->comm, moments);
   reap_accumulator_destroy(&a);
   p->result->seconds_moments += reap_seconds() - start;
   return status;
 }
 
-static int store(pass *p, layer_context *c, double energy) {
+static int store(pass *p, const reap_samples *samples, double energy) {
   if (!p->options->activations) return REAP_OK;
   const double start = reap_seconds();
-  const reap_node *node = p->graph->nodes[c->layer->node];
-  const rows_source source = {c->layer, node->layer, node->name, &p->options->sampling,
-                              p->shard, input_of,    output_of,  c};
-  int status = store_rows(p->comm, &source, energy, p->options->activations);
+  int status = store_rows(p->comm, samples, energy, p->options->activations);
   p->result->seconds_store += reap_seconds() - start;
   return status;
 }
 
 /* The panels' user: each walk over them forms the products anew. */
-static int use_panels(pass *p, layer_context *c, const reap_moments_source *source) {
+static int use_panels(pass *p, const reap_samples *samples, const reap_moments_source *source) {
   const double start = reap_seconds();
-  const reap_node *node = p->graph->nodes[c->layer->node];
   const reap_moments_taker *taker = p->options->taker;
-  if (p->options->stats) REAP_TRY(reap_stats_writer_add_panels(p->options->stats, node->layer, node->name, source));
+  if (p->options->stats)
+    REAP_TRY(reap_stats_writer_add_panels(p->options->stats, samples->name, samples->node, source));
   p->result->seconds_moments += reap_seconds() - start;
-  REAP_TRY(store(p, c, source->energy));
-  return taker ? taker->take_source(taker->context, c->layer, source) : REAP_OK;
+  REAP_TRY(store(p, samples, source->energy));
+  return taker ? taker->take_source(taker->context, &samples->layer, source) : REAP_OK;
 }
 
 /* No rank holds the matrices. */
-static int take_panels(pass *p, layer_context *c) {
+static int take_panels(pass *p, const reap_samples *samples) {
   const double start = reap_seconds();
-  const char *name = p->graph->nodes[c->layer->node]->layer;
-  const reap_layer_rows rows = {c->layer, name, &p->options->sampling, p->shard, input_of, output_of, c};
   reap_moments_panels *panels = NULL;
-  int status = reap_moments_panels_create(p->comm, &rows, 0, &panels);
+  int status = reap_moments_panels_create(p->comm, samples, 0, &panels);
   p->result->seconds_moments += reap_seconds() - start;
-  if (status == REAP_OK) status = use_panels(p, c, reap_moments_panels_source(panels));
+  if (status == REAP_OK) status = use_panels(p, samples, reap_moments_panels_source(panels));
   reap_moments_panels_destroy(&panels);
   return status;
 }
 
-static int take_whole(pass *p, layer_context *c) {
-  const reap_node *node = p->graph->nodes[c->layer->node];
+static int take_whole(pass *p, const reap_samples *samples) {
   const reap_moments_taker *taker = p->options->taker;
   reap_moments *moments = NULL;
-  int status = gather_moments(p, c, &moments);
+  int status = gather_moments(p, samples, &moments);
   if (status == REAP_OK && p->options->stats)
-    status = reap_stats_writer_add(p->options->stats, node->layer, node->name, moments);
-  if (status == REAP_OK) status = store(p, c, moments->energy);
-  if (status == REAP_OK && taker) status = taker->take(taker->context, c->layer, &moments);
+    status = reap_stats_writer_add(p->options->stats, samples->name, samples->node, moments);
+  if (status == REAP_OK) status = store(p, samples, moments->energy);
+  if (status == REAP_OK && taker) status = taker->take(taker->context, &samples->layer, &moments);
   reap_moments_destroy(&moments);
   return status;
 }
@@ -202,9 +178,10 @@ static bool goes_by_panels(const pass *p, const reap_layer *layer) {
 
 static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
-  layer_context c = {p, layer};
+  reap_taps taps;
+  const reap_samples samples = samples_of(p, layer, &taps);
   int status = reap_comm_agree(p->comm, advance(p, layer));
-  if (status == REAP_OK) status = goes_by_panels(p, layer) ? take_panels(p, &c) : take_whole(p, &c);
+  if (status == REAP_OK) status = goes_by_panels(p, layer) ? take_panels(p, &samples) : take_whole(p, &samples);
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }
 

@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 
-#include "accumulator.h"
 #include "exec/frontier.h"
 #include "exec/kernels/kernel.h"
 #include "exec/shard.h"
@@ -20,6 +19,7 @@
 #include "reap/placement.h"
 #include "reap/progress.h"
 #include "reap/stats_file.h"
+#include "samples.h"
 
 /* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it
  * may keep them by setting *moments to NULL. take_source(), collective as well, gets those that no rank holds, valid

@@ -1,13 +1,14 @@
 /* Moments from stored rows; see collect.h.
  *
- * The rows are those of a matrix product, one to an "image". As no stored row is held out and an accumulator leaves
- * every tenth image out (shard.h), rows take the places 0..8, 10..18, ... and the tenth ones stay empty. Rows go
- * through the accumulator in fixed blocks, so that the moments do not depend on the number of ranks.
+ * The rows are those of a matrix product, one to an "image". As no stored row is held out and samples leave every tenth
+ * image out, rows take the places 0..8, 10..18, ... and the tenth ones stay empty. Rows go through the accumulator in
+ * fixed blocks, so that the moments do not depend on the number of ranks.
  *
  * Cost: each rank reads its rows twice (energies first, then sums). Memory: one block of rows and the layer's moments.
  */
 #include <string.h>
 
+#include "accumulator.h"
 #include "base/timer.h"
 #include "collect.h"
 #include "reap/error.h"
@@ -20,13 +21,14 @@ typedef struct stored {
   reap_activations_reader *reader;
   int index;
   const reap_activations_layer *about;
-  reap_shard shard; /* of places */
-  float *x, *y;     /* [BLOCK_PLACES, n], [BLOCK_PLACES, m]; empty places are zero */
+  const reap_samples *samples;
+  float *x, *y; /* [BLOCK_PLACES, n], [BLOCK_PLACES, m]; empty places are zero */
 } stored;
 
-/* Rows of block b come nine to a run of ten places. */
-static int read_block(stored *s, int64_t b) {
-  const int64_t n = s->about->channels * s->about->block, m = s->about->m, first = b * BLOCK_ROWS;
+/* Rows of a block come nine to a run of ten places. */
+static int read_block(void *context, int64_t b, const float **x, const float **y) {
+  const stored *s = context;
+  const int64_t n = s->samples->layer.n, m = s->about->m, first = (s->samples->shard.first + b) * BLOCK_ROWS;
   const int64_t count = s->about->rows - first < BLOCK_ROWS ? s->about->rows - first : BLOCK_ROWS;
   REAP_TRY(reap_activations_read(s->reader, s->index, first, count, s->x, s->y));
   memset(s->x + count * n, 0, (size_t)((BLOCK_PLACES - count) * n) * sizeof *s->x);
@@ -37,31 +39,19 @@ static int read_block(stored *s, int64_t b) {
     memset(s->x + (run * 10 + 9) * n, 0, (size_t)n * sizeof *s->x);
     memset(s->y + (run * 10 + 9) * m, 0, (size_t)m * sizeof *s->y);
   }
+  if (x) *x = s->x;
+  if (y) *y = s->y;
   return REAP_OK;
 }
 
-static int gather(const reap_comm *comm, stored *s, reap_moments **moments) {
-  const reap_activations_layer *about = s->about;
-  const int64_t n = about->channels * about->block;
-  const reap_layer layer = {.channels = about->channels, .block = about->block, .n = n, .m = about->m, .positions = 1};
-  const reap_sampling sampling = {0, 0};
+static int gather(const reap_comm *comm, const reap_samples *samples, stored *s, reap_moments **moments) {
   reap_accumulator *a = NULL;
-  int status = reap_alloc(&s->x, BLOCK_PLACES * n, sizeof *s->x);
-  if (status == REAP_OK) status = reap_alloc(&s->y, BLOCK_PLACES * about->m, sizeof *s->y);
-  if (status == REAP_OK) status = reap_accumulator_create(&layer, about->name, &sampling, &s->shard, &a);
-  for (int64_t b = s->shard.first; status == REAP_OK && b < s->shard.last; b++) {
-    status = read_block(s, b);
-    if (status == REAP_OK) status = reap_accumulator_scan(a, b, s->x, s->y);
-  }
-  REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  REAP_TRY_OR(reap_accumulator_fix_grid(a, comm), done);
-  for (int64_t b = s->shard.first; status == REAP_OK && b < s->shard.last; b++) {
-    status = read_block(s, b);
-    if (status == REAP_OK) status = reap_accumulator_add(a, b, s->x, s->y);
-  }
-  REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  status = reap_accumulator_reduce(a, comm, moments);
-done:
+  int status = reap_alloc(&s->x, BLOCK_PLACES * samples->layer.n, sizeof *s->x);
+  if (status == REAP_OK) status = reap_alloc(&s->y, BLOCK_PLACES * samples->layer.m, sizeof *s->y);
+  if (status == REAP_OK) status = reap_accumulator_create(samples, &a);
+  status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = reap_accumulator_sum(a, comm);
+  if (status == REAP_OK) status = reap_accumulator_reduce(a, comm, moments);
   reap_accumulator_destroy(&a);
   reap_free(&s->x);
   reap_free(&s->y);
@@ -70,10 +60,19 @@ done:
 
 static int collect_layer(const reap_comm *comm, reap_activations_reader *reader, int index, reap_stats_writer *stats) {
   stored s = {.reader = reader, .index = index, .about = reap_activations_layer_at(reader, index)};
-  reap_moments *moments = NULL;
+  const int64_t channels = s.about->channels, block = s.about->block;
   const int64_t places = s.about->rows + (s.about->rows - 1) / 9;
-  s.shard = reap_shard_make(places, BLOCK_PLACES, reap_comm_rank(comm), reap_comm_size(comm));
-  int status = gather(comm, &s, &moments);
+  const reap_samples samples = {
+      .layer = {.channels = channels, .block = block, .n = channels * block, .m = s.about->m, .positions = 1},
+      .name = s.about->name,
+      .node = s.about->node,
+      .split = REAP_SPLIT_TENTH,
+      .shard = reap_shard_make(places, BLOCK_PLACES, reap_comm_rank(comm), reap_comm_size(comm)),
+      .read = read_block,
+      .context = &s};
+  reap_moments *moments = NULL;
+  s.samples = &samples;
+  int status = gather(comm, &samples, &s, &moments);
   if (status == REAP_OK) status = reap_stats_writer_add(stats, s.about->name, s.about->node, moments);
   reap_moments_destroy(&moments);
   return reap_error_prefix(status, "statistics of %s", s.about->name);

@@ -12,10 +12,6 @@
 
 enum { TILE = 16, CHUNK = 256 }; /* columns, rows */
 
-reap_target reap_target_at(const reap_target *t, int64_t at) {
-  return (reap_target){t->y + at, t->before ? t->before + at : NULL, t->now ? t->now + at : NULL};
-}
-
 FOR_EACH_WIDTH void reap_widen(double *restrict to, int64_t pitch, const float *restrict from, int64_t rows,
                                int64_t columns) {
   for (int64_t r = 0; r < rows; r++, to += pitch, from += columns) {
@@ -26,26 +22,8 @@ FOR_EACH_WIDTH void reap_widen(double *restrict to, int64_t pitch, const float *
   }
 }
 
-FOR_EACH_WIDTH static void widen_sum(double *restrict to, int64_t pitch, const float *restrict y,
-                                     const float *restrict before, const float *restrict now, int64_t rows,
-                                     int64_t columns) {
-  for (int64_t r = 0; r < rows; r++, to += pitch, y += columns, before += columns, now += columns) {
-    int64_t c = 0;
-    for (; c + TILE <= columns; c += TILE)
-      for (int k = 0; k < TILE; k++) to[c + k] = (double)(y[c + k] + (before[c + k] - now[c + k]));
-    for (; c < columns; c++) to[c] = (double)(y[c] + (before[c] - now[c]));
-  }
-}
-
-void reap_widen_target(double *to, int64_t pitch, const reap_target *from, int64_t rows, int64_t columns) {
-  if (from->before)
-    widen_sum(to, pitch, from->y, from->before, from->now, rows, columns);
-  else
-    reap_widen(to, pitch, from->y, rows, columns);
-}
-
-void reap_widen_kept(double *restrict to, int64_t pitch, const float *restrict from, int64_t rows, int64_t columns,
-                     int64_t n_kept, const int64_t *restrict kept) {
+FOR_EACH_WIDTH void reap_widen_kept(double *restrict to, int64_t pitch, const float *restrict from, int64_t rows,
+                                    int64_t columns, int64_t n_kept, const int64_t *restrict kept) {
   for (int64_t r = 0; r < rows; r++)
     for (int64_t k = 0; k < n_kept; k++) to[r * pitch + k] = (double)from[r * columns + kept[k]];
 }
@@ -62,8 +40,6 @@ INLINED void add_tile(const double *restrict from, int64_t rows, int64_t pitch, 
   for (int64_t k = 0; k < count && sum; k++) sum[k] += sums[k];
   for (int64_t k = 0; k < count && square; k++) square[k] += squares[k];
 }
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 FOR_EACH_WIDTH void reap_add_columns(const double *from, int64_t rows, int64_t columns, double *sum, double *square) {
   for (int64_t r = 0; r < rows; r += CHUNK) {
@@ -84,36 +60,13 @@ INLINED void squares_tile(const float *restrict y, int64_t rows, int64_t pitch, 
   for (int64_t k = 0; k < count; k++) square[k] += squares[k];
 }
 
-INLINED void sum_squares_tile(const float *restrict y, const float *restrict before, const float *restrict now,
-                              int64_t rows, int64_t pitch, int64_t count, double *restrict square) {
-  double squares[TILE] = {0};
-  for (int64_t r = 0; r < rows; r++, y += pitch, before += pitch, now += pitch)
-    for (int64_t k = 0; k < count; k++) {
-      float value = y[k] + (before[k] - now[k]);
-      squares[k] += (double)value * (double)value;
-    }
-  for (int64_t k = 0; k < count; k++) square[k] += squares[k];
-}
-
-FOR_EACH_WIDTH static void squares_chunk(const float *y, const float *before, const float *now, int64_t rows,
-                                         int64_t columns, double *square) {
-  int64_t c = 0;
-  for (; c + TILE <= columns; c += TILE)
-    if (before)
-      sum_squares_tile(y + c, before + c, now + c, rows, columns, TILE, square + c);
-    else
-      squares_tile(y + c, rows, columns, TILE, square + c);
-  if (c == columns) return;
-  if (before)
-    sum_squares_tile(y + c, before + c, now + c, rows, columns, columns - c, square + c);
-  else
-    squares_tile(y + c, rows, columns, columns - c, square + c);
-}
-
-void reap_add_squares(const reap_target *from, int64_t rows, int64_t columns, double *square) {
+FOR_EACH_WIDTH void reap_add_squares(const float *from, int64_t rows, int64_t columns, double *square) {
   for (int64_t r = 0; r < rows; r += CHUNK) {
-    const reap_target chunk = reap_target_at(from, r * columns);
-    squares_chunk(chunk.y, chunk.before, chunk.now, smaller(CHUNK, rows - r), columns, square);
+    const float *chunk = from + r * columns;
+    const int64_t here = rows - r < CHUNK ? rows - r : CHUNK;
+    int64_t c = 0;
+    for (; c + TILE <= columns; c += TILE) squares_tile(chunk + c, here, columns, TILE, square + c);
+    if (c < columns) squares_tile(chunk + c, here, columns, columns - c, square + c);
   }
 }
 

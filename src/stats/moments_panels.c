@@ -2,12 +2,12 @@
  *
  * Method. A panel is X' X_P for the columns P of a few neighbouring channels, from the first of them down: by symmetry
  * the rows above belong to earlier panels. Every rank forms its own images' part with DGEMM, over chunks of rows
- * (row_chunks.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel,
+ * (rows.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel,
  * letting MPI work between the tiles of the product. The panel then goes to whoever takes it: on every rank, whole, and
  * once. X'Y goes the same way in panels of outputs, each summed on the rank that keeps them alone.
  *
  * Cost for N rows on p ranks: N n (n / 2 + w / 2 + m) / p multiply-adds with panels of w columns, and n / w + m / w
- * walks over the rows (row_chunks.c); n^2 + n m numbers through the network for each rank. Memory of a rank: two panels
+ * walks over the rows (rows.c); n^2 + n m numbers through the network for each rank. Memory of a rank: two panels
  * of n w numbers and one more inside MPI, n m / p for X'Y, a chunk of rows. A solver that has to start anew, with a
  * larger ridge say, streams the panels again: that costs the products once more, and no second matrix.
  *
@@ -21,14 +21,14 @@
 #include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "row_chunks.h"
+#include "rows.h"
 
 static const int64_t PANEL_BYTES = (int64_t)64 << 20, ROWS_BYTES = (int64_t)64 << 20;
 enum { SHARE = 16, TILE = 4096 /* rows of a panel between two turns of MPI */ };
 
 struct reap_moments_panels {
   const reap_comm *comm;
-  reap_layer_rows rows;
+  reap_samples samples;
   int64_t width; /* columns of a panel */
   reap_moments_source source;
   double *diagonal, *sum_x, *sum_y; /* [n], [n], [m], summed over the ranks */
@@ -93,11 +93,9 @@ static int add_product(panel *p, int64_t samples, const double *left, int64_t ld
   return REAP_OK;
 }
 
-static int use_gram(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
-  panel *p = context;
-  const int64_t n = p->first + p->rows; /* columns of the chunk */
-  (void)block, (void)y;
-  return add_product(p, samples, x + p->first, n, x + p->first, n);
+static int use_gram(panel *p, const reap_rows *rows, int64_t count) {
+  const double *x = rows->x + p->first;
+  return add_product(p, count, x, rows->columns, x, rows->columns);
 }
 
 /* Sums of the columns of rows [samples, n], and of their squares. */
@@ -111,25 +109,38 @@ static void add_sums(const double *restrict rows, int64_t samples, int64_t n, do
 }
 
 /* Each output comes in one panel; the inputs' own sums are formed with the first. */
-static int use_cross(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
-  panel *p = context;
+static int use_cross(panel *p, const reap_rows *rows, int64_t count) {
   reap_moments_panels *m = p->owner;
-  (void)block;
-  add_sums(y, samples, p->count, m->sum_y + p->first, m->square_y + p->first);
+  add_sums(rows->y, count, p->count, m->sum_y + p->first, m->square_y + p->first);
   if (p->first == 0) {
-    add_sums(x, samples, p->rows, m->sum_x, m->diagonal);
-    m->source.samples += samples;
+    add_sums(rows->x, count, p->rows, m->sum_x, m->diagonal);
+    m->source.samples += count;
   }
-  return add_product(p, samples, x, p->rows, y, p->count);
+  return add_product(p, count, rows->x, p->rows, rows->y, p->count);
 }
 
 /* This rank's part of a panel; zeros after a failure. */
-static int form(panel *p, int status, row_chunks *chunks, const row_walk *walk,
-                int (*use)(void *context, int64_t block, int64_t rows, const double *x, const double *y)) {
+static int form(panel *p, int status, reap_rows *rows, const reap_walk *walk,
+                int (*use)(panel *, const reap_rows *, int64_t)) {
+  int64_t count = 0;
   p->empty = true;
-  if (status == REAP_OK) status = row_chunks_walk(chunks, walk, use, p);
+  reap_rows_start(rows, walk);
+  do {
+    if (status == REAP_OK) status = reap_rows_next(rows, &count);
+    if (status == REAP_OK && count > 0) status = use(p, rows, count);
+  } while (status == REAP_OK && count > 0);
   if (p->empty || status != REAP_OK) memset(p->values, 0, (size_t)(p->rows * p->count) * sizeof *p->values);
   return status;
+}
+
+/* Rows of some channels and of `outputs` outputs at a time; no more of them than a rank has, held out or not. */
+static int open_rows(const reap_moments_panels *m, int64_t slots, const int64_t *channel, int64_t outputs,
+                     reap_rows *rows) {
+  const reap_samples *s = &m->samples;
+  const int64_t images = reap_samples_blocks(s) * s->shard.block;
+  const int64_t all = images < 1 ? 1 : images * reap_samples_per_image(s);
+  const int64_t most = reap_rows_capacity(ROWS_BYTES, slots * s->layer.block + outputs, 16);
+  return reap_rows_create(s, slots, channel, outputs, most < all ? most : all, rows);
 }
 
 /* ------------------------------------------------------------------ X'X, streamed */
@@ -140,18 +151,18 @@ static int hand_over(panel *p, int status, int64_t block, reap_panel_taker take,
   return status == REAP_OK ? take(taker, p->first / block, p->count / block, p->values, p->rows) : status;
 }
 
-static int stream(reap_moments_panels *m, row_chunks *chunks, int64_t slots, panel *panels, reap_panel_taker take,
+static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel *panels, reap_panel_taker take,
                   void *taker) {
   const int64_t b = m->source.block, step = m->width < b ? 1 : m->width / b;
   int status = REAP_OK, k = 0;
   for (int64_t first = 0; first < slots; first += step, k ^= 1) {
     panel *p = &panels[k], *before = &panels[1 - k];
-    const row_walk walk = {.first = first};
+    const reap_walk walk = {.end = reap_samples_blocks(&m->samples), .first = first};
     p->first = first * b;
     p->rows = (slots - first) * b;
     p->count = (slots - first < step ? slots - first : step) * b;
     p->under_way = before->sum;
-    status = form(p, status, chunks, &walk, use_gram);
+    status = form(p, status, rows, &walk, use_gram);
     const int begun = reap_comm_sum_begin(m->comm, p->values, p->rows * p->count, -1, &p->sum);
     status = hand_over(before, status, b, take, taker);
     if (begun != REAP_OK) return begun;
@@ -162,23 +173,23 @@ static int stream(reap_moments_panels *m, row_chunks *chunks, int64_t slots, pan
 static int gram_panels(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker) {
   reap_moments_panels *m = context;
   const int64_t b = m->source.block, width = m->width < b ? b : m->width;
-  row_chunks *chunks = NULL;
+  reap_rows rows = {0};
   panel panels[2] = {{0}, {0}};
   int64_t size = 0;
   int status = reap_multiply(slots * b, width < slots * b ? width : slots * b, &size);
-  if (status == REAP_OK) status = row_chunks_create(&m->rows, slots, channel, 0, &chunks);
+  if (status == REAP_OK) status = open_rows(m, slots, channel, 0, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&panels[k].values, size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
-  if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, chunks, slots, panels, take, taker));
+  if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, &rows, slots, panels, take, taker));
   for (int k = 0; k < 2; k++) reap_free(&panels[k].values);
-  row_chunks_destroy(&chunks);
+  reap_rows_clear(&rows);
   return status;
 }
 
 /* ------------------------------------------------------------------ X'Y and sums */
 
 /* Panels of outputs, owner by owner; an owner sums in place. */
-static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t width, double *const buffers[2]) {
+static int gather_cross(reap_moments_panels *m, reap_rows *rows, int64_t width, double *const buffers[2]) {
   const int64_t n = m->source.n;
   const int rank = reap_comm_rank(m->comm), ranks = reap_comm_size(m->comm);
   reap_comm_pending *before = NULL;
@@ -194,8 +205,8 @@ static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t widt
                  .count = count,
                  .under_way = before,
                  .owner = m};
-      const row_walk walk = {.y_first = at, .y_count = count};
-      status = form(&p, status, chunks, &walk, use_cross);
+      const reap_walk walk = {.end = reap_samples_blocks(&m->samples), .y_first = at, .y_count = count};
+      status = form(&p, status, rows, &walk, use_cross);
       reap_comm_pending *sum = NULL;
       begun = reap_comm_sum_begin(m->comm, p.values, n * count, owner, &sum);
       reap_comm_sum_finish(&before);
@@ -208,16 +219,16 @@ static int gather_cross(reap_moments_panels *m, row_chunks *chunks, int64_t widt
 
 static int gather(reap_moments_panels *m) {
   const int64_t n = m->source.n, width = m->width < m->source.m ? m->width : m->source.m;
-  row_chunks *chunks = NULL;
+  reap_rows rows = {0};
   double *buffers[2] = {NULL, NULL};
   int64_t size = 0;
   int status = reap_multiply(n, width, &size);
-  if (status == REAP_OK) status = row_chunks_create(&m->rows, m->source.channels, NULL, width, &chunks);
+  if (status == REAP_OK) status = open_rows(m, m->source.channels, NULL, width, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&buffers[k], size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
-  if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, chunks, width, buffers));
+  if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, &rows, width, buffers));
   for (int k = 0; k < 2; k++) reap_free(&buffers[k]);
-  row_chunks_destroy(&chunks);
+  reap_rows_clear(&rows);
   return status;
 }
 
@@ -255,14 +266,14 @@ static int sum_up(reap_moments_panels *m) {
   return reap_comm_sum_int64(m->comm, &m->source.samples, 1);
 }
 
-int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width,
+int reap_moments_panels_create(const reap_comm *comm, const reap_samples *samples, int64_t width,
                                reap_moments_panels **out) {
-  const reap_layer *layer = rows->layer;
+  const reap_layer *layer = &samples->layer;
   reap_moments_panels *m = NULL;
   int status = reap_calloc(&m, 1, sizeof *m);
   if (status == REAP_OK) {
     m->comm = comm;
-    m->rows = *rows;
+    m->samples = *samples;
     m->width = width > 0 ? width : reap_moments_panels_width(layer->n, reap_comm_size(comm));
     m->source = (reap_moments_source){.channels = layer->channels, .block = layer->block, .n = layer->n, .m = layer->m};
     status = allocate(m);
@@ -296,8 +307,7 @@ typedef struct residual {
 
 enum { TILE_ROWS = 256 };
 
-static int use_residual(void *context, int64_t block, int64_t samples, const double *x, const double *y) {
-  residual *r = context;
+static int use_residual(residual *r, int64_t block, int64_t samples, const double *x, const double *y) {
   const int64_t m = r->m;
   for (int64_t from = 0; from < samples; from += TILE_ROWS) {
     const int64_t count = samples - from < TILE_ROWS ? samples - from : TILE_ROWS;
@@ -317,7 +327,7 @@ static int use_residual(void *context, int64_t block, int64_t samples, const dou
 
 /* Each block's sums stand in a slot of their own, one after the other in `errors` and `squares`. */
 static int residual_end(const reap_moments_panels *p, residual *r, reap_held_out_error *out) {
-  const int64_t blocks = p->rows.shard->blocks;
+  const int64_t blocks = p->samples.shard.blocks;
   REAP_TRY(reap_comm_sum(p->comm, r->errors, blocks));
   REAP_TRY(reap_comm_sum(p->comm, r->squares, blocks));
   REAP_TRY(reap_comm_sum(p->comm, r->sum, r->m));
@@ -333,21 +343,32 @@ static int residual_end(const reap_moments_panels *p, residual *r, reap_held_out
   return REAP_OK;
 }
 
+static int residual_blocks(const reap_moments_panels *p, bool held_out, reap_rows *rows, residual *r) {
+  for (int64_t b = 0, count = 0; b < reap_samples_blocks(&p->samples); b++) {
+    const reap_walk walk = {.part = held_out ? REAP_HELD_OUT : REAP_IN_SUMS, .begin = b, .end = b + 1, .y_count = r->m};
+    reap_rows_start(rows, &walk);
+    do {
+      REAP_TRY(reap_rows_next(rows, &count));
+      REAP_TRY(use_residual(r, p->samples.shard.first + b, count, rows->x, rows->y));
+    } while (count > 0);
+  }
+  return REAP_OK;
+}
+
 int reap_moments_panels_residual(reap_moments_panels *p, bool held_out, int64_t n_kept, const int64_t *kept,
                                  const double *weights, const double *bias, reap_held_out_error *out) {
-  const int64_t m = p->source.m, blocks = p->rows.shard->blocks;
-  const row_walk walk = {.held_out = held_out, .by_block = true, .y_count = m};
+  const int64_t m = p->source.m, blocks = p->samples.shard.blocks;
   residual r = {.columns = n_kept * p->source.block, .m = m, .weights = weights, .bias = bias};
-  row_chunks *chunks = NULL;
-  int status = row_chunks_create(&p->rows, n_kept, kept, m, &chunks);
+  reap_rows rows = {0};
+  int status = open_rows(p, n_kept, kept, m, &rows);
   if (status == REAP_OK) status = reap_alloc(&r.product, TILE_ROWS * m, sizeof *r.product);
   if (status == REAP_OK) status = reap_calloc(&r.errors, blocks, sizeof *r.errors);
   if (status == REAP_OK) status = reap_calloc(&r.squares, blocks, sizeof *r.squares);
   if (status == REAP_OK) status = reap_calloc(&r.sum, m, sizeof *r.sum);
-  if (status == REAP_OK) status = row_chunks_walk(chunks, &walk, use_residual, &r);
+  if (status == REAP_OK) status = residual_blocks(p, held_out, &rows, &r);
   status = reap_comm_agree(p->comm, status);
   if (status == REAP_OK) status = residual_end(p, &r, out);
-  row_chunks_destroy(&chunks);
+  reap_rows_clear(&rows);
   reap_free(&r.product);
   reap_free(&r.errors);
   reap_free(&r.squares);

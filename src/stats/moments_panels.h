@@ -9,22 +9,8 @@
 #define REAP_STATS_MOMENTS_PANELS_H
 
 #include "accumulator.h"
-#include "exec/shard.h"
-#include "model/operators/layer.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
-
-/* Where a layer's rows come from, as often as they are wanted. input() and output() give local block b (0 .. last -
- * first) in storage order; what they give stays valid until another block is asked for. */
-typedef struct reap_layer_rows {
-  const reap_layer *layer;
-  const char *name; /* the layer's, for sampling */
-  const reap_sampling *sampling;
-  const reap_shard *shard;
-  int (*input)(void *context, int64_t b, const float **x);
-  int (*output)(void *context, int64_t b, const float **y);
-  void *context;
-} reap_layer_rows;
 
 typedef struct reap_moments_panels reap_moments_panels;
 
@@ -32,9 +18,9 @@ typedef struct reap_moments_panels reap_moments_panels;
  * the matrix where that is more. Local. */
 int64_t reap_moments_panels_width(int64_t n, int ranks);
 
-/* Collective. Goes over the images that are not held out for the diagonal, the sums and X'Y. `rows`, which is copied,
- * and all it points to must outlive the panels. width: columns of a panel, 0: reap_moments_panels_width. */
-int reap_moments_panels_create(const reap_comm *comm, const reap_layer_rows *rows, int64_t width,
+/* Collective. Goes over the images that are not held out for the diagonal, the sums and X'Y. The samples are copied;
+ * what they borrow must outlive the panels. width: columns of a panel, 0: reap_moments_panels_width. */
+int reap_moments_panels_create(const reap_comm *comm, const reap_samples *samples, int64_t width,
                                reap_moments_panels **out);
 void reap_moments_panels_destroy(reap_moments_panels **panels);
 

@@ -1,118 +1,141 @@
-/* Gathers X and Y of a layer in chunks of rows, as float64.
+/* Gathers rows of X and Y as float64; see rows.h.
  *
- * Chunks hold about CHUNK_BYTES of X, so that products with it run at level-3 speed while it stays in the second-level
- * cache or near it. A chunk may end within an image.
+ * Tap by tap, whole runs of rows come from im2col as they lie. Of some channels a row costs about two moves of its
+ * columns, where the product with a panel of w columns costs w multiply-adds a column: some percent from w = 300 on. A
+ * matrix product's rows (a layer behind a Flatten) lie ready in the images' values and are only widened.
  */
 #include "rows.h"
 
-#include <string.h>
-
-#include "base/random.h"
 #include "exec/kernels/im2col.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static const int64_t CHUNK_BYTES = 8 << 20;
-enum { LEAST_ROWS = 64 };
-
-/* `count` elements of the target from `at` on, `step` apart: y itself, or what is put together in scratch[count]. */
-static const float *target_row(const reap_target *target, int64_t at, int64_t step, int64_t count, float *scratch) {
-  const float *y = target->y + at;
-  if (!target->before && step == 1) return y;
-  const float *before = target->before + at, *now = target->now + at;
-  for (int64_t i = 0; i < count; i++)
-    scratch[i] = target->before ? y[i * step] + (before[i * step] - now[i * step]) : y[i * step];
-  return scratch;
+int64_t reap_rows_capacity(int64_t bytes, int64_t columns, int64_t least) {
+  const int64_t rows = bytes / (int64_t)sizeof(double) / columns;
+  return rows < least ? least : rows;
 }
 
-int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows) {
-  memset(rows, 0, sizeof *rows);
-  rows->layer = *layer;
-  rows->sampling = *sampling;
-  rows->key = reap_random_key(name);
-  bool all = sampling->positions <= 0 || sampling->positions >= layer->positions;
-  rows->sampling.positions = all ? 0 : sampling->positions;
-  rows->per_image = all ? layer->positions : sampling->positions;
-  rows->capacity = CHUNK_BYTES / (int64_t)sizeof(double) / layer->n;
-  if (rows->capacity < LEAST_ROWS) rows->capacity = LEAST_ROWS;
+int reap_rows_create(const reap_samples *samples, int64_t slots, const int64_t *channel, int64_t outputs,
+                     int64_t capacity, reap_rows *r) {
+  const reap_layer *layer = &samples->layer;
   int64_t size_x = 0, size_y = 0;
-  int status = REAP_OK;
-  REAP_TRY_OR(reap_multiply(rows->capacity, layer->n, &size_x), failed);
-  REAP_TRY_OR(reap_multiply(rows->capacity, layer->m, &size_y), failed);
-  REAP_TRY_OR(reap_alloc(&rows->positions, rows->per_image, sizeof *rows->positions), failed);
-  REAP_TRY_OR(reap_alloc(&rows->x, size_x, sizeof *rows->x), failed);
-  REAP_TRY_OR(reap_alloc(&rows->y, size_y, sizeof *rows->y), failed);
-  REAP_TRY_OR(reap_alloc(&rows->scratch, layer->m, sizeof *rows->scratch), failed);
+  *r = (reap_rows){.slots = slots, .capacity = capacity, .outputs = outputs, .held = -1};
+  r->columns = slots > 0 ? slots * layer->block : layer->n;
+  REAP_TRY(reap_cursor_create(samples, &r->cursor));
+  REAP_TRY(reap_multiply(capacity, r->columns, &size_x));
+  REAP_TRY(reap_multiply(capacity, outputs, &size_y));
+  REAP_TRY(reap_alloc(&r->channel, slots, sizeof *r->channel));
+  REAP_TRY(reap_alloc(&r->x, size_x, sizeof *r->x));
+  REAP_TRY(reap_alloc(&r->y, size_y, sizeof *r->y));
+  REAP_TRY(reap_alloc(&r->patch, layer->n, sizeof *r->patch));
+  for (int64_t k = 0; k < slots; k++) r->channel[k] = channel ? channel[k] : k;
   return REAP_OK;
-failed:
-  reap_rows_clear(rows);
-  return status;
 }
 
-void reap_rows_clear(reap_rows *rows) {
-  reap_free(&rows->positions);
-  reap_free(&rows->x);
-  reap_free(&rows->y);
-  reap_free(&rows->scratch);
+void reap_rows_clear(reap_rows *r) {
+  reap_cursor_clear(&r->cursor);
+  reap_free(&r->channel);
+  reap_free(&r->x);
+  reap_free(&r->y);
+  reap_free(&r->patch);
 }
+
+/* ------------------------------------------------------------------ one piece */
 
 /* Rows of a matrix product: columns c * block + t of the file become t * channels + c. */
-static void matrix_rows(const reap_layer *layer, const float *x, int64_t count, const int64_t *positions, int64_t first,
-                        double *rows) {
+static void matrix_by_tap(const reap_layer *layer, const reap_piece *p, double *to) {
   const int64_t step = reap_row_step(&layer->rows_x);
-  for (int64_t r = 0; r < count; r++) {
-    const float *from = x + reap_row_start(&layer->rows_x, layer->n, positions ? positions[r] : first + r);
-    double *to = rows + r * layer->n;
+  for (int64_t r = 0; r < p->count; r++, to += layer->n) {
+    const float *from = p->x + reap_row_start(&layer->rows_x, layer->n, reap_piece_position(p, r));
     for (int64_t t = 0; t < layer->block; t++)
       for (int64_t c = 0; c < layer->channels; c++)
         to[t * layer->channels + c] = (double)from[(c * layer->block + t) * step];
   }
 }
 
-/* `count` rows of one image, the block's `image`, from row `first` on, into the chunk at row `at`. */
-static void gather(reap_rows *rows, int64_t at, const float *x, const reap_target *target, int64_t image, int64_t first,
-                   int64_t count) {
-  const reap_layer *layer = &rows->layer;
-  const int64_t *positions = rows->sampling.positions ? rows->positions + first : NULL;
-  double *to = rows->x + at * layer->n;
-  if (layer->convolution)
-    reap_im2col_rows_f64(&layer->window, x, 0, layer->channels, count, positions, first, to);
-  else
-    matrix_rows(layer, x, count, positions, first, to);
-  for (int64_t r = 0; r < count; r++) {
-    const int64_t start = reap_row_start(&layer->rows_y, layer->m, positions ? positions[r] : first + r);
-    const float *from = target_row(target, image * layer->positions * layer->m + start, reap_row_step(&layer->rows_y),
-                                   layer->m, rows->scratch);
-    double *row = rows->y + (at + r) * layer->m;
-    for (int64_t j = 0; j < layer->m; j++) row[j] = (double)from[j];
+/* The slots' columns of one position, from slot walk.first on. */
+static void take_slots(const reap_rows *rows, const float *image, int64_t position, double *to) {
+  const reap_layer *layer = &rows->cursor.samples.layer;
+  const int64_t b = layer->block;
+  if (layer->convolution) { /* patches lie tap by tap */
+    reap_im2col_rows_f32(&layer->window, image, 0, layer->channels, 1, &position, 0, rows->patch);
+    for (int64_t k = rows->walk.first; k < rows->slots; k++)
+      for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)rows->patch[rows->channel[k] + t * layer->channels];
+    return;
   }
+  const float *from = image + reap_row_start(&layer->rows_x, layer->n, position);
+  const int64_t step = reap_row_step(&layer->rows_x);
+  for (int64_t k = rows->walk.first; k < rows->slots; k++)
+    for (int64_t t = 0; t < b; t++) to[k * b + t] = (double)from[(rows->channel[k] * b + t) * step];
 }
 
-int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
-                   const reap_target *target, int (*use)(void *context, const reap_rows *rows, int64_t count),
-                   void *context) {
-  const reap_layer *layer = &rows->layer;
-  const int64_t image_x =
-      layer->convolution ? layer->window.height * layer->window.width * layer->channels : layer->positions * layer->n;
-  int64_t first, images, filled = 0;
-  reap_shard_block(shard, block, &first, &images);
-  for (int64_t i = 0; i < images; i++) {
-    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i) != held_out) continue;
-    if (rows->sampling.positions) {
-      reap_random random = reap_random_init(rows->sampling.seed, rows->key, (uint64_t)(first + i));
-      reap_random_sample(&random, layer->positions, rows->per_image, rows->positions);
-    }
-    for (int64_t done = 0; done < rows->per_image;) {
-      int64_t count = rows->per_image - done;
-      if (count > rows->capacity - filled) count = rows->capacity - filled;
-      gather(rows, filled, x + i * image_x, target, i, done, count);
-      done += count;
-      filled += count;
-      if (filled == rows->capacity) {
-        REAP_TRY(use(context, rows, filled));
-        filled = 0;
-      }
-    }
+static void take_x(const reap_rows *rows, const reap_piece *p, double *to) {
+  const reap_layer *layer = &rows->cursor.samples.layer;
+  if (rows->slots == 0 && layer->convolution)
+    reap_im2col_rows_f64(&layer->window, p->x, 0, layer->channels, p->count, p->positions, p->first, to);
+  else if (rows->slots == 0)
+    matrix_by_tap(layer, p, to);
+  else
+    for (int64_t r = 0; r < p->count; r++) take_slots(rows, p->x, reap_piece_position(p, r), to + r * rows->columns);
+}
+
+static void widen(const float *from, int64_t step, int64_t count, double *to) {
+  if (step == 1)
+    for (int64_t j = 0; j < count; j++) to[j] = (double)from[j];
+  else
+    for (int64_t j = 0; j < count; j++) to[j] = (double)from[j * step];
+}
+
+static void take_y(const reap_rows *rows, const reap_piece *p, double *to) {
+  const reap_layer *layer = &rows->cursor.samples.layer;
+  const int64_t step = reap_row_step(&layer->rows_y), count = rows->walk.y_count;
+  for (int64_t r = 0; r < p->count; r++, to += count)
+    widen(p->y + reap_row_start(&layer->rows_y, layer->m, reap_piece_position(p, r)) + rows->walk.y_first * step, step,
+          count, to);
+}
+
+/* ------------------------------------------------------------------ the walk */
+
+/* Over all rows in the sums. */
+static bool walks_all(const reap_rows *r) {
+  return r->walk.part == REAP_IN_SUMS && r->walk.begin == 0 && r->walk.end == reap_samples_blocks(&r->cursor.samples);
+}
+
+void reap_rows_start(reap_rows *r, const reap_walk *walk) {
+  r->walk = *walk;
+  r->chunks = r->last = 0;
+  r->gathers =
+      (r->slots == 0 || walk->first < r->slots) && !(r->held >= 0 && walks_all(r) && r->held_first <= walk->first);
+  if (r->gathers) r->held = -1;
+  r->cursor.wants_x = r->gathers;
+  r->cursor.wants_y = walk->y_count > 0;
+  reap_cursor_start(&r->cursor, walk->part, walk->begin, walk->end);
+}
+
+/* The end of a walk: if it took one chunk, its rows of X stay for the next one. */
+static void keep_chunk(reap_rows *r) {
+  if (!r->gathers || r->slots == 0 || r->chunks > 1 || !walks_all(r)) return;
+  r->held = r->last;
+  r->held_first = r->walk.first;
+}
+
+int reap_rows_next(reap_rows *r, int64_t *count) {
+  reap_piece p;
+  *count = 0;
+  if (!r->cursor.wants_x && !r->cursor.wants_y) { /* X is there */
+    if (r->chunks++ == 0) *count = r->held;
+    return REAP_OK;
   }
-  return filled > 0 ? use(context, rows, filled) : REAP_OK;
+  while (*count < r->capacity) {
+    REAP_TRY(reap_cursor_next(&r->cursor, r->capacity - *count, &p));
+    if (p.count == 0) break;
+    if (p.x) take_x(r, &p, r->x + *count * r->columns);
+    if (p.y) take_y(r, &p, r->y + *count * r->walk.y_count);
+    *count += p.count;
+  }
+  if (*count == 0)
+    keep_chunk(r);
+  else
+    r->chunks++, r->last = *count;
+  return REAP_OK;
 }

@@ -1,32 +1,44 @@
-/* Rows of patches of the images of a block; private to src/stats. */
+/* Rows of a layer's samples as float64, chunk by chunk: X and Y for products. Local. */
 #ifndef REAP_STATS_ROWS_H
 #define REAP_STATS_ROWS_H
 
-#include <stdbool.h>
+#include "samples.h"
 
-#include "accumulator.h"
-#include "columns.h"
+/* What a walk goes over. */
+typedef struct reap_walk {
+  reap_part part;
+  int64_t begin, end;       /* local blocks */
+  int64_t first;            /* slot from which columns of X are wanted; those before may be anything */
+  int64_t y_first, y_count; /* columns of Y wanted */
+} reap_walk;
 
-/* Columns are tap-major inside src/stats: column t * channels + c, the order in which patches lie in memory. */
 typedef struct reap_rows {
-  reap_layer layer;
-  reap_sampling sampling;
-  uint64_t key;       /* of the layer's name, for sampling */
-  int64_t per_image;  /* rows of one image */
-  int64_t capacity;   /* rows that x and y hold */
-  int64_t *positions; /* [per_image] scratch; unused for all positions */
-  double *x;          /* [capacity, n] */
-  double *y;          /* [capacity, m] */
-  float *scratch;     /* [m] */
+  reap_cursor cursor;
+  reap_walk walk;
+  int64_t slots, *channel; /* [slots] whose columns X has in the files' order, slot * block + t; 0: all channels tap by
+                              tap, column t * channels + c, as patches lie in memory */
+  int64_t columns;         /* of X */
+  int64_t capacity, outputs;
+  double *x, *y;            /* [capacity, columns], [capacity, walk.y_count], both row-major without gaps */
+  float *patch;             /* [n] scratch */
+  int64_t chunks, last;     /* of this walk; rows of the last one */
+  bool gathers;             /* this walk gathers X */
+  int64_t held, held_first; /* rows of all images in the sums, from that slot on, lie in x; -1: no */
 } reap_rows;
 
-int reap_rows_create(const reap_layer *layer, const char *name, const reap_sampling *sampling, reap_rows *rows);
+/* Rows that take `bytes` with so many columns of X and Y together, at least `least`. */
+int64_t reap_rows_capacity(int64_t bytes, int64_t columns, int64_t least);
+
+/* Chunks of up to `capacity` rows with the columns of `slots` channels, ascending, which are copied (channel NULL: the
+ * first ones; slots 0: all, tap by tap), and of up to `outputs` columns of Y. To be cleared also after an error. */
+int reap_rows_create(const reap_samples *samples, int64_t slots, const int64_t *channel, int64_t outputs,
+                     int64_t capacity, reap_rows *rows);
 void reap_rows_clear(reap_rows *rows);
 
-/* Calls use(context, rows, count) for chunks of rows of those images of a block that are (not) held out, in image
- * order; chunks depend on the layer only. x in storage order. */
-int reap_rows_walk(reap_rows *rows, const reap_shard *shard, int64_t block, bool held_out, const float *x,
-                   const reap_target *target, int (*use)(void *context, const reap_rows *rows, int64_t count),
-                   void *context);
+void reap_rows_start(reap_rows *rows, const reap_walk *walk);
+
+/* The next chunk into x and y, in the order of images and positions; *count 0: there are no more. A chunk may end
+ * within an image. If one chunk holds all rows in the sums, X is gathered once for all walks over them. */
+int reap_rows_next(reap_rows *rows, int64_t *count);
 
 #endif

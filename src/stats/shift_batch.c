@@ -57,9 +57,8 @@ static int allocate(shift_batch *b) {
   return reap_alloc(&b->y, size_y, sizeof *b->y);
 }
 
-int shift_batch_create(const reap_layer *layer, const reap_shard *shard, const shift_plan *plan, int64_t pixels,
-                       shift_batch *b) {
-  *b = (shift_batch){.layer = *layer, .shard = *shard, .plan = plan};
+int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *b) {
+  *b = (shift_batch){.layer = samples->layer, .shard = samples->shard, .split = samples->split, .plan = plan};
   b->capacity = choose_capacity(b, pixels);
   b->depth = smaller((plan->y.taps - 1) * plan->y.step + 1, larger(1, plan->y.size));
   int status = allocate(b);
@@ -82,7 +81,7 @@ void shift_batch_clear(shift_batch *b) {
 static int64_t count_images(const shift_batch *b, int64_t block, bool held_out, int64_t next) {
   int64_t first, count, n = 0;
   reap_shard_block(&b->shard, block, &first, &count);
-  for (; next < count; next++) n += reap_split_holds_out(REAP_SPLIT_TENTH, first + next) == held_out;
+  for (; next < count; next++) n += reap_split_holds_out(b->split, first + next) == held_out;
   return n;
 }
 
@@ -98,7 +97,7 @@ bool shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float
   b->loaded = 0;
   b->images = 0;
   for (; *next < count && b->images < share; ++*next)
-    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + *next) == held_out) b->chosen[b->images++] = *next;
+    if (reap_split_holds_out(b->split, first + *next) == held_out) b->chosen[b->images++] = *next;
   return b->images > 0;
 }
 
@@ -134,10 +133,10 @@ void shift_batch_advance(shift_batch *b, int64_t row) {
   }
 }
 
-void shift_batch_targets(shift_batch *b, int64_t row, const reap_target *target) {
+void shift_batch_targets(shift_batch *b, int64_t row, const float *y) {
   const int64_t m = b->layer.m, line = b->plan->x.out * m;
   for (int64_t i = 0; i < b->images; i++) {
-    const reap_target from = reap_target_at(target, (b->chosen[i] * b->plan->y.out + row) * line);
-    reap_widen_target(b->y + i * m, b->images * m, &from, b->plan->x.out, m);
+    const float *from = y + (b->chosen[i] * b->plan->y.out + row) * line;
+    reap_widen(b->y + i * m, b->images * m, from, b->plan->x.out, m);
   }
 }

@@ -4,13 +4,13 @@
 #define REAP_STATS_SHIFT_BATCH_H
 
 #include "columns.h"
-#include "exec/shard.h"
-#include "model/operators/layer.h"
+#include "samples.h"
 #include "shift_plan.h"
 
 typedef struct shift_batch {
   reap_layer layer;
   reap_shard shard;
+  reap_split split;
   const shift_plan *plan;
   int64_t capacity;    /* images of a batch */
   int64_t *chosen;     /* [capacity] images of the block that make up the batch */
@@ -27,8 +27,7 @@ typedef struct shift_batch {
 } shift_batch;
 
 /* Batches of `pixels` pixels in a row of the core cell, where a block has that many. The plan is borrowed. */
-int shift_batch_create(const reap_layer *layer, const reap_shard *shard, const shift_plan *plan, int64_t pixels,
-                       shift_batch *batch);
+int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *batch);
 void shift_batch_clear(shift_batch *batch);
 
 /* The next images of the block, from *next on, that are (not) held out, of the channels kept[channels] (NULL: all) of
@@ -53,7 +52,7 @@ static inline const double *shift_batch_column(const shift_batch *b, int64_t y, 
   return b->columns + (column * b->plan->y.size + y) * b->images * b->channels;
 }
 
-/* Row `row` of the targets into batch->y. */
-void shift_batch_targets(shift_batch *batch, int64_t row, const reap_target *target);
+/* Row `row` of the targets y of the block into batch->y. */
+void shift_batch_targets(shift_batch *batch, int64_t row, const float *y);
 
 #endif

@@ -61,19 +61,18 @@ static int64_t run_length(int64_t a, int64_t b) {
   return run < LEAST_RUN ? PACKED_RUN : run;
 }
 
-static int allocate(reap_shift *s, const reap_shard *shard) {
+static int allocate(reap_shift *s, const reap_samples *samples) {
   const int64_t channels = s->layer.channels;
   REAP_TRY(shift_plan_create(&s->layer.window, &s->plan));
-  REAP_TRY(
-      shift_batch_create(&s->layer, shard, &s->plan, smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
+  REAP_TRY(shift_batch_create(samples, &s->plan, smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
   REAP_TRY(reap_alloc(&s->cell_sums, (int64_t)s->plan.y.n_cells * s->plan.x.n_cells * channels, sizeof(double)));
   return reap_alloc(&s->square, s->layer.m, sizeof *s->square);
 }
 
-int reap_shift_create(const reap_layer *layer, const reap_shard *shard, reap_shift **out) {
+int reap_shift_create(const reap_samples *samples, reap_shift **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
-  (*out)->layer = *layer;
-  int status = allocate(*out, shard);
+  (*out)->layer = samples->layer;
+  int status = allocate(*out, samples);
   if (status != REAP_OK) reap_shift_destroy(out);
   return status;
 }
@@ -197,7 +196,7 @@ static void add_cell_sums(reap_shift *s, int u, int64_t row) {
 }
 
 /* What row `row` of the input and the row of outputs that begins with it add to the sums. */
-static int add_row(reap_shift *s, int64_t row, const reap_target *target, const reap_shift_sums *sums) {
+static int add_row(reap_shift *s, int64_t row, const float *y, const reap_shift_sums *sums) {
   const shift_plan *p = &s->plan;
   const int64_t oy = row + p->y.pad;
   const int u = cell_of(&p->y, row);
@@ -207,7 +206,7 @@ static int add_row(reap_shift *s, int64_t row, const reap_target *target, const 
     REAP_TRY(core_row(s, u, row, sums->terms));
   }
   if (oy < 0 || oy >= p->y.out) return REAP_OK;
-  shift_batch_targets(&s->batch, oy, target);
+  shift_batch_targets(&s->batch, oy, y);
   reap_add_columns(s->batch.y, p->x.out * s->batch.images, s->layer.m, sums->sum_y, s->square);
   return walk_taps(s, oy, s->batch.y, add_cross, sums->cross);
 }
@@ -237,13 +236,13 @@ static void clear_sums(reap_shift *s, reap_shift_sums *sums) {
   sums->samples = 0;
 }
 
-int reap_shift_moments(reap_shift *s, int64_t block, const float *x, const reap_target *target, reap_shift_sums *sums) {
+int reap_shift_moments(reap_shift *s, int64_t block, const float *x, const float *y, reap_shift_sums *sums) {
   const reap_layer *layer = &s->layer;
   shift_batch *batch = &s->batch;
   clear_sums(s, sums);
   for (int64_t next = 0; shift_batch_begin(batch, block, false, x, layer->channels, NULL, &next);) {
     for (int64_t row = shift_batch_first(batch); row < shift_batch_last(batch); row++)
-      REAP_TRY(add_row(s, row, target, sums));
+      REAP_TRY(add_row(s, row, y, sums));
     REAP_TRY(border_terms(s, sums->terms));
     sums->samples += batch->images * layer->positions;
   }
@@ -315,20 +314,19 @@ static int add_prediction(const reap_shift *s, int64_t tap, int64_t count, const
 }
 
 /* One row of outputs: what is predicted, and how far it is from the target. */
-static int measure_row(reap_shift *s, int64_t row, const reap_target *target, double *error, double *sum_y) {
+static int measure_row(reap_shift *s, int64_t row, const float *y, double *error, double *sum_y) {
   const int64_t m = s->layer.m, oy = row + s->plan.y.pad, pixels = s->plan.x.out * s->batch.images;
   shift_batch_advance(&s->batch, row);
   if (oy < 0 || oy >= s->plan.y.out) return REAP_OK;
   for (int64_t i = 0; i < pixels; i++) memcpy(s->prediction + i * m, s->bias, (size_t)m * sizeof(double));
   REAP_TRY(walk_taps(s, oy, s->prediction, add_prediction, s->weights));
-  shift_batch_targets(&s->batch, oy, target);
+  shift_batch_targets(&s->batch, oy, y);
   reap_add_columns(s->batch.y, pixels, m, sum_y, s->square);
   reap_add_differences(s->batch.y, s->prediction, pixels, m, error);
   return REAP_OK;
 }
 
-int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const reap_target *target,
-                            reap_shift_residual *out) {
+int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const float *y, reap_shift_residual *out) {
   const int64_t m = s->layer.m;
   shift_batch *batch = &s->batch;
   double *error = NULL;
@@ -336,7 +334,7 @@ int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const 
   clear(s->square, m);
   for (int64_t next = 0; status == REAP_OK && shift_batch_begin(batch, block, true, x, s->n_kept, s->kept, &next);) {
     for (int64_t row = shift_batch_first(batch); status == REAP_OK && row < shift_batch_last(batch); row++)
-      status = measure_row(s, row, target, error, out->sum_y);
+      status = measure_row(s, row, y, error, out->sum_y);
     out->samples += batch->images * s->layer.positions;
   }
   for (int64_t j = 0; status == REAP_OK && j < m; j++) {

@@ -3,10 +3,8 @@
 #ifndef REAP_STATS_SHIFT_GRAM_H
 #define REAP_STATS_SHIFT_GRAM_H
 
-#include "exec/shard.h"
-#include "model/operators/layer.h"
 #include "reap/moments.h"
-#include "rows.h"
+#include "samples.h"
 #include "shift_plan.h"
 
 typedef struct reap_shift reap_shift;
@@ -14,7 +12,8 @@ typedef struct reap_shift reap_shift;
 /* Whether the shift form computes this layer's moments with fewer operations than patches do. */
 int reap_shift_pays(const reap_layer *layer, bool *pays);
 
-int reap_shift_create(const reap_layer *layer, const reap_shard *shard, reap_shift **out);
+/* For all positions of the samples; nothing is read. */
+int reap_shift_create(const reap_samples *samples, reap_shift **out);
 void reap_shift_destroy(reap_shift **shift);
 
 /* Numbers in all terms: [terms][channels, channels], which stand for the Gram matrix until assembly. */
@@ -29,8 +28,7 @@ typedef struct reap_shift_sums {
   int64_t samples;
 } reap_shift_sums;
 
-int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const reap_target *target,
-                       reap_shift_sums *sums);
+int reap_shift_moments(reap_shift *shift, int64_t block, const float *x, const float *y, reap_shift_sums *sums);
 
 /* Multiply-adds needed for one image. */
 double reap_shift_multiply_adds(const reap_shift *shift);
@@ -49,7 +47,6 @@ typedef struct reap_shift_residual {
   int64_t samples;
 } reap_shift_residual;
 
-int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const reap_target *target,
-                            reap_shift_residual *out);
+int reap_shift_residual_add(reap_shift *shift, int64_t block, const float *x, const float *y, reap_shift_residual *out);
 
 #endif

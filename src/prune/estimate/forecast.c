@@ -129,7 +129,9 @@ typedef struct layer_cost {
 static int cost_whole(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
   const double n = (double)layer->n, m = (double)layer->m;
   out->solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n);
-  return reap_accumulator_cost(layer, &s->sampling, &s->shard, &out->moments, &out->multiply_adds);
+  const reap_samples samples = {
+      .layer = *layer, .name = "", .sampling = s->sampling, .split = REAP_SPLIT_TENTH, .shard = s->shard};
+  return reap_accumulator_cost(&samples, &out->moments, &out->multiply_adds);
 }
 
 static int cost_spread(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {

@@ -41,32 +41,27 @@ static int make_images(measurement *m, reap_backend backend) {
 }
 
 /* Sums of the first block, twice: the first time touches the memory. */
-static int time_moments(measurement *m, const reap_layer *layer, reap_accumulator *a) {
-  const float *x = NULL, *y = NULL;
-  double seconds = 0;
-  int status = reap_frontier_read(m->front, layer->input, 0, &x);
-  if (status == REAP_OK) status = reap_frontier_read(m->front, layer->output, 0, &y);
-  REAP_TRY(reap_comm_agree(m->comm, status));
+static int time_moments(measurement *m, const reap_samples *samples, reap_accumulator *a) {
+  const reap_shard *shard = &samples->shard;
   double start = reap_seconds();
-  status = reap_accumulator_scan(a, m->shard.first, x, y);
-  seconds = reap_seconds() - start;
+  int status = reap_accumulator_scan(a, 0);
+  double seconds = reap_seconds() - start;
   REAP_TRY(reap_comm_agree(m->comm, status));
   REAP_TRY(reap_accumulator_fix_grid(a, m->comm));
   for (int twice = 0; twice < 2 && status == REAP_OK; twice++) {
     start = reap_seconds();
-    status = reap_accumulator_add(a, m->shard.first, x, y);
+    status = reap_accumulator_add(a, 0);
   }
   m->moments_seconds += seconds + reap_seconds() - start;
-  const int64_t first = m->shard.first * m->shard.block, end = first + m->shard.block;
-  const int64_t held_out = reap_split_count(REAP_SPLIT_TENTH, end) - reap_split_count(REAP_SPLIT_TENTH, first);
-  m->moments_work += reap_accumulator_multiply_adds(a, (m->shard.block - held_out) * layer->positions);
+  const int64_t first = shard->first * shard->block, end = first + shard->block;
+  const int64_t held_out = reap_split_count(samples->split, end) - reap_split_count(samples->split, first);
+  m->moments_work += reap_accumulator_multiply_adds(a, (shard->block - held_out) * samples->layer.positions);
   return reap_comm_agree(m->comm, status);
 }
 
 static int measure_layer(measurement *m, int group) {
   const reap_forecast_setting *s = m->setting;
   const int node = reap_group_consumer(reap_groups_at(s->groups, group));
-  const reap_sampling all = {0, 0};
   reap_layer layer;
   reap_accumulator *a = NULL;
   int status = reap_layer_view(s->graph, node, reap_groups_at(s->groups, group)->units, &layer);
@@ -78,9 +73,15 @@ static int measure_layer(measurement *m, int group) {
   double spent = m->moments_seconds;
   REAP_TRY(reap_comm_max(m->comm, &spent, 1));
   if (spent > ENOUGH_SECONDS || (layer.n > MOST_COLUMNS && m->moments_work > 0)) return REAP_OK;
-  status = reap_accumulator_create(&layer, s->graph->nodes[node]->layer, &all, &m->shard, &a);
-  status = reap_comm_agree(m->comm, status);
-  if (status == REAP_OK) status = time_moments(m, &layer, a);
+  reap_taps taps = {m->front, m->front, layer.input, layer.output, -1, 0, NULL};
+  const reap_samples samples = {.layer = layer,
+                                .name = s->graph->nodes[node]->layer,
+                                .split = REAP_SPLIT_TENTH,
+                                .shard = m->shard,
+                                .read = reap_taps_read,
+                                .context = &taps};
+  status = reap_comm_agree(m->comm, reap_accumulator_create(&samples, &a));
+  if (status == REAP_OK) status = time_moments(m, &samples, a);
   reap_accumulator_destroy(&a);
   return status;
 }

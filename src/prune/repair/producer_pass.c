@@ -90,7 +90,6 @@ int producer_pass_create(const run *r, const step *s, producer_pass *p) {
     return reap_error(REAP_ERR_INTERNAL, "%s does not produce the inputs of %s", p->names[0], p->names[1]);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
   REAP_TRY(reap_layer_view(r->pruned, consumer, group->units, &p->consumer));
-  step_rows_set(r, s, &p->rows);
   return allocate(p);
 }
 
@@ -137,8 +136,6 @@ int producer_pass_renew(producer_pass *p) {
 
 /* ------------------------------------------------------------------ one block */
 
-static bool counts(const producer_pass *p, int64_t b) { return (p->run->shard->first + b) % p->stride == 0; }
-
 /* The producer's inputs, and what becomes of them in p->middle and p->output. */
 static int forward(producer_pass *p, int64_t b, const float **x) {
   REAP_TRY(reap_frontier_read(p->step->before, p->producer.input, b, x));
@@ -152,7 +149,7 @@ static int forward(producer_pass *p, int64_t b, const float **x) {
 static int subtract(producer_pass *p, int64_t b) {
   const int64_t count = reap_value_count(&p->run->pruned->values[p->consumer.output]);
   const float *target = NULL;
-  REAP_TRY(p->rows.source.output(p->rows.source.context, b, &target));
+  REAP_TRY(p->step->data.read(p->step->data.context, b, NULL, &target));
   for (int64_t i = 0; i < count; i++) p->output[i] = target[i] - p->output[i];
   return REAP_OK;
 }
@@ -178,99 +175,85 @@ static int backward(producer_pass *p) {
   return REAP_OK;
 }
 
-static int block_back(producer_pass *p, int64_t b, const float **x) {
-  REAP_TRY(forward(p, b, x));
-  REAP_TRY(subtract(p, b));
-  return backward(p);
-}
+/* At how many positions two channels are both let through. */
+typedef struct counting {
+  producer_pass *pass;
+  int64_t next; /* blocks before it are counted */
+  float *mask, *product;
+  double *both, positions;
+} counting;
 
-/* Adds, for the images of a block that are not held out, at how many positions two channels are both let through. */
-static int count_both(const producer_pass *p, int64_t b, float *mask, float *product, double *both, double *positions) {
+/* Adds the images of a block that are not held out, once. */
+static int count_both(counting *c, int64_t b) {
+  const producer_pass *p = c->pass;
   const int64_t k = p->consumer.channels, count = reap_value_count(&p->run->pruned->values[p->consumer.input]);
   const int64_t image = count / p->run->shard->block, rows = image / k;
   int64_t first, images;
+  if (b < c->next) return REAP_OK;
+  c->next = b + 1;
   reap_shard_block(p->run->shard, p->run->shard->first + b, &first, &images);
   for (int64_t i = 0; i < images; i++) {
-    if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
-    for (int64_t e = 0; e < image; e++) mask[e] = p->middle[i * image + e] > 0;
-    REAP_TRY(
-        reap_sgemm('N', 'T', k, k, rows, 1, mask, k, mask, k, 0, product, k)); /* whole numbers below 2^24: exact */
-    for (int64_t e = 0; e < k * k; e++) both[e] += (double)product[e];
-    *positions += (double)rows;
+    if (reap_split_holds_out(p->step->data.split, first + i)) continue;
+    for (int64_t e = 0; e < image; e++) c->mask[e] = p->middle[i * image + e] > 0;
+    REAP_TRY(reap_sgemm('N', 'T', k, k, rows, 1, c->mask, k, c->mask, k, 0, c->product,
+                        k)); /* whole numbers below 2^24: exact */
+    for (int64_t e = 0; e < k * k; e++) c->both[e] += (double)c->product[e];
+    c->positions += (double)rows;
   }
   return REAP_OK;
 }
 
 /* ------------------------------------------------------------------ passes */
 
-static int begin(const producer_pass *p, int which, reap_accumulator **a) {
-  const reap_sampling sampling = {p->run->options->positions, p->run->options->seed};
-  return reap_accumulator_create(which == 0 ? &p->producer : &p->consumer, p->names[which], &sampling, p->run->shard,
-                                 a);
-}
-
-static int consumer_block(producer_pass *p, int64_t b, const float **x, const float **y) {
+static int read_consumer(void *context, int64_t b, const float **x, const float **y) {
+  producer_pass *p = context;
   const float *before = NULL;
   REAP_TRY(forward(p, b, &before));
-  *x = p->middle;
-  return p->rows.source.output(p->rows.source.context, b, y);
+  if (x) *x = p->middle;
+  return y ? p->step->data.read(p->step->data.context, b, NULL, y) : REAP_OK;
 }
 
-static int producer_block(producer_pass *p, int64_t b, const float **x, const float **y) {
-  *y = p->back;
-  return block_back(p, b, x);
+static int read_producer(void *context, int64_t b, const float **x, const float **y) {
+  producer_pass *p = ((counting *)context)->pass;
+  const float *before = NULL;
+  REAP_TRY(forward(p, b, &before));
+  REAP_TRY(subtract(p, b));
+  REAP_TRY(backward(p));
+  if (x) *x = before;
+  if (y) *y = p->back;
+  return count_both(context, b);
 }
 
-/* Both passes of an accumulator over the blocks that count; `also` is called in the second one. */
-static int sum(producer_pass *p, int which, int (*block)(producer_pass *, int64_t, const float **, const float **),
-               int (*also)(void *, const producer_pass *, int64_t), void *context, reap_moments **moments) {
+/* Moments of one of the two layers, over the blocks that count. */
+static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, const float **, const float **),
+               void *context, reap_moments **moments) {
   const reap_comm *comm = p->run->comm;
-  const float *x = NULL, *y = NULL;
+  reap_samples samples = p->step->data;
   reap_accumulator *a = NULL;
-  int status = begin(p, which, &a);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(p->run); b++) {
-    if (!counts(p, b)) continue;
-    status = block(p, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_scan(a, p->run->shard->first + b, x, y);
-  }
-  status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = reap_accumulator_fix_grid(a, comm);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(p->run); b++) {
-    if (!counts(p, b)) continue;
-    status = block(p, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_add(a, p->run->shard->first + b, x, y);
-    if (status == REAP_OK && also) status = also(context, p, b);
-  }
-  status = reap_comm_agree(comm, status);
+  samples.layer = which == 0 ? p->producer : p->consumer;
+  samples.name = p->names[which];
+  samples.stride = p->stride;
+  samples.read = read;
+  samples.context = context;
+  int status = reap_comm_agree(comm, reap_accumulator_create(&samples, &a));
+  if (status == REAP_OK) status = reap_accumulator_sum(a, comm);
   if (status == REAP_OK) status = reap_accumulator_reduce(a, comm, moments);
   reap_accumulator_destroy(&a);
   return status;
 }
 
-int producer_pass_moments(producer_pass *p, reap_moments **moments) {
-  return sum(p, 1, consumer_block, NULL, NULL, moments);
-}
-
-typedef struct counting {
-  float *mask, *product;
-  double *both, positions;
-} counting;
-
-static int count_block(void *context, const producer_pass *p, int64_t b) {
-  counting *c = context;
-  return count_both(p, b, c->mask, c->product, c->both, &c->positions);
-}
+int producer_pass_moments(producer_pass *p, reap_moments **moments) { return sum(p, 1, read_consumer, p, moments); }
 
 int producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
   const int64_t k = p->consumer.channels,
                 image = reap_value_count(&p->run->pruned->values[p->consumer.input]) / p->run->shard->block;
   const reap_comm *comm = p->run->comm;
-  counting c = {.both = both};
+  counting c = {.pass = p, .both = both};
   memset(both, 0, (size_t)(k * k) * sizeof *both);
   int status = reap_alloc(&c.mask, image, sizeof *c.mask);
   if (status == REAP_OK) status = reap_alloc(&c.product, k * k, sizeof *c.product);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = sum(p, 0, producer_block, count_block, &c, moments);
+  if (status == REAP_OK) status = sum(p, 0, read_producer, &c, moments);
   if (status == REAP_OK) status = reap_comm_sum(comm, both, k * k);
   if (status == REAP_OK) status = reap_comm_sum(comm, &c.positions, 1);
   for (int64_t e = 0; status == REAP_OK && e < k * k; e++)

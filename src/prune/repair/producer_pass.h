@@ -24,7 +24,6 @@ typedef struct producer_pass {
   int activation;   /* the Relu between them, or -1 */
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
-  step_rows rows;         /* targets */
   int64_t stride;         /* every so many blocks one counts; of all blocks, whoever has them */
   reap_plan *plan;        /* for the weights at hand */
   float **storage;        /* [n_values] */

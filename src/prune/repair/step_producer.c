@@ -324,7 +324,7 @@ static int conclude(run *r, step *s, const search *x, const weights *before) {
     status = reap_comm_agree(r->comm, status);
   }
   reap_accumulator_destroy(&after.accumulator);
-  reap_free(&after.target);
+  reap_free(&after.taps.target);
   decision_clear(&after.decision);
   return status;
 }

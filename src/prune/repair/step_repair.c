@@ -56,14 +56,12 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   const ridge_choice standard = {r->options->ridge, false};
   decision *d = &s->decision;
   ridge_choice best;
-  step_rows rows;
   double error = 0;
-  step_rows_set(r, s, &rows);
   if (s->samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
-    REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS,
-                          &standard, &best, &error));
+    REAP_TRY(ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS, &standard,
+                          &best, &error));
   REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
   REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
   d->record.held_out_error = step_held_out_error(&s->held_out);

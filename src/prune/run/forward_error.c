@@ -19,12 +19,11 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
-#include "stats/patches.h"
 
 typedef struct runner {
   const run *run;
   const step *step;
-  step_rows rows;
+  reap_samples data; /* of the layer as it is in the pruned network */
   reap_graph *layer; /* on its own, for `images` images */
   reap_plan *plan;
   int64_t images, filled;
@@ -49,14 +48,10 @@ static void clear(runner *f) {
 }
 
 /* Images held out of this rank's blocks. */
-static int64_t count_images(const run *r) {
-  int64_t count = 0;
-  for (int64_t b = r->shard->first; b < r->shard->last; b++) {
-    int64_t first, images;
-    reap_shard_block(r->shard, b, &first, &images);
-    count += reap_split_count(REAP_SPLIT_TENTH, first + images) - reap_split_count(REAP_SPLIT_TENTH, first);
-  }
-  return count;
+static int64_t count_images(const reap_samples *s) {
+  const int64_t first = s->shard.first * s->shard.block, end = s->shard.last * s->shard.block;
+  const int64_t last = end < s->shard.images ? end : s->shard.images;
+  return last > first ? reap_split_count(s->split, last) - reap_split_count(s->split, first) : 0;
 }
 
 static int prepare_layer(runner *f, const double *weights, const double *bias) {
@@ -69,7 +64,7 @@ static int prepare_layer(runner *f, const double *weights, const double *bias) {
 
 static int prepare(runner *f, const double *weights, const double *bias) {
   const run *r = f->run;
-  const int64_t count = count_images(r), batch = r->pruned->batch, calls = (count + batch - 1) / batch;
+  const int64_t count = count_images(&f->data), batch = r->pruned->batch, calls = (count + batch - 1) / batch;
   REAP_TRY(reap_calloc(&f->errors, r->shard->blocks, sizeof *f->errors));
   REAP_TRY(reap_calloc(&f->squares, r->shard->blocks, sizeof *f->squares));
   if (count == 0) return REAP_OK;
@@ -77,7 +72,7 @@ static int prepare(runner *f, const double *weights, const double *bias) {
   REAP_TRY(prepare_layer(f, weights, bias));
   f->size_x = reap_value_count(&f->layer->values[f->layer->inputs[0]]) / f->images;
   f->size_y = reap_value_count(&f->layer->values[f->layer->outputs[0]]) / f->images;
-  f->per_image = reap_patches_per_image(&f->step->layer, &f->rows.sampling);
+  f->per_image = reap_samples_per_image(&f->data);
   REAP_TRY(reap_alloc(&f->positions, f->per_image, sizeof *f->positions));
   REAP_TRY(reap_alloc(&f->image, f->images, sizeof *f->image));
   REAP_TRY(reap_calloc(&f->x, f->images * f->size_x, sizeof *f->x)); /* the last call may have fewer images */
@@ -104,7 +99,7 @@ static void compare(runner *f, int64_t k) {
     add(y, target, f->size_y, 1, error, square);
     return;
   }
-  reap_patches_positions(layer, f->rows.source.name, &f->rows.sampling, f->image[k], f->positions);
+  reap_samples_positions(&f->data, f->image[k], f->positions);
   for (int64_t p = 0; p < f->per_image; p++) {
     const int64_t start = reap_row_start(&layer->rows_y, layer->m, f->positions[p]);
     add(y + start, target + start, layer->m, reap_row_step(&layer->rows_y), error, square);
@@ -122,26 +117,24 @@ static int flush(runner *f) {
   return REAP_OK;
 }
 
-static int take_block(runner *f, int64_t b) {
-  const rows_source *rows = &f->rows.source;
-  const float *x = NULL, *target = NULL;
-  int64_t first, count;
-  reap_shard_block(f->run->shard, f->run->shard->first + b, &first, &count);
-  for (int64_t i = 0; i < count; i++) {
-    if (!reap_split_holds_out(REAP_SPLIT_TENTH, first + i)) continue;
-    if (!x) REAP_TRY(rows->input(rows->context, b, &x));
-    if (!target) REAP_TRY(rows->output(rows->context, b, &target));
-    memcpy(f->x + f->filled * f->size_x, x + i * f->size_x, (size_t)f->size_x * sizeof *x);
-    memcpy(f->target + f->filled * f->size_y, target + i * f->size_y, (size_t)f->size_y * sizeof *target);
-    f->image[f->filled++] = first + i;
-    if (f->filled == f->images) REAP_TRY(flush(f));
-  }
-  return REAP_OK;
+static int take_image(runner *f, const reap_piece *p) {
+  memcpy(f->x + f->filled * f->size_x, p->x, (size_t)f->size_x * sizeof *p->x);
+  memcpy(f->target + f->filled * f->size_y, p->y, (size_t)f->size_y * sizeof *p->y);
+  f->image[f->filled++] = p->image;
+  return f->filled == f->images ? flush(f) : REAP_OK;
 }
 
-static int run_blocks_forward(runner *f) {
-  for (int64_t b = 0; b < run_blocks(f->run); b++) REAP_TRY(take_block(f, b));
-  return flush(f);
+static int run_images_forward(runner *f) {
+  reap_cursor cursor;
+  reap_piece p = {0};
+  int status = reap_cursor_create(&f->data, &cursor);
+  reap_cursor_start(&cursor, REAP_HELD_OUT, 0, reap_samples_blocks(&f->data));
+  do {
+    if (status == REAP_OK) status = reap_cursor_next(&cursor, INT64_MAX, &p);
+    if (status == REAP_OK && p.count > 0) status = take_image(f, &p);
+  } while (status == REAP_OK && p.count > 0);
+  reap_cursor_clear(&cursor);
+  return status == REAP_OK ? flush(f) : status;
 }
 
 static int add_ranks(runner *f, forward_error *out) {
@@ -159,10 +152,10 @@ static int add_ranks(runner *f, forward_error *out) {
 }
 
 int forward_error_measure(const run *r, const step *s, const double *weights, const double *bias, forward_error *out) {
-  runner f = {.run = r, .step = s};
-  step_rows_set(r, s, &f.rows);
-  int status = prepare(&f, weights, bias);
-  if (status == REAP_OK) status = run_blocks_forward(&f);
+  runner f = {.run = r, .step = s, .data = s->data};
+  int status = reap_layer_view(r->pruned, s->node, s->decision.record.n_kept, &f.data.layer);
+  if (status == REAP_OK) status = prepare(&f, weights, bias);
+  if (status == REAP_OK) status = run_images_forward(&f);
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) status = add_ranks(&f, out);
   clear(&f);

@@ -31,7 +31,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
-#include "stats/patches.h"
+#include "stats/rows.h"
 
 static const double RIDGES[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
 static const double PULLS[] = {1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
@@ -93,112 +93,74 @@ int ridge_pull(const reap_moments *s, double ridge, const double *trained, reap_
 
 typedef struct contest {
   const reap_comm *comm;
-  const rows_source *rows;
-  reap_sampling sampling;
+  reap_samples samples; /* at MOST_POSITIONS positions */
   int64_t n_kept, a, m; /* a: columns kept */
   const int64_t *kept;
-  int64_t per_image, capacity, filled;
-  int64_t *positions;
-  float *x, *y, *scratch; /* [capacity, n], [capacity, m], [n] */
-  double *kept_x;         /* [capacity, a] */
+  reap_rows rows;         /* of the channels kept */
   double *product;        /* [capacity, batch * m] */
   int batch;              /* candidates at a time */
   double *weights, *bias; /* [a, batch * m], [batch * m] row-major: candidates side by side */
   double *errors;         /* [blocks, batch] */
-  int64_t samples;
+  int64_t rows_seen;
 } contest;
 
 static void contest_clear(contest *c) {
-  reap_free(&c->positions);
-  reap_free(&c->x);
-  reap_free(&c->y);
-  reap_free(&c->scratch);
-  reap_free(&c->kept_x);
+  reap_rows_clear(&c->rows);
   reap_free(&c->product);
   reap_free(&c->weights);
   reap_free(&c->bias);
   reap_free(&c->errors);
 }
 
-static contest contest_of(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept) {
-  const reap_layer *layer = rows->layer;
-  return (contest){
-      .comm = comm, .rows = rows, .n_kept = n_kept, .a = n_kept * layer->block, .m = layer->m, .kept = kept};
+static contest contest_of(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept) {
+  contest c = {.comm = comm, .samples = *samples, .n_kept = n_kept, .kept = kept};
+  c.a = n_kept * samples->layer.block;
+  c.m = samples->layer.m;
+  reap_sampling *s = &c.samples.sampling;
+  if (s->positions <= 0 || s->positions > MOST_POSITIONS) s->positions = MOST_POSITIONS;
+  return c;
 }
 
 /* For up to `most` candidates at a time. */
 static int contest_create(contest *c, int most) {
-  const reap_layer *layer = c->rows->layer;
   const int64_t fit = BATCH_BYTES / (8 * c->a * c->m);
   c->batch = fit < 1 ? 1 : fit > most ? most : (int)fit;
-  c->sampling = *c->rows->sampling;
-  if (c->sampling.positions <= 0 || c->sampling.positions > MOST_POSITIONS) c->sampling.positions = MOST_POSITIONS;
-  c->per_image = reap_patches_per_image(layer, &c->sampling);
-  c->capacity = CHUNK_BYTES / (8 * (c->a + c->batch * c->m));
-  if (c->capacity < 64) c->capacity = 64;
-  REAP_TRY(reap_alloc(&c->positions, c->per_image, sizeof *c->positions));
-  REAP_TRY(reap_alloc(&c->x, c->capacity * layer->n, sizeof *c->x));
-  REAP_TRY(reap_alloc(&c->y, c->capacity * c->m, sizeof *c->y));
-  REAP_TRY(reap_alloc(&c->scratch, layer->n, sizeof *c->scratch));
-  REAP_TRY(reap_alloc(&c->kept_x, c->capacity * c->a, sizeof *c->kept_x));
-  REAP_TRY(reap_alloc(&c->product, c->capacity * c->batch * c->m, sizeof *c->product));
+  const int64_t capacity = reap_rows_capacity(CHUNK_BYTES, c->a + c->batch * c->m, 64);
+  REAP_TRY(reap_rows_create(&c->samples, c->n_kept, c->kept, c->m, capacity, &c->rows));
+  REAP_TRY(reap_alloc(&c->product, capacity * c->batch * c->m, sizeof *c->product));
   REAP_TRY(reap_alloc(&c->weights, c->a * c->batch * c->m, sizeof *c->weights));
   REAP_TRY(reap_alloc(&c->bias, c->batch * c->m, sizeof *c->bias));
-  return reap_alloc(&c->errors, c->rows->shard->blocks * c->batch, sizeof *c->errors);
+  return reap_alloc(&c->errors, c->samples.shard.blocks * c->batch, sizeof *c->errors);
 }
 
-/* Adds the errors of the rows gathered to the slots of their block. */
-static int flush(contest *c, double *slots) {
-  const int64_t n = c->rows->layer->n, block = c->rows->layer->block, width = c->batch * c->m;
-  for (int64_t r = 0; r < c->filled; r++)
-    for (int64_t i = 0; i < c->a; i++)
-      c->kept_x[r * c->a + i] = (double)c->x[r * n + c->kept[i / block] * block + i % block];
-  REAP_TRY(reap_dgemm('N', 'N', width, c->filled, c->a, 1, c->weights, width, c->kept_x, c->a, 0, c->product, width));
-  for (int64_t r = 0; r < c->filled; r++)
+/* Adds the errors of the rows at hand to the slots of their block. */
+static int add_rows(contest *c, int64_t count, double *slots) {
+  const int64_t width = c->batch * c->m;
+  REAP_TRY(reap_dgemm('N', 'N', width, count, c->a, 1, c->weights, width, c->rows.x, c->a, 0, c->product, width));
+  for (int64_t r = 0; r < count; r++)
     for (int k = 0; k < c->batch; k++) {
       double sum = 0;
       for (int64_t j = 0; j < c->m; j++) {
-        const double d = (double)c->y[r * c->m + j] - c->product[r * width + k * c->m + j] - c->bias[k * c->m + j];
+        const double d = c->rows.y[r * c->m + j] - c->product[r * width + k * c->m + j] - c->bias[k * c->m + j];
         sum += d * d;
       }
       slots[k] += sum;
     }
-  c->samples += c->filled;
-  c->filled = 0;
-  return REAP_OK;
-}
-
-static int add_image(contest *c, int64_t image, const float *x, const float *y, double *slots) {
-  const reap_layer *layer = c->rows->layer;
-  reap_patches_positions(layer, c->rows->name, &c->sampling, image, c->positions);
-  for (int64_t done = 0; done < c->per_image;) {
-    int64_t count = c->per_image - done;
-    if (count > c->capacity - c->filled) count = c->capacity - c->filled;
-    reap_patches_gather(layer, x, y, count, c->positions + done, c->scratch, c->x + c->filled * layer->n,
-                        c->y + c->filled * layer->m);
-    done += count;
-    c->filled += count;
-    if (c->filled == c->capacity) REAP_TRY(flush(c, slots));
-  }
+  c->rows_seen += count;
   return REAP_OK;
 }
 
 static int add_blocks(contest *c) {
-  const reap_shard *shard = c->rows->shard;
+  const reap_shard *shard = &c->samples.shard;
   memset(c->errors, 0, (size_t)(shard->blocks * c->batch) * sizeof *c->errors);
-  c->samples = 0;
-  for (int64_t b = shard->first; b < shard->last; b++) {
-    int64_t first, count;
-    double *slots = c->errors + b * c->batch;
-    reap_shard_block(shard, b, &first, &count);
-    const float *x = NULL, *y = NULL;
-    REAP_TRY(c->rows->input(c->rows->context, b - shard->first, &x));
-    REAP_TRY(c->rows->output(c->rows->context, b - shard->first, &y));
-    for (int64_t i = 0; i < count; i++)
-      if (reap_split_holds_out(REAP_SPLIT_TENTH, first + i))
-        REAP_TRY(add_image(c, first + i, x + i * reap_patches_input_size(c->rows->layer),
-                           y + i * reap_patches_output_size(c->rows->layer), slots));
-    if (c->filled > 0) REAP_TRY(flush(c, slots));
+  c->rows_seen = 0;
+  for (int64_t b = 0, count = 0; b < shard->last - shard->first; b++) {
+    const reap_walk walk = {.part = REAP_HELD_OUT, .begin = b, .end = b + 1, .y_count = c->m};
+    reap_rows_start(&c->rows, &walk);
+    do {
+      REAP_TRY(reap_rows_next(&c->rows, &count));
+      if (count > 0) REAP_TRY(add_rows(c, count, c->errors + (shard->first + b) * c->batch));
+    } while (count > 0);
   }
   return REAP_OK;
 }
@@ -223,7 +185,7 @@ static int solve_candidate(contest *c, const reap_moments *sub, const double *tr
   reap_path *path = NULL;
   int status = candidate->trained ? ridge_pull(sub, candidate->ridge, trained, &pulled) : REAP_OK;
   if (status == REAP_OK)
-    status = reap_refit(pulled ? pulled : sub, c->n_kept, all, candidate->ridge, c->rows->name, &path);
+    status = reap_refit(pulled ? pulled : sub, c->n_kept, all, candidate->ridge, c->samples.name, &path);
   for (int64_t i = 0; status == REAP_OK && i < c->a; i++)
     memcpy(c->weights + i * width + k * c->m, path->weights + i * c->m, (size_t)c->m * sizeof *path->weights);
   if (status == REAP_OK) memcpy(c->bias + k * c->m, path->bias, (size_t)c->m * sizeof *path->bias);
@@ -256,10 +218,10 @@ done:
 
 /* Held-out errors of the first `count` weights of the batch. Collective. */
 static int measure_weights(contest *c, int count, double *errors) {
-  const int64_t blocks = c->rows->shard->blocks;
+  const int64_t blocks = c->samples.shard.blocks;
   REAP_TRY(reap_comm_agree(c->comm, add_blocks(c)));
   REAP_TRY(reap_comm_sum(c->comm, c->errors, blocks * c->batch)); /* each slot has one owner: exact */
-  REAP_TRY(reap_comm_sum_int64(c->comm, &c->samples, 1));
+  REAP_TRY(reap_comm_sum_int64(c->comm, &c->rows_seen, 1));
   for (int k = 0; k < count; k++) {
     errors[k] = 0;
     for (int64_t b = 0; b < blocks; b++) errors[k] += c->errors[b * c->batch + k];
@@ -276,9 +238,9 @@ static int measure_batch(contest *c, const reap_moments *moments, const double *
   return measure_weights(c, count, errors);
 }
 
-int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept,
+int ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
                   const double *weights, const double *bias, double *error) {
-  contest c = contest_of(comm, rows, n_kept, kept);
+  contest c = contest_of(comm, samples, n_kept, kept);
   int status = reap_comm_agree(comm, contest_create(&c, 1));
   if (status == REAP_OK) {
     memcpy(c.weights, weights, (size_t)(c.a * c.m) * sizeof *weights);
@@ -289,10 +251,10 @@ int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept
   return status;
 }
 
-int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
+int ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments, const double *trained,
                  int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
                  ridge_choice *out, double *error) {
-  contest c = contest_of(comm, rows, n_kept, kept);
+  contest c = contest_of(comm, samples, n_kept, kept);
   ridge_choice list[RIDGE_MOST_CANDIDATES];
   double errors[RIDGE_MOST_CANDIDATES];
   const int candidates = list_candidates(kind, standard, list);
@@ -303,7 +265,7 @@ int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_mome
     status = measure_batch(&c, moments, trained, list + first, count, errors + first);
   }
   int best = 0;
-  for (int k = 1; status == REAP_OK && c.samples > 0 && k < candidates; k++)
+  for (int k = 1; status == REAP_OK && c.rows_seen > 0 && k < candidates; k++)
     if (errors[k] < errors[best]) best = k;
   if (status == REAP_OK && !(errors[best] < (1 - WORTH_CHANGING) * errors[0])) best = 0;
   *out = list[best];

@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 
+#include "reap/comm.h"
 #include "reap/moments.h"
-#include "stats/store_rows.h"
+#include "stats/samples.h"
 
 typedef struct ridge_choice {
   double ridge;
@@ -18,15 +19,15 @@ typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
 enum { RIDGE_MOST_CANDIDATES = 21 };
 
 /* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all
- * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). rows gives the
- * images; trained [n, m] are the weights the layer has now. moments, trained: looked at on rank 0. error: that of the
+ * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). samples: of the
+ * layer; trained [n, m] are the weights the layer has now. moments, trained: looked at on rank 0. error: that of the
  * best, as ridge_measure gives it. */
-int ridge_choose(const reap_comm *comm, const rows_source *rows, const reap_moments *moments, const double *trained,
+int ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments, const double *trained,
                  int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
                  ridge_choice *out, double *error);
 
 /* Collective. Squared error of weights [n_kept * block, m] and bias [m] on the rows that candidates are compared on. */
-int ridge_measure(const reap_comm *comm, const rows_source *rows, int64_t n_kept, const int64_t *kept,
+int ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
                   const double *weights, const double *bias, double *error);
 
 /* Local. Moments whose solution with this ridge is pulled towards the trained weights; the caller owns them. Their

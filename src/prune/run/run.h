@@ -11,7 +11,7 @@
 #include "model/operators/layer.h"
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"
-#include "stats/store_rows.h"
+#include "stats/samples.h"
 #include "steps.h"
 #include "types.h"
 
@@ -32,14 +32,6 @@ typedef struct run {
   double work_done;
 } run;
 
-/* The layer's rows, block by block; see step_rows.c. */
-typedef struct step_rows {
-  const run *run;
-  const struct step *step;
-  reap_sampling sampling;
-  rows_source source;
-} step_rows;
-
 /* One layer at hand. */
 typedef struct step {
   int group, node; /* see steps.h */
@@ -52,8 +44,8 @@ typedef struct step {
       *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
   reap_moments_panels *panels;
   reap_stats_source *stored;
-  step_rows rows; /* of panels */
-  float *target;  /* [block, positions, m] */
+  reap_samples data; /* of the layer as it was when its moments were gathered */
+  reap_taps taps;
   decision decision;
   reap_held_out_error held_out;
   int64_t samples;
@@ -80,14 +72,9 @@ int run_advance(run *r, step *s);
 int run_advance_again(run *r, const step *s);
 void run_note_use(run *r);
 
-/* step_rows.c: the layer's input and the original network's output for the accumulator, which is told of the shortcut's
- * drift if the layer carries that. b: this rank's block; storage order; valid until another block is asked for. Local.
- */
-int step_block(const run *r, const step *s, int64_t b, const float **x, const float **y);
-
-/* The layer's input and target (with the shortcut's drift in it) for those who want the rows one by one: borrows run
- * and step. */
-void step_rows_set(const run *r, const step *s, step_rows *rows);
+/* run_images.c: the layer's rows as both networks stand, into s->data (borrows the step; the caller frees
+ * s->taps.target). Local. */
+int step_samples(const run *r, step *s);
 
 /* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller (NULL
  * where no rank is to hold them: step_panels.c); kept for those who want to see them; the error on images held out of

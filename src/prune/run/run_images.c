@@ -1,6 +1,7 @@
-/* Images of a run on their way through both networks. */
+/* Images of a run on their way through both networks, and the rows of the layer they have come to. */
 #include "base/timer.h"
 #include "reap/error.h"
+#include "reap/memory.h"
 #include "run.h"
 
 bool run_frozen(const run *r) { return r->options->from_stats != NULL; }
@@ -74,6 +75,21 @@ int run_advance_again(run *r, const step *s) {
   r->front_pruned = fresh;
   note_time(r, start, read);
   return REAP_OK;
+}
+
+int step_samples(const run *r, step *s) {
+  const reap_node *node = r->pruned->nodes[s->node];
+  const int64_t count = s->shortcut < 0 ? 0 : reap_value_count(&r->pruned->values[s->layer.output]);
+  s->taps = (reap_taps){r->front_pruned, r->front_original, s->layer.input, s->layer.output, s->shortcut, count, NULL};
+  s->data = (reap_samples){.layer = s->layer,
+                           .name = node->layer,
+                           .node = node->name,
+                           .sampling = {r->options->positions, r->options->seed},
+                           .split = REAP_SPLIT_TENTH,
+                           .shard = *r->shard,
+                           .read = reap_taps_read,
+                           .context = &s->taps};
+  return reap_alloc(&s->taps.target, count, sizeof *s->taps.target);
 }
 
 void run_note_use(run *r) {

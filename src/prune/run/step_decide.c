@@ -13,10 +13,8 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   const decision_setting by = step_setting(r, s);
   decision *d = &s->decision, other = {0};
   ridge_choice best;
-  step_rows rows;
   double error = 0, again = 0;
-  step_rows_set(r, s, &rows);
-  REAP_TRY(ridge_choose(r->comm, &rows.source, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
+  REAP_TRY(ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
                         &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status = reap_comm_agree(r->comm, decision_create(d->record.channels, d->block, d->m, d->record.n_kept, &other));
@@ -24,7 +22,7 @@ static int improve_ridge(run *r, step *s, const reap_moments *moments, const rid
   if (status == REAP_OK) status = decision_make(&by, moments, &best, weights, bias, &other);
   if (status == REAP_OK)
     status =
-        ridge_measure(r->comm, &rows.source, other.record.n_kept, other.record.kept, other.weights, other.bias, &again);
+        ridge_measure(r->comm, &s->data, other.record.n_kept, other.record.kept, other.weights, other.bias, &again);
   if (status == REAP_OK && again <= error) {
     const decision first = *d;
     *d = other;

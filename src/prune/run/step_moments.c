@@ -3,27 +3,16 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "run.h"
+#include "stats/store_rows.h"
 #include "stats/stored_moments.h"
 
 static int gather_moments(run *r, step *s, reap_moments **moments) {
-  double start = reap_seconds();
-  const reap_sampling sampling = {r->options->positions, r->options->seed};
-  const float *x = NULL, *y = NULL;
-  int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
-  if (status == REAP_OK)
-    status = reap_accumulator_create(&s->layer, r->pruned->nodes[s->node]->layer, &sampling, r->shard, &s->accumulator);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
-    status = step_block(r, s, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_scan(s->accumulator, r->shard->first + b, x, y);
-  }
+  const double start = reap_seconds();
+  int status = step_samples(r, s);
+  if (status == REAP_OK) status = reap_accumulator_create(&s->data, &s->accumulator);
   REAP_TRY(reap_comm_agree(r->comm, status));
-  REAP_TRY(reap_accumulator_fix_grid(s->accumulator, r->comm));
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
-    status = step_block(r, s, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_add(s->accumulator, r->shard->first + b, x, y);
-  }
-  double middle = reap_seconds();
-  REAP_TRY(reap_comm_agree(r->comm, status));
+  REAP_TRY(reap_accumulator_sum(s->accumulator, r->comm));
+  const double middle = reap_seconds();
   REAP_TRY(reap_accumulator_reduce(s->accumulator, r->comm, moments));
   s->samples = (*moments)->samples;
   s->moments_flops = reap_accumulator_multiply_adds(s->accumulator, s->samples);
@@ -52,14 +41,12 @@ int step_moments(run *r, step *s, reap_moments **moments) {
 int step_keep_data(run *r, const step *s, const reap_moments *moments) {
   const reap_node *node = r->pruned->nodes[s->node];
   double start = reap_seconds();
-  step_rows rows;
-  step_rows_set(r, s, &rows);
   reap_stats_writer *stats = r->options->save_stats;
   if (stats)
     REAP_TRY(moments ? reap_stats_writer_add(stats, node->layer, node->name, moments)
                      : reap_stats_writer_add_panels(stats, node->layer, node->name, s->source));
   const double energy = moments ? moments->energy : s->source->energy;
-  if (r->options->activations) REAP_TRY(store_rows(r->comm, &rows.source, energy, r->options->activations));
+  if (r->options->activations) REAP_TRY(store_rows(r->comm, &s->data, energy, r->options->activations));
   r->result->seconds_store += reap_seconds() - start;
   return REAP_OK;
 }
@@ -68,19 +55,10 @@ int step_measure_held_out(run *r, const step *s, const double *weights, const do
   double start = reap_seconds();
   const decision *d = &s->decision;
   if (run_frozen(r)) return REAP_OK;
-  if (s->panels) {
-    REAP_TRY(reap_moments_panels_residual(s->panels, true, d->record.n_kept, d->record.kept, weights, bias, out));
-    r->result->seconds_held_out += reap_seconds() - start;
-    return REAP_OK;
-  }
-  int status = reap_accumulator_residual_begin(s->accumulator, d->record.n_kept, d->record.kept, weights, bias);
-  for (int64_t b = 0; status == REAP_OK && b < run_blocks(r); b++) {
-    const float *x = NULL, *y = NULL;
-    status = step_block(r, s, b, &x, &y);
-    if (status == REAP_OK) status = reap_accumulator_residual_add(s->accumulator, r->shard->first + b, x, y);
-  }
-  REAP_TRY(reap_comm_agree(r->comm, status));
-  REAP_TRY(reap_accumulator_residual_end(s->accumulator, r->comm, out));
+  REAP_TRY(
+      s->panels
+          ? reap_moments_panels_residual(s->panels, true, d->record.n_kept, d->record.kept, weights, bias, out)
+          : reap_accumulator_residual(s->accumulator, r->comm, d->record.n_kept, d->record.kept, weights, bias, out));
   r->result->seconds_held_out += reap_seconds() - start;
   return REAP_OK;
 }

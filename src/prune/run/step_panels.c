@@ -33,13 +33,8 @@ int step_spread_moments(run *r, step *s) {
     r->result->seconds_read += reap_seconds() - start;
     return REAP_OK;
   }
-  step_rows_set(r, s, &s->rows);
-  const rows_source *from = &s->rows.source;
-  const reap_layer_rows rows = {from->layer, from->name,   from->sampling, from->shard,
-                                from->input, from->output, from->context};
-  int status = reap_alloc(&s->target, reap_value_count(&r->pruned->values[s->layer.output]), sizeof *s->target);
-  REAP_TRY(reap_comm_agree(r->comm, status));
-  REAP_TRY(reap_moments_panels_create(r->comm, &rows, 0, &s->panels));
+  REAP_TRY(reap_comm_agree(r->comm, step_samples(r, s)));
+  REAP_TRY(reap_moments_panels_create(r->comm, &s->data, 0, &s->panels));
   s->source = reap_moments_panels_source(s->panels);
   s->samples = s->source->samples;
   s->moments_flops = reap_moments_panels_multiply_adds(s->panels);
