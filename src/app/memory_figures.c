@@ -7,7 +7,7 @@
 #include "reap/memory.h"
 
 int memory_figures_gather(const reap_comm *comm, const memory_options *o, const reap_frontier_use *use,
-                          const reap_footprint *footprint, memory_figures *out) {
+                          const reap_memory_estimate *estimate, memory_figures *out) {
   double largest[] = {(double)reap_memory_peak_resident(), (double)use->peak, use->seconds_scratch};
   double sums[] = {(double)use->spilled, (double)use->read_back, (double)use->recomputed, use->recomputed_multiply_adds,
                    (double)use->images_read};
@@ -22,10 +22,10 @@ int memory_figures_gather(const reap_comm *comm, const memory_options *o, const 
                           .recomputed = sums[2],
                           .recomputed_multiply_adds = sums[3],
                           .images_read = sums[4]};
-  if (!footprint) return REAP_OK;
-  out->model = (double)footprint->model;
-  out->moments = (double)footprint->every_rank;
-  out->solver = (double)footprint->deciding_rank;
+  if (!estimate) return REAP_OK;
+  out->model = (double)estimate->model;
+  out->moments = (double)estimate->every_rank;
+  out->solver = (double)estimate->deciding_rank;
   return REAP_OK;
 }
 

@@ -6,7 +6,7 @@
 
 #include "exec/frontier.h"
 #include "memory_options.h"
-#include "prune/estimate/footprint.h"
+#include "prune/estimate/memory_estimate.h"
 #include "reap/comm.h"
 
 /* Bytes unless said otherwise; largest over ranks, or sums over them. */
@@ -19,9 +19,9 @@ typedef struct memory_figures {
   double seconds_scratch;                                                       /* largest */
 } memory_figures;
 
-/* Collective. `footprint` may be NULL: then model, moments and solver are left at 0. */
+/* Collective. `estimate` may be NULL: then model, moments and solver are left at 0. */
 int memory_figures_gather(const reap_comm *comm, const memory_options *options, const reap_frontier_use *use,
-                          const reap_footprint *footprint, memory_figures *out);
+                          const reap_memory_estimate *estimate, memory_figures *out);
 
 /* The report's object `memory`. */
 void memory_figures_report(const memory_figures *figures, const memory_options *options, cJSON *report);

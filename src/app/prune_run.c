@@ -105,7 +105,7 @@ int prune_run_do(prune_run *r) {
   for (bool more = true; more;) REAP_TRY(reap_session_step(r->session, NULL, &more));
   REAP_TRY(reap_session_finish(r->session));
   REAP_TRY(evaluate(r));
-  return memory_figures_gather(r->context->comm, &r->options->memory, &r->info->result.use, &r->info->footprint,
+  return memory_figures_gather(r->context->comm, &r->options->memory, &r->info->result.use, &r->info->memory_estimate,
                                &r->memory);
 }
 

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "prune/session/memory_check.h"
+#include "prune/estimate/memory_estimate.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/network.h"
@@ -49,7 +49,7 @@ typedef struct job {
   reap_stats_writer *stats;
   reap_activations_file *activations;
   reap_collect_result result;
-  reap_footprint footprint;
+  reap_memory_estimate estimate;
   memory_figures memory;
 } job;
 
@@ -94,12 +94,12 @@ static int check_memory(job *j) {
   REAP_TRY(reap_comm_alloc(comm, &spread, j->n_layers, sizeof *spread));
   for (int i = 0; i < j->n_layers; i++)
     spread[i] = o->panels || reap_solver_spreads(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
-  int status = reap_footprint_of_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,
-                                        REAP_FOOTPRINT_STORE, spread, reap_comm_size(comm), &j->footprint);
+  int status = reap_estimate_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,
+                                    REAP_ESTIMATE_STORE, spread, reap_comm_size(comm), &j->estimate);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(comm, status));
-  return reap_footprint_check(comm, &j->footprint, o->memory.bytes,
-                              "sum it by panels (--panels), put fewer ranks on a node, or use nodes with more memory");
+  return reap_estimate_check(comm, &j->estimate, o->memory.bytes,
+                             "sum it by panels (--panels), put fewer ranks on a node, or use nodes with more memory");
 }
 
 /* Local: everything that can be found wrong before work starts. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "exec/segment.h"
-#include "footprint.h"
+#include "memory_estimate.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout.h"
 #include "prune/repair/producer_pass.h"
@@ -137,7 +137,7 @@ static int cost_whole(const reap_forecast_setting *s, const reap_layer *layer, l
 static int cost_spread(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
   const bool all = s->sampling.positions <= 0 || s->sampling.positions >= layer->positions;
   int64_t solver = 0, deciding = 0;
-  REAP_TRY(reap_footprint_of_layer(layer, REAP_FOOTPRINT_PRUNE, true, s->ranks, &solver, &deciding));
+  REAP_TRY(reap_estimate_matrices(layer, REAP_ESTIMATE_PRUNE, true, s->ranks, &solver, &deciding));
   out->moments = reap_moments_panels_bytes(layer, s->ranks);
   out->solver = (double)solver;
   out->multiply_adds = (double)(all ? layer->positions : s->sampling.positions) * (double)layer->n *

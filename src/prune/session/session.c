@@ -10,7 +10,6 @@
 
 #include "exec/layer_time.h"
 #include "io/scratch_file.h"
-#include "memory_check.h"
 #include "model/edits.h"
 #include "model/groups/surgery.h"
 #include "reap/error.h"
@@ -160,13 +159,13 @@ static int check_memory(reap_session *s) {
   int status = reap_comm_agree(s->comm, reap_calloc(&spread, reap_groups_count(s->groups), sizeof *spread));
   if (status == REAP_OK) status = find_spread(s, spread);
   if (status == REAP_OK)
-    status = reap_footprint_estimate(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, spread,
-                                     reap_comm_size(s->comm), &s->info.footprint);
+    status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, spread,
+                                 reap_comm_size(s->comm), &s->info.memory_estimate);
   reap_free(&spread);
   REAP_TRY(reap_comm_agree(s->comm, status));
-  return reap_footprint_check(s->comm, &s->info.footprint, s->settings.memory,
-                              "exclude it, put fewer ranks on a node, or spread it over the ranks (solver scalapack, a "
-                              "ridge that is a number)");
+  return reap_estimate_check(s->comm, &s->info.memory_estimate, s->settings.memory,
+                             "exclude it, put fewer ranks on a node, or spread it over the ranks (solver scalapack, a "
+                             "ridge that is a number)");
 }
 
 static int begin(reap_session *s) {

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "io/paths_file.h"
-#include "memory_check.h"
 #include "prune/sensitivity/joint.h"
 #include "reap/error.h"
 #include "session_settings.h"
@@ -53,9 +52,9 @@ static reap_paths_options paths_options(const reap_session *s, bool output) {
 
 /* Of the pass that makes paths. Collective. */
 static int check_memory(const reap_session *s, const reap_paths_options *options) {
-  reap_footprint expected;
-  REAP_TRY(reap_paths_footprint(s->comm, s->network->graph, s->groups, s->shard.images, options, &expected));
-  return reap_footprint_check(
+  reap_memory_estimate expected;
+  REAP_TRY(reap_estimate_paths(s->comm, s->network->graph, s->groups, s->shard.images, options, &expected));
+  return reap_estimate_check(
       s->comm, &expected, s->settings.memory,
       "exclude it, put fewer ranks on a node, spread it over the ranks (solver scalapack), measure fewer sizes, or "
       "choose sizes without following paths (ratios uniform)");

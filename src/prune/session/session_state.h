@@ -5,7 +5,7 @@
 #include "base/hash.h"
 #include "exec/shard.h"
 #include "io/onnx/source.h"
-#include "prune/estimate/footprint.h"
+#include "prune/estimate/memory_estimate.h"
 #include "prune/prune.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/session.h"
@@ -19,9 +19,9 @@ typedef struct reap_session_info {
   const reap_group_paths *paths; /* that the plan goes by; NULL: it needs none, or they are not there yet */
   const reap_latency *latency;   /* the same */
   reap_paths_times paths_times;
-  reap_footprint footprint; /* memory that the steps were expected to take */
-  reap_prune_result result; /* of the steps done */
-  double measured_ms;       /* of one image in the pruned network, after reap_session_finish(), if that is the budget */
+  reap_memory_estimate memory_estimate; /* memory that the steps were expected to take */
+  reap_prune_result result;             /* of the steps done */
+  double measured_ms; /* of one image in the pruned network, after reap_session_finish(), if that is the budget */
 } reap_session_info;
 
 struct reap_session {

@@ -1,13 +1,13 @@
 /* What runs are expected to hold: layers that one rank holds whole, and those that lie on all ranks. */
-#include "prune/estimate/footprint.h"
 #include "prune/estimate/forecast.h"
+#include "prune/estimate/memory_estimate.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/solver.h"
 #include "small_networks.h"
 #include "stats/collect.h"
 #include "stats/moments_panels.h"
 
-const char *const test_suite_name = "footprint";
+const char *const test_suite_name = "estimate";
 
 /* 25,088 columns behind a Flatten, as in VGG's first matrix product, with few outputs; and a plain convolution. */
 enum { LARGE = 512 * 49, OUTPUTS = 10 };
@@ -45,9 +45,9 @@ static void subject_clear(subject *s) {
 
 static const double WHOLE = 8.0 * LARGE * (double)LARGE;
 
-static reap_footprint of_paths(const subject *s, int64_t images, const reap_paths_options *options) {
-  reap_footprint f;
-  CHECK_OK(reap_paths_footprint(test_comm(), s->graph, s->groups, images, options, &f));
+static reap_memory_estimate of_paths(const subject *s, int64_t images, const reap_paths_options *options) {
+  reap_memory_estimate f;
+  CHECK_OK(reap_estimate_paths(test_comm(), s->graph, s->groups, images, options, &f));
   CU_ASSERT_PTR_NOT_NULL_FATAL(f.layer);
   CU_ASSERT_STRING_EQUAL(f.layer, s->graph->nodes[s->layers[1].node]->layer);
   CU_ASSERT_EQUAL(f.columns, LARGE);
@@ -58,9 +58,9 @@ static reap_footprint of_paths(const subject *s, int64_t images, const reap_path
 static void paths_of_large_layers_are_spread(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
-  const reap_footprint spread = of_paths(&s, 100, &options);
+  const reap_memory_estimate spread = of_paths(&s, 100, &options);
   options.solver = REAP_SOLVER_LOCAL;
-  const reap_footprint whole = of_paths(&s, 100, &options);
+  const reap_memory_estimate whole = of_paths(&s, 100, &options);
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
   CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
   CU_ASSERT_TRUE((double)spread.every_rank > WHOLE / test_ranks());
@@ -77,7 +77,7 @@ static void weights_that_are_measured_count(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
   const double large = 2.0 * 8 * LARGE * OUTPUTS, small = 2.0 * 8 * 16 * 9 * 512;
-  const reap_footprint measured = of_paths(&s, 100, &options), unmeasured = of_paths(&s, 9, &options);
+  const reap_memory_estimate measured = of_paths(&s, 100, &options), unmeasured = of_paths(&s, 9, &options);
   CU_ASSERT_TRUE((double)measured.weights == large || (double)measured.weights == large + small);
   if (test_ranks() == 1) CU_ASSERT_EQUAL((double)measured.weights, large + small);
   /* A team that every rank is in, or one team for each. */
@@ -92,9 +92,9 @@ static void weights_that_are_measured_count(void) {
 static void moments_that_are_stored_take_less(void) {
   subject s = subject_make();
   const bool spread[] = {false, true};
-  reap_footprint panels, whole;
-  CHECK_OK(reap_footprint_of_layers(s.graph, s.layers, 2, 100, REAP_FOOTPRINT_STORE, spread, 2, &panels));
-  CHECK_OK(reap_footprint_of_layers(s.graph, s.layers, 2, 100, REAP_FOOTPRINT_STORE, NULL, 2, &whole));
+  reap_memory_estimate panels, whole;
+  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, spread, 2, &panels));
+  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, NULL, 2, &whole));
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE && whole.deciding_rank == 0);
   CU_ASSERT_EQUAL(panels.every_rank, (int64_t)reap_moments_panels_bytes(&s.layers[1], 2));
   CU_ASSERT_TRUE((double)panels.every_rank < WHOLE / 4);
@@ -120,7 +120,7 @@ static void forecasts_know_of_panels(void) {
     reap_forecast f;
     int64_t every = 0, deciding = 0;
     CHECK_OK(reap_forecast_make(&setting, 0, &f));
-    CHECK_OK(reap_footprint_of_layer(&s.layers[1], REAP_FOOTPRINT_PRUNE, true, ranks, &every, &deciding));
+    CHECK_OK(reap_estimate_matrices(&s.layers[1], REAP_ESTIMATE_PRUNE, true, ranks, &every, &deciding));
     CU_ASSERT_EQUAL(f.matrices, (double)every);
     CU_ASSERT_TRUE(f.matrices < 1.5 * WHOLE / ranks + 1e9);
     CU_ASSERT_TRUE(f.moments_work > 0.9 * (double)(setting.shard.last * 5) * LARGE * (0.5 * LARGE));

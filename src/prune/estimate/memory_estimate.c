@@ -1,0 +1,209 @@
+/* Memory of a run, estimated before it starts.
+ *
+ * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more
+ * of each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound
+ * of the moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by
+ * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
+ * network. Paths: besides the largest layer's matrices, the weights at several sizes that wait to be measured.
+ */
+#include "memory_estimate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "model/operators/layer.h"
+#include "prune/sensitivity/path_work.h"
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+#include "stats/moments_panels.h"
+
+/* Position of the last node that reads `value`; the number of nodes for network outputs. */
+static int last_reader(const reap_graph *graph, int value) {
+  if (graph->values[value].is_output) return graph->n_nodes;
+  for (int i = graph->n_nodes - 1; i >= 0; i--)
+    for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
+      if (graph->nodes[i]->inputs[k] == value) return i;
+  return -1;
+}
+
+/* Bytes of one image at the widest cut: before each node, what was computed and is still to be read. */
+static int widest_cut(const reap_graph *graph, int64_t *bytes) {
+  int64_t *change = NULL, held = 0;
+  REAP_TRY(reap_calloc(&change, graph->n_nodes + 2, sizeof *change));
+  for (int v = 0; v < graph->n_values; v++) {
+    const reap_value *value = &graph->values[v];
+    if (value->constant || !value->known || !(value->is_input || value->producer >= 0)) continue;
+    int from = value->producer < 0 ? 0 : value->producer, to = last_reader(graph, v);
+    if (to < from) continue;
+    int64_t size = reap_value_count(value) / graph->batch * (int64_t)sizeof(float);
+    change[from] += size;
+    change[to + 1] -= size;
+  }
+  *bytes = 0;
+  for (int i = 0; i <= graph->n_nodes; i++) {
+    held += change[i];
+    if (held > *bytes) *bytes = held;
+  }
+  reap_free(&change);
+  return REAP_OK;
+}
+
+/* Bytes of whole matrices on every rank, and besides on the one that solves. */
+static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
+  int64_t square = 0, cross = 0, both = 0;
+  REAP_TRY(reap_multiply(layer->n, layer->n, &square));
+  REAP_TRY(reap_multiply(layer->n, layer->m, &cross));
+  REAP_TRY(reap_multiply(square + 2 * cross, 4 * (int64_t)sizeof(double), &both)); /* all sums below fit */
+  *every = (2 * square + 2 * cross) * (int64_t)sizeof(double);
+  *deciding = (3 * square + 4 * cross) * (int64_t)sizeof(double);
+  return REAP_OK;
+}
+
+/* The same for matrices that lie on all ranks: G and H in one array and the factor of the channels that left (both
+ * twice where W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a
+ * while. */
+static double shared_solver(const reap_layer *layer, int ranks) {
+  enum {
+    COLUMNS = 4 * 540 /* the solver's panel, and those that move or are multiplied with: see symmetric_cyclic.c */
+  };
+  const double n = (double)layer->n, m = (double)layer->m, squares = 2 * m > n ? 2.5 : 1.25;
+  return 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
+}
+
+int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool spread, int ranks, int64_t *every_rank,
+                           int64_t *deciding_rank) {
+  REAP_TRY(whole(layer, every_rank, deciding_rank)); /* that everything fits its type, too */
+  if (use == REAP_ESTIMATE_STORE) *deciding_rank = 0;
+  if (!spread) return REAP_OK;
+  double bytes = reap_moments_panels_bytes(layer, ranks);
+  if (use != REAP_ESTIMATE_STORE) bytes += shared_solver(layer, ranks);
+  if (use == REAP_ESTIMATE_PRUNE) bytes += 8 * (double)layer->n * (double)layer->m; /* the new weights */
+  *every_rank = (int64_t)bytes;
+  *deciding_rank = 0;
+  return REAP_OK;
+}
+
+/* The layer that takes most. */
+static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_estimate_use use, bool spread, int ranks,
+                      reap_memory_estimate *out) {
+  int64_t every = 0, deciding = 0;
+  REAP_TRY(reap_estimate_matrices(layer, use, spread, ranks, &every, &deciding));
+  if (every <= out->every_rank) return REAP_OK;
+  out->every_rank = every;
+  out->deciding_rank = deciding;
+  out->layer = graph->nodes[layer->node]->layer;
+  out->columns = layer->n;
+  return REAP_OK;
+}
+
+/* Weights, and the activations of so many networks at the widest cut. */
+static int note_network(const reap_graph *graph, int64_t networks, int64_t images, reap_memory_estimate *out) {
+  int64_t cut = 0;
+  for (int v = 0; v < graph->n_values; v++)
+    if (graph->values[v].constant) out->model += graph->values[v].constant->count * (int64_t)sizeof(float);
+  REAP_TRY(widest_cut(graph, &cut));
+  return reap_multiply(networks * images, cut, &out->frontier);
+}
+
+int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
+                         reap_estimate_use use, const bool *spread, int ranks, reap_memory_estimate *out) {
+  memset(out, 0, sizeof *out);
+  for (int i = 0; i < count; i++) REAP_TRY(note_layer(graph, &layers[i], use, spread && spread[i], ranks, out));
+  return note_network(graph, 1, images, out);
+}
+
+int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
+                        const bool *spread, int ranks, reap_memory_estimate *out) {
+  memset(out, 0, sizeof *out);
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    reap_layer layer;
+    if (!chosen[g]) continue;
+    REAP_TRY(reap_layer_view(graph, reap_group_consumer(group), group->units, &layer));
+    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, spread && spread[g], ranks, out));
+  }
+  return note_network(graph, 2, images, out);
+}
+
+/* ------------------------------------------------------------------ paths of all groups */
+
+/* Bytes of the weights at the measured sizes: evenly spread, they are half a layer for each. */
+static double team_weights(const path_works *works, int team, int sizes) {
+  double bytes = 0;
+  for (int k = 0; k < works->n; k++) {
+    const reap_layer *l = &works->list[k].layer;
+    if (works->list[k].team == team) bytes += 0.5 * sizes * (double)l->n * (double)l->m * (double)sizeof(double);
+  }
+  return bytes;
+}
+
+/* Every rank has those of its team. */
+static void note_weights(const path_works *works, int sizes, int ranks, reap_memory_estimate *out) {
+  double most = 0, all = 0;
+  for (int t = 0; t < works->teams; t++) {
+    const double bytes = team_weights(works, t, sizes);
+    most = fmax(most, bytes);
+    all += bytes * (ranks / works->teams + (t < ranks % works->teams));
+  }
+  out->weights = (int64_t)most;
+  out->all_weights = (int64_t)all;
+}
+
+static int allocate_layers(const path_works *works, reap_layer **layers, bool **spread) {
+  REAP_TRY(reap_alloc(layers, works->n, sizeof **layers));
+  REAP_TRY(reap_alloc(spread, works->n, sizeof **spread));
+  for (int k = 0; k < works->n; k++) (*layers)[k] = works->list[k].layer;
+  return REAP_OK;
+}
+
+int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
+                        const reap_paths_options *options, reap_memory_estimate *out) {
+  const int ranks = reap_comm_size(comm);
+  path_works works = {0};
+  reap_layer *layers = NULL;
+  bool *spread = NULL;
+  int64_t count = 0;
+  int status = path_works_plan(graph, groups, options, images, ranks, &count, &works);
+  if (status == REAP_OK) status = allocate_layers(&works, &layers, &spread);
+  REAP_TRY_OR(reap_comm_agree(comm, status), done);
+  for (int k = 0; k < works.n; k++) spread[k] = reap_solver_spreads(comm, options->solver, layers[k].n, layers[k].m);
+  status = reap_estimate_layers(graph, layers, works.n, images, REAP_ESTIMATE_FOLLOW, spread, ranks, out);
+  if (status == REAP_OK && count > 0) note_weights(&works, options->sizes, ranks, out);
+  status = reap_comm_agree(comm, status);
+done:
+  path_works_clear(&works);
+  reap_free(&layers);
+  reap_free(&spread);
+  return status;
+}
+
+/* ------------------------------------------------------------------ what the machine has */
+
+static double gigabytes(double bytes) { return bytes / 1e9; }
+
+int reap_estimate_check(const reap_comm *comm, const reap_memory_estimate *estimate, int64_t limit,
+                        const char *advice) {
+  int ranks = 1;
+  REAP_TRY(reap_comm_node_size(comm, &ranks));
+  const double available = (double)reap_memory_available();
+  const double most = (double)estimate->weights * ranks, all = (double)estimate->all_weights;
+  const double weights = most < all ? most : all; /* of the ranks on the node */
+  const double matrices = (double)estimate->every_rank * ranks + (double)estimate->deciding_rank + weights;
+  const double share = (double)estimate->frontier / reap_comm_size(comm); /* of a rank */
+  const double activations = ranks * (limit > 0 && (double)limit < share ? (double)limit : share);
+  int status = REAP_OK;
+  if (available > 0 && estimate->layer && matrices > available)
+    status = reap_error(
+        REAP_ERR_RESOURCE,
+        "layer %s has %lld columns: its matrices%s take %.1f GB on a node with %d ranks, where %.1f GB are free; %s",
+        estimate->layer, (long long)estimate->columns, weights > 0 ? " and weights at several sizes" : "",
+        gigabytes(matrices), ranks, gigabytes(available), advice);
+  REAP_TRY(reap_comm_agree(comm, status));
+  if (available > 0 && matrices + activations > available)
+    reap_log(REAP_LOG_WARNING,
+             "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; beyond a memory "
+             "limit they would be parked on disk",
+             gigabytes(activations), gigabytes(matrices), gigabytes(available));
+  return REAP_OK;
+}

@@ -1,0 +1,54 @@
+/* Memory that a pruning run will need, from the graph alone, and whether the machine has it. Local unless said
+ * otherwise. */
+#ifndef REAP_PRUNE_ESTIMATE_MEMORY_ESTIMATE_H
+#define REAP_PRUNE_ESTIMATE_MEMORY_ESTIMATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/operators/layer.h"
+#include "prune/sensitivity/paths.h"
+#include "reap/comm.h"
+#include "reap/graph.h"
+#include "reap/groups.h"
+
+typedef struct reap_memory_estimate {
+  int64_t model;         /* bytes of the graph's weights */
+  int64_t frontier;      /* bytes of activations held at the widest cut, both networks, for all images together */
+  int64_t every_rank;    /* bytes of matrices on each rank at the largest layer */
+  int64_t deciding_rank; /* bytes of matrices on the rank that solves that layer */
+  const char *layer;     /* the largest layer; NULL if no group is chosen. Borrowed from the graph. */
+  int64_t columns;       /* its n */
+  int64_t weights; /* bytes of weights at several sizes that a rank keeps beside its matrices, at most; see paths.h */
+  int64_t all_weights; /* of all ranks together */
+} reap_memory_estimate;
+
+/* What becomes of a layer's moments: they are stored, a path is followed down to few channels, or the layer is pruned.
+ */
+typedef enum reap_estimate_use { REAP_ESTIMATE_STORE, REAP_ESTIMATE_FOLLOW, REAP_ESTIMATE_PRUNE } reap_estimate_use;
+
+/* Bytes of matrices of one layer on each of `ranks` ranks, and besides on the one that solves; spread: no rank holds
+ * the moments (see moments_panels.h), and all solve together. */
+int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool spread, int ranks, int64_t *every_rank,
+                           int64_t *deciding_rank);
+
+/* For pruning the chosen groups with `images` images. Matrices of groups with spread[group] lie on `ranks` ranks
+ * together (see moments_panels.h); spread NULL: none do. */
+int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
+                        const bool *spread, int ranks, reap_memory_estimate *out);
+
+/* For layers[count] of one network that stays as it is; spread[count] as above, by layer. */
+int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
+                         reap_estimate_use use, const bool *spread, int ranks, reap_memory_estimate *out);
+
+/* Collective. What reap_paths_collect() will hold, with a shard of `images` images (0: none); options->from_stats is of
+ * no concern. */
+int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
+                        const reap_paths_options *options, reap_memory_estimate *out);
+
+/* Collective; limit: bytes that activations may take on a rank, 0: none. REAP_ERR_RESOURCE, naming the layer and the
+ * advice, if the matrices of the largest layer cannot fit on a node; a warning if activations may not. Nothing where
+ * the system does not tell its free memory. */
+int reap_estimate_check(const reap_comm *comm, const reap_memory_estimate *estimate, int64_t limit, const char *advice);
+
+#endif
