@@ -158,9 +158,8 @@ static void errors_are_those_of_the_repaired_sum(void) {
   const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 2);
   CU_ASSERT_TRUE(l->repaired_shortcut);
   const int branch = o.pruned->nodes[net_layer(o.pruned, l->layer)]->outputs[0];
-  int reader = -1;
-  CU_ASSERT_EQUAL_FATAL(reap_value_readers(o.pruned, branch, 1, &reader), 1);
-  const reap_node *add = o.pruned->nodes[reader];
+  CU_ASSERT_EQUAL_FATAL(o.pruned->values[branch].n_readers, 1);
+  const reap_node *add = o.pruned->nodes[o.pruned->values[branch].reader];
   CU_ASSERT_STRING_EQUAL_FATAL(add->op->name, "Add");
   const int shortcut = add->inputs[0] == branch ? add->inputs[1] : add->inputs[0];
   const reap_value *v = &o.pruned->values[branch];

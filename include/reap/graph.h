@@ -60,6 +60,7 @@ typedef struct reap_value {
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
   bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
+  int n_readers, reader;       /* nodes that read it, each once, and the last of them; valid after preparation */
   bool is_input, is_output;    /* of the network */
 } reap_value;
 
@@ -164,9 +165,6 @@ int64_t reap_graph_params(const reap_graph *graph);
 
 /* Multiply-adds of node `index` for one image; 0 for other operators. */
 int64_t reap_node_flops(const reap_graph *graph, int index);
-
-/* Nodes of a prepared graph that read `value`: count, and the first `most` of them into `nodes`. */
-int reap_value_readers(const reap_graph *graph, int value, int most, int *nodes);
 
 /* Elements of the value for one block. */
 int64_t reap_value_count(const reap_value *value);

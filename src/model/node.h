@@ -16,6 +16,9 @@ void reap_attributes_destroy(reap_attribute **attributes, int count);
 
 int reap_norm_clone(const reap_norm *from, reap_norm **out);
 
+/* Counts the readers of all values anew (graph.c). */
+void reap_graph_note_readers(reap_graph *graph);
+
 /* Appends a value without a shape to the graph (graph.c). */
 int reap_graph_new_value(reap_graph *graph, const char *name, int *index);
 

@@ -14,7 +14,6 @@
 #include "model/operators.h"
 #include "model/operators/layout.h"
 #include "model/operators/rules.h"
-#include "model/readers.h"
 #include "owners.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -42,11 +41,10 @@ static int computation_bias(const reap_node *node, const reap_tensor *file, int6
 }
 
 /* The Add of a constant vector that alone reads a MatMul's output, or NULL; *slot is the constant's place in it. */
-static reap_node *bias_add(const reap_graph *graph, const reap_readers *readers, const reap_node *node, int64_t m,
-                           int *slot) {
+static reap_node *bias_add(const reap_graph *graph, const reap_node *node, int64_t m, int *slot) {
   const reap_value *y = reap_node_output(graph, node, 0);
-  if (y->is_output || readers->count[node->outputs[0]] != 1) return NULL;
-  reap_node *add = graph->nodes[readers->first[node->outputs[0]]];
+  if (y->is_output || y->n_readers != 1) return NULL;
+  reap_node *add = graph->nodes[y->reader];
   if (add->op->id != REAP_OP_Add) return NULL;
   *slot = add->inputs[0] == node->outputs[0] ? 1 : 0;
   const reap_tensor *t = reap_node_constant(graph, add, *slot);
@@ -83,7 +81,7 @@ static int describe(const reap_graph *graph, reap_node *node) {
   return REAP_OK;
 }
 
-static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node *node) {
+static int collect_one(reap_graph *graph, reap_node *node) {
   const reap_tensor *file = reap_node_constant(graph, node, 1);
   if (!file || file->dtype != REAP_F32) return reap_node_error(node, "its weights are not constant float32 numbers");
   if (reap_node_constant(graph, node, 0)) return reap_node_error(node, "its input does not depend on the images");
@@ -97,7 +95,7 @@ static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node
   const reap_tensor *file_bias = node->linear->bias_present ? reap_node_constant(graph, node, 2) : NULL;
   node->linear->precision = file->precision;
   int slot = 0;
-  reap_node *add = node->linear->bias_needs_add ? bias_add(graph, readers, node, m, &slot) : NULL;
+  reap_node *add = node->linear->bias_needs_add ? bias_add(graph, node, m, &slot) : NULL;
   if (add) {
     file_bias = reap_node_constant(graph, add, slot);
     node->linear->bias_needs_add = false;
@@ -124,13 +122,10 @@ static int collect_one(reap_graph *graph, const reap_readers *readers, reap_node
 }
 
 int reap_linear_collect(reap_graph *graph) {
-  reap_readers readers;
-  int status = REAP_OK;
-  REAP_TRY(reap_readers_count(graph, &readers));
-  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
-    if (graph->nodes[i]->op->channels == REAP_CHANNELS_LINEAR) status = collect_one(graph, &readers, graph->nodes[i]);
-  reap_readers_clear(&readers);
-  return status;
+  reap_graph_note_readers(graph);
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->op->channels == REAP_CHANNELS_LINEAR) REAP_TRY(collect_one(graph, graph->nodes[i]));
+  return REAP_OK;
 }
 
 static int norm_from_node(const reap_graph *graph, const reap_node *node, reap_norm **out) {
@@ -175,23 +170,19 @@ static bool scales_outputs(const reap_graph *graph, const reap_node *node, const
   return fits;
 }
 
-static int fold_norm_behind(reap_graph *graph, const reap_readers *readers, reap_node *node) {
+static int fold_norm_behind(reap_graph *graph, reap_node *node) {
   if (!node->linear) return REAP_OK;
   const reap_value *y = reap_node_output(graph, node, 0);
-  if (y->is_output || readers->count[node->outputs[0]] != 1) return REAP_OK;
-  reap_node *norm = graph->nodes[readers->first[node->outputs[0]]];
+  if (y->is_output || y->n_readers != 1) return REAP_OK;
+  reap_node *norm = graph->nodes[y->reader];
   if (norm->op->channels != REAP_CHANNELS_NORM || !scales_outputs(graph, node, norm)) return REAP_OK;
   return fold_norm(graph, node, norm);
 }
 
 int reap_linear_fold_norms(reap_graph *graph) {
-  reap_readers readers;
-  int status = REAP_OK;
-  REAP_TRY(reap_readers_count(graph, &readers));
-  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
-    status = fold_norm_behind(graph, &readers, graph->nodes[i]);
-  reap_readers_clear(&readers);
-  return status;
+  reap_graph_note_readers(graph);
+  for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(fold_norm_behind(graph, graph->nodes[i]));
+  return REAP_OK;
 }
 
 double reap_norm_factor(const reap_norm *norm, int64_t j) {

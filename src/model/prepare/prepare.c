@@ -11,7 +11,6 @@
 #include "model/operators.h"
 #include "model/operators/layout_rules.h"
 #include "model/operators/rules.h"
-#include "model/readers.h"
 #include "owners.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -224,18 +223,15 @@ done:
 }
 
 /* Extra outputs (a mask, training statistics) are not computed: nobody may read them. */
-static int check_outputs(const reap_graph *graph) {
-  reap_readers readers;
-  int status = REAP_OK;
-  REAP_TRY(reap_readers_count(graph, &readers));
+static int check_outputs(reap_graph *graph) {
+  reap_graph_note_readers(graph);
   for (int i = 0; i < graph->n_nodes; i++)
-    for (int k = 1; status == REAP_OK && k < graph->nodes[i]->n_outputs; k++) {
-      int v = graph->nodes[i]->outputs[k];
-      if (v >= 0 && (graph->values[v].is_output || readers.count[v] > 0))
-        status = reap_node_error(graph->nodes[i], "its output %d is used, which is not supported", k);
+    for (int k = 1; k < graph->nodes[i]->n_outputs; k++) {
+      const reap_value *v = reap_node_output(graph, graph->nodes[i], k);
+      if (v && (v->is_output || v->n_readers > 0))
+        return reap_node_error(graph->nodes[i], "its output %d is used, which is not supported", k);
     }
-  reap_readers_clear(&readers);
-  return status;
+  return REAP_OK;
 }
 
 static int check_finite(const reap_graph *graph) {
@@ -296,6 +292,7 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(check_outcome(graph));
   REAP_TRY(check_finite(graph));
   REAP_TRY(reap_graph_own_constants(graph));
+  reap_graph_note_readers(graph);
   for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(reap_graph_infer_node(graph, i));
   return REAP_OK;
 }

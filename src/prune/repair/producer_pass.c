@@ -25,8 +25,7 @@
 
 /* Value behind which nothing but node `reader` follows. */
 static bool only_for(const reap_graph *graph, int value, int reader) {
-  int found = -1;
-  return reap_value_readers(graph, value, 1, &found) == 1 && found == reader;
+  return graph->values[value].n_readers == 1 && graph->values[value].reader == reader;
 }
 
 /* From the consumer backwards: the Relu or -1, and whether the producer is reached. */

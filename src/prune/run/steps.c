@@ -81,12 +81,12 @@ static void add(const reap_graph *graph, reap_step_kind kind, int node, int grou
 
 /* The other operand of the Add that alone reads `output`, or -1. */
 static int find_shortcut(const reap_graph *graph, int output) {
-  int reader = -1;
-  if (graph->values[output].is_output || reap_value_readers(graph, output, 1, &reader) != 1) return -1;
-  const reap_node *add = graph->nodes[reader];
+  const reap_value *a = &graph->values[output];
+  if (a->is_output || a->n_readers != 1) return -1;
+  const reap_node *add = graph->nodes[a->reader];
   if (!reap_operator_adds(add->op)) return -1;
   const int other = add->inputs[0] == output ? add->inputs[1] : add->inputs[0];
-  const reap_value *a = &graph->values[output], *b = &graph->values[other];
+  const reap_value *b = &graph->values[other];
   return other == output || b->constant || !reap_same_dims(a->rank, a->dims, b->rank, b->dims) ? -1 : other;
 }
 
@@ -118,11 +118,10 @@ static void find_shortcuts(const reap_graph *graph, int *step_of, bool *marked, 
 static int find_classifier(const reap_graph *graph, reap_scaled_outputs which, int value) {
   const reap_output_kind kind = reap_output_kind_of(graph, value);
   const bool logits = kind == REAP_OUTPUT_LOGITS;
-  int reader = -1;
   if (kind == REAP_OUTPUT_OTHER || (logits && which == REAP_SCALE_SOFTMAX)) return -1;
   if (!logits) value = graph->nodes[graph->values[value].producer]->inputs[0];
-  const int readers = reap_value_readers(graph, value, 1, &reader), producer = graph->values[value].producer;
-  if (readers != !logits || producer < 0 || graph->values[value].rank != 2) return -1;
+  const int producer = graph->values[value].producer;
+  if (graph->values[value].n_readers != !logits || producer < 0 || graph->values[value].rank != 2) return -1;
   return graph->nodes[producer]->linear ? producer : -1;
 }
 
