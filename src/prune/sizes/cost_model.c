@@ -102,14 +102,15 @@ int reap_cost_model_add(reap_cost_model *m, int in, int out, double unit, const 
   return REAP_OK;
 }
 
-static int64_t channels_of(const reap_groups *groups, int group) {
-  return group < 0 ? 1 : reap_groups_at(groups, group)->units;
-}
+/* The group if its units may go, else -1: its part of a cost is fixed. */
+static int free_group(const reap_cost_model *m, int group) { return group >= 0 && m->chosen[group] ? group : -1; }
+static double units_of(const reap_cost_model *m, int group) { return group < 0 ? 1 : (double)m->channels[group]; }
 
 /* A number of `total` that goes with the inputs and outputs of node i: a multiple of both. */
 static int add_linear(reap_cost_model *m, const reap_groups *groups, int node, int64_t total) {
-  const int in = reap_groups_consumed_by(groups, node), out = reap_groups_produced_by(groups, node);
-  return reap_cost_model_add(m, in, out, (double)(total / (channels_of(groups, in) * channels_of(groups, out))), NULL);
+  const int in = free_group(m, reap_groups_consumed_by(groups, node)),
+            out = free_group(m, reap_groups_produced_by(groups, node));
+  return reap_cost_model_add(m, in, out, (double)total / (units_of(m, in) * units_of(m, out)), NULL);
 }
 
 static int add_flops(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups) {
@@ -122,40 +123,34 @@ static int add_flops(reap_cost_model *m, const reap_graph *graph, const reap_gro
 
 /* What goes with a producer's outputs alone: bias, and scale and bias of a norm folded into it. */
 static int add_outputs(reap_cost_model *m, const reap_groups *groups, int node, int64_t count) {
-  const int out = reap_groups_produced_by(groups, node);
-  return reap_cost_model_add(m, -1, out, (double)(count / channels_of(groups, out)), NULL);
+  const int out = free_group(m, reap_groups_produced_by(groups, node));
+  return reap_cost_model_add(m, -1, out, (double)count / units_of(m, out), NULL);
 }
 
-/* Entries along the channel axis of `value` that one channel of `group` stands for; 0: the value does not carry it. */
-static int entries_of_one(const reap_groups *groups, const reap_graph *graph, int value, int group, int64_t *entries) {
-  const int64_t channels = reap_groups_at(groups, group)->units, count = reap_value_channels(&graph->values[value]);
-  bool *keep = NULL;
-  int64_t *list = NULL;
-  *entries = 0;
-  int status = reap_calloc(&keep, channels, sizeof *keep);
-  if (status == REAP_OK) status = reap_alloc(&list, count, sizeof *list);
-  if (status == REAP_OK) {
-    const int64_t without = reap_groups_entries(groups, value, group, keep, list);
-    if (without >= 0) *entries = (count - without) / channels;
+/* Adds the parameters of one group's entries at a normalisation, and takes them from `left`. units[]: scratch. */
+static int add_norm_of(reap_cost_model *m, const reap_group *group, int node, int64_t *units, int64_t *left) {
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    int64_t entries = 0;
+    if (member->node != node || member->input != 0) continue;
+    const int64_t count = reap_member_units(group, member, units);
+    for (int64_t i = 0; i < count; i++) entries += units[i] >= 0;
+    *left -= entries;
+    return reap_cost_model_add(m, -1, group->index, 2 * (double)entries / (double)group->units, NULL);
   }
-  reap_free(&keep);
-  reap_free(&list);
-  return status;
+  return REAP_OK;
 }
 
 /* A normalisation on its own: scale and bias of every channel it has, of whichever groups they are. */
 static int add_norm(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups, int node) {
-  int64_t left = reap_node_constant(graph, graph->nodes[node], 1)->count;
-  for (int g = 0; g < m->n_groups; g++) {
-    int64_t entries = 0;
-    if (!m->chosen[g]) continue;
-    REAP_TRY(entries_of_one(groups, graph, graph->nodes[node]->inputs[0], g, &entries));
-    if (entries == 0) continue;
-    REAP_TRY(reap_cost_model_add(m, -1, g, 2 * (double)entries, NULL));
-    left -= entries * m->channels[g];
-  }
+  int64_t *units = NULL, left = reap_node_constant(graph, graph->nodes[node], 1)->count;
+  REAP_TRY(reap_alloc(&units, reap_value_channels(reap_node_input(graph, graph->nodes[node], 0)), sizeof *units));
+  int status = REAP_OK;
+  for (int g = 0; status == REAP_OK && g < m->n_groups; g++)
+    if (m->chosen[g]) status = add_norm_of(m, reap_groups_at(groups, g), node, units, &left);
   m->fixed += 2 * (double)left;
-  return REAP_OK;
+  reap_free(&units);
+  return status;
 }
 
 /* Re-solved weights come with a bias, which the file may not have had. */
