@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/name_table.h"
@@ -11,6 +12,7 @@
 #include "base/text.h"
 #include "harness.h"
 #include "model/half.h"
+#include "reap/log.h"
 #include "reap/memory.h"
 
 const char *const test_suite_name = "base";
@@ -278,6 +280,41 @@ static void halves_are_converted(void) {
   CU_ASSERT_EQUAL(reap_round_to(1.0f / 3, REAP_BFLOAT16), 0x1.56p-2f);
 }
 
+typedef struct heard {
+  int count;
+  reap_log_level level;
+  char text[64];
+} heard;
+
+static void hear(void *context, reap_log_level level, const char *message) {
+  heard *h = context;
+  h->count++;
+  h->level = level;
+  snprintf(h->text, sizeof h->text, "%s", message);
+}
+
+static void messages_go_where_a_program_wants_them(void) {
+  heard h = {0};
+  FILE *file = tmpfile();
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  const int standard_error = dup(STDERR_FILENO);
+  dup2(fileno(file), STDERR_FILENO);
+  reap_log_set_level(REAP_LOG_WARNING);
+  reap_log_set_sink(hear, &h);
+  reap_log(REAP_LOG_INFO, "not %s", "heard");
+  reap_log(REAP_LOG_WARNING, "heard %d", 1);
+  reap_log_set_sink(NULL, NULL);
+  CU_ASSERT_EQUAL(lseek(STDERR_FILENO, 0, SEEK_CUR), 0);
+  reap_log(REAP_LOG_WARNING, "printed");
+  CU_ASSERT_EQUAL(lseek(STDERR_FILENO, 0, SEEK_CUR), (off_t)strlen("reap: warning: printed\n"));
+  dup2(standard_error, STDERR_FILENO);
+  close(standard_error);
+  fclose(file);
+  CU_ASSERT_EQUAL(h.count, 1);
+  CU_ASSERT_EQUAL(h.level, REAP_LOG_WARNING);
+  CU_ASSERT_STRING_EQUAL(h.text, "heard 1");
+}
+
 const test_case test_cases[] = {
     {"errors_carry_status_and_context", errors_carry_status_and_context},
     {"system_errors_tell_what_ran_out", system_errors_tell_what_ran_out},
@@ -292,4 +329,5 @@ const test_case test_cases[] = {
     {"normal_numbers_have_their_moments", normal_numbers_have_their_moments},
     {"hashes_match_sha256sum", hashes_match_sha256sum},
     {"halves_are_converted", halves_are_converted},
+    {"messages_go_where_a_program_wants_them", messages_go_where_a_program_wants_them},
     {NULL, NULL}};

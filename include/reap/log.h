@@ -1,4 +1,4 @@
-/* Messages for people, on standard error.
+/* Messages for people, on standard error or wherever a program wants them.
  *
  * A library function never prints its own errors (it returns them); it may log
  * warnings and information. Only the rank for which logging is switched on
@@ -15,6 +15,11 @@ typedef enum reap_log_level { REAP_LOG_QUIET, REAP_LOG_WARNING, REAP_LOG_INFO, R
 
 /* What is printed from now on in this process; REAP_LOG_QUIET on every rank but one. Default: warnings. */
 void reap_log_set_level(reap_log_level level);
+
+/* From now on messages that the level allows go to `sink` (the text alone, valid during the call) and no longer to
+ * standard error, where nothing else of the library goes either; NULL: there again. */
+typedef void reap_log_sink(void *context, reap_log_level level, const char *message);
+void reap_log_set_sink(reap_log_sink *sink, void *context);
 
 /* Prints "reap: warning: ..." (one line) if the level allows; clears a progress bar standing on the line. */
 void reap_log(reap_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,8 +7,15 @@
 #include "text.h"
 
 static reap_log_level threshold = REAP_LOG_WARNING;
+static reap_log_sink *receiver;
+static void *receiver_context;
 
 void reap_log_set_level(reap_log_level level) { threshold = level; }
+
+void reap_log_set_sink(reap_log_sink *sink, void *context) {
+  receiver = sink;
+  receiver_context = context;
+}
 
 void reap_log(reap_log_level level, const char *format, ...) {
   if (level > threshold || level == REAP_LOG_QUIET) return;
@@ -17,6 +24,10 @@ void reap_log(reap_log_level level, const char *format, ...) {
   va_start(args, format);
   vsnprintf(line, sizeof line, format, args);
   va_end(args);
+  if (receiver) {
+    receiver(receiver_context, level, line);
+    return;
+  }
   /* On a terminal a progress bar may stand on this line: overwrite it. */
   const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";
   fputs(clear, stderr);
