@@ -136,6 +136,7 @@ for option in --calib --output --onnx --eval --report --keep --flops --method --
 done
 works --version
 check "--version: once" [ "$(grep -c '^reap [0-9]' out.txt)" = 1 ]
+check "--version: libraries" [ "$(grep -cE "^(reap [0-9.]+( \(commit [0-9a-f]+(-dirty)?\))?$|MPI|HDF5 +[0-9]|LAPACK +[0-9]|ScaLAPACK +lib)" out.txt)" = 5 ]
 
 # ------------------------------------------------------------------ usage errors
 

@@ -175,3 +175,9 @@ int reap_model_file_write(const reap_source *source, const reap_model_record *re
   const contents c = {source, record};
   return reap_h5_write_file(path, REAP_MODEL_FORMAT, fill, &c);
 }
+
+void reap_hdf5_version(int version[3]) {
+  unsigned v[3] = {0};
+  H5get_libversion(&v[0], &v[1], &v[2]);
+  for (int i = 0; i < 3; i++) version[i] = (int)v[i];
+}

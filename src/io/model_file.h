@@ -33,4 +33,7 @@ typedef struct reap_model_record {
 /* Writes the file beside its name and renames it when complete. */
 int reap_model_file_write(const reap_source *source, const reap_model_record *record, const char *path);
 
+/* Local. Major, minor and release number of the HDF5 in use. */
+void reap_hdf5_version(int version[3]);
+
 #endif

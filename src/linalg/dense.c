@@ -179,6 +179,8 @@ int reap_blas_set_threads(int threads) {
   return REAP_OK;
 }
 
+void reap_lapack_version(int version[3]) { ilaver_(&version[0], &version[1], &version[2]); }
+
 const char *reap_blas_name(void) { return openblas_get_config ? openblas_get_config() : "unknown"; }
 
 double reap_sum_of_squares(int64_t rows, int64_t columns, const double *a, int64_t lda) {

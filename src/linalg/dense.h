@@ -67,6 +67,9 @@ int reap_blas_set_threads(int threads);
 /* Which BLAS it is ("unknown" where the library does not say). */
 const char *reap_blas_name(void);
 
+/* Major, minor and patch number of the LAPACK in use. */
+void reap_lapack_version(int version[3]);
+
 /* Sum of squares of a [rows, columns]. */
 double reap_sum_of_squares(int64_t rows, int64_t columns, const double *a, int64_t lda);
 

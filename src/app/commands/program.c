@@ -8,10 +8,12 @@
 #include "app/command.h"
 #include "app/json.h"
 #include "base/text.h"
+#include "io/model_file.h"
 #include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/version.h"
+#include "reap_commit.h"
 
 static const command commands[] = {
     {"inspect", "MODEL [--estimate P]", "layers, channel groups, multiply-adds, parameters", command_inspect},
@@ -43,11 +45,16 @@ static void print_help(FILE *to) {
 
 static void print_version(void) {
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-  int length = 0;
+  int length = 0, lapack[3], hdf5[3];
   MPI_Get_library_version(library, &length);
   library[strcspn(library, ",\n")] = '\0';
-  printf("reap %s\nMPI      %s\nBLAS     %s\nkernels  %s\n", REAP_VERSION, library, reap_blas_name(),
-         reap_backend_name(REAP_BACKEND_AUTO));
+  reap_lapack_version(lapack);
+  reap_hdf5_version(hdf5);
+  printf("reap %s%s%s%s\n", REAP_VERSION, *REAP_COMMIT ? " (commit " : "", REAP_COMMIT, *REAP_COMMIT ? ")" : "");
+  printf("MPI        %s\nHDF5       %d.%d.%d\n", library, hdf5[0], hdf5[1], hdf5[2]);
+  printf("BLAS       %s\nLAPACK     %d.%d.%d\nScaLAPACK  %s\n", reap_blas_name(), lapack[0], lapack[1], lapack[2],
+         REAP_SCALAPACK); /* which cannot be asked */
+  printf("kernels    %s\n", reap_backend_name(REAP_BACKEND_AUTO));
 }
 
 /* The command line as typed, for provenance; the caller frees it. */
