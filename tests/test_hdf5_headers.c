@@ -105,7 +105,8 @@ static const char *check(const message *m, const bytes *b, size_t count, message
   /* in memory of its own, so that sanitizers see what is read behind it */
   unsigned char *copy = malloc(count + (count == 0));
   memcpy(copy, b->at, count);
-  const char *refusal = message_check(m->kind, m->flags, (message_bytes){copy, copy + count, {8, 8}, false}, facts);
+  const char *refusal =
+      reap_message_check(m->kind, m->flags, (message_bytes){copy, copy + count, {8, 8}, false}, facts);
   free(copy);
   return refusal;
 }
@@ -168,7 +169,7 @@ static void facts_of_attributes_are_told(void) {
   bytes b = {{0}, 0};
   message_facts facts;
   put_words(&b, m.words);
-  CU_ASSERT_PTR_NULL(message_check(m.kind, 0, (message_bytes){b.at, b.at + b.count, {8, 8}, false}, &facts));
+  CU_ASSERT_PTR_NULL(reap_message_check(m.kind, 0, (message_bytes){b.at, b.at + b.count, {8, 8}, false}, &facts));
   CU_ASSERT_TRUE(facts.elements == 6 && facts.element == 4 && facts.room == 24 && facts.shared == 0);
   CU_ASSERT_STRING_EQUAL(facts.attribute, "mean");
 }

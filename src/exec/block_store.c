@@ -35,35 +35,35 @@ struct block_store {
   block_store_facts facts;
 };
 
-int block_store_create(int64_t n_indices, block_store **out) {
+int reap_block_store_create(int64_t n_indices, block_store **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->owners = 1;
   (*out)->n_indices = n_indices > 0 ? n_indices : 1;
   return REAP_OK;
 }
 
-block_store *block_store_share(block_store *store) {
+block_store *reap_block_store_share(block_store *store) {
   store->owners++;
   return store;
 }
 
-void block_store_release(block_store **store) {
+void reap_block_store_release(block_store **store) {
   block_store *s = *store;
   *store = NULL;
   if (!s || --s->owners > 0) return;
-  block_store_trim(s);
+  reap_block_store_trim(s);
   reap_scratch_file_destroy(&s->file);
   reap_free(&s);
 }
 
-void block_store_limit(block_store *s, int64_t bytes, const char *folder) {
+void reap_block_store_limit(block_store *s, int64_t bytes, const char *folder) {
   s->limit = bytes;
   s->folder = folder;
 }
 
-bool block_store_fits(const block_store *s, int64_t bytes) { return s->limit == 0 || s->used + bytes <= s->limit; }
+bool reap_block_store_fits(const block_store *s, int64_t bytes) { return s->limit == 0 || s->used + bytes <= s->limit; }
 
-block_store_facts *block_store_get_facts(block_store *s) { return &s->facts; }
+block_store_facts *reap_block_store_get_facts(block_store *s) { return &s->facts; }
 
 static int64_t bytes_of(int64_t count) { return count * (int64_t)sizeof(float); }
 
@@ -72,7 +72,7 @@ static void note(block_store *s, int64_t bytes) {
   if (s->used > s->facts.peak) s->facts.peak = s->used;
 }
 
-void block_store_visit(block_store *s, int64_t index, bool anew) {
+void reap_block_store_visit(block_store *s, int64_t index, bool anew) {
   if (anew || index != s->index) s->visit++;
   s->index = index;
 }
@@ -84,7 +84,7 @@ static void free_spare(block_store *s, spare *spared) {
   reap_free(&spared->data);
 }
 
-void block_store_trim(block_store *s) {
+void reap_block_store_trim(block_store *s) {
   for (int i = 0; i < SPARES; i++)
     if (s->spares[i].data) free_spare(s, &s->spares[i]);
 }
@@ -169,9 +169,9 @@ static void warn(block_store *s, int64_t bytes) {
 
 /* Makes room for `bytes` more; spares of `count` floats may be left, to be taken as they are. */
 static int make_room(block_store *s, int64_t bytes, int64_t count) {
-  while (!block_store_fits(s, bytes)) {
+  while (!reap_block_store_fits(s, bytes)) {
     for (int i = 0; i < SPARES; i++)
-      if (s->spares[i].data && s->spares[i].count == count && block_store_fits(s, 0)) return REAP_OK;
+      if (s->spares[i].data && s->spares[i].count == count && reap_block_store_fits(s, 0)) return REAP_OK;
     if (drop_a_spare(s)) continue;
     value_block *b = victim(s);
     if (!b) {
@@ -184,7 +184,7 @@ static int make_room(block_store *s, int64_t bytes, int64_t count) {
   return REAP_OK;
 }
 
-int block_store_charge(block_store *s, int64_t bytes) {
+int reap_block_store_charge(block_store *s, int64_t bytes) {
   if (bytes > 0) REAP_TRY(make_room(s, bytes, -1));
   note(s, bytes);
   return REAP_OK;
@@ -192,13 +192,13 @@ int block_store_charge(block_store *s, int64_t bytes) {
 
 /* ---- blocks */
 
-int block_create(int64_t index, int64_t count, value_block **out) {
+int reap_block_create(int64_t index, int64_t count, value_block **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   **out = (value_block){.references = 1, .index = index, .count = count, .slot = -1};
   return REAP_OK;
 }
 
-void block_drop(block_store *s, value_block **block) {
+void reap_block_drop(block_store *s, value_block **block) {
   value_block *b = *block;
   *block = NULL;
   if (!b || --b->references > 0) return;
@@ -208,7 +208,7 @@ void block_drop(block_store *s, value_block **block) {
   reap_free(&b);
 }
 
-int block_allocate(block_store *s, value_block *b) {
+int reap_block_allocate(block_store *s, value_block *b) {
   b->touched = s->visit;
   if (b->data) return REAP_OK;
   b->data = take_spare(s, b->count);
@@ -225,7 +225,7 @@ int block_allocate(block_store *s, value_block *b) {
 }
 
 static int read_back(block_store *s, value_block *b) {
-  REAP_TRY(block_allocate(s, b));
+  REAP_TRY(reap_block_allocate(s, b));
   const double start = reap_seconds();
   REAP_TRY(reap_scratch_file_read(s->file, b->slot, b->count, b->data));
   s->facts.read += bytes_of(b->count);
@@ -233,8 +233,8 @@ static int read_back(block_store *s, value_block *b) {
   return REAP_OK;
 }
 
-int block_fetch(block_store *s, value_block *b, float **data) {
-  block_store_visit(s, b->index, false);
+int reap_block_fetch(block_store *s, value_block *b, float **data) {
+  reap_block_store_visit(s, b->index, false);
   b->touched = s->visit;
   if (!b->data) {
     if (b->slot < 0 && !b->maker) return reap_error(REAP_ERR_INTERNAL, "a block of values was lost");
@@ -246,9 +246,9 @@ int block_fetch(block_store *s, value_block *b, float **data) {
   return REAP_OK;
 }
 
-int block_keep(block_store *s, value_block *b) {
+int reap_block_keep(block_store *s, value_block *b) {
   float *data;
-  REAP_TRY(block_fetch(s, b, &data));
+  REAP_TRY(reap_block_fetch(s, b, &data));
   if (b->maker) b->maker->forget(b->maker, b);
   b->maker = NULL;
   return REAP_OK;

@@ -14,7 +14,7 @@ typedef struct block_store block_store;
 typedef struct value_block value_block;
 
 typedef struct block_maker {
-  /* Fills the block's memory, taking it with block_allocate, and if it likes that of others made along with it. */
+  /* Fills the block's memory, taking it with reap_block_allocate, and if it likes that of others made along with it. */
   int (*make)(struct block_maker *maker, value_block *block);
   /* The block will never be asked for again; the maker goes with its last block. */
   void (*forget)(struct block_maker *maker, const value_block *block);
@@ -39,29 +39,30 @@ typedef struct block_store_facts {
   double seconds_images; /* spent reading them */
 } block_store_facts;
 
-int block_store_create(int64_t n_indices, block_store **out);
-block_store *block_store_share(block_store *store);
-void block_store_release(block_store **store); /* with the last owner it goes, and all its blocks have to be gone */
+int reap_block_store_create(int64_t n_indices, block_store **out);
+block_store *reap_block_store_share(block_store *store);
+void reap_block_store_release(
+    block_store **store); /* with the last owner it goes, and all its blocks have to be gone */
 
 /* Most bytes that blocks and charges may take, and the folder for what exceeds them (borrowed). */
-void block_store_limit(block_store *store, int64_t bytes, const char *folder);
-bool block_store_fits(const block_store *store, int64_t bytes); /* so many more, without making room */
-int block_store_charge(block_store *store, int64_t bytes);      /* other buffers that count; negative: given back */
-block_store_facts *block_store_get_facts(block_store *store);   /* makers add to them */
+void reap_block_store_limit(block_store *store, int64_t bytes, const char *folder);
+bool reap_block_store_fits(const block_store *store, int64_t bytes); /* so many more, without making room */
+int reap_block_store_charge(block_store *store, int64_t bytes);    /* other buffers that count; negative: given back */
+block_store_facts *reap_block_store_get_facts(block_store *store); /* makers add to them */
 
 /* Begins a new visit, unless the present one is of the same index and `anew` is false. */
-void block_store_visit(block_store *store, int64_t index, bool anew);
+void reap_block_store_visit(block_store *store, int64_t index, bool anew);
 /* Gives back memory kept for blocks to come. */
-void block_store_trim(block_store *store);
+void reap_block_store_trim(block_store *store);
 
 /* A block with one reference and no memory yet. */
-int block_create(int64_t index, int64_t count, value_block **out);
-void block_drop(block_store *store, value_block **block);
+int reap_block_create(int64_t index, int64_t count, value_block **out);
+void reap_block_drop(block_store *store, value_block **block);
 /* Memory for it, contents undefined, if it has none. */
-int block_allocate(block_store *store, value_block *block);
+int reap_block_allocate(block_store *store, value_block *block);
 /* Brings it back to memory if need be. */
-int block_fetch(block_store *store, value_block *block, float **data);
+int reap_block_fetch(block_store *store, value_block *block, float **data);
 /* In memory, and no longer made anew: from now on it is written out when room is needed. */
-int block_keep(block_store *store, value_block *block);
+int reap_block_keep(block_store *store, value_block *block);
 
 #endif

@@ -74,10 +74,10 @@ static int allocate_value(runner *r, int v) {
 }
 
 static int set_up_reference(runner *r) {
-  if (r->options->against) REAP_TRY(reference_check(r->options->against, &r->outputs, r->shard));
+  if (r->options->against) REAP_TRY(reap_reference_check(r->options->against, &r->outputs, r->shard));
   if (!r->options->keep) return REAP_OK;
-  REAP_TRY(reference_create(r->shard, r->outputs.n, r->outputs.size, &r->kept));
-  reference_describe(&r->outputs, r->kept);
+  REAP_TRY(reap_reference_create(r->shard, r->outputs.n, r->outputs.size, &r->kept));
+  reap_reference_describe(&r->outputs, r->kept);
   return REAP_OK;
 }
 

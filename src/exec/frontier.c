@@ -47,9 +47,9 @@ static int create(const reap_graph *graph, int64_t n_blocks, reap_backend backen
   REAP_TRY_OR(reap_calloc(&f->lasting, graph->n_values, sizeof *f->lasting), failed);
   REAP_TRY_OR(reap_calloc(&f->blocks, graph->n_values, sizeof *f->blocks), failed);
   if (store)
-    f->store = block_store_share(store);
+    f->store = reap_block_store_share(store);
   else
-    REAP_TRY_OR(block_store_create(n_blocks, &f->store), failed);
+    REAP_TRY_OR(reap_block_store_create(n_blocks, &f->store), failed);
   *out = f;
   return REAP_OK;
 failed:
@@ -62,11 +62,11 @@ int reap_frontier_create(const reap_graph *graph, int64_t n_blocks, reap_backend
 }
 
 void reap_frontier_limit(reap_frontier *f, int64_t bytes, const char *scratch) {
-  block_store_limit(f->store, bytes, scratch);
+  reap_block_store_limit(f->store, bytes, scratch);
 }
 
 void reap_frontier_get_use(const reap_frontier *f, reap_frontier_use *out) {
-  const block_store_facts *facts = block_store_get_facts(f->store);
+  const block_store_facts *facts = reap_block_store_get_facts(f->store);
   *out = (reap_frontier_use){.peak = facts->peak,
                              .spilled = facts->written,
                              .read_back = facts->read,
@@ -79,7 +79,7 @@ void reap_frontier_get_use(const reap_frontier *f, reap_frontier_use *out) {
 
 static void drop_value(reap_frontier *f, int v) {
   if (!f->blocks[v]) return;
-  for (int64_t b = 0; b < f->n_blocks; b++) block_drop(f->store, &f->blocks[v][b]);
+  for (int64_t b = 0; b < f->n_blocks; b++) reap_block_drop(f->store, &f->blocks[v][b]);
   reap_free(&f->blocks[v]);
 }
 
@@ -87,7 +87,7 @@ void reap_frontier_destroy(reap_frontier **frontier) {
   reap_frontier *f = *frontier;
   if (!f) return;
   for (int v = 0; f->blocks && v < f->n_values; v++) drop_value(f, v);
-  block_store_release(&f->store);
+  reap_block_store_release(&f->store);
   reap_free(&f->blocks);
   reap_free(&f->done);
   reap_free(&f->lasting);
@@ -105,15 +105,15 @@ static int hold_value(reap_frontier *f, int v) {
 
 static int hold_block(reap_frontier *f, int v, int64_t block) {
   if (f->blocks[v][block]) return REAP_OK;
-  return block_create(block, reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
+  return reap_block_create(block, reap_value_count(&f->graph->values[v]), &f->blocks[v][block]);
 }
 
 int reap_frontier_input(reap_frontier *f, int input, int64_t block, float **storage) {
   int v = f->graph->inputs[input];
-  block_store_visit(f->store, block, false);
+  reap_block_store_visit(f->store, block, false);
   REAP_TRY(hold_value(f, v));
   REAP_TRY(hold_block(f, v, block));
-  REAP_TRY(block_allocate(f->store, f->blocks[v][block]));
+  REAP_TRY(reap_block_allocate(f->store, f->blocks[v][block]));
   *storage = f->blocks[v][block]->data;
   return REAP_OK;
 }
@@ -122,7 +122,7 @@ int reap_frontier_images(reap_frontier *f, reap_dataset *images, const reap_shar
   const int v = f->graph->inputs[0];
   REAP_TRY(hold_value(f, v));
   for (int64_t b = 0; b < f->n_blocks; b++) REAP_TRY(hold_block(f, v, b));
-  return image_blocks_attach(images, shard, f->store, f->n_blocks, f->blocks[v]);
+  return reap_image_blocks_attach(images, shard, f->store, f->n_blocks, f->blocks[v]);
 }
 
 static int share_value(const reap_frontier *from, int v, reap_frontier *to) {
@@ -165,7 +165,7 @@ static bool recomputing_pays(const reap_frontier *f, const segment *s) {
   double sources = 0, results = 0;
   for (int k = 0; k < s->n_reads; k++) {
     const int v = s->reads[k];
-    const bool lasts = s->needed[v] || !f->blocks[v] || image_blocks_make(f->blocks[v][0]);
+    const bool lasts = s->needed[v] || !f->blocks[v] || reap_image_blocks_make(f->blocks[v][0]);
     if (!lasts) sources += (double)bytes_of(f, v);
   }
   for (int k = 0; k < s->n_kept; k++) results += (double)bytes_of(f, s->kept[k]);
@@ -173,7 +173,7 @@ static bool recomputing_pays(const reap_frontier *f, const segment *s) {
 }
 
 static int begin_advance(reap_frontier *f, const int *values, int n, advance *a) {
-  REAP_TRY(segment_create(f->graph, f->done, f->lasting, values, n, f->backend, f->store, &a->segment));
+  REAP_TRY(reap_segment_create(f->graph, f->done, f->lasting, values, n, f->backend, f->store, &a->segment));
   const segment *s = a->segment;
   REAP_TRY(reap_calloc(&a->sources, s->n_reads, sizeof(value_block *)));
   REAP_TRY(reap_calloc(&a->results, s->n_kept, sizeof(value_block *)));
@@ -187,24 +187,25 @@ static int begin_advance(reap_frontier *f, const int *values, int n, advance *a)
 
 static int run_block(reap_frontier *f, advance *a, int64_t block) {
   segment *s = a->segment;
-  block_store_visit(f->store, block, true);
+  reap_block_store_visit(f->store, block, true);
   for (int k = 0; k < s->n_reads; k++) {
     const int v = s->reads[k];
     a->sources[k] = f->blocks[v] ? f->blocks[v][block] : NULL;
     if (!a->sources[k]) return reap_error(REAP_ERR_INTERNAL, "%s is not held", f->graph->values[v].name);
-    REAP_TRY(block_fetch(f->store, a->sources[k], &s->storage[v]));
+    REAP_TRY(reap_block_fetch(f->store, a->sources[k], &s->storage[v]));
   }
   for (int k = 0; k < s->n_kept; k++) {
     const int v = s->kept[k];
     REAP_TRY(hold_block(f, v, block));
     a->results[k] = f->blocks[v][block];
-    REAP_TRY(block_allocate(f->store, a->results[k]));
+    REAP_TRY(reap_block_allocate(f->store, a->results[k]));
     s->storage[v] = a->results[k]->data;
   }
   REAP_TRY(reap_plan_run(s->plan, s->storage));
-  if (a->recompute && !block_store_fits(f->store, a->result)) REAP_TRY(segment_remember(s, a->sources, a->results));
+  if (a->recompute && !reap_block_store_fits(f->store, a->result))
+    REAP_TRY(reap_segment_remember(s, a->sources, a->results));
   for (int v = 0; v < f->n_values; v++)
-    if (f->blocks[v] && !s->needed[v]) block_drop(f->store, &f->blocks[v][block]);
+    if (f->blocks[v] && !s->needed[v]) reap_block_drop(f->store, &f->blocks[v][block]);
   return REAP_OK;
 }
 
@@ -215,10 +216,10 @@ int reap_frontier_advance(reap_frontier *f, const int *values, int n) {
   for (int v = 0; status == REAP_OK && v < f->n_values; v++)
     if (!a.segment->needed[v]) drop_value(f, v);
   for (int i = 0; status == REAP_OK && i < f->graph->n_nodes; i++) f->done[i] |= a.segment->computed[i];
-  segment_release(&a.segment);
+  reap_segment_release(&a.segment);
   reap_free(&a.sources);
   reap_free(&a.results);
-  block_store_trim(f->store);
+  reap_block_store_trim(f->store);
   return status;
 }
 
@@ -229,7 +230,7 @@ int reap_frontier_read(const reap_frontier *f, int value, int64_t block, const f
   *out = NULL;
   if (!f->blocks[value] || !f->blocks[value][block])
     return reap_error(REAP_ERR_INTERNAL, "%s is not held", f->graph->values[value].name);
-  REAP_TRY(block_fetch(f->store, f->blocks[value][block], &data));
+  REAP_TRY(reap_block_fetch(f->store, f->blocks[value][block], &data));
   *out = data;
   return REAP_OK;
 }
@@ -275,17 +276,17 @@ static int cut_block(reap_frontier *f, int v, int64_t block, const stay *stays) 
   reap_storage_strides(value, strides);
   const int axis = reap_channel_axis(value);
   const int64_t inner = strides[axis], width = value->dims[axis], outer = reap_value_count(value) / (inner * width);
-  REAP_TRY(block_fetch(f->store, f->blocks[v][block], &old));
-  REAP_TRY(block_create(block, outer * count * inner, &fresh));
-  int status = block_allocate(f->store, fresh);
-  if (status != REAP_OK) block_drop(f->store, &fresh);
+  REAP_TRY(reap_block_fetch(f->store, f->blocks[v][block], &old));
+  REAP_TRY(reap_block_create(block, outer * count * inner, &fresh));
+  int status = reap_block_allocate(f->store, fresh);
+  if (status != REAP_OK) reap_block_drop(f->store, &fresh);
   REAP_TRY(status);
   if (inner == 1) pick(fresh->data, old, outer, width, count, entries);
   for (int64_t o = 0; o < outer && inner > 1; o++)
     for (int64_t k = 0; k < count; k++)
       memcpy(fresh->data + (o * count + k) * inner, old + (o * width + entries[k]) * inner,
              (size_t)inner * sizeof(float));
-  block_drop(f->store, &f->blocks[v][block]);
+  reap_block_drop(f->store, &f->blocks[v][block]);
   f->blocks[v][block] = fresh;
   return REAP_OK;
 }
@@ -294,7 +295,7 @@ static int cut_block(reap_frontier *f, int v, int64_t block, const stay *stays) 
 static int keep_blocks(reap_frontier *f, int64_t block) {
   for (int v = 0; v < f->n_values; v++) {
     value_block *b = f->blocks[v] ? f->blocks[v][block] : NULL;
-    if (b && segment_makes(b, f->graph)) REAP_TRY(block_keep(f->store, b));
+    if (b && reap_segment_makes(b, f->graph)) REAP_TRY(reap_block_keep(f->store, b));
   }
   return REAP_OK;
 }
@@ -315,13 +316,13 @@ int reap_frontier_cut(reap_frontier *f, const reap_groups *groups, int group, co
   REAP_TRY(reap_calloc(&stays, f->n_values, sizeof *stays));
   int status = find_entries(f, groups, group, keep, stays);
   for (int64_t b = 0; status == REAP_OK && b < f->n_blocks; b++) {
-    block_store_visit(f->store, b, true);
+    reap_block_store_visit(f->store, b, true);
     status = keep_blocks(f, b);
     for (int v = 0; status == REAP_OK && v < f->n_values; v++)
       if (stays[v].count >= 0 && f->blocks[v][b]) status = cut_block(f, v, b, &stays[v]);
   }
   for (int v = 0; v < f->n_values; v++) reap_free(&stays[v].entries);
   reap_free(&stays);
-  block_store_trim(f->store);
+  reap_block_store_trim(f->store);
   return status;
 }

@@ -27,8 +27,8 @@ static int read_images(const image_maker *m, const value_block *b) {
 
 static int make(block_maker *maker, value_block *b) {
   const image_maker *m = (const image_maker *)maker;
-  block_store_facts *facts = block_store_get_facts(m->store);
-  REAP_TRY(block_allocate(m->store, b));
+  block_store_facts *facts = reap_block_store_get_facts(m->store);
+  REAP_TRY(reap_block_allocate(m->store, b));
   const double start = reap_seconds();
   int status = read_images(m, b);
   facts->seconds_images += reap_seconds() - start;
@@ -42,8 +42,8 @@ static void forget(block_maker *maker, const value_block *b) {
   if (--m->live == 0) reap_free(&m);
 }
 
-int image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
-                        value_block *const *blocks) {
+int reap_image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
+                             value_block *const *blocks) {
   image_maker *m = NULL;
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_calloc(&m, 1, sizeof *m));
@@ -52,4 +52,4 @@ int image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_sto
   return REAP_OK;
 }
 
-bool image_blocks_make(const value_block *block) { return block && block->maker && block->maker->make == make; }
+bool reap_image_blocks_make(const value_block *block) { return block && block->maker && block->maker->make == make; }

@@ -9,10 +9,10 @@
 #include "shard.h"
 
 /* Gives blocks[count], block k being block shard->first + k of all, a maker that reads them; `images` is borrowed. */
-int image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
-                        value_block *const *blocks);
+int reap_image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
+                             value_block *const *blocks);
 
 /* True if the block comes from a data set. */
-bool image_blocks_make(const value_block *block);
+bool reap_image_blocks_make(const value_block *block);
 
 #endif

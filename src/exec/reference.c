@@ -41,7 +41,7 @@ static int redeal(const reap_comm *comm, const reap_shard *from, const reap_shar
   return REAP_OK;
 }
 
-int reference_create(const reap_shard *shard, int n, int64_t size, reap_reference **out) {
+int reap_reference_create(const reap_shard *shard, int n, int64_t size, reap_reference **out) {
   int64_t count = 0;
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   reap_reference *f = *out;
@@ -57,7 +57,7 @@ int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const r
                           reap_reference **reference) {
   reap_reference *old = *reference, *fresh = NULL;
   float *buffer = NULL;
-  int status = reference_create(to, old->n, old->size, &fresh);
+  int status = reap_reference_create(to, old->n, old->size, &fresh);
   if (status == REAP_OK) {
     memcpy(fresh->kinds, old->kinds, (size_t)old->n * sizeof *old->kinds);
     memcpy(fresh->sizes, old->sizes, (size_t)old->n * sizeof *old->sizes);
@@ -72,14 +72,14 @@ int reap_reference_redeal(const reap_comm *comm, const reap_shard *from, const r
   return status;
 }
 
-void reference_describe(const reap_output_set *outputs, reap_reference *reference) {
+void reap_reference_describe(const reap_output_set *outputs, reap_reference *reference) {
   for (int k = 0; k < outputs->n; k++) {
     reference->kinds[k] = outputs->list[k].kind;
     reference->sizes[k] = outputs->list[k].size;
   }
 }
 
-int reference_check(const reap_reference *against, const reap_output_set *outputs, const reap_shard *shard) {
+int reap_reference_check(const reap_reference *against, const reap_output_set *outputs, const reap_shard *shard) {
   if (against->n != outputs->n)
     return reap_error(REAP_ERR_INPUT, "outputs cannot be compared: the networks have %d and %d of them", against->n,
                       outputs->n);

@@ -16,12 +16,12 @@ struct reap_reference {
 
 /* Room for `n` outputs, `size` elements of an image in all, of the shard's images; kinds and sizes are zero. To be
  * destroyed also after an error. */
-int reference_create(const reap_shard *shard, int n, int64_t size, reap_reference **out);
+int reap_reference_create(const reap_shard *shard, int n, int64_t size, reap_reference **out);
 
 /* Notes what the outputs are. */
-void reference_describe(const reap_output_set *outputs, reap_reference *reference);
+void reap_reference_describe(const reap_output_set *outputs, reap_reference *reference);
 
 /* REAP_ERR_INPUT unless the outputs are as many and as large as those kept. */
-int reference_check(const reap_reference *against, const reap_output_set *outputs, const reap_shard *shard);
+int reap_reference_check(const reap_reference *against, const reap_output_set *outputs, const reap_shard *shard);
 
 #endif

@@ -69,7 +69,7 @@ static int make_plan(segment *s, reap_backend backend, int *nodes, bool *kept) {
   const int64_t before = reap_memory_live_bytes();
   REAP_TRY(reap_plan_create(s->graph, nodes, count, kept, backend, &s->plan));
   const int64_t bytes = reap_memory_live_bytes() - before;
-  REAP_TRY(block_store_charge(s->store, bytes));
+  REAP_TRY(reap_block_store_charge(s->store, bytes));
   s->bytes = bytes;
   return REAP_OK;
 }
@@ -97,23 +97,23 @@ done:
   return status;
 }
 
-int segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
-                   reap_backend backend, block_store *store, segment **out) {
+int reap_segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
+                        reap_backend backend, block_store *store, segment **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->references = 1;
   (*out)->store = store;
   (*out)->graph = graph;
   int status = build(*out, done, lasting, values, n, backend);
-  if (status != REAP_OK) segment_release(out);
+  if (status != REAP_OK) reap_segment_release(out);
   return status;
 }
 
-void segment_release(segment **released) {
+void reap_segment_release(segment **released) {
   segment *s = *released;
   *released = NULL;
   if (!s || --s->references > 0) return;
   reap_plan_destroy(&s->plan);
-  block_store_charge(s->store, -s->bytes);
+  reap_block_store_charge(s->store, -s->bytes);
   reap_free(&s->computed);
   reap_free(&s->needed);
   reap_free(&s->reads);
@@ -138,12 +138,12 @@ static int place_results(const recipe *r, int64_t index, value_block **passing) 
   for (int k = 0; k < s->n_kept; k++) {
     value_block *b = r->results[k];
     if (!b) {
-      REAP_TRY(block_create(index, reap_value_count(&s->graph->values[s->kept[k]]), &passing[k]));
+      REAP_TRY(reap_block_create(index, reap_value_count(&s->graph->values[s->kept[k]]), &passing[k]));
       b = passing[k];
     }
-    REAP_TRY(block_allocate(s->store, b));
+    REAP_TRY(reap_block_allocate(s->store, b));
     s->storage[s->kept[k]] = b->data;
-    if (r->results[k]) block_store_get_facts(s->store)->recomputed += b->count * (int64_t)sizeof(float);
+    if (r->results[k]) reap_block_store_get_facts(s->store)->recomputed += b->count * (int64_t)sizeof(float);
   }
   return REAP_OK;
 }
@@ -153,20 +153,20 @@ static int make(block_maker *maker, value_block *block) {
   segment *s = r->segment;
   value_block **passing = NULL;
   int status = REAP_OK;
-  for (int k = 0; k < s->n_reads; k++) REAP_TRY(block_fetch(s->store, r->sources[k], &s->storage[s->reads[k]]));
+  for (int k = 0; k < s->n_reads; k++) REAP_TRY(reap_block_fetch(s->store, r->sources[k], &s->storage[s->reads[k]]));
   REAP_TRY(reap_calloc(&passing, s->n_kept, sizeof(value_block *)));
   status = place_results(r, block->index, passing);
   if (status == REAP_OK) status = reap_plan_run(s->plan, s->storage);
-  block_store_get_facts(s->store)->recomputed_multiply_adds += s->multiply_adds;
-  for (int k = 0; k < s->n_kept; k++) block_drop(s->store, &passing[k]);
+  reap_block_store_get_facts(s->store)->recomputed_multiply_adds += s->multiply_adds;
+  for (int k = 0; k < s->n_kept; k++) reap_block_drop(s->store, &passing[k]);
   reap_free(&passing);
   return status;
 }
 
 static void free_recipe(recipe *r) {
   segment *s = r->segment;
-  for (int k = 0; k < s->n_reads; k++) block_drop(s->store, &r->sources[k]);
-  segment_release(&r->segment);
+  for (int k = 0; k < s->n_reads; k++) reap_block_drop(s->store, &r->sources[k]);
+  reap_segment_release(&r->segment);
   reap_free(&r->sources);
   reap_free(&r->results);
   reap_free(&r);
@@ -179,7 +179,7 @@ static void forget(block_maker *maker, const value_block *block) {
   if (--r->live == 0) free_recipe(r);
 }
 
-int segment_remember(segment *s, value_block *const *sources, value_block *const *results) {
+int reap_segment_remember(segment *s, value_block *const *sources, value_block *const *results) {
   recipe *r = NULL;
   int status = REAP_OK;
   if (s->n_kept == 0) return REAP_OK;
@@ -206,6 +206,6 @@ failed:
   return status;
 }
 
-bool segment_makes(const value_block *block, const reap_graph *graph) {
+bool reap_segment_makes(const value_block *block, const reap_graph *graph) {
   return block->maker && block->maker->make == make && ((const recipe *)block->maker)->segment->graph == graph;
 }

@@ -31,15 +31,15 @@ void reap_segment_mark(const reap_graph *graph, const bool *done, const int *val
 
 /* What `values[n]` need and is not done[n_nodes] yet. lasting[n_values]: values that are needed ever after. One
  * reference. */
-int segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
-                   reap_backend backend, block_store *store, segment **out);
-void segment_release(segment **s);
+int reap_segment_create(const reap_graph *graph, const bool *done, const bool *lasting, const int *values, int n,
+                        reap_backend backend, block_store *store, segment **out);
+void reap_segment_release(segment **s);
 
 /* Gives the results of one block of images a maker that runs the segment again on its sources (sources[n_reads],
  * results[n_kept]; sources get a reference each). */
-int segment_remember(segment *s, value_block *const *sources, value_block *const *results);
+int reap_segment_remember(segment *s, value_block *const *sources, value_block *const *results);
 
 /* True if the block is made by running a segment of `graph`. */
-bool segment_makes(const value_block *block, const reap_graph *graph);
+bool reap_segment_makes(const value_block *block, const reap_graph *graph);
 
 #endif

@@ -73,7 +73,8 @@ int reap_activations_file_begin(reap_activations_file *file, const char *layer, 
   for (int k = 0; k < COLUMNS; k++) file->columns[k] = columns[k];
   file->rows = rows;
   int status = writes(file) ? create_layer(file, layer, node, channels, block) : REAP_OK;
-  for (int k = 0; k < COLUMNS && status == REAP_OK; k++) status = packed_rows_create(file->layer, &file->columns[k]);
+  for (int k = 0; k < COLUMNS && status == REAP_OK; k++)
+    status = reap_packed_rows_create(file->layer, &file->columns[k]);
   return reap_comm_agree(file->comm, status);
 }
 
@@ -85,7 +86,8 @@ int reap_activations_file_write(reap_activations_file *file, int64_t first, int6
     status = reap_error(REAP_ERR_INTERNAL, "%s: rows %lld to %lld of %lld", file->path, (long long)first,
                         (long long)(first + count), (long long)file->rows);
   REAP_TRY(reap_comm_agree(file->comm, status));
-  for (int i = 0; i < COLUMNS; i++) REAP_TRY(packed_rows_write(file->comm, &file->columns[i], first, count, values[i]));
+  for (int i = 0; i < COLUMNS; i++)
+    REAP_TRY(reap_packed_rows_write(file->comm, &file->columns[i], first, count, values[i]));
   return REAP_OK;
 }
 

@@ -140,7 +140,7 @@ static int open_parts(reap_dataset *dataset) {
   if (dataset->is_bytes) REAP_TRY(make_table(dataset));
   REAP_TRY(widen_chunk_cache(dataset));
   const int64_t element = dataset->is_bytes ? 1 : (int64_t)sizeof(float);
-  dataset->ahead = read_ahead_open(dataset->path, dataset->images, dataset->count, dataset->image_size * element);
+  dataset->ahead = reap_read_ahead_open(dataset->path, dataset->images, dataset->count, dataset->image_size * element);
   return open_labels(dataset);
 }
 
@@ -163,7 +163,7 @@ int reap_dataset_open(const char *path, reap_dataset **out) {
 void reap_dataset_close(reap_dataset **handle) {
   reap_dataset *dataset = *handle;
   if (!dataset) return;
-  read_ahead_close(&dataset->ahead);
+  reap_read_ahead_close(&dataset->ahead);
   reap_h5_close(&dataset->labels);
   reap_h5_close(&dataset->images);
   reap_h5_close(&dataset->file);
@@ -267,7 +267,7 @@ int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float
     dataset->least = images[i] < dataset->least ? images[i] : dataset->least;
     dataset->greatest = images[i] > dataset->greatest ? images[i] : dataset->greatest;
   }
-  read_ahead_advise(&dataset->ahead, first + count, count); /* the next block, while this one is computed */
+  reap_read_ahead_advise(&dataset->ahead, first + count, count); /* the next block, while this one is computed */
   return REAP_OK;
 }
 

@@ -37,7 +37,7 @@ static int create_in(hid_t parent, const packed_rows *p, int64_t rows, H5D_fill_
   return status;
 }
 
-int packed_rows_create(hid_t parent, packed_rows *p) {
+int reap_packed_rows_create(hid_t parent, packed_rows *p) {
   int64_t rows = CHUNK_BYTES / row_bytes(p);
   if (rows > p->rows) rows = p->rows;
   p->chunk_rows = rows < 1 ? 1 : rows;
@@ -193,7 +193,8 @@ static int receive_all(const reap_comm *comm, const packed_rows *p, int from, vo
   return status;
 }
 
-int packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t first, int64_t count, const void *values) {
+int reap_packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t first, int64_t count,
+                           const void *values) {
   const bool writer = reap_comm_rank(comm) == 0;
   const parts at = divide(p, first, count);
   unsigned char *message = NULL;

@@ -17,15 +17,16 @@ typedef struct packed_rows {
   hid_t file_type, memory_type;
   int rank; /* 1 (width 1) or 2 */
   int64_t rows, width;
-  int64_t chunk_rows; /* set by packed_rows_create */
+  int64_t chunk_rows; /* set by reap_packed_rows_create */
   hid_t dataset;      /* rank 0's; REAP_H5_NONE elsewhere */
 } packed_rows;
 
 /* Chooses the chunks, on every rank, and creates the data set in `parent` where that is not REAP_H5_NONE. Local. */
-int packed_rows_create(hid_t parent, packed_rows *p);
+int reap_packed_rows_create(hid_t parent, packed_rows *p);
 
 /* Collective: rows [first, first + count) of every rank, [count, width] of memory_type; below 1 GB on each. Ranks agree
  * on the status. Cost: one pass of the filters over the rows; memory: the rows once more, packed and not. */
-int packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t first, int64_t count, const void *values);
+int reap_packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t first, int64_t count,
+                           const void *values);
 
 #endif

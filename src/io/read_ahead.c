@@ -19,7 +19,7 @@ static int64_t chunk_rows(hid_t data_set, int *rank) {
   return rows;
 }
 
-read_ahead read_ahead_open(const char *path, hid_t data_set, int64_t rows, int64_t row) {
+read_ahead reap_read_ahead_open(const char *path, hid_t data_set, int64_t rows, int64_t row) {
   read_ahead ahead = {.descriptor = -1, .data_set = data_set, .row = row, .rows = rows};
   ahead.chunk_rows = chunk_rows(data_set, &ahead.rank);
   if (ahead.chunk_rows < 0) return ahead;
@@ -32,7 +32,7 @@ read_ahead read_ahead_open(const char *path, hid_t data_set, int64_t rows, int64
   return ahead;
 }
 
-void read_ahead_close(read_ahead *ahead) {
+void reap_read_ahead_close(read_ahead *ahead) {
   if (ahead->descriptor >= 0) close(ahead->descriptor);
   ahead->descriptor = -1;
 }
@@ -41,7 +41,7 @@ static void advise_bytes(const read_ahead *ahead, int64_t start, int64_t bytes) 
   (void)posix_fadvise(ahead->descriptor, (off_t)start, (off_t)bytes, POSIX_FADV_WILLNEED);
 }
 
-void read_ahead_advise(const read_ahead *ahead, int64_t first, int64_t count) {
+void reap_read_ahead_advise(const read_ahead *ahead, int64_t first, int64_t count) {
   if (ahead->descriptor < 0 || first >= ahead->rows) return;
   if (count > ahead->rows - first) count = ahead->rows - first;
   if (ahead->chunk_rows == 0) {

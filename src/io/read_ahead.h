@@ -17,10 +17,10 @@ typedef struct read_ahead {
 } read_ahead;
 
 /* For a data set of `rows` rows of `row` bytes, which is to stay open; `path` is its file. */
-read_ahead read_ahead_open(const char *path, hid_t data_set, int64_t rows, int64_t row);
-void read_ahead_close(read_ahead *ahead);
+read_ahead reap_read_ahead_open(const char *path, hid_t data_set, int64_t rows, int64_t row);
+void reap_read_ahead_close(read_ahead *ahead);
 
 /* Rows [first, first + count), clipped to those there are, will be read soon. */
-void read_ahead_advise(const read_ahead *ahead, int64_t first, int64_t count);
+void reap_read_ahead_advise(const read_ahead *ahead, int64_t first, int64_t count);
 
 #endif

@@ -36,7 +36,8 @@ static int write_array(hid_t layer, const char *name, int rank, int64_t rows, in
   return reap_h5_write(layer, name, H5T_NATIVE_DOUBLE, H5T_NATIVE_DOUBLE, rank, dims, values, NULL);
 }
 
-int stats_writer_facts(hid_t layer, const char *node, int64_t channels, int64_t block, int64_t samples, double energy) {
+int reap_stats_writer_facts(hid_t layer, const char *node, int64_t channels, int64_t block, int64_t samples,
+                            double energy) {
   REAP_TRY(reap_h5_write_integer(layer, "channels", channels));
   REAP_TRY(reap_h5_write_integer(layer, "block", block));
   REAP_TRY(reap_h5_write_integer(layer, "samples", samples));
@@ -45,7 +46,7 @@ int stats_writer_facts(hid_t layer, const char *node, int64_t channels, int64_t 
 }
 
 static int write_layer(hid_t layer, const char *node, const reap_moments *s) {
-  REAP_TRY(stats_writer_facts(layer, node, s->channels, s->block, s->samples, s->energy));
+  REAP_TRY(reap_stats_writer_facts(layer, node, s->channels, s->block, s->samples, s->energy));
   REAP_TRY(write_array(layer, "gram", 2, s->n, s->n, s->gram));
   REAP_TRY(write_array(layer, "cross", 2, s->n, s->m, s->cross));
   REAP_TRY(write_array(layer, "sum_x", 1, s->n, 1, s->sum_x));

@@ -42,7 +42,7 @@ static int create_layer(reap_stats_writer *w, const char *name, const char *node
   const reap_moments_source *s = o->moments;
   const int64_t n = s->n, m = s->m;
   REAP_TRY(reap_h5_create_group(w->layers, name, &o->layer));
-  REAP_TRY(stats_writer_facts(o->layer, node, s->channels, s->block, s->samples, s->energy));
+  REAP_TRY(reap_stats_writer_facts(o->layer, node, s->channels, s->block, s->samples, s->energy));
   REAP_TRY(create_matrix(o->layer, "gram", n, n, &o->gram));
   REAP_TRY(create_matrix(o->layer, "cross", n, m, &o->cross));
   REAP_TRY(reap_h5_write_vector(o->layer, "sum_x", H5T_NATIVE_DOUBLE, n, s->sum_x));

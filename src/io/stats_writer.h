@@ -12,6 +12,7 @@ struct reap_stats_writer {
 };
 
 /* The attributes of a layer. */
-int stats_writer_facts(hid_t layer, const char *node, int64_t channels, int64_t block, int64_t samples, double energy);
+int reap_stats_writer_facts(hid_t layer, const char *node, int64_t channels, int64_t block, int64_t samples,
+                            double energy);
 
 #endif

@@ -19,7 +19,7 @@ int reap_symmetric_create(const reap_grid *grid, int64_t slots, int64_t block, r
   }
   if (status == REAP_OK) status = reap_calloc(&s->upper_diagonal, n, sizeof *s->upper_diagonal);
   status = reap_comm_agree(reap_grid_comm(grid), status);
-  if (status == REAP_OK) status = grid ? symmetric_cyclic_create(s) : symmetric_local_create(s);
+  if (status == REAP_OK) status = grid ? reap_symmetric_cyclic_create(s) : reap_symmetric_local_create(s);
   if (status != REAP_OK) reap_symmetric_destroy(&s);
   *out = s;
   return status;
@@ -175,7 +175,7 @@ void reap_symmetric_share(const reap_symmetric *s, int64_t m, int64_t *first, in
 }
 
 int reap_symmetric_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
-  return s->grid ? symmetric_cyclic_collect(s, first, columns, pieces) : REAP_OK;
+  return s->grid ? reap_symmetric_cyclic_collect(s, first, columns, pieces) : REAP_OK;
 }
 
 int reap_symmetric_sum(const reap_symmetric *s, double *values, int64_t count) {

@@ -39,8 +39,8 @@ static int cyclic_blocks(reap_symmetric *s, int64_t slots, double *out) {
   const int rank = reap_comm_rank(comm_of(s));
   memset(out, 0, (size_t)(slots * b * b) * sizeof *out);
   for (int64_t k = 0; k < slots; k++) {
-    const symmetric_segment g = symmetric_segment_at(s, REAP_LOWER, slots, k, k);
-    if (g.owner == rank) symmetric_segment_read(s, REAP_LOWER, &g, k, out + k * b * b, b);
+    const symmetric_segment g = reap_symmetric_segment_at(s, REAP_LOWER, slots, k, k);
+    if (g.owner == rank) reap_symmetric_segment_read(s, REAP_LOWER, &g, k, out + k * b * b, b);
   }
   return reap_comm_sum(comm_of(s), out, slots * b * b);
 }
@@ -181,8 +181,8 @@ static int cyclic_factor(reap_symmetric *s, reap_triangle triangle, int64_t slot
   const int rank = reap_comm_rank(comm_of(s));
   bool mirrored;
   for (int64_t k = 0; triangle == REAP_UPPER && k < slots; k++)
-    for (int64_t t = 0; t < s->block && symmetric_owner_of(s, triangle, k, k, &mirrored) == rank; t++)
-      symmetric_block_at(s, k, k, false)[t + t * s->ld] = s->upper_diagonal[k * s->block + t];
+    for (int64_t t = 0; t < s->block && reap_symmetric_owner_of(s, triangle, k, k, &mirrored) == rank; t++)
+      reap_symmetric_block_at(s, k, k, false)[t + t * s->ld] = s->upper_diagonal[k * s->block + t];
   return reap_block_cyclic_potrf(s->cyclic, triangle == REAP_LOWER ? 'L' : 'U', slots * s->block, info);
 }
 
@@ -213,7 +213,7 @@ static void walk_close(walk *w) {
 static int walk_gather(walk *w, reap_triangle triangle, int64_t first, int64_t slots, int64_t *count) {
   *count = symmetric_least(w->width, w->slots - first);
   for (int64_t k = 0; k < *count; k++) w->slot[k] = first + k;
-  return symmetric_cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
+  return reap_symmetric_cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
 }
 
 static int cyclic_multiply(reap_symmetric *s, int64_t slots, int64_t columns, const double *c, int64_t ldc, double *w,
@@ -241,7 +241,7 @@ static int cyclic_outer(reap_symmetric *s, int64_t slots, int64_t columns, const
     status = reap_dgemm('N', 'T', rows, count * b, columns, 1, w, ldw, w + first * b, ldw, 0, panel.columns, rows);
     status = reap_comm_agree(comm_of(s), status);
     if (status == REAP_OK) status = reap_comm_sum(comm_of(s), panel.columns, rows * count * b);
-    if (status == REAP_OK) status = symmetric_cyclic_put(s, REAP_LOWER, slots, count, panel.slot, panel.columns);
+    if (status == REAP_OK) status = reap_symmetric_cyclic_put(s, REAP_LOWER, slots, count, panel.slot, panel.columns);
   }
   walk_close(&panel);
   return status;
@@ -293,7 +293,7 @@ static void add_lower(void *context, const symmetric_stretch *g) {
 }
 
 static int cyclic_column_sums(reap_symmetric *s, reap_triangle triangle, int64_t slots, double *sums) {
-  symmetric_cyclic_walk(s, slots, triangle == REAP_UPPER ? add_upper : add_lower, sums);
+  reap_symmetric_cyclic_walk(s, slots, triangle == REAP_UPPER ? add_upper : add_lower, sums);
   return reap_comm_sum(comm_of(s), sums, slots * s->block);
 }
 
@@ -321,22 +321,22 @@ static void add_difference(void *context, const symmetric_stretch *g) {
 
 static int cyclic_difference(reap_symmetric *s, int64_t slots, const double *x, double *sums) {
   difference d = {x, sums};
-  symmetric_cyclic_walk(s, slots, add_difference, &d);
+  reap_symmetric_cyclic_walk(s, slots, add_difference, &d);
   return reap_comm_sum(comm_of(s), sums, slots * s->block);
 }
 
 static const symmetric_table cyclic_table = {cyclic_destroy,
                                              cyclic_set,
-                                             symmetric_cyclic_put_panel,
-                                             symmetric_cyclic_gather,
-                                             symmetric_cyclic_gather_rows,
-                                             symmetric_cyclic_put,
-                                             symmetric_cyclic_move,
+                                             reap_symmetric_cyclic_put_panel,
+                                             reap_symmetric_cyclic_gather,
+                                             reap_symmetric_cyclic_gather_rows,
+                                             reap_symmetric_cyclic_put,
+                                             reap_symmetric_cyclic_move,
                                              cyclic_blocks,
                                              cyclic_update,
                                              cyclic_factor,
                                              cyclic_invert,
-                                             symmetric_sweep,
+                                             reap_symmetric_cyclic_sweep,
                                              cyclic_multiply,
                                              cyclic_outer,
                                              cyclic_solve,
@@ -353,7 +353,7 @@ static void place_slots(reap_symmetric *s, int grid_rows, int grid_columns) {
   }
 }
 
-int symmetric_cyclic_create(reap_symmetric *s) {
+int reap_symmetric_cyclic_create(reap_symmetric *s) {
   int grid_rows, grid_columns, row, column, status = REAP_OK;
   int64_t rows = 0;
   reap_grid_shape(s->grid, &grid_rows, &grid_columns, &row, &column);

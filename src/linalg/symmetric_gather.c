@@ -17,7 +17,7 @@
 
 static const reap_comm *comm_of(const reap_symmetric *s) { return reap_grid_comm(s->grid); }
 
-int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
+int reap_symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all) {
   const int size = reap_comm_size(comm_of(s));
   int *sizes = NULL, status = REAP_OK;
   int64_t total = 0;
@@ -36,12 +36,12 @@ int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, in
   return status;
 }
 
-int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
+int reap_symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces) {
   const int size = reap_comm_size(comm_of(s));
   int64_t *counts = NULL;
   REAP_TRY(reap_comm_alloc(comm_of(s), &counts, 2 * size, sizeof *counts));
   for (int r = 0; r < size; r++) counts[r] = (first[r + 1] - first[r]) * s->block * columns;
-  const int status = symmetric_cyclic_exchange(s, counts, counts + size, pieces);
+  const int status = reap_symmetric_cyclic_exchange(s, counts, counts + size, pieces);
   reap_free(&counts);
   return status;
 }
@@ -53,9 +53,9 @@ static void pack(const reap_symmetric *s, reap_triangle triangle, int64_t slots,
   symmetric_segment g;
   for (int64_t k = 0; k < count; k++)
     for (int64_t i = 0; i < slots; i += g.count) {
-      g = symmetric_segment_at(s, triangle, slots, i, slot[k]);
+      g = reap_symmetric_segment_at(s, triangle, slots, i, slot[k]);
       if (g.owner != rank) continue;
-      symmetric_segment_read(s, triangle, &g, slot[k], out, g.count * s->block);
+      reap_symmetric_segment_read(s, triangle, &g, slot[k], out, g.count * s->block);
       out += g.count * s->block * s->block;
     }
 }
@@ -67,14 +67,14 @@ static void unpack(const reap_symmetric *s, reap_triangle triangle, int64_t slot
   symmetric_segment g;
   for (int64_t k = 0; k < count; k++)
     for (int64_t i = 0; i < slots; i += g.count) {
-      g = symmetric_segment_at(s, triangle, slots, i, slot[k]);
+      g = reap_symmetric_segment_at(s, triangle, slots, i, slot[k]);
       for (int64_t t = 0; t < b; t++, offsets[g.owner] += g.count * b)
         memcpy(out + i * b + (k * b + t) * rows, all + offsets[g.owner], (size_t)(g.count * b) * sizeof *out);
     }
 }
 
-int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
-                            const int64_t *slot, double *out) {
+int reap_symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                                 const int64_t *slot, double *out) {
   const int64_t b = s->block, rows = slots * b, size = reap_comm_size(comm_of(s));
   int64_t *counts = NULL, before = 0;
   double *all = NULL;
@@ -83,7 +83,7 @@ int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t s
   REAP_TRY_OR(reap_calloc(&counts, 2 * size, sizeof *counts), agree);
   for (int64_t k = 0; k < count; k++)
     for (int64_t i = 0; i < slots; i += g.count) {
-      g = symmetric_segment_at(s, triangle, slots, i, slot[k]);
+      g = reap_symmetric_segment_at(s, triangle, slots, i, slot[k]);
       counts[g.owner] += g.count * b * b;
     }
   status = reap_alloc(&all, rows * b * count, sizeof *all);
@@ -91,7 +91,7 @@ agree:
   REAP_TRY_OR(reap_comm_agree(comm_of(s), status), done);
   for (int r = 0; r < reap_comm_rank(comm_of(s)); r++) before += counts[r];
   pack(s, triangle, slots, count, slot, all + before);
-  REAP_TRY_OR(symmetric_cyclic_exchange(s, counts, counts + size, all), done);
+  REAP_TRY_OR(reap_symmetric_cyclic_exchange(s, counts, counts + size, all), done);
   unpack(s, triangle, slots, count, slot, all, counts + size, out);
 done:
   reap_free(&counts);
@@ -108,7 +108,7 @@ typedef struct wanted_rows {
 
 /* What of slot j's columns from row[at] on, before row[end], is one segment. */
 static symmetric_segment wanted_at(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
-  symmetric_segment g = symmetric_segment_at(s, w->triangle, s->slots, w->row[at], j);
+  symmetric_segment g = reap_symmetric_segment_at(s, w->triangle, s->slots, w->row[at], j);
   int64_t count = 1;
   while (count < g.count && at + count < end && w->row[at + count] == g.row + count) count++;
   g.count = count;
@@ -135,7 +135,7 @@ static void count_wanted(const reap_symmetric *s, const wanted_rows *w, int to, 
 static void prefetch(const reap_symmetric *s, const wanted_rows *w, int64_t at, int64_t end, int64_t j) {
   const int64_t ahead = 1 + 15 / s->block;
   if (at + ahead < end && w->row[at + ahead] != w->row[at + ahead - 1] + 1)
-    symmetric_block_prefetch(s, w->triangle, w->row[at + ahead], j);
+    reap_symmetric_block_prefetch(s, w->triangle, w->row[at + ahead], j);
 }
 
 /* The elements that rank `to` needs from this one, one after the other. */
@@ -147,7 +147,7 @@ static void pack_wanted(const reap_symmetric *s, const wanted_rows *w, int to, d
       g = wanted_at(s, w, i, w->first[to + 1], w->slot[k]);
       prefetch(s, w, i, w->first[to + 1], w->slot[k]);
       if (g.owner != rank) continue;
-      symmetric_segment_read(s, w->triangle, &g, w->slot[k], out, g.count * s->block);
+      reap_symmetric_segment_read(s, w->triangle, &g, w->slot[k], out, g.count * s->block);
       out += g.count * s->block * s->block;
     }
 }
@@ -164,7 +164,7 @@ static void unpack_wanted(const reap_symmetric *s, const wanted_rows *w, const d
       prefetch(s, w, i, end, w->slot[k]);
       double *to = out + (i - from) * b + k * b * ld;
       if (g.owner == rank) {
-        symmetric_segment_read(s, w->triangle, &g, w->slot[k], to, ld);
+        reap_symmetric_segment_read(s, w->triangle, &g, w->slot[k], to, ld);
         continue;
       }
       for (int64_t j = 0; j < b; j++, at[g.owner] += (int)(g.count * b))
@@ -200,8 +200,8 @@ static int open_traffic(const reap_symmetric *s, const wanted_rows *w, traffic *
   return reap_alloc(&t->received, in, sizeof *t->received);
 }
 
-int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
-                                 const int64_t *first, const int64_t *row, double *out, int64_t ld) {
+int reap_symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                                      const int64_t *first, const int64_t *row, double *out, int64_t ld) {
   const wanted_rows w = {triangle, count, slot, first, row};
   const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
   traffic t = {0};
@@ -219,20 +219,21 @@ int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int6
   return status;
 }
 
-int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                         const double *columns) {
+int reap_symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                              const int64_t *slot, const double *columns) {
   const int64_t b = s->block, rows = slots * b;
   const int rank = reap_comm_rank(comm_of(s));
   symmetric_segment g;
   for (int64_t k = 0; k < count; k++)
     for (int64_t i = 0; i < slots; i += g.count) {
-      g = symmetric_segment_at(s, triangle, slots, i, slot[k]);
-      if (g.owner == rank) symmetric_segment_write(s, triangle, &g, slot[k], columns + i * b + k * b * rows, rows);
+      g = reap_symmetric_segment_at(s, triangle, slots, i, slot[k]);
+      if (g.owner == rank) reap_symmetric_segment_write(s, triangle, &g, slot[k], columns + i * b + k * b * rows, rows);
     }
   return REAP_OK;
 }
 
-void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld) {
+void reap_symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns,
+                                     int64_t ld) {
   static const reap_triangle both[] = {REAP_LOWER, REAP_UPPER};
   const int64_t b = s->block;
   const int rank = reap_comm_rank(comm_of(s));
@@ -240,8 +241,8 @@ void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count,
   for (int t = 0; t < 2; t++)
     for (int64_t k = first; k < first + count; k++)
       for (int64_t i = k; i < s->slots; i += g.count) {
-        g = symmetric_segment_at(s, both[t], s->slots, i, k);
+        g = reap_symmetric_segment_at(s, both[t], s->slots, i, k);
         if (g.owner == rank)
-          symmetric_segment_write(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
+          reap_symmetric_segment_write(s, both[t], &g, k, columns + (i - first) * b + (k - first) * b * ld, ld);
       }
 }

@@ -222,7 +222,7 @@ static const symmetric_table local_table = {
     local_move,     local_blocks, local_update,    local_factor,      local_invert,      local_sweep,
     local_multiply, local_outer,  local_solve,     local_column_sums, local_difference};
 
-int symmetric_local_create(reap_symmetric *s) {
+int reap_symmetric_local_create(reap_symmetric *s) {
   enum { PAGE_DOUBLES = 512, PAD = 8 };
   int64_t size = 0;
   s->table = &local_table;

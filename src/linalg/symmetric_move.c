@@ -38,8 +38,8 @@ static step step_at(const moves *v, int64_t k, int64_t i) {
   const int64_t origin = v->origin[i];
   step g;
   int64_t run = 1;
-  g.to = symmetric_segment_at(v->s, v->triangle, v->slots, i, v->to[k]);
-  g.from = symmetric_segment_at(v->s, v->triangle, v->s->slots, origin, v->from[k]);
+  g.to = reap_symmetric_segment_at(v->s, v->triangle, v->slots, i, v->to[k]);
+  g.from = reap_symmetric_segment_at(v->s, v->triangle, v->s->slots, origin, v->from[k]);
   const int64_t most = symmetric_least(g.to.count, g.from.count);
   while (run < most && v->origin[i + run] == origin + run) run++;
   g.to.count = g.from.count = run;
@@ -101,11 +101,11 @@ static void pack(moves *v) {
       const int64_t ld = g.to.count * v->s->block;
       if (g.from.owner != rank) continue;
       if (g.to.owner == rank) {
-        symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->block, ld);
-        symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->block, ld);
+        reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->block, ld);
+        reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->block, ld);
         continue;
       }
-      symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->sent + v->out_at[g.to.owner], ld);
+      reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->sent + v->out_at[g.to.owner], ld);
       v->out_at[g.to.owner] += (int)size_of(v, &g);
     }
   for (int r = 0; r < reap_comm_size(comm_of(v)); r++) v->out_at[r] -= v->out[r];
@@ -118,8 +118,8 @@ static void unpack(moves *v) {
     for (int64_t i = 0; i < v->slots; i += g.to.count) {
       g = step_at(v, k, i);
       if (g.to.owner != rank || g.from.owner == rank) continue;
-      symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->received + v->in_at[g.from.owner],
-                              g.to.count * v->s->block);
+      reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->received + v->in_at[g.from.owner],
+                                   g.to.count * v->s->block);
       v->in_at[g.from.owner] += (int)size_of(v, &g);
     }
 }
@@ -138,8 +138,8 @@ static int move_some(moves *v) {
   return status;
 }
 
-int symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
-                          const int64_t *to) {
+int reap_symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                               const int64_t *from, const int64_t *to) {
   enum { AT_ONCE = 512 /* columns, so that what is sent stays small */ };
   moves v = {.s = s, .triangle = triangle, .slots = slots, .count = count, .from = from, .to = to};
   int status = reap_comm_agree(comm_of(&v), open_moves(&v));

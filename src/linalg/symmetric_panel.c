@@ -17,7 +17,7 @@
 
 static const reap_comm *comm_of(const symmetric_panel *p) { return reap_grid_comm(p->s->grid); }
 
-int symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *p) {
+int reap_symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *p) {
   *p = (symmetric_panel){.s = s, .rows = slots * s->block, .most = s->piece};
   const int ranks = reap_comm_size(comm_of(p));
   int64_t size = 0;
@@ -30,7 +30,7 @@ int symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *p) {
   return reap_comm_agree(comm_of(p), status);
 }
 
-void symmetric_panel_close(symmetric_panel *p) {
+void reap_symmetric_panel_close(symmetric_panel *p) {
   reap_free(&p->count);
   reap_free(&p->pieces);
   reap_free(&p->square);
@@ -71,7 +71,7 @@ static void read_own(symmetric_panel *p) {
   }
 }
 
-int symmetric_panel_read(symmetric_panel *p, int64_t at) {
+int reap_symmetric_panel_read(symmetric_panel *p, int64_t at) {
   const int ranks = reap_comm_size(comm_of(p)), rank = reap_comm_rank(comm_of(p));
   p->at = at;
   p->size = symmetric_least(p->most, p->rows - at);
@@ -92,9 +92,9 @@ int symmetric_panel_read(symmetric_panel *p, int64_t at) {
   return reap_comm_broadcast(comm_of(p), p->square, (size_t)(p->size * p->size) * sizeof *p->square, square.owner);
 }
 
-int symmetric_panel_share(symmetric_panel *p, double *out) {
+int reap_symmetric_panel_share(symmetric_panel *p, double *out) {
   const int ranks = reap_comm_size(comm_of(p));
-  REAP_TRY(symmetric_cyclic_exchange(p->s, p->elements, p->offset, p->pieces));
+  REAP_TRY(reap_symmetric_cyclic_exchange(p->s, p->elements, p->offset, p->pieces));
   for (int r = 0; r < ranks; r++) {
     const double *from = p->pieces + p->offset[r];
     for (int64_t row = 0; row < p->rows; row += p->s->piece) {
@@ -108,7 +108,7 @@ int symmetric_panel_share(symmetric_panel *p, double *out) {
   return REAP_OK;
 }
 
-void symmetric_panel_write(const symmetric_panel *p) {
+void reap_symmetric_panel_write(const symmetric_panel *p) {
   const int rank = reap_comm_rank(comm_of(p));
   const double *from = p->own;
   for (int64_t row = 0; row < p->rows; row += p->s->piece) {

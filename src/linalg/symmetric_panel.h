@@ -20,17 +20,17 @@ typedef struct symmetric_panel {
 } symmetric_panel;
 
 /* Columns of a panel at most: those of a block of the layout. `slots` leading ones of the matrix count. Collective. */
-int symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *panel);
-void symmetric_panel_close(symmetric_panel *panel);
+int reap_symmetric_panel_open(reap_symmetric *s, int64_t slots, symmetric_panel *panel);
+void reap_symmetric_panel_close(symmetric_panel *panel);
 
 /* Takes the panel that starts at row and column `at`; the square goes to all. Collective. */
-int symmetric_panel_read(symmetric_panel *panel, int64_t at);
+int reap_symmetric_panel_read(symmetric_panel *panel, int64_t at);
 
 /* Allgather: the rows of all ranks, as they are in `own`, into out [rows, size]; zero in the panel's own rows.
  * Collective. */
-int symmetric_panel_share(symmetric_panel *panel, double *out);
+int reap_symmetric_panel_share(symmetric_panel *panel, double *out);
 
 /* Own rows, and the square from the rank that keeps it, back into the matrix. Local. */
-void symmetric_panel_write(const symmetric_panel *panel);
+void reap_symmetric_panel_write(const symmetric_panel *panel);
 
 #endif

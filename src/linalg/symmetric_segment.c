@@ -3,19 +3,19 @@
 
 #include <string.h>
 
-int symmetric_owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
+int reap_symmetric_owner_of(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j, bool *mirrored) {
   const int columns = s->grid_columns;
   *mirrored = triangle == REAP_LOWER ? i < j : i > j;
   return *mirrored ? s->row_owner[j] * columns + s->column_owner[i] : s->row_owner[i] * columns + s->column_owner[j];
 }
 
-double *symmetric_block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
+double *reap_symmetric_block_at(const reap_symmetric *s, int64_t i, int64_t j, bool mirrored) {
   return mirrored ? s->data + s->local_row[j] + s->local_column[i] * s->ld
                   : s->data + s->local_row[i] + s->local_column[j] * s->ld;
 }
 
-symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i,
-                                       int64_t j) {
+symmetric_segment reap_symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i,
+                                            int64_t j) {
   const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
   symmetric_segment g = {.row = i, .count = 1};
   if (i / per != j / per)
@@ -24,14 +24,14 @@ symmetric_segment symmetric_segment_at(const reap_symmetric *s, reap_triangle tr
     g.count = j - i;
   else if (i > j)
     g.count = end - i;
-  g.owner = symmetric_owner_of(s, triangle, i, j, &g.mirrored);
+  g.owner = reap_symmetric_owner_of(s, triangle, i, j, &g.mirrored);
   return g;
 }
 
-void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
-                            double *out, int64_t to) {
+void reap_symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
+                                 double *out, int64_t to) {
   const int64_t b = s->block, rows = g->count * b, ld = s->ld;
-  const double *from = symmetric_block_at(s, g->row, j, g->mirrored);
+  const double *from = reap_symmetric_block_at(s, g->row, j, g->mirrored);
   if (g->row == j) {
     for (int64_t t = 0; t < b; t++)
       for (int64_t p = 0; p < b; p++)
@@ -44,20 +44,20 @@ void symmetric_segment_read(const reap_symmetric *s, reap_triangle triangle, con
   }
 }
 
-void symmetric_block_prefetch(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j) {
+void reap_symmetric_block_prefetch(const reap_symmetric *s, reap_triangle triangle, int64_t i, int64_t j) {
   bool mirrored;
-  if (symmetric_owner_of(s, triangle, i, j, &mirrored) != reap_comm_rank(reap_grid_comm(s->grid))) return;
-  const double *from = symmetric_block_at(s, i, j, mirrored);
+  if (reap_symmetric_owner_of(s, triangle, i, j, &mirrored) != reap_comm_rank(reap_grid_comm(s->grid))) return;
+  const double *from = reap_symmetric_block_at(s, i, j, mirrored);
   for (int64_t t = 0; t < s->block; t++, from += s->ld) {
     __builtin_prefetch(from);
     __builtin_prefetch(from + s->block - 1);
   }
 }
 
-void symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
-                             const double *columns, int64_t ld) {
+void reap_symmetric_segment_write(reap_symmetric *s, reap_triangle triangle, const symmetric_segment *g, int64_t j,
+                                  const double *columns, int64_t ld) {
   const int64_t b = s->block, rows = g->count * b;
-  double *to = symmetric_block_at(s, g->row, j, g->mirrored);
+  double *to = reap_symmetric_block_at(s, g->row, j, g->mirrored);
   if (g->row == j) {
     for (int64_t t = 0; t < b; t++)
       for (int64_t p = 0; p < b; p++)
@@ -82,7 +82,7 @@ static symmetric_stretch stretch_at(const reap_symmetric *s, int64_t n, int64_t 
   return g;
 }
 
-void symmetric_cyclic_walk(const reap_symmetric *s, int64_t slots, symmetric_visitor visit, void *context) {
+void reap_symmetric_cyclic_walk(const reap_symmetric *s, int64_t slots, symmetric_visitor visit, void *context) {
   const int64_t n = slots * s->block;
   int64_t rows, columns, ld;
   reap_block_cyclic_local(s->cyclic, &rows, &columns, &ld);

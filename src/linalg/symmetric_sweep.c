@@ -42,14 +42,14 @@ static const reap_comm *comm_of(const sweep *w) { return reap_grid_comm(w->s->gr
 /* Panels are the blocks of the layout, so that whole columns of blocks are read. */
 static int sweep_open(sweep *w) {
   const int64_t size = w->s->piece;
-  REAP_TRY(symmetric_panel_open(w->s, w->slots, &w->panel));
+  REAP_TRY(reap_symmetric_panel_open(w->s, w->slots, &w->panel));
   int status = reap_alloc(&w->v, w->rows * size, sizeof *w->v);
   if (status == REAP_OK) status = reap_alloc(&w->part, size * w->columns, sizeof *w->part);
   return reap_comm_agree(comm_of(w), status);
 }
 
 static void sweep_close(sweep *w) {
-  symmetric_panel_close(&w->panel);
+  reap_symmetric_panel_close(&w->panel);
   reap_free(&w->v);
   reap_free(&w->part);
 }
@@ -83,7 +83,7 @@ static int invert_pivot(symmetric_panel *p) {
 
 static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
   symmetric_panel *p = &w->panel;
-  REAP_TRY(symmetric_panel_read(p, at));
+  REAP_TRY(reap_symmetric_panel_read(p, at));
   REAP_TRY(factor_pivot(w, info));
   if (*info != 0) {
     *info += at;
@@ -91,12 +91,12 @@ static int sweep_panel(sweep *w, int64_t at, int64_t *info) {
   }
   int status = reap_dtrsm_tall('T', p->own_count, p->size, p->square, p->size, p->own, p->own_count);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
-  REAP_TRY(symmetric_panel_share(p, w->v));
+  REAP_TRY(reap_symmetric_panel_share(p, w->v));
   status = sweep_outputs(w);
   if (status == REAP_OK) status = reap_dtrsm_tall('N', p->own_count, p->size, p->square, p->size, p->own, p->own_count);
   if (status == REAP_OK) status = invert_pivot(p);
   REAP_TRY(reap_comm_agree(comm_of(w), status));
-  symmetric_panel_write(p);
+  reap_symmetric_panel_write(p);
   return p->size > 0 ? w->s->table->update(w->s, w->slots, p->size, w->v, w->rows) : REAP_OK;
 }
 
@@ -106,15 +106,15 @@ static void negate(void *context, const symmetric_stretch *g) {
   for (int64_t i = g->above; i < g->count; i++) g->values[i] = -g->values[i];
 }
 
-int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
-                    int64_t *info) {
+int reap_symmetric_cyclic_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc,
+                                double *explained, int64_t *info) {
   sweep w = {.s = s, .slots = slots, .rows = slots * s->block, .columns = columns, .c = c, .ldc = ldc};
   int status = sweep_open(&w);
   *info = 0;
   for (int64_t at = 0; status == REAP_OK && *info == 0 && at < w.rows; at += s->piece)
     status = sweep_panel(&w, at, info);
   sweep_close(&w);
-  if (status == REAP_OK && *info == 0) symmetric_cyclic_walk(s, slots, negate, NULL);
+  if (status == REAP_OK && *info == 0) reap_symmetric_cyclic_walk(s, slots, negate, NULL);
   *explained = w.explained;
   return status;
 }

@@ -46,28 +46,29 @@ struct reap_symmetric {
   int64_t *local_row, *local_column; /* [slots] first row and column on the rank that owns them */
 };
 
-int symmetric_local_create(reap_symmetric *s);
-int symmetric_cyclic_create(reap_symmetric *s);
+int reap_symmetric_local_create(reap_symmetric *s);
+int reap_symmetric_cyclic_create(reap_symmetric *s);
 
 /* Distributed only. In symmetric_gather.c: reap_symmetric_gather() and others of its kind, and rows of all ranks to all
  * (reap_symmetric_collect). */
-int symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
-                            const int64_t *slot, double *out);
-int symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
-                                 const int64_t *first, const int64_t *row, double *out, int64_t ld);
-int symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *slot,
-                         const double *columns);
-void symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns, int64_t ld);
+int reap_symmetric_cyclic_gather(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                                 const int64_t *slot, double *out);
+int reap_symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle, int64_t count, const int64_t *slot,
+                                      const int64_t *first, const int64_t *row, double *out, int64_t ld);
+int reap_symmetric_cyclic_put(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                              const int64_t *slot, const double *columns);
+void reap_symmetric_cyclic_put_panel(reap_symmetric *s, int64_t first, int64_t count, const double *columns,
+                                     int64_t ld);
 /* Allgather of packed parts: rank r's counts[r] doubles start at offsets[r], which is set here; this rank's part is in
  * place. */
-int symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all);
-int symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
+int reap_symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *counts, int64_t *offsets, double *all);
+int reap_symmetric_cyclic_collect(const reap_symmetric *s, const int64_t *first, int64_t columns, double *pieces);
 
 /* reap_symmetric_move() (symmetric_move.c); reap_symmetric_sweep() (symmetric_sweep.c). */
-int symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count, const int64_t *from,
-                          const int64_t *to);
-int symmetric_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc, double *explained,
-                    int64_t *info);
+int reap_symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t count,
+                               const int64_t *from, const int64_t *to);
+int reap_symmetric_cyclic_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc,
+                                double *explained, int64_t *info);
 
 static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
 

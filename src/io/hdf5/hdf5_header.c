@@ -66,12 +66,13 @@ static int read_head(int descriptor, file_head *f) {
     return reap_error(REAP_ERR_INPUT, "its head is damaged: addresses of %d bytes and lengths of %d", widths[0],
                       widths[1]);
   message_bytes b = {bytes + (old ? 24 + 4 * (bytes[8] == 1) : 12), bytes + HEAD, f->widths, false};
-  const uint64_t base = message_take_address(&b); /* HDF5 goes by the place of the signature, too, if they differ */
-  f->extension = message_take_address(&b);
+  const uint64_t base =
+      reap_message_take_address(&b); /* HDF5 goes by the place of the signature, too, if they differ */
+  f->extension = reap_message_take_address(&b);
   if (old) f->extension = 0; /* a list of free space */
-  const uint64_t end = message_take_address(&b);
-  if (old) message_skip(&b, (uint64_t)widths[0] + (uint64_t)widths[1]); /* driver, offset of a name */
-  f->root = message_take_address(&b);
+  const uint64_t end = reap_message_take_address(&b);
+  if (old) reap_message_skip(&b, (uint64_t)widths[0] + (uint64_t)widths[1]); /* driver, offset of a name */
+  f->root = reap_message_take_address(&b);
   f->usable = end - base + f->base <= f->bytes;
   return REAP_OK;
 }
@@ -109,7 +110,7 @@ static int add_chunk(walk *w, uint64_t begin, uint64_t bytes) {
 }
 
 static int add_continuation(walk *w, message_bytes b) {
-  uint64_t begin = message_take_address(&b), bytes = message_take(&b, w->file->widths.length);
+  uint64_t begin = reap_message_take_address(&b), bytes = reap_message_take(&b, w->file->widths.length);
   const uint64_t around = w->version == 1 ? 0 : SIGNATURE + CHECKSUM;
   if (b.lacks || begin == 0 || bytes <= around) return damaged(w, "a part of it has no place or size");
   return add_chunk(w, begin + (w->version == 1 ? 0 : SIGNATURE), bytes - around);
@@ -124,14 +125,14 @@ static int check_shared(const walk *w, const message_facts *facts) {
   uint64_t element = 0;
   if (!w->follows || facts->shared == 0) return REAP_OK;
   REAP_TRY(check_object(w->file, facts->shared, false, &element));
-  if (message_elements_fit(facts, element)) return REAP_OK;
+  if (reap_message_elements_fit(facts, element)) return REAP_OK;
   return damaged_message(w, facts->attribute, "its values are longer than the message");
 }
 
 static int check_message(walk *w, int kind, int flags, message_bytes bytes) {
   message_facts facts;
   if (kind == MESSAGE_CONTINUATION) return add_continuation(w, bytes);
-  const char *what = message_check(kind, flags, bytes, &facts);
+  const char *what = reap_message_check(kind, flags, bytes, &facts);
   if (what) return damaged_message(w, facts.attribute, what);
   if (kind == MESSAGE_TYPE) w->element = facts.element;
   return check_shared(w, &facts);
@@ -139,12 +140,12 @@ static int check_message(walk *w, int kind, int flags, message_bytes bytes) {
 
 static int check_messages(walk *w, message_bytes b) {
   while (b.end - b.at >= w->message_head) {
-    const int kind = (int)message_take(&b, w->version == 1 ? 2 : 1);
-    const uint64_t size = message_take(&b, 2);
-    const int flags = (int)message_take(&b, 1);
-    message_skip(&b, (uint64_t)w->message_head - (w->version == 1 ? 5 : 4));
+    const int kind = (int)reap_message_take(&b, w->version == 1 ? 2 : 1);
+    const uint64_t size = reap_message_take(&b, 2);
+    const int flags = (int)reap_message_take(&b, 1);
+    reap_message_skip(&b, (uint64_t)w->message_head - (w->version == 1 ? 5 : 4));
     message_bytes body = b;
-    if (!message_skip(&b, size)) return damaged(w, "a message is longer than its part of the header");
+    if (!reap_message_skip(&b, size)) return damaged(w, "a message is longer than its part of the header");
     body.end = b.at;
     REAP_TRY(check_message(w, kind, flags, body));
   }
@@ -165,19 +166,19 @@ static int check_chunk(walk *w, chunk c) {
 /* ------------------------------------------------------------------ an object */
 
 static int begin_version_1(walk *w, message_bytes b) {
-  message_skip(&b, 1 + 1 + 2 + 4); /* version, reserved, numbers of messages and of links */
+  reap_message_skip(&b, 1 + 1 + 2 + 4); /* version, reserved, numbers of messages and of links */
   w->version = 1;
   w->message_head = 8;
-  return add_chunk(w, w->header + 16, message_take(&b, 4));
+  return add_chunk(w, w->header + 16, reap_message_take(&b, 4));
 }
 
 static int begin_version_2(walk *w, message_bytes b) {
   const unsigned char *begin = b.at;
-  message_skip(&b, SIGNATURE + 1);
-  const uint64_t flags = message_take(&b, 1);
-  if (flags & 0x20) message_skip(&b, 4 * 4); /* times */
-  if (flags & 0x10) message_skip(&b, 2 * 2); /* numbers of attributes at which their storage changes */
-  const uint64_t bytes = message_take(&b, 1 << (flags & 3));
+  reap_message_skip(&b, SIGNATURE + 1);
+  const uint64_t flags = reap_message_take(&b, 1);
+  if (flags & 0x20) reap_message_skip(&b, 4 * 4); /* times */
+  if (flags & 0x10) reap_message_skip(&b, 2 * 2); /* numbers of attributes at which their storage changes */
+  const uint64_t bytes = reap_message_take(&b, 1 << (flags & 3));
   w->version = 2;
   w->message_head = flags & 4 ? 6 : 4; /* with the order of creation */
   return add_chunk(w, w->header + (uint64_t)(b.at - begin), bytes);

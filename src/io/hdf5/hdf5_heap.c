@@ -21,7 +21,7 @@ static uint64_t little_endian(const unsigned char *bytes, int count) {
   return value;
 }
 
-heap_reference heap_reference_decode(const unsigned char bytes[HEAP_REFERENCE_BYTES]) {
+heap_reference reap_heap_reference_decode(const unsigned char bytes[HEAP_REFERENCE_BYTES]) {
   return (heap_reference){(uint32_t)little_endian(bytes, 4), little_endian(bytes + 4, 8),
                           (uint32_t)little_endian(bytes + 12, 4)};
 }
@@ -35,7 +35,7 @@ static int load(int descriptor, uint64_t address, heap_cache *cache) {
   unsigned char header[HEADER];
   struct stat about;
   if (cache->bytes && cache->address == address) return REAP_OK;
-  heap_cache_clear(cache);
+  reap_heap_cache_clear(cache);
   if (fstat(descriptor, &about) != 0) return damaged(address, "the file's size is not known");
   const uint64_t end = (uint64_t)about.st_size;
   if (address >= end || end - address < HEADER) return damaged(address, "it lies outside the file");
@@ -48,7 +48,7 @@ static int load(int descriptor, uint64_t address, heap_cache *cache) {
   cache->address = address;
   cache->size = size;
   if (reap_bytes_read(descriptor, cache->bytes, (size_t)size, (int64_t)address) == 0) return REAP_OK;
-  heap_cache_clear(cache);
+  reap_heap_cache_clear(cache);
   return damaged(address, "it cannot be read");
 }
 
@@ -70,7 +70,7 @@ static int find(const heap_cache *c, uint32_t number, uint64_t *begin, uint64_t 
   return damaged(c->address, "it lacks the object");
 }
 
-int heap_read_string(int descriptor, heap_reference reference, heap_cache *cache, char **out) {
+int reap_heap_read_string(int descriptor, heap_reference reference, heap_cache *cache, char **out) {
   uint64_t begin = 0, size = 0;
   if (reference.length == 0) return reap_strdup(out, "");
   REAP_TRY(load(descriptor, reference.heap, cache));
@@ -79,7 +79,7 @@ int heap_read_string(int descriptor, heap_reference reference, heap_cache *cache
   return reap_strndup(out, (const char *)cache->bytes + begin, reference.length);
 }
 
-void heap_cache_clear(heap_cache *cache) {
+void reap_heap_cache_clear(heap_cache *cache) {
   reap_free(&cache->bytes);
   *cache = (heap_cache){0, 0, NULL};
 }

@@ -15,7 +15,7 @@ typedef struct heap_reference {
 /* The bytes of a reference in an HDF5 file with addresses of 8 bytes. */
 enum { HEAP_REFERENCE_BYTES = 16 };
 
-heap_reference heap_reference_decode(const unsigned char bytes[HEAP_REFERENCE_BYTES]);
+heap_reference reap_heap_reference_decode(const unsigned char bytes[HEAP_REFERENCE_BYTES]);
 
 /* The collection read last, to be zeroed before use and cleared after it. */
 typedef struct heap_cache {
@@ -25,8 +25,8 @@ typedef struct heap_cache {
 
 /* The data as a string that ends with a zero, owned by the caller. REAP_ERR_INPUT with a message that names neither
  * file nor attribute if anything is wrong with the heap. */
-int heap_read_string(int descriptor, heap_reference reference, heap_cache *cache, char **out);
+int reap_heap_read_string(int descriptor, heap_reference reference, heap_cache *cache, char **out);
 
-void heap_cache_clear(heap_cache *cache);
+void reap_heap_cache_clear(heap_cache *cache);
 
 #endif

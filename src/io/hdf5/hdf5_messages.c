@@ -12,7 +12,7 @@ enum { MOST_DEPTH = 32, MOST_RANK = 32, MOST_FILTERS = 32 };
 
 static uint64_t left(const message_bytes *b) { return (uint64_t)(b->end - b->at); }
 
-bool message_skip(message_bytes *b, uint64_t count) {
+bool reap_message_skip(message_bytes *b, uint64_t count) {
   if (count > left(b)) {
     b->lacks = true;
     count = left(b);
@@ -21,17 +21,17 @@ bool message_skip(message_bytes *b, uint64_t count) {
   return !b->lacks;
 }
 
-uint64_t message_take(message_bytes *b, int count) {
+uint64_t reap_message_take(message_bytes *b, int count) {
   const unsigned char *from = b->at;
   uint64_t value = 0;
-  if (!message_skip(b, (uint64_t)count)) return 0;
+  if (!reap_message_skip(b, (uint64_t)count)) return 0;
   for (int i = count - 1; i >= 0; i--) value = value << 8 | from[i];
   return value;
 }
 
-uint64_t message_take_address(message_bytes *b) {
+uint64_t reap_message_take_address(message_bytes *b) {
   const int width = b->widths.address;
-  const uint64_t value = message_take(b, width), none = width < 8 ? ((uint64_t)1 << 8 * width) - 1 : UINT64_MAX;
+  const uint64_t value = reap_message_take(b, width), none = width < 8 ? ((uint64_t)1 << 8 * width) - 1 : UINT64_MAX;
   return value == none ? 0 : value;
 }
 
@@ -41,7 +41,7 @@ static uint64_t padded(uint64_t count) { return (count + 7) / 8 * 8; }
 static void skip_name(message_bytes *b, bool pads) {
   const unsigned char *zero = memchr(b->at, 0, (size_t)left(b));
   const uint64_t count = zero ? (uint64_t)(zero - b->at) + 1 : left(b) + 1;
-  message_skip(b, pads ? padded(count) : count);
+  reap_message_skip(b, pads ? padded(count) : count);
 }
 
 /* ------------------------------------------------------------------ types */
@@ -58,8 +58,8 @@ static uint64_t take_type(message_bytes *b, int depth);
 static void skip_members(message_bytes *b, int version, uint64_t count, uint64_t size, int depth) {
   for (uint64_t i = 0; i < count && !b->lacks; i++) {
     skip_name(b, version < 3);
-    message_skip(b, version < 3 ? 4 : (uint64_t)offset_width(size));
-    if (version == 1) message_skip(b, 4 + 4 + 4 + 4 * 4); /* rank, permutation, reserved, dimensions */
+    reap_message_skip(b, version < 3 ? 4 : (uint64_t)offset_width(size));
+    if (version == 1) reap_message_skip(b, 4 + 4 + 4 + 4 * 4); /* rank, permutation, reserved, dimensions */
     take_type(b, depth + 1);
   }
 }
@@ -67,13 +67,13 @@ static void skip_members(message_bytes *b, int version, uint64_t count, uint64_t
 static void skip_enumeration(message_bytes *b, int version, uint64_t count, int depth) {
   const uint64_t size = take_type(b, depth + 1);
   for (uint64_t i = 0; i < count && !b->lacks; i++) skip_name(b, version < 3);
-  message_skip(b, count * size);
+  reap_message_skip(b, count * size);
 }
 
 static void skip_array(message_bytes *b, int version, int depth) {
-  const uint64_t rank = message_take(b, 1);
+  const uint64_t rank = reap_message_take(b, 1);
   if (rank > MOST_RANK) b->lacks = true;
-  message_skip(b, version < 3 ? 3 + rank * 8 : rank * 4); /* reserved, dimensions, permutation; or dimensions */
+  reap_message_skip(b, version < 3 ? 3 + rank * 8 : rank * 4); /* reserved, dimensions, permutation; or dimensions */
   take_type(b, depth + 1);
 }
 
@@ -85,23 +85,23 @@ static void skip_variable(message_bytes *b, uint64_t size, int depth) {
 
 /* Skips a type and returns the bytes of an element. */
 static uint64_t take_type(message_bytes *b, int depth) {
-  const uint64_t head = message_take(b, 4), size = message_take(b, 4), bits = head >> 8;
+  const uint64_t head = reap_message_take(b, 4), size = reap_message_take(b, 4), bits = head >> 8;
   const int version = (int)(head >> 4 & 15);
   if (depth == MOST_DEPTH) b->lacks = true;
   if (b->lacks) return 0;
   switch (head & 15) {
     case 0: /* integer: bit offset, precision */
     case 4: /* bits */
-      message_skip(b, 4);
+      reap_message_skip(b, 4);
       break;
     case 1: /* float */
-      message_skip(b, 12);
+      reap_message_skip(b, 12);
       break;
     case 2: /* time: precision */
-      message_skip(b, 2);
+      reap_message_skip(b, 2);
       break;
     case 5: /* opaque: tag */
-      message_skip(b, bits & 255);
+      reap_message_skip(b, bits & 255);
       break;
     case 6:
       skip_members(b, version, bits & 65535, size, depth);
@@ -126,25 +126,25 @@ static uint64_t take_type(message_bytes *b, int depth) {
 /* What stands in place of a message, or of a part of it, that lies elsewhere. Those in the file's own heap of messages
  * have no address. */
 static void take_shared(message_bytes *b, message_facts *facts) {
-  const uint64_t version = message_take(b, 1), kind = message_take(b, 1);
-  if (version == 1) message_skip(b, 6 + (uint64_t)b->widths.length);
+  const uint64_t version = reap_message_take(b, 1), kind = reap_message_take(b, 1);
+  if (version == 1) reap_message_skip(b, 6 + (uint64_t)b->widths.length);
   if (version >= 3 && kind == 1)
-    message_skip(b, 8);
+    reap_message_skip(b, 8);
   else
-    facts->shared = message_take_address(b);
+    facts->shared = reap_message_take_address(b);
 }
 
 static uint64_t times(uint64_t a, uint64_t b) { return a && b > UINT64_MAX / a ? UINT64_MAX : a * b; }
 
 /* Skips a shape and returns the number of elements. */
 static uint64_t take_space(message_bytes *b) {
-  const uint64_t version = message_take(b, 1), rank = message_take(b, 1), flags = message_take(b, 1);
-  const uint64_t kind = message_take(b, 1);
+  const uint64_t version = reap_message_take(b, 1), rank = reap_message_take(b, 1), flags = reap_message_take(b, 1);
+  const uint64_t kind = reap_message_take(b, 1);
   uint64_t count = 1;
-  if (version == 1) message_skip(b, 4);
+  if (version == 1) reap_message_skip(b, 4);
   if (rank > MOST_RANK) b->lacks = true;
-  for (uint64_t i = 0; i < rank && !b->lacks; i++) count = times(count, message_take(b, b->widths.length));
-  if (flags & 1) message_skip(b, rank * (uint64_t)b->widths.length);
+  for (uint64_t i = 0; i < rank && !b->lacks; i++) count = times(count, reap_message_take(b, b->widths.length));
+  if (flags & 1) reap_message_skip(b, rank * (uint64_t)b->widths.length);
   return version > 1 && kind == 2 ? 0 : count; /* 2: no elements */
 }
 
@@ -152,20 +152,20 @@ static uint64_t take_space(message_bytes *b) {
 static message_bytes take_part(message_bytes *b, uint64_t count, bool pads) {
   message_bytes part = *b;
   part.end = part.at + count;
-  message_skip(b, pads ? padded(count) : count);
+  reap_message_skip(b, pads ? padded(count) : count);
   return part;
 }
 
-bool message_elements_fit(const message_facts *facts, uint64_t element) {
+bool reap_message_elements_fit(const message_facts *facts, uint64_t element) {
   return element == 0 || facts->elements <= facts->room / element;
 }
 
 static const char *check_attribute(message_bytes *b, message_facts *facts) {
-  const uint64_t version = message_take(b, 1), flags = message_take(b, 1);
-  const uint64_t name = message_take(b, 2), type = message_take(b, 2), space = message_take(b, 2);
+  const uint64_t version = reap_message_take(b, 1), flags = reap_message_take(b, 1);
+  const uint64_t name = reap_message_take(b, 2), type = reap_message_take(b, 2), space = reap_message_take(b, 2);
   const bool pads = version == 1;
   if (version < 1 || version > 3) return "it has an unknown version";
-  if (version == 3) message_skip(b, 1);
+  if (version == 3) reap_message_skip(b, 1);
   if (name <= left(b) && memchr(b->at, 0, (size_t)name)) facts->attribute = (const char *)b->at;
   if (b->lacks || (pads ? padded(name) + padded(type) + padded(space) : name + type + space) > left(b))
     return "its parts are longer than the message";
@@ -180,106 +180,106 @@ static const char *check_attribute(message_bytes *b, message_facts *facts) {
   part = take_part(b, space, pads);
   facts->room = left(b);
   if (!pads && flags & 2)
-    message_skip(&part, 2);
+    reap_message_skip(&part, 2);
   else
     facts->elements = take_space(&part);
   if (part.lacks) return "its shape is longer than the bytes for it, or has more than 32 dimensions";
-  return message_elements_fit(facts, facts->element) ? NULL : "its values are longer than the message";
+  return reap_message_elements_fit(facts, facts->element) ? NULL : "its values are longer than the message";
 }
 
 static const char *check_fill(message_bytes *b) {
-  const uint64_t version = message_take(b, 1);
+  const uint64_t version = reap_message_take(b, 1);
   bool has_value;
   if (!b->lacks && (version < 1 || version > 3)) return NULL;
   if (version == 3) {
-    has_value = message_take(b, 1) & 0x20;
+    has_value = reap_message_take(b, 1) & 0x20;
   } else {
-    message_skip(b, 2);
-    has_value = message_take(b, 1) != 0;
+    reap_message_skip(b, 2);
+    has_value = reap_message_take(b, 1) != 0;
   }
-  const uint64_t size = has_value ? message_take(b, 4) : 0;
-  if (size <= INT32_MAX) message_skip(b, size); /* otherwise: -1, there is none */
+  const uint64_t size = has_value ? reap_message_take(b, 4) : 0;
+  if (size <= INT32_MAX) reap_message_skip(b, size); /* otherwise: -1, there is none */
   return b->lacks ? "the fill value is longer than the message" : NULL;
 }
 
 static void skip_old_layout(message_bytes *b) {
-  const uint64_t rank = message_take(b, 1), kind = message_take(b, 1);
-  message_skip(b, 5);
-  if (kind != 0) message_take_address(b);
-  message_skip(b, rank * 4);
-  if (kind == 0) message_skip(b, message_take(b, 4));
+  const uint64_t rank = reap_message_take(b, 1), kind = reap_message_take(b, 1);
+  reap_message_skip(b, 5);
+  if (kind != 0) reap_message_take_address(b);
+  reap_message_skip(b, rank * 4);
+  if (kind == 0) reap_message_skip(b, reap_message_take(b, 4));
 }
 
 /* The index of the chunks. */
 static void skip_index(message_bytes *b, uint64_t flags) {
   static const int bytes[] = {0, 0, 0, 1, 5, 6};
-  const uint64_t kind = message_take(b, 1);
+  const uint64_t kind = reap_message_take(b, 1);
   if (kind == 1 && flags & 2)
-    message_skip(b, (uint64_t)b->widths.length + 4);
+    reap_message_skip(b, (uint64_t)b->widths.length + 4);
   else if (kind < sizeof bytes / sizeof bytes[0])
-    message_skip(b, (uint64_t)bytes[kind]);
+    reap_message_skip(b, (uint64_t)bytes[kind]);
 }
 
 static void skip_chunks(message_bytes *b, uint64_t version) {
   if (version == 3) {
-    const uint64_t rank = message_take(b, 1);
-    message_skip(b, (uint64_t)b->widths.address + rank * 4);
+    const uint64_t rank = reap_message_take(b, 1);
+    reap_message_skip(b, (uint64_t)b->widths.address + rank * 4);
     return;
   }
-  const uint64_t flags = message_take(b, 1), rank = message_take(b, 1), width = message_take(b, 1);
-  message_skip(b, rank * width);
+  const uint64_t flags = reap_message_take(b, 1), rank = reap_message_take(b, 1), width = reap_message_take(b, 1);
+  reap_message_skip(b, rank * width);
   skip_index(b, flags);
-  message_take_address(b);
+  reap_message_take_address(b);
 }
 
 static const char *check_layout(message_bytes *b) {
-  const uint64_t version = message_take(b, 1);
+  const uint64_t version = reap_message_take(b, 1);
   if (version == 1 || version == 2) skip_old_layout(b);
   if (version == 3 || version == 4) {
-    const uint64_t kind = message_take(b, 1);
-    if (kind == 0) message_skip(b, message_take(b, 2));
-    if (kind == 1) message_skip(b, (uint64_t)b->widths.address + (uint64_t)b->widths.length);
+    const uint64_t kind = reap_message_take(b, 1);
+    if (kind == 0) reap_message_skip(b, reap_message_take(b, 2));
+    if (kind == 1) reap_message_skip(b, (uint64_t)b->widths.address + (uint64_t)b->widths.length);
     if (kind == 2) skip_chunks(b, version);
-    if (kind == 3) message_skip(b, (uint64_t)b->widths.address + 4);
+    if (kind == 3) reap_message_skip(b, (uint64_t)b->widths.address + 4);
   }
   return b->lacks ? "the layout is longer than the message" : NULL;
 }
 
 static const char *check_filters(message_bytes *b) {
-  const uint64_t version = message_take(b, 1), count = message_take(b, 1);
-  if (version == 1) message_skip(b, 6);
+  const uint64_t version = reap_message_take(b, 1), count = reap_message_take(b, 1);
+  if (version == 1) reap_message_skip(b, 6);
   if (count > MOST_FILTERS) return "it has too many filters";
   for (uint64_t i = 0; i < count && !b->lacks; i++) {
-    const uint64_t filter = message_take(b, 2), name = version == 1 || filter >= 256 ? message_take(b, 2) : 0;
-    message_skip(b, 2); /* flags */
-    const uint64_t values = message_take(b, 2);
+    const uint64_t filter = reap_message_take(b, 2), name = version == 1 || filter >= 256 ? reap_message_take(b, 2) : 0;
+    reap_message_skip(b, 2); /* flags */
+    const uint64_t values = reap_message_take(b, 2);
     if (name > left(b)) return "a filter's name is longer than the message";
     if (name > 0 && !memchr(b->at, 0, (size_t)name)) return "a filter's name does not end";
-    message_skip(b, name);
-    message_skip(b, 4 * (version == 1 ? values + values % 2 : values));
+    reap_message_skip(b, name);
+    reap_message_skip(b, 4 * (version == 1 ? values + values % 2 : values));
   }
   return b->lacks ? "the filters are longer than the message" : NULL;
 }
 
 static const char *check_link(message_bytes *b) {
-  message_skip(b, 1); /* version */
-  const uint64_t flags = message_take(b, 1), kind = flags & 8 ? message_take(b, 1) : 0;
-  if (flags & 4) message_skip(b, 8);
-  if (flags & 16) message_skip(b, 1);
-  message_skip(b, message_take(b, 1 << (flags & 3)));
+  reap_message_skip(b, 1); /* version */
+  const uint64_t flags = reap_message_take(b, 1), kind = flags & 8 ? reap_message_take(b, 1) : 0;
+  if (flags & 4) reap_message_skip(b, 8);
+  if (flags & 16) reap_message_skip(b, 1);
+  reap_message_skip(b, reap_message_take(b, 1 << (flags & 3)));
   if (kind == 0)
-    message_take_address(b);
+    reap_message_take_address(b);
   else
-    message_skip(b, message_take(b, 2));
+    reap_message_skip(b, reap_message_take(b, 2));
   return b->lacks ? "a link is longer than the message" : NULL;
 }
 
 /* Files that hold the data. */
 static const char *check_external(message_bytes *b) {
-  message_skip(b, 1 + 3 + 2);
-  const uint64_t used = message_take(b, 2);
-  message_take_address(b);
-  message_skip(b, used * 3 * (uint64_t)b->widths.length);
+  reap_message_skip(b, 1 + 3 + 2);
+  const uint64_t used = reap_message_take(b, 2);
+  reap_message_take_address(b);
+  reap_message_skip(b, used * 3 * (uint64_t)b->widths.length);
   return b->lacks ? "the list of files is longer than the message" : NULL;
 }
 
@@ -287,19 +287,19 @@ static const char *check_external(message_bytes *b) {
 static const char *check_group(int kind, message_bytes *b) {
   const uint64_t address = (uint64_t)b->widths.address;
   if (kind == 0x11) {
-    message_skip(b, 2 * address);
+    reap_message_skip(b, 2 * address);
   } else {
-    message_skip(b, 1); /* version */
-    const uint64_t flags = message_take(b, 1);
+    reap_message_skip(b, 1); /* version */
+    const uint64_t flags = reap_message_take(b, 1);
     const uint64_t first = kind == 0x0A ? 4 : kind == 0x02 ? 8 : 2, second = kind == 0x0A ? 4 : address;
-    message_skip(b, (flags & 1 ? first : 0) + (flags & 2 ? second : 0) + (kind == 0x0A ? 0 : 2 * address));
+    reap_message_skip(b, (flags & 1 ? first : 0) + (flags & 2 ? second : 0) + (kind == 0x0A ? 0 : 2 * address));
   }
   return b->lacks ? "a message about links or attributes is too short" : NULL;
 }
 
 /* ------------------------------------------------------------------ a message */
 
-const char *message_check(int kind, int flags, message_bytes bytes, message_facts *facts) {
+const char *reap_message_check(int kind, int flags, message_bytes bytes, message_facts *facts) {
   message_bytes *b = &bytes;
   *facts = (message_facts){NULL, 0, 0, 0, 0};
   if (flags & 2) {
@@ -314,7 +314,7 @@ const char *message_check(int kind, int flags, message_bytes bytes, message_fact
       facts->element = take_type(b, 0);
       return b->lacks ? "the type is longer than the message" : NULL;
     case 0x04:
-      message_skip(b, message_take(b, 4));
+      reap_message_skip(b, reap_message_take(b, 4));
       return b->lacks ? "the fill value is longer than the message" : NULL;
     case 0x05:
       return check_fill(b);

@@ -19,13 +19,13 @@ typedef struct message_bytes {
 } message_bytes;
 
 /* The next `count` bytes (at most 8) as a number without sign, low byte first; 0 if there are fewer. */
-uint64_t message_take(message_bytes *bytes, int count);
+uint64_t reap_message_take(message_bytes *bytes, int count);
 
 /* An address; 0 if the file names none. */
-uint64_t message_take_address(message_bytes *bytes);
+uint64_t reap_message_take_address(message_bytes *bytes);
 
 /* Skips bytes; false if there are fewer. */
-bool message_skip(message_bytes *bytes, uint64_t count);
+bool reap_message_skip(message_bytes *bytes, uint64_t count);
 
 enum { MESSAGE_TYPE = 0x03, MESSAGE_CONTINUATION = 0x10 };
 
@@ -37,10 +37,10 @@ typedef struct message_facts {
 } message_facts;
 
 /* Whether so many elements of an attribute fit into the bytes left for them. */
-bool message_elements_fit(const message_facts *facts, uint64_t element);
+bool reap_message_elements_fit(const message_facts *facts, uint64_t element);
 
 /* NULL if the message is sound or of a kind not known here; else what is damaged, without names. `facts` is filled as
  * far as possible, in either case. */
-const char *message_check(int kind, int flags, message_bytes bytes, message_facts *facts);
+const char *reap_message_check(int kind, int flags, message_bytes bytes, message_facts *facts);
 
 #endif

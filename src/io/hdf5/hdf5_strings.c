@@ -61,15 +61,15 @@ static int follow_all(hid_t object, const char *name, const unsigned char *refer
                           "attribute \"%s\": strings of variable length cannot be read from a file of this kind", name);
   int status = REAP_OK;
   for (int64_t i = 0; status == REAP_OK && i < count; i++) {
-    heap_reference r = heap_reference_decode(references + i * HEAP_REFERENCE_BYTES);
+    heap_reference r = reap_heap_reference_decode(references + i * HEAP_REFERENCE_BYTES);
     if (r.length > MOST_BYTES)
       status = reap_h5_refuse(object, "attribute \"%s\" is too long: %u bytes", name, (unsigned)r.length);
     if (status != REAP_OK) break;
     r.heap += base;
-    status = heap_read_string(descriptor, r, &cache, &out[i]);
+    status = reap_heap_read_string(descriptor, r, &cache, &out[i]);
     if (status == REAP_ERR_INPUT) status = reap_h5_refuse(object, "attribute \"%s\": %s", name, reap_error_message());
   }
-  heap_cache_clear(&cache);
+  reap_heap_cache_clear(&cache);
   return status;
 }
 

@@ -63,7 +63,7 @@ void reap_session_destroy(reap_session **session) {
   reap_session *s = *session;
   if (!s) return;
   reap_run_destroy(&s->run);
-  session_stored_close(&s->stored);
+  reap_session_stored_close(&s->stored);
   reap_prune_result_clear(&s->info.result);
   reap_size_plan_clear(&s->info.plan);
   reap_group_paths_destroy(&s->own_paths);
@@ -113,7 +113,7 @@ static int measure_latency(reap_session *s) {
 int reap_session_measure(reap_session *s) {
   REAP_TRY(measure_latency(s));
   if (s->settings.save_paths) REAP_TRY(reap_session_hash_data(s));
-  return session_paths_get(s);
+  return reap_session_paths_get(s);
 }
 
 reap_group_paths *reap_session_take_paths(reap_session *s) {
@@ -171,11 +171,11 @@ static int check_memory(reap_session *s) {
 static int begin(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   if (!s->info.plan.complete) return reap_error(REAP_ERR_USAGE, "the session has no plan yet: reap_session_plan()");
-  s->options = session_prune_options(s);
+  s->options = reap_session_prune_options(s);
   REAP_TRY(check_memory(s));
   if (o->save_stats || o->activations) REAP_TRY(reap_session_hash_data(s));
-  REAP_TRY(session_stored_open(s->comm, o, s->network, s->groups, s->info.plan.chosen, s->shard.images,
-                               s->info.data_hash, &s->stored));
+  REAP_TRY(reap_session_stored_open(s->comm, o, s->network, s->groups, s->info.plan.chosen, s->shard.images,
+                                    s->info.data_hash, &s->stored));
   s->options.save_stats = s->stored.save;
   s->options.activations = s->stored.activations;
   s->options.from_stats = s->stored.from;
@@ -225,8 +225,8 @@ int reap_session_finish(reap_session *s) {
     return reap_error(REAP_ERR_USAGE, "the session has steps left: reap_session_step()");
   REAP_TRY(reap_run_finish(s->run));
   reap_run_destroy(&s->run);
-  REAP_TRY(session_stored_commit(&s->stored));
-  session_stored_close(&s->stored);
+  REAP_TRY(reap_session_stored_commit(&s->stored));
+  reap_session_stored_close(&s->stored);
   return time_pruned(s);
 }
 

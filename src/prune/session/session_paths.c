@@ -66,8 +66,8 @@ static int collect(reap_session *s, reap_group_paths **paths) {
   const bool output = s->info.plan.ratios != REAP_RATIOS_PATH;
   const char *file = s->settings.from_stats;
   const reap_graph *graph = s->network->graph;
-  const reap_prune_options trial = session_prune_options(s);
-  int status = file && !s->stored.from ? session_stats_open(s->network, file, &s->stored.from) : REAP_OK;
+  const reap_prune_options trial = reap_session_prune_options(s);
+  int status = file && !s->stored.from ? reap_session_stats_open(s->network, file, &s->stored.from) : REAP_OK;
   REAP_TRY(reap_comm_agree(s->comm, status));
   const reap_paths_options options = paths_options(s, output);
   REAP_TRY(check_memory(s, &options));
@@ -83,7 +83,7 @@ static int save(const reap_session *s, reap_group_paths *paths) {
   return reap_paths_file_write(s->settings.save_paths, paths);
 }
 
-int session_paths_get(reap_session *s) {
+int reap_session_paths_get(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   reap_group_paths **paths = &s->own_paths;
   if (s->info.paths || !(reap_settings_need_losses(o) || o->save_paths)) return REAP_OK;

@@ -63,9 +63,9 @@ reap_latency *reap_session_take_latency(reap_session *session);
 int reap_session_apply(const reap_session *session, reap_source *source);
 
 /* session_paths.c: info.paths from a file or from a pass over the images; writes save_paths. Collective. */
-int session_paths_get(reap_session *session);
+int reap_session_paths_get(reap_session *session);
 
 /* What the steps, and trials in small, are asked to do, files aside. Local. */
-reap_prune_options session_prune_options(const reap_session *session);
+reap_prune_options reap_session_prune_options(const reap_session *session);
 
 #endif

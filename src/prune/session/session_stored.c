@@ -7,7 +7,7 @@
 #include "reap/memory.h"
 #include "stats/collect.h"
 
-int session_stats_open(const reap_network *network, const char *path, reap_stats_file **out) {
+int reap_session_stats_open(const reap_network *network, const char *path, reap_stats_file **out) {
   reap_origin origin = {0};
   const char *model = reap_source_hash(network->source);
   REAP_TRY(reap_stats_file_open(path, out));
@@ -39,12 +39,12 @@ static int check_size(const reap_session_settings *o, const reap_network *networ
   return o->activations ? reap_activations_check_size(o->activations, bytes, o->positions) : REAP_OK;
 }
 
-int session_stored_open(const reap_comm *comm, const reap_session_settings *o, const reap_network *network,
-                        const reap_groups *groups, const bool *chosen, int64_t images, const char *data_hash,
-                        session_stored *s) {
+int reap_session_stored_open(const reap_comm *comm, const reap_session_settings *o, const reap_network *network,
+                             const reap_groups *groups, const bool *chosen, int64_t images, const char *data_hash,
+                             session_stored *s) {
   const bool writes = o->save_stats || o->activations;
   reap_origin origin = {0};
-  int status = o->from_stats && !s->from ? session_stats_open(network, o->from_stats, &s->from) : REAP_OK;
+  int status = o->from_stats && !s->from ? reap_session_stats_open(network, o->from_stats, &s->from) : REAP_OK;
   if (status == REAP_OK) status = check_size(o, network, groups, chosen, images);
   if (status == REAP_OK && writes)
     status = reap_origin_make(reap_source_hash(network->source), true, o->positions, (int64_t)o->seed, data_hash, 0,
@@ -57,12 +57,12 @@ int session_stored_open(const reap_comm *comm, const reap_session_settings *o, c
   return status;
 }
 
-int session_stored_commit(session_stored *s) {
+int reap_session_stored_commit(session_stored *s) {
   if (s->save) REAP_TRY(reap_stats_writer_commit(&s->save));
   return s->activations ? reap_activations_file_commit(&s->activations) : REAP_OK;
 }
 
-void session_stored_close(session_stored *s) {
+void reap_session_stored_close(session_stored *s) {
   reap_activations_file_destroy(&s->activations);
   reap_stats_writer_destroy(&s->save);
   reap_stats_file_close(&s->from);

@@ -17,18 +17,18 @@ typedef struct session_stored {
 
 /* Local. Statistics have to be of the network as it was loaded: those of another, or of inputs that were pruned
  * already, would choose the wrong channels. The caller closes them (reap_stats_file_close), also after an error. */
-int session_stats_open(const reap_network *network, const char *path, reap_stats_file **out);
+int reap_session_stats_open(const reap_network *network, const char *path, reap_stats_file **out);
 
 /* Collective. Opens what the settings name and is not open yet. chosen[groups]: those pruned; images: of the
  * calibration data, data_hash: of their file. */
-int session_stored_open(const reap_comm *comm, const reap_session_settings *settings, const reap_network *network,
-                        const reap_groups *groups, const bool *chosen, int64_t images, const char *data_hash,
-                        session_stored *out);
+int reap_session_stored_open(const reap_comm *comm, const reap_session_settings *settings, const reap_network *network,
+                             const reap_groups *groups, const bool *chosen, int64_t images, const char *data_hash,
+                             session_stored *out);
 
 /* Collective. What was written appears under its name. */
-int session_stored_commit(session_stored *stored);
+int reap_session_stored_commit(session_stored *stored);
 
 /* Collective, also after an error. */
-void session_stored_close(session_stored *stored);
+void reap_session_stored_close(session_stored *stored);
 
 #endif

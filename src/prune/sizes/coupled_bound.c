@@ -229,8 +229,8 @@ static void bisect(forest *f, search *s) {
   }
 }
 
-int coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best,
-                  bool *found) {
+int reap_coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best,
+                       bool *found) {
   forest f = {0};
   search s = {.bound = -INFINITY, .best = best};
   int status = set_up(&f, problem, sizes);

@@ -8,7 +8,7 @@
  *     L(l) = min_k sum_g loss_g(k_g) + l (cost(k) - budget),
  * which no choice within the budget can beat. *bound gets the maximum; best[groups], if one of the minimisers met on
  * the way fits, the one of least loss, and *found tells so. */
-int coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best,
-                  bool *found);
+int reap_coupled_bound(const reap_ratio_problem *problem, const group_sizes *sizes, double *bound, int64_t *best,
+                       bool *found);
 
 #endif

@@ -74,7 +74,7 @@ static int check_reach(const reap_ratio_problem *p, int64_t *counts) {
 
 static void take_share(const reap_ratio_problem *p, double share, int64_t *counts) {
   for (int g = 0; g < p->cost->n_groups; g++)
-    counts[g] = group_size_at_most(
+    counts[g] = reap_group_size_at_most(
         p, g, p->cost->chosen[g] ? reap_budget_round(share, p->cost->channels[g]) : p->cost->channels[g]);
 }
 
@@ -94,7 +94,7 @@ static void fill_up(const reap_ratio_problem *p, double share, int64_t *counts, 
     }
     if (best < 0) return;
     const int64_t before = counts[best];
-    counts[best] = group_size_next(p, best, before, 1);
+    counts[best] = reap_group_size_next(p, best, before, 1);
     if (!fits(p, counts)) counts[best] = before;
     full[best] = true;
   }
@@ -183,7 +183,7 @@ static int improve(search *s, bool *improved) {
 
 /* `steps` sizes up or down from kept, as far as there are any. */
 static int64_t walk(const reap_ratio_problem *p, int g, int64_t kept, int steps, int direction) {
-  for (int64_t next; steps > 0 && (next = group_size_next(p, g, kept, direction)) > 0; steps--) kept = next;
+  for (int64_t next; steps > 0 && (next = reap_group_size_next(p, g, kept, direction)) > 0; steps--) kept = next;
   return kept;
 }
 
@@ -224,7 +224,7 @@ static void use_up(const reap_ratio_problem *p, int64_t *counts) {
     int best = -1;
     double gain = INFINITY;
     for (int g = 0; g < p->cost->n_groups; g++) {
-      const int64_t old = counts[g], next = p->cost->chosen[g] ? group_size_next(p, g, old, 1) : 0;
+      const int64_t old = counts[g], next = p->cost->chosen[g] ? reap_group_size_next(p, g, old, 1) : 0;
       if (next == 0) continue;
       counts[g] = next;
       const double change = loss_of(p, g, next) - loss_of(p, g, old);
@@ -235,14 +235,14 @@ static void use_up(const reap_ratio_problem *p, int64_t *counts) {
       counts[g] = old;
     }
     if (best < 0 || gain > 0) return;
-    counts[best] = group_size_next(p, best, counts[best], 1);
+    counts[best] = reap_group_size_next(p, best, counts[best], 1);
   }
 }
 
 /* ------------------------------------------------------------------ all of it */
 
 static int set_up(search *s) {
-  REAP_TRY(group_sizes_create(s->problem, MOST_SIZES, &s->sizes));
+  REAP_TRY(reap_group_sizes_create(s->problem, MOST_SIZES, &s->sizes));
   REAP_TRY(reap_calloc(&s->costs, s->n, sizeof *s->costs));
   REAP_TRY(reap_calloc(&s->classes, s->n, sizeof *s->classes));
   REAP_TRY(reap_alloc(&s->chosen, s->n, sizeof *s->chosen));
@@ -257,7 +257,7 @@ static int set_up(search *s) {
 
 static void clear(search *s) {
   for (int g = 0; s->costs && g < s->n; g++) reap_free(&s->costs[g]);
-  group_sizes_destroy(&s->sizes, s->n);
+  reap_group_sizes_destroy(&s->sizes, s->n);
   reap_free(&s->costs);
   reap_free(&s->classes);
   reap_free(&s->chosen);
@@ -268,7 +268,7 @@ static void clear(search *s) {
 static int solve(search *s, double *bound) {
   bool found = false, improved = true;
   REAP_TRY(set_up(s));
-  REAP_TRY(coupled_bound(s->problem, s->sizes, bound, s->best, &found));
+  REAP_TRY(reap_coupled_bound(s->problem, s->sizes, bound, s->best, &found));
   if (!found) REAP_TRY(reap_ratios_uniform(s->problem, s->best));
   s->best_loss = total_loss(s->problem, s->best);
   while (improved && s->rounds < MOST_ROUNDS) REAP_TRY(improve(s, &improved));

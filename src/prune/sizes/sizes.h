@@ -11,13 +11,13 @@ typedef struct group_sizes {
 } group_sizes;
 
 /* All sizes allowed; of a group with more than `most` (at least 2) of them about so many, evenly spaced. */
-int group_sizes_create(const reap_ratio_problem *problem, int most, group_sizes **out);
-void group_sizes_destroy(group_sizes **sizes, int n_groups);
+int reap_group_sizes_create(const reap_ratio_problem *problem, int most, group_sizes **out);
+void reap_group_sizes_destroy(group_sizes **sizes, int n_groups);
 
 /* The next allowed size above (direction > 0) or below `kept`, 0 if there is none. */
-int64_t group_size_next(const reap_ratio_problem *problem, int group, int64_t kept, int direction);
+int64_t reap_group_size_next(const reap_ratio_problem *problem, int group, int64_t kept, int direction);
 
 /* The allowed size nearest below `kept`, the smallest one if there is none. */
-int64_t group_size_at_most(const reap_ratio_problem *problem, int group, int64_t kept);
+int64_t reap_group_size_at_most(const reap_ratio_problem *problem, int group, int64_t kept);
 
 #endif
