@@ -1,7 +1,7 @@
 /* session: pruning step by step, as a C program does it through reap/session.h. */
 #include "prune_runs.h"
 
-#include "prune/session/session_state.h"
+#include "prune/session/session_info.h"
 #include "reap/session.h"
 
 const char *const test_suite_name = "session";

@@ -6,7 +6,7 @@
 #include "command.h"
 #include "exec/evaluate.h"
 #include "memory_figures.h"
-#include "prune/session/session_state.h"
+#include "prune/session/session_info.h"
 #include "prune_options.h"
 #include "reap/dataset.h"
 #include "reap/network.h"

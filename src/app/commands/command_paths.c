@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "prune/session/session_state.h"
+#include "prune/session/session_info.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/network.h"

@@ -6,7 +6,7 @@
 #include "reap/session.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "exec/layer_time.h"
 #include "io/scratch_file.h"
@@ -86,7 +86,7 @@ int reap_session_hash_data(reap_session *s) {
   char *hash = s->info.data_hash;
   int status = REAP_OK;
   if (hash[0]) return REAP_OK;
-  if (known) memcpy(hash, known, REAP_HASH_LENGTH);
+  if (known) snprintf(hash, REAP_HASH_LENGTH, "%s", known);
   if (!known && reap_comm_rank(s->comm) == 0) status = reap_hash_file(file, hash);
   REAP_TRY(reap_comm_agree(s->comm, status));
   return reap_comm_broadcast(s->comm, hash, REAP_HASH_LENGTH, 0);
