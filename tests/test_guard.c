@@ -50,16 +50,30 @@ typedef struct outcome {
   reap_prune_result result;
 } outcome;
 
+static bool norms; /* behind the convolutions, to be folded into them */
+
+/* A convolution of three pixels by three; what comes out is called `layer`, or that with ".n" behind a norm. */
+static void conv(reap_graph *g, const char *layer, const char *in, int64_t inputs, int64_t outputs) {
+  char words[200], normed[32], channels[8];
+  net_conv3(g, layer, in, inputs, outputs);
+  if (!norms) return;
+  snprintf(normed, sizeof normed, "%s.n", layer);
+  snprintf(channels, sizeof channels, "%d", (int)outputs);
+  net_norm_weights(g, normed, channels);
+  snprintf(words, sizeof words, "%s %s.scale %s.shift %s.mean %s.var", layer, normed, normed, normed, normed);
+  net_node(g, "BatchNormalization", normed, words, normed, NULL);
+}
+
 /* Two convolutions, the second of which loses inputs, and products over the width of the maps behind them. */
 static reap_graph *network(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 1, 28, 28);
-  net_conv3(g, "first", "x", 1, 6);
-  net_step(g, "Relu", "relu", "first");
-  net_conv3(g, "second", "relu", 6, 3);
+  conv(g, "first", "x", 1, 6);
+  net_step(g, "Relu", "relu", norms ? "first.n" : "first");
+  conv(g, "second", "relu", 6, 3);
   net_weights(g, "w", "28,20");
   net_weights(g, "b", "20");
-  net_node(g, "MatMul", "product", "second w", "bare", NULL);
+  net_node(g, "MatMul", "product", norms ? "second.n w" : "second w", "bare", NULL);
   net_node(g, "Add", "shift", "bare b", "product", NULL);
   net_finish(g, "product", 8);
   return g;
@@ -116,6 +130,14 @@ static bool same_weights(const reap_graph *a, const reap_graph *b, const char *l
   return x->count == y->count && memcmp(x->f32, y->f32, (size_t)x->count * sizeof *x->f32) == 0;
 }
 
+/* What the file has of a layer with a norm. */
+static bool same_norm(const reap_graph *a, const reap_graph *b, const char *layer) {
+  const reap_linear *x = a->nodes[net_layer(a, layer)]->linear, *y = b->nodes[net_layer(b, layer)]->linear;
+  const size_t m = (size_t)x->norm->channels * sizeof(float);
+  return memcmp(x->raw_weights, y->raw_weights, (size_t)x->n_raw * sizeof *x->raw_weights) == 0 &&
+         memcmp(x->norm->scale, y->norm->scale, m) == 0 && memcmp(x->norm->bias, y->norm->bias, m) == 0;
+}
+
 /* ---------------------------------------------------------------- cases */
 
 static void right_rows_repair(void) {
@@ -145,8 +167,8 @@ static void rows_in_a_wrong_order_do_not_ruin_a_layer(void) {
   clear(&wrong);
 }
 
-/* The new weights come into the network as others: the trained ones are better. */
-static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
+/* The new weights come into the network as others: the trained ones are better, and come back to the last digit. */
+static void falls_back(void) {
   outcome o;
   wrong_weights = 1;
   run(false, 0, &o);
@@ -157,9 +179,21 @@ static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
     for (int64_t k = 0; k < l->n_kept; k++)
       CU_ASSERT_EQUAL(
           memcmp(now->f32 + (j * l->n_kept + k) * 9, trained->f32 + (j * 6 + l->kept[k]) * 9, 9 * sizeof(float)), 0);
+  if (norms) {
+    const reap_norm *norm = o.pruned->nodes[net_layer(o.pruned, "second")]->linear->norm;
+    const reap_norm *old = o.original->nodes[net_layer(o.original, "second")]->linear->norm;
+    CU_ASSERT_EQUAL(memcmp(norm->bias, old->bias, 3 * sizeof(float)), 0);
+  }
   CU_ASSERT_TRUE(l->held_out_error > 0 && l->held_out_error == l->relative_error);
   CHECK_OK(reap_comm_same(test_comm(), &l->held_out_error, sizeof l->held_out_error, "error"));
   clear(&o);
+}
+
+static void a_pruned_layer_falls_back_on_its_trained_weights(void) {
+  falls_back();
+  norms = true;
+  falls_back();
+  norms = false;
 }
 
 /* Nothing errs: what is solved is what the network does. */
@@ -171,7 +205,7 @@ static void right_weights_stay(void) {
   clear(&o);
 }
 
-static void a_layer_and_its_producer_stay_if_the_network_says_so(void) {
+static void both_layers_stay(void) {
   outcome o, alone;
   run(false, 2, &o);
   CU_ASSERT_TRUE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->producer_changed);
@@ -188,8 +222,16 @@ static void a_layer_and_its_producer_stay_if_the_network_says_so(void) {
                  reap_prune_record(&alone.result, REAP_STEP_PRUNE, 0)->held_out_error);
   CU_ASSERT_TRUE(same_weights(alone.pruned, o.pruned, "first"));
   CU_ASSERT_TRUE(same_weights(alone.pruned, o.pruned, "second"));
+  for (int k = 0; norms && k < 2; k++) CU_ASSERT_TRUE(same_norm(alone.pruned, o.pruned, k ? "second" : "first"));
   clear(&o);
   clear(&alone);
+}
+
+static void a_layer_and_its_producer_stay_if_the_network_says_so(void) {
+  both_layers_stay();
+  norms = true;
+  both_layers_stay();
+  norms = false;
 }
 
 const test_case test_cases[] = {

@@ -156,6 +156,35 @@ int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights
   return reap_linear_refresh(graph, node);
 }
 
+/* [m, channels, columns], of which kept channels only. */
+static void copy_columns(float *to, const float *from, int64_t m, int64_t channels, int64_t columns, int64_t n_kept,
+                         const int64_t *kept) {
+  for (int64_t j = 0; j < m; j++)
+    for (int64_t k = 0; k < n_kept; k++, to += columns)
+      memcpy(to, from + (j * channels + kept[k]) * columns, (size_t)columns * sizeof *to);
+}
+
+int reap_surgery_copy_weights(reap_graph *graph, int index, const reap_graph *from, int from_index, int64_t channels,
+                              int64_t n_kept, const int64_t *kept) {
+  const reap_node *old_node = from->nodes[from_index];
+  const reap_tensor *old_w = reap_node_constant(from, old_node, 1), *old_b = reap_node_constant(from, old_node, 2);
+  reap_node *node = graph->nodes[index];
+  reap_linear *linear = node->linear;
+  const reap_linear *old = old_node->linear;
+  reap_tensor *w = graph->values[node->inputs[1]].constant, *b = graph->values[node->inputs[2]].constant;
+  const int64_t m = old_w->dims[0], columns = old_w->count / m / channels;
+  if (w->dims[0] != m || w->count != m * n_kept * columns || !linear->norm != !old->norm)
+    return reap_error(REAP_ERR_INTERNAL, "layer %s: weights to copy have another shape", node->layer);
+  copy_columns(w->f32, old_w->f32, m, channels, columns, n_kept, kept);
+  memcpy(b->f32, old_b->f32, (size_t)m * sizeof *b->f32);
+  linear->bias_present = old->bias_present;
+  if (!linear->norm) return REAP_OK;
+  copy_columns(linear->raw_weights, old->raw_weights, m, channels, columns, n_kept, kept);
+  memcpy(linear->norm->scale, old->norm->scale, (size_t)m * sizeof *old->norm->scale);
+  memcpy(linear->norm->bias, old->norm->bias, (size_t)m * sizeof *old->norm->bias);
+  return REAP_OK;
+}
+
 void reap_surgery_get_weights(const reap_graph *graph, int index, double *weights, double *bias) {
   const reap_node *node = graph->nodes[index];
   const reap_tensor *w = reap_node_constant(graph, node, 1), *b = reap_node_constant(graph, node, 2);

@@ -16,6 +16,11 @@ int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t 
  * channel of scale zero gets scale one) and takes the bias up in its own. */
 int reap_surgery_set_weights(reap_graph *graph, int node, const double *weights, const double *bias);
 
+/* The weights and the norm of the same layer in another graph, bit for bit: of its `channels` input channels
+ * kept[n_kept]. (Through the computation's weights a folded norm would cost them their last digits.) */
+int reap_surgery_copy_weights(reap_graph *graph, int node, const reap_graph *from, int from_node, int64_t channels,
+                              int64_t n_kept, const int64_t *kept);
+
 /* Present weights of such a layer, in the same form (float32 widened). */
 void reap_surgery_get_weights(const reap_graph *graph, int node, double *weights, double *bias);
 

@@ -297,8 +297,14 @@ static int confirm(run *r, step *s, step *after) {
   return REAP_OK;
 }
 
-/* Either all of it, or nothing. before: both layers' weights as they were. Collective. */
-static int conclude(run *r, step *s, const search *x, const weights *before) {
+/* As the layer was. Local. */
+static int restore(run *r, int node, const reap_graph *before) {
+  const int64_t whole = 0;
+  return reap_surgery_copy_weights(r->pruned, node, before, 0, 1, 1, &whole);
+}
+
+/* Either all of it, or nothing. before: both layers as they were. Collective. */
+static int conclude(run *r, step *s, const search *x, reap_graph *const before[2]) {
   step after = {.group = s->group,
                 .node = s->node,
                 .producer = -1,
@@ -317,8 +323,8 @@ static int conclude(run *r, step *s, const search *x, const weights *before) {
       take_over(s, &after);
       status = reap_surgery_set_weights(r->pruned, s->node, s->decision.weights, s->decision.bias);
     } else {
-      status = weights_set(r, &before[0]);
-      if (status == REAP_OK) status = weights_set(r, &before[1]);
+      status = restore(r, x->producer.node, before[0]);
+      if (status == REAP_OK) status = restore(r, x->consumer.node, before[1]);
       if (status == REAP_OK) status = run_advance_again(r, s);
     }
     status = reap_comm_agree(r->comm, status);
@@ -331,13 +337,11 @@ static int conclude(run *r, step *s, const search *x, const weights *before) {
 
 static int solve_both(run *r, step *s) {
   search x = {0};
-  weights before[2] = {{0}};
+  reap_graph *before[2] = {NULL, NULL};
   int status = open_search(r, s, &x);
-  if (status == REAP_OK) status = weights_create(&x.pass.producer, &before[0]);
-  if (status == REAP_OK) status = weights_create(&x.pass.consumer, &before[1]);
+  if (status == REAP_OK) status = reap_graph_extract(r->pruned, x.producer.node, 1, &before[0]);
+  if (status == REAP_OK) status = reap_graph_extract(r->pruned, x.consumer.node, 1, &before[1]);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  weights_copy(&before[0], &x.producer);
-  weights_copy(&before[1], &x.consumer);
   const double start =
       reap_seconds(); /* what follows the rounds is counted by what it is: forward, moments, held-out error */
   REAP_TRY_OR(search_rounds(&x, r->options->producer_rounds, &s->decision.record.producer_rounds), done);
@@ -345,8 +349,8 @@ static int solve_both(run *r, step *s) {
   status = conclude(r, s, &x, before);
 done:
   close_search(&x);
-  weights_clear(&before[0]);
-  weights_clear(&before[1]);
+  reap_graph_destroy(&before[0]);
+  reap_graph_destroy(&before[1]);
   return status;
 }
 

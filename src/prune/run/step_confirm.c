@@ -37,7 +37,8 @@ static int choose(run *r, step *s, const forward_error *after, double *weights, 
   if (stays) return REAP_OK;
   memcpy(d->weights, weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *weights);
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
-  return reap_comm_agree(r->comm, reap_surgery_set_weights(r->pruned, s->node, weights, bias));
+  return reap_comm_agree(r->comm, reap_surgery_copy_weights(r->pruned, s->node, r->original, s->node,
+                                                            d->record.channels, d->record.n_kept, d->record.kept));
 }
 
 static int doubt(run *r, step *s, const forward_error *after) {
