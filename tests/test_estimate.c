@@ -89,6 +89,21 @@ static void weights_that_are_measured_count(void) {
   subject_clear(&s);
 }
 
+/* Of the ten images held out every team keeps the network's outputs twice. */
+static void outputs_that_are_kept_count(void) {
+  subject s = subject_make();
+  reap_paths_options options = {.sizes = 4, .measured_images = 500};
+  const reap_value *y = &s.graph->values[s.graph->outputs[0]];
+  const int64_t image = 2 * (int64_t)sizeof(float) * (reap_value_count(y) / s.graph->batch);
+  for (int64_t images = 10; images >= 5; images -= 5) { /* on one team of all ranks, or one for each */
+    options.measured_images = images;
+    const int64_t outputs = of_paths(&s, 100, &options).outputs;
+    CU_ASSERT_TRUE(outputs == images * image || outputs == test_ranks() * images * image);
+  }
+  CU_ASSERT_EQUAL(of_paths(&s, 9, &options).outputs, 0);
+  subject_clear(&s);
+}
+
 static void moments_that_are_stored_take_less(void) {
   subject s = subject_make();
   const bool spread[] = {false, true};
@@ -130,6 +145,7 @@ static void forecasts_know_of_panels(void) {
 
 const test_case test_cases[] = {{"paths of large layers are spread", paths_of_large_layers_are_spread},
                                 {"weights that are measured count", weights_that_are_measured_count},
+                                {"outputs that are kept count", outputs_that_are_kept_count},
                                 {"moments that are stored take less", moments_that_are_stored_take_less},
                                 {"forecasts know of panels", forecasts_know_of_panels},
                                 {NULL, NULL}};

@@ -4,13 +4,15 @@
  * of each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound
  * of the moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by
  * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
- * network. Paths: besides the largest layer's matrices, the weights at several sizes that wait to be measured.
+ * network. Paths: besides the largest layer's matrices, the weights at several sizes that wait to be measured, and the
+ * network's outputs that they are measured by.
  */
 #include "memory_estimate.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "exec/output_set.h"
 #include "model/operators/layer.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"
@@ -150,6 +152,15 @@ static void note_weights(const path_works *works, int sizes, int ranks, reap_mem
   out->all_weights = (int64_t)all;
 }
 
+/* Every team keeps the outputs of all its images twice: the original's, and those that the frontier holds by then. */
+static int note_outputs(const reap_graph *graph, int teams, int64_t images, reap_memory_estimate *out) {
+  reap_output_set outputs;
+  REAP_TRY(reap_output_set_create(graph, &outputs));
+  const int status = reap_multiply(2 * (int64_t)sizeof(float) * teams * images, outputs.size, &out->outputs);
+  reap_output_set_clear(&outputs);
+  return status;
+}
+
 static int allocate_layers(const path_works *works, reap_layer **layers, bool **spread) {
   REAP_TRY(reap_alloc(layers, works->n, sizeof **layers));
   REAP_TRY(reap_alloc(spread, works->n, sizeof **spread));
@@ -169,7 +180,10 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   for (int k = 0; k < works.n; k++) spread[k] = reap_solver_spreads(comm, options->solver, layers[k].n, layers[k].m);
   status = reap_estimate_layers(graph, layers, works.n, images, REAP_ESTIMATE_FOLLOW, spread, ranks, out);
-  if (status == REAP_OK && count > 0) note_weights(&works, options->sizes, ranks, out);
+  if (status == REAP_OK && count > 0) {
+    note_weights(&works, options->sizes, ranks, out);
+    status = note_outputs(graph, works.teams, count, out);
+  }
   status = reap_comm_agree(comm, status);
 done:
   path_works_clear(&works);
@@ -191,7 +205,8 @@ int reap_estimate_check(const reap_comm *comm, const reap_memory_estimate *estim
   const double weights = most < all ? most : all; /* of the ranks on the node */
   const double matrices = (double)estimate->every_rank * ranks + (double)estimate->deciding_rank + weights;
   const double share = (double)estimate->frontier / reap_comm_size(comm); /* of a rank */
-  const double activations = ranks * (limit > 0 && (double)limit < share ? (double)limit : share);
+  const double outputs = (double)estimate->outputs / reap_comm_size(comm);
+  const double activations = ranks * (outputs + (limit > 0 && (double)limit < share ? (double)limit : share));
   int status = REAP_OK;
   if (available > 0 && estimate->layer && matrices > available)
     status = reap_error(

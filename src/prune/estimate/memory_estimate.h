@@ -21,6 +21,7 @@ typedef struct reap_memory_estimate {
   int64_t columns;       /* its n */
   int64_t weights; /* bytes of weights at several sizes that a rank keeps beside its matrices, at most; see paths.h */
   int64_t all_weights; /* of all ranks together */
+  int64_t outputs;     /* bytes of the network's outputs that all ranks together keep to measure on; see paths.h */
 } reap_memory_estimate;
 
 /* What becomes of a layer's moments: they are stored, a path is followed down to few channels, or the layer is pruned.
