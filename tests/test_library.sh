@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The library as installed: symbols, headers in C and C++, and small programs (tests/library) built against it.
+#
+#   test_library.sh BUILD SCRATCH
+set -uo pipefail
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build=$(realpath "$1") fashion=$here/../datasets/fashion
+network=$fashion/vgg-fashion.onnx images=$fashion/fashion-calib.h5
+rm -rf "$2"
+mkdir -p "$2"
+cd "$2" || exit 1
+failures=0
+check() { # WHAT COMMAND...
+  local what=$1
+  shift
+  "$@" >out.txt 2>err.txt && return
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$what"
+  tail -n 12 out.txt err.txt | sed 's/^/    /'
+}
+installed=$PWD/installed
+check "the installation" cmake --install "$build" --prefix "$installed"
+lib=$(dirname "$(find "$installed" -name libreap.a)")
+
+# ------------------------------------------------------------------ symbols
+
+others() { # nm's options and library: global symbols that do not begin with reap_
+  local all
+  all=$(nm --defined-only --extern-only "$@" 2>/dev/null | awk 'NF >= 3 { print $NF }')
+  [ "$(wc -l <<<"$all")" -gt 100 ] || { echo "nm $* tells next to nothing"; return 1; }
+  ! grep -v '^reap_' <<<"$all"
+}
+check "symbols of libreap.so" others -D "$lib/libreap.so"
+check "the check of symbols can fail" eval '! others "$build/libreap_app.a"'
+has() { nm --defined-only --extern-only "$@" 2>/dev/null | grep ' reap_h5_open$'; } # an inner call
+check "inner calls stay within libreap.so" eval 'has "$lib/libreap.a" && ! has -D "$lib/libreap.so"'
+check "the soname" eval 'readelf -d "$lib/libreap.so" | grep -q "SONAME.*libreap\.so\.[0-9]*\.[0-9]*\]"'
+
+# ------------------------------------------------------------------ headers
+
+mpicc=${MPICC:-mpicc}
+printf '#include <reap.h>\nint main(void) { return reap_comm_live(); }\n' >all.c
+cp all.c all.cpp
+check "reap.h in C" "$mpicc" -std=c11 -pedantic -Wall -Wextra -Werror -I"$installed/include" all.c -L"$lib" -lreap -Wl,-rpath,"$lib" -o all
+check "a program of all headers" ./all
+if command -v c++ >/dev/null; then
+  flags=$("$mpicc" --showme:compile 2>/dev/null)
+  check "reap.h in C++" c++ -std=c++11 -pedantic -Wall -Wextra -Werror -DOMPI_SKIP_MPICXX $flags -I"$installed/include" -c all.cpp
+  check "C names in C++" eval 'nm all.o | grep -q "U reap_comm_live$"'
+else
+  echo "SKIPPED: reap.h in C++, there is no C++ compiler"
+fi
+for header in "$installed"/include/reap/*.h; do # each by itself
+  printf '#include "reap/%s"\nint main(void) { return 0; }\n' "$(basename "$header")" >one.c
+  check "$(basename "$header") by itself" "$mpicc" -std=c11 -fsyntax-only -Wall -Wextra -Werror -I"$installed/include" one.c
+done
+
+# ------------------------------------------------------------------ programs
+
+check "the programs' configuration" cmake -S "$here/library" -B programs -DCMAKE_PREFIX_PATH="$installed"
+check "the programs" cmake --build programs -j 2
+export PKG_CONFIG_PATH=$lib/pkgconfig
+check "a program by pkg-config" eval '"$mpicc" "$here/library/solve.c" $(pkg-config --cflags --libs reap) -o solve_pc'
+check "the version by pkg-config" [ "$(pkg-config --modversion reap)" = "$("$installed/bin/reap" --version | sed -n 's/^reap \([0-9.]*\).*/\1/p')" ]
+
+reap() { "$installed/bin/reap" "$@" --progress none --log-level quiet; }
+few=(--images 60 --positions 4)
+check "reap stats" reap stats "$network" --calib "$images" "${few[@]}" -o stats.h5
+check "reap solve" reap solve stats.h5 --keep 0.5 -o path.h5
+sed 's/  *(local)//; s/  */ /g' out.txt >solved.txt
+same_errors() { # NAME CHANNELS -> KEPT relative error E, twice in a line; energies are 1, so rounding leaves 1e-12
+  awk '{ d = $7 - $14; for (i = 1; i < 7; i++) if ($i != $(i + 7)) exit 1 } d < -1e-12 || d > 1e-12 { exit 1 }'
+}
+for program in programs/solve programs/solve_static; do
+  check "$program" "$program" stats.h5
+  cp out.txt own.txt
+  check "$program solves as reap solve does" eval 'paste -d" " own.txt solved.txt | same_errors'
+done
+check "seven layers solved" [ "$(wc -l <solved.txt)" = 7 ]
+check "an error in a program" eval 'LD_LIBRARY_PATH=$lib ./solve_pc none.h5; [ $? = 3 ] && grep -q "^none.h5: " err.txt'
+
+check "reap prune" reap prune "$network" --calib "$images" "${few[@]}" --keep 0.5 --onnx wanted.onnx
+for ranks in 1 2; do
+  check "prune on $ranks ranks" mpirun -n $ranks programs/prune "$network" "$images" small.onnx
+  cp out.txt said.txt
+  check "nothing is written past the program on $ranks ranks" eval '! grep "^reap: " err.txt'
+  check "prune on $ranks ranks prunes as reap prune does" cmp small.onnx wanted.onnx
+  check "prune on $ranks ranks: only its own progress and messages" eval 'grep -q "^prune .*100 %$" said.txt && ! grep -vE "^(prune .* %|warning: .*)$" said.txt'
+done
+
+check "method" programs/method "$network" "$images"
+cp out.txt kept.txt
+check "seven groups by a method of one's own" [ "$(wc -l <kept.txt)" = 7 ]
+cat >norms.py <<'PY'
+import sys
+import numpy
+import onnx
+from onnx import numpy_helper
+
+model = onnx.load(sys.argv[1])
+tensors = {t.name: numpy_helper.to_array(t).astype(float) for t in model.graph.initializer}
+layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+for line in open("kept.txt"):
+    group, *kept = line.split()
+    at = next(i for i, n in enumerate(layers) if n.name.strip("/").replace("/", ".") == group)
+    weights = tensors[layers[at + 1].input[1]]  # of the layer that reads the group
+    norms = (weights.reshape(len(weights), len(tensors[layers[at].input[1]]), -1) ** 2).sum(axis=(0, 2))
+    wanted = sorted(numpy.argsort(-norms)[: len(kept)])
+    assert [int(k) for k in kept] == wanted, (group, wanted)
+PY
+python=/usr/bin/python3
+if "$python" -c 'import onnx' 2>/dev/null; then
+  check "the channels with the largest norms are kept" "$python" -B norms.py "$network"
+else
+  echo "SKIPPED: which channels have the largest norms, there is no Python module onnx"
+fi
+[ "$failures" = 0 ] && echo "the library serves programs of one's own"
+exit $((failures > 0))
