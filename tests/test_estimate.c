@@ -1,6 +1,6 @@
 /* What runs are expected to hold: layers that one rank holds whole, and those that lie on all ranks. */
-#include "prune/estimate/forecast.h"
 #include "prune/estimate/memory_estimate.h"
+#include "prune/estimate/run_estimate.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/solver.h"
 #include "small_networks.h"
@@ -116,8 +116,8 @@ static void moments_that_are_stored_take_less(void) {
   subject_clear(&s);
 }
 
-/* The forecast of a pruning run knows of panels too: it would be 2 n^2 numbers otherwise. */
-static void forecasts_know_of_panels(void) {
+/* The estimate of a pruning run counts panels too: it would be 2 n^2 numbers otherwise. */
+static void runs_with_panels(void) {
   subject s = subject_make();
   bool chosen[16] = {false};
   int64_t counts[16] = {0};
@@ -126,15 +126,15 @@ static void forecasts_know_of_panels(void) {
     counts[g] = reap_groups_at(s.groups, g)->units / 2;
   }
   for (int ranks = 1; ranks <= 4; ranks *= 2) {
-    const reap_forecast_setting setting = {.graph = s.graph,
-                                           .groups = s.groups,
-                                           .chosen = chosen,
-                                           .counts = counts,
-                                           .shard = reap_shard_make(100, 5, 0, ranks),
-                                           .ranks = ranks};
-    reap_forecast f;
+    const reap_run_setting setting = {.graph = s.graph,
+                                      .groups = s.groups,
+                                      .chosen = chosen,
+                                      .counts = counts,
+                                      .shard = reap_shard_make(100, 5, 0, ranks),
+                                      .ranks = ranks};
+    reap_run_estimate f;
     int64_t every = 0, deciding = 0;
-    CHECK_OK(reap_forecast_make(&setting, 0, &f));
+    CHECK_OK(reap_estimate_run(&setting, 0, &f));
     CHECK_OK(reap_estimate_matrices(&s.layers[1], REAP_ESTIMATE_PRUNE, true, ranks, &every, &deciding));
     CU_ASSERT_EQUAL(f.matrices, (double)every);
     CU_ASSERT_TRUE(f.matrices < 1.5 * WHOLE / ranks + 1e9);
@@ -147,5 +147,5 @@ const test_case test_cases[] = {{"paths of large layers are spread", paths_of_la
                                 {"weights that are measured count", weights_that_are_measured_count},
                                 {"outputs that are kept count", outputs_that_are_kept_count},
                                 {"moments that are stored take less", moments_that_are_stored_take_less},
-                                {"forecasts know of panels", forecasts_know_of_panels},
+                                {"runs with panels", runs_with_panels},
                                 {NULL, NULL}};

@@ -21,6 +21,7 @@
 #include "linalg/block_cyclic.h"
 #include "linalg/dense.h"
 #include "linalg/symmetric.h"
+#include "prune/estimate/run_estimate.h"
 #include "prune/sizes/budget.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -151,26 +152,6 @@ static reap_moments_source source_of(const bench_options *o, made_up *u) {
 
 static double slowest(const reap_comm *comm, double seconds) {
   return reap_comm_max(comm, &seconds, 1) == REAP_OK ? seconds : 0;
-}
-
-/* Flops per second of square DGEMM on all ranks together, all running at once; the best of three. */
-static int measure_dgemm(const reap_comm *comm, int64_t n, double *rate) {
-  const int64_t size = n < 2048 ? n : 2048;
-  double *a = NULL;
-  int status = reap_comm_agree(comm, reap_alloc(&a, 3 * size * size, sizeof *a));
-  for (int64_t i = 0; status == REAP_OK && i < 3 * size * size; i++) a[i] = (double)(i % 17) - 8;
-  *rate = 0;
-  for (int k = 0; status == REAP_OK && k < 3; k++) {
-    REAP_TRY_OR(reap_comm_barrier(comm), done);
-    const double start = reap_seconds();
-    REAP_TRY_OR(reap_dgemm('N', 'N', size, size, size, 1, a, size, a + size * size, size, 0, a + 2 * size * size, size),
-                done);
-    const double seconds = slowest(comm, reap_seconds() - start);
-    *rate = fmax(*rate, 2.0 * (double)(size * size * size) / seconds * reap_comm_size(comm));
-  }
-done:
-  reap_free(&a);
-  return status;
 }
 
 /* Factor and inverse by LAPACK on one rank or by ScaLAPACK on all, n^3 flops; 0 if it does not fit. */
@@ -406,7 +387,8 @@ static int measure(const command_context *context, const bench_options *o, const
   int status = reap_comm_agree(comm, made_up_create(o, &u));
   const reap_moments_source source = source_of(o, &u);
   if (status == REAP_OK) status = run_solver(o, comm, &source, distributed, &f);
-  if (status == REAP_OK) status = measure_dgemm(comm, o->n, &f.dgemm);
+  if (status == REAP_OK) status = reap_dgemm_rate(comm, o->n < 2048 ? o->n : 2048, &f.dgemm);
+  f.dgemm *= reap_comm_size(comm); /* of all together */
   if (status == REAP_OK && !o->no_factor) status = measure_factor(o, comm, &source, distributed, &f.factor_seconds);
   if (status == REAP_OK && o->updates) status = measure_updates(o, comm, &f.pdsyrk_seconds, &f.panel_seconds);
   const bool plain = (o->plain || (o->n <= 4608 && o->m <= 1024 && !o->no_plain)) && reap_comm_rank(comm) == 0;

@@ -19,19 +19,19 @@ int estimate_options_check(estimate_options *o) {
   return memory_options_read("reap inspect", &o->memory);
 }
 
-static int forecast(const reap_comm *comm, const estimate_options *o, const reap_graph *graph,
-                    const reap_groups *groups, const reap_size_plan *plan, const bool *repair, int producer_rounds,
-                    estimate_figures *f) {
-  const reap_forecast_setting setting = {.graph = graph,
-                                         .groups = groups,
-                                         .chosen = plan->chosen,
-                                         .counts = plan->counts,
-                                         .repair = repair,
-                                         .producer_rounds = producer_rounds,
-                                         .shard = reap_shard_make(o->images, graph->batch, 0, (int)o->ranks),
-                                         .ranks = (int)o->ranks};
-  int status = reap_comm_agree(comm, reap_forecast_make(&setting, o->memory.bytes, &f->forecast));
-  return status == REAP_OK ? reap_forecast_measure(comm, &setting, REAP_BACKEND_AUTO, &f->speeds) : status;
+static int estimate_run(const reap_comm *comm, const estimate_options *o, const reap_graph *graph,
+                        const reap_groups *groups, const reap_size_plan *plan, const bool *repair, int producer_rounds,
+                        estimate_figures *f) {
+  const reap_run_setting setting = {.graph = graph,
+                                    .groups = groups,
+                                    .chosen = plan->chosen,
+                                    .counts = plan->counts,
+                                    .repair = repair,
+                                    .producer_rounds = producer_rounds,
+                                    .shard = reap_shard_make(o->images, graph->batch, 0, (int)o->ranks),
+                                    .ranks = (int)o->ranks};
+  int status = reap_comm_agree(comm, reap_estimate_run(&setting, o->memory.bytes, &f->run));
+  return status == REAP_OK ? reap_estimate_speeds(comm, &setting, REAP_BACKEND_AUTO, &f->speeds) : status;
 }
 
 /* Kernels, BLAS and the allocator keep some memory of their own. */
@@ -53,15 +53,14 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
   if (status == REAP_OK) status = reap_settings_repair_layers(&settings, network->graph, &repair);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
-    status = forecast(comm, o, network->graph, groups, &plan, repair, reap_settings_producer_rounds(&settings), f);
+    status = estimate_run(comm, o, network->graph, groups, &plan, repair, reap_settings_producer_rounds(&settings), f);
   if (status == REAP_OK) {
     const double limit = (double)o->memory.bytes;
-    f->model = f->forecast.model;
-    f->frontier = limit > 0 && limit < f->forecast.frontier ? fmax(limit, f->forecast.least) : f->forecast.frontier;
-    f->matrices = f->forecast.matrices;
+    f->model = f->run.model;
+    f->frontier = limit > 0 && limit < f->run.frontier ? fmax(limit, f->run.least) : f->run.frontier;
+    f->matrices = f->run.matrices;
     f->memory = fmax(f->base + f->model + f->frontier + f->matrices, peak);
-    f->seconds =
-        3 * load + reap_forecast_seconds(&f->forecast, &f->speeds, (int)o->ranks); /* read, copied and written */
+    f->seconds = 3 * load + reap_estimate_seconds(&f->run, &f->speeds, (int)o->ranks); /* read, copied and written */
   }
   reap_free(&repair);
   reap_size_plan_clear(&plan);
@@ -72,7 +71,7 @@ int estimate_make(const reap_comm *comm, const estimate_options *o, const reap_n
 static double mega(double bytes) { return bytes / 1e6; }
 
 void estimate_print(const estimate_options *o, const estimate_figures *f) {
-  const reap_forecast *c = &f->forecast;
+  const reap_run_estimate *c = &f->run;
   reap_print(stdout, "\nestimate for reap prune --keep %g with %lld images on %lld rank%s like this one:\n", o->keep,
              (long long)o->images, (long long)o->ranks, o->ranks > 1 ? "s" : "");
   reap_print(stdout,
@@ -100,14 +99,14 @@ void estimate_report(const estimate_options *o, const estimate_figures *f, cJSON
   cJSON_AddNumberToObject(estimate, "base", f->base);
   cJSON_AddNumberToObject(estimate, "model", f->model);
   cJSON_AddNumberToObject(estimate, "frontier", f->frontier);
-  cJSON_AddNumberToObject(estimate, "frontier_without_limit", f->forecast.frontier);
-  cJSON_AddNumberToObject(estimate, "least_limit", f->forecast.least);
-  cJSON_AddNumberToObject(estimate, "moments", f->forecast.moments);
-  cJSON_AddNumberToObject(estimate, "solver", f->forecast.solver);
-  cJSON_AddNumberToObject(estimate, "scratch_traffic", f->forecast.traffic);
-  cJSON_AddNumberToObject(estimate, "forward_multiply_adds", f->forecast.forward);
-  cJSON_AddNumberToObject(estimate, "moments_multiply_adds", f->forecast.moments_work);
-  cJSON_AddNumberToObject(estimate, "solver_flops", f->forecast.solver_work + f->forecast.shared_work);
+  cJSON_AddNumberToObject(estimate, "frontier_without_limit", f->run.frontier);
+  cJSON_AddNumberToObject(estimate, "least_limit", f->run.least);
+  cJSON_AddNumberToObject(estimate, "moments", f->run.moments);
+  cJSON_AddNumberToObject(estimate, "solver", f->run.solver);
+  cJSON_AddNumberToObject(estimate, "scratch_traffic", f->run.traffic);
+  cJSON_AddNumberToObject(estimate, "forward_multiply_adds", f->run.forward);
+  cJSON_AddNumberToObject(estimate, "moments_multiply_adds", f->run.moments_work);
+  cJSON_AddNumberToObject(estimate, "solver_flops", f->run.solver_work + f->run.shared_work);
   cJSON_AddNumberToObject(estimate, "forward_rate", f->speeds.forward);
   cJSON_AddNumberToObject(estimate, "moments_rate", f->speeds.moments);
   cJSON_AddNumberToObject(estimate, "dgemm_rate", f->speeds.solver);

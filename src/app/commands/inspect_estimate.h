@@ -5,7 +5,7 @@
 #include "app/json.h"
 
 #include "app/memory_options.h"
-#include "prune/estimate/forecast.h"
+#include "prune/estimate/run_estimate.h"
 #include "reap/comm.h"
 #include "reap/network.h"
 
@@ -43,7 +43,7 @@ typedef struct estimate_figures {
   double matrices; /* moments and solver */
   double memory;   /* all of them */
   double seconds;
-  reap_forecast forecast;
+  reap_run_estimate run;
   reap_speeds speeds;
 } estimate_figures;
 

@@ -20,6 +20,13 @@
 #include "reap/memory.h"
 #include "stats/moments_panels.h"
 
+int64_t reap_estimate_weights(const reap_graph *graph) {
+  int64_t bytes = 0;
+  for (int v = 0; v < graph->n_values; v++)
+    if (graph->values[v].constant) bytes += graph->values[v].constant->count * (int64_t)sizeof(float);
+  return bytes;
+}
+
 /* Position of the last node that reads `value`; the number of nodes for network outputs. */
 static int last_reader(const reap_graph *graph, int value) {
   if (graph->values[value].is_output) return graph->n_nodes;
@@ -86,6 +93,34 @@ int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool 
   return REAP_OK;
 }
 
+/* Moments, G and H in one array, and weights; the solver's panels. */
+static int layer_whole(const reap_samples *samples, reap_layer_estimate *out) {
+  enum { PANEL = 400 };
+  const double n = (double)samples->layer.n, m = (double)samples->layer.m;
+  out->solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n);
+  return reap_accumulator_cost(samples, &out->moments, &out->multiply_adds);
+}
+
+/* Panels and a share of the matrices. */
+static int layer_spread(const reap_samples *samples, int ranks, reap_layer_estimate *out) {
+  const reap_layer *layer = &samples->layer;
+  const int64_t positions = samples->sampling.positions;
+  int64_t solver = 0, deciding = 0;
+  REAP_TRY(reap_estimate_matrices(layer, REAP_ESTIMATE_PRUNE, true, ranks, &solver, &deciding));
+  out->moments = reap_moments_panels_bytes(layer, ranks);
+  out->solver = (double)solver;
+  out->multiply_adds = (double)(positions <= 0 || positions >= layer->positions ? layer->positions : positions) *
+                       (double)layer->n * (0.5 * (double)layer->n + (double)layer->m);
+  return REAP_OK;
+}
+
+int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, bool spread,
+                        int ranks, reap_layer_estimate *out) {
+  const reap_samples samples = {
+      .layer = *layer, .name = "", .sampling = *sampling, .split = REAP_SPLIT_TENTH, .shard = *shard};
+  return spread ? layer_spread(&samples, ranks, out) : layer_whole(&samples, out);
+}
+
 /* The layer that takes most. */
 static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_estimate_use use, bool spread, int ranks,
                       reap_memory_estimate *out) {
@@ -102,8 +137,7 @@ static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_est
 /* Weights, and the activations of so many networks at the widest cut. */
 static int note_network(const reap_graph *graph, int64_t networks, int64_t images, reap_memory_estimate *out) {
   int64_t cut = 0;
-  for (int v = 0; v < graph->n_values; v++)
-    if (graph->values[v].constant) out->model += graph->values[v].constant->count * (int64_t)sizeof(float);
+  out->model = reap_estimate_weights(graph);
   REAP_TRY(widest_cut(graph, &cut));
   return reap_multiply(networks * images, cut, &out->frontier);
 }

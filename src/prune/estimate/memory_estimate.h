@@ -11,6 +11,7 @@
 #include "reap/comm.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
+#include "stats/accumulator.h"
 
 typedef struct reap_memory_estimate {
   int64_t model;         /* bytes of the graph's weights */
@@ -32,6 +33,18 @@ typedef enum reap_estimate_use { REAP_ESTIMATE_STORE, REAP_ESTIMATE_FOLLOW, REAP
  * the moments (see moments_panels.h), and all solve together. */
 int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool spread, int ranks, int64_t *every_rank,
                            int64_t *deciding_rank);
+
+/* What a layer of a run takes at its peak: bytes while moments are summed, bytes on the rank that solves, and
+ * multiply-adds of the moments for an image. The check before a run sets aside more (reap_estimate_matrices). */
+typedef struct reap_layer_estimate {
+  double moments, solver, multiply_adds;
+} reap_layer_estimate;
+
+int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, bool spread,
+                        int ranks, reap_layer_estimate *out);
+
+/* Bytes of a graph's weights. */
+int64_t reap_estimate_weights(const reap_graph *graph);
 
 /* For pruning the chosen groups with `images` images. Matrices of groups with spread[group] lie on `ranks` ranks
  * together (see moments_panels.h); spread NULL: none do. */

@@ -1,6 +1,6 @@
 /* What a pruning run will take: memory and operations from the graph, speeds from short measurements. */
-#ifndef REAP_PRUNE_ESTIMATE_FORECAST_H
-#define REAP_PRUNE_ESTIMATE_FORECAST_H
+#ifndef REAP_PRUNE_ESTIMATE_RUN_ESTIMATE_H
+#define REAP_PRUNE_ESTIMATE_RUN_ESTIMATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 #include "reap/groups.h"
 #include "stats/accumulator.h"
 
-typedef struct reap_forecast_setting {
+typedef struct reap_run_setting {
   const reap_graph *graph;
   const reap_groups *groups;
   const bool *chosen;    /* [groups] pruned */
@@ -22,9 +22,9 @@ typedef struct reap_forecast_setting {
   reap_sampling sampling;
   reap_shard shard; /* of the rank with most blocks */
   int ranks;
-} reap_forecast_setting;
+} reap_run_setting;
 
-typedef struct reap_forecast {
+typedef struct reap_run_estimate {
   double model;           /* bytes: weights of the graph that is pruned */
   double frontier;        /* bytes: values and buffers of both networks without a limit, on the rank with most images */
   double least;           /* bytes: the same for one block of images: a limit below it cannot be kept to */
@@ -35,10 +35,10 @@ typedef struct reap_forecast {
   double moments_work;    /* multiply-adds: moments and held-out errors, likewise */
   double solver_work,
       shared_work; /* flops of layers that one rank solves, and of those that all ranks solve together */
-} reap_forecast;
+} reap_run_estimate;
 
 /* Local. Follows the values of both networks through the run; limit: bytes, 0: none. */
-int reap_forecast_make(const reap_forecast_setting *setting, int64_t limit, reap_forecast *out);
+int reap_estimate_run(const reap_run_setting *setting, int64_t limit, reap_run_estimate *out);
 
 typedef struct reap_speeds {
   double forward, moments, solver; /* multiply-adds a second and rank for the first two, flops a second of DGEMM */
@@ -46,10 +46,14 @@ typedef struct reap_speeds {
 
 /* Collective: a block of images through the network as a run does it, moments of some layers, a product of matrices; a
  * second or so. */
-int reap_forecast_measure(const reap_comm *comm, const reap_forecast_setting *setting, reap_backend backend,
-                          reap_speeds *out);
+int reap_estimate_speeds(const reap_comm *comm, const reap_run_setting *setting, reap_backend backend,
+                         reap_speeds *out);
+
+/* Collective: flops a second on a rank of square DGEMMs of order n, all ranks at once; the slowest rank's best of
+ * three. */
+int reap_dgemm_rate(const reap_comm *comm, int64_t n, double *rate);
 
 /* Seconds of the run's parts that depend on the images. */
-double reap_forecast_seconds(const reap_forecast *forecast, const reap_speeds *speeds, int ranks);
+double reap_estimate_seconds(const reap_run_estimate *estimate, const reap_speeds *speeds, int ranks);
 
 #endif

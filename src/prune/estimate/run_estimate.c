@@ -1,15 +1,24 @@
-/* Memory and operations of a run, followed step by step without computing anything; see forecast.h.
+/* Memory and operations of a run, followed step by step without computing anything, and speeds of this machine.
  *
- * The steps are those of prune.c: both networks advance to a layer, its moments are summed and solved, the pruned
- * network loses the channels. What is held is counted for one block of images and multiplied; what passes through (the
- * segment's own values, copies of its weights) is there once.
+ * The steps are those of the run (steps.h): both networks advance to a layer, its moments are summed and solved, the
+ * pruned network loses the channels. What is held is counted for one block of images and multiplied; what passes
+ * through (the segment's own values, copies of its weights) is there once.
+ *
+ * Speeds are measured the way a run works. A block or a few of random images go through the network from layer to
+ * layer, with values held in fresh memory and kernels prepared for every stretch. Moments are timed on the layers met
+ * on the way until they have had their share of time; layers whose matrices would take long to set up are left out
+ * unless there are no others.
  */
-#include "forecast.h"
+#include "run_estimate.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "base/random.h"
+#include "base/timer.h"
+#include "exec/frontier.h"
 #include "exec/segment.h"
+#include "linalg/dense.h"
 #include "memory_estimate.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout.h"
@@ -19,10 +28,9 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
-#include "stats/moments_panels.h"
 
 /* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
-enum { TRAFFIC = 5, PANEL = 400 };
+enum { TRAFFIC = 5 };
 
 /* Shares of the images. */
 #define HELD_OUT (1 / (double)REAP_SPLIT_TENTH.every)
@@ -38,11 +46,11 @@ typedef struct side {
 } side;
 
 typedef struct tracker {
-  const reap_forecast_setting *setting;
+  const reap_run_setting *setting;
   side original, pruned;
   bool *segment, *needed, *shared; /* [n_nodes], [n_values] scratch; [n_values] held by both since the fork */
   double limit;
-  reap_forecast *out;
+  reap_run_estimate *out;
 } tracker;
 
 static int side_create(const reap_graph *graph, side *s) {
@@ -114,40 +122,15 @@ static double held_bytes(const tracker *t) {
 /* The network's own image is read when it is needed, and not held unless something else will read it. */
 static void note_held(tracker *t, double passing) {
   const double blocks = (double)(t->setting->shard.last - t->setting->shard.first), block = held_bytes(t);
-  reap_forecast *f = t->out;
+  reap_run_estimate *f = t->out;
   f->frontier = fmax(f->frontier, blocks * block + passing);
   f->least = fmax(f->least, block + passing);
   if (t->limit > 0) f->traffic += TRAFFIC * fmax(blocks * block + passing - t->limit, 0);
 }
 
-/* What a layer's moments cost, and the bytes of its solver: moments, G and H in one array, weights; or, where no rank
- * holds the moments, panels and a share of the matrices. */
-typedef struct layer_cost {
-  double moments, solver, multiply_adds; /* bytes, bytes, of an image */
-} layer_cost;
-
-static int cost_whole(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
-  const double n = (double)layer->n, m = (double)layer->m;
-  out->solver = 8 * (2 * n * n + 3 * n * m + 2 * PANEL * n);
-  const reap_samples samples = {
-      .layer = *layer, .name = "", .sampling = s->sampling, .split = REAP_SPLIT_TENTH, .shard = s->shard};
-  return reap_accumulator_cost(&samples, &out->moments, &out->multiply_adds);
-}
-
-static int cost_spread(const reap_forecast_setting *s, const reap_layer *layer, layer_cost *out) {
-  const bool all = s->sampling.positions <= 0 || s->sampling.positions >= layer->positions;
-  int64_t solver = 0, deciding = 0;
-  REAP_TRY(reap_estimate_matrices(layer, REAP_ESTIMATE_PRUNE, true, s->ranks, &solver, &deciding));
-  out->moments = reap_moments_panels_bytes(layer, s->ranks);
-  out->solver = (double)solver;
-  out->multiply_adds = (double)(all ? layer->positions : s->sampling.positions) * (double)layer->n *
-                       (0.5 * (double)layer->n + (double)layer->m);
-  return REAP_OK;
-}
-
 /* kept: channels; all of them where the layer is only re-solved. */
-static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const layer_cost *cost) {
-  reap_forecast *f = t->out;
+static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const reap_layer_estimate *cost) {
+  reap_run_estimate *f = t->out;
   const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
   const double flops = kept < layer->channels
                            ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
@@ -175,23 +158,23 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
 /* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both,
  * forwards four times and, the layer, backwards twice; before and after them the layer's moments are summed. */
 static int note_producer(tracker *t, const reap_layer *layer, int group) {
-  const reap_forecast_setting *s = t->setting;
+  const reap_run_setting *s = t->setting;
   const int node = s->producer_rounds > 0 ? producer_pass_find(s->graph, s->groups, group, NULL) : -1;
   if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
   const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->units;
   reap_layer producer;
-  layer_cost before = {0, 0, 0}, after = {0, 0, 0};
+  reap_layer_estimate before = {0, 0, 0}, after = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, node, reap_repair_channels(s->graph, node), &producer));
   const double inputs = t->pruned.share[producer.input] * (double)producer.channels;
   const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, s->counts[group]);
   const reap_layer second = shrunk(layer, s->counts[group], layer->m);
-  REAP_TRY(cost_whole(s, &first, &before));
-  REAP_TRY(cost_whole(s, &second, &after));
+  REAP_TRY(reap_estimate_layer(&first, &s->sampling, &s->shard, false, s->ranks, &before));
+  REAP_TRY(reap_estimate_layer(&second, &s->sampling, &s->shard, false, s->ranks, &after));
   const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
   const double theirs = kept * t->pruned.share[producer.input] * (double)reap_node_flops(s->graph, node);
-  reap_forecast *f = t->out;
+  reap_run_estimate *f = t->out;
   f->moments_work += FITTED * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
                                images * after.multiply_adds);
   t->pruned.work += some / images * (rounds * (4 * theirs + 6 * ours) + 2 * ours) + theirs + ours;
@@ -240,13 +223,13 @@ static int cut(tracker *t, int group) {
 }
 
 static int take_step(tracker *t, const reap_step *at) {
-  const reap_forecast_setting *s = t->setting;
+  const reap_run_setting *s = t->setting;
   const int64_t channels = reap_step_channels(s->graph, s->groups, at);
   reap_layer layer;
-  layer_cost cost = {0, 0, 0};
+  reap_layer_estimate cost = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, at->node, channels, &layer));
-  REAP_TRY(at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE ? cost_spread(s, &layer, &cost)
-                                                              : cost_whole(s, &layer, &cost));
+  const bool spread = at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE;
+  REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, spread, s->ranks, &cost));
   advance_both(t, &layer, at->shortcut);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
   if (at->group < 0) return REAP_OK;
@@ -256,7 +239,7 @@ static int take_step(tracker *t, const reap_step *at) {
 
 /* Scaling a classifier takes next to nothing. */
 static int take_steps(tracker *t) {
-  const reap_forecast_setting *s = t->setting;
+  const reap_run_setting *s = t->setting;
   const reap_steps_wishes wishes = {s->chosen, s->counts, s->repair, REAP_SCALE_NONE};
   reap_steps steps;
   int status = reap_steps_make(s->graph, s->groups, &wishes, &steps);
@@ -265,19 +248,12 @@ static int take_steps(tracker *t) {
   return status;
 }
 
-static double weights_bytes(const reap_graph *graph) {
-  double bytes = 0;
-  for (int v = 0; v < graph->n_values; v++)
-    if (graph->values[v].constant) bytes += (double)graph->values[v].constant->count * sizeof(float);
-  return bytes;
-}
-
-int reap_forecast_make(const reap_forecast_setting *setting, int64_t limit, reap_forecast *out) {
+int reap_estimate_run(const reap_run_setting *setting, int64_t limit, reap_run_estimate *out) {
   tracker t = {.setting = setting, .limit = (double)limit, .out = out};
   const reap_graph *graph = setting->graph;
   int status = REAP_OK;
   memset(out, 0, sizeof *out);
-  out->model = weights_bytes(graph);
+  out->model = (double)reap_estimate_weights(graph);
   REAP_TRY_OR(side_create(graph, &t.original), done);
   REAP_TRY_OR(side_create(graph, &t.pruned), done);
   REAP_TRY_OR(reap_calloc(&t.segment, graph->n_nodes, sizeof *t.segment), done);
@@ -294,7 +270,134 @@ done:
   return status;
 }
 
-double reap_forecast_seconds(const reap_forecast *f, const reap_speeds *s, int ranks) {
+/* ------------------------------------------------------------------ speeds */
+
+static const double ENOUGH_WORK = 2e10;   /* multiply-adds of the images sent through */
+static const double ENOUGH_SECONDS = 0.5; /* for moments */
+enum { MOST_BLOCKS = 4, MOST_COLUMNS = 2400, PRODUCT = 1024 };
+
+typedef struct measurement {
+  const reap_comm *comm;
+  const reap_run_setting *setting;
+  reap_shard shard; /* of the images made up */
+  reap_frontier *front;
+  double forward_seconds, moments_seconds, moments_work;
+} measurement;
+
+static int make_images(measurement *m, reap_backend backend) {
+  const reap_graph *graph = m->setting->graph;
+  const int64_t blocks = m->shard.last - m->shard.first, count = reap_value_count(&graph->values[graph->inputs[0]]);
+  reap_random random = reap_random_init(1, (uint64_t)m->shard.first, 0);
+  REAP_TRY(reap_frontier_create(graph, blocks, backend, &m->front));
+  for (int64_t b = 0; b < blocks; b++) {
+    float *x = NULL;
+    REAP_TRY(reap_frontier_input(m->front, 0, b, &x));
+    for (int64_t i = 0; i < count; i++) x[i] = (float)reap_random_normal(&random);
+  }
+  return REAP_OK;
+}
+
+/* Sums of the first block, twice: the first time touches the memory. */
+static int time_moments(measurement *m, const reap_samples *samples, reap_accumulator *a) {
+  const reap_shard *shard = &samples->shard;
+  double start = reap_seconds();
+  int status = reap_accumulator_scan(a, 0);
+  double seconds = reap_seconds() - start;
+  REAP_TRY(reap_comm_agree(m->comm, status));
+  REAP_TRY(reap_accumulator_fix_grid(a, m->comm));
+  for (int twice = 0; twice < 2 && status == REAP_OK; twice++) {
+    start = reap_seconds();
+    status = reap_accumulator_add(a, 0);
+  }
+  m->moments_seconds += seconds + reap_seconds() - start;
+  const int64_t first = shard->first * shard->block, end = first + shard->block;
+  const int64_t held_out = reap_split_count(samples->split, end) - reap_split_count(samples->split, first);
+  m->moments_work += reap_accumulator_multiply_adds(a, (shard->block - held_out) * samples->layer.positions);
+  return reap_comm_agree(m->comm, status);
+}
+
+static int measure_layer(measurement *m, int group) {
+  const reap_run_setting *s = m->setting;
+  const int node = reap_group_consumer(reap_groups_at(s->groups, group));
+  reap_layer layer;
+  reap_accumulator *a = NULL;
+  int status = reap_layer_view(s->graph, node, reap_groups_at(s->groups, group)->units, &layer);
+  const int wanted[] = {layer.input, layer.output};
+  const double start = reap_seconds();
+  if (status == REAP_OK) status = reap_frontier_advance(m->front, wanted, 2);
+  m->forward_seconds += reap_seconds() - start;
+  REAP_TRY(reap_comm_agree(m->comm, status));
+  double spent = m->moments_seconds;
+  REAP_TRY(reap_comm_max(m->comm, &spent, 1));
+  if (spent > ENOUGH_SECONDS || (layer.n > MOST_COLUMNS && m->moments_work > 0)) return REAP_OK;
+  reap_taps taps = {m->front, m->front, layer.input, layer.output, -1, 0, NULL};
+  const reap_samples samples = {.layer = layer,
+                                .name = s->graph->nodes[node]->layer,
+                                .split = REAP_SPLIT_TENTH,
+                                .shard = m->shard,
+                                .read = reap_taps_read,
+                                .context = &taps};
+  status = reap_comm_agree(m->comm, reap_accumulator_create(&samples, &a));
+  if (status == REAP_OK) status = time_moments(m, &samples, a);
+  reap_accumulator_destroy(&a);
+  return status;
+}
+
+/* Groups in the order of their layers. */
+static int measure_layers(measurement *m) {
+  const reap_run_setting *s = m->setting;
+  for (int i = 0; i < s->graph->n_nodes; i++) {
+    const int group = reap_groups_consumed_by(s->groups, i);
+    if (group >= 0 && s->chosen[group]) REAP_TRY(measure_layer(m, group));
+  }
+  return REAP_OK;
+}
+
+static double forward_work(const measurement *m) {
+  double work = 0;
+  for (int i = 0; i < m->setting->graph->n_nodes; i++)
+    if (reap_frontier_done(m->front, i)) work += (double)reap_node_flops(m->setting->graph, i);
+  return work * (double)m->shard.block * (double)(m->shard.last - m->shard.first);
+}
+
+int reap_dgemm_rate(const reap_comm *comm, int64_t n, double *rate) {
+  double *a = NULL;
+  int status = reap_comm_alloc(comm, &a, 3 * n * n, sizeof *a);
+  for (int64_t i = 0; status == REAP_OK && i < 3 * n * n; i++) a[i] = (double)(i % 17) - 8;
+  *rate = 0;
+  for (int k = 0; status == REAP_OK && k < 3; k++) {
+    REAP_TRY_OR(reap_comm_barrier(comm), done);
+    const double start = reap_seconds();
+    status = reap_dgemm('N', 'N', n, n, n, 1, a, n, a + n * n, n, 0, a + 2 * n * n, n);
+    double seconds = reap_seconds() - start;
+    REAP_TRY_OR(reap_comm_agree(comm, status), done);
+    REAP_TRY_OR(reap_comm_max(comm, &seconds, 1), done);
+    *rate = fmax(*rate, 2.0 * (double)(n * n * n) / seconds);
+  }
+done:
+  reap_free(&a);
+  return status;
+}
+
+int reap_estimate_speeds(const reap_comm *comm, const reap_run_setting *s, reap_backend backend, reap_speeds *out) {
+  const int ranks = reap_comm_size(comm);
+  const double block = (double)reap_graph_flops(s->graph) * (double)s->graph->batch;
+  const int64_t blocks = (int64_t)fmax(1, fmin(MOST_BLOCKS, ENOUGH_WORK / block));
+  measurement m = {.comm = comm, .setting = s};
+  m.shard = reap_shard_make(blocks * ranks * s->graph->batch, s->graph->batch, reap_comm_rank(comm), ranks);
+  *out = (reap_speeds){0};
+  int status = reap_comm_agree(comm, make_images(&m, backend));
+  if (status == REAP_OK) status = measure_layers(&m);
+  if (status == REAP_OK) {
+    out->forward = forward_work(&m) / m.forward_seconds;
+    out->moments = m.moments_work / m.moments_seconds;
+    status = reap_dgemm_rate(comm, PRODUCT, &out->solver);
+  }
+  reap_frontier_destroy(&m.front);
+  return status;
+}
+
+double reap_estimate_seconds(const reap_run_estimate *f, const reap_speeds *s, int ranks) {
   static const double SOLVER = 0.5, SHARED = 0.35; /* of DGEMM's rate: what one rank's solves reach, and those of all */
   static const double SCRATCH = 1e9;               /* bytes a second */
   return f->forward / s->forward + f->moments_work / s->moments + f->solver_work / (SOLVER * s->solver) +
