@@ -48,12 +48,12 @@ static void check_members(const reap_graph *g, const reap_group *group, const ch
     const reap_member *member = &group->members[k];
     const reap_node *node = g->nodes[member->node];
     CU_ASSERT_EQUAL(member->value, member->input < 0 ? node->outputs[0] : node->inputs[member->input]);
-    CU_ASSERT_EQUAL(member->axis, 1);
+    CU_ASSERT_EQUAL(member->axis, g->values[member->value].constant ? 0 : 1);
     used += (size_t)snprintf(line + used, sizeof line - used, "%s%s:", k ? "; " : "", node->layer);
     used += (size_t)snprintf(line + used, sizeof line - used, member->input < 0 ? "out" : "%d", member->input);
     used += (size_t)snprintf(line + used, sizeof line - used, "%c", roles[member->role]);
     const int64_t count = reap_member_units(group, member, units);
-    CU_ASSERT_EQUAL(count, g->values[member->value].dims[1]);
+    CU_ASSERT_EQUAL(count, g->values[member->value].dims[member->axis]);
     for (int64_t i = 0; i < count; i++)
       used += units[i] < 0 ? (size_t)snprintf(line + used, sizeof line - used, " .")
                            : (size_t)snprintf(line + used, sizeof line - used, " %d", (int)units[i]);
@@ -378,6 +378,23 @@ static void members_list_all_places(void) {
   finish(g, groups);
 }
 
+/* Parameters of a normalisation that stays a node are places, too. */
+static void parameters_are_members(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 1, 2);
+  conv1(g, "a", "x", 3, 2, NULL);
+  net_step(g, "Relu", "r", "a");
+  net_norm_weights(g, "n", "2");
+  net_node(g, "BatchNormalization", "n", "r n.scale n.shift n.mean n.var", "n", NULL);
+  conv1(g, "b", "n", 2, 2, NULL);
+  net_finish(g, "b", 2);
+  reap_groups *groups = groups_of(g, 2);
+  check_members(g, reap_groups_at(groups, 0),
+                "a:outp 0 1; r:0= 0 1; r:out= 0 1; n:0= 0 1; n:1= 0 1; n:2= 0 1; n:3= 0 1; n:4= 0 1; n:out= 0 1; "
+                "b:0c 0 1");
+  finish(g, groups);
+}
+
 /* Two layers that read parts of one tensor: entries of another group are none of this one's. */
 static void foreign_entries_are_told_apart(void) {
   reap_graph *g = net_begin();
@@ -459,6 +476,7 @@ const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"products along the width hold", products_along_the_width_hold},
                                 {"broadcast joins", broadcast_joins},
                                 {"members list all places", members_list_all_places},
+                                {"parameters are members", parameters_are_members},
                                 {"foreign entries are told apart", foreign_entries_are_told_apart},
                                 {"many layers are counted", many_layers_are_counted},
                                 {"flattened maps are followed or held", flattened_maps_are_followed_or_held},

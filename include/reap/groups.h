@@ -27,7 +27,7 @@ REAP_API_BEGIN
 typedef enum reap_role {
   REAP_PRODUCES, /* a layer makes them: rows of its weights */
   REAP_CONSUMES, /* a layer sums over them: columns of its weights */
-  REAP_PASSES,   /* carried on, or put behind others; parameters for each channel belong to them */
+  REAP_PASSES,   /* carried on, or put behind others; a parameter of the node has one entry for each */
   REAP_ADDS      /* made one with those of another tensor, entry by entry: Add, Mul, a Concat along another axis */
 } reap_role;
 

@@ -1,4 +1,5 @@
-/* Which channel each entry along the channel axis of each value is; private to src/model. See groups.h for the idea. */
+/* Which channel each entry along the channel axis of each value is, and each parameter of a normalisation; private to
+ * src/model. See groups.h for the idea. */
 #ifndef REAP_MODEL_CHANNEL_MAP_H
 #define REAP_MODEL_CHANNEL_MAP_H
 

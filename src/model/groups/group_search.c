@@ -125,7 +125,8 @@ static int append(search *s, int group, reap_member member) {
 /* One member for each group that has units in the tensor. `turn`: number of the tensor, counted over all nodes. */
 static int list_tensor(search *s, reap_member member, int turn) {
   const reap_labels *labels = &s->g->values[member.value];
-  member.axis = reap_channel_axis(&s->graph->values[member.value]);
+  const reap_value *value = &s->graph->values[member.value];
+  member.axis = value->constant ? 0 : reap_channel_axis(value); /* parameters have one axis */
   for (int64_t i = 0; i < labels->count; i++) {
     const int group = labels->at[i].group;
     if (group < 0 || s->last[group] == turn) continue;

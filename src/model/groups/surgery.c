@@ -61,8 +61,8 @@ static void cut_member(reap_graph *graph, const reap_member *member, int64_t cou
   reap_node *node = graph->nodes[member->node];
   if (node->linear) {
     cut_linear(graph, node, member->role == REAP_PRODUCES ? 0 : 1, count, entries);
-  } else if (node->op->channels == REAP_CHANNELS_NORM && member->input == 0) {
-    for (int slot = 1; slot < 5; slot++) cut_tensor(graph->values[node->inputs[slot]].constant, 0, count, entries);
+  } else if (graph->values[member->value].constant) {
+    cut_tensor(graph->values[member->value].constant, member->axis, count, entries);
     node->cut = true;
   } else if (node->fixed_shape) {
     node->cut = true;
@@ -74,7 +74,7 @@ static int cut_members(reap_graph *graph, const reap_groups *groups, int index, 
   for (int k = 0; k < group->n_members; k++) {
     const reap_member *member = &group->members[k];
     int64_t *entries = NULL;
-    REAP_TRY(reap_alloc(&entries, reap_value_channels(&graph->values[member->value]), sizeof *entries));
+    REAP_TRY(reap_alloc(&entries, graph->values[member->value].dims[member->axis], sizeof *entries));
     cut_member(graph, member, reap_groups_entries(groups, member->value, index, keep, entries), entries);
     reap_free(&entries);
   }
