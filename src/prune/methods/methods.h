@@ -5,7 +5,13 @@
 #include "reap/method.h"
 
 /* A line for each: reap_method_NAME is defined in a file of its own. */
-#define REAP_METHODS(method) method(reap) method(l1) method(l1_filter) method(random)
+/* clang-format off */
+#define REAP_METHODS(method) \
+  method(reap) \
+  method(l1) \
+  method(l1_filter) \
+  method(random)
+/* clang-format on */
 
 #define REAP_METHOD_DECLARE(name) extern const reap_method reap_method_##name;
 REAP_METHODS(REAP_METHOD_DECLARE)
