@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/numbers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_table.h"
@@ -97,7 +98,7 @@ int reap_symmetric_restore(reap_symmetric *s, int64_t slots) {
   REAP_TRY_OR(reap_alloc(&slot, width, sizeof *slot), done);
   REAP_TRY_OR(reap_alloc(&columns, rows * width * s->block, sizeof *columns), done);
   for (int64_t first = 0; first < slots; first += width) {
-    const int64_t count = symmetric_least(width, slots - first);
+    const int64_t count = reap_smaller(width, slots - first);
     for (int64_t k = 0; k < count; k++) slot[k] = first + k;
     REAP_TRY_OR(reap_symmetric_gather(s, REAP_UPPER, slots, count, slot, columns), done);
     REAP_TRY_OR(reap_symmetric_put(s, REAP_LOWER, slots, count, slot, columns), done);

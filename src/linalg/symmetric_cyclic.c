@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -54,13 +55,13 @@ static int cyclic_set(reap_symmetric *s, reap_symmetric_source source, void *con
   const bool whole = rows == n;
   int status = whole ? REAP_OK : reap_alloc(&columns, n * s->piece, sizeof *columns);
   for (int64_t j = 0; status == REAP_OK && j < width; j += s->piece) {
-    const int64_t count = symmetric_least(s->piece, width - j);
+    const int64_t count = reap_smaller(s->piece, width - j);
     status = source(context, 0, n, reap_block_cyclic_column(s->cyclic, j), count, whole ? s->data + j * ld : columns,
                     whole ? ld : n);
     for (int64_t i = 0; status == REAP_OK && !whole && i < rows; i += s->piece) {
       const double *from = columns + reap_block_cyclic_row(s->cyclic, i);
       for (int64_t t = 0; t < count; t++)
-        memcpy(s->data + i + (j + t) * ld, from + t * n, (size_t)symmetric_least(s->piece, rows - i) * sizeof *from);
+        memcpy(s->data + i + (j + t) * ld, from + t * n, (size_t)reap_smaller(s->piece, rows - i) * sizeof *from);
     }
   }
   reap_free(&columns);
@@ -76,7 +77,7 @@ static int64_t count_rows(const reap_symmetric *s, bool by_rows, int64_t slots, 
   *step = nb * (by_rows ? rows : columns);
   *first = nb * (by_rows ? row : column);
   int64_t count = 0;
-  for (int64_t i = *first; i < n; i += *step) count += symmetric_least(nb, n - i);
+  for (int64_t i = *first; i < n; i += *step) count += reap_smaller(nb, n - i);
   return count;
 }
 
@@ -91,7 +92,7 @@ static int take_rows(const reap_symmetric *s, bool by_rows, int64_t slots, int64
   REAP_TRY(reap_alloc(own, *count * k, sizeof **own));
   for (int64_t j = 0; j < k; j++)
     for (int64_t i = first, at = 0; i < n; i += step, at += nb)
-      memcpy(*own + at + j * *count, v + i + j * ld, (size_t)symmetric_least(nb, n - i) * sizeof *v);
+      memcpy(*own + at + j * *count, v + i + j * ld, (size_t)reap_smaller(nb, n - i) * sizeof *v);
   return REAP_OK;
 }
 
@@ -148,10 +149,10 @@ static int64_t first_row(const reap_symmetric *s, int64_t rows, int64_t j) {
 static int update_own(reap_symmetric *s, const own_update *u) {
   const int64_t nb = s->piece, wide = TOGETHER / nb > 1 ? TOGETHER / nb * nb : nb;
   for (int64_t first = 0; first < u->columns; first += wide) {
-    const int64_t width = symmetric_least(wide, u->columns - first), last = first + (width - 1) / nb * nb;
-    const int64_t below = symmetric_least(first_row(s, u->rows, last) + nb, u->rows);
+    const int64_t width = reap_smaller(wide, u->columns - first), last = first + (width - 1) / nb * nb;
+    const int64_t below = reap_smaller(first_row(s, u->rows, last) + nb, u->rows);
     for (int64_t j = first; j < first + width; j += nb)
-      REAP_TRY(update_block_column(s, u, first_row(s, u->rows, j), below, j, symmetric_least(nb, u->columns - j)));
+      REAP_TRY(update_block_column(s, u, first_row(s, u->rows, j), below, j, reap_smaller(nb, u->columns - j)));
     if (below < u->rows)
       REAP_TRY(reap_dgemm('N', 'T', u->rows - below, width, u->k, -1, u->v + below, u->ldv, u->q + first, u->ldq, 1,
                           s->data + below + first * s->ld, s->ld));
@@ -198,7 +199,7 @@ typedef struct walk {
 } walk;
 
 static int walk_open(reap_symmetric *s, int64_t slots, walk *w) {
-  *w = (walk){.s = s, .slots = slots, .width = symmetric_least(slots, 1 + (PANEL - 1) / s->block)};
+  *w = (walk){.s = s, .slots = slots, .width = reap_smaller(slots, 1 + (PANEL - 1) / s->block)};
   int status = reap_alloc(&w->slot, w->width, sizeof *w->slot);
   if (status == REAP_OK) status = reap_alloc(&w->columns, slots * s->block * w->width * s->block, sizeof *w->columns);
   return reap_comm_agree(comm_of(s), status);
@@ -211,7 +212,7 @@ static void walk_close(walk *w) {
 
 /* Gathers the panel from `first`; *count slots. The factor's own diagonal comes with the upper triangle here. */
 static int walk_gather(walk *w, reap_triangle triangle, int64_t first, int64_t slots, int64_t *count) {
-  *count = symmetric_least(w->width, w->slots - first);
+  *count = reap_smaller(w->width, w->slots - first);
   for (int64_t k = 0; k < *count; k++) w->slot[k] = first + k;
   return reap_symmetric_cyclic_gather(w->s, triangle, slots, *count, w->slot, w->columns);
 }
@@ -236,7 +237,7 @@ static int cyclic_outer(reap_symmetric *s, int64_t slots, int64_t columns, const
   walk panel;
   int status = walk_open(s, slots, &panel);
   for (int64_t first = 0; status == REAP_OK && first < slots; first += panel.width) {
-    const int64_t count = symmetric_least(panel.width, slots - first);
+    const int64_t count = reap_smaller(panel.width, slots - first);
     for (int64_t k = 0; k < count; k++) panel.slot[k] = first + k;
     status = reap_dgemm('N', 'T', rows, count * b, columns, 1, w, ldw, w + first * b, ldw, 0, panel.columns, rows);
     status = reap_comm_agree(comm_of(s), status);
@@ -253,7 +254,7 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   int64_t count;
   int status = walk_open(s, slots, &panel);
   for (int64_t first = 0; status == REAP_OK && first < slots; first += count) {
-    const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
+    const int64_t reach = reap_smaller(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
     status = walk_gather(&panel, REAP_UPPER, first, reach, &count);
     if (status == REAP_OK && at > 0)
       status = reap_dgemm('T', 'N', rows - at, columns, at, -1, panel.columns, rows, b, ldb, 1, b + at, ldb);
@@ -262,7 +263,7 @@ static int cyclic_solve(reap_symmetric *s, int64_t slots, int64_t columns, doubl
   }
   *explained = reap_sum_of_squares(slots * s->block, columns, b, ldb);
   for (int64_t first = (slots - 1) / panel.width * panel.width; status == REAP_OK && first >= 0; first -= panel.width) {
-    const int64_t reach = symmetric_least(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
+    const int64_t reach = reap_smaller(first + panel.width, slots), rows = reach * s->block, at = first * s->block;
     if (reach < slots) status = walk_gather(&panel, REAP_UPPER, first, reach, &count); /* the last one is still there */
     if (status == REAP_OK)
       status = reap_dtrsm('L', 'U', 'N', rows - at, columns, panel.columns + at, rows, b + at, ldb);
@@ -360,7 +361,7 @@ int reap_symmetric_cyclic_create(reap_symmetric *s) {
   s->table = &cyclic_table;
   s->grid_columns = grid_columns;
   /* Small matrices get small blocks, so that every rank has some. */
-  int64_t per_piece = symmetric_least((PIECE + s->block / 2) / s->block, s->slots / (2 * (int64_t)grid_columns));
+  int64_t per_piece = reap_smaller((PIECE + s->block / 2) / s->block, s->slots / (2 * (int64_t)grid_columns));
   s->piece = s->block * (per_piece > 1 ? per_piece : 1);
   REAP_TRY_OR(reap_alloc(&s->row_owner, s->slots, sizeof *s->row_owner), agree);
   REAP_TRY_OR(reap_alloc(&s->column_owner, s->slots, sizeof *s->column_owner), agree);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -33,12 +34,12 @@ static void read_rows(const reap_symmetric *s, reap_triangle triangle, int64_t s
                       double *out, int64_t ld) {
   const int64_t b = s->block, at = slot * b, stride = s->ld;
   const int64_t crossed = triangle == REAP_LOWER ? from : largest(from, at),
-                end = triangle == REAP_LOWER ? symmetric_least(to, at + b) : to;
+                end = triangle == REAP_LOWER ? reap_smaller(to, at + b) : to;
   for (int64_t i = crossed; i < end; i++)
     for (int64_t t = 0; t < b; t++) out[i - from + t * ld] = s->data[at + t + i * stride];
   for (int64_t t = 0; t < b; t++) {
     const int64_t first = triangle == REAP_LOWER ? largest(from, at + t) : from,
-                  last = triangle == REAP_LOWER ? to : symmetric_least(to, at + t);
+                  last = triangle == REAP_LOWER ? to : reap_smaller(to, at + t);
     const double *column = s->data + (at + t) * stride;
     if (first < last) memcpy(out + first - from + t * ld, column + first, (size_t)(last - first) * sizeof *out);
   }

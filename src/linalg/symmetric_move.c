@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "reap/comm_mpi.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -40,7 +41,7 @@ static step step_at(const moves *v, int64_t k, int64_t i) {
   int64_t run = 1;
   g.to = reap_symmetric_segment_at(v->s, v->triangle, v->slots, i, v->to[k]);
   g.from = reap_symmetric_segment_at(v->s, v->triangle, v->s->slots, origin, v->from[k]);
-  const int64_t most = symmetric_least(g.to.count, g.from.count);
+  const int64_t most = reap_smaller(g.to.count, g.from.count);
   while (run < most && v->origin[i + run] == origin + run) run++;
   g.to.count = g.from.count = run;
   return g;
@@ -144,7 +145,7 @@ int reap_symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_
   moves v = {.s = s, .triangle = triangle, .slots = slots, .count = count, .from = from, .to = to};
   int status = reap_comm_agree(comm_of(&v), open_moves(&v));
   for (; status == REAP_OK && v.first < count; v.first = v.last) {
-    v.last = symmetric_least(v.first + 1 + (AT_ONCE - 1) / s->block, count);
+    v.last = reap_smaller(v.first + 1 + (AT_ONCE - 1) / s->block, count);
     status = move_some(&v);
   }
   close_moves(&v);

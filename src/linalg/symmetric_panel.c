@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/numbers.h"
 #include "dense.h"
 #include "reap/comm.h"
 #include "reap/error.h"
@@ -47,7 +48,7 @@ typedef struct piece {
 static piece piece_at(const symmetric_panel *p, int64_t row) {
   const reap_symmetric *s = p->s;
   const int64_t i = row / s->block, j = p->at / s->block, high = row < p->at ? j : i, low = row < p->at ? i : j;
-  piece q = {.row = row, .rows = symmetric_least(s->piece, p->rows - row), .mirrored = row < p->at};
+  piece q = {.row = row, .rows = reap_smaller(s->piece, p->rows - row), .mirrored = row < p->at};
   q.owner = s->row_owner[high] * s->grid_columns + s->column_owner[low];
   q.data = s->data + s->local_row[high] + s->local_column[low] * s->ld;
   return q;
@@ -74,7 +75,7 @@ static void read_own(symmetric_panel *p) {
 int reap_symmetric_panel_read(symmetric_panel *p, int64_t at) {
   const int ranks = reap_comm_size(comm_of(p)), rank = reap_comm_rank(comm_of(p));
   p->at = at;
-  p->size = symmetric_least(p->most, p->rows - at);
+  p->size = reap_smaller(p->most, p->rows - at);
   for (int r = 0; r < ranks; r++) p->count[r] = 0;
   for (int64_t row = 0; row < p->rows; row += p->s->piece) {
     const piece q = piece_at(p, row);

@@ -1,5 +1,6 @@
 /* Blocks of a block-cyclic pair of matrices by slots; see symmetric_segment.h. */
 #include "symmetric_segment.h"
+#include "base/numbers.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ double *reap_symmetric_block_at(const reap_symmetric *s, int64_t i, int64_t j, b
 
 symmetric_segment reap_symmetric_segment_at(const reap_symmetric *s, reap_triangle triangle, int64_t slots, int64_t i,
                                             int64_t j) {
-  const int64_t per = s->piece / s->block, end = symmetric_least((i / per + 1) * per, slots);
+  const int64_t per = s->piece / s->block, end = reap_smaller((i / per + 1) * per, slots);
   symmetric_segment g = {.row = i, .count = 1};
   if (i / per != j / per)
     g.count = end - i;
@@ -76,8 +77,8 @@ static symmetric_stretch stretch_at(const reap_symmetric *s, int64_t n, int64_t 
                          .row = reap_block_cyclic_row(s->cyclic, i),
                          .values = s->data + i + j * s->ld};
   if (g.row >= n) return g;
-  g.count = symmetric_least(symmetric_least(s->piece, n - g.row), rows - i);
-  g.above = g.column < g.row ? 0 : symmetric_least(g.column - g.row, g.count);
+  g.count = reap_smaller(reap_smaller(s->piece, n - g.row), rows - i);
+  g.above = g.column < g.row ? 0 : reap_smaller(g.column - g.row, g.count);
   g.below = g.above + (g.above < g.count && g.row + g.above == g.column);
   return g;
 }

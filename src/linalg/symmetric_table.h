@@ -70,6 +70,4 @@ int reap_symmetric_cyclic_move(reap_symmetric *s, reap_triangle triangle, int64_
 int reap_symmetric_cyclic_sweep(reap_symmetric *s, int64_t slots, int64_t columns, double *c, int64_t ldc,
                                 double *explained, int64_t *info);
 
-static inline int64_t symmetric_least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 #endif

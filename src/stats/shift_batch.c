@@ -14,20 +14,18 @@
 
 #include <string.h>
 
+#include "base/numbers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
 static const int64_t BATCH_BYTES = 64 << 20;
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t choose_capacity(const shift_batch *b, int64_t pixels) {
   const reap_window *w = &b->layer.window;
   const shift_axis *x = &b->plan->x;
   const int64_t core = x->n_cells > 0 ? x->last[x->core] - x->first[x->core] : 1;
   const int64_t most = BATCH_BYTES / (w->height * w->width * w->channels * (int64_t)sizeof(double));
-  return larger(1, smaller((pixels + core - 1) / core, smaller(b->shard.block, most)));
+  return reap_larger(1, reap_smaller((pixels + core - 1) / core, reap_smaller(b->shard.block, most)));
 }
 
 /* Marks the columns that terms of border cells read. */
@@ -60,7 +58,7 @@ static int allocate(shift_batch *b) {
 int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *b) {
   *b = (shift_batch){.layer = samples->layer, .shard = samples->shard, .split = samples->split, .plan = plan};
   b->capacity = choose_capacity(b, pixels);
-  b->depth = smaller((plan->y.taps - 1) * plan->y.step + 1, larger(1, plan->y.size));
+  b->depth = reap_smaller((plan->y.taps - 1) * plan->y.step + 1, reap_larger(1, plan->y.size));
   int status = allocate(b);
   if (status == REAP_OK)
     mark_columns(b);
@@ -101,9 +99,9 @@ bool shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float
   return b->images > 0;
 }
 
-int64_t shift_batch_first(const shift_batch *b) { return smaller(0, -b->plan->y.pad); }
+int64_t shift_batch_first(const shift_batch *b) { return reap_smaller(0, -b->plan->y.pad); }
 
-int64_t shift_batch_last(const shift_batch *b) { return larger(b->plan->y.size, b->plan->y.out - b->plan->y.pad); }
+int64_t shift_batch_last(const shift_batch *b) { return reap_larger(b->plan->y.size, b->plan->y.out - b->plan->y.pad); }
 
 static void load_row(shift_batch *b, int64_t row) {
   const reap_window *w = &b->layer.window;
@@ -126,7 +124,7 @@ static void copy_border(shift_batch *b, int64_t row) {
 }
 
 void shift_batch_advance(shift_batch *b, int64_t row) {
-  const int64_t end = smaller(b->plan->y.size, row + (b->plan->y.taps - 1) * b->plan->y.step + 1);
+  const int64_t end = reap_smaller(b->plan->y.size, row + (b->plan->y.taps - 1) * b->plan->y.step + 1);
   for (; b->loaded < end; b->loaded++) {
     load_row(b, b->loaded);
     if (b->columns && !b->kept) copy_border(b, b->loaded);

@@ -20,6 +20,7 @@
 
 #include <string.h>
 
+#include "base/numbers.h"
 #include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -39,8 +40,6 @@ struct reap_shift {
   int64_t n_kept, *kept;
   double *weights, *bias; /* [taps][n_kept, m], [m] */
 };
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int reap_shift_pays(const reap_layer *layer, bool *pays) {
   shift_plan plan;
@@ -64,7 +63,7 @@ static int64_t run_length(int64_t a, int64_t b) {
 static int allocate(reap_shift *s, const reap_samples *samples) {
   const int64_t channels = s->layer.channels;
   REAP_TRY(shift_plan_create(&s->layer.window, &s->plan));
-  REAP_TRY(shift_batch_create(samples, &s->plan, smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
+  REAP_TRY(shift_batch_create(samples, &s->plan, reap_smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
   REAP_TRY(reap_alloc(&s->cell_sums, (int64_t)s->plan.y.n_cells * s->plan.x.n_cells * channels, sizeof(double)));
   return reap_alloc(&s->square, s->layer.m, sizeof *s->square);
 }
@@ -105,7 +104,7 @@ static int correlate(int64_t channels, int64_t count, const double *left, const 
   const int64_t run = run_length(channels, channels);
   for (int64_t at = 0; at < count; at += run) {
     const double *a = left + at * channels, *b = right + at * channels;
-    const int64_t here = smaller(run, count - at);
+    const int64_t here = reap_smaller(run, count - at);
     if (left == right && channels >= WIDE)
       REAP_TRY(reap_dsyrk_lower('N', channels, here, 1, a, channels, 1, out, channels));
     else
@@ -174,7 +173,7 @@ static int walk_taps(const reap_shift *s, int64_t oy, double *y, tap_product pro
     const double *from = shift_batch_pixel(&s->batch, row, p->x.reads_first[tx]);
     double *to = y + (p->x.reads_first[tx] - offset) * images * m;
     for (int64_t at = 0; at < count; at += run)
-      REAP_TRY(product(s, t, smaller(run, count - at), from + at * channels, to + at * m, out));
+      REAP_TRY(product(s, t, reap_smaller(run, count - at), from + at * channels, to + at * m, out));
   }
   return REAP_OK;
 }

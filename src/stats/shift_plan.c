@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "base/numbers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -26,9 +27,6 @@ bool shift_plan_covers(const reap_layer *layer) {
   return layer->convolution && w->stride_y == 1 && w->stride_x == 1 && w->kernel_y <= SHIFT_MOST_TAPS &&
          w->kernel_x <= SHIFT_MOST_TAPS;
 }
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void insert(int64_t *sorted, int *n, int64_t value) {
   int at = *n;
@@ -45,8 +43,8 @@ static shift_axis axis_make(int64_t size, int64_t out, int64_t taps, int64_t ste
   int n = 0;
   for (int t = 0; t < a.taps; t++) {
     int64_t offset = t * step - pad;
-    a.reads_first[t] = smaller(larger(0, offset), size);
-    a.reads_last[t] = larger(a.reads_first[t], smaller(size, offset + out));
+    a.reads_first[t] = reap_smaller(reap_larger(0, offset), size);
+    a.reads_last[t] = reap_larger(a.reads_first[t], reap_smaller(size, offset + out));
     if (a.reads_first[t] == a.reads_last[t]) continue;
     insert(ends, &n, a.reads_first[t]);
     insert(ends, &n, a.reads_last[t]);
@@ -65,8 +63,8 @@ static shift_axis axis_make(int64_t size, int64_t out, int64_t taps, int64_t ste
 
 void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last) {
   int64_t by = shift * axis->step;
-  *first = larger(axis->first[cell], -by);
-  *last = smaller(axis->last[cell], axis->size - by);
+  *first = reap_larger(axis->first[cell], -by);
+  *last = reap_smaller(axis->last[cell], axis->size - by);
 }
 
 /* True if a pair of taps at that distance reads some of the cell and its shifted image. */

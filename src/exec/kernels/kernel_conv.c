@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "base/numbers.h"
 #include "im2col.h"
 #include "kernels.h"
 #include "linalg/dense.h"
@@ -62,13 +63,11 @@ static int reorder_weights(const float *from, conv_state *s) {
   return REAP_OK;
 }
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static int64_t choose_chunk(const reap_window *w, int64_t columns) {
   int64_t unpacked = SMALL_PRODUCT / (w->outputs / w->groups * columns), bound = CHUNK_FLOATS / columns;
-  int64_t chunk = smaller(unpacked >= FEWEST_POSITIONS ? unpacked : bound, bound);
+  int64_t chunk = reap_smaller(unpacked >= FEWEST_POSITIONS ? unpacked : bound, bound);
   if (chunk < FEWEST_POSITIONS) chunk = FEWEST_POSITIONS;
-  return smaller(chunk, w->batch * w->out_height * w->out_width);
+  return reap_smaller(chunk, w->batch * w->out_height * w->out_width);
 }
 
 static int prepare_plain(const float *weights, conv_state *s) {
@@ -161,7 +160,7 @@ static void gather(const conv_state *s, int64_t g, const float *images, int64_t 
   int64_t columns = w->kernel_y * w->kernel_x * depth;
   float *rows = s->patches;
   while (n > 0) {
-    int64_t image = first / positions, from = first % positions, here = smaller(positions - from, n);
+    int64_t image = first / positions, from = first % positions, here = reap_smaller(positions - from, n);
     const float *pixels = images + image * w->height * w->width * w->channels;
     reap_im2col_rows_f32(w, pixels, g * depth, depth, here, NULL, from, rows);
     rows += here * columns;
@@ -175,7 +174,7 @@ static int run_products(const conv_state *s, const float *images, const float *a
   const reap_window *w = &s->w;
   int64_t positions = w->batch * w->out_height * w->out_width, depth = w->channels / w->groups;
   for (int64_t first = 0; first < positions; first += s->chunk) {
-    int64_t n = smaller(positions - first, s->chunk), at = first * w->outputs;
+    int64_t n = reap_smaller(positions - first, s->chunk), at = first * w->outputs;
     float *rows = addend ? s->products : out + at;
     for (int64_t g = 0; g < w->groups; g++) {
       if (s->in_place) {

@@ -172,13 +172,12 @@ bool forward_error_agrees(const forward_error *forward, const reap_held_out_erro
   return forward->samples == rows->samples && fabs(sqrt(forward->error) - sqrt(rows->error)) <= most; /* a NaN is not */
 }
 
-static double relative(double error, double energy) { return energy > 0 ? error / energy : 0; }
-
 void forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
                         const char *old) {
   reap_log(REAP_LOG_WARNING,
            "layer %s: on images held out its new weights leave an error of %.3g where %.3g was computed when they were "
            "solved; %s leave %.3g, so the %s ones are used",
-           r->pruned->nodes[s->node]->layer, relative(after, rows->energy), relative(rows->error, rows->energy), old,
-           relative(before, rows->energy), after < before ? "new" : "old");
+           r->pruned->nodes[s->node]->layer, reap_relative_error(after, rows->energy),
+           reap_relative_error(rows->error, rows->energy), old, reap_relative_error(before, rows->energy),
+           after < before ? "new" : "old");
 }

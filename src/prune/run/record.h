@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/numbers.h"
 #include "reap/comm.h"
 
 typedef enum reap_step_kind {
@@ -76,7 +77,5 @@ static inline int64_t reap_record_count(const reap_step_record *record, const re
 int reap_record_broadcast(const reap_comm *comm, reap_step_record *record);
 
 void reap_record_clear(reap_step_record *record);
-
-static inline double reap_relative_error(double error, double energy) { return energy > 0 ? error / energy : 0; }
 
 #endif

@@ -1,5 +1,6 @@
 /* The way from moments to a path: ridge raised where needed, elimination repeated where it drifted, fresh weights. */
 #include "reap/solver.h"
+#include "base/numbers.h"
 
 #include <math.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
   REAP_TRY(reap_fit_weights(&f, path, &fresh, &plain, singular));
   path->seconds.weights = reap_seconds() - start;
   path->rcond = d->rcond;
-  path->drift = d->equations->energy > 0 ? fabs(d->error - fresh) / d->equations->energy : 0;
+  path->drift = reap_relative_error(fabs(d->error - fresh), d->equations->energy);
   if (path->n_removed > 0) {
     path->error[path->n_removed - 1] = fresh;
     path->error_plain[path->n_removed - 1] = plain;
