@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "linalg/dense.h"
+#include "prune/solver/normal_equations.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
@@ -41,7 +42,6 @@ _Static_assert(RIDGE_MOST_CANDIDATES == 2 * N_RIDGES + 1,
 
 enum { MOST_POSITIONS = 64 };
 static const double WORTH_CHANGING = 1e-3;
-static const double DEAD = 1e-12; /* as in the normal equations */
 static const int64_t BATCH_BYTES = (int64_t)256 << 20, CHUNK_BYTES = (int64_t)8 << 20;
 
 /* ------------------------------------------------------------------ moments */
@@ -77,9 +77,8 @@ int ridge_pull(const reap_moments *s, double ridge, const double *trained, reap_
   t->energy = s->energy;
   t->samples = s->samples;
   for (int64_t i = 0; i < s->n; i++) {
-    const double raw = s->gram[i * s->n + i], centred = raw - s->sum_x[i] * s->sum_x[i] * (1.0 / (double)s->samples);
-    if (centred <= DEAD * raw) continue;
-    const double r = ridge * centred;
+    const double r = ridge * reap_normal_centred(s->gram[i * s->n + i], s->sum_x[i], 1.0 / (double)s->samples);
+    if (r == 0) continue;
     for (int64_t j = 0; j < s->m; j++) {
       const double w = trained[i * s->m + j];
       t->cross[i * s->m + j] += r * w;

@@ -19,8 +19,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static const double DEAD = 1e-12;
-
 void reap_normal_destroy(reap_normal_equations **equations) {
   reap_normal_equations *e = *equations;
   if (!e) return;
@@ -35,8 +33,8 @@ static void find_scales(reap_normal_equations *e) {
   for (int64_t c = 0; c < s->channels; c++) {
     bool all = true;
     for (int64_t i = c * s->block; i < (c + 1) * s->block; i++) {
-      const double centred = s->diagonal[i] - s->sum_x[i] * s->sum_x[i] * weight;
-      e->scale[i] = centred <= DEAD * s->diagonal[i] ? 0 : 1 / sqrt(centred);
+      const double centred = reap_normal_centred(s->diagonal[i], s->sum_x[i], weight);
+      e->scale[i] = centred == 0 ? 0 : 1 / sqrt(centred);
       all &= e->scale[i] == 0;
     }
     e->dead += all;

@@ -42,4 +42,10 @@ int reap_normal_set(const reap_normal_equations *equations, reap_symmetric *matr
 int reap_normal_cross(const reap_normal_equations *equations, int64_t slots, const int64_t *channel, int64_t first,
                       int64_t count, double *out);
 
+/* Centred sum of squares of a column: 0 if it is dead, constant but for rounding. weight: 1 / samples. */
+static inline double reap_normal_centred(double squares, double sum, double weight) {
+  const double centred = squares - sum * sum * weight;
+  return centred <= 1e-12 * squares ? 0 : centred;
+}
+
 #endif
