@@ -155,6 +155,8 @@ def main():
         title, parts = page(arguments.inputs, arguments.model)
     except (results.ResultError, OSError, KeyError) as error:
         sys.exit("html_report.py: %s" % error)
+    except ImportError as error:
+        sys.exit("html_report.py: %s; see analysis/requirements.txt" % error)
     beside = arguments.output + ".part"
     with open(beside, "w", encoding="utf-8") as f:
         f.write("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>"

@@ -58,7 +58,7 @@ def main():
         import numpy
         import onnxruntime
     except ImportError as error:
-        sys.exit("latency.py: %s; pip install onnxruntime" % error)
+        sys.exit("latency.py: %s; see analysis/requirements.txt" % error)
     sessions, feeds = [], []
     for path in arguments.models:
         try:

@@ -62,6 +62,8 @@ def main():
         draw(arguments.kind, arguments.inputs).savefig(output, dpi=150, bbox_inches="tight")
     except (results.ResultError, ValueError, OSError, KeyError) as error:
         sys.exit("plot.py: %s" % error)
+    except ImportError as error:
+        sys.exit("plot.py: %s; see analysis/requirements.txt" % error)
     print(output)
 
 

@@ -187,6 +187,13 @@ class Analysis(unittest.TestCase):
             self.assertEqual(status, 0)
             self.assertIn("usage: " + os.path.basename(name), output)
 
+    def test_missing_modules_are_named(self):
+        for words in (("plot.py", "tradeoff", self.at("0.5.json")), ("html_report.py", self.at("0.5.json"))):
+            command = [sys.executable, "-S", "-E", "-B", os.path.join(SCRIPTS, words[0]), *words[1:]]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stdout, r"\A%s: No module named '\w+'; see analysis/requirements.txt\n\Z" % words[0])
+
     # -------------------------------------------------------------- training and timing
 
     def test_torch_computes_what_reap_computes(self):
