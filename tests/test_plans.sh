@@ -97,8 +97,8 @@ wrong "group conv1.Conv cannot be pruned: coupled" '{ "groups": { "conv1.Conv": 
 run 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
 plan "{ \"groups\": { \"$group\": 3 } }"
 run 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --exclude "$group"
-run 2 "give one of" "${prune[@]}" --plan plan.json --keep 0.5
-run 2 "give one of" "${prune[@]}" --params 0.5 --flops 0.5
+run 2 "give exactly one of" "${prune[@]}" --plan plan.json --keep 0.5
+run 2 "give exactly one of" "${prune[@]}" --params 0.5 --flops 0.5
 run 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
 run 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
 run 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json

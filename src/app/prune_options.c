@@ -202,7 +202,8 @@ static int check_size(const prune_options *o) {
   const int ways =
       !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
   if (ways != 1)
-    return reap_error(REAP_ERR_USAGE, "%s: give one of --keep, --flops, --params, --latency and --plan", o->title);
+    return reap_error(REAP_ERR_USAGE, "%s: give exactly one of --keep, --flops, --params, --latency and --plan",
+                      o->title);
   if (o->latency_table && !o->latency_text)
     return reap_error(REAP_ERR_USAGE, "%s: --latency-table goes with --latency", o->title);
   REAP_TRY(check_share(o, "--keep", o->keep));
@@ -244,7 +245,9 @@ static int check_repair(const prune_options *o) {
 
 int prune_options_check(const prune_options *o) {
   if (!o->calibration && !o->settings.from_stats)
-    return reap_error(REAP_ERR_USAGE, "%s: --calib is missing (or --from-stats)", o->title);
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --calib is missing (or --from-stats): calibration images as HDF5, see datasets/README.md",
+                      o->title);
   if (o->settings.from_stats &&
       (o->calibration || o->settings.images || o->settings.save_stats || o->settings.activations))
     return reap_error(

@@ -20,5 +20,5 @@ int command_bench(const command_context *context) {
     if (first) fputs(HELP, stdout);
     return REAP_OK;
   }
-  return reap_error(REAP_ERR_USAGE, "reap bench: wants \"solve\" or \"layers\", not \"%s\"", what ? what : "");
+  return reap_error(REAP_ERR_USAGE, "reap bench: give solve or layers%s%s", what ? ", not " : "", what ? what : "");
 }
