@@ -30,7 +30,7 @@ void prune_inputs_close(prune_inputs *inputs);
 
 /* One run. The first part is set by the caller and borrowed; the rest is what the run yields, and zero before. */
 typedef struct prune_run {
-  const command_context *context; /* its communicator does the work; its command line is told in reports */
+  const command_context *context; /* its communicator does the work; its command line goes to reports */
   const prune_options *options;
   const prune_inputs *inputs;
   const reap_progress *progress;

@@ -17,7 +17,7 @@ typedef struct segment {
   bool *needed;        /* [n_values] asked for, lasting, or read by a node computed later */
   int n_reads, *reads; /* values that come from outside */
   int n_kept, *kept;   /* values computed here and needed */
-  float **storage;     /* [n_values] of the block at hand */
+  float **storage;     /* [n_values] of the current block */
   reap_plan *plan;
   int64_t bytes;        /* of the plan */
   double work;          /* multiply-adds of a block; other operations counted by the memory they touch */

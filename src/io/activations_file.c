@@ -15,7 +15,7 @@ struct reap_activations_file {
   const reap_comm *comm;
   char *path, *temporary; /* temporary and the identifiers: rank 0's alone */
   hid_t file, layers, layer;
-  int64_t rows; /* of the layer at hand */
+  int64_t rows; /* of the current layer */
   packed_rows columns[COLUMNS];
 };
 

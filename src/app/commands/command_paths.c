@@ -107,7 +107,7 @@ static int run(const command_context *context, paths_options *o) {
   return status;
 }
 
-/* All groups are looked at, and nothing is pruned. */
+/* All groups are measured, and nothing is pruned. */
 static int read(paths_options *o) {
   reap_session_settings *s = &o->settings;
   s->budget = REAP_BUDGET_KEEP;

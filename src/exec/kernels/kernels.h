@@ -49,7 +49,7 @@ typedef struct reap_nest {
 
 typedef struct reap_cursor {
   int64_t index[REAP_MAX_RANK];
-  int64_t offset[REAP_NEST_OPERANDS]; /* elements from each operand's start to the innermost loop at hand */
+  int64_t offset[REAP_NEST_OPERANDS]; /* elements from each operand's start to the current innermost loop */
 } reap_cursor;
 
 /* strides: [operands][REAP_MAX_RANK], of which the first `rank` count. */

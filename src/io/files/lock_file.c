@@ -36,7 +36,7 @@ static bool has_name(int fd, const char *path) {
          open_one.st_ino == named.st_ino;
 }
 
-/* 0: *fd is locked; EAGAIN: somebody else has it; other errno: there is no lock to be had. */
+/* 0: *fd is locked; EAGAIN: another process has it; other errno: the file system has no locks. */
 static int try_to_lock(const char *path, int *fd) {
   const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -73,7 +73,7 @@ static int refuse(const char *path, const char *what) {
                     since);
 }
 
-/* Somebody who was killed a moment ago may not be gone yet. */
+/* A process that was killed a moment ago may still exist. */
 static int wait_and_lock(const char *path, int *fd) {
   const struct timespec moment = {.tv_nsec = 200000000};
   int reason = try_to_lock(path, fd);
