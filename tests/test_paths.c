@@ -236,11 +236,11 @@ typedef struct moments_list {
   reap_moments *moments[64];
 } moments_list;
 
-static int append(void *context, const reap_layer *layer, reap_moments **moments) {
+static int append(void *context, const reap_layer *layer, reap_gram *gram) {
   moments_list *list = context;
   (void)layer;
-  list->moments[list->count++] = *moments;
-  *moments = NULL;
+  list->moments[list->count++] = gram->moments;
+  gram->moments = NULL;
   return REAP_OK;
 }
 
@@ -273,14 +273,11 @@ static reap_group_paths *collect_by(subject *s, reap_solver solver, reap_stats_f
   return collect(s, &options);
 }
 
-static int refuse(void *context, const reap_layer *layer, reap_moments **moments) {
-  (void)context, (void)layer, (void)moments;
-  return reap_error(REAP_ERR_INTERNAL, "moments came whole");
-}
-
-static int count_source(void *context, const reap_layer *layer, const reap_moments_source *source) {
-  CU_ASSERT_EQUAL(source->n, layer->n);
-  CU_ASSERT_PTR_NULL(source->gram);
+static int count_distributed(void *context, const reap_layer *layer, reap_gram *gram) {
+  CU_ASSERT_EQUAL_FATAL(gram->place, REAP_GRAM_DISTRIBUTED);
+  CU_ASSERT_PTR_NULL(gram->moments);
+  CU_ASSERT_EQUAL(gram->source->n, layer->n);
+  CU_ASSERT_PTR_NULL(gram->source->gram);
   ++*(int *)context;
   return REAP_OK;
 }
@@ -291,7 +288,7 @@ static void collect_spread(subject *s, const char *path) {
   reap_stats_writer *writer = NULL;
   reap_collect_result result;
   int count = 0;
-  const reap_moments_taker taker = {refuse, count_source, &count};
+  const reap_moments_taker taker = {count_distributed, true, &count};
   const char *hash = reap_source_hash(s->network.source);
   CHECK_OK(reap_origin_make(hash, false, 9, (int64_t)USUAL.sampling.seed, hash, 0, s->shard.images, &origin));
   CHECK_OK(reap_stats_writer_create(s->comm, path, &origin, &writer));
@@ -337,7 +334,8 @@ static void check_copies(const subject *s, const path_works *works, const path_w
     both.list[i] = (path_work){.layer = like->layer, .team = like->team, .path = &paths->paths[i]};
     CHECK_OK(path_work_allocate(&options, "group", "layer", &both.list[i]));
   }
-  CHECK_OK(path_work_solve_copies(s->comm, &options, works, *moments, together));
+  const reap_gram gram = {.place = REAP_GRAM_REPLICATED, .comm = s->comm, .moments = *moments};
+  CHECK_OK(path_work_solve_distributed(s->comm, &options, works, &gram, together));
   alone->moments = *moments;
   *moments = NULL;
   CHECK_OK(path_work_solve(&options, alone));
@@ -362,7 +360,7 @@ static void copies_of_moments_have_the_same_paths(void) {
   moments_list list = {0};
   path_works works;
   int64_t count;
-  const reap_moments_taker taker = {append, NULL, &list};
+  const reap_moments_taker taker = {append, false, &list};
   const reap_collect_options options = {.sampling = {9, 1}, .taker = &taker};
   reap_collect_result result;
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
@@ -455,7 +453,7 @@ static void check_moved(const subject *s, const reap_group_path *p, int which, i
 
 static void check_brute_force(subject *s, bool divergence) {
   moments_list list = {0};
-  const reap_moments_taker taker = {append, NULL, &list};
+  const reap_moments_taker taker = {append, false, &list};
   const reap_collect_options options = {.sampling = USUAL.sampling, .taker = &taker};
   reap_collect_result result;
   reap_layer *layers = NULL;

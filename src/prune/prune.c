@@ -6,7 +6,7 @@
  *
  * Cost: one forward pass of each network, the moments (n^2 + 2 n m flops a row and layer) and the solves on one rank.
  * Memory per rank: both frontiers, and for the layer at hand its moments twice (sum and present block) plus, on rank 0,
- * three matrices n x n in the solver; or a share of these where no rank is to hold a layer's moments (step_panels.c).
+ * three matrices n x n in the solver; or a share of these where no rank is to hold a layer's moments (step_moments.c).
  */
 #include "prune.h"
 
@@ -35,11 +35,11 @@ static int begin_step(run *r, const reap_step *what, step *s) {
 }
 
 /* Channels and weights from the moments. Collective. */
-static int solve(run *r, step *s, const reap_moments *moments) {
-  if (s->group < 0) return step_repair(r, s, moments);
-  REAP_TRY(step_keep_data(r, s, moments));
+static int solve(run *r, step *s) {
+  if (s->group < 0) return step_repair(r, s);
+  REAP_TRY(step_keep_data(r, s));
   step_warn_few_samples(r, s);
-  REAP_TRY(step_decide(r, s, moments));
+  REAP_TRY(step_decide(r, s));
   return step_measure_held_out(r, s, s->decision.weights, s->decision.bias, &s->held_out);
 }
 
@@ -62,12 +62,11 @@ static int cut(run *r, step *s) {
 
 static int take_step(run *r, const reap_step *what) {
   step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
-  reap_moments *moments = NULL;
   int status = begin_step(r, what, &s);
   if (status == REAP_OK) status = run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  REAP_TRY_OR(step_moments(r, &s, &moments), done);
-  REAP_TRY_OR(solve(r, &s, moments), done);
+  REAP_TRY_OR(step_moments(r, &s), done);
+  REAP_TRY_OR(solve(r, &s), done);
   REAP_TRY_OR(reap_comm_agree(r->comm, cut(r, &s)), done);
   REAP_TRY_OR(step_confirm(r, &s), done);
   REAP_TRY_OR(step_producer(r, &s), done);
@@ -75,10 +74,7 @@ static int take_step(run *r, const reap_step *what) {
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   step_announce(r, &s);
 done:
-  reap_moments_destroy(&moments);
-  reap_moments_panels_destroy(&s.panels);
-  reap_stats_source_close(&s.stored);
-  reap_accumulator_destroy(&s.accumulator);
+  reap_gram_clear(&s.gram);
   reap_frontier_destroy(&s.before);
   reap_free(&s.taps.target);
   decision_clear(&s.decision);

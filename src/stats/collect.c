@@ -10,7 +10,6 @@
 #include "base/timer.h"
 #include "exec/frontier.h"
 #include "model/operators.h"
-#include "moments_panels.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/placement.h"
@@ -117,13 +116,17 @@ static int advance(pass *p, const reap_layer *layer) {
   return status;
 }
 
-static int gather_moments(pass *p, const reap_samples *samples, reap_moments **moments) {
+static bool is_distributed(const pass *p, const reap_layer *layer) {
+  const reap_collect_options *o = p->options;
+  if (o->taker ? !o->taker->distributed : !o->stats) return false;
+  return o->panels || reap_solver_spreads(p->comm, o->solver, layer->n, layer->m);
+}
+
+static int gather(pass *p, const reap_samples *samples, reap_gram *gram) {
   const double start = reap_seconds();
-  reap_accumulator *a = NULL;
-  int status = reap_comm_agree(p->comm, reap_accumulator_create(samples, &a));
-  if (status == REAP_OK) status = reap_accumulator_sum(a, p->comm);
-  if (status == REAP_OK) status = reap_accumulator_reduce(a, p->comm, moments);
-  reap_accumulator_destroy(&a);
+  const reap_collect_options *o = p->options;
+  int status = reap_gram_gather(p->comm, samples, is_distributed(p, &samples->layer), gram);
+  if (status == REAP_OK && o->stats) status = reap_gram_write(gram, o->stats, samples->name, samples->node);
   p->result->seconds_moments += reap_seconds() - start;
   return status;
 }
@@ -136,52 +139,17 @@ static int store(pass *p, const reap_samples *samples, double energy) {
   return status;
 }
 
-/* The panels' user: each walk over them forms the products anew. */
-static int use_panels(pass *p, const reap_samples *samples, const reap_moments_source *source) {
-  const double start = reap_seconds();
-  const reap_moments_taker *taker = p->options->taker;
-  if (p->options->stats)
-    REAP_TRY(reap_stats_writer_add_panels(p->options->stats, samples->name, samples->node, source));
-  p->result->seconds_moments += reap_seconds() - start;
-  REAP_TRY(store(p, samples, source->energy));
-  return taker ? taker->take_source(taker->context, &samples->layer, source) : REAP_OK;
-}
-
-/* No rank holds the matrices. */
-static int take_panels(pass *p, const reap_samples *samples) {
-  const double start = reap_seconds();
-  reap_moments_panels *panels = NULL;
-  int status = reap_moments_panels_create(p->comm, samples, 0, &panels);
-  p->result->seconds_moments += reap_seconds() - start;
-  if (status == REAP_OK) status = use_panels(p, samples, reap_moments_panels_source(panels));
-  reap_moments_panels_destroy(&panels);
-  return status;
-}
-
-static int take_whole(pass *p, const reap_samples *samples) {
-  const reap_moments_taker *taker = p->options->taker;
-  reap_moments *moments = NULL;
-  int status = gather_moments(p, samples, &moments);
-  if (status == REAP_OK && p->options->stats)
-    status = reap_stats_writer_add(p->options->stats, samples->name, samples->node, moments);
-  if (status == REAP_OK) status = store(p, samples, moments->energy);
-  if (status == REAP_OK && taker) status = taker->take(taker->context, &samples->layer, &moments);
-  reap_moments_destroy(&moments);
-  return status;
-}
-
-static bool goes_by_panels(const pass *p, const reap_layer *layer) {
-  const reap_collect_options *o = p->options;
-  if (o->taker ? !o->taker->take_source : !o->stats) return false;
-  return o->panels || reap_solver_spreads(p->comm, o->solver, layer->n, layer->m);
-}
-
 static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
+  const reap_moments_taker *taker = p->options->taker;
   reap_taps taps;
+  reap_gram gram = {0};
   const reap_samples samples = samples_of(p, layer, &taps);
   int status = reap_comm_agree(p->comm, advance(p, layer));
-  if (status == REAP_OK) status = goes_by_panels(p, layer) ? take_panels(p, &samples) : take_whole(p, &samples);
+  if (status == REAP_OK) status = gather(p, &samples, &gram);
+  if (status == REAP_OK) status = store(p, &samples, gram.energy);
+  if (status == REAP_OK && taker) status = taker->take(taker->context, layer, &gram);
+  reap_gram_clear(&gram);
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }
 

@@ -11,6 +11,7 @@
 #include "exec/frontier.h"
 #include "exec/kernels/kernel.h"
 #include "exec/shard.h"
+#include "gram.h"
 #include "io/activations_file.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
@@ -19,14 +20,12 @@
 #include "reap/placement.h"
 #include "reap/progress.h"
 #include "reap/stats_file.h"
-#include "samples.h"
 
-/* Somebody who wants each layer's moments as they come. take() is collective, the moments are the same on all ranks; it
- * may keep them by setting *moments to NULL. take_source(), collective as well, gets those that no rank holds, valid
- * until it returns; where it is NULL, all are summed up whole. */
+/* Callback that receives each layer's moments, in topological order of the layers. Collective; valid until it returns.
+ * It may keep gram->moments by setting the pointer to NULL. */
 typedef struct reap_moments_taker {
-  int (*take)(void *context, const reap_layer *layer, reap_moments **moments);
-  int (*take_source)(void *context, const reap_layer *layer, const reap_moments_source *source);
+  int (*take)(void *context, const reap_layer *layer, reap_gram *gram);
+  bool distributed; /* takes moments that no rank holds, too; else all are replicated */
   void *context;
 } reap_moments_taker;
 

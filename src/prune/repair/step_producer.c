@@ -253,17 +253,16 @@ static int search_rounds(search *x, int most, int64_t *rounds) {
 /* The consumer solved on all images, inputs as they are now: into `after`. Collective. */
 static int solve_all(run *r, const step *s, step *after) {
   const ridge_choice ridge = {r->options->ridge, false};
-  reap_moments *moments = NULL;
-  REAP_TRY(step_moments(r, after, &moments));
+  REAP_TRY(step_moments(r, after));
   const reap_layer *l = &after->layer;
   int status = decision_create(l->channels, l->block, l->m, l->channels, &after->decision);
   for (int64_t c = 0; status == REAP_OK && c < l->channels; c++) after->decision.record.kept[c] = c;
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK)
-    status = decision_refit(r->comm, r->pruned->nodes[s->node]->layer, moments, &ridge, NULL, &after->decision);
+    status =
+        decision_refit(r->comm, r->pruned->nodes[s->node]->layer, after->gram.moments, &ridge, NULL, &after->decision);
   if (status == REAP_OK)
     status = step_measure_held_out(r, after, after->decision.weights, after->decision.bias, &after->held_out);
-  reap_moments_destroy(&moments);
   return status;
 }
 
@@ -329,7 +328,7 @@ static int conclude(run *r, step *s, const search *x, reap_graph *const before[2
     }
     status = reap_comm_agree(r->comm, status);
   }
-  reap_accumulator_destroy(&after.accumulator);
+  reap_gram_clear(&after.gram);
   reap_free(&after.taps.target);
   decision_clear(&after.decision);
   return status;
@@ -355,7 +354,7 @@ done:
 }
 
 int step_producer(run *r, step *s) {
-  if (s->producer < 0 || !s->before || s->source) return REAP_OK;
+  if (s->producer < 0 || !s->before || s->gram.place != REAP_GRAM_REPLICATED) return REAP_OK;
   const double start = reap_seconds();
   reap_step_record *record = &s->decision.record;
   record->alone_error = record->relative_error;

@@ -57,7 +57,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   decision *d = &s->decision;
   ridge_choice best;
   double error = 0;
-  if (s->samples >= MANY_ROWS * s->layer.n)
+  if (s->gram.samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
     REAP_TRY(ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS, &standard,
@@ -74,7 +74,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   return REAP_OK;
 }
 
-int step_repair(run *r, step *s, const reap_moments *moments) {
+int step_repair(run *r, step *s) {
   const double start = reap_seconds(), measured = r->result->seconds_held_out;
   double *weights = NULL, *bias = NULL;
   reap_held_out_error before = {0};
@@ -88,9 +88,9 @@ agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
-    status = measure_before(r, s, moments, weights, bias, &before);
+    status = measure_before(r, s, s->gram.moments, weights, bias, &before);
   }
-  if (status == REAP_OK) status = solve(r, s, moments, weights, &before);
+  if (status == REAP_OK) status = solve(r, s, s->gram.moments, weights, &before);
   reap_free(&weights);
   reap_free(&bias);
   r->result->seconds_solve += reap_seconds() - start - (r->result->seconds_held_out - measured);

@@ -10,13 +10,13 @@
 #include "run.h"
 
 /* Few rows for many columns fit the calibration images and nothing else. */
-bool step_has_few_samples(const step *s) { return s->samples < 5 * s->layer.n; }
+bool step_has_few_samples(const step *s) { return s->gram.samples < 5 * s->layer.n; }
 
 void step_warn_few_samples(const run *r, const step *s) {
   if (!r->options->quiet && step_has_few_samples(s))
     reap_log(REAP_LOG_WARNING,
              "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
-             r->pruned->nodes[s->node]->layer, (double)s->samples / (double)s->layer.n, (long long)s->samples,
+             r->pruned->nodes[s->node]->layer, (double)s->gram.samples / (double)s->layer.n, (long long)s->gram.samples,
              (long long)s->layer.n);
 }
 
@@ -31,10 +31,10 @@ int step_record(run *r, step *s) {
   *l = s->decision.record;
   memset(&s->decision.record, 0, sizeof s->decision.record);
   l->kind = s->group < 0 ? REAP_STEP_REPAIR : REAP_STEP_PRUNE;
-  l->samples = s->samples;
-  l->moments_flops = s->moments_flops;
-  l->moments_seconds = s->moments_seconds;
-  l->spread = s->source != NULL;
+  l->samples = s->gram.samples;
+  l->moments_flops = s->gram.multiply_adds;
+  l->moments_seconds = s->gram.seconds;
+  l->spread = s->gram.place != REAP_GRAM_REPLICATED;
   l->few_samples = step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;

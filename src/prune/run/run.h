@@ -9,9 +9,7 @@
 #include "decision.h"
 #include "exec/frontier.h"
 #include "model/operators/layer.h"
-#include "stats/accumulator.h"
-#include "stats/moments_panels.h"
-#include "stats/samples.h"
+#include "stats/gram.h"
 #include "steps.h"
 #include "types.h"
 
@@ -39,17 +37,11 @@ typedef struct step {
   int shortcut;          /* value whose drift the target carries, or -1 */
   int producer;          /* layer to be solved together with this one, or -1; see step_producer.c */
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
-  reap_accumulator *accumulator;
-  const reap_moments_source
-      *source; /* moments that no rank holds, from `panels` or `stored`; NULL: all ranks hold them */
-  reap_moments_panels *panels;
-  reap_stats_source *stored;
+  reap_gram gram;
   reap_samples data; /* of the layer as it was when its moments were gathered */
   reap_taps taps;
   decision decision;
   reap_held_out_error held_out;
-  int64_t samples;
-  double moments_flops, moments_seconds;
   double start;
 } step;
 
@@ -76,11 +68,11 @@ void run_note_use(run *r);
  * s->taps.target). Local. */
 int step_samples(const run *r, step *s);
 
-/* step_moments.c: the layer's moments from images or from a file, the same on all ranks, owned by the caller (NULL
- * where no rank is to hold them: step_panels.c); kept for those who want to see them; the error on images held out of
- * weights [n_kept * block, m] and bias [m] on the channels that the decision keeps. Collective. */
-int step_moments(run *r, step *s, reap_moments **moments);
-int step_keep_data(run *r, const step *s, const reap_moments *moments);
+/* step_moments.c: the layer's moments from images or from a file into s->gram, distributed if no rank is to hold them;
+ * kept for those who want to see them; the error on images held out of weights [n_kept * block, m] and bias [m] on the
+ * channels that the decision keeps. Collective. */
+int step_moments(run *r, step *s);
+int step_keep_data(run *r, const step *s);
 int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
 
 /* step_confirm.c: after the cut, the layer run forward with its new weights, which have to do what they were solved
@@ -89,18 +81,12 @@ int step_confirm(run *r, step *s);
 
 /* step_repair.c: for a step without a group, new weights if they are better than the present ones, into s->decision.
  * Collective. */
-int step_repair(run *r, step *s, const reap_moments *moments);
+int step_repair(run *r, step *s);
 
 /* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights
  * into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
 int step_find_producer(const run *r, const step *s);
 int step_producer(run *r, step *s);
-
-/* step_panels.c: whether no rank is to hold the layer's moments; then, in place of step_moments and step_decide,
- * s->source and what is chosen and solved from it. Collective. */
-bool step_spreads(const run *r, const step *s);
-int step_spread_moments(run *r, step *s);
-int step_spread_decide(run *r, step *s);
 
 /* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that
  * are scaled (local); such a step, after all others (collective). */
@@ -108,7 +94,7 @@ void run_keep_classifiers(run *r);
 int step_scale_classifier(run *r, const reap_step *at);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
-int step_decide(run *r, step *s, const reap_moments *moments);
+int step_decide(run *r, step *s);
 
 /* prune_result.c: what was done, into the result and to the user. Local. */
 bool step_has_few_samples(const step *s);

@@ -157,15 +157,15 @@ static int share_path(const reap_comm *comm, int root, reap_group_path *p) {
 }
 
 int path_work_share(const reap_comm *comm, const path_works *works, path_work *w) {
-  if (w->together) return REAP_OK;
+  if (w->distributed) return REAP_OK;
   REAP_TRY(share_path(comm, w->team, w->path));
   const int status = in_team(comm, works, w) && reap_comm_rank(comm) != w->team ? allocate_weights(w) : REAP_OK;
   return reap_comm_agree(comm, status);
 }
 
-/* ------------------------------------------------------------------ all ranks together */
+/* ------------------------------------------------------------------ all ranks */
 
-int path_work_solve_together(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
+static int solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
                              const reap_moments_source *source, path_work *w) {
   const reap_solve_options options = reap_solver_for_spread(comm, o->solver, o->ridge);
   reap_path *path = NULL;
@@ -176,18 +176,19 @@ int path_work_solve_together(const reap_comm *comm, const reap_paths_options *o,
   }
   reap_path_destroy(&path);
   if (status == REAP_OK) status = solve_sizes(o->sizes, source, &options, in_team(comm, works, w), w);
-  w->together = true;
+  w->distributed = true;
   return status;
 }
 
-int path_work_solve_copies(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
-                           const reap_moments *moments, path_work *w) {
+int path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
+                                const reap_gram *gram, path_work *w) {
   reap_moments_source source;
   double *diagonal = NULL;
-  int status = reap_moments_check(moments, w->path->group);
-  if (status == REAP_OK) status = reap_moments_as_source(moments, &diagonal, &source);
+  if (gram->place != REAP_GRAM_REPLICATED) return solve_distributed(comm, o, works, gram->source, w);
+  int status = reap_moments_check(gram->moments, w->path->group);
+  if (status == REAP_OK) status = reap_moments_as_source(gram->moments, &diagonal, &source);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = path_work_solve_together(comm, o, works, &source, w);
+  if (status == REAP_OK) status = solve_distributed(comm, o, works, &source, w);
   reap_free(&diagonal);
   return status;
 }

@@ -9,7 +9,7 @@
 
 #include "model/operators/layer.h"
 #include "paths.h"
-#include "reap/moments.h"
+#include "stats/gram.h"
 
 /* One group. */
 typedef struct path_work {
@@ -17,7 +17,7 @@ typedef struct path_work {
   reap_layer layer; /* its consumer */
   double cost;      /* multiply-adds of measuring one image */
   int team;
-  bool together;            /* solved by all ranks: result and weights are where they belong */
+  bool distributed;         /* solved by all ranks: result and weights are where they belong */
   reap_moments *moments;    /* on the rank that solves, until it has */
   reap_group_path *path;    /* the result, on all ranks; borrowed */
   double **weights, **bias; /* [path->n_sizes] at the measured sizes, on the team: [size * block, m] row-major, [m] */
@@ -50,12 +50,10 @@ int path_work_allocate(const reap_paths_options *options, const char *group, con
 int path_work_solve(const reap_paths_options *options, path_work *w);
 int path_work_share(const reap_comm *comm, const path_works *works, path_work *w);
 
-/* Collective: path and weights by all ranks from a source that each of them has its part of, or from copies of the
- * moments that all ranks have; nothing is left to share. */
-int path_work_solve_together(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
-                             const reap_moments_source *source, path_work *w);
-int path_work_solve_copies(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
-                           const reap_moments *moments, path_work *w);
+/* Collective: path and weights by all ranks, from moments that lie on all of them, or on none; nothing is left to
+ * share. */
+int path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
+                                const reap_gram *gram, path_work *w);
 
 /* What an output's movement is measured on, and within what. */
 typedef struct sensitivity_setting {

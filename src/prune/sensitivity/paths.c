@@ -16,7 +16,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "stats/collect.h"
-#include "stats/stored_moments.h"
 
 typedef struct run {
   const reap_comm *comm;
@@ -50,30 +49,23 @@ static int go_on(run *r) {
   return r->next - r->first >= r->works.teams || r->next == r->works.n ? solve_waiting(r) : REAP_OK;
 }
 
-/* Moments that no rank holds are solved from at once, by all. Collective. */
-static int take_source(run *r, const reap_moments_source *source) {
-  const double start = reap_seconds();
-  int status = path_work_solve_together(r->comm, r->options, &r->works, source, &r->works.list[r->next++]);
-  r->times.solve += reap_seconds() - start;
-  return status == REAP_OK ? go_on(r) : status;
-}
-
-static bool solved_together(const run *r, const path_work *w) {
+/* By all ranks, from copies of the moments. Collective. */
+static bool solved_by_all(const run *r, const path_work *w) {
   return reap_solver_settle(r->comm, r->options->solver, w->layer.n, w->layer.m) == REAP_SOLVER_SCALAPACK;
 }
 
-/* Kept by the rank that solves from them (the others may have none), or solved from by all, who have them all.
- * Collective; moments taken over. */
-static int take_moments(run *r, bool together, reap_moments **moments) {
+/* Solved from at once, by all ranks; or the moments are kept by the rank that solves from them (the others may have
+ * none). Collective. */
+static int take(run *r, bool all, reap_gram *gram) {
   path_work *w = &r->works.list[r->next++];
   int status = REAP_OK;
-  if (together) {
+  if (all) {
     const double start = reap_seconds();
-    status = path_work_solve_copies(r->comm, r->options, &r->works, *moments, w);
+    status = path_work_solve_distributed(r->comm, r->options, &r->works, gram, w);
     r->times.solve += reap_seconds() - start;
   } else if (owns(r, w)) {
-    w->moments = *moments;
-    *moments = NULL;
+    w->moments = gram->moments;
+    gram->moments = NULL;
   }
   return status == REAP_OK ? go_on(r) : status;
 }
@@ -85,21 +77,16 @@ static int check_turn(const run *r, const reap_layer *layer) {
   return reap_error(REAP_ERR_INTERNAL, "moments come out of order");
 }
 
-static int take_collected(void *context, const reap_layer *layer, reap_moments **moments) {
+static int take_collected(void *context, const reap_layer *layer, reap_gram *gram) {
   run *r = context;
   REAP_TRY(check_turn(r, layer));
-  return take_moments(r, solved_together(r, &r->works.list[r->next]), moments);
-}
-
-static int take_spread(void *context, const reap_layer *layer, const reap_moments_source *source) {
-  run *r = context;
-  REAP_TRY(check_turn(r, layer));
-  return take_source(r, source);
+  const bool all = gram->place != REAP_GRAM_REPLICATED || solved_by_all(r, &r->works.list[r->next]);
+  return take(r, all, gram);
 }
 
 static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
   const reap_paths_options *o = r->options;
-  const reap_moments_taker taker = {take_collected, take_spread, r};
+  const reap_moments_taker taker = {take_collected, true, r};
   const reap_collect_options options = {.chosen = o->chosen,
                                         .sampling = o->sampling,
                                         .backend = o->backend,
@@ -128,28 +115,17 @@ static int take_origin(run *r) {
   return REAP_OK;
 }
 
-/* Piece by piece: every rank reads its own part. */
-static int solve_from_file(run *r, const path_work *w, const char *layer) {
+/* Piece by piece, or whole by the ranks that solve. */
+static int solve_stored(run *r, const path_work *w, const char *layer) {
   const double start = reap_seconds();
-  reap_stats_source *stored = NULL;
-  int status = reap_comm_agree(r->comm, stored_moments_open(r->options->from_stats, layer, &w->layer, &stored));
+  const reap_paths_options *o = r->options;
+  const bool pieces = reap_solver_spreads(r->comm, o->solver, w->layer.n, w->layer.m);
+  const bool all = pieces || solved_by_all(r, w);
+  reap_gram gram = {0};
+  int status = reap_gram_read(r->comm, o->from_stats, layer, &w->layer, pieces, all || owns(r, w), &gram);
   r->times.read += reap_seconds() - start;
-  if (status == REAP_OK) status = take_source(r, reap_stats_source_moments(stored));
-  reap_stats_source_close(&stored);
-  return status;
-}
-
-/* Whole: by the rank that solves alone, or by all, who solve together. */
-static int solve_from_memory(run *r, const path_work *w, const char *layer) {
-  const double start = reap_seconds();
-  const bool together = solved_together(r, w);
-  reap_moments *moments = NULL;
-  int status = REAP_OK;
-  if (together || owns(r, w)) status = stored_moments_read(r->options->from_stats, layer, &w->layer, &moments);
-  r->times.read += reap_seconds() - start;
-  status = reap_comm_agree(r->comm, status);
-  if (status == REAP_OK) status = take_moments(r, together, &moments);
-  reap_moments_destroy(&moments);
+  if (status == REAP_OK) status = take(r, all, &gram);
+  reap_gram_clear(&gram);
   return status;
 }
 
@@ -158,8 +134,7 @@ static int from_stats(run *r) {
   for (int k = 0; k < r->works.n; k++) {
     const path_work *w = &r->works.list[k];
     const char *layer = r->graph->nodes[w->layer.node]->layer;
-    const bool spread = reap_solver_spreads(r->comm, r->options->solver, w->layer.n, w->layer.m);
-    REAP_TRY(spread ? solve_from_file(r, w, layer) : solve_from_memory(r, w, layer));
+    REAP_TRY(solve_stored(r, w, layer));
     reap_progress_report(r->options->progress, "paths", layer, k + 1, r->works.n, NULL);
   }
   return REAP_OK;
