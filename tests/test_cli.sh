@@ -143,7 +143,7 @@ check "--version: libraries" [ "$(grep -cE "^(reap [0-9.]+( \(commit [0-9a-f]+(-
 wrong "a command is missing"
 wrong '"frobnicate"' frobnicate
 wrong '"--frobnicate"' inspect "$vgg" --frobnicate
-wrong "flops 1e-05 cannot be reached: with the fewest channels allowed in every prunable group 0.0006 are left (options: --flops)" prune "$vgg" --calib sound.h5 -o out.h5 --flops 0.00001
+wrong "flops 1e-05 cannot be reached: with the fewest channels allowed in every prunable group 0.0006 are left (see --flops)" prune "$vgg" --calib sound.h5 -o out.h5 --flops 0.00001
 if [ "$ranks" = 1 ]; then
   wrong "MODEL is missing" inspect
   wrong '"another"' inspect "$vgg" another
@@ -209,7 +209,7 @@ refused infinite.h5 "image 3" eval "$vgg" --data infinite.h5
 refused nan.h5 "image 101" prune "$resnet" --calib nan.h5 --keep 0.5 -o out.h5 --onnx out.onnx --report out.json
 refused nan.h5 "image 101" prune "$resnet" --calib few.h5 --positions 2 --eval nan.h5 --keep 0.5 -o out.h5 --onnx out.onnx --report out.json
 check "nothing was written by failing runs" [ -z "$(ls out.* 2>/dev/null | grep -v 'out.txt')" ]
-refused softmax.onnx "no channel group" prune "$source/tests/references/kernels/softmax.onnx" --calib few.h5 --keep 0.5 -o out.h5
+refused softmax.onnx "no channel group that can be pruned here (see reap inspect)" prune "$source/tests/references/kernels/softmax.onnx" --calib few.h5 --keep 0.5 -o out.h5
 refused nosuch.h5 "No such file" solve nosuch.h5 --keep 0.5 -o path.h5
 refused sound.h5 "reap-stats" solve sound.h5 --keep 0.5 -o path.h5
 check "no path was written by failing runs" [ ! -e path.h5 ]

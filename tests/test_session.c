@@ -191,6 +191,12 @@ static void test_refusals(void) {
   CHECK_OK(reap_calloc(&counts, n, sizeof *counts));
   CHECK_FAILS(reap_session_plan(session), REAP_ERR_USAGE, "sizes are to be given");
   CHECK_FAILS(reap_session_set_sizes(session, counts, NULL), REAP_ERR_USAGE, "keeps from 1 to");
+  for (int g = 0; g < n; g++) counts[g] = reap_groups_at(reap_session_groups(session), g)->units;
+  int64_t **kept = NULL, twice[] = {1, 1};
+  CHECK_OK(reap_calloc(&kept, n, sizeof *kept));
+  kept[0] = twice;
+  CHECK_FAILS(reap_session_set_sizes(session, counts, kept), REAP_ERR_USAGE, "ascend");
+  reap_free(&kept);
   for (int g = 0; g < n; g++) counts[g] = 1;
   CHECK_FAILS(reap_session_set_sizes(session, counts, NULL), REAP_ERR_USAGE, "cannot be pruned");
   CHECK_FAILS(reap_session_step(session, NULL, &more), REAP_ERR_USAGE, "no plan");

@@ -46,17 +46,27 @@ static bool names(const char *message, const char *quantity) {
 }
 
 void command_hint(const char *message, char hint[COMMAND_HINT]) {
-  static const char *const table[][2] = {
-      {"flops", "--flops"},     {"params", "--params"},       {"latency", "--latency"}, {"excluded", "--exclude"},
-      {"exclude", "--exclude"}, {"memory limit", "--memory"}, {"ridge", "--ridge"},     {"scratch folder", "--scratch"},
-      {"solver", "--solver"},   {"ratios", "--ratios"},       {"measure", "--measure"}, {"positions", "--positions"}};
+  static const char *const table[][2] = {{"flops", "--flops"},
+                                         {"params", "--params"},
+                                         {"latency", "--latency"},
+                                         {"excluded", "--exclude"},
+                                         {"exclude", "--exclude"},
+                                         {"memory limit", "--memory"},
+                                         {"ridge", "--ridge"},
+                                         {"scratch folder", "--scratch"},
+                                         {"solver", "--solver"},
+                                         {"ratios", "--ratios"},
+                                         {"measure", "--measure"},
+                                         {"positions", "--positions"},
+                                         {"channel group", "reap inspect"},
+                                         {"gather the moments", "reap stats"},
+                                         {"holds moments", "reap stats"}};
   size_t length = 0;
   hint[0] = '\0';
   for (size_t i = 0; i < sizeof table / sizeof table[0] && !strstr(message, "--"); i++) {
-    const size_t longer = length + strlen(table[i][1]) + sizeof " (options: )";
-    if (!names(message, table[i][0]) || longer > COMMAND_HINT) continue;
-    length +=
-        (size_t)snprintf(hint + length, COMMAND_HINT - length, "%s%s", length ? ", " : " (options: ", table[i][1]);
+    const size_t longer = length + strlen(table[i][1]) + sizeof " (see )";
+    if (!names(message, table[i][0]) || strstr(message, table[i][1]) || longer > COMMAND_HINT) continue;
+    length += (size_t)snprintf(hint + length, COMMAND_HINT - length, "%s%s", length ? ", " : " (see ", table[i][1]);
   }
   if (length) memcpy(hint + length, ")", 2);
 }

@@ -80,7 +80,7 @@ void command_set_log(const command_context *context, const common_options *commo
 
 reap_backend command_backend(const char *kernels);
 
-/* Messages of the library name quantities and no options. For them: " (options: --memory, --scratch)", those that set
+/* Messages of the library name quantities and no options. For them: " (see --memory, --scratch)", what sets or tells
  * what the message names; else "". */
 enum { COMMAND_HINT = 160 };
 void command_hint(const char *message, char hint[COMMAND_HINT]);

@@ -14,9 +14,8 @@ int reap_session_stats_open(const reap_network *network, const char *path, reap_
   REAP_TRY(reap_stats_file_origin(*out, &origin));
   int status = REAP_OK;
   if (origin.pruned)
-    status = reap_error(
-        REAP_ERR_INPUT,
-        "%s: holds moments of a network as pruned so far; those of the original are wanted (reap stats)", path);
+    status = reap_error(REAP_ERR_INPUT,
+                        "%s: holds moments of a network as pruned so far; those of the original are wanted", path);
   else if (strcmp(origin.model, model) != 0)
     status = reap_error(REAP_ERR_INPUT, "%s: holds moments of another model than %s (sha256 %.12s and %.12s)", path,
                         reap_source_path(network->source), origin.model, model);

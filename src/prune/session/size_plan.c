@@ -60,7 +60,7 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
     count += plan->chosen[g];
   }
   if (count > 0) return REAP_OK;
-  return reap_error(REAP_ERR_INPUT, "the network has no channel group that can be pruned here; reap inspect tells why");
+  return reap_error(REAP_ERR_INPUT, "the network has no channel group that can be pruned here");
 }
 
 /* ------------------------------------------------------------------ how far */
@@ -86,6 +86,10 @@ int reap_size_plan_give(const reap_groups *groups, const int64_t *counts, int64_
     plan->counts[g] = counts[g];
     reap_free(&plan->given[g]);
     if (!kept || !kept[g]) continue;
+    for (int64_t k = 0; k < counts[g]; k++)
+      if (kept[g][k] <= (k > 0 ? kept[g][k - 1] : -1) || kept[g][k] >= group->units)
+        return reap_error(REAP_ERR_USAGE, "group %s: indices of channels ascend from 0 to %lld at most", group->name,
+                          (long long)group->units - 1);
     REAP_TRY(reap_alloc(&plan->given[g], counts[g], sizeof *plan->given[g]));
     memcpy(plan->given[g], kept[g], (size_t)counts[g] * sizeof *plan->given[g]);
   }
