@@ -11,10 +11,6 @@ typedef enum reap_measure {
   REAP_MEASURE_SUM      /* one output may pay for another */
 } reap_measure;
 
-/* "largest" or "sum", as on the command line. */
-const char *reap_measure_name(reap_measure measure);
-reap_measure reap_measure_named(const char *name);
-
 REAP_API_END
 
 #endif

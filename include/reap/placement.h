@@ -12,9 +12,6 @@ REAP_API_BEGIN
 
 typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
 
-/* "auto", "local" or "scalapack"; anything else is auto. */
-reap_solver reap_solver_named(const char *name);
-
 /* Columns of the smallest layer that all ranks solve together if the choice is left to reap: below it one rank takes a
  * few seconds. */
 enum { REAP_SOLVER_LARGE = 4096 };

@@ -40,7 +40,9 @@ typedef struct common_options {
   const char *kernels, *progress, *log_level;
 } common_options;
 
-/* In the order of reap_backend and reap_log_level. */
+/* In the order of reap_backend, reap_log_level, reap_solver and reap_measure. */
+#define SOLVERS "auto|local|scalapack"
+#define MEASURES "largest|sum"
 #define KERNELS "auto|plain|onednn"
 #define LOG_LEVELS "quiet|warning|info|debug"
 

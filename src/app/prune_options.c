@@ -51,7 +51,7 @@ void prune_options_table(prune_options *o, option *table) {
        "error of the layers; or the least divergence of the network's outputs\n"
        "(default output; path with --from-stats)",
        &o->ratios, 0},
-      {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o->measure, 0},
+      {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o->measure, 0},
       {"--min-keep", NULL, OPTION_NUMBER, "K",
        "keep at least this number of channels of every group, or (below 1)\n"
        "this share of them",
@@ -94,7 +94,7 @@ void prune_options_table(prune_options *o, option *table) {
        "each layer the ridge with the least held-out error, towards zero or\n"
        "towards the trained weights",
        &o->ridge_text, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+      {"--solver", NULL, OPTION_CHOICE, SOLVERS,
        "where layers are solved: on one rank, or on all ranks with moments\n"
        "distributed over them (default auto: by size and memory)",
        &o->solver, 0},
@@ -156,8 +156,8 @@ int prune_options_read(prune_options *o) {
   s->refit = strcmp(o->refit, "ls") == 0;
   s->repair = !o->repair || strcmp(o->repair, "on") == 0;
   if (o->producers >= 0) s->producer_rounds = (int)(o->producers < INT_MAX ? o->producers : INT_MAX);
-  s->solver = reap_solver_named(o->solver);
-  s->measure = reap_measure_named(o->measure);
+  s->solver = (reap_solver)option_index(SOLVERS, o->solver);
+  s->measure = (reap_measure)option_index(MEASURES, o->measure);
   s->seed = (uint64_t)o->seed;
   s->backend = command_backend(o->common.kernels);
   s->memory = o->memory.bytes;

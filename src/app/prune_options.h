@@ -32,7 +32,8 @@ typedef struct prune_options {
 #define PRUNE_DEFAULTS(t)                                                                                      \
   {                                                                                                            \
     .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", \
-    .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS, .settings = reap_session_defaults()      \
+    .solver = "auto", .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS,                        \
+    .settings = reap_session_defaults()                                                                        \
   }
 /* clang-format on */
 

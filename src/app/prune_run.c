@@ -9,10 +9,6 @@
 
 /* ------------------------------------------------------------------ inputs */
 
-int prune_inputs_load(const reap_comm *comm, const prune_options *o, prune_inputs *in) {
-  return reap_network_load(comm, o->model, &in->network);
-}
-
 static int open_images(const prune_options *o, prune_inputs *in) {
   if (o->calibration) REAP_TRY(reap_dataset_open(o->calibration, &in->calibration));
   if (!o->evaluation) return REAP_OK;

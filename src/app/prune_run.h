@@ -20,11 +20,8 @@ typedef struct prune_inputs {
   reap_latency *latency;     /* of --latency-table, or taken from a session; NULL: not known */
 } prune_inputs;
 
-/* Collective. The network that `options` name into zeroed `inputs`, which are to be closed also after an error. */
-int prune_inputs_load(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
-
 /* Collective. Opens the images that `options` name, checks that the network takes those for evaluation (a session
- * checks the others), and reads --latency-table. */
+ * checks the others), and reads --latency-table. The network is there; inputs are to be closed also after an error. */
 int prune_inputs_open(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
 void prune_inputs_close(prune_inputs *inputs);
 

@@ -87,12 +87,6 @@ double reap_divergence_share(const reap_divergence *sums, double of_mean) {
   return isnan(sums->kl) ? share(sums->error, sums->energy, of_mean) : share(sums->kl, sums->kl_zeros, of_mean);
 }
 
-const char *reap_measure_name(reap_measure measure) { return measure == REAP_MEASURE_SUM ? "sum" : "largest"; }
-
-reap_measure reap_measure_named(const char *name) {
-  return strcmp(name, "sum") == 0 ? REAP_MEASURE_SUM : REAP_MEASURE_LARGEST;
-}
-
 double reap_measure_combine(reap_measure measure, int n, const double *values) {
   double all = values[0];
   for (int k = 1; k < n; k++)

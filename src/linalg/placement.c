@@ -1,14 +1,8 @@
 #include "reap/placement.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "reap/error.h"
-
-reap_solver reap_solver_named(const char *name) {
-  if (name && strcmp(name, "local") == 0) return REAP_SOLVER_LOCAL;
-  return name && strcmp(name, "scalapack") == 0 ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_AUTO;
-}
 
 static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
 

@@ -409,8 +409,8 @@ static int run(const command_context *context, const bench_options *o) {
   progress_view view;
   reap_comm *workers = NULL;
   REAP_TRY(command_set_up(context, &o->common, &view));
-  const bool distributed =
-      reap_solver_settle(context->comm, reap_solver_named(o->solver), o->n, o->m) == REAP_SOLVER_SCALAPACK;
+  const bool distributed = reap_solver_settle(context->comm, (reap_solver)option_index(SOLVERS, o->solver), o->n,
+                                              o->m) == REAP_SOLVER_SCALAPACK;
   const bool works = distributed || reap_comm_rank(context->comm) == 0;
   REAP_TRY(reap_comm_split(context->comm, works, &workers));
   int status = works ? measure(context, o, workers, distributed) : REAP_OK;
@@ -426,7 +426,7 @@ int command_bench_solve(const command_context *context) {
       {"--block", NULL, OPTION_INT, "B", "columns of a channel, a divisor of N (default 9)", &o.block, 1},
       {"--m", NULL, OPTION_INT, "M", "outputs (default 256)", &o.m, 1},
       {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep (default 0.5)", &o.keep, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack", "one rank or all (default auto)", &o.solver, 0},
+      {"--solver", NULL, OPTION_CHOICE, SOLVERS, "one rank or all (default auto)", &o.solver, 0},
       {"--route", NULL, OPTION_CHOICE, "auto|weights|product",
        "matrix updated beside H: W, or W W' (default auto: counted cost)", &o.route, 0},
       {"--plain", NULL, OPTION_FLAG, NULL, "also run the plain recursion (default for N up to 4608, M up to 1024)",

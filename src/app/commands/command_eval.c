@@ -61,7 +61,7 @@ static int evaluate(job *j) {
   reap_shard_warn_idle(comm, shard.blocks);
   reap_evaluate_options e = {.backend = command_backend(o->common.kernels),
                              .progress = &j->view->callback,
-                             .measure = reap_measure_named(o->measure)};
+                             .measure = (reap_measure)option_index(MEASURES, o->measure)};
   if (o->against) {
     e.keep = &reference;
     e.label = o->against;
@@ -111,7 +111,7 @@ static int show(const job *j, double start) {
   const report_network figures = figures_of(&j->network, &j->figures);
   if (j->options->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
-    report_print(&original, &figures, reap_measure_named(j->options->measure));
+    report_print(&original, &figures, (reap_measure)option_index(MEASURES, j->options->measure));
   } else {
     report_print(&figures, NULL, REAP_MEASURE_LARGEST);
   }
@@ -175,7 +175,7 @@ int command_eval(const command_context *context) {
        "compare outputs with this network's: KL divergence of the soft-max,\n"
        "squared error of outputs that are not a classifier's",
        &o.against, 0},
-      {"--measure", NULL, OPTION_CHOICE, "largest|sum",
+      {"--measure", NULL, OPTION_CHOICE, MEASURES,
        "with --against and several outputs: the largest share lost, or the sum\n"
        "of shares (default largest)",
        &o.measure, 0},

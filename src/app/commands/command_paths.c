@@ -114,8 +114,8 @@ static int read(paths_options *o) {
   s->amount = 1;
   s->save_paths = o->output;
   s->path_sizes = (int)o->sizes;
-  s->measure = reap_measure_named(o->measure);
-  s->solver = reap_solver_named(o->solver);
+  s->measure = (reap_measure)option_index(MEASURES, o->measure);
+  s->solver = (reap_solver)option_index(SOLVERS, o->solver);
   s->seed = (uint64_t)o->seed;
   s->backend = command_backend(o->common.kernels);
   REAP_TRY(command_positions("reap paths", o->positions_text ? o->positions_text : "all", &s->positions));
@@ -162,7 +162,7 @@ int command_paths(const command_context *context) {
       {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.settings.path_least, 1},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)",
        &o.settings.ridge, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+      {"--solver", NULL, OPTION_CHOICE, SOLVERS,
        "where layers are solved: on one rank, or on all ranks with moments\n"
        "distributed over them (default auto: by size and memory)",
        &o.solver, 0},
@@ -172,7 +172,7 @@ int command_paths(const command_context *context) {
        &o.sizes, 0},
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images for that comparison, at most (default 500)",
        &o.settings.path_images, 0},
-      {"--measure", NULL, OPTION_CHOICE, "largest|sum", MEASURE_HELP, &o.measure, 0},
+      {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o.measure, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

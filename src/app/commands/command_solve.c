@@ -120,7 +120,8 @@ static int deal_layers(const command_context *context, const solve_options *o, r
   for (int k = 0; k < n; k++) {
     int64_t channels = 0, block = 0, m = 0;
     REAP_TRY(reap_comm_agree(context->comm, reap_stats_file_shape(stats, k, &channels, &block, &m)));
-    if (reap_solver_settle(context->comm, reap_solver_named(o->solver), channels * block, m) == REAP_SOLVER_SCALAPACK)
+    if (reap_solver_settle(context->comm, (reap_solver)option_index(SOLVERS, o->solver), channels * block, m) ==
+        REAP_SOLVER_SCALAPACK)
       layers[--last] = k;
     else
       layers[(*alone)++] = k;
@@ -174,7 +175,7 @@ int command_solve(const command_context *context) {
       {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep, 0 < F <= 1; required", &o.keep, 0},
       {"--output", "-o", OPTION_TEXT, "PATH.h5", "where to write orders, errors and weights; required", &o.output, 0},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
-      {"--solver", NULL, OPTION_CHOICE, "auto|local|scalapack",
+      {"--solver", NULL, OPTION_CHOICE, SOLVERS,
        "where a layer is solved: on one rank, or on all ranks (default auto:\n"
        "by size and memory)",
        &o.solver, 0},
