@@ -3,7 +3,7 @@
 
 #include "exec/divergence.h"
 #include "exec/output_set.h"
-#include "prune/repair/softmax_scale.h"
+#include "prune/repair/temperature.h"
 
 const char *const test_suite_name = "classifier";
 
@@ -37,22 +37,22 @@ static void the_divergence_is_that_of_the_definition(void) {
   double y[ROWS * M], z[ROWS * M];
   make(y, 1);
   make(z, 2);
-  CHECK_NEAR(softmax_divergence(ROWS, M, y, z, 0.7), divergence(y, z, 0.7), 1e-12);
-  CHECK_NEAR(softmax_divergence(ROWS, M, y, y, 1), 0, 1e-14);
+  CHECK_NEAR(reap_softmax_divergence(ROWS, M, y, z, 0.7), divergence(y, z, 0.7), 1e-12);
+  CHECK_NEAR(reap_softmax_divergence(ROWS, M, y, y, 1), 0, 1e-14);
   for (int i = 0; i < ROWS * M; i++) z[i] *= 1000; /* overflows no exponential */
-  CU_ASSERT_TRUE(isfinite(softmax_divergence(ROWS, M, y, z, 1)));
+  CU_ASSERT_TRUE(isfinite(reap_softmax_divergence(ROWS, M, y, z, 1)));
 }
 
 static void the_best_scale_is_found(void) {
   double y[ROWS * M], z[ROWS * M];
   make(y, 1);
   for (int i = 0; i < ROWS * M; i++) z[i] = 2.5 * y[i]; /* right, and too sure of it */
-  CHECK_NEAR(softmax_scale(ROWS, M, y, z), 0.4, 1e-6);
+  CHECK_NEAR(reap_softmax_scale(ROWS, M, y, z), 0.4, 1e-6);
   for (int i = 0; i < ROWS * M; i++) z[i] = 0.5 * y[i]; /* never above one */
-  CHECK_NEAR(softmax_scale(ROWS, M, y, z), 1, 1e-6);
+  CHECK_NEAR(reap_softmax_scale(ROWS, M, y, z), 1, 1e-6);
   make(z, 2);
   for (int i = 0; i < ROWS * M; i++) z[i] = y[i] + 0.7 * z[i]; /* wrong at times */
-  const double best = softmax_scale(ROWS, M, y, z);
+  const double best = reap_softmax_scale(ROWS, M, y, z);
   CU_ASSERT_TRUE(best > 0.2 && best < 0.95);
   for (double scale = 0.125; scale <= 1; scale += 0.005)
     CU_ASSERT_TRUE(divergence(y, z, best) <= divergence(y, z, scale) + 1e-9);

@@ -88,7 +88,7 @@ int step_repair(run *r, step *s);
 int step_find_producer(const run *r, const step *s);
 int step_producer(run *r, step *s);
 
-/* run_classifier.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that
+/* step_scale.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that
  * are scaled (local); such a step, after all others (collective). */
 void run_keep_classifiers(run *r);
 int step_scale_classifier(run *r, const reap_step *at);

@@ -1,6 +1,6 @@
 /* Divergence of two soft-maxes and the factor that lessens it, by golden sections. Cost: SECTIONS passes over the rows.
  */
-#include "softmax_scale.h"
+#include "temperature.h"
 
 #include <math.h>
 
@@ -15,7 +15,7 @@ static double normaliser(const double *z, int64_t m, double scale) {
   return log(sum) + largest;
 }
 
-double softmax_divergence(int64_t rows, int64_t m, const double *wanted, const double *logits, double scale) {
+double reap_softmax_divergence(int64_t rows, int64_t m, const double *wanted, const double *logits, double scale) {
   double sum = 0;
   for (int64_t i = 0; i < rows; i++) {
     const double *y = wanted + i * m, *z = logits + i * m;
@@ -25,20 +25,20 @@ double softmax_divergence(int64_t rows, int64_t m, const double *wanted, const d
   return sum / (double)rows;
 }
 
-double softmax_scale(int64_t rows, int64_t m, const double *wanted, const double *logits) {
+double reap_softmax_scale(int64_t rows, int64_t m, const double *wanted, const double *logits) {
   const double golden = 0.5 * (sqrt(5) - 1);
   double low = LEAST, high = 1, left = high - golden * (high - low), right = low + golden * (high - low);
-  double at_left = softmax_divergence(rows, m, wanted, logits, left);
-  double at_right = softmax_divergence(rows, m, wanted, logits, right);
+  double at_left = reap_softmax_divergence(rows, m, wanted, logits, left);
+  double at_right = reap_softmax_divergence(rows, m, wanted, logits, right);
   for (int k = 0; k < SECTIONS; k++) {
     if (at_left < at_right) {
       high = right, right = left, at_right = at_left;
       left = high - golden * (high - low);
-      at_left = softmax_divergence(rows, m, wanted, logits, left);
+      at_left = reap_softmax_divergence(rows, m, wanted, logits, left);
     } else {
       low = left, left = right, at_left = at_right;
       right = low + golden * (high - low);
-      at_right = softmax_divergence(rows, m, wanted, logits, right);
+      at_right = reap_softmax_divergence(rows, m, wanted, logits, right);
     }
   }
   return 0.5 * (low + high);
