@@ -32,6 +32,7 @@ others() { # nm's options and library: global symbols that do not begin with rea
   ! grep -v '^reap_' <<<"$all"
 }
 check "symbols of libreap.so" others -D "$lib/libreap.so"
+check "symbols of libreap.a" others "$lib/libreap.a"
 check "the check of symbols can fail" eval '! others "$build/libreap_app.a"'
 has() { nm --defined-only --extern-only "$@" 2>/dev/null | grep ' reap_h5_open$'; } # an inner call
 check "inner calls stay within libreap.so" eval 'has "$lib/libreap.a" && ! has -D "$lib/libreap.so"'

@@ -332,13 +332,13 @@ static void check_copies(const subject *s, const path_works *works, const path_w
   path_work *together = &both.list[0], *alone = &both.list[1];
   for (int i = 0; i < 2; i++) {
     both.list[i] = (path_work){.layer = like->layer, .team = like->team, .path = &paths->paths[i]};
-    CHECK_OK(path_work_allocate(&options, "group", "layer", &both.list[i]));
+    CHECK_OK(reap_path_work_allocate(&options, "group", "layer", &both.list[i]));
   }
   const reap_gram gram = {.place = REAP_GRAM_REPLICATED, .comm = s->comm, .moments = *moments};
-  CHECK_OK(path_work_solve_distributed(s->comm, &options, works, &gram, together));
+  CHECK_OK(reap_path_work_solve_distributed(s->comm, &options, works, &gram, together));
   alone->moments = *moments;
   *moments = NULL;
-  CHECK_OK(path_work_solve(&options, alone));
+  CHECK_OK(reap_path_work_solve(&options, alone));
   const reap_group_path *p = together->path, *q = alone->path;
   CU_ASSERT_EQUAL_FATAL(p->n_sizes, q->n_sizes);
   CU_ASSERT_EQUAL(memcmp(p->order, q->order, (size_t)q->n_removed * sizeof *q->order), 0);
@@ -351,7 +351,7 @@ static void check_copies(const subject *s, const path_works *works, const path_w
     CU_ASSERT_TRUE(largest > 0);
     if (mine) CHECK_NEAR(test_max_difference(together->weights[i], alone->weights[i], count), 0, 1e-6 * largest);
   }
-  path_works_clear(&both);
+  reap_path_works_clear(&both);
   reap_group_paths_destroy(&paths);
 }
 
@@ -365,7 +365,7 @@ static void copies_of_moments_have_the_same_paths(void) {
   reap_collect_result result;
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
   CHECK_OK(reap_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, &result));
-  CHECK_OK(path_works_plan(s.graph, s.groups, &USUAL, 200, test_ranks(), &count, &works));
+  CHECK_OK(reap_path_works_plan(s.graph, s.groups, &USUAL, 200, test_ranks(), &count, &works));
   CU_ASSERT_EQUAL(count, 20);
   CU_ASSERT_EQUAL_FATAL(list.count, works.n);
   for (int k = 0; k < works.n; k++)
@@ -373,7 +373,7 @@ static void copies_of_moments_have_the_same_paths(void) {
       check_copies(&s, &works, &works.list[k], &list.moments[k]);
     else
       reap_moments_destroy(&list.moments[k]);
-  path_works_clear(&works);
+  reap_path_works_clear(&works);
   subject_end(&s);
 }
 
@@ -601,10 +601,10 @@ static void work_is_dealt_out_evenly(void) {
   subject s;
   path_works works;
   subject_begin(test_comm(), RESNET, NULL, 10, &s);
-  CHECK_OK(path_works_create(s.graph, s.groups, NULL, &works));
+  CHECK_OK(reap_path_works_create(s.graph, s.groups, NULL, &works));
   for (int ranks = 1; ranks <= 40; ranks++) {
     double busy[64] = {0}, slowest = 0, all = 0;
-    CHECK_OK(path_works_deal(s.graph, 5, 8, ranks, &works));
+    CHECK_OK(reap_path_works_deal(s.graph, 5, 8, ranks, &works));
     CU_ASSERT_TRUE_FATAL(works.teams >= 1 && works.teams <= ranks && works.teams <= works.n);
     for (int k = 0; k < works.n; k++) {
       const int team = works.list[k].team;
@@ -617,7 +617,7 @@ static void work_is_dealt_out_evenly(void) {
     if (ranks <= 2) CU_ASSERT_TRUE(slowest < 1.2 * all / ranks);
     if (ranks == 40) CU_ASSERT_TRUE(slowest < all / 16);
   }
-  path_works_clear(&works);
+  reap_path_works_clear(&works);
   subject_end(&s);
 }
 

@@ -423,7 +423,7 @@ static void a_pull_towards_the_solution_changes_nothing(void) {
   }
   s->samples = ROWS;
   CHECK_OK(reap_refit(s, CHANNELS, all, 0, "free", &free_path));
-  CHECK_OK(ridge_pull(s, 10, free_path->weights, &pulled));
+  CHECK_OK(reap_ridge_pull(s, 10, free_path->weights, &pulled));
   CHECK_OK(reap_refit(pulled, CHANNELS, all, 10, "pulled", &path));
   CU_ASSERT_TRUE(test_max_difference(path->weights, free_path->weights, N * M) < 1e-10);
   CU_ASSERT_TRUE(test_max_difference(path->bias, free_path->bias, M) < 1e-10);

@@ -128,7 +128,7 @@ done:
 
 /* ------------------------------------------------------------------ into the file, on rank 0 */
 
-static int store_rows(const packed_rows *p, int64_t first, int64_t count, const void *values) {
+static int reap_store_rows(const packed_rows *p, int64_t first, int64_t count, const void *values) {
   const int status = count > 0 ? write_rows(p, p->dataset, first, count, values) : REAP_OK;
   const int written = reap_h5_written(p->dataset); /* the cause, if it failed */
   return written != REAP_OK ? written : status;
@@ -178,7 +178,7 @@ static int receive_all(const reap_comm *comm, const packed_rows *p, int from, vo
   int64_t at = head[0];
   if (head[1] > 0) {
     receive(comm, from, message, head[1] * row_bytes(p));
-    if (status == REAP_OK) status = store_rows(p, at, head[1], message);
+    if (status == REAP_OK) status = reap_store_rows(p, at, head[1], message);
     at += head[1];
   }
   for (int64_t i = 0; i < head[2]; i++, at += p->chunk_rows) {
@@ -188,7 +188,7 @@ static int receive_all(const reap_comm *comm, const packed_rows *p, int from, vo
   }
   if (head[3] > 0) {
     receive(comm, from, message, head[3] * row_bytes(p));
-    if (status == REAP_OK) status = store_rows(p, at, head[3], message);
+    if (status == REAP_OK) status = reap_store_rows(p, at, head[3], message);
   }
   return status;
 }
@@ -202,7 +202,7 @@ int reap_packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t 
   int status = REAP_OK;
   if (writer) {
     status = reap_alloc(&message, largest_message(p), 1);
-    if (status == REAP_OK) status = store_rows(p, first, count, values); /* packs while the others do */
+    if (status == REAP_OK) status = reap_store_rows(p, first, count, values); /* packs while the others do */
   } else {
     status = pack_rows(p, at.full, at.chunks, (const char *)values + at.head * row_bytes(p), &k);
   }

@@ -20,7 +20,7 @@
 
 static int list_steps(run *r) {
   const reap_prune_options *o = r->options;
-  const bool repair = o->repair && o->refit && !run_frozen(r);
+  const bool repair = o->repair && o->refit && !reap_run_frozen(r);
   const reap_steps_wishes wishes = {o->chosen, o->counts, repair ? o->repair : NULL, o->classifier};
   return reap_steps_make(r->pruned, r->groups, &wishes, &r->steps);
 }
@@ -29,18 +29,18 @@ static int list_steps(run *r) {
 static int begin_step(run *r, const reap_step *what, step *s) {
   const int64_t channels = reap_step_channels(r->pruned, r->groups, what);
   REAP_TRY(reap_layer_view(r->pruned, s->node, channels, &s->layer));
-  s->shortcut = run_frozen(r) ? -1 : what->shortcut;
-  s->producer = step_find_producer(r, s);
+  s->shortcut = reap_run_frozen(r) ? -1 : what->shortcut;
+  s->producer = reap_step_find_producer(r, s);
   return REAP_OK;
 }
 
 /* Channels and weights from the moments. Collective. */
 static int solve(run *r, step *s) {
-  if (s->group < 0) return step_repair(r, s);
-  REAP_TRY(step_keep_data(r, s));
-  step_warn_few_samples(r, s);
-  REAP_TRY(step_decide(r, s));
-  return step_measure_held_out(r, s, s->decision.weights, s->decision.bias, &s->held_out);
+  if (s->group < 0) return reap_step_repair(r, s);
+  REAP_TRY(reap_step_keep_data(r, s));
+  reap_step_warn_few_samples(r, s);
+  REAP_TRY(reap_step_decide(r, s));
+  return reap_step_measure_held_out(r, s, s->decision.weights, s->decision.bias, &s->held_out);
 }
 
 /* Frontier, graph and groups lose the channels; the layer gets its new weights. Local. */
@@ -51,7 +51,7 @@ static int cut(run *r, step *s) {
     return d->record.changed ? reap_surgery_set_weights(r->pruned, s->node, d->weights, d->bias) : REAP_OK;
   REAP_TRY(reap_calloc(&keep, d->record.channels, sizeof *keep));
   for (int64_t k = 0; k < d->record.n_kept; k++) keep[d->record.kept[k]] = true;
-  int status = run_frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
+  int status = reap_run_frozen(r) ? REAP_OK : reap_frontier_cut(r->front_pruned, r->groups, s->group, keep);
   if (status == REAP_OK && s->before) status = reap_frontier_cut(s->before, r->groups, s->group, keep);
   reap_free(&keep);
   REAP_TRY(status);
@@ -63,21 +63,21 @@ static int cut(run *r, step *s) {
 static int take_step(run *r, const reap_step *what) {
   step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
   int status = begin_step(r, what, &s);
-  if (status == REAP_OK) status = run_advance(r, &s);
+  if (status == REAP_OK) status = reap_run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  REAP_TRY_OR(step_moments(r, &s), done);
+  REAP_TRY_OR(reap_step_moments(r, &s), done);
   REAP_TRY_OR(solve(r, &s), done);
   REAP_TRY_OR(reap_comm_agree(r->comm, cut(r, &s)), done);
-  REAP_TRY_OR(step_confirm(r, &s), done);
-  REAP_TRY_OR(step_producer(r, &s), done);
-  status = step_record(r, &s);
+  REAP_TRY_OR(reap_step_confirm(r, &s), done);
+  REAP_TRY_OR(reap_step_producer(r, &s), done);
+  status = reap_step_note(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  step_announce(r, &s);
+  reap_step_announce(r, &s);
 done:
   reap_gram_clear(&s.gram);
   reap_frontier_destroy(&s.before);
   reap_free(&s.taps.target);
-  decision_clear(&s.decision);
+  reap_decision_clear(&s.decision);
   return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s",
                            r->pruned->nodes[s.node]->layer);
 }
@@ -105,7 +105,7 @@ static int prepare(run *r) {
   REAP_TRY(list_steps(r));
   REAP_TRY(check_method(r));
   REAP_TRY(reap_calloc(&result->steps, r->steps.n, sizeof *result->steps));
-  return run_load_images(r);
+  return reap_run_load_images(r);
 }
 
 /* Collective. */
@@ -133,7 +133,7 @@ int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph
   int status = reap_comm_agree(comm, prepare(*out));
   if (status == REAP_OK) status = prepare_method(*out);
   if (status == REAP_OK)
-    run_keep_classifiers(*out);
+    reap_run_keep_classifiers(*out);
   else
     reap_run_destroy(out);
   return status;
@@ -144,7 +144,7 @@ int reap_run_steps(const reap_run *r) { return r->steps.n - r->steps.n_scaled; }
 int reap_run_step(reap_run *r) { return take_step(r, &r->steps.list[r->next++]); }
 
 int reap_run_finish(reap_run *r) {
-  while (r->next < r->steps.n) REAP_TRY(step_scale_classifier(r, &r->steps.list[r->next++]));
+  while (r->next < r->steps.n) REAP_TRY(reap_step_scale_classifier(r, &r->steps.list[r->next++]));
   return REAP_OK;
 }
 
@@ -152,7 +152,7 @@ void reap_run_destroy(reap_run **r) {
   if (!*r) return;
   const reap_method *method = (*r)->options->method;
   if ((*r)->prepared && method->finish) method->finish((*r)->method_state);
-  run_note_use(*r);
+  reap_run_note_use(*r);
   reap_frontier_destroy(&(*r)->front_original);
   reap_frontier_destroy(&(*r)->front_pruned);
   reap_steps_clear(&(*r)->steps);

@@ -72,7 +72,7 @@ double reap_collect_stored_bytes(const reap_layer *layers, int count, const reap
   for (int i = 0; i < count; i++) {
     const reap_samples samples = {
         .layer = layers[i], .sampling = *sampling, .split = REAP_SPLIT_TENTH, .shard = {.images = images}};
-    bytes += store_rows_bytes(&samples);
+    bytes += reap_store_rows_bytes(&samples);
   }
   return bytes;
 }
@@ -134,7 +134,7 @@ static int gather(pass *p, const reap_samples *samples, reap_gram *gram) {
 static int store(pass *p, const reap_samples *samples, double energy) {
   if (!p->options->activations) return REAP_OK;
   const double start = reap_seconds();
-  int status = store_rows(p->comm, samples, energy, p->options->activations);
+  int status = reap_store_rows(p->comm, samples, energy, p->options->activations);
   p->result->seconds_store += reap_seconds() - start;
   return status;
 }

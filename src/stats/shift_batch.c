@@ -34,7 +34,7 @@ static void mark_columns(shift_batch *b) {
   for (int k = 0; k < p->n_terms; k++) {
     int64_t first, last, by = p->terms[k].dx * p->x.step;
     if (p->terms[k].v == p->x.core) continue;
-    shift_overlap(&p->x, p->terms[k].v, p->terms[k].dx, &first, &last);
+    reap_shift_overlap(&p->x, p->terms[k].v, p->terms[k].dx, &first, &last);
     for (int64_t x = first; x < last; x++) b->at_border[x] = b->at_border[x + by] = true;
   }
 }
@@ -55,7 +55,7 @@ static int allocate(shift_batch *b) {
   return reap_alloc(&b->y, size_y, sizeof *b->y);
 }
 
-int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *b) {
+int reap_shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *b) {
   *b = (shift_batch){.layer = samples->layer, .shard = samples->shard, .split = samples->split, .plan = plan};
   b->capacity = choose_capacity(b, pixels);
   b->depth = reap_smaller((plan->y.taps - 1) * plan->y.step + 1, reap_larger(1, plan->y.size));
@@ -63,11 +63,11 @@ int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int6
   if (status == REAP_OK)
     mark_columns(b);
   else
-    shift_batch_clear(b);
+    reap_shift_batch_clear(b);
   return status;
 }
 
-void shift_batch_clear(shift_batch *b) {
+void reap_shift_batch_clear(shift_batch *b) {
   reap_free(&b->chosen);
   reap_free(&b->at_border);
   reap_free(&b->x);
@@ -83,8 +83,8 @@ static int64_t count_images(const shift_batch *b, int64_t block, bool held_out, 
   return n;
 }
 
-bool shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float *x, int64_t channels,
-                       const int64_t *kept, int64_t *next) {
+bool reap_shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float *x, int64_t channels,
+                            const int64_t *kept, int64_t *next) {
   int64_t first, count;
   const int64_t left = count_images(b, block, held_out, *next), batches = (left + b->capacity - 1) / b->capacity;
   const int64_t share = batches > 0 ? (left + batches - 1) / batches : 0; /* no batch is left with a rest */
@@ -99,9 +99,11 @@ bool shift_batch_begin(shift_batch *b, int64_t block, bool held_out, const float
   return b->images > 0;
 }
 
-int64_t shift_batch_first(const shift_batch *b) { return reap_smaller(0, -b->plan->y.pad); }
+int64_t reap_shift_batch_first(const shift_batch *b) { return reap_smaller(0, -b->plan->y.pad); }
 
-int64_t shift_batch_last(const shift_batch *b) { return reap_larger(b->plan->y.size, b->plan->y.out - b->plan->y.pad); }
+int64_t reap_shift_batch_last(const shift_batch *b) {
+  return reap_larger(b->plan->y.size, b->plan->y.out - b->plan->y.pad);
+}
 
 static void load_row(shift_batch *b, int64_t row) {
   const reap_window *w = &b->layer.window;
@@ -123,7 +125,7 @@ static void copy_border(shift_batch *b, int64_t row) {
              (size_t)pixel * sizeof(double));
 }
 
-void shift_batch_advance(shift_batch *b, int64_t row) {
+void reap_shift_batch_advance(shift_batch *b, int64_t row) {
   const int64_t end = reap_smaller(b->plan->y.size, row + (b->plan->y.taps - 1) * b->plan->y.step + 1);
   for (; b->loaded < end; b->loaded++) {
     load_row(b, b->loaded);
@@ -131,7 +133,7 @@ void shift_batch_advance(shift_batch *b, int64_t row) {
   }
 }
 
-void shift_batch_targets(shift_batch *b, int64_t row, const float *y) {
+void reap_shift_batch_targets(shift_batch *b, int64_t row, const float *y) {
   const int64_t m = b->layer.m, line = b->plan->x.out * m;
   for (int64_t i = 0; i < b->images; i++) {
     const float *from = y + (b->chosen[i] * b->plan->y.out + row) * line;

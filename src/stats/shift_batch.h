@@ -27,20 +27,20 @@ typedef struct shift_batch {
 } shift_batch;
 
 /* Batches of `pixels` pixels in a row of the core cell, where a block has that many. The plan is borrowed. */
-int shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *batch);
-void shift_batch_clear(shift_batch *batch);
+int reap_shift_batch_create(const reap_samples *samples, const shift_plan *plan, int64_t pixels, shift_batch *batch);
+void reap_shift_batch_clear(shift_batch *batch);
 
 /* The next images of the block, from *next on, that are (not) held out, of the channels kept[channels] (NULL: all) of
  * x; false if there are none. */
-bool shift_batch_begin(shift_batch *batch, int64_t block, bool held_out, const float *x, int64_t channels,
-                       const int64_t *kept, int64_t *next);
+bool reap_shift_batch_begin(shift_batch *batch, int64_t block, bool held_out, const float *x, int64_t channels,
+                            const int64_t *kept, int64_t *next);
 
 /* Rows of the walk: input row `row` and output row `row` + pad, of which either may be outside. */
-int64_t shift_batch_first(const shift_batch *batch);
-int64_t shift_batch_last(const shift_batch *batch);
+int64_t reap_shift_batch_first(const shift_batch *batch);
+int64_t reap_shift_batch_last(const shift_batch *batch);
 
 /* Widens the input up to the last row that meets row `row` in any correlation; to be called with ascending rows. */
-void shift_batch_advance(shift_batch *batch, int64_t row);
+void reap_shift_batch_advance(shift_batch *batch, int64_t row);
 
 /* Pixel (row, x) of all images, of a row widened and not yet overwritten; the next pixels behind it. */
 static inline double *shift_batch_pixel(const shift_batch *b, int64_t row, int64_t x) {
@@ -53,6 +53,6 @@ static inline const double *shift_batch_column(const shift_batch *b, int64_t y, 
 }
 
 /* Row `row` of the targets y of the block into batch->y. */
-void shift_batch_targets(shift_batch *batch, int64_t row, const float *y);
+void reap_shift_batch_targets(shift_batch *batch, int64_t row, const float *y);
 
 #endif

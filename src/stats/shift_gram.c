@@ -44,13 +44,13 @@ struct reap_shift {
 int reap_shift_pays(const reap_layer *layer, bool *pays) {
   shift_plan plan;
   *pays = false;
-  if (!shift_plan_covers(layer)) return REAP_OK;
-  REAP_TRY(shift_plan_create(&layer->window, &plan));
+  if (!reap_shift_plan_covers(layer)) return REAP_OK;
+  REAP_TRY(reap_shift_plan_create(&layer->window, &plan));
   const double c = (double)layer->channels, n = (double)layer->n;
   static const double SYRK_RATE = 0.75; /* of DGEMM's, patches made and read again */
-  *pays = shift_plan_cost(&plan) * c * c <= 0.5 * n * n * (double)layer->positions / SYRK_RATE &&
+  *pays = reap_shift_plan_cost(&plan) * c * c <= 0.5 * n * n * (double)layer->positions / SYRK_RATE &&
           (double)plan.n_terms * c * c <= 4 * n * n;
-  shift_plan_clear(&plan);
+  reap_shift_plan_clear(&plan);
   return REAP_OK;
 }
 
@@ -62,8 +62,9 @@ static int64_t run_length(int64_t a, int64_t b) {
 
 static int allocate(reap_shift *s, const reap_samples *samples) {
   const int64_t channels = s->layer.channels;
-  REAP_TRY(shift_plan_create(&s->layer.window, &s->plan));
-  REAP_TRY(shift_batch_create(samples, &s->plan, reap_smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
+  REAP_TRY(reap_shift_plan_create(&s->layer.window, &s->plan));
+  REAP_TRY(
+      reap_shift_batch_create(samples, &s->plan, reap_smaller(run_length(channels, channels), GOOD_RUN), &s->batch));
   REAP_TRY(reap_alloc(&s->cell_sums, (int64_t)s->plan.y.n_cells * s->plan.x.n_cells * channels, sizeof(double)));
   return reap_alloc(&s->square, s->layer.m, sizeof *s->square);
 }
@@ -79,8 +80,8 @@ int reap_shift_create(const reap_samples *samples, reap_shift **out) {
 void reap_shift_destroy(reap_shift **shift) {
   reap_shift *s = *shift;
   if (!s) return;
-  shift_batch_clear(&s->batch);
-  shift_plan_clear(&s->plan);
+  reap_shift_batch_clear(&s->batch);
+  reap_shift_plan_clear(&s->plan);
   reap_free(&s->cell_sums);
   reap_free(&s->square);
   reap_free(&s->prediction);
@@ -94,7 +95,7 @@ int64_t reap_shift_count(const reap_shift *s) { return s->plan.n_terms * s->laye
 
 double reap_shift_multiply_adds(const reap_shift *s) {
   const double c = (double)s->layer.channels, m = (double)s->layer.m;
-  return shift_plan_pairs(&s->plan) * c * c + shift_plan_cross_pairs(&s->plan) * c * m;
+  return reap_shift_plan_pairs(&s->plan) * c * c + reap_shift_plan_cross_pairs(&s->plan) * c * m;
 }
 
 /* ---- products */
@@ -125,10 +126,10 @@ static int core_row(reap_shift *s, int u, int64_t row, double *terms) {
   const int64_t channels = s->layer.channels, images = s->batch.images;
   for (int dy = 0; dy < p->y.taps && row + dy * p->y.step < p->y.size; dy++)
     for (int dx = dy > 0 ? 1 - p->x.taps : 0; dx < p->x.taps; dx++) {
-      int term = shift_plan_term(p, dy, dx, u, p->x.core);
+      int term = reap_shift_plan_term(p, dy, dx, u, p->x.core);
       if (term < 0) continue;
       int64_t first, last;
-      shift_overlap(&p->x, p->x.core, dx, &first, &last);
+      reap_shift_overlap(&p->x, p->x.core, dx, &first, &last);
       const double *a = shift_batch_pixel(&s->batch, row, first);
       const double *b = shift_batch_pixel(&s->batch, row + dy * p->y.step, first + dx * p->x.step);
       REAP_TRY(correlate(channels, (last - first) * images, a, b, terms + term * channels * channels));
@@ -140,8 +141,8 @@ static int core_row(reap_shift *s, int u, int64_t row, double *terms) {
 static int border_term(const reap_shift *s, const shift_term *t, double *out) {
   const shift_plan *p = &s->plan;
   int64_t rows[2], columns[2];
-  shift_overlap(&p->y, t->u, t->dy, &rows[0], &rows[1]);
-  shift_overlap(&p->x, t->v, t->dx, &columns[0], &columns[1]);
+  reap_shift_overlap(&p->y, t->u, t->dy, &rows[0], &rows[1]);
+  reap_shift_overlap(&p->x, t->v, t->dx, &columns[0], &columns[1]);
   for (int64_t x = columns[0]; x < columns[1]; x++) {
     const double *a = shift_batch_column(&s->batch, rows[0], x);
     const double *b = shift_batch_column(&s->batch, rows[0] + t->dy * p->y.step, x + t->dx * p->x.step);
@@ -199,13 +200,13 @@ static int add_row(reap_shift *s, int64_t row, const float *y, const reap_shift_
   const shift_plan *p = &s->plan;
   const int64_t oy = row + p->y.pad;
   const int u = cell_of(&p->y, row);
-  shift_batch_advance(&s->batch, row);
+  reap_shift_batch_advance(&s->batch, row);
   if (u >= 0 && p->n_terms > 0) { /* without terms all windows read nothing but padding, and there may be no core */
     add_cell_sums(s, u, row);
     REAP_TRY(core_row(s, u, row, sums->terms));
   }
   if (oy < 0 || oy >= p->y.out) return REAP_OK;
-  shift_batch_targets(&s->batch, oy, y);
+  reap_shift_batch_targets(&s->batch, oy, y);
   reap_add_columns(s->batch.y, p->x.out * s->batch.images, s->layer.m, sums->sum_y, s->square);
   return walk_taps(s, oy, s->batch.y, add_cross, sums->cross);
 }
@@ -239,8 +240,8 @@ int reap_shift_moments(reap_shift *s, int64_t block, const float *x, const float
   const reap_layer *layer = &s->layer;
   shift_batch *batch = &s->batch;
   clear_sums(s, sums);
-  for (int64_t next = 0; shift_batch_begin(batch, block, false, x, layer->channels, NULL, &next);) {
-    for (int64_t row = shift_batch_first(batch); row < shift_batch_last(batch); row++)
+  for (int64_t next = 0; reap_shift_batch_begin(batch, block, false, x, layer->channels, NULL, &next);) {
+    for (int64_t row = reap_shift_batch_first(batch); row < reap_shift_batch_last(batch); row++)
       REAP_TRY(add_row(s, row, y, sums));
     REAP_TRY(border_terms(s, sums->terms));
     sums->samples += batch->images * layer->positions;
@@ -267,7 +268,7 @@ static void add_tap_pair(const reap_shift *s, int t, int t2, const double *terms
   const int ty = t / p->x.taps, tx = t % p->x.taps, dy = t2 / p->x.taps - ty, dx = t2 % p->x.taps - tx;
   for (int u = 0; u < p->y.n_cells; u++)
     for (int v = 0; v < p->x.n_cells; v++) {
-      int term = shift_reads(&p->y, ty, u) && shift_reads(&p->x, tx, v) ? shift_plan_term(p, dy, dx, u, v) : -1;
+      int term = shift_reads(&p->y, ty, u) && shift_reads(&p->x, tx, v) ? reap_shift_plan_term(p, dy, dx, u, v) : -1;
       if (term >= 0) add_term(&s->layer, t, t2, terms + term * s->layer.channels * s->layer.channels, gram);
     }
 }
@@ -315,11 +316,11 @@ static int add_prediction(const reap_shift *s, int64_t tap, int64_t count, const
 /* One row of outputs: what is predicted, and how far it is from the target. */
 static int measure_row(reap_shift *s, int64_t row, const float *y, double *error, double *sum_y) {
   const int64_t m = s->layer.m, oy = row + s->plan.y.pad, pixels = s->plan.x.out * s->batch.images;
-  shift_batch_advance(&s->batch, row);
+  reap_shift_batch_advance(&s->batch, row);
   if (oy < 0 || oy >= s->plan.y.out) return REAP_OK;
   for (int64_t i = 0; i < pixels; i++) memcpy(s->prediction + i * m, s->bias, (size_t)m * sizeof(double));
   REAP_TRY(walk_taps(s, oy, s->prediction, add_prediction, s->weights));
-  shift_batch_targets(&s->batch, oy, y);
+  reap_shift_batch_targets(&s->batch, oy, y);
   reap_add_columns(s->batch.y, pixels, m, sum_y, s->square);
   reap_add_differences(s->batch.y, s->prediction, pixels, m, error);
   return REAP_OK;
@@ -331,8 +332,9 @@ int reap_shift_residual_add(reap_shift *s, int64_t block, const float *x, const 
   double *error = NULL;
   int status = reap_calloc(&error, m, sizeof *error);
   clear(s->square, m);
-  for (int64_t next = 0; status == REAP_OK && shift_batch_begin(batch, block, true, x, s->n_kept, s->kept, &next);) {
-    for (int64_t row = shift_batch_first(batch); status == REAP_OK && row < shift_batch_last(batch); row++)
+  for (int64_t next = 0;
+       status == REAP_OK && reap_shift_batch_begin(batch, block, true, x, s->n_kept, s->kept, &next);) {
+    for (int64_t row = reap_shift_batch_first(batch); status == REAP_OK && row < reap_shift_batch_last(batch); row++)
       status = measure_row(s, row, y, error, out->sum_y);
     out->samples += batch->images * s->layer.positions;
   }

@@ -22,7 +22,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-bool shift_plan_covers(const reap_layer *layer) {
+bool reap_shift_plan_covers(const reap_layer *layer) {
   const reap_window *w = &layer->window;
   return layer->convolution && w->stride_y == 1 && w->stride_x == 1 && w->kernel_y <= SHIFT_MOST_TAPS &&
          w->kernel_x <= SHIFT_MOST_TAPS;
@@ -61,7 +61,7 @@ static shift_axis axis_make(int64_t size, int64_t out, int64_t taps, int64_t ste
   return a;
 }
 
-void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last) {
+void reap_shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last) {
   int64_t by = shift * axis->step;
   *first = reap_larger(axis->first[cell], -by);
   *last = reap_smaller(axis->last[cell], axis->size - by);
@@ -70,7 +70,7 @@ void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, 
 /* True if a pair of taps at that distance reads some of the cell and its shifted image. */
 static bool needed(const shift_axis *axis, int cell, int shift) {
   int64_t first, last;
-  shift_overlap(axis, cell, shift, &first, &last);
+  reap_shift_overlap(axis, cell, shift, &first, &last);
   for (int t = 0; t < axis->taps && first < last; t++)
     if (t + shift >= 0 && t + shift < axis->taps && shift_reads(axis, t, cell)) return true;
   return false;
@@ -84,7 +84,7 @@ static int *slot(const shift_plan *p, int dy, int dx, int u, int v) {
   return &p->index[(shift_number(p, dy, dx) * p->y.n_cells + u) * p->x.n_cells + v];
 }
 
-int shift_plan_term(const shift_plan *p, int dy, int dx, int u, int v) { return *slot(p, dy, dx, u, v); }
+int reap_shift_plan_term(const shift_plan *p, int dy, int dx, int u, int v) { return *slot(p, dy, dx, u, v); }
 
 /* Terms of one shift; counts them only while there is no list. */
 static void list_terms(shift_plan *p, int dy, int dx) {
@@ -103,7 +103,7 @@ static void list_all(shift_plan *p) {
     for (int dx = dy > 0 ? 1 - p->x.taps : 0; dx < p->x.taps; dx++) list_terms(p, dy, dx);
 }
 
-int shift_plan_create(const reap_window *w, shift_plan *p) {
+int reap_shift_plan_create(const reap_window *w, shift_plan *p) {
   memset(p, 0, sizeof *p);
   p->y = axis_make(w->height, w->out_height, w->kernel_y, w->dilation_y, w->pad_top);
   p->x = axis_make(w->width, w->out_width, w->kernel_x, w->dilation_x, w->pad_left);
@@ -113,22 +113,22 @@ int shift_plan_create(const reap_window *w, shift_plan *p) {
   if (status == REAP_OK)
     list_all(p);
   else
-    shift_plan_clear(p);
+    reap_shift_plan_clear(p);
   return status;
 }
 
-void shift_plan_clear(shift_plan *p) {
+void reap_shift_plan_clear(shift_plan *p) {
   reap_free(&p->terms);
   reap_free(&p->index);
 }
 
 static double overlap_size(const shift_axis *axis, int cell, int shift) {
   int64_t first, last;
-  shift_overlap(axis, cell, shift, &first, &last);
+  reap_shift_overlap(axis, cell, shift, &first, &last);
   return first < last ? (double)(last - first) : 0;
 }
 
-double shift_plan_pairs(const shift_plan *p) {
+double reap_shift_plan_pairs(const shift_plan *p) {
   double sum = 0;
   for (int k = 0; k < p->n_terms; k++) {
     const shift_term *t = &p->terms[k];
@@ -138,16 +138,16 @@ double shift_plan_pairs(const shift_plan *p) {
   return sum;
 }
 
-double shift_plan_cross_pairs(const shift_plan *p) {
+double reap_shift_plan_cross_pairs(const shift_plan *p) {
   double rows = 0, columns = 0;
   for (int t = 0; t < p->y.taps; t++) rows += (double)(p->y.reads_last[t] - p->y.reads_first[t]);
   for (int t = 0; t < p->x.taps; t++) columns += (double)(p->x.reads_last[t] - p->x.reads_first[t]);
   return rows * columns;
 }
 
-double shift_plan_cost(const shift_plan *p) {
+double reap_shift_plan_cost(const shift_plan *p) {
   static const double CALL = 0.5; /* pixels that a product costs in addition, shared among the images of a batch */
-  double sum = shift_plan_pairs(p);
+  double sum = reap_shift_plan_pairs(p);
   for (int k = 0; k < p->n_terms; k++) {
     const shift_term *t = &p->terms[k];
     sum += CALL * (t->v == p->x.core ? overlap_size(&p->y, t->u, t->dy) : overlap_size(&p->x, t->v, t->dx));

@@ -32,10 +32,10 @@ typedef struct shift_plan {
 } shift_plan;
 
 /* True for layers that the shift form covers: convolutions of stride 1 with no more than SHIFT_MOST_TAPS a side. */
-bool shift_plan_covers(const reap_layer *layer);
+bool reap_shift_plan_covers(const reap_layer *layer);
 
-int shift_plan_create(const reap_window *w, shift_plan *plan);
-void shift_plan_clear(shift_plan *plan);
+int reap_shift_plan_create(const reap_window *w, shift_plan *plan);
+void reap_shift_plan_clear(shift_plan *plan);
 
 /* True if the tap reads the whole cell, which is otherwise outside its range. */
 static inline bool shift_reads(const shift_axis *axis, int tap, int cell) {
@@ -43,17 +43,17 @@ static inline bool shift_reads(const shift_axis *axis, int tap, int cell) {
 }
 
 /* Term of a shift (dy >= 0, and dx >= 0 where dy is 0) and a cell, or -1: it is empty. */
-int shift_plan_term(const shift_plan *plan, int dy, int dx, int u, int v);
+int reap_shift_plan_term(const shift_plan *plan, int dy, int dx, int u, int v);
 
 /* Positions p of cell `cell` for which p + shift * step lies in the image: [*first, *last), maybe empty. */
-void shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last);
+void reap_shift_overlap(const shift_axis *axis, int cell, int shift, int64_t *first, int64_t *last);
 
 /* Multiply-adds that an image needs, per pair of channels (shift 0 counting half) and per pair of channel and output.
  * */
-double shift_plan_pairs(const shift_plan *plan);
-double shift_plan_cross_pairs(const shift_plan *plan);
+double reap_shift_plan_pairs(const shift_plan *plan);
+double reap_shift_plan_cross_pairs(const shift_plan *plan);
 
-/* shift_plan_pairs() and what short products cost in addition. */
-double shift_plan_cost(const shift_plan *plan);
+/* reap_shift_plan_pairs() and what short products cost in addition. */
+double reap_shift_plan_cost(const shift_plan *plan);
 
 #endif

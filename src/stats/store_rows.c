@@ -25,7 +25,7 @@ static int64_t rows_before(const reap_samples *s, int64_t image) {
   return (image - reap_split_count(s->split, image)) * reap_samples_per_image(s);
 }
 
-double store_rows_bytes(const reap_samples *s) {
+double reap_store_rows_bytes(const reap_samples *s) {
   return (double)rows_before(s, s->shard.images) * (double)(4 * (s->layer.n + s->layer.m) + 24);
 }
 
@@ -108,7 +108,7 @@ static int place_rows(const reap_comm *comm, const reap_samples *s, int64_t *fir
   return REAP_OK;
 }
 
-int store_rows(const reap_comm *comm, const reap_samples *samples, double energy, reap_activations_file *file) {
+int reap_store_rows(const reap_comm *comm, const reap_samples *samples, double energy, reap_activations_file *file) {
   const reap_layer *layer = &samples->layer;
   slab s = {0};
   int64_t first = 0, count = 0, total = 0, rounds = 0;

@@ -7,9 +7,9 @@
 
 /* Collective. Rows of all images that are not held out, in the order of images and positions. energy: sum of Y squared.
  */
-int store_rows(const reap_comm *comm, const reap_samples *samples, double energy, reap_activations_file *file);
+int reap_store_rows(const reap_comm *comm, const reap_samples *samples, double energy, reap_activations_file *file);
 
 /* Bytes that the rows of the images not held out take before compression. Local. */
-double store_rows_bytes(const reap_samples *samples);
+double reap_store_rows_bytes(const reap_samples *samples);
 
 #endif

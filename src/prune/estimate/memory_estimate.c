@@ -209,7 +209,7 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   reap_layer *layers = NULL;
   bool *spread = NULL;
   int64_t count = 0;
-  int status = path_works_plan(graph, groups, options, images, ranks, &count, &works);
+  int status = reap_path_works_plan(graph, groups, options, images, ranks, &count, &works);
   if (status == REAP_OK) status = allocate_layers(&works, &layers, &spread);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   for (int k = 0; k < works.n; k++) spread[k] = reap_solver_spreads(comm, options->solver, layers[k].n, layers[k].m);
@@ -220,7 +220,7 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   }
   status = reap_comm_agree(comm, status);
 done:
-  path_works_clear(&works);
+  reap_path_works_clear(&works);
   reap_free(&layers);
   reap_free(&spread);
   return status;

@@ -159,7 +159,7 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
  * forwards four times and, the layer, backwards twice; before and after them the layer's moments are summed. */
 static int note_producer(tracker *t, const reap_layer *layer, int group) {
   const reap_run_setting *s = t->setting;
-  const int node = s->producer_rounds > 0 ? producer_pass_find(s->graph, s->groups, group, NULL) : -1;
+  const int node = s->producer_rounds > 0 ? reap_producer_pass_find(s->graph, s->groups, group, NULL) : -1;
   if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;

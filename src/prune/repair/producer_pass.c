@@ -48,7 +48,7 @@ static bool rows_have_gaps(const reap_graph *graph, const reap_node *node) {
   return reap_rows_have_gaps(&x) || reap_rows_have_gaps(&y);
 }
 
-int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front) {
+int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front) {
   int activation;
   if (group < 0) return -1;
   const reap_group *g = reap_groups_at(groups, group);
@@ -76,7 +76,7 @@ static int allocate(producer_pass *p) {
   return reap_alloc(&p->weights, patch_columns(p) * p->consumer.m, sizeof *p->weights);
 }
 
-int producer_pass_create(const run *r, const step *s, producer_pass *p) {
+int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
   const reap_group *group = reap_groups_at(r->groups, s->group);
   const int producer = s->producer, consumer = s->node;
   memset(p, 0, sizeof *p);
@@ -92,7 +92,7 @@ int producer_pass_create(const run *r, const step *s, producer_pass *p) {
   return allocate(p);
 }
 
-void producer_pass_clear(producer_pass *p) {
+void reap_producer_pass_clear(producer_pass *p) {
   reap_plan_destroy(&p->plan);
   reap_free(&p->storage);
   reap_free(&p->middle);
@@ -120,7 +120,7 @@ static int order_weights(producer_pass *p) {
   return status;
 }
 
-int producer_pass_renew(producer_pass *p) {
+int reap_producer_pass_renew(producer_pass *p) {
   const reap_graph *graph = p->run->pruned;
   const int all[] = {p->producer.node, p->activation, p->consumer.node}, two[] = {p->producer.node, p->consumer.node};
   bool *kept = NULL;
@@ -241,9 +241,11 @@ static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, c
   return status;
 }
 
-int producer_pass_moments(producer_pass *p, reap_moments **moments) { return sum(p, 1, read_consumer, p, moments); }
+int reap_producer_pass_moments(producer_pass *p, reap_moments **moments) {
+  return sum(p, 1, read_consumer, p, moments);
+}
 
-int producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
+int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
   const int64_t k = p->consumer.channels,
                 image = reap_value_count(&p->run->pruned->values[p->consumer.input]) / p->run->shard->block;
   const reap_comm *comm = p->run->comm;

@@ -28,30 +28,30 @@ typedef struct producer_pass {
   reap_plan *plan;        /* for the weights at hand */
   float **storage;        /* [n_values] */
   float *middle, *output; /* a block of the consumer's inputs and outputs */
-  float *back;            /* a block, as the producer's outputs lie: what they ought to gain, see producer_pass_back */
-  float *rows_back;       /* an image's rows of patches of that */
-  float *weights;         /* [kernel_y * kernel_x * channels, m] of the consumer, as im2col.h orders patches */
+  float *back;      /* a block, as the producer's outputs lie: what they ought to gain, see reap_producer_pass_back */
+  float *rows_back; /* an image's rows of patches of that */
+  float *weights;   /* [kernel_y * kernel_x * channels, m] of the consumer, as im2col.h orders patches */
 } producer_pass;
 
 /* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved together: one
  * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a Relu
  * between them, and not computed yet where `front` stands. -1: there is none. */
-int producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);
+int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);
 
 /* To be cleared also after an error. Local. */
-int producer_pass_create(const run *r, const step *s, producer_pass *out);
-void producer_pass_clear(producer_pass *p);
+int reap_producer_pass_create(const run *r, const step *s, producer_pass *out);
+void reap_producer_pass_clear(producer_pass *p);
 
 /* Local, after the graph's weights of either layer have changed; before the first pass. */
-int producer_pass_renew(producer_pass *p);
+int reap_producer_pass_renew(producer_pass *p);
 
 /* Collective. Moments of the consumer: inputs as they are now, targets. The caller owns them. */
-int producer_pass_moments(producer_pass *p, reap_moments **moments);
+int reap_producer_pass_moments(producer_pass *p, reap_moments **moments);
 
 /* Collective. With R what is left of the consumer's targets and W its weights, B = R W' [positions of the producer's
  * outputs, channels] where the Relu lets it through, else 0: half the negative gradient of the squared error in the
  * producer's outputs. Moments of the producer's inputs against B, and both[channels, channels]: the share of positions
  * at which two channels are both let through. The same on all ranks. */
-int producer_pass_back(producer_pass *p, reap_moments **moments, double *both);
+int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both);
 
 #endif

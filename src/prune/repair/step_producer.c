@@ -66,9 +66,9 @@ typedef struct search {
   double error, trial_error; /* of the consumer on the images used, relative */
 } search;
 
-int step_find_producer(const run *r, const step *s) {
-  if (r->options->producer_rounds <= 0 || !r->options->refit || run_frozen(r)) return -1;
-  const int producer = producer_pass_find(r->pruned, r->groups, s->group, r->front_pruned);
+int reap_step_find_producer(const run *r, const step *s) {
+  if (r->options->producer_rounds <= 0 || !r->options->refit || reap_run_frozen(r)) return -1;
+  const int producer = reap_producer_pass_find(r->pruned, r->groups, s->group, r->front_pruned);
   if (producer < 0) return -1;
   return r->options->repair && r->options->repair[producer] ? producer : -1;
 }
@@ -108,7 +108,7 @@ static int weights_share(const reap_comm *comm, const weights *w) {
 
 static int open_search(run *r, const step *s, search *x) {
   x->run = r;
-  REAP_TRY(producer_pass_create(r, s, &x->pass));
+  REAP_TRY(reap_producer_pass_create(r, s, &x->pass));
   const reap_layer *p = &x->pass.producer, *c = &x->pass.consumer;
   REAP_TRY(weights_create(p, &x->producer));
   REAP_TRY(weights_create(p, &x->trial));
@@ -120,7 +120,7 @@ static int open_search(run *r, const step *s, search *x) {
 }
 
 static void close_search(search *x) {
-  producer_pass_clear(&x->pass);
+  reap_producer_pass_clear(&x->pass);
   weights_clear(&x->producer);
   weights_clear(&x->trial);
   weights_clear(&x->consumer);
@@ -132,7 +132,7 @@ static void close_search(search *x) {
 static int put(search *x, const weights *producer, const weights *consumer) {
   REAP_TRY(weights_set(x->run, producer));
   REAP_TRY(weights_set(x->run, consumer));
-  return producer_pass_renew(&x->pass);
+  return reap_producer_pass_renew(&x->pass);
 }
 
 /* ------------------------------------------------------------------ one round */
@@ -157,7 +157,7 @@ static int regress(const reap_moments *moments, double ridge, const char *what, 
 static int solve_consumer(search *x) {
   const reap_comm *comm = x->run->comm;
   reap_moments *moments = NULL;
-  REAP_TRY(producer_pass_moments(&x->pass, &moments));
+  REAP_TRY(reap_producer_pass_moments(&x->pass, &moments));
   int status = REAP_OK;
   if (reap_comm_rank(comm) == 0) {
     status = regress(moments, x->run->options->ridge, x->pass.names[1], &x->trial_consumer, &x->trial_error);
@@ -206,7 +206,7 @@ static int propose(search *x, double length) {
   const reap_comm *comm = x->run->comm;
   reap_moments *moments = NULL;
   double ignored = 0;
-  REAP_TRY(producer_pass_back(&x->pass, &moments, x->both));
+  REAP_TRY(reap_producer_pass_back(&x->pass, &moments, x->both));
   int status = REAP_OK;
   if (reap_comm_rank(comm) == 0) {
     weights *t = &x->trial;
@@ -224,7 +224,7 @@ static int propose(search *x, double length) {
 static int search_rounds(search *x, int most, int64_t *rounds) {
   const reap_comm *comm = x->run->comm;
   double length = FIRST_STEP;
-  REAP_TRY(reap_comm_agree(comm, producer_pass_renew(&x->pass)));
+  REAP_TRY(reap_comm_agree(comm, reap_producer_pass_renew(&x->pass)));
   REAP_TRY(solve_consumer(x));
   x->error = x->trial_error;
   weights_copy(&x->consumer, &x->trial_consumer);
@@ -253,23 +253,23 @@ static int search_rounds(search *x, int most, int64_t *rounds) {
 /* The consumer solved on all images, inputs as they are now: into `after`. Collective. */
 static int solve_all(run *r, const step *s, step *after) {
   const ridge_choice ridge = {r->options->ridge, false};
-  REAP_TRY(step_moments(r, after));
+  REAP_TRY(reap_step_moments(r, after));
   const reap_layer *l = &after->layer;
-  int status = decision_create(l->channels, l->block, l->m, l->channels, &after->decision);
+  int status = reap_decision_create(l->channels, l->block, l->m, l->channels, &after->decision);
   for (int64_t c = 0; status == REAP_OK && c < l->channels; c++) after->decision.record.kept[c] = c;
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK)
-    status =
-        decision_refit(r->comm, r->pruned->nodes[s->node]->layer, after->gram.moments, &ridge, NULL, &after->decision);
+    status = reap_decision_refit(r->comm, r->pruned->nodes[s->node]->layer, after->gram.moments, &ridge, NULL,
+                                 &after->decision);
   if (status == REAP_OK)
-    status = step_measure_held_out(r, after, after->decision.weights, after->decision.bias, &after->held_out);
+    status = reap_step_measure_held_out(r, after, after->decision.weights, after->decision.bias, &after->held_out);
   return status;
 }
 
 /* On images held out if there are any. */
 static bool is_better(const step *after, const step *s) {
   if (s->held_out.samples > 0) return after->held_out.error < s->held_out.error;
-  return !step_has_few_samples(s) && after->decision.record.relative_error < s->decision.record.relative_error;
+  return !reap_step_has_few_samples(s) && after->decision.record.relative_error < s->decision.record.relative_error;
 }
 
 static void take_over(step *s, const step *after) {
@@ -287,10 +287,10 @@ static void take_over(step *s, const step *after) {
 static int confirm(run *r, step *s, step *after) {
   const double start = reap_seconds();
   forward_error forward;
-  REAP_TRY(forward_error_measure(r, after, after->decision.weights, after->decision.bias, &forward));
+  REAP_TRY(reap_forward_error_measure(r, after, after->decision.weights, after->decision.bias, &forward));
   r->result->seconds_held_out += reap_seconds() - start;
-  if (forward_error_agrees(&forward, &after->held_out)) return REAP_OK;
-  forward_error_warn(r, s, &after->held_out, forward.error, s->held_out.error, "those of both layers before");
+  if (reap_forward_error_agrees(&forward, &after->held_out)) return REAP_OK;
+  reap_forward_error_warn(r, s, &after->held_out, forward.error, s->held_out.error, "those of both layers before");
   after->held_out.error = forward.error;
   s->decision.record.producer_changed = is_better(after, s);
   return REAP_OK;
@@ -311,11 +311,11 @@ static int conclude(run *r, step *s, const search *x, reap_graph *const before[2
                 .shortcut = s->shortcut,
                 .start = s->start};
   bool *changed = &s->decision.record.producer_changed;
-  int status = reap_comm_agree(r->comm, run_advance_again(r, s));
+  int status = reap_comm_agree(r->comm, reap_run_advance_again(r, s));
   if (status == REAP_OK) status = solve_all(r, s, &after);
   if (status == REAP_OK) {
     *changed = is_better(&after, s);
-    if (*changed && forward_error_wanted(r, &after.held_out)) status = confirm(r, s, &after);
+    if (*changed && reap_forward_error_wanted(r, &after.held_out)) status = confirm(r, s, &after);
   }
   if (status == REAP_OK) {
     if (*changed) {
@@ -324,13 +324,13 @@ static int conclude(run *r, step *s, const search *x, reap_graph *const before[2
     } else {
       status = restore(r, x->producer.node, before[0]);
       if (status == REAP_OK) status = restore(r, x->consumer.node, before[1]);
-      if (status == REAP_OK) status = run_advance_again(r, s);
+      if (status == REAP_OK) status = reap_run_advance_again(r, s);
     }
     status = reap_comm_agree(r->comm, status);
   }
   reap_gram_clear(&after.gram);
   reap_free(&after.taps.target);
-  decision_clear(&after.decision);
+  reap_decision_clear(&after.decision);
   return status;
 }
 
@@ -353,12 +353,12 @@ done:
   return status;
 }
 
-int step_producer(run *r, step *s) {
+int reap_step_producer(run *r, step *s) {
   if (s->producer < 0 || !s->before || s->gram.place != REAP_GRAM_REPLICATED) return REAP_OK;
   const double start = reap_seconds();
   reap_step_record *record = &s->decision.record;
   record->alone_error = record->relative_error;
-  record->alone_held_out = step_held_out_error(&s->held_out);
+  record->alone_held_out = reap_step_held_out_error(&s->held_out);
   int status = reap_comm_agree(r->comm, reap_strdup(&record->producer, r->pruned->nodes[s->producer]->layer));
   if (status == REAP_OK) status = solve_both(r, s);
   record->producer_seconds = reap_seconds() - start;

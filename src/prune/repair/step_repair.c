@@ -27,8 +27,8 @@ static int measure_before(run *r, step *s, const reap_moments *moments, const do
   int status = reap_moments_error(moments, d->record.n_kept, d->record.kept, weights, bias, &error);
   REAP_TRY(reap_comm_agree(r->comm, status));
   s->decision.record.error_before = reap_relative_error(error, energy);
-  REAP_TRY(step_measure_held_out(r, s, weights, bias, held_out));
-  s->decision.record.held_out_before = step_held_out_error(held_out);
+  REAP_TRY(reap_step_measure_held_out(r, s, weights, bias, held_out));
+  s->decision.record.held_out_before = reap_step_held_out_error(held_out);
   return REAP_OK;
 }
 
@@ -37,14 +37,15 @@ static int measure_before(run *r, step *s, const reap_moments *moments, const do
 static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
   const double start = reap_seconds();
   forward_error before, after;
-  REAP_TRY(forward_error_measure(r, s, NULL, NULL, &before));
-  REAP_TRY(forward_error_measure(r, s, s->decision.weights, s->decision.bias, &after));
+  REAP_TRY(reap_forward_error_measure(r, s, NULL, NULL, &before));
+  REAP_TRY(reap_forward_error_measure(r, s, s->decision.weights, s->decision.bias, &after));
   r->result->seconds_held_out += reap_seconds() - start;
-  if (forward_error_agrees(&before, rows_before) && forward_error_agrees(&after, &s->held_out)) return REAP_OK;
-  forward_error_warn(r, s, &s->held_out, after.error, before.error, "the old ones");
+  if (reap_forward_error_agrees(&before, rows_before) && reap_forward_error_agrees(&after, &s->held_out))
+    return REAP_OK;
+  reap_forward_error_warn(r, s, &s->held_out, after.error, before.error, "the old ones");
   s->decision.record.changed = after.error < before.error;
   s->held_out.error = after.error;
-  s->decision.record.held_out_error = step_held_out_error(&s->held_out);
+  s->decision.record.held_out_error = reap_step_held_out_error(&s->held_out);
   s->decision.record.held_out_before = reap_relative_error(before.error, s->held_out.energy);
   return REAP_OK;
 }
@@ -60,21 +61,21 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   if (s->gram.samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
-    REAP_TRY(ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS, &standard,
-                          &best, &error));
-  REAP_TRY(decision_refit(r->comm, layer, moments, &best, weights, d));
-  REAP_TRY(step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
-  d->record.held_out_error = step_held_out_error(&s->held_out);
+    REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS,
+                               &standard, &best, &error));
+  REAP_TRY(reap_decision_refit(r->comm, layer, moments, &best, weights, d));
+  REAP_TRY(reap_step_measure_held_out(r, s, d->weights, d->bias, &s->held_out));
+  d->record.held_out_error = reap_step_held_out_error(&s->held_out);
   d->record.changed =
-      s->held_out.samples > 0 ? d->record.held_out_error < d->record.held_out_before : !step_has_few_samples(s);
-  if (d->record.changed && forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
+      s->held_out.samples > 0 ? d->record.held_out_error < d->record.held_out_before : !reap_step_has_few_samples(s);
+  if (d->record.changed && reap_forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
   if (d->record.changed) return REAP_OK;
   d->record.relative_error = d->record.error_before;
   d->record.held_out_error = d->record.held_out_before;
   return REAP_OK;
 }
 
-int step_repair(run *r, step *s) {
+int reap_step_repair(run *r, step *s) {
   const double start = reap_seconds(), measured = r->result->seconds_held_out;
   double *weights = NULL, *bias = NULL;
   reap_held_out_error before = {0};
@@ -82,7 +83,7 @@ int step_repair(run *r, step *s) {
   int status = REAP_OK;
   REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
   REAP_TRY_OR(reap_alloc(&bias, layer->m, sizeof *bias), agree);
-  status = decision_create(layer->channels, layer->block, layer->m, layer->channels, &s->decision);
+  status = reap_decision_create(layer->channels, layer->block, layer->m, layer->channels, &s->decision);
   for (int64_t k = 0; status == REAP_OK && k < layer->channels; k++) s->decision.record.kept[k] = k;
 agree:
   status = reap_comm_agree(r->comm, status);

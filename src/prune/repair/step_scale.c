@@ -107,7 +107,7 @@ static int run_network(const mixup *x, const reap_graph *graph, int value, int64
  * last with the first). Adds this rank's rows of `value`, m numbers for an image, to wanted[rows, m] (original network)
  * and logits[rows, m] (pruned network as it is now), which are zero before; every row has one owner. Local:
  * REAP_ERR_INPUT if an image cannot be read. */
-static int mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *wanted, double *logits) {
+static int reap_mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *wanted, double *logits) {
   const reap_graph *graph = r->original;
   const int64_t size = reap_value_count(&graph->values[graph->inputs[0]]) / graph->batch;
   mixup x = {.run = r, .shard = reap_shard_make(rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
@@ -164,7 +164,7 @@ static void clear(classifier *c) {
 static int fill_rows(const run *r, classifier *c) {
   REAP_TRY(reap_frontier_advance(r->front_original, &c->output, 1));
   REAP_TRY(reap_frontier_advance(r->front_pruned, &c->output, 1));
-  for (int64_t b = 0; b < run_blocks(r); b++) {
+  for (int64_t b = 0; b < reap_run_blocks(r); b++) {
     int64_t first, count;
     const float *y = NULL, *z = NULL;
     reap_shard_block(r->shard, r->shard->first + b, &first, &count);
@@ -186,7 +186,7 @@ static int fill_rows(const run *r, classifier *c) {
 static int gather(run *r, classifier *c) {
   int status = allocate(c);
   if (status == REAP_OK) status = fill_rows(r, c);
-  if (status == REAP_OK) status = mixed_outputs(r, c->output, c->rows, c->m, c->mixed_wanted, c->mixed_logits);
+  if (status == REAP_OK) status = reap_mixed_outputs(r, c->output, c->rows, c->m, c->mixed_wanted, c->mixed_logits);
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_comm_sum(r->comm, c->wanted, c->rows * c->m));
   REAP_TRY(reap_comm_sum(r->comm, c->mixed_wanted, c->rows * c->m));
@@ -236,13 +236,13 @@ static void announce(const run *r, const reap_step_record *c) {
   reap_progress_report(r->options->progress, "prune", c->layer, r->steps.work, r->steps.work, detail);
 }
 
-void run_keep_classifiers(run *r) {
+void reap_run_keep_classifiers(run *r) {
   for (int k = 0; reap_output_set_several(r->pruned) && k < r->steps.n; k++)
     if (r->steps.list[k].kind == REAP_STEP_SCALE)
       reap_frontier_keep(r->front_original, r->pruned->nodes[r->steps.list[k].node]->outputs, 1);
 }
 
-int step_scale_classifier(run *r, const reap_step *at) {
+int reap_step_scale_classifier(run *r, const reap_step *at) {
   const double start = reap_seconds();
   classifier c = {0};
   set_up(r, at, &c);

@@ -14,7 +14,7 @@
 #include "reap/memory.h"
 #include "reap/solver.h"
 
-int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *d) {
+int reap_decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *d) {
   memset(d, 0, sizeof *d);
   d->block = block;
   d->m = m;
@@ -28,7 +28,7 @@ int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, 
   return reap_calloc(&d->bias, m, sizeof *d->bias);
 }
 
-void decision_clear(decision *d) {
+void reap_decision_clear(decision *d) {
   reap_record_clear(&d->record);
   reap_free(&d->weights);
   reap_free(&d->bias);
@@ -107,7 +107,7 @@ done:
 static int decide(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
                   const double *present_weights, const double *present_bias, const reap_comm *comm, decision *d) {
   reap_moments *pulled = NULL;
-  int status = ridge->trained ? ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
+  int status = ridge->trained ? reap_ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
     status = decide_from(by, moments, pulled ? pulled : moments, ridge->ridge, present_weights, present_bias, comm, d);
@@ -179,8 +179,8 @@ static int from_distributed(const decision_setting *by, const reap_moments_sourc
   return status;
 }
 
-int decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
-                  const double *present_weights, const double *present_bias, decision *d) {
+int reap_decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
+                       const double *present_weights, const double *present_bias, decision *d) {
   return gram->place == REAP_GRAM_REPLICATED
              ? from_replicated(by, gram->moments, ridge, present_weights, present_bias, d)
              : from_distributed(by, gram->source, d);
@@ -194,7 +194,7 @@ static int refit(const char *what, const reap_moments *moments, const ridge_choi
   reap_path *path = NULL;
   double error = 0;
   int status = REAP_OK;
-  if (ridge->trained) REAP_TRY(ridge_pull(moments, ridge->ridge, present_weights, &pulled));
+  if (ridge->trained) REAP_TRY(reap_ridge_pull(moments, ridge->ridge, present_weights, &pulled));
   REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->record.n_kept, d->record.kept, ridge->ridge, what, &path), done);
   take_weights(path, d);
   REAP_TRY_OR(reap_moments_error(moments, d->record.n_kept, d->record.kept, d->weights, d->bias, &error), done);
@@ -208,8 +208,8 @@ done:
   return status;
 }
 
-int decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
-                   const double *present_weights, decision *d) {
+int reap_decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                        const double *present_weights, decision *d) {
   int status = reap_comm_rank(comm) == 0 ? refit(what, moments, ridge, present_weights, d) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   return share(comm, d);

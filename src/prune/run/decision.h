@@ -17,8 +17,8 @@ typedef struct decision {
   double *bias;    /* [m] */
 } decision;
 
-int decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);
-void decision_clear(decision *d);
+int reap_decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);
+void reap_decision_clear(decision *d);
 
 /* Who decides about what. Borrowed. */
 typedef struct decision_setting {
@@ -33,11 +33,11 @@ typedef struct decision_setting {
  * ranks do where the solver is distributed; from others all ranks do, with the options' ridge. present: weights
  * [channels * block, m] and bias [m] that the layer has now, used if they are not re-solved; of moments that are not
  * replicated NULL: weights and relative error are then the re-solved ones'. */
-int decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
-                  const double *present_weights, const double *present_bias, decision *d);
+int reap_decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
+                       const double *present_weights, const double *present_bias, decision *d);
 
 /* Collective: other weights for the channels already chosen. what: named in messages. */
-int decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
-                   const double *present_weights, decision *d);
+int reap_decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
+                        const double *present_weights, decision *d);
 
 #endif

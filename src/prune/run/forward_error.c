@@ -151,7 +151,8 @@ static int add_ranks(runner *f, forward_error *out) {
   return REAP_OK;
 }
 
-int forward_error_measure(const run *r, const step *s, const double *weights, const double *bias, forward_error *out) {
+int reap_forward_error_measure(const run *r, const step *s, const double *weights, const double *bias,
+                               forward_error *out) {
   runner f = {.run = r, .step = s, .data = s->data};
   int status = reap_layer_view(r->pruned, s->node, s->decision.record.n_kept, &f.data.layer);
   if (status == REAP_OK) status = prepare(&f, weights, bias);
@@ -162,18 +163,18 @@ int forward_error_measure(const run *r, const step *s, const double *weights, co
   return status;
 }
 
-bool forward_error_wanted(const run *r, const reap_held_out_error *rows) {
-  return !run_frozen(r) && !r->options->quiet && rows->samples > 0;
+bool reap_forward_error_wanted(const run *r, const reap_held_out_error *rows) {
+  return !reap_run_frozen(r) && !r->options->quiet && rows->samples > 0;
 }
 
-bool forward_error_agrees(const forward_error *forward, const reap_held_out_error *rows) {
+bool reap_forward_error_agrees(const forward_error *forward, const reap_held_out_error *rows) {
   static const double OF_ERROR = 0.05, OF_TARGET = 0.01, OF_SIZE = 1e-4;
   const double most = OF_ERROR * sqrt(rows->error) + OF_TARGET * sqrt(rows->energy) + OF_SIZE * sqrt(forward->square);
   return forward->samples == rows->samples && fabs(sqrt(forward->error) - sqrt(rows->error)) <= most; /* a NaN is not */
 }
 
-void forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
-                        const char *old) {
+void reap_forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
+                             const char *old) {
   reap_log(REAP_LOG_WARNING,
            "layer %s: on images held out its new weights leave an error of %.3g where %.3g was computed when they were "
            "solved; %s leave %.3g, so the %s ones are used",

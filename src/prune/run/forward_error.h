@@ -11,7 +11,7 @@
 
 /* Local, the same on all ranks. False without images held out (`rows` has none), and in a trial (trial.h): its
  * weights go nowhere, and looking would take as long as in the run itself. */
-bool forward_error_wanted(const run *r, const reap_held_out_error *rows);
+bool reap_forward_error_wanted(const run *r, const reap_held_out_error *rows);
 
 typedef struct forward_error {
   int64_t samples;
@@ -21,17 +21,18 @@ typedef struct forward_error {
 /* Collective: the same on all ranks. The layer of the step as it is in the pruned network, whose frontier holds its
  * inputs (already cut, if it is cut), with weights [n, m] row-major and bias [m] in place of its own (NULL: its own).
  */
-int forward_error_measure(const run *r, const step *s, const double *weights, const double *bias, forward_error *out);
+int reap_forward_error_measure(const run *r, const step *s, const double *weights, const double *bias,
+                               forward_error *out);
 
 /* Local. True if the rows tell the same: but for what rounding does to a layer, its weights' rounding to a narrow type
  * included. Rows in a wrong order do not, for any weights that tell one row from another. */
-bool forward_error_agrees(const forward_error *forward, const reap_held_out_error *rows);
+bool reap_forward_error_agrees(const forward_error *forward, const reap_held_out_error *rows);
 
 /* Local. Where they do not agree: tells the user what the new weights do (`after`), what they were to do (rows), and
  * what other weights do, called `old` ("the trained ones"); the smaller of the two is what is used. Such a run goes
  * on: with the better of two sets of weights measured in the network itself it is worth more to the user than no
  * result. */
-void forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
-                        const char *old);
+void reap_forward_error_warn(const run *r, const step *s, const reap_held_out_error *rows, double after, double before,
+                             const char *old);
 
 #endif

@@ -10,23 +10,23 @@
 #include "run.h"
 
 /* Few rows for many columns fit the calibration images and nothing else. */
-bool step_has_few_samples(const step *s) { return s->gram.samples < 5 * s->layer.n; }
+bool reap_step_has_few_samples(const step *s) { return s->gram.samples < 5 * s->layer.n; }
 
-void step_warn_few_samples(const run *r, const step *s) {
-  if (!r->options->quiet && step_has_few_samples(s))
+void reap_step_warn_few_samples(const run *r, const step *s) {
+  if (!r->options->quiet && reap_step_has_few_samples(s))
     reap_log(REAP_LOG_WARNING,
              "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
              r->pruned->nodes[s->node]->layer, (double)s->gram.samples / (double)s->layer.n, (long long)s->gram.samples,
              (long long)s->layer.n);
 }
 
-double step_held_out_error(const reap_held_out_error *error) {
+double reap_step_held_out_error(const reap_held_out_error *error) {
   if (error->samples == 0) return NAN;
   return reap_relative_error(error->error, error->energy);
 }
 
 /* The decision's record becomes the result's. */
-int step_record(run *r, step *s) {
+int reap_step_note(run *r, step *s) {
   reap_step_record *l = &r->result->steps[r->result->n++];
   *l = s->decision.record;
   memset(&s->decision.record, 0, sizeof s->decision.record);
@@ -35,17 +35,17 @@ int step_record(run *r, step *s) {
   l->moments_flops = s->gram.multiply_adds;
   l->moments_seconds = s->gram.seconds;
   l->spread = s->gram.place != REAP_GRAM_REPLICATED;
-  l->few_samples = step_has_few_samples(s);
+  l->few_samples = reap_step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;
   if (!l->has_path) reap_free(&l->path);
   REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
   if (s->group < 0) return REAP_OK;
-  l->held_out_error = step_held_out_error(&s->held_out);
+  l->held_out_error = reap_step_held_out_error(&s->held_out);
   return reap_strdup(&l->group, reap_groups_at(r->groups, s->group)->name);
 }
 
-void step_announce(run *r, const step *s) {
+void reap_step_announce(run *r, const step *s) {
   char detail[160];
   const reap_step_record *l = &r->result->steps[r->result->n - 1];
   r->work_done += (double)reap_node_flops(r->original, s->node);

@@ -7,7 +7,7 @@
  *     min |Y - X W|^2 + tr((W - W0)' R (W - W0))      solved by  (G + R) W = C + R W0,
  *
  * which are the usual equations for the moments C + R W0 and E + tr(W0' R W0): selection and weights need nothing else
- * (ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
+ * (reap_ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
  *
  * Candidates are ridges 1e-8 ... 10 with either target, or (RIDGE_PULLS: layers that lose no inputs, whose trained
  * weights are nearly right) the standard one and a few that pull towards the trained weights. They are compared on the
@@ -17,7 +17,8 @@
  *
  * The best then eliminates anew. What it keeps may hold columns that the images in the moments hardly move: their own
  * scale, and with it the ridge, is tiny, and what they do on other images is not seen. So the result has to stand the
- * same test (ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's weights.
+ * same test (reap_ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's
+ * weights.
  *
  * Cost: K = 21 (or 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row.
  * Memory: weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
@@ -67,7 +68,7 @@ static void restrict_weights(int64_t rows, int64_t n_kept, const int64_t *kept, 
   for (int64_t k = 0; k < n_kept; k++) memcpy(out + k * rows, weights + kept[k] * rows, (size_t)rows * sizeof *out);
 }
 
-int ridge_pull(const reap_moments *s, double ridge, const double *trained, reap_moments **out) {
+int reap_ridge_pull(const reap_moments *s, double ridge, const double *trained, reap_moments **out) {
   REAP_TRY(reap_moments_create(s->channels, s->block, s->m, out));
   reap_moments *t = *out;
   memcpy(t->gram, s->gram, (size_t)(s->n * s->n) * sizeof *s->gram);
@@ -182,7 +183,7 @@ static int solve_candidate(contest *c, const reap_moments *sub, const double *tr
   const int64_t width = c->batch * c->m;
   reap_moments *pulled = NULL;
   reap_path *path = NULL;
-  int status = candidate->trained ? ridge_pull(sub, candidate->ridge, trained, &pulled) : REAP_OK;
+  int status = candidate->trained ? reap_ridge_pull(sub, candidate->ridge, trained, &pulled) : REAP_OK;
   if (status == REAP_OK)
     status = reap_refit(pulled ? pulled : sub, c->n_kept, all, candidate->ridge, c->samples.name, &path);
   for (int64_t i = 0; status == REAP_OK && i < c->a; i++)
@@ -237,8 +238,8 @@ static int measure_batch(contest *c, const reap_moments *moments, const double *
   return measure_weights(c, count, errors);
 }
 
-int ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
-                  const double *weights, const double *bias, double *error) {
+int reap_ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
+                       const double *weights, const double *bias, double *error) {
   contest c = contest_of(comm, samples, n_kept, kept);
   int status = reap_comm_agree(comm, contest_create(&c, 1));
   if (status == REAP_OK) {
@@ -250,9 +251,9 @@ int ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_
   return status;
 }
 
-int ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments, const double *trained,
-                 int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
-                 ridge_choice *out, double *error) {
+int reap_ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments,
+                      const double *trained, int64_t n_kept, const int64_t *kept, ridge_candidates kind,
+                      const ridge_choice *standard, ridge_choice *out, double *error) {
   contest c = contest_of(comm, samples, n_kept, kept);
   ridge_choice list[RIDGE_MOST_CANDIDATES];
   double errors[RIDGE_MOST_CANDIDATES];

@@ -21,17 +21,17 @@ enum { RIDGE_MOST_CANDIDATES = 21 };
 /* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all
  * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). samples: of the
  * layer; trained [n, m] are the weights the layer has now. moments, trained: looked at on rank 0. error: that of the
- * best, as ridge_measure gives it. */
-int ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments, const double *trained,
-                 int64_t n_kept, const int64_t *kept, ridge_candidates kind, const ridge_choice *standard,
-                 ridge_choice *out, double *error);
+ * best, as reap_ridge_measure gives it. */
+int reap_ridge_choose(const reap_comm *comm, const reap_samples *samples, const reap_moments *moments,
+                      const double *trained, int64_t n_kept, const int64_t *kept, ridge_candidates kind,
+                      const ridge_choice *standard, ridge_choice *out, double *error);
 
 /* Collective. Squared error of weights [n_kept * block, m] and bias [m] on the rows that candidates are compared on. */
-int ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
-                  const double *weights, const double *bias, double *error);
+int reap_ridge_measure(const reap_comm *comm, const reap_samples *samples, int64_t n_kept, const int64_t *kept,
+                       const double *weights, const double *bias, double *error);
 
 /* Local. Moments whose solution with this ridge is pulled towards the trained weights; the caller owns them. Their
  * energy, and errors derived from it, hold the ridge term: plain errors have to be taken from the original moments. */
-int ridge_pull(const reap_moments *moments, double ridge, const double *trained, reap_moments **out);
+int reap_ridge_pull(const reap_moments *moments, double ridge, const double *trained, reap_moments **out);
 
 #endif

@@ -51,56 +51,57 @@ static inline decision_setting step_setting(const run *r, const step *s) {
 }
 
 /* True without images: everything comes from the original network's moments. */
-bool run_frozen(const run *r);
+bool reap_run_frozen(const run *r);
 
 /* Blocks of images that this rank has. */
-int64_t run_blocks(const run *r);
+int64_t reap_run_blocks(const run *r);
 
 /* run_images.c: the images to the frontier of the original network, within the memory given; then both networks up to a
  * step's layer, on the way s->before; the pruned one from there again; what the frontiers have used so far into the
  * result. Local. */
-int run_load_images(run *r);
-int run_advance(run *r, step *s);
-int run_advance_again(run *r, const step *s);
-void run_note_use(run *r);
+int reap_run_load_images(run *r);
+int reap_run_advance(run *r, step *s);
+int reap_run_advance_again(run *r, const step *s);
+void reap_run_note_use(run *r);
 
 /* run_images.c: the layer's rows as both networks stand, into s->data (borrows the step; the caller frees
  * s->taps.target). Local. */
-int step_samples(const run *r, step *s);
+int reap_step_samples(const run *r, step *s);
 
 /* step_moments.c: the layer's moments from images or from a file into s->gram, distributed if no rank is to hold them;
  * kept for those who want to see them; the error on images held out of weights [n_kept * block, m] and bias [m] on the
  * channels that the decision keeps. Collective. */
-int step_moments(run *r, step *s);
-int step_keep_data(run *r, const step *s);
-int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out);
+int reap_step_moments(run *r, step *s);
+int reap_step_keep_data(run *r, const step *s);
+int reap_step_measure_held_out(run *r, const step *s, const double *weights, const double *bias,
+                               reap_held_out_error *out);
 
 /* step_confirm.c: after the cut, the layer run forward with its new weights, which have to do what they were solved
  * for. Collective. */
-int step_confirm(run *r, step *s);
+int reap_step_confirm(run *r, step *s);
 
 /* step_repair.c: for a step without a group, new weights if they are better than the present ones, into s->decision.
  * Collective. */
-int step_repair(run *r, step *s);
+int reap_step_repair(run *r, step *s);
 
 /* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights
  * into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
-int step_find_producer(const run *r, const step *s);
-int step_producer(run *r, step *s);
+int reap_step_find_producer(const run *r, const step *s);
+int reap_step_producer(run *r, step *s);
 
 /* step_scale.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that
  * are scaled (local); such a step, after all others (collective). */
-void run_keep_classifiers(run *r);
-int step_scale_classifier(run *r, const reap_step *at);
+void reap_run_keep_classifiers(run *r);
+int reap_step_scale_classifier(run *r, const reap_step *at);
 
 /* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
-int step_decide(run *r, step *s);
+int reap_step_decide(run *r, step *s);
 
 /* prune_result.c: what was done, into the result and to the user. Local. */
-bool step_has_few_samples(const step *s);
-double step_held_out_error(const reap_held_out_error *error);
-void step_warn_few_samples(const run *r, const step *s);
-int step_record(run *r, step *s);
-void step_announce(run *r, const step *s);
+bool reap_step_has_few_samples(const step *s);
+double reap_step_held_out_error(const reap_held_out_error *error);
+void reap_step_warn_few_samples(const run *r, const step *s);
+int reap_step_note(run *r, step *s);
+void reap_step_announce(run *r, const step *s);
 
 #endif

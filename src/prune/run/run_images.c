@@ -4,13 +4,13 @@
 #include "reap/memory.h"
 #include "run.h"
 
-bool run_frozen(const run *r) { return r->options->from_stats != NULL; }
+bool reap_run_frozen(const run *r) { return r->options->from_stats != NULL; }
 
-int64_t run_blocks(const run *r) { return r->shard->last - r->shard->first; }
+int64_t reap_run_blocks(const run *r) { return r->shard->last - r->shard->first; }
 
-int run_load_images(run *r) {
-  if (run_frozen(r)) return REAP_OK;
-  REAP_TRY(reap_frontier_create(r->original, run_blocks(r), r->options->backend, &r->front_original));
+int reap_run_load_images(run *r) {
+  if (reap_run_frozen(r)) return REAP_OK;
+  REAP_TRY(reap_frontier_create(r->original, reap_run_blocks(r), r->options->backend, &r->front_original));
   reap_frontier_limit(r->front_original, r->options->memory, r->options->scratch);
   return reap_frontier_images(r->front_original, r->images, r->shard);
 }
@@ -49,20 +49,20 @@ static int advance(run *r, step *s) {
 
 /* Notes the time that passed, less that for reading images. */
 static void note_time(run *r, double start, double read) {
-  run_note_use(r);
+  reap_run_note_use(r);
   r->result->seconds_forward += reap_seconds() - start - (r->result->use.seconds_images - read);
 }
 
 /* Idle ranks have no blocks and only mark the nodes. Images are read on the way. */
-int run_advance(run *r, step *s) {
-  if (run_frozen(r)) return REAP_OK;
+int reap_run_advance(run *r, step *s) {
+  if (reap_run_frozen(r)) return REAP_OK;
   const double start = reap_seconds(), read = r->result->use.seconds_images;
   REAP_TRY(advance(r, s));
   note_time(r, start, read);
   return REAP_OK;
 }
 
-int run_advance_again(run *r, const step *s) {
+int reap_run_advance_again(run *r, const step *s) {
   const double start = reap_seconds(), read = r->result->use.seconds_images;
   reap_frontier *fresh = NULL;
   int inputs[2];
@@ -77,7 +77,7 @@ int run_advance_again(run *r, const step *s) {
   return REAP_OK;
 }
 
-int step_samples(const run *r, step *s) {
+int reap_step_samples(const run *r, step *s) {
   const reap_node *node = r->pruned->nodes[s->node];
   const int64_t count = s->shortcut < 0 ? 0 : reap_value_count(&r->pruned->values[s->layer.output]);
   s->taps = (reap_taps){r->front_pruned, r->front_original, s->layer.input, s->layer.output, s->shortcut, count, NULL};
@@ -92,7 +92,7 @@ int step_samples(const run *r, step *s) {
   return reap_alloc(&s->taps.target, count, sizeof *s->taps.target);
 }
 
-void run_note_use(run *r) {
+void reap_run_note_use(run *r) {
   if (!r->front_original) return;
   const double before = r->result->use.seconds_images;
   reap_frontier_get_use(r->front_original, &r->result->use);

@@ -29,11 +29,11 @@ static int trained_weights(const run *r, const step *s, double *weights, double 
 static int choose(run *r, step *s, const forward_error *after, double *weights, double *bias) {
   decision *d = &s->decision;
   forward_error before;
-  REAP_TRY(forward_error_measure(r, s, weights, bias, &before));
-  forward_error_warn(r, s, &s->held_out, after->error, before.error, "the trained ones");
+  REAP_TRY(reap_forward_error_measure(r, s, weights, bias, &before));
+  reap_forward_error_warn(r, s, &s->held_out, after->error, before.error, "the trained ones");
   const bool stays = after->error < before.error;
   s->held_out.error = stays ? after->error : before.error;
-  d->record.relative_error = step_held_out_error(&s->held_out);
+  d->record.relative_error = reap_step_held_out_error(&s->held_out);
   if (stays) return REAP_OK;
   memcpy(d->weights, weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *weights);
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
@@ -54,12 +54,12 @@ static int doubt(run *r, step *s, const forward_error *after) {
   return status;
 }
 
-int step_confirm(run *r, step *s) {
+int reap_step_confirm(run *r, step *s) {
   const double start = reap_seconds();
   forward_error after;
-  if (s->group < 0 || !r->options->refit || !forward_error_wanted(r, &s->held_out)) return REAP_OK;
-  REAP_TRY(forward_error_measure(r, s, NULL, NULL, &after));
-  if (!forward_error_agrees(&after, &s->held_out)) REAP_TRY(doubt(r, s, &after));
+  if (s->group < 0 || !r->options->refit || !reap_forward_error_wanted(r, &s->held_out)) return REAP_OK;
+  REAP_TRY(reap_forward_error_measure(r, s, NULL, NULL, &after));
+  if (!reap_forward_error_agrees(&after, &s->held_out)) REAP_TRY(doubt(r, s, &after));
   r->result->seconds_held_out += reap_seconds() - start;
   return REAP_OK;
 }

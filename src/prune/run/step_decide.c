@@ -16,23 +16,24 @@ static int improve_ridge(run *r, step *s, const ridge_choice *standard, const do
   decision *d = &s->decision, other = {0};
   ridge_choice best;
   double error = 0, again = 0;
-  REAP_TRY(ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
-                        &best, &error));
+  REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
+                             &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
-  int status = reap_comm_agree(r->comm, decision_create(d->record.channels, d->block, d->m, d->record.n_kept, &other));
+  int status =
+      reap_comm_agree(r->comm, reap_decision_create(d->record.channels, d->block, d->m, d->record.n_kept, &other));
   other.given = d->given;
-  if (status == REAP_OK) status = decision_make(&by, &s->gram, &best, weights, bias, &other);
+  if (status == REAP_OK) status = reap_decision_make(&by, &s->gram, &best, weights, bias, &other);
   if (status == REAP_OK)
-    status =
-        ridge_measure(r->comm, &s->data, other.record.n_kept, other.record.kept, other.weights, other.bias, &again);
+    status = reap_ridge_measure(r->comm, &s->data, other.record.n_kept, other.record.kept, other.weights, other.bias,
+                                &again);
   if (status == REAP_OK && again <= error) {
     const decision first = *d;
     *d = other;
     other = first;
   } else if (status == REAP_OK) {
-    status = decision_refit(r->comm, by.group->name, moments, &best, weights, d);
+    status = reap_decision_refit(r->comm, by.group->name, moments, &best, weights, d);
   }
-  decision_clear(&other);
+  reap_decision_clear(&other);
   return status;
 }
 
@@ -56,7 +57,7 @@ static int decide_distributed(run *r, step *s) {
   const decision_setting by = step_setting(r, s);
   decision *d = &s->decision;
   reap_held_out_error error = {0};
-  REAP_TRY(decision_make(&by, &s->gram, NULL, NULL, NULL, d));
+  REAP_TRY(reap_decision_make(&by, &s->gram, NULL, NULL, NULL, d));
   if (!r->options->refit) REAP_TRY(keep_weights(r, s));
   if (s->gram.place == REAP_GRAM_FILE) return REAP_OK;
   REAP_TRY(reap_gram_residual(&s->gram, false, d->record.n_kept, d->record.kept, d->weights, d->bias, &error));
@@ -74,20 +75,20 @@ static int decide(run *r, step *s) {
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
-    status = decision_make(&by, &s->gram, &standard, weights, bias, &s->decision);
+    status = reap_decision_make(&by, &s->gram, &standard, weights, bias, &s->decision);
   }
-  if (status == REAP_OK && r->options->ridge_auto && solved && !run_frozen(r))
+  if (status == REAP_OK && r->options->ridge_auto && solved && !reap_run_frozen(r))
     status = improve_ridge(r, s, &standard, weights, bias);
   reap_free(&weights);
   reap_free(&bias);
   return status;
 }
 
-int step_decide(run *r, step *s) {
+int reap_step_decide(run *r, step *s) {
   const double start = reap_seconds();
   const reap_prune_options *o = r->options;
   const int64_t units = reap_groups_at(r->groups, s->group)->units;
-  int status = decision_create(units, s->layer.block, s->layer.m, o->counts[s->group], &s->decision);
+  int status = reap_decision_create(units, s->layer.block, s->layer.m, o->counts[s->group], &s->decision);
   if (o->given) s->decision.given = o->given[s->group];
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) status = s->gram.place == REAP_GRAM_REPLICATED ? decide(r, s) : decide_distributed(r, s);

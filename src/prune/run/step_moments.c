@@ -17,17 +17,17 @@ bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options
 }
 
 static int gather(run *r, step *s, bool distributed) {
-  REAP_TRY(reap_comm_agree(r->comm, step_samples(r, s)));
+  REAP_TRY(reap_comm_agree(r->comm, reap_step_samples(r, s)));
   REAP_TRY(reap_gram_gather(r->comm, &s->data, distributed, &s->gram));
   r->result->seconds_moments += s->gram.seconds;
   r->result->seconds_reduce += s->gram.seconds_reduce;
   return REAP_OK;
 }
 
-int step_moments(run *r, step *s) {
+int reap_step_moments(run *r, step *s) {
   const double start = reap_seconds();
   const bool distributed = s->group >= 0 && reap_prune_spreads(r->comm, r->options, s->layer.n, s->layer.m);
-  if (!run_frozen(r)) return gather(r, s, distributed);
+  if (!reap_run_frozen(r)) return gather(r, s, distributed);
   REAP_TRY(reap_gram_read(r->comm, r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer, distributed,
                           true, &s->gram));
   r->result->seconds_read += reap_seconds() - start;
@@ -35,20 +35,21 @@ int step_moments(run *r, step *s) {
 }
 
 /* What the layer was pruned from, for those who want to look at it or solve it anew. */
-int step_keep_data(run *r, const step *s) {
+int reap_step_keep_data(run *r, const step *s) {
   const reap_node *node = r->pruned->nodes[s->node];
   const reap_prune_options *o = r->options;
   double start = reap_seconds();
   if (o->save_stats) REAP_TRY(reap_gram_write(&s->gram, o->save_stats, node->layer, node->name));
-  if (o->activations) REAP_TRY(store_rows(r->comm, &s->data, s->gram.energy, o->activations));
+  if (o->activations) REAP_TRY(reap_store_rows(r->comm, &s->data, s->gram.energy, o->activations));
   r->result->seconds_store += reap_seconds() - start;
   return REAP_OK;
 }
 
-int step_measure_held_out(run *r, const step *s, const double *weights, const double *bias, reap_held_out_error *out) {
+int reap_step_measure_held_out(run *r, const step *s, const double *weights, const double *bias,
+                               reap_held_out_error *out) {
   double start = reap_seconds();
   const decision *d = &s->decision;
-  if (run_frozen(r)) return REAP_OK;
+  if (reap_run_frozen(r)) return REAP_OK;
   REAP_TRY(reap_gram_residual(&s->gram, true, d->record.n_kept, d->record.kept, weights, bias, out));
   r->result->seconds_held_out += reap_seconds() - start;
   return REAP_OK;

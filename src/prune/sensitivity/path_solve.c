@@ -28,7 +28,7 @@ static int64_t least_size(const reap_paths_options *o, const path_work *w) {
   return least < w->layer.channels ? least : w->layer.channels;
 }
 
-int path_work_allocate(const reap_paths_options *o, const char *group, const char *layer, path_work *w) {
+int reap_path_work_allocate(const reap_paths_options *o, const char *group, const char *layer, path_work *w) {
   const reap_layer *l = &w->layer;
   const int most = o->sizes < MOST_SIZES ? o->sizes : MOST_SIZES;
   reap_group_path *p = w->path;
@@ -117,7 +117,7 @@ static int solve_sizes(int most, const reap_moments_source *source, const reap_s
 
 /* ------------------------------------------------------------------ one rank alone */
 
-int path_work_solve(const reap_paths_options *o, path_work *w) {
+int reap_path_work_solve(const reap_paths_options *o, path_work *w) {
   const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, o->ridge, REAP_ROUTE_AUTO};
   reap_moments_source source;
   reap_path *path = NULL;
@@ -156,7 +156,7 @@ static int share_path(const reap_comm *comm, int root, reap_group_path *p) {
   return reap_comm_broadcast(comm, p->sizes, (size_t)p->n_sizes * sizeof *p->sizes, root);
 }
 
-int path_work_share(const reap_comm *comm, const path_works *works, path_work *w) {
+int reap_path_work_share(const reap_comm *comm, const path_works *works, path_work *w) {
   if (w->distributed) return REAP_OK;
   REAP_TRY(share_path(comm, w->team, w->path));
   const int status = in_team(comm, works, w) && reap_comm_rank(comm) != w->team ? allocate_weights(w) : REAP_OK;
@@ -180,8 +180,8 @@ static int solve_distributed(const reap_comm *comm, const reap_paths_options *o,
   return status;
 }
 
-int path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
-                                const reap_gram *gram, path_work *w) {
+int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
+                                     const reap_gram *gram, path_work *w) {
   reap_moments_source source;
   double *diagonal = NULL;
   if (gram->place != REAP_GRAM_REPLICATED) return solve_distributed(comm, o, works, gram->source, w);

@@ -16,7 +16,7 @@
 #include "reap/memory.h"
 #include "stats/collect.h"
 
-int path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out) {
+int reap_path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out) {
   reap_layer *layers = NULL;
   int count = 0;
   memset(out, 0, sizeof *out);
@@ -29,11 +29,11 @@ int path_works_create(const reap_graph *graph, const reap_groups *groups, const 
   reap_free(&layers);
   if (status == REAP_OK && out->n == 0)
     status = reap_error(REAP_ERR_INPUT, "no channel group is left whose path could be followed");
-  if (status != REAP_OK) path_works_clear(out);
+  if (status != REAP_OK) reap_path_works_clear(out);
   return status;
 }
 
-void path_works_clear(path_works *works) {
+void reap_path_works_clear(path_works *works) {
   for (int k = 0; k < works->n; k++) {
     path_work *w = &works->list[k];
     for (int i = 0; w->path && i < w->path->n_sizes; i++) {
@@ -79,7 +79,7 @@ static double deal(double walk, int64_t blocks, int ranks, int teams, path_works
   return slowest;
 }
 
-int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int ranks, path_works *works) {
+int reap_path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int ranks, path_works *works) {
   const double walk = cost_from(graph, 0);
   const int most = ranks < works->n ? ranks : works->n;
   double *busy = NULL, least = INFINITY;
@@ -97,10 +97,11 @@ int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int rank
   return REAP_OK;
 }
 
-int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *o, int64_t images,
-                    int ranks, int64_t *count, path_works *out) {
+int reap_path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *o,
+                         int64_t images, int ranks, int64_t *count, path_works *out) {
   const int64_t block = graph->batch;
   *count = o->sizes > 0 ? reap_split_list(REAP_SPLIT_TENTH, images, o->measured_images, NULL) : 0;
-  REAP_TRY(path_works_create(graph, groups, o->chosen, out));
-  return path_works_deal(graph, *count > 0 ? o->sizes : 0, *count > 0 ? (*count + block - 1) / block : 1, ranks, out);
+  REAP_TRY(reap_path_works_create(graph, groups, o->chosen, out));
+  return reap_path_works_deal(graph, *count > 0 ? o->sizes : 0, *count > 0 ? (*count + block - 1) / block : 1, ranks,
+                              out);
 }

@@ -30,30 +30,30 @@ typedef struct path_works {
 } path_works;
 
 /* Local. The consumers of the chosen groups. */
-int path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out);
-void path_works_clear(path_works *works);
+int reap_path_works_create(const reap_graph *graph, const reap_groups *groups, const bool *chosen, path_works *out);
+void reap_path_works_clear(path_works *works);
 
 /* Local. Splits `ranks` ranks into teams and deals out the groups, so that measuring on `blocks` blocks of images takes
  * as little time as possible. */
-int path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int ranks, path_works *works);
+int reap_path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int ranks, path_works *works);
 
 /* Local. Both of these for the options' groups and, of `images` images, those that the output would be measured on:
  * *count; their number decides how work is dealt out. */
-int path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options,
-                    int64_t images, int ranks, int64_t *count, path_works *out);
+int reap_path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options,
+                         int64_t images, int ranks, int64_t *count, path_works *out);
 
 /* path_solve.c. Local: room for the group's result. */
-int path_work_allocate(const reap_paths_options *options, const char *group, const char *layer, path_work *w);
+int reap_path_work_allocate(const reap_paths_options *options, const char *group, const char *layer, path_work *w);
 
 /* Local, on the first rank of the group's team: path and weights from w->moments, which are freed. Then, collective, to
- * the others: the path to all, room for the weights to the team (they follow in sensitivity_measure). */
-int path_work_solve(const reap_paths_options *options, path_work *w);
-int path_work_share(const reap_comm *comm, const path_works *works, path_work *w);
+ * the others: the path to all, room for the weights to the team (they follow in reap_sensitivity_measure). */
+int reap_path_work_solve(const reap_paths_options *options, path_work *w);
+int reap_path_work_share(const reap_comm *comm, const path_works *works, path_work *w);
 
 /* Collective: path and weights by all ranks, from moments that lie on all of them, or on none; nothing is left to
  * share. */
-int path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
-                                const reap_gram *gram, path_work *w);
+int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
+                                     const reap_gram *gram, path_work *w);
 
 /* What an output's movement is measured on, and within what. */
 typedef struct sensitivity_setting {
@@ -68,11 +68,11 @@ typedef struct sensitivity_setting {
 
 /* Collective. Fills path->moved of all groups: how far the outputs move with that group alone pruned. *measure: what is
  * measured. */
-int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
-                        const reap_progress *progress, const path_works *works, reap_path_measure *measure);
+int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
+                             const reap_progress *progress, const path_works *works, reap_path_measure *measure);
 
 /* Collective. The same between two networks with the same inputs and outputs. */
-int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
-                        const sensitivity_setting *setting, double *moved);
+int reap_sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
+                             const sensitivity_setting *setting, double *moved);
 
 #endif

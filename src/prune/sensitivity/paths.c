@@ -36,10 +36,10 @@ static int solve_waiting(run *r) {
   const double start = reap_seconds();
   int status = REAP_OK;
   for (int k = r->first; k < r->next && status == REAP_OK; k++)
-    if (r->works.list[k].moments) status = path_work_solve(r->options, &r->works.list[k]);
+    if (r->works.list[k].moments) status = reap_path_work_solve(r->options, &r->works.list[k]);
   status = reap_comm_agree(r->comm, status);
   for (; r->first < r->next && status == REAP_OK; r->first++)
-    status = path_work_share(r->comm, &r->works, &r->works.list[r->first]);
+    status = reap_path_work_share(r->comm, &r->works, &r->works.list[r->first]);
   r->times.solve += reap_seconds() - start;
   return status;
 }
@@ -61,7 +61,7 @@ static int take(run *r, bool all, reap_gram *gram) {
   int status = REAP_OK;
   if (all) {
     const double start = reap_seconds();
-    status = path_work_solve_distributed(r->comm, r->options, &r->works, gram, w);
+    status = reap_path_work_solve_distributed(r->comm, r->options, &r->works, gram, w);
     r->times.solve += reap_seconds() - start;
   } else if (owns(r, w)) {
     w->moments = gram->moments;
@@ -146,7 +146,7 @@ static int from_stats(run *r) {
 static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **indices) {
   const reap_paths_options *o = r->options;
   const int64_t images = shard ? shard->images : 0;
-  REAP_TRY(path_works_plan(r->graph, r->groups, o, images, reap_comm_size(r->comm), count, &r->works));
+  REAP_TRY(reap_path_works_plan(r->graph, r->groups, o, images, reap_comm_size(r->comm), count, &r->works));
   REAP_TRY(reap_alloc(indices, *count, sizeof **indices));
   reap_split_list(REAP_SPLIT_TENTH, images, *count, *indices);
   REAP_TRY(reap_group_paths_create(r->works.n, &r->paths));
@@ -157,8 +157,8 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
   for (int k = 0; k < r->works.n; k++) {
     path_work *w = &r->works.list[k];
     w->path = &r->paths->paths[k];
-    REAP_TRY(
-        path_work_allocate(o, reap_groups_at(r->groups, w->group)->name, r->graph->nodes[w->layer.node]->layer, w));
+    REAP_TRY(reap_path_work_allocate(o, reap_groups_at(r->groups, w->group)->name,
+                                     r->graph->nodes[w->layer.node]->layer, w));
   }
   return REAP_OK;
 }
@@ -167,7 +167,8 @@ static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *i
   const double start = reap_seconds();
   const reap_paths_options *o = r->options;
   const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
-  if (count > 0) REAP_TRY(sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
+  if (count > 0)
+    REAP_TRY(reap_sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
   r->paths->measured_images = count;
   r->times.held_out = count;
   r->times.measure = reap_seconds() - start;
@@ -185,7 +186,7 @@ int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const rea
   int status = reap_comm_agree(comm, set_up(&r, shard, &count, &indices));
   if (status == REAP_OK) status = o.from_stats ? from_stats(&r) : from_images(&r, images, shard);
   if (status == REAP_OK) status = measure(&r, images, count, indices);
-  path_works_clear(&r.works);
+  reap_path_works_clear(&r.works);
   reap_free(&indices);
   if (times) *times = r.times;
   if (status != REAP_OK) reap_group_paths_destroy(&r.paths);

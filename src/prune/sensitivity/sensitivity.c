@@ -312,8 +312,8 @@ static int add_up(const reap_comm *comm, int64_t count, reap_divergence *slots) 
   return reap_comm_sum(comm, &slots->kl, count * (int64_t)(sizeof *slots / sizeof(double)));
 }
 
-int sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
-                        const reap_progress *progress, const path_works *works, reap_path_measure *measure) {
+int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
+                             const reap_progress *progress, const path_works *works, reap_path_measure *measure) {
   const int which = reap_comm_rank(comm) % works->teams;
   study s = {.graph = graph, .setting = setting};
   reap_comm *team = NULL;
@@ -351,8 +351,8 @@ static int compare_networks(study *original, study *other, reap_divergence *slot
   return run_to_output(other, other->base, other->graph, compare, slots);
 }
 
-int sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
-                        const sensitivity_setting *setting, double *moved) {
+int reap_sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
+                             const sensitivity_setting *setting, double *moved) {
   const reap_shard shard = reap_shard_make(setting->count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
   study a = {.graph = original, .setting = setting, .shard = shard};
   study b = {.graph = other, .setting = setting, .shard = shard};

@@ -31,7 +31,7 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
   REAP_TRY(reap_comm_alloc(comm, &indices, count, sizeof *indices));
   reap_split_list(REAP_SPLIT_TENTH, all, count, indices);
   const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
-  int status = sensitivity_between(comm, original, pruned, &setting, moved);
+  int status = reap_sensitivity_between(comm, original, pruned, &setting, moved);
   reap_free(&indices);
   return status;
 }
