@@ -177,5 +177,31 @@ if [ "$ranks" = 1 ]; then
   check "mistakes leave nothing" [ ! -e W.h5.d ]
 fi
 
+# ------------------------------------------------------------------ the job array: its lock goes with a task that is killed
+if [ "$ranks" = 1 ]; then
+  cat >in-place-of-reap <<'SHELL'
+#!/usr/bin/env bash
+# Kills the task that merges first.
+mkdir -p A.h5.d
+case "$*" in *--no-merge*) exit ;; esac
+[ -e killed ] && { echo "merged $*"; exit; }
+touch killed
+kill -KILL $PPID
+SHELL
+  chmod +x in-place-of-reap
+  task() { # INDEX: leaves its status and out.txt
+    code=0
+    BUDGETS="0.5 0.6" REAP=./in-place-of-reap REAP_LAUNCH=env SLURM_ARRAY_TASK_ID=$1 timeout 60 \
+      bash "$source/jobs/sweep_array.sbatch" model.onnx -o A.h5 >out.txt 2>err.txt || code=$?
+  }
+  task 0
+  check "a task before the last does not merge" grep -q 'not finished' out.txt
+  task 1
+  check "the task that merges is killed: $code" [ "$code" = 137 ]
+  task 1
+  check "submitted again, it merges: $code" [ "$code" = 0 ]
+  check "all budgets are merged" grep -q '^merged sweep model.onnx -o A.h5 --flops 0.5,0.6$' out.txt
+fi
+
 echo "$checks checks on $ranks ranks, $failures failed"
 [ "$failures" = 0 ]
