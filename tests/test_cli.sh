@@ -174,6 +174,10 @@ if [ "$ranks" = 1 ]; then
   wrong "--classifier scale" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --classifier scale --repair off
   wrong "named twice" prune "$vgg" --calib sound.h5 -o same.h5 --report same.h5 --keep 0.5
   wrong "named twice" prune "$vgg" --calib sound.h5 -o sound.h5 --keep 0.5
+  wrong '"nosuch" is given a kind' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --output-kind nosuch=scores
+  wrong 'not "boxes"' eval "$vgg" --data sound.h5 --output-kind logits=boxes
+  wrong 'not ""' inspect "$vgg" --output-kind logits
+  wrong "cannot be scores" inspect "$source/tests/references/kernels/average_pool_2x2.onnx" --output-kind output=scores
   wrong '"nosuchlayer"' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --exclude nosuchlayer
   wrong "-o is missing" solve stats.h5 --keep 0.5
   wrong "--keep wants a share above 0" solve stats.h5 -o path.h5
@@ -260,6 +264,9 @@ same_numbers p.json a-eval.json kl
 same_numbers p.json a-eval.json output_error
 check "a pruned network's output has moved" awk -v kl="$(number p.json kl)" 'BEGIN { exit !(kl > 0 && kl < 5) }'
 works eval "$resnet" --against "$resnet" --data few.h5 --report s-eval.json --progress none
+works eval p.onnx --against "$resnet" --data few.h5 --report k-eval.json --progress none --output-kind logits=values
+check "outputs said to be values have no KL" [ "$(number k-eval.json kl)$(number k-eval.json kl 2)" = nullnull ]
+same_numbers a-eval.json k-eval.json output_error
 check "a network is where it is" [ "$(number s-eval.json kl)$(number s-eval.json output_error)" = 00 ]
 refused nosuch.onnx "No such file" eval p.onnx --against nosuch.onnx --data few.h5
 if command -v h5diff >/dev/null; then
@@ -434,6 +441,11 @@ works paths "$resnet" --from-stats few-stats.h5 --calib "$fashion/fashion-calib.
   --progress none -o pieces.h5
 works paths "$resnet" --from-stats few-stats.h5 --progress none -o bare.h5
 check "without images nothing is measured, and that is said" grep -q '^reap: warning: without --calib' err.txt
+works paths "$resnet" --calib few.h5 --positions 2 --sizes 1 --progress none --output-kind logits=values -o values.h5
+budget=(prune "$resnet" --calib few.h5 --positions 2 --flops 0.8 --repair off --from-paths values.h5 -o off.h5)
+works "${budget[@]}" --output-kind logits=values --eval few.h5 --report k.json --progress none
+check "the report tells what the output is" [ "$(grep -c '"values"\|"logits=values"' k.json)" = 2 ]
+refused values.h5 "squared" "${budget[@]}"
 if /usr/bin/python3 -c 'import h5py, numpy' 2>/dev/null; then
   works solve few-stats.h5 --keep 0.001 -o solved.h5 --progress none
   /usr/bin/python3 - <<'PYTHON' || fail "paths are not those of reap solve, or the file is not as promised"

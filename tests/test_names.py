@@ -102,6 +102,9 @@ class Names(unittest.TestCase):
         for shown in (r"a\x1b[31m", r"a\xff", r"a\x5cxff", r"two\x0alines\x0d",
                       r"\xe2\x80\xaegnp.exe", "größe 漢字 😀"):
             self.assertIn("\n" + shown + " ", out)
+            self.assertIn("\n%-40s Conv " % shown, out)  # of the layers
+            if shown != "größe 漢字 😀":
+                self.assertIn("\n%-40s        4  " % shown, out)  # the groups
 
     def test_json(self):
         out = self.run_reap("inspect", "--json", self.model).stdout

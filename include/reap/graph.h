@@ -50,6 +50,9 @@ typedef struct reap_attribute {
   reap_tensor *tensor;
 } reap_attribute; /* all members owned */
 
+/* What the user says of an output; else its form tells (see reap_network_set_output_kinds). */
+typedef enum reap_output_said { REAP_OUTPUT_UNSAID, REAP_OUTPUT_IS_SCORES, REAP_OUTPUT_IS_VALUES } reap_output_said;
+
 typedef struct reap_value {
   char *name;
   reap_dtype dtype;
@@ -62,6 +65,7 @@ typedef struct reap_value {
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
   int n_readers, reader;       /* nodes that read it, each once, and the last of them; valid after preparation */
   bool is_input, is_output;    /* of the network */
+  reap_output_said said;       /* of an output */
 } reap_value;
 
 /* Batch normalisation folded into the linear layer in front of it: y = scale (x - mean) / sqrt(var + epsilon) + bias.

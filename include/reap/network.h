@@ -26,6 +26,12 @@ void reap_network_clear(reap_network *network);
  * REAP_ERR_INPUT if its file fixes another batch. */
 int reap_network_set_batch(reap_network *network, int64_t batch);
 
+/* Local. Says what outputs are, "NAME=scores,NAME=values", where their form would tell otherwise: scores, [N, classes],
+ * are compared by the KL divergence of their soft-max, values by their squared error. NULL: nothing. It holds for the
+ * graph as it is now and for its copies, not beyond reap_network_set_batch(). REAP_ERR_USAGE for a name that is no
+ * output of the network, for another word, and for scores of another shape. */
+int reap_network_set_output_kinds(reap_network *network, const char *kinds);
+
 /* REAP_ERR_INPUT naming both files if the images are not what the network takes. */
 int reap_network_check_images(const reap_network *network, const reap_dataset *images);
 

@@ -69,6 +69,15 @@ typedef struct common_options {
   }
 /* clang-format on */
 
+#define OUTPUT_KIND_OPTION(text)                                                 \
+  {                                                                              \
+    "--output-kind", NULL, OPTION_TEXT, "NAME=KIND,...",                         \
+        "outputs that are \"scores\" of classes [N, C] (judged by the KL\n"      \
+        "divergence), or any other \"values\" (by their squared error), where\n" \
+        "their form tells otherwise: see reap inspect",                          \
+        &(text), 0                                                               \
+  }
+
 /* Parses; prints the help on rank 0 if asked for. *done tells that nothing is left to do (help, or a usage error). */
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done);

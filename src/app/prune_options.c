@@ -52,6 +52,7 @@ void prune_options_table(prune_options *o, option *table) {
        "(default output; path with --from-stats)",
        &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o->measure, 0},
+      OUTPUT_KIND_OPTION(o->output_kind),
       {"--min-keep", NULL, OPTION_NUMBER, "K",
        "keep at least this number of channels of every group, or (below 1)\n"
        "this share of them",

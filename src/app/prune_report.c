@@ -37,6 +37,7 @@ static void report_options(const prune_options *o, cJSON *report) {
   else
     cJSON_AddNumberToObject(options, "ridge", o->settings.ridge);
   cJSON_AddStringToObject(options, "measure", o->measure);
+  if (o->output_kind) cJSON_AddStringToObject(options, "output_kind", o->output_kind);
   report_add_number(options, "positions",
                     o->settings.from_stats ? NAN : (double)o->settings.positions); /* the file's own, then */
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);

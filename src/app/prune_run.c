@@ -10,6 +10,7 @@
 /* ------------------------------------------------------------------ inputs */
 
 static int open_images(const prune_options *o, prune_inputs *in) {
+  REAP_TRY(reap_network_set_output_kinds(&in->network, o->output_kind));
   if (o->calibration) REAP_TRY(reap_dataset_open(o->calibration, &in->calibration));
   if (!o->evaluation) return REAP_OK;
   REAP_TRY(reap_dataset_open(o->evaluation, &in->evaluation));

@@ -204,7 +204,7 @@ static void print_outputs(const reap_evaluation *e, reap_measure measure) {
              "output", "KL", "error", "share");
   for (int k = 0; k < e->n_outputs; k++) {
     const reap_output_figure *o = &e->outputs[k];
-    reap_print(stdout, "  %-14s ", o->name);
+    reap_print(stdout, "  %-*s ", reap_text_width(o->name, 14), o->name);
     if (isfinite(o->kl))
       reap_print(stdout, "%12.5f", o->kl);
     else

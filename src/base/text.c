@@ -71,6 +71,18 @@ void reap_text_escape(const char *text, char *out, size_t room) {
   out[used] = '\0';
 }
 
+int reap_text_width(const char *text, int columns) {
+  const int bytes = (int)strlen(text);
+  int shown = 0;
+  while (*text) {
+    const size_t length = reap_text_character(text);
+    const bool plain = length && !reap_text_controls(text, length) && escaped_byte(text) < 0;
+    shown += plain ? 1 : 4 * (int)(length ? length : 1);
+    text += length ? length : 1;
+  }
+  return shown < columns ? columns - shown + bytes : 0;
+}
+
 void reap_text_unescape(char *text) {
   char *to = text;
   while (*text) {

@@ -33,6 +33,10 @@ unsigned reap_text_code_point(const char *text, size_t length);
 /* True if the character of `length` bytes controls a terminal or the direction of writing. */
 bool reap_text_controls(const char *text, size_t length);
 
+/* The width for "%-*s" in reap_print() with which the escaped form of a text takes so many columns, or one for each of
+ * its characters. printf counts bytes, before they are escaped. */
+int reap_text_width(const char *text, int columns);
+
 /* printf of lines for people: everything but the line ends with which the format starts and ends is escaped. */
 void reap_print(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

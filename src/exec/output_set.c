@@ -30,9 +30,11 @@ static bool is_read_as_features(const reap_graph *graph, int value) {
 reap_output_kind reap_output_kind_of(const reap_graph *graph, int value) {
   const reap_value *y = &graph->values[value];
   const reap_operator *op = y->producer >= 0 ? graph->nodes[y->producer]->op : NULL;
-  if (y->rank != 2 || reap_value_count(y) / y->dims[0] < 2) return REAP_OUTPUT_OTHER;
+  if (y->rank != 2 || reap_value_count(y) / y->dims[0] < 2 || y->said == REAP_OUTPUT_IS_VALUES)
+    return REAP_OUTPUT_OTHER;
   if (op && reap_operator_normalises(op))
     return op->id == REAP_OP_Softmax ? REAP_OUTPUT_PROBABILITIES : REAP_OUTPUT_LOG_PROBABILITIES;
+  if (y->said == REAP_OUTPUT_IS_SCORES) return REAP_OUTPUT_LOGITS;
   return has_others(graph, value) && is_read_as_features(graph, value) ? REAP_OUTPUT_OTHER : REAP_OUTPUT_LOGITS;
 }
 

@@ -35,7 +35,7 @@ bool reap_output_set_several(const reap_graph *graph);
 
 /* Scores are [N, classes] with two classes or more: behind a Softmax or LogSoftmax probabilities or their logarithms,
  * else logits. In a network of several outputs, logits that other nodes than a Softmax or LogSoftmax read on are none:
- * they are features (an embedding). */
+ * they are features (an embedding). What the user says of an output goes before all that, but for its shape. */
 reap_output_kind reap_output_kind_of(const reap_graph *graph, int value);
 
 /* "logits", "probabilities", "log-probabilities" or "values". */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "io/onnx/source.h"
 #include "reap/error.h"
 #include "reap/log.h"
@@ -73,6 +74,40 @@ int reap_network_set_batch(reap_network *network, int64_t batch) {
   REAP_TRY(prepared(network->source, batch, &graph));
   reap_graph_destroy(&network->graph);
   network->graph = graph;
+  return REAP_OK;
+}
+
+static int say(reap_graph *graph, const char *name, int length, const char *kind, int kind_length) {
+  static const char *const kinds[] = {"", "scores", "values"};
+  int found = 0, said = 0;
+  for (int i = 1; i < 3; i++)
+    if ((int)strlen(kinds[i]) == kind_length && strncmp(kinds[i], kind, (size_t)kind_length) == 0) said = i;
+  if (said == 0)
+    return reap_error(REAP_ERR_USAGE, "the kind of output \"%.*s\" is scores or values, not \"%.*s\"", length, name,
+                      kind_length, kind);
+  for (int k = 0; k < graph->n_outputs; k++) {
+    reap_value *y = &graph->values[graph->outputs[k]];
+    if (!reap_text_names(name, (size_t)length, y->name)) continue;
+    if (said == REAP_OUTPUT_IS_SCORES && (y->rank != 2 || reap_value_count(y) / y->dims[0] < 2))
+      return reap_error(REAP_ERR_USAGE, "output \"%.*s\" cannot be scores: its shape is not [N, classes]", length,
+                        name);
+    y->said = (reap_output_said)said;
+    found = 1;
+  }
+  if (found) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is given a kind, and is no output of this network", length, name);
+}
+
+int reap_network_set_output_kinds(reap_network *network, const char *kinds) {
+  for (const char *at = kinds; at && *at;) {
+    const int length = (int)strcspn(at, ",");
+    int name = length - 1;
+    while (name >= 0 && at[name] != '=') name--; /* the last one: names may have this sign in them */
+    if (name < 0) name = length;
+    const int kind = name < length ? name + 1 : length;
+    if (length > 0) REAP_TRY(say(network->graph, at, name, at + kind, length - kind));
+    at += length + (at[length] == ',');
+  }
   return REAP_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "app/latency_file.h"
 #include "app/report.h"
 #include "app/run_files.h"
+#include "base/text.h"
 #include "reap/error.h"
 #include "reap/groups.h"
 #include "reap/network.h"
@@ -26,7 +27,9 @@ static void print(const reap_latency *l) {
   double sum = 0;
   printf("%-44s %12s %12s\n", "layer (ms an image)", "whole", "half");
   for (int i = 0; i < l->n; i++) {
-    printf("%-44s %12.5f %12.5f\n", l->layers[i].layer, full_ms(&l->layers[i].table), half_ms(&l->layers[i].table));
+    const char *layer = l->layers[i].layer;
+    reap_print(stdout, "%-*s %12.5f %12.5f\n", reap_text_width(layer, 44), layer, full_ms(&l->layers[i].table),
+               half_ms(&l->layers[i].table));
     sum += full_ms(&l->layers[i].table);
   }
   printf("%-44s %12.5f\n%-44s %12.5f\n", "all layers", sum, "the network", l->whole);

@@ -20,7 +20,7 @@ static const char *const ABOUT =
 
 typedef struct eval_options {
   const char *model, *data, *against, *outputs, *report;
-  const char *measure;
+  const char *measure, *output_kind;
   int64_t images;
   common_options common;
 } eval_options;
@@ -41,11 +41,13 @@ static int open_data(job *j) {
   const eval_options *o = j->options;
   REAP_TRY(reap_dataset_open(o->data, &j->data));
   REAP_TRY(reap_network_check_images(&j->network, j->data));
-  if (!o->against) return REAP_OK;
+  if (!o->against) return reap_network_set_output_kinds(&j->network, o->output_kind);
   REAP_TRY(reap_network_check_images(&j->original, j->data));
   const int64_t a = j->network.graph->batch, b = j->original.graph->batch, least = a < b ? a : b;
   REAP_TRY(reap_network_set_batch(&j->network, least));
-  return reap_network_set_batch(&j->original, least);
+  REAP_TRY(reap_network_set_batch(&j->original, least));
+  REAP_TRY(reap_network_set_output_kinds(&j->network, o->output_kind));
+  return reap_network_set_output_kinds(&j->original, o->output_kind);
 }
 
 static int evaluate(job *j) {
@@ -179,6 +181,7 @@ int command_eval(const command_context *context) {
        "with --against and several outputs: the largest share lost, or the sum\n"
        "of shares (default largest)",
        &o.measure, 0},
+      OUTPUT_KIND_OPTION(o.output_kind),
       {"--outputs", NULL, OPTION_TEXT, "O.h5",
        "store the network's outputs: `outputs` [N, ...], and if there are\n"
        "several the others as `outputs_1`, `outputs_2`, ...",

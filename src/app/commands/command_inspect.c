@@ -47,8 +47,8 @@ static void print_layers(const reap_graph *graph) {
     for (int k = 1; k < w->rank; k++)
       used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
     shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
-    reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", node->layer, node->op->name, weights, shape,
-               report_count((double)reap_node_flops(graph, i), flops),
+    reap_print(stdout, "%-*s %-7s %-14s %-12s %12s %10s\n", reap_text_width(node->layer, 40), node->layer,
+               node->op->name, weights, shape, report_count((double)reap_node_flops(graph, i), flops),
                report_count((double)layer_params(graph, node), params));
   }
 }
@@ -58,7 +58,7 @@ static void print_groups(const reap_graph *graph, const reap_groups *groups) {
   bool coupled = false;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    reap_print(stdout, "%-40s %8lld  ", group->name, (long long)group->units);
+    reap_print(stdout, "%-*s %8lld  ", reap_text_width(group->name, 40), group->name, (long long)group->units);
     if (group->prunable)
       reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[reap_group_consumer(group)]->layer);
     else
@@ -88,7 +88,8 @@ static void print_outputs(const reap_graph *graph) {
     const int v = graph->outputs[k];
     const char *measure = output_measure(graph, v);
     shape_text(&graph->values[v], shape, sizeof shape);
-    reap_print(stdout, "%-40s %-14s %-18s %s\n", graph->values[v].name, shape, output_kind(graph, v),
+    reap_print(stdout, "%-*s %-14s %-18s %s\n", reap_text_width(graph->values[v].name, 40), graph->values[v].name,
+               shape, output_kind(graph, v),
                strcmp(measure, "kl") == 0     ? "KL divergence"
                : strcmp(measure, "none") == 0 ? "nothing: it cannot change"
                                               : "relative squared error");
@@ -194,11 +195,12 @@ static int show(const command_context *context, const char *model, bool json, co
 }
 
 int command_inspect(const command_context *context) {
-  const char *model = NULL;
+  const char *model = NULL, *output_kind = NULL;
   bool json = false, done;
   estimate_options asked = ESTIMATE_DEFAULTS;
   estimate_figures estimate = {0};
   const option options[] = {{"--json", NULL, OPTION_FLAG, NULL, "print JSON", &json, 0},
+                            OUTPUT_KIND_OPTION(output_kind),
                             ESTIMATE_OPTIONS(asked),
                             {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
                             {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
@@ -210,8 +212,8 @@ int command_inspect(const command_context *context) {
   reap_network network = {0};
   const double start = reap_seconds();
   REAP_TRY(reap_network_load(context->comm, model, &network));
-  int status = REAP_OK;
-  if (asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
+  int status = reap_comm_agree(context->comm, reap_network_set_output_kinds(&network, output_kind));
+  if (status == REAP_OK && asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
   if (status == REAP_OK && asked.ranks > 0)
     status = estimate_make(context->comm, &asked, &network, reap_seconds() - start, &estimate);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0)

@@ -25,7 +25,7 @@ static const char *const ABOUT =
     "distribute a budget over the groups. The result does not depend on the number of ranks.\n";
 
 typedef struct paths_options {
-  const char *model, *calibration, *output, *solver, *positions_text, *measure;
+  const char *model, *calibration, *output, *solver, *positions_text, *measure, *output_kind;
   int64_t seed, sizes;
   memory_options memory;
   common_options common;
@@ -63,8 +63,8 @@ static void print_paths(const reap_group_paths *paths) {
     const reap_group_path *p = &paths->paths[i];
     int64_t half = (p->channels + 1) / 2;
     if (half < reap_group_path_least(p)) half = reap_group_path_least(p);
-    reap_print(stdout, "%-40s %9lld %9lld %14.4g", p->group, (long long)p->channels, (long long)half,
-               reap_group_path_error(p, half));
+    reap_print(stdout, "%-*s %9lld %9lld %14.4g", reap_text_width(p->group, 40), p->group, (long long)p->channels,
+               (long long)half, reap_group_path_error(p, half));
     if (measured) reap_print(stdout, " %13.4g", reap_group_path_moved(p, half));
     reap_print(stdout, "\n");
   }
@@ -93,6 +93,8 @@ static int run(const command_context *context, paths_options *o) {
   o->settings.progress = &view.callback;
   int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
   if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
+  if (status == REAP_OK)
+    status = reap_comm_agree(context->comm, reap_network_set_output_kinds(&j.network, o->output_kind));
   if (status == REAP_OK) status = run_files_check_network(context->comm, &j.network, "MODEL's data", &j.files);
   if (status == REAP_OK) status = run_files_announce(context->comm, &j.files);
   if (status == REAP_OK) status = measure(&j);
@@ -173,6 +175,7 @@ int command_paths(const command_context *context) {
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images for that comparison, at most (default 500)",
        &o.settings.path_images, 0},
       {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o.measure, 0},
+      OUTPUT_KIND_OPTION(o.output_kind),
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

@@ -58,8 +58,9 @@ static int solve_layer(const solve_options *o, reap_stats_file *stats, int layer
 }
 
 static void print_path(const char *name, const reap_path *p) {
-  reap_print(stdout, "%-40s %6lld -> %-6lld relative error %.6g  (%s)\n", name, (long long)p->channels,
-             (long long)p->n_kept, p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0,
+  reap_print(stdout, "%-*s %6lld -> %-6lld relative error %.6g  (%s)\n", reap_text_width(name, 40), name,
+             (long long)p->channels, (long long)p->n_kept,
+             p->n_removed && p->energy > 0 ? p->error_plain[p->n_removed - 1] / p->energy : 0,
              p->distributed ? "scalapack" : "local");
 }
 
