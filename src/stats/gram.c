@@ -47,7 +47,7 @@ static int check_shape(reap_stats_file *file, const char *name, const reap_layer
 static int open_stored(reap_stats_file *file, const char *name, const reap_layer *layer, reap_gram *g) {
   const int index = reap_stats_file_find(file, name);
   if (index < 0)
-    return reap_error(REAP_ERR_INPUT, "%s: has no layer \"%s\"; gather the moments with reap stats",
+    return reap_error(REAP_ERR_INPUT, "%s: has no layer \"%s\"; gather the moments of this network",
                       reap_stats_file_path(file), name);
   if (g->place == REAP_GRAM_FILE) {
     REAP_TRY(reap_stats_source_open(file, index, &g->stored));
