@@ -5,9 +5,9 @@
  * Flatten pass them on; additions make the units of both sides one; concatenations and slices rearrange them. A group
  * is the set of units connected through common producers.
  *
- * A member is one such place: an axis of a tensor that a node reads or writes. A unit has any number of entries along
- * it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several where a tensor is joined
- * with itself, none where a part was cut out. Which axis it is follows from the layout of the tensor
+ * A member is one such place: an axis of a tensor that a node reads, or that a layer makes. A unit has any number of
+ * entries along it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several where a
+ * tensor is joined with itself, none where a part was cut out. Which axis it is follows from the layout of the tensor
  * (model/operators/layout.h).
  *
  * A group is inner if one layer alone produces it and one alone consumes it, each unit once: the plain case of the
@@ -32,7 +32,7 @@ typedef enum reap_role {
 } reap_role;
 
 typedef struct reap_member {
-  int node, input; /* slot among the node's inputs; -1: its output */
+  int node, input; /* slot among the node's inputs; -1: its output, of a layer */
   int value, axis; /* the tensor there, and its axis along which the units have their entries */
   reap_role role;
 } reap_member;
@@ -43,7 +43,7 @@ typedef struct reap_group {
   char *name;    /* layer name of the first producer */
   int64_t units; /* present number */
   int n_members;
-  reap_member *members; /* in the order of the nodes; of a node first its inputs */
+  reap_member *members; /* in the order of the nodes */
   bool inner;
   bool prunable;             /* inner, and nothing holds its units */
   char *reason;              /* why not; NULL if prunable */

@@ -158,11 +158,14 @@ static bool keeps_channel_axis(const reap_graph *graph, const reap_node *node) {
          node->op->id != REAP_OP_Reshape;
 }
 
-/* A normalisation has parameters for each channel, which go with it. */
+/* A normalisation has parameters for each channel, which go with it; lists of these need no limit, as the file holds
+ * the parameters themselves. */
 static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   if (!keeps_channel_axis(graph, node)) return pin_inputs(graph, node, map, "changes the channel axis");
-  for (int slot = 1; node->op->channels == REAP_CHANNELS_NORM && slot < node->n_inputs; slot++)
+  for (int slot = 1; node->op->channels == REAP_CHANNELS_NORM && slot < node->n_inputs; slot++) {
     REAP_TRY(pass(map, node->inputs[0], node->inputs[slot], map->values[node->inputs[0]].repeat));
+    map->entries -= map->values[node->inputs[slot]].count;
+  }
   return pass(map, node->inputs[0], node->outputs[0], map->values[node->inputs[0]].repeat);
 }
 

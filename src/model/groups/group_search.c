@@ -15,7 +15,7 @@ typedef struct search {
   const reap_graph *graph;
   reap_groups *g;
   reap_channel_map map;
-  int n_members;         /* of all groups */
+  int n_members, n_ends; /* of all groups; producers and consumers among them */
   int *group_of;         /* [n_atoms] at roots: group, or -1 */
   int *unit_of;          /* [n_atoms] at roots: unit within the group */
   const char **pins;     /* [groups] what holds a unit of each, the first that does, or NULL */
@@ -104,17 +104,20 @@ static int label_values(search *s) {
 
 /* ------------------------------------------------------------------ members */
 
-/* Of all groups together. Dense connections have the square of the number of layers. */
-enum { MOST_MEMBERS = 1 << 20 };
+/* Producers and consumers of all groups together, and all of their members, 50 MB. Dense connections have the square
+ * of the number of layers, and each as often as nodes lie between. */
+enum { MOST_ENDS = 1 << 18, MOST_MEMBERS = 1 << 21 };
 
 static int append(search *s, int group, reap_member member) {
   reap_group *to = &s->g->list[group];
   const int n = to->n_members;
-  if (++s->n_members > MOST_MEMBERS)
-    return reap_error(REAP_ERR_INPUT,
-                      "the network's channel groups stand in more than %d places; use a network with fewer connections "
-                      "between its layers",
-                      MOST_MEMBERS);
+  s->n_ends += member.role == REAP_PRODUCES || member.role == REAP_CONSUMES;
+  if (++s->n_members > MOST_MEMBERS || s->n_ends > MOST_ENDS)
+    return reap_error(
+        REAP_ERR_INPUT,
+        "the network's channel groups have more than %d producers and consumers, or %d places where their "
+        "channels stand; use a network with fewer connections between its layers",
+        MOST_ENDS, MOST_MEMBERS);
   const bool full = (n & (n - 1)) == 0; /* lists are as long as the next power of two */
   if (full) REAP_TRY(reap_grow(&to->members, n, n > 0 ? 2 * (int64_t)n : 1, sizeof *to->members));
   to->members[to->n_members++] = member;
@@ -158,10 +161,10 @@ static int list_members(search *s) {
     for (int k = 0; k < node->n_inputs; k++)
       if (node->inputs[k] >= 0)
         REAP_TRY(list_tensor(s, (reap_member){.node = i, .input = k, .value = node->inputs[k], .role = role}, ++turn));
-    const reap_member output = {
-        .node = i, .input = -1, .value = node->outputs[0], .role = layer ? REAP_PRODUCES : role};
+    if (!layer) continue; /* what others make is read by nodes that follow */
+    const reap_member output = {.node = i, .input = -1, .value = node->outputs[0], .role = REAP_PRODUCES};
     REAP_TRY(list_tensor(s, output, ++turn));
-    if (layer && s->reads[i].count == 1) s->g->consumed[i] = s->reads[i].items[0];
+    if (s->reads[i].count == 1) s->g->consumed[i] = s->reads[i].items[0];
   }
   return REAP_OK;
 }
