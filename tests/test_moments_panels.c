@@ -294,7 +294,7 @@ static void check_wanted(const reap_moments_source *source, int64_t n_kept, cons
                          const reap_solve_options *options, const reap_path *expected) {
   const bool wanted = test_rank() == test_ranks() - 1;
   reap_path *found = NULL;
-  CHECK_OK(reap_refit_source_to(source, n_kept, kept, options, wanted, "panels", &found));
+  CHECK_OK(reap_refit_source(source, n_kept, kept, options, wanted, "panels", &found));
   CU_ASSERT_PTR_NOT_NULL_FATAL(found);
   CU_ASSERT_EQUAL(found->weights != NULL, wanted);
   const int64_t count = n_kept * expected->block * expected->m;
@@ -317,7 +317,7 @@ static void check_solver(const reap_moments_source *source, const reap_moments *
   reap_path_destroy(&found);
   reap_path_destroy(&expected);
   CHECK_OK(reap_refit(moments, n_kept, kept, options->ridge, "local", &expected));
-  CHECK_OK(reap_refit_source(source, n_kept, kept, options, "panels", &found));
+  CHECK_OK(reap_refit_source(source, n_kept, kept, options, test_rank() == 0, "panels", &found));
   if (found && expected) check_path(found, expected, distributed);
   if (expected) check_wanted(source, n_kept, kept, options, expected);
   reap_path_destroy(&found);
@@ -329,8 +329,8 @@ static void check_solver(const reap_moments_source *source, const reap_moments *
 static void check_solve(const reap_layer *layer, int64_t images, double ridge) {
   scene s = make_scene(layer, 0, images, 4);
   const reap_samples samples = samples_of(&s);
-  const reap_solve_options forced = reap_solver_for_spread(test_comm(), REAP_SOLVER_SCALAPACK, ridge),
-                           free = reap_solver_for_spread(test_comm(), REAP_SOLVER_AUTO, ridge);
+  const reap_solve_options forced = reap_solver_distributed(test_comm(), REAP_SOLVER_SCALAPACK, ridge),
+                           free = reap_solver_distributed(test_comm(), REAP_SOLVER_AUTO, ridge);
   reap_moments *moments = accumulate(&s, 0, NULL, NULL, NULL, NULL);
   reap_moments_panels *panels = NULL;
   CU_ASSERT_EQUAL(forced.solver, REAP_SOLVER_SCALAPACK);

@@ -26,7 +26,7 @@ enum { REAP_SOLVER_MOST_WHOLE = 8192 };
 /* Whether a layer's moments go by panels straight to the solver (moments_panels.h), so that no rank holds them. True
  * under REAP_SOLVER_SCALAPACK. Under REAP_SOLVER_AUTO true for more columns than that, or if the moments of all ranks
  * of a node take more than half of its memory. The same on all ranks. Collective. */
-bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+bool reap_solver_distributes(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 REAP_API_END
 

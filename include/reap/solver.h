@@ -28,9 +28,9 @@ typedef struct reap_solve_options {
   reap_route route;
 } reap_solve_options;
 
-/* For such a layer: ScaLAPACK over all ranks, but on a single rank, unless ScaLAPACK is asked for, its own solver, to
- * which panels go as well. Local. */
-reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge);
+/* Options for moments that no rank holds: ScaLAPACK over all ranks, but on a single rank, unless ScaLAPACK is asked
+ * for, its own solver, to which panels go as well. Local. */
+reap_solve_options reap_solver_distributed(const reap_comm *comm, reap_solver solver, double ridge);
 
 /* Removes channels greedily until n_kept are left (1 <= n_kept <= channels). Order, errors with and without the ridge
  * term after every removal, and least-squares weights and bias of the channels kept: on rank 0 only if distributed
@@ -53,14 +53,10 @@ int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, 
 int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
                reap_path **out);
 
-/* The same for moments that are read piece by piece. Collective under ScaLAPACK; the weights are then on rank 0 only.
- * options->route is ignored. */
+/* The same for moments that are read piece by piece. Collective under ScaLAPACK; ranks that pass wanted = true get the
+ * weights, path->weights is NULL on others. options->route is ignored. */
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
-                      const reap_solve_options *options, const char *what, reap_path **out);
-
-/* The same, with the weights on the ranks that pass wanted = true in place of rank 0. */
-int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
-                         const reap_solve_options *options, bool wanted, const char *what, reap_path **out);
+                      const reap_solve_options *options, bool wanted, const char *what, reap_path **out);
 
 /* The point of a path at which n_kept channels are left (path->n_kept <= n_kept <= channels): kept channels, order,
  * errors, weights and bias, by one solve and without eliminating again. Local. */

@@ -17,7 +17,7 @@ reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_
   return large ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL;
 }
 
-bool reap_solver_spreads(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
+bool reap_solver_distributes(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
   int node = 1;
   if (solver != REAP_SOLVER_AUTO) return solver == REAP_SOLVER_SCALAPACK;
   if (reap_comm_node_size(comm, &node) != REAP_OK) return false;

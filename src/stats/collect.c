@@ -119,7 +119,7 @@ static int advance(pass *p, const reap_layer *layer) {
 static bool is_distributed(const pass *p, const reap_layer *layer) {
   const reap_collect_options *o = p->options;
   if (o->taker ? !o->taker->distributed : !o->stats) return false;
-  return o->panels || reap_solver_spreads(p->comm, o->solver, layer->n, layer->m);
+  return o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m);
 }
 
 static int gather(pass *p, const reap_samples *samples, reap_gram *gram) {

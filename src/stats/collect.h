@@ -35,7 +35,7 @@ typedef struct reap_collect_options {
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats; /* takes up the moments; NULL: they are not stored */
-  reap_solver solver;       /* the taker's: where it says so (reap_solver_spreads), moments go by panels, so that no
+  reap_solver solver;       /* the taker's: where it says so (reap_solver_distributes), moments go by panels, so that no
                                rank holds them, to the file and to the taker */
   bool panels;              /* they do so in every layer */
   const reap_moments_taker *taker;    /* gets the moments; may be NULL */

@@ -7,7 +7,6 @@
  */
 #include <string.h>
 
-#include "accumulator.h"
 #include "base/timer.h"
 #include "collect.h"
 #include "reap/error.h"
@@ -37,15 +36,11 @@ static int read_block(void *context, int64_t b, const float **x, const float **y
   return REAP_OK;
 }
 
-static int gather(const reap_comm *comm, const reap_samples *samples, stored *s, reap_moments **moments) {
-  reap_accumulator *a = NULL;
+static int gather(const reap_comm *comm, const reap_samples *samples, stored *s, reap_gram *gram) {
   int status = reap_alloc(&s->x, BLOCK_ROWS * samples->layer.n, sizeof *s->x);
   if (status == REAP_OK) status = reap_alloc(&s->y, BLOCK_ROWS * samples->layer.m, sizeof *s->y);
-  if (status == REAP_OK) status = reap_accumulator_create(samples, &a);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = reap_accumulator_sum(a, comm);
-  if (status == REAP_OK) status = reap_accumulator_reduce(a, comm, moments);
-  reap_accumulator_destroy(&a);
+  if (status == REAP_OK) status = reap_gram_gather(comm, samples, false, gram);
   reap_free(&s->x);
   reap_free(&s->y);
   return status;
@@ -61,11 +56,11 @@ static int collect_layer(const reap_comm *comm, reap_activations_reader *reader,
       .shard = reap_shard_make(s.about->rows, BLOCK_ROWS, reap_comm_rank(comm), reap_comm_size(comm)),
       .read = read_block,
       .context = &s};
-  reap_moments *moments = NULL;
+  reap_gram gram = {0};
   s.samples = &samples;
-  int status = gather(comm, &samples, &s, &moments);
-  if (status == REAP_OK) status = reap_stats_writer_add(stats, s.about->name, s.about->node, moments);
-  reap_moments_destroy(&moments);
+  int status = gather(comm, &samples, &s, &gram);
+  if (status == REAP_OK) status = reap_gram_write(&gram, stats, s.about->name, s.about->node);
+  reap_gram_clear(&gram);
   return reap_error_prefix(status, "statistics of %s", s.about->name);
 }
 

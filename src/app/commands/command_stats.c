@@ -89,14 +89,14 @@ static int check_disk(const job *j) {
 static int check_memory(job *j) {
   const stats_options *o = j->options;
   const reap_comm *comm = j->context->comm;
-  bool *spread = NULL;
+  bool *distributed = NULL;
   REAP_TRY(memory_options_check(comm, &o->memory));
-  REAP_TRY(reap_comm_alloc(comm, &spread, j->n_layers, sizeof *spread));
+  REAP_TRY(reap_comm_alloc(comm, &distributed, j->n_layers, sizeof *distributed));
   for (int i = 0; i < j->n_layers; i++)
-    spread[i] = o->panels || reap_solver_spreads(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
+    distributed[i] = o->panels || reap_solver_distributes(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
   int status = reap_estimate_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,
-                                    REAP_ESTIMATE_STORE, spread, reap_comm_size(comm), &j->estimate);
-  reap_free(&spread);
+                                    REAP_ESTIMATE_STORE, distributed, reap_comm_size(comm), &j->estimate);
+  reap_free(&distributed);
   REAP_TRY(reap_comm_agree(comm, status));
   return reap_estimate_check(comm, &j->estimate, o->memory.bytes,
                              "sum it by panels (--panels), put fewer ranks on a node, or use nodes with more memory");

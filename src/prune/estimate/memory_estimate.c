@@ -80,11 +80,11 @@ static double shared_solver(const reap_layer *layer, int ranks) {
   return 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
 }
 
-int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool spread, int ranks, int64_t *every_rank,
-                           int64_t *deciding_rank) {
+int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool distributed, int ranks,
+                           int64_t *every_rank, int64_t *deciding_rank) {
   REAP_TRY(whole(layer, every_rank, deciding_rank)); /* that everything fits its type, too */
   if (use == REAP_ESTIMATE_STORE) *deciding_rank = 0;
-  if (!spread) return REAP_OK;
+  if (!distributed) return REAP_OK;
   double bytes = reap_moments_panels_bytes(layer, ranks);
   if (use != REAP_ESTIMATE_STORE) bytes += shared_solver(layer, ranks);
   if (use == REAP_ESTIMATE_PRUNE) bytes += 8 * (double)layer->n * (double)layer->m; /* the new weights */
@@ -102,7 +102,7 @@ static int layer_whole(const reap_samples *samples, reap_layer_estimate *out) {
 }
 
 /* Panels and a share of the matrices. */
-static int layer_spread(const reap_samples *samples, int ranks, reap_layer_estimate *out) {
+static int layer_distributed(const reap_samples *samples, int ranks, reap_layer_estimate *out) {
   const reap_layer *layer = &samples->layer;
   const int64_t positions = samples->sampling.positions;
   int64_t solver = 0, deciding = 0;
@@ -114,18 +114,18 @@ static int layer_spread(const reap_samples *samples, int ranks, reap_layer_estim
   return REAP_OK;
 }
 
-int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard, bool spread,
-                        int ranks, reap_layer_estimate *out) {
+int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
+                        bool distributed, int ranks, reap_layer_estimate *out) {
   const reap_samples samples = {
       .layer = *layer, .name = "", .sampling = *sampling, .split = REAP_SPLIT_TENTH, .shard = *shard};
-  return spread ? layer_spread(&samples, ranks, out) : layer_whole(&samples, out);
+  return distributed ? layer_distributed(&samples, ranks, out) : layer_whole(&samples, out);
 }
 
 /* The layer that takes most. */
-static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_estimate_use use, bool spread, int ranks,
-                      reap_memory_estimate *out) {
+static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_estimate_use use, bool distributed,
+                      int ranks, reap_memory_estimate *out) {
   int64_t every = 0, deciding = 0;
-  REAP_TRY(reap_estimate_matrices(layer, use, spread, ranks, &every, &deciding));
+  REAP_TRY(reap_estimate_matrices(layer, use, distributed, ranks, &every, &deciding));
   if (every <= out->every_rank) return REAP_OK;
   out->every_rank = every;
   out->deciding_rank = deciding;
@@ -143,28 +143,29 @@ static int note_network(const reap_graph *graph, int64_t networks, int64_t image
 }
 
 int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
-                         reap_estimate_use use, const bool *spread, int ranks, reap_memory_estimate *out) {
+                         reap_estimate_use use, const bool *distributed, int ranks, reap_memory_estimate *out) {
   memset(out, 0, sizeof *out);
-  for (int i = 0; i < count; i++) REAP_TRY(note_layer(graph, &layers[i], use, spread && spread[i], ranks, out));
+  for (int i = 0; i < count; i++)
+    REAP_TRY(note_layer(graph, &layers[i], use, distributed && distributed[i], ranks, out));
   return note_network(graph, 1, images, out);
 }
 
 int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
-                        const bool *spread, int ranks, reap_memory_estimate *out) {
+                        const bool *distributed, int ranks, reap_memory_estimate *out) {
   memset(out, 0, sizeof *out);
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
     REAP_TRY(reap_layer_view(graph, reap_group_consumer(group), group->units, &layer));
-    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, spread && spread[g], ranks, out));
+    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, distributed && distributed[g], ranks, out));
   }
   return note_network(graph, 2, images, out);
 }
 
 /* ------------------------------------------------------------------ paths of all groups */
 
-/* Bytes of the weights at the measured sizes: evenly spread, they are half a layer for each. */
+/* Bytes of the weights at the measured sizes: evenly distributed, they are half a layer for each. */
 static double team_weights(const path_works *works, int team, int sizes) {
   double bytes = 0;
   for (int k = 0; k < works->n; k++) {
@@ -195,9 +196,9 @@ static int note_outputs(const reap_graph *graph, int teams, int64_t images, reap
   return status;
 }
 
-static int allocate_layers(const path_works *works, reap_layer **layers, bool **spread) {
+static int allocate_layers(const path_works *works, reap_layer **layers, bool **distributed) {
   REAP_TRY(reap_alloc(layers, works->n, sizeof **layers));
-  REAP_TRY(reap_alloc(spread, works->n, sizeof **spread));
+  REAP_TRY(reap_alloc(distributed, works->n, sizeof **distributed));
   for (int k = 0; k < works->n; k++) (*layers)[k] = works->list[k].layer;
   return REAP_OK;
 }
@@ -207,13 +208,14 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   const int ranks = reap_comm_size(comm);
   path_works works = {0};
   reap_layer *layers = NULL;
-  bool *spread = NULL;
+  bool *distributed = NULL;
   int64_t count = 0;
   int status = reap_path_works_plan(graph, groups, options, images, ranks, &count, &works);
-  if (status == REAP_OK) status = allocate_layers(&works, &layers, &spread);
+  if (status == REAP_OK) status = allocate_layers(&works, &layers, &distributed);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  for (int k = 0; k < works.n; k++) spread[k] = reap_solver_spreads(comm, options->solver, layers[k].n, layers[k].m);
-  status = reap_estimate_layers(graph, layers, works.n, images, REAP_ESTIMATE_FOLLOW, spread, ranks, out);
+  for (int k = 0; k < works.n; k++)
+    distributed[k] = reap_solver_distributes(comm, options->solver, layers[k].n, layers[k].m);
+  status = reap_estimate_layers(graph, layers, works.n, images, REAP_ESTIMATE_FOLLOW, distributed, ranks, out);
   if (status == REAP_OK && count > 0) {
     note_weights(&works, options->sizes, ranks, out);
     status = note_outputs(graph, works.teams, count, out);
@@ -222,7 +224,7 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
 done:
   reap_path_works_clear(&works);
   reap_free(&layers);
-  reap_free(&spread);
+  reap_free(&distributed);
   return status;
 }
 

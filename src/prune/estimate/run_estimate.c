@@ -228,8 +228,8 @@ static int take_step(tracker *t, const reap_step *at) {
   reap_layer layer;
   reap_layer_estimate cost = {0, 0, 0};
   REAP_TRY(reap_layer_view(s->graph, at->node, channels, &layer));
-  const bool spread = at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE;
-  REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, spread, s->ranks, &cost));
+  const bool distributed = at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE;
+  REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, distributed, s->ranks, &cost));
   advance_both(t, &layer, at->shortcut);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
   if (at->group < 0) return REAP_OK;

@@ -226,18 +226,17 @@ static int read_producer(void *context, int64_t b, const float **x, const float 
 /* Moments of one of the two layers, over the blocks that count. */
 static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, const float **, const float **),
                void *context, reap_moments **moments) {
-  const reap_comm *comm = p->run->comm;
   reap_samples samples = p->step->data;
-  reap_accumulator *a = NULL;
+  reap_gram gram;
   samples.layer = which == 0 ? p->producer : p->consumer;
   samples.name = p->names[which];
   samples.stride = p->stride;
   samples.read = read;
   samples.context = context;
-  int status = reap_comm_agree(comm, reap_accumulator_create(&samples, &a));
-  if (status == REAP_OK) status = reap_accumulator_sum(a, comm);
-  if (status == REAP_OK) status = reap_accumulator_reduce(a, comm, moments);
-  reap_accumulator_destroy(&a);
+  const int status = reap_gram_gather(p->run->comm, &samples, false, &gram);
+  *moments = gram.moments;
+  gram.moments = NULL;
+  reap_gram_clear(&gram);
   return status;
 }
 

@@ -144,14 +144,16 @@ static int choose_distributed(const decision_setting *by, const reap_moments_sou
                               reap_path **path, bool *eliminated) {
   const reap_prune_options *o = by->options;
   const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED);
-  const reap_solve_options solve = reap_solver_for_spread(by->comm, o->solver, o->ridge);
+  const reap_solve_options solve = reap_solver_distributed(by->comm, o->solver, o->ridge);
   const reap_evidence evidence = {by->graph, by->group, d->record.n_kept, NULL,
                                   source,    o->ridge,  o->seed,          all ? solve.comm : NULL};
   int status = all || reap_comm_rank(by->comm) == 0 ? choose(by, &evidence, d, path) : REAP_OK;
   REAP_TRY(reap_comm_agree(by->comm, status));
   REAP_TRY(reap_comm_broadcast(by->comm, d->record.kept, (size_t)d->record.n_kept * sizeof *d->record.kept, 0));
   *eliminated = all;
-  return all ? REAP_OK : reap_refit_source(source, d->record.n_kept, d->record.kept, &solve, by->group->name, path);
+  return all ? REAP_OK
+             : reap_refit_source(source, d->record.n_kept, d->record.kept, &solve, reap_comm_rank(by->comm) == 0,
+                                 by->group->name, path);
 }
 
 /* Rank 0's weights become the decision's, without a second copy of them there. */

@@ -10,10 +10,10 @@
 #include "run.h"
 #include "stats/store_rows.h"
 
-bool reap_prune_spreads(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
+bool reap_prune_distributes(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
   if (options->ridge_auto || (options->from_stats && !options->refit)) return false;
   if (reap_method_holds_moments(options->method)) return false;
-  return reap_solver_spreads(comm, options->solver, n, m);
+  return reap_solver_distributes(comm, options->solver, n, m);
 }
 
 static int gather(run *r, step *s, bool distributed) {
@@ -26,7 +26,7 @@ static int gather(run *r, step *s, bool distributed) {
 
 int reap_step_moments(run *r, step *s) {
   const double start = reap_seconds();
-  const bool distributed = s->group >= 0 && reap_prune_spreads(r->comm, r->options, s->layer.n, s->layer.m);
+  const bool distributed = s->group >= 0 && reap_prune_distributes(r->comm, r->options, s->layer.n, s->layer.m);
   if (!reap_run_frozen(r)) return gather(r, s, distributed);
   REAP_TRY(reap_gram_read(r->comm, r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer, distributed,
                           true, &s->gram));

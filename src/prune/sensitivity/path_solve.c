@@ -94,7 +94,7 @@ static int solve_size(const reap_moments_source *source, const reap_solve_option
   int status = channels_at(w->path, w->path->sizes[i], &kept);
   status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK)
-    status = reap_refit_source_to(source, w->path->sizes[i], kept, options, wanted, w->path->group, &at);
+    status = reap_refit_source(source, w->path->sizes[i], kept, options, wanted, w->path->group, &at);
   if (status == REAP_OK && wanted) { /* arrays change hands: weights of several sizes are large enough */
     w->weights[i] = at->weights;
     w->bias[i] = at->bias;
@@ -167,7 +167,7 @@ int reap_path_work_share(const reap_comm *comm, const path_works *works, path_wo
 
 static int solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
                              const reap_moments_source *source, path_work *w) {
-  const reap_solve_options options = reap_solver_for_spread(comm, o->solver, o->ridge);
+  const reap_solve_options options = reap_solver_distributed(comm, o->solver, o->ridge);
   reap_path *path = NULL;
   int status = reap_comm_agree(comm, reap_solve_source(source, least_size(o, w), &options, w->path->group, &path));
   if (status == REAP_OK) {

@@ -119,7 +119,7 @@ static int take_origin(run *r) {
 static int solve_stored(run *r, const path_work *w, const char *layer) {
   const double start = reap_seconds();
   const reap_paths_options *o = r->options;
-  const bool pieces = reap_solver_spreads(r->comm, o->solver, w->layer.n, w->layer.m);
+  const bool pieces = reap_solver_distributes(r->comm, o->solver, w->layer.n, w->layer.m);
   const bool all = pieces || solved_by_all(r, w);
   reap_gram gram = {0};
   int status = reap_gram_read(r->comm, o->from_stats, layer, &w->layer, pieces, all || owns(r, w), &gram);

@@ -141,7 +141,7 @@ int reap_session_plan(reap_session *s) {
 /* ------------------------------------------------------------------ the steps */
 
 /* Groups whose layer's moments lie on all ranks together. Collective. */
-static int find_spread(const reap_session *s, bool *spread) {
+static int find_distributed(const reap_session *s, bool *distributed) {
   const bool whole = s->settings.from_stats && !s->options.refit;
   int status = REAP_OK;
   for (int g = 0; status == REAP_OK && g < reap_groups_count(s->groups); g++) {
@@ -149,19 +149,19 @@ static int find_spread(const reap_session *s, bool *spread) {
     reap_layer layer;
     if (!s->info.plan.chosen[g]) continue;
     status = reap_layer_view(s->pruned, reap_group_consumer(group), group->units, &layer);
-    if (status == REAP_OK) spread[g] = !whole && reap_prune_spreads(s->comm, &s->options, layer.n, layer.m);
+    if (status == REAP_OK) distributed[g] = !whole && reap_prune_distributes(s->comm, &s->options, layer.n, layer.m);
   }
   return status;
 }
 
 static int check_memory(reap_session *s) {
-  bool *spread = NULL;
-  int status = reap_comm_agree(s->comm, reap_calloc(&spread, reap_groups_count(s->groups), sizeof *spread));
-  if (status == REAP_OK) status = find_spread(s, spread);
+  bool *distributed = NULL;
+  int status = reap_comm_agree(s->comm, reap_calloc(&distributed, reap_groups_count(s->groups), sizeof *distributed));
+  if (status == REAP_OK) status = find_distributed(s, distributed);
   if (status == REAP_OK)
-    status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, spread,
+    status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, distributed,
                                  reap_comm_size(s->comm), &s->info.memory_estimate);
-  reap_free(&spread);
+  reap_free(&distributed);
   REAP_TRY(reap_comm_agree(s->comm, status));
   return reap_estimate_check(s->comm, &s->info.memory_estimate, s->settings.memory,
                              "exclude it, put fewer ranks on a node, or spread it over the ranks (solver scalapack, a "

@@ -171,13 +171,7 @@ static int bare_order(int64_t n_kept, const int64_t *kept, reap_path *path) {
 }
 
 int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
-                      const reap_solve_options *options, const char *what, reap_path **out) {
-  const bool first = !fit_comm(options) || reap_comm_rank(options->comm) == 0;
-  return reap_refit_source_to(source, n_kept, kept, options, first, what, out);
-}
-
-int reap_refit_source_to(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
-                         const reap_solve_options *options, bool wanted, const char *what, reap_path **out) {
+                      const reap_solve_options *options, bool wanted, const char *what, reap_path **out) {
   const reap_comm *comm = fit_comm(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
@@ -208,7 +202,7 @@ int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept,
   *out = NULL;
   REAP_TRY(reap_moments_check(moments, what));
   int status = reap_moments_as_source(moments, &diagonal, &source);
-  if (status == REAP_OK) status = reap_refit_source(&source, n_kept, kept, &options, what, out);
+  if (status == REAP_OK) status = reap_refit_source(&source, n_kept, kept, &options, true, what, out);
   reap_free(&diagonal);
   return status;
 }

@@ -15,7 +15,7 @@
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;
 
-reap_solve_options reap_solver_for_spread(const reap_comm *comm, reap_solver solver, double ridge) {
+reap_solve_options reap_solver_distributed(const reap_comm *comm, reap_solver solver, double ridge) {
   const bool alone = reap_comm_size(comm) == 1 && solver != REAP_SOLVER_SCALAPACK;
   return (reap_solve_options){alone ? NULL : comm, alone ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK, ridge,
                               REAP_ROUTE_AUTO};
