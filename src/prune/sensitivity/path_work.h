@@ -42,7 +42,7 @@ int reap_path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int
 int reap_path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options,
                          int64_t images, int ranks, int64_t *count, path_works *out);
 
-/* path_solve.c. Local: room for the group's result. */
+/* Local: room for the group's result. */
 int reap_path_work_allocate(const reap_paths_options *options, const char *group, const char *layer, path_work *w);
 
 /* Local, on the first rank of the group's team: path and weights from w->moments, which are freed. Then, collective, to
@@ -54,25 +54,5 @@ int reap_path_work_share(const reap_comm *comm, const path_works *works, path_wo
  * share. */
 int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *options, const path_works *works,
                                      const reap_gram *gram, path_work *w);
-
-/* What an output's movement is measured on, and within what. */
-typedef struct sensitivity_setting {
-  reap_dataset *images;
-  int64_t count;
-  const int64_t *indices; /* [count] images measured on */
-  reap_backend backend;
-  int64_t memory; /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
-  const char *scratch;
-  reap_measure measure; /* of several outputs */
-} sensitivity_setting;
-
-/* Collective. Fills path->moved of all groups: how far the outputs move with that group alone pruned. *measure: what is
- * measured. */
-int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
-                             const reap_progress *progress, const path_works *works, reap_path_measure *measure);
-
-/* Collective. The same between two networks with the same inputs and outputs. */
-int reap_sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
-                             const sensitivity_setting *setting, double *moved);
 
 #endif

@@ -5,16 +5,16 @@
  * from copies of its moments, or, where no rank is to hold them, from panels (moments_panels.h) or the pieces of a
  * file.
  *
- * Cost: one forward pass and the moments of the original network; what path_solve.c takes for each group; then the
+ * Cost: one forward pass and the moments of the original network; what path_work.c takes for each group; then the
  * networks of sensitivity.c. Memory: a rank holds the moments of one or two layers, or its share of a large one's, and
  * the weights of its team's groups at the measured sizes. Failure modes: those of the solver; no group to look at.
  */
 #include "paths.h"
 
 #include "base/timer.h"
-#include "path_work.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "sensitivity.h"
 #include "stats/collect.h"
 
 typedef struct run {

@@ -24,9 +24,9 @@
 #include "exec/output_mean.h"
 #include "exec/output_set.h"
 #include "model/groups/surgery.h"
-#include "path_work.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "sensitivity.h"
 
 typedef struct study {
   const reap_graph *graph;

@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "path_work.h"
 #include "prune/methods/methods.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "sensitivity.h"
 
 static int prune(const reap_comm *comm, const reap_graph *original, reap_graph *pruned, reap_dataset *images,
                  const reap_shard *shard, const reap_prune_options *options) {
