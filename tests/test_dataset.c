@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "io/probe.h"
 #include "reap/dataset.h"
 #include "reap/memory.h"
 
@@ -356,13 +357,13 @@ static void chunks_fit_their_data(void) {
   reap_dataset_close(&data);
 }
 
-/* Where the heap of variable-length strings begins; -1: there is none. */
-static long find_heap(FILE *file) {
+/* Where a part of the file with that signature begins; -1: there is none. */
+static long find_part(FILE *file, const char *signature) {
   char bytes[1 << 15];
   rewind(file);
   const size_t count = fread(bytes, 1, sizeof bytes, file);
   for (size_t i = 0; i + 4 < count; i++)
-    if (memcmp(bytes + i, "GCOL", 4) == 0) return (long)i;
+    if (memcmp(bytes + i, signature, 4) == 0) return (long)i;
   return -1;
 }
 
@@ -379,7 +380,7 @@ static void damaged_heaps_are_refused(void) {
   const int values[] = {0, 1, 16, 127, 255};
   FILE *file = fopen(path, "r+b");
   CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-  const long heap = find_heap(file);
+  const long heap = find_part(file, "GCOL"); /* of variable-length strings */
   int refused = 0;
   CU_ASSERT_FATAL(heap >= 0);
   for (long at = heap; at < heap + 36; at++)
@@ -439,6 +440,24 @@ static void damaged_attributes_are_refused(void) {
   }
 }
 
+/* Names, the tree and a node of the root group. A reader that looks for a name there may crash in the library. */
+static void groups_that_cannot_be_listed_are_refused(void) {
+  static const char *const parts[] = {"HEAP", "TREE", "SNOD"};
+  const char *path = write_file("listed.h5", &SOUND, NULL, H5T_NATIVE_UINT8);
+  FILE *file = fopen(path, "r+b");
+  CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+  CHECK_OK(reap_probe_file(path));
+  for (int i = 0; i < 3; i++) {
+    const long at = find_part(file, parts[i]);
+    CU_ASSERT_FATAL(at >= 0);
+    put_byte(file, at, 'x');
+    CHECK_FAILS(reap_probe_file(path), REAP_ERR_INPUT, "cannot find all objects");
+    put_byte(file, at, parts[i][0]);
+  }
+  fclose(file);
+  CHECK_OK(reap_probe_file(path));
+}
+
 const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"floats_come_as_they_are", floats_come_as_they_are},
                                 {"images_that_are_not_finite_are_named", images_that_are_not_finite_are_named},
@@ -453,5 +472,6 @@ const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"chunks_fit_their_data", chunks_fit_their_data},
                                 {"damaged_heaps_are_refused", damaged_heaps_are_refused},
                                 {"damaged_attributes_are_refused", damaged_attributes_are_refused},
+                                {"groups_that_cannot_be_listed_are_refused", groups_that_cannot_be_listed_are_refused},
                                 {"embedded_example", embedded_example},
                                 {NULL, NULL}};

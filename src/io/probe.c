@@ -29,7 +29,7 @@ static const int64_t MOST_BYTES = (int64_t)160 << 20;
  * elements are not unpacked. */
 static const double MOST_CHUNKS = 1e5, MOST_ELEMENTS = 4e6;
 
-enum { TOO_MUCH_MEMORY = 3, VALUE_BYTES = 1 << 16, MOST_STRINGS = 1 << 12 };
+enum { TOO_MUCH_MEMORY = 3, NOT_LISTED = 4, VALUE_BYTES = 1 << 16, MOST_STRINGS = 1 << 12 };
 
 /* ------------------------------------------------------------------ the child */
 
@@ -110,9 +110,12 @@ static void look_at_dataset(hid_t dataset) {
   reap_h5_close(&type);
 }
 
+/* context: whether a header was found to be damaged. */
 static herr_t look_at_object(hid_t root, const char *name, const H5O_info_t *about, void *context) {
-  (void)context;
-  if (reap_h5_check_object(root, name, about->addr) != REAP_OK) return 0; /* refused by readers, by its name */
+  if (reap_h5_check_object(root, name, about->addr) != REAP_OK) { /* refused by readers, by its name */
+    *(bool *)context = true;
+    return 0;
+  }
   hid_t object = H5Oopen(root, name, H5P_DEFAULT);
   if (object < 0) return 0;
   if (about->type == H5O_TYPE_DATASET) look_at_dataset(object);
@@ -121,15 +124,19 @@ static herr_t look_at_object(hid_t root, const char *name, const H5O_info_t *abo
   return 0;
 }
 
-static void look(const char *path) {
+/* False if not all objects can be found, and no reader would say why: one that looks for a name in such a group may
+ * crash where this walk fails. */
+static bool look(const char *path) {
   hid_t file = REAP_H5_NONE;
   char **names = NULL;
   int64_t count = 0;
-  if (reap_h5_open(path, &file) != REAP_OK) return;
-  if (reap_h5_list(file, &count, &names) == REAP_OK)
-    H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, look_at_object, NULL, H5O_INFO_BASIC);
+  bool told = false;
+  if (reap_h5_open(path, &file) != REAP_OK) return true;
+  bool all = reap_h5_list(file, &count, &names) == REAP_OK;
+  if (all) all = H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, look_at_object, &told, H5O_INFO_BASIC) >= 0 || told;
   reap_h5_free_names(count, &names);
   reap_h5_close(&file);
+  return all;
 }
 
 /* What the C library and MPI print of a crash is no use to anyone here. */
@@ -148,8 +155,9 @@ static void set_limits(int64_t bytes) {
 static int child(const char *path, int64_t bytes) {
   set_limits(bytes);
   const int64_t before = reap_memory_peak_resident();
-  look(path);
-  return reap_memory_peak_resident() - before > MOST_BYTES ? TOO_MUCH_MEMORY : 0;
+  const bool all = look(path);
+  if (reap_memory_peak_resident() - before > MOST_BYTES) return TOO_MUCH_MEMORY;
+  return all ? 0 : NOT_LISTED;
 }
 
 /* ------------------------------------------------------------------ the parent */
@@ -171,6 +179,7 @@ static int judge(const char *path, int ended) {
   const char *what = NULL;
   if (WIFSIGNALED(ended)) what = WTERMSIG(ended) == SIGPROF ? "does not come to an end with" : "crashes on";
   if (WIFEXITED(ended) && WEXITSTATUS(ended) == TOO_MUCH_MEMORY) what = "takes far too much memory for";
+  if (WIFEXITED(ended) && WEXITSTATUS(ended) == NOT_LISTED) what = "cannot find all objects of";
   if (!what) return REAP_OK;
   return reap_error(REAP_ERR_INPUT, "%s: is damaged: the HDF5 library %s it%s%s; copy or write it again", path, what,
                     WIFSIGNALED(ended) && WTERMSIG(ended) != SIGPROF ? ": " : "",
