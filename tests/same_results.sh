@@ -80,7 +80,12 @@ run_paths() {
 }
 run_sweep() {
   "${reap[@]}" sweep "${resnet[@]}" --eval "$fashion/fashion-test.h5" --flops 0.7,0.5 --method reap,l1 -o sweep.h5 "${quiet[@]}" &&
-    h5dump -d /table/name -d /table/kl -d /table/flops -d /table/params -d /table/top1 sweep.h5 | sed 1d >sweep.txt
+    table_text sweep.h5 >sweep.txt
+}
+# Values alone: strings were stored otherwise once.
+table_text() {
+  h5dump -y -d /table/name -d /table/kl -d /table/flops -d /table/params -d /table/top1 "$1" | sed '1d; /STRSIZE\|STRPAD/d; s/\\000//g' |
+    tr -d ' \n'
 }
 needs_data() { case $1 in keep|flops) [ -f "${cifar[0]}" ] && [ -f "${cifar[2]}" ] ;; *) true ;; esac; }
 
