@@ -458,6 +458,24 @@ static void groups_that_cannot_be_listed_are_refused(void) {
   CHECK_OK(reap_probe_file(path));
 }
 
+/* However many objects a sound file has: each takes its time. */
+static void sound_files_of_many_objects_are_served(void) {
+  const char *path = test_scratch_path("many.h5");
+  char name[32];
+  if (test_rank() == 0) {
+    const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate(H5S_SCALAR);
+    for (int i = 0; i < 40000; i++) {
+      snprintf(name, sizeof name, "%05d", i);
+      H5Dclose(H5Dcreate2(file, name, H5T_NATIVE_INT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    }
+    H5Sclose(space);
+    CU_ASSERT_TRUE(H5Fclose(file) >= 0);
+    CHECK_OK(reap_probe_file(path));
+    remove(path);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
 const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"floats_come_as_they_are", floats_come_as_they_are},
                                 {"images_that_are_not_finite_are_named", images_that_are_not_finite_are_named},
@@ -473,5 +491,6 @@ const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"damaged_heaps_are_refused", damaged_heaps_are_refused},
                                 {"damaged_attributes_are_refused", damaged_attributes_are_refused},
                                 {"groups_that_cannot_be_listed_are_refused", groups_that_cannot_be_listed_are_refused},
+                                {"sound_files_of_many_objects_are_served", sound_files_of_many_objects_are_served},
                                 {"embedded_example", embedded_example},
                                 {NULL, NULL}};

@@ -227,16 +227,6 @@ int reap_h5_create_group(hid_t parent, const char *name, hid_t *group) {
   return *group < 0 ? reap_h5_error(parent, name) : REAP_OK;
 }
 
-static int read_name(hid_t group, int64_t index, char **name) {
-  ssize_t length = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)index, NULL, 0, H5P_DEFAULT);
-  if (length < 0) return reap_h5_error(group, "a name cannot be read");
-  REAP_TRY(reap_alloc(name, (int64_t)length + 1, 1));
-  if (H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)index, *name, (size_t)length + 1,
-                         H5P_DEFAULT) < 0)
-    return reap_h5_error(group, "a name cannot be read");
-  return REAP_OK;
-}
-
 int64_t reap_h5_file_bytes(hid_t object) {
   hsize_t bytes = 0;
   const hid_t file = H5Iget_file_id(object);
@@ -245,17 +235,39 @@ int64_t reap_h5_file_bytes(hid_t object) {
   return known ? (int64_t)bytes : 0;
 }
 
+typedef struct listing {
+  int64_t count, found;
+  char **names;
+  int status;
+} listing;
+
+static herr_t add_name(hid_t group, const char *name, const H5L_info_t *about, void *context) {
+  (void)group;
+  (void)about;
+  listing *l = context;
+  if (l->found == l->count) return -1;
+  l->status = reap_strdup(&l->names[l->found], name);
+  l->found += l->status == REAP_OK;
+  return l->status == REAP_OK ? 0 : -1;
+}
+
+/* One walk: asking for names by their index takes a walk for each. */
 int reap_h5_list(hid_t group, int64_t *count, char ***names) {
   H5G_info_t info;
-  if (H5Gget_info(group, &info) < 0) return reap_h5_error(group, "a group cannot be read");
   *names = NULL;
-  *count = (int64_t)info.nlinks;
-  if (info.nlinks > INT32_MAX || *count > reap_h5_file_bytes(group)) /* each takes some bytes */
+  *count = 0;
+  if (H5Gget_info(group, &info) < 0) return reap_h5_error(group, "a group cannot be read");
+  if (info.nlinks > INT32_MAX || (int64_t)info.nlinks > reap_h5_file_bytes(group)) /* each takes some bytes */
     return reap_h5_refuse(group, "cannot hold the %llu objects that it tells of", (unsigned long long)info.nlinks);
-  int status = reap_calloc(names, *count, sizeof **names);
-  for (int64_t i = 0; i < *count && status == REAP_OK; i++) status = read_name(group, i, &(*names)[i]);
-  if (status != REAP_OK) reap_h5_free_names(*count, names);
-  return status;
+  listing l = {.count = (int64_t)info.nlinks, .status = REAP_OK};
+  REAP_TRY(reap_calloc(&l.names, l.count, sizeof *l.names));
+  const herr_t walked = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, &l);
+  if (l.status == REAP_OK && (walked < 0 || l.found != l.count))
+    l.status = reap_h5_error(group, "a name cannot be read");
+  *count = l.found;
+  *names = l.names;
+  if (l.status != REAP_OK) reap_h5_free_names(l.found, names);
+  return l.status;
 }
 
 void reap_h5_free_names(int64_t count, char ***names) {
