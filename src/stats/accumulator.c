@@ -335,15 +335,15 @@ int reap_accumulator_cost(const reap_samples *samples, double *bytes, double *mu
   const double n = (double)samples->layer.n, m = (double)samples->layer.m;
   reap_accumulator a = {.samples = *samples};
   const int64_t before = reap_memory_live_bytes();
-  REAP_TRY(choose_form(&a));
+  const int status = choose_form(&a);
   const double sums = a.shift ? (double)reap_shift_count(a.shift) : n * n, cross = n * m, moments = n * n + n * m;
   const double buffers =
       (double)(reap_memory_live_bytes() - before); /* taken from the system only as they are filled */
-  *multiply_adds = reap_accumulator_multiply_adds(&a, reap_samples_per_image(samples));
+  if (status == REAP_OK) *multiply_adds = reap_accumulator_multiply_adds(&a, reap_samples_per_image(samples));
   *bytes = buffers + 8 * fmax(2 * sums + 2 * cross, sums + cross + moments);
   reap_rows_clear(&a.rows);
   reap_shift_destroy(&a.shift);
-  return REAP_OK;
+  return status;
 }
 
 /* ---- held-out images */
