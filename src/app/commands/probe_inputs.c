@@ -9,8 +9,9 @@
 #include "io/probe.h"
 #include "reap/error.h"
 
+/* MPI has not started: launchers tell the rank. Open MPI's sets PMIX_RANK, others PMI_RANK, and srun its own too. */
 static bool is_first_rank(void) {
-  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+  static const char *const names[] = {"PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     const char *rank = getenv(names[i]);
     if (rank) return strcmp(rank, "0") == 0;
