@@ -140,8 +140,8 @@ static int collect(void *context, int64_t first, int64_t count, double *columns,
 }
 
 /* X'X of some channels, relative to the diagonal. */
-static void check_gram(const reap_moments_source *source, const reap_moments *expected, int64_t slots,
-                       const int64_t *channel, int64_t width) {
+static void check_gram(const reap_gram *source, const reap_moments *expected, int64_t slots, const int64_t *channel,
+                       int64_t width) {
   const int64_t b = source->block, n = slots * b, step = width < b ? 1 : width / b;
   collected c = {.slots = slots, .block = b};
   double worst = 0;
@@ -161,7 +161,7 @@ static void check_gram(const reap_moments_source *source, const reap_moments *ex
   reap_free(&c.gram);
 }
 
-static void check_rest(const reap_moments_source *source, const reap_moments *expected) {
+static void check_rest(const reap_gram *source, const reap_moments *expected) {
   const int64_t n = expected->n, m = expected->m;
   const double energy = sqrt(expected->energy), samples = sqrt((double)expected->samples);
   double *piece = NULL, worst = 0;
@@ -226,7 +226,7 @@ static void check_layer(const reap_layer *layer, int64_t positions, int64_t imag
   for (int w = 0; w < 3; w++) {
     reap_moments_panels *panels = NULL;
     CHECK_OK(reap_moments_panels_create(test_comm(), &samples, widths[w], &panels));
-    const reap_moments_source *source = reap_moments_panels_source(panels);
+    const reap_gram *source = reap_moments_panels_gram(panels);
     const int64_t width = widths[w] ? widths[w] : layer->n;
     check_rest(source, expected);
     check_gram(source, expected, layer->channels, all, width);
@@ -290,11 +290,13 @@ static void check_path(const reap_path *found, const reap_path *expected, bool d
 }
 
 /* Weights on the ranks that want them, here the last one. */
-static void check_wanted(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
+static void check_wanted(const reap_gram *source, int64_t n_kept, const int64_t *kept,
                          const reap_solve_options *options, const reap_path *expected) {
   const bool wanted = test_rank() == test_ranks() - 1;
+  reap_solve_options some = *options;
   reap_path *found = NULL;
-  CHECK_OK(reap_refit_source(source, n_kept, kept, options, wanted, "panels", &found));
+  some.no_weights = !wanted;
+  CHECK_OK(reap_refit(source, n_kept, kept, &some, "panels", &found));
   CU_ASSERT_PTR_NOT_NULL_FATAL(found);
   CU_ASSERT_EQUAL(found->weights != NULL, wanted);
   const int64_t count = n_kept * expected->block * expected->m;
@@ -304,20 +306,23 @@ static void check_wanted(const reap_moments_source *source, int64_t n_kept, cons
   reap_path_destroy(&found);
 }
 
-static void check_solver(const reap_moments_source *source, const reap_moments *moments,
-                         const reap_solve_options *options) {
+static void check_solver(const reap_gram *source, const reap_moments *moments, const reap_solve_options *options) {
   const bool distributed = options->solver == REAP_SOLVER_SCALAPACK;
   const int64_t n_kept = source->channels / 2;
+  const reap_solve_options local = reap_solver_local(options->ridge);
+  const reap_gram whole = reap_gram_of(moments);
+  reap_solve_options first = *options;
   int64_t kept[64];
   reap_path *found = NULL, *expected = NULL;
-  CHECK_OK(reap_solve(moments, n_kept, options->ridge, "local", &expected));
-  CHECK_OK(reap_solve_source(source, n_kept, options, "panels", &found));
+  first.no_weights = test_rank() > 0;
+  CHECK_OK(reap_solve(&whole, n_kept, &local, "local", &expected));
+  CHECK_OK(reap_solve(source, n_kept, options, "panels", &found));
   if (found && expected) check_path(found, expected, distributed);
   for (int64_t k = 0; k < n_kept; k++) kept[k] = 2 * k;
   reap_path_destroy(&found);
   reap_path_destroy(&expected);
-  CHECK_OK(reap_refit(moments, n_kept, kept, options->ridge, "local", &expected));
-  CHECK_OK(reap_refit_source(source, n_kept, kept, options, test_rank() == 0, "panels", &found));
+  CHECK_OK(reap_refit(&whole, n_kept, kept, &local, "local", &expected));
+  CHECK_OK(reap_refit(source, n_kept, kept, &first, "panels", &found));
   if (found && expected) check_path(found, expected, distributed);
   if (expected) check_wanted(source, n_kept, kept, options, expected);
   reap_path_destroy(&found);
@@ -336,8 +341,8 @@ static void check_solve(const reap_layer *layer, int64_t images, double ridge) {
   CU_ASSERT_EQUAL(forced.solver, REAP_SOLVER_SCALAPACK);
   CU_ASSERT_EQUAL(free.solver, test_ranks() == 1 ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK);
   CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 20, &panels));
-  check_solver(reap_moments_panels_source(panels), moments, &forced);
-  check_solver(reap_moments_panels_source(panels), moments, &free);
+  check_solver(reap_moments_panels_gram(panels), moments, &forced);
+  check_solver(reap_moments_panels_gram(panels), moments, &free);
   reap_moments_panels_destroy(&panels);
   reap_moments_destroy(&moments);
   free_scene(&s);
@@ -365,14 +370,15 @@ static void files_hold_the_same_moments(void) {
   reap_stats_file *file = NULL;
   reap_moments_panels *panels = NULL;
   reap_moments *whole = accumulate(&s, 0, NULL, NULL, NULL, NULL), *read = NULL;
+  const reap_gram gram = reap_gram_of(whole);
   char hash[REAP_HASH_LENGTH];
   memset(hash, 'a', sizeof hash);
   hash[REAP_HASH_LENGTH - 1] = 0;
   CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
   CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 350, &panels));
   CHECK_OK(reap_stats_writer_create(test_comm(), path, &origin, &writer));
-  CHECK_OK(reap_stats_writer_add(writer, "whole", "/whole", whole));
-  CHECK_OK(reap_stats_writer_add_panels(writer, "panels", "/panels", reap_moments_panels_source(panels)));
+  CHECK_OK(reap_stats_writer_add(writer, "whole", "/whole", &gram));
+  CHECK_OK(reap_stats_writer_add(writer, "panels", "/panels", reap_moments_panels_gram(panels)));
   CHECK_OK(reap_stats_writer_commit(&writer));
   CHECK_OK(reap_stats_file_open(path, &file));
   CU_ASSERT_EQUAL(reap_stats_file_layers(file), 2);
@@ -409,8 +415,8 @@ static void files_take_numbers_only(void) {
   CHECK_OK(reap_origin_make(hash, false, 0, 0, hash, 0, 57, &origin));
   CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 8, &panels));
   CHECK_OK(reap_stats_writer_create(test_comm(), test_scratch_path("infinite.h5"), &origin, &writer));
-  CHECK_FAILS(reap_stats_writer_add_panels(writer, "layer", "/layer", reap_moments_panels_source(panels)),
-              REAP_ERR_NUMERIC, "NaN or an infinity");
+  CHECK_FAILS(reap_stats_writer_add(writer, "layer", "/layer", reap_moments_panels_gram(panels)), REAP_ERR_NUMERIC,
+              "NaN or an infinity");
   reap_stats_writer_destroy(&writer);
   reap_moments_panels_destroy(&panels);
   reap_origin_clear(&origin);
@@ -435,7 +441,7 @@ static void failures_reach_all_ranks(void) {
   int64_t all[11];
   for (int64_t c = 0; c < 11; c++) all[c] = c;
   CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 8, &panels));
-  const reap_moments_source *source = reap_moments_panels_source(panels);
+  const reap_gram *source = reap_moments_panels_gram(panels);
   CHECK_FAILS(source->gram_panels(source->context, 11, all, refuse, (void *)(uintptr_t)&from), REAP_ERR_RESOURCE,
               "no room for slot 6");
   s.broken = s.shard.blocks - 1; /* one rank's */

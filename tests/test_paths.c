@@ -236,7 +236,7 @@ typedef struct moments_list {
   reap_moments *moments[64];
 } moments_list;
 
-static int append(void *context, const reap_layer *layer, reap_gram *gram) {
+static int append(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   moments_list *list = context;
   (void)layer;
   list->moments[list->count++] = gram->moments;
@@ -273,11 +273,11 @@ static reap_group_paths *collect_by(subject *s, reap_solver solver, reap_stats_f
   return collect(s, &options);
 }
 
-static int count_distributed(void *context, const reap_layer *layer, reap_gram *gram) {
-  CU_ASSERT_EQUAL_FATAL(gram->place, REAP_GRAM_DISTRIBUTED);
-  CU_ASSERT_PTR_NULL(gram->moments);
-  CU_ASSERT_EQUAL(gram->source->n, layer->n);
-  CU_ASSERT_PTR_NULL(gram->source->gram);
+static int count_distributed(void *context, const reap_layer *layer, reap_layer_gram *gram) {
+  CU_ASSERT_PTR_NOT_NULL_FATAL(gram->panels);
+  CU_ASSERT_PTR_NULL(gram->view.moments);
+  CU_ASSERT_EQUAL(gram->view.n, layer->n);
+  CU_ASSERT_PTR_NULL(gram->view.gram);
   ++*(int *)context;
   return REAP_OK;
 }
@@ -334,7 +334,7 @@ static void check_copies(const subject *s, const path_works *works, const path_w
     both.list[i] = (path_work){.layer = like->layer, .team = like->team, .path = &paths->paths[i]};
     CHECK_OK(reap_path_work_allocate(&options, "group", "layer", &both.list[i]));
   }
-  const reap_gram gram = {.place = REAP_GRAM_REPLICATED, .comm = s->comm, .moments = *moments};
+  const reap_gram gram = reap_gram_of(*moments);
   CHECK_OK(reap_path_work_solve_distributed(s->comm, &options, works, &gram, together));
   alone->moments = *moments;
   *moments = NULL;
@@ -432,8 +432,10 @@ static void check_moved(const subject *s, const reap_group_path *p, int which, i
   reap_graph *graph = NULL;
   reap_groups *groups = NULL;
   int64_t count;
-  CHECK_OK(reap_solve(moments, size, REAP_DEFAULT_RIDGE, p->layer, &solved));
-  CHECK_OK(reap_refit(moments, size, solved->kept, REAP_DEFAULT_RIDGE, p->layer, &at));
+  const reap_gram gram = reap_gram_of(moments);
+  const reap_solve_options options = reap_solver_local(REAP_DEFAULT_RIDGE);
+  CHECK_OK(reap_solve(&gram, size, &options, p->layer, &solved));
+  CHECK_OK(reap_refit(&gram, size, solved->kept, &options, p->layer, &at));
   CHECK_OK(reap_graph_clone(s->graph, &graph));
   CHECK_OK(reap_groups_find(graph, &groups));
   CHECK_OK(reap_surgery_cut(graph, groups, group, size, solved->kept));
@@ -472,7 +474,9 @@ static void check_brute_force(subject *s, bool divergence) {
     reap_path *solved = NULL;
     CU_ASSERT_STRING_EQUAL(p->layer, s->graph->nodes[layers[k].node]->layer);
     CU_ASSERT_STRING_EQUAL(p->group, reap_groups_at(s->groups, group)->name);
-    CHECK_OK(reap_solve(list.moments[k], 1, REAP_DEFAULT_RIDGE, p->layer, &solved));
+    const reap_gram gram = reap_gram_of(list.moments[k]);
+    const reap_solve_options options = reap_solver_local(REAP_DEFAULT_RIDGE);
+    CHECK_OK(reap_solve(&gram, 1, &options, p->layer, &solved));
     CU_ASSERT_EQUAL_FATAL(solved->n_removed, p->n_removed);
     for (int64_t i = 0; i < p->n_removed; i++) {
       CU_ASSERT_EQUAL(p->order[i], solved->order[i]);

@@ -307,7 +307,7 @@ static void check_panels(product *p, const reap_sampling *sampling, const bool *
   reap_moments_panels *panels = NULL;
   reap_moments *wanted = brute_force(p, used, false);
   CHECK_OK(reap_moments_panels_create(test_comm(), &samples, 4, &panels));
-  const reap_moments_source *source = reap_moments_panels_source(panels);
+  const reap_gram *source = reap_moments_panels_gram(panels);
   CU_ASSERT_EQUAL(source->samples, wanted->samples);
   CHECK_NEAR(source->energy, wanted->energy, 1e-12 * wanted->energy);
   CHECK_NEAR(test_max_difference(source->sum_x, wanted->sum_x, 6), 0, 1e-11 * wanted->energy);

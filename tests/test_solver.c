@@ -154,9 +154,10 @@ static void same_path(const reap_path *a, const reap_path *b, double tolerance) 
 }
 
 static reap_path *solve(const reap_moments *s, int64_t n_kept, double ridge, reap_solver solver, reap_route route) {
-  const reap_solve_options options = {test_comm(), solver, ridge, route};
+  const reap_solve_options options = {.comm = test_comm(), .solver = solver, .ridge = ridge, .route = route};
+  const reap_gram gram = reap_gram_of(s);
   reap_path *path = NULL;
-  CHECK_OK(reap_solve_with(s, n_kept, &options, "layer", &path));
+  CHECK_OK(reap_solve(&gram, n_kept, &options, "layer", &path));
   return path;
 }
 
@@ -192,8 +193,9 @@ static void level_3_agrees_with_the_plain_recursion(void) {
   for (int i = 0; i < 5; i++)
     for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
       reap_moments *s = make(shapes[i][0], shapes[i][1], shapes[i][2], 600, (int)shapes[i][3], 2);
+      const reap_gram gram = reap_gram_of(s);
       reap_path *plain = NULL, *path = solve(s, shapes[i][0] / 3, 1e-6, REAP_SOLVER_LOCAL, (reap_route)route);
-      CHECK_OK(reap_solve_plain(s, shapes[i][0] / 3, 1e-6, "layer", &plain));
+      CHECK_OK(reap_solve_plain(&gram, shapes[i][0] / 3, 1e-6, "layer", &plain));
       same_path(path, plain, 1e-9);
       CU_ASSERT_EQUAL(path->refreshes, 0);
       CHECK_NEAR(test_max_difference(path->weights, plain->weights, path->n_kept * path->block * path->m), 0, 1e-6);
@@ -240,8 +242,9 @@ static void an_order_that_was_not_foreseen_is_followed(void) {
     for (int route = REAP_ROUTE_WEIGHTS; route <= REAP_ROUTE_PRODUCT; route++) {
       const int64_t kept = shapes[i][0] / 3;
       reap_moments *s = make(shapes[i][0], shapes[i][1], shapes[i][2], 800, DEPENDENT, 12);
+      const reap_gram gram = reap_gram_of(s);
       reap_path *plain = NULL;
-      CHECK_OK(reap_solve_plain(s, kept, 1e-6, "layer", &plain));
+      CHECK_OK(reap_solve_plain(&gram, kept, 1e-6, "layer", &plain));
       for (int solver = REAP_SOLVER_LOCAL; solver <= REAP_SOLVER_SCALAPACK; solver++) {
         reap_path *path = solve(s, kept, 1e-6, (reap_solver)solver, (reap_route)route);
         same_path(path, plain, 1e-9);
@@ -298,11 +301,12 @@ static void local_is_the_same_on_all_ranks_to_the_last_bit(void) {
 
 static void weights_at_any_size_without_eliminating_again(void) {
   reap_moments *s = make(20, 4, 6, 400, DUPLICATES, 5);
+  const reap_gram gram = reap_gram_of(s);
   reap_path *path = solve(s, 3, 1e-6, REAP_SOLVER_LOCAL, REAP_ROUTE_AUTO);
   for (int64_t kept = 3; kept <= 20; kept++) {
     reap_path *part = NULL;
     double error = 0;
-    CHECK_OK(reap_path_weights(s, path, kept, "layer", &part));
+    CHECK_OK(reap_path_weights(&gram, path, kept, "layer", &part));
     CU_ASSERT_EQUAL(part->n_removed, 20 - kept);
     CHECK_OK(reap_moments_error(s, kept, part->kept, part->weights, part->bias, &error));
     if (kept < 20) {
@@ -314,7 +318,7 @@ static void weights_at_any_size_without_eliminating_again(void) {
     reap_path_destroy(&part);
   }
   reap_path *none = NULL;
-  CHECK_FAILS(reap_path_weights(s, path, 2, "layer", &none), REAP_ERR_USAGE, "does not pass");
+  CHECK_FAILS(reap_path_weights(&gram, path, 2, "layer", &none), REAP_ERR_USAGE, "does not pass");
   reap_path_destroy(&path);
   reap_moments_destroy(&s);
 }
@@ -421,6 +425,7 @@ static void units_do_not_matter(void) {
 static void a_file_is_read_into_the_layout(void) {
   const char *name = test_scratch_path("layer.h5");
   reap_moments *s = make(23, 4, 7, 300, DEAD, 10);
+  const reap_gram gram = reap_gram_of(s);
   reap_origin origin;
   reap_stats_writer *writer = NULL;
   reap_stats_file *file = NULL;
@@ -428,15 +433,15 @@ static void a_file_is_read_into_the_layout(void) {
   int64_t channels = 0, block = 0, m = 0;
   CHECK_OK(reap_origin_make("model", false, 0, 0, "data", 0, 10, &origin));
   CHECK_OK(reap_stats_writer_create(test_comm(), name, &origin, &writer));
-  CHECK_OK(reap_stats_writer_add(writer, "conv", "conv", s));
+  CHECK_OK(reap_stats_writer_add(writer, "conv", "conv", &gram));
   CHECK_OK(reap_stats_writer_commit(&writer));
   CHECK_OK(reap_stats_file_open(name, &file));
   CHECK_OK(reap_stats_file_shape(file, 0, &channels, &block, &m));
   CU_ASSERT_TRUE(channels == 23 && block == 4 && m == 7);
   CHECK_OK(reap_stats_source_open(file, 0, &source));
-  const reap_solve_options options = {test_comm(), REAP_SOLVER_SCALAPACK, 1e-6, REAP_ROUTE_AUTO};
+  const reap_solve_options options = reap_solver_distributed(test_comm(), REAP_SOLVER_SCALAPACK, 1e-6);
   reap_path *path = NULL, *local = solve(s, 9, 1e-6, REAP_SOLVER_LOCAL, REAP_ROUTE_AUTO);
-  CHECK_OK(reap_solve_source(reap_stats_source_moments(source), 9, &options, "conv", &path));
+  CHECK_OK(reap_solve(reap_stats_source_gram(source), 9, &options, "conv", &path));
   same_path(local, path, 1e-9);
   if (path->weights) CHECK_NEAR(test_max_difference(path->weights, local->weights, 9 * 4 * 7), 0, 1e-8);
   CHECK_NEAR(test_max_difference(path->bias, local->bias, 7), 0, 1e-8);
@@ -450,14 +455,16 @@ static void a_file_is_read_into_the_layout(void) {
 
 static void bad_arguments_are_refused(void) {
   reap_moments *s = make(4, 2, 3, 50, 0, 9);
+  const reap_gram gram = reap_gram_of(s);
+  const reap_solve_options options = reap_solver_local(1e-6), negative = reap_solver_local(-1);
   reap_path *path = NULL;
   const int64_t kept[] = {2, 1};
-  CHECK_FAILS(reap_solve(s, 0, 1e-6, "conv1", &path), REAP_ERR_USAGE, "conv1");
-  CHECK_FAILS(reap_solve(s, 5, 1e-6, "conv1", &path), REAP_ERR_USAGE, "5 of 4");
-  CHECK_FAILS(reap_solve(s, 2, -1, "conv1", &path), REAP_ERR_USAGE, "ridge");
-  CHECK_FAILS(reap_refit(s, 2, kept, 1e-6, "conv1", &path), REAP_ERR_INTERNAL, "ascending");
+  CHECK_FAILS(reap_solve(&gram, 0, &options, "conv1", &path), REAP_ERR_USAGE, "conv1");
+  CHECK_FAILS(reap_solve(&gram, 5, &options, "conv1", &path), REAP_ERR_USAGE, "5 of 4");
+  CHECK_FAILS(reap_solve(&gram, 2, &negative, "conv1", &path), REAP_ERR_USAGE, "ridge");
+  CHECK_FAILS(reap_refit(&gram, 2, kept, &options, "conv1", &path), REAP_ERR_INTERNAL, "ascending");
   s->cross[1] = NAN;
-  CHECK_FAILS(reap_solve(s, 2, 1e-6, "conv1", &path), REAP_ERR_NUMERIC, "NaN");
+  CHECK_FAILS(reap_solve(&gram, 2, &options, "conv1", &path), REAP_ERR_NUMERIC, "NaN");
   CU_ASSERT_PTR_NULL(path);
   reap_moments_destroy(&s);
 }
@@ -465,26 +472,24 @@ static void bad_arguments_are_refused(void) {
 /* Moments that no rank has checked by itself: a NaN, and triangles that differ in one element. */
 static void a_bad_matrix_is_found_by_all_ranks_together(void) {
   reap_moments *s = make(11, 3, 2, 300, DEAD, 12);
-  const reap_solve_options options = {test_comm(), REAP_SOLVER_SCALAPACK, 1e-6, REAP_ROUTE_AUTO};
+  const reap_solve_options options = reap_solver_distributed(test_comm(), REAP_SOLVER_SCALAPACK, 1e-6);
   const double root = sqrt(s->gram[s->n + 1] * s->gram[(s->n - 2) * s->n + s->n - 2]), right = s->gram[2 * s->n - 2];
   const struct {
     double gap;
     const char *message;
   } cases[] = {{1e-14 * root, NULL}, {1e-7 * root, "not symmetric"}, {-root, "not symmetric"}, {NAN, "NaN"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    reap_moments_source source;
+    reap_gram pieces = reap_gram_of(s);
     reap_path *path = NULL;
-    double *diagonal = NULL;
+    pieces.moments = NULL;
     s->gram[2 * s->n - 2] = right + cases[i].gap;
-    CHECK_OK(reap_moments_as_source(s, &diagonal, &source));
     if (cases[i].message) {
-      CHECK_FAILS(reap_solve_source(&source, 4, &options, "conv7", &path), REAP_ERR_NUMERIC, cases[i].message);
+      CHECK_FAILS(reap_solve(&pieces, 4, &options, "conv7", &path), REAP_ERR_NUMERIC, cases[i].message);
       CU_ASSERT_PTR_NULL(path);
     } else {
-      CHECK_OK(reap_solve_source(&source, 4, &options, "conv7", &path));
+      CHECK_OK(reap_solve(&pieces, 4, &options, "conv7", &path));
     }
     reap_path_destroy(&path);
-    reap_free(&diagonal);
   }
   reap_moments_destroy(&s);
 }

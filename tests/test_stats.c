@@ -199,7 +199,9 @@ static void check_kept(const cJSON *layer, reap_stats_file *stats) {
   const int index = reap_stats_file_find(stats, cJSON_GetObjectItem(layer, "name")->valuestring);
   CU_ASSERT_TRUE_FATAL(index >= 0);
   CHECK_OK(reap_stats_file_read(stats, index, &s));
-  CHECK_OK(reap_solve(s, reap_budget_round(0.4, s->channels), REAP_DEFAULT_RIDGE, "test", &path));
+  const reap_gram gram = reap_gram_of(s);
+  const reap_solve_options options = reap_solver_local(REAP_DEFAULT_RIDGE);
+  CHECK_OK(reap_solve(&gram, reap_budget_round(0.4, s->channels), &options, "test", &path));
   const cJSON *kept = cJSON_GetObjectItem(layer, "kept");
   CU_ASSERT_EQUAL(cJSON_GetArraySize(kept), path->n_kept);
   for (int64_t i = 0; i < path->n_kept; i++)
@@ -422,9 +424,12 @@ static void a_pull_towards_the_solution_changes_nothing(void) {
     for (int j = 0; j < M; j++) s->sum_y[j] += y[j], s->energy += y[j] * y[j];
   }
   s->samples = ROWS;
-  CHECK_OK(reap_refit(s, CHANNELS, all, 0, "free", &free_path));
+  const reap_solve_options none = reap_solver_local(0), strong = reap_solver_local(10);
+  reap_gram gram = reap_gram_of(s);
+  CHECK_OK(reap_refit(&gram, CHANNELS, all, &none, "free", &free_path));
   CHECK_OK(reap_ridge_pull(s, 10, free_path->weights, &pulled));
-  CHECK_OK(reap_refit(pulled, CHANNELS, all, 10, "pulled", &path));
+  gram = reap_gram_of(pulled);
+  CHECK_OK(reap_refit(&gram, CHANNELS, all, &strong, "pulled", &path));
   CU_ASSERT_TRUE(test_max_difference(path->weights, free_path->weights, N * M) < 1e-10);
   CU_ASSERT_TRUE(test_max_difference(path->bias, free_path->bias, M) < 1e-10);
   reap_path_destroy(&path);

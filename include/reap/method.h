@@ -21,7 +21,7 @@ REAP_API_BEGIN
 /* What a method needs. A run that cannot give all of it refuses the method before it starts. */
 enum {
   REAP_NEEDS_WEIGHTS = 1,     /* of the layers of reap_evidence.graph */
-  REAP_NEEDS_GRAM = 2,        /* reap_evidence.moments */
+  REAP_NEEDS_GRAM = 2,        /* reap_evidence.gram */
   REAP_NEEDS_SAMPLES = 4,     /* rows of the layer's inputs and outputs; no run gives them yet */
   REAP_NEEDS_NORM_SCALES = 8, /* reap_linear.norm of the graph's layers */
   REAP_NEEDS_GRADIENTS = 16,  /* of a loss by the weights; no run gives them yet */
@@ -57,10 +57,10 @@ typedef struct reap_method_context {
 typedef struct reap_evidence {
   const reap_graph *graph; /* pruned up to this group */
   const reap_group *group;
-  int64_t n_kept;                    /* channels to keep, 1 .. group->units */
-  const reap_moments *moments;       /* of the consumer; column = channel * moments->block + t */
-  const reap_moments_source *source; /* in place of moments, with REAP_CAN_DISTRIBUTED only; else NULL */
-  double ridge;                      /* relative to each column's own scale */
+  int64_t n_kept;        /* channels to keep, 1 .. group->units */
+  const reap_gram *gram; /* of the consumer; column = channel * gram->block + t. gram->moments is there, but perhaps not
+                            with REAP_CAN_DISTRIBUTED */
+  double ridge;          /* relative to each column's own scale */
   uint64_t seed;
   const reap_comm *comm; /* NULL: this rank alone makes the call; else all do, with the same evidence */
 } reap_evidence;

@@ -28,13 +28,16 @@ typedef struct reap_moments {
  * the last, column-major with leading dimension ld; the function may change them. */
 typedef int (*reap_panel_taker)(void *context, int64_t first, int64_t count, double *columns, int64_t ld);
 
-/* Moments that are read piece by piece: from memory, from a file, or computed. The solver reads them, so a matrix that
- * no rank can hold goes straight to its place in the layout. The creator of the source owns the arrays. */
-typedef struct reap_moments_source {
+/* The moments of one layer wherever they are: in memory, in a file, or spread over all ranks and formed anew whenever
+ * they are wanted. Whoever makes the handle decides which. All that solves takes it and reads pieces, so that a matrix
+ * that no rank can hold goes straight to its place in the layout. The maker owns the arrays. */
+typedef struct reap_gram {
   int64_t channels, block, n, m, samples;
   double energy;
-  const double *diagonal; /* [n] of the Gram matrix, uncentred */
+  const double *diagonal; /* [n] of the Gram matrix, uncentred: element i is diagonal[i * diagonal_step] */
+  int64_t diagonal_step;
   const double *sum_x, *sum_y;
+  const reap_moments *moments; /* all of them, in this rank's memory; NULL: there are only pieces */
   void *context;
   /* Rows row .. row + rows and columns column .. of X'X or X'Y into out, COLUMN-major with leading dimension ld. */
   int (*gram)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
@@ -47,18 +50,18 @@ typedef struct reap_moments_source {
    *
    * `cross` then serves only the outputs that reap_comm_share() assigns to the rank. */
   int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker);
-} reap_moments_source;
+} reap_gram;
 
-/* The source of moments in memory; *diagonal is the caller's to free (reap_free). */
-int reap_moments_as_source(const reap_moments *moments, double **diagonal, reap_moments_source *out);
+/* The handle of moments in memory, which must outlive it; all zero for NULL, on a rank that has none. */
+reap_gram reap_gram_of(const reap_moments *moments);
 
 /* Zero moments; the caller owns them. */
 int reap_moments_create(int64_t channels, int64_t block, int64_t m, reap_moments **out);
 void reap_moments_destroy(reap_moments **moments);
 
-/* REAP_ERR_NUMERIC naming `what` if the moments cannot be those of any data: not finite, negative energies, no
- * samples, a Gram matrix that is not symmetric. */
-int reap_moments_check(const reap_moments *moments, const char *what);
+/* REAP_ERR_NUMERIC if the moments cannot be those of any data: not finite, negative energies, no samples, a Gram matrix
+ * that is not symmetric. */
+int reap_moments_check(const reap_moments *moments);
 
 /* Centred moments about the mean, the bias solved out: gram [n, n] (symmetric), cross [n, m] and the energy of Y,
  * written to the caller's arrays. G = X'X - N x x', C = X'Y - N x y', E = |Y|^2 - N |y|^2 (means x, y). */

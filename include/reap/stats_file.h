@@ -41,13 +41,10 @@ typedef struct reap_stats_writer reap_stats_writer;
 int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin,
                              reap_stats_writer **out);
 
-/* node: the ONNX node's name. The moments are read on rank 0 only: others may pass NULL. */
-int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_moments *moments);
-
-/* The same for moments that no rank holds (gram_panels is set): rank 0 writes panel after panel. Files are alike to the
- * last digits that plain sums over the ranks leave open. Memory: one panel, and some columns of X'Y. */
-int reap_stats_writer_add_panels(reap_stats_writer *writer, const char *layer, const char *node,
-                                 const reap_moments_source *moments);
+/* node: the ONNX node's name. Of moments in memory rank 0's are written. Of those that no rank holds (gram_panels is
+ * set) rank 0 writes panel after panel; files are alike to the last digits that plain sums over the ranks leave open.
+ * Memory: then one panel, and some columns of X'Y. */
+int reap_stats_writer_add(reap_stats_writer *writer, const char *layer, const char *node, const reap_gram *gram);
 int reap_stats_writer_commit(reap_stats_writer **writer);
 void reap_stats_writer_destroy(reap_stats_writer **writer);
 
@@ -59,7 +56,7 @@ int reap_stats_file_shape(reap_stats_file *file, int layer, int64_t *channels, i
 typedef struct reap_stats_source reap_stats_source;
 int reap_stats_source_open(reap_stats_file *file, int layer, reap_stats_source **out);
 void reap_stats_source_close(reap_stats_source **source);
-const reap_moments_source *reap_stats_source_moments(const reap_stats_source *source);
+const reap_gram *reap_stats_source_gram(const reap_stats_source *source);
 
 /* A path file: one group per layer. Created beside its name; complete when committed, nothing if destroyed before. */
 typedef struct reap_path_file reap_path_file;

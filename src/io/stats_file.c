@@ -141,10 +141,7 @@ int reap_stats_file_read(reap_stats_file *file, int index, reap_moments **out) {
   REAP_TRY(reap_h5_open_group(file->layers, name, &layer));
   int status = name_layer(file, name, read_layer(layer, &moments));
   reap_h5_close(&layer);
-  char *what = NULL;
-  if (status == REAP_OK) status = reap_format(&what, "%s: layer \"%s\"", file->path, name);
-  if (status == REAP_OK) status = reap_moments_check(moments, what);
-  reap_free(&what);
+  if (status == REAP_OK) status = name_layer(file, name, reap_moments_check(moments));
   if (status == REAP_OK)
     *out = moments;
   else
@@ -157,7 +154,7 @@ int reap_stats_file_read(reap_stats_file *file, int index, reap_moments **out) {
 struct reap_stats_source {
   hid_t layer;
   arrays data;
-  reap_moments_source moments;
+  reap_gram gram;
   double *diagonal, *sum_x, *sum_y;
 };
 
@@ -233,7 +230,7 @@ static int read_diagonal(hid_t gram, int64_t n, double *out) {
 }
 
 static int fill_source(reap_stats_source *s) {
-  reap_moments_source *m = &s->moments;
+  reap_gram *m = &s->gram;
   REAP_TRY(read_sizes(s->layer, &m->channels, &m->block, &m->n));
   REAP_TRY(open_arrays(s->layer, m->n, &m->m, &s->data));
   REAP_TRY(reap_h5_read_integer(s->layer, "samples", &m->samples));
@@ -244,6 +241,7 @@ static int fill_source(reap_stats_source *s) {
   REAP_TRY(reap_h5_read(s->data.sum_x, "sum_x", H5T_NATIVE_DOUBLE, s->sum_x));
   REAP_TRY(reap_h5_read(s->data.sum_y, "sum_y", H5T_NATIVE_DOUBLE, s->sum_y));
   m->diagonal = s->diagonal;
+  m->diagonal_step = 1;
   m->sum_x = s->sum_x;
   m->sum_y = s->sum_y;
   m->context = s;
@@ -275,4 +273,4 @@ void reap_stats_source_close(reap_stats_source **source) {
   reap_free(source);
 }
 
-const reap_moments_source *reap_stats_source_moments(const reap_stats_source *s) { return &s->moments; }
+const reap_gram *reap_stats_source_gram(const reap_stats_source *s) { return &s->gram; }

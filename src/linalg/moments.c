@@ -48,7 +48,7 @@ static bool all_finite(const double *values, int64_t count) {
 }
 
 /* Tiles of both triangles that stay in the first-level cache. */
-static int check_symmetry(const reap_moments *s, const char *what) {
+static int check_symmetry(const reap_moments *s) {
   enum { TILE = 32 };
   const int64_t n = s->n;
   for (int64_t ii = 0; ii < n; ii += TILE)
@@ -57,23 +57,22 @@ static int check_symmetry(const reap_moments *s, const char *what) {
         for (int64_t j = jj; j < jj + TILE && j < i; j++) {
           const double gap = s->gram[i * n + j] - s->gram[j * n + i];
           if (gap * gap > 1e-18 * s->gram[i * n + i] * s->gram[j * n + j])
-            return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix is not symmetric at (%lld, %lld)", what,
-                              (long long)i, (long long)j);
+            return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not symmetric at (%lld, %lld)", (long long)i,
+                              (long long)j);
         }
   return REAP_OK;
 }
 
-int reap_moments_check(const reap_moments *s, const char *what) {
-  if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold no samples", what);
+int reap_moments_check(const reap_moments *s) {
+  if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "the moments hold no samples");
   if (!all_finite(s->gram, s->n * s->n) || !all_finite(s->cross, s->n * s->m) || !all_finite(s->sum_x, s->n) ||
       !all_finite(s->sum_y, s->m) || !isfinite(s->energy))
-    return reap_error(REAP_ERR_NUMERIC, "%s: the moments hold a NaN or an infinity; look at the weights and images",
-                      what);
-  if (s->energy < 0) return reap_error(REAP_ERR_NUMERIC, "%s: the energy of the outputs is negative", what);
+    return reap_error(REAP_ERR_NUMERIC, "the moments hold a NaN or an infinity; look at the weights and images");
+  if (s->energy < 0) return reap_error(REAP_ERR_NUMERIC, "the energy of the outputs is negative");
   for (int64_t i = 0; i < s->n; i++)
     if (s->gram[i * s->n + i] < 0)
-      return reap_error(REAP_ERR_NUMERIC, "%s: the Gram matrix has a negative diagonal at %lld", what, (long long)i);
-  return check_symmetry(s, what);
+      return reap_error(REAP_ERR_NUMERIC, "the Gram matrix has a negative diagonal at %lld", (long long)i);
+  return check_symmetry(s);
 }
 
 static int gram_in_memory(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out,
@@ -94,13 +93,22 @@ static int cross_in_memory(void *context, int64_t row, int64_t rows, int64_t col
   return REAP_OK;
 }
 
-int reap_moments_as_source(const reap_moments *s, double **diagonal, reap_moments_source *out) {
-  REAP_TRY(reap_alloc(diagonal, s->n, sizeof **diagonal));
-  for (int64_t i = 0; i < s->n; i++) (*diagonal)[i] = s->gram[i * s->n + i];
-  *out = (reap_moments_source){s->channels,    s->block,        s->n,     s->m,     s->samples,
-                               s->energy,      *diagonal,       s->sum_x, s->sum_y, (void *)(uintptr_t)s,
-                               gram_in_memory, cross_in_memory, NULL};
-  return REAP_OK;
+reap_gram reap_gram_of(const reap_moments *s) {
+  if (!s) return (reap_gram){0};
+  return (reap_gram){.channels = s->channels,
+                     .block = s->block,
+                     .n = s->n,
+                     .m = s->m,
+                     .samples = s->samples,
+                     .energy = s->energy,
+                     .diagonal = s->gram,
+                     .diagonal_step = s->n + 1,
+                     .sum_x = s->sum_x,
+                     .sum_y = s->sum_y,
+                     .moments = s,
+                     .context = (void *)(uintptr_t)s,
+                     .gram = gram_in_memory,
+                     .cross = cross_in_memory};
 }
 
 double reap_centred_energy(double energy, double of_means) {

@@ -122,11 +122,12 @@ static bool is_distributed(const pass *p, const reap_layer *layer) {
   return o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m);
 }
 
-static int gather(pass *p, const reap_samples *samples, reap_gram *gram) {
+static int gather(pass *p, const reap_samples *samples, reap_layer_gram *gram) {
   const double start = reap_seconds();
   const reap_collect_options *o = p->options;
   int status = reap_gram_gather(p->comm, samples, is_distributed(p, &samples->layer), gram);
-  if (status == REAP_OK && o->stats) status = reap_gram_write(gram, o->stats, samples->name, samples->node);
+  if (status == REAP_OK && o->stats)
+    status = reap_stats_writer_add(o->stats, samples->name, samples->node, &gram->view);
   p->result->seconds_moments += reap_seconds() - start;
   return status;
 }
@@ -143,11 +144,11 @@ static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
   const reap_moments_taker *taker = p->options->taker;
   reap_taps taps;
-  reap_gram gram = {0};
+  reap_layer_gram gram = {0};
   const reap_samples samples = samples_of(p, layer, &taps);
   int status = reap_comm_agree(p->comm, advance(p, layer));
   if (status == REAP_OK) status = gather(p, &samples, &gram);
-  if (status == REAP_OK) status = store(p, &samples, gram.energy);
+  if (status == REAP_OK) status = store(p, &samples, gram.view.energy);
   if (status == REAP_OK && taker) status = taker->take(taker->context, layer, &gram);
   reap_gram_clear(&gram);
   return reap_error_prefix(status, "statistics of %s", node->layer);

@@ -24,7 +24,7 @@
 /* Callback that receives each layer's moments, in topological order of the layers. Collective; valid until it returns.
  * It may keep gram->moments by setting the pointer to NULL. */
 typedef struct reap_moments_taker {
-  int (*take)(void *context, const reap_layer *layer, reap_gram *gram);
+  int (*take)(void *context, const reap_layer *layer, reap_layer_gram *gram);
   bool distributed; /* takes moments that no rank holds, too; else all are replicated */
   void *context;
 } reap_moments_taker;

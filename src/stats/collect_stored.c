@@ -36,7 +36,7 @@ static int read_block(void *context, int64_t b, const float **x, const float **y
   return REAP_OK;
 }
 
-static int gather(const reap_comm *comm, const reap_samples *samples, stored *s, reap_gram *gram) {
+static int gather(const reap_comm *comm, const reap_samples *samples, stored *s, reap_layer_gram *gram) {
   int status = reap_alloc(&s->x, BLOCK_ROWS * samples->layer.n, sizeof *s->x);
   if (status == REAP_OK) status = reap_alloc(&s->y, BLOCK_ROWS * samples->layer.m, sizeof *s->y);
   status = reap_comm_agree(comm, status);
@@ -56,10 +56,10 @@ static int collect_layer(const reap_comm *comm, reap_activations_reader *reader,
       .shard = reap_shard_make(s.about->rows, BLOCK_ROWS, reap_comm_rank(comm), reap_comm_size(comm)),
       .read = read_block,
       .context = &s};
-  reap_gram gram = {0};
+  reap_layer_gram gram = {0};
   s.samples = &samples;
   int status = gather(comm, &samples, &s, &gram);
-  if (status == REAP_OK) status = reap_gram_write(&gram, stats, s.about->name, s.about->node);
+  if (status == REAP_OK) status = reap_stats_writer_add(stats, s.about->name, s.about->node, &gram.view);
   reap_gram_clear(&gram);
   return reap_error_prefix(status, "statistics of %s", s.about->name);
 }

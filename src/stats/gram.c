@@ -3,89 +3,77 @@
 #include "base/timer.h"
 #include "reap/error.h"
 
-static int gather_replicated(const reap_samples *samples, reap_gram *g) {
+static int gather_replicated(const reap_samples *samples, reap_layer_gram *g) {
   const double start = reap_seconds();
   REAP_TRY(reap_comm_agree(g->comm, reap_accumulator_create(samples, &g->accumulator)));
   REAP_TRY(reap_accumulator_sum(g->accumulator, g->comm));
   g->seconds = reap_seconds() - start;
   REAP_TRY(reap_accumulator_reduce(g->accumulator, g->comm, &g->moments));
-  g->samples = g->moments->samples;
-  g->energy = g->moments->energy;
-  g->multiply_adds = reap_accumulator_multiply_adds(g->accumulator, g->samples);
+  g->view = reap_gram_of(g->moments);
+  g->multiply_adds = reap_accumulator_multiply_adds(g->accumulator, g->view.samples);
   g->seconds_reduce = reap_seconds() - start - g->seconds;
   return REAP_OK;
 }
 
-static int gather_distributed(const reap_samples *samples, reap_gram *g) {
+static int gather_distributed(const reap_samples *samples, reap_layer_gram *g) {
   const double start = reap_seconds();
   REAP_TRY(reap_moments_panels_create(g->comm, samples, 0, &g->panels));
-  g->source = reap_moments_panels_source(g->panels);
-  g->samples = g->source->samples;
-  g->energy = g->source->energy;
+  g->view = *reap_moments_panels_gram(g->panels);
   g->multiply_adds = reap_moments_panels_multiply_adds(g->panels);
   g->seconds = reap_seconds() - start;
   return REAP_OK;
 }
 
-int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_gram *g) {
-  *g = (reap_gram){.place = distributed ? REAP_GRAM_DISTRIBUTED : REAP_GRAM_REPLICATED, .comm = comm};
+int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_layer_gram *g) {
+  *g = (reap_layer_gram){.comm = comm};
   return distributed ? gather_distributed(samples, g) : gather_replicated(samples, g);
 }
 
 /* ------------------------------------------------------------------ from a file */
 
-static int check_shape(reap_stats_file *file, const char *name, const reap_layer *layer, int64_t channels,
-                       int64_t block, int64_t m) {
-  if (channels == layer->channels && block == layer->block && m == layer->m) return REAP_OK;
+static int check_shape(reap_stats_file *file, const char *name, const reap_layer *layer, const reap_gram *g) {
+  if (g->channels == layer->channels && g->block == layer->block && g->m == layer->m) return REAP_OK;
   return reap_error(
       REAP_ERR_INPUT,
       "%s: layer \"%s\" has %lld channels of %lld columns and %lld outputs; the network has %lld of %lld and %lld",
-      reap_stats_file_path(file), name, (long long)channels, (long long)block, (long long)m, (long long)layer->channels,
-      (long long)layer->block, (long long)layer->m);
+      reap_stats_file_path(file), name, (long long)g->channels, (long long)g->block, (long long)g->m,
+      (long long)layer->channels, (long long)layer->block, (long long)layer->m);
 }
 
-static int open_stored(reap_stats_file *file, const char *name, const reap_layer *layer, reap_gram *g) {
+static int open_stored(reap_stats_file *file, const char *name, const reap_layer *layer, bool pieces,
+                       reap_layer_gram *g) {
   const int index = reap_stats_file_find(file, name);
   if (index < 0)
     return reap_error(REAP_ERR_INPUT, "%s: has no layer \"%s\"; gather the moments of this network",
                       reap_stats_file_path(file), name);
-  if (g->place == REAP_GRAM_FILE) {
+  if (pieces) {
     REAP_TRY(reap_stats_source_open(file, index, &g->stored));
-    const reap_moments_source *s = g->source = reap_stats_source_moments(g->stored);
-    g->samples = s->samples;
-    g->energy = s->energy;
-    return check_shape(file, name, layer, s->channels, s->block, s->m);
+    g->view = *reap_stats_source_gram(g->stored);
+  } else {
+    REAP_TRY(reap_stats_file_read(file, index, &g->moments));
+    g->view = reap_gram_of(g->moments);
   }
-  REAP_TRY(reap_stats_file_read(file, index, &g->moments));
-  const reap_moments *m = g->moments;
-  g->samples = m->samples;
-  g->energy = m->energy;
-  return check_shape(file, name, layer, m->channels, m->block, m->m);
+  return check_shape(file, name, layer, &g->view);
 }
 
 int reap_gram_read(const reap_comm *comm, reap_stats_file *file, const char *name, const reap_layer *layer, bool pieces,
-                   bool wanted, reap_gram *g) {
-  *g = (reap_gram){.place = pieces ? REAP_GRAM_FILE : REAP_GRAM_REPLICATED, .comm = comm};
-  return reap_comm_agree(comm, pieces || wanted ? open_stored(file, name, layer, g) : REAP_OK);
+                   bool wanted, reap_layer_gram *g) {
+  *g = (reap_layer_gram){.comm = comm};
+  return reap_comm_agree(comm, pieces || wanted ? open_stored(file, name, layer, pieces, g) : REAP_OK);
 }
 
 /* ------------------------------------------------------------------ either */
 
-void reap_gram_clear(reap_gram *g) {
+void reap_gram_clear(reap_layer_gram *g) {
   reap_moments_destroy(&g->moments);
   reap_accumulator_destroy(&g->accumulator);
   reap_moments_panels_destroy(&g->panels);
   reap_stats_source_close(&g->stored);
-  g->source = NULL;
+  g->view = (reap_gram){0};
 }
 
-int reap_gram_write(const reap_gram *g, reap_stats_writer *writer, const char *layer, const char *node) {
-  return g->place == REAP_GRAM_REPLICATED ? reap_stats_writer_add(writer, layer, node, g->moments)
-                                          : reap_stats_writer_add_panels(writer, layer, node, g->source);
-}
-
-int reap_gram_residual(const reap_gram *g, bool held_out, int64_t n_kept, const int64_t *kept, const double *weights,
-                       const double *bias, reap_held_out_error *out) {
+int reap_gram_residual(const reap_layer_gram *g, bool held_out, int64_t n_kept, const int64_t *kept,
+                       const double *weights, const double *bias, reap_held_out_error *out) {
   return g->panels ? reap_moments_panels_residual(g->panels, held_out, n_kept, kept, weights, bias, out)
                    : reap_accumulator_residual(g->accumulator, g->comm, n_kept, kept, weights, bias, out);
 }

@@ -7,44 +7,32 @@
 #include "moments_panels.h"
 #include "reap/stats_file.h"
 
-typedef enum reap_gram_place {
-  REAP_GRAM_REPLICATED,  /* the same on all ranks */
-  REAP_GRAM_DISTRIBUTED, /* no rank holds X'X: it is summed anew, panel by panel, whenever it is wanted */
-  REAP_GRAM_FILE         /* every rank reads the pieces that it needs */
-} reap_gram_place;
-
-typedef struct reap_gram {
-  reap_gram_place place;
-  reap_moments *moments;             /* replicated; the holder may take them over and set this to NULL */
-  const reap_moments_source *source; /* of the other places: piece by piece, as long as the Gram system lives */
-  int64_t samples;                   /* rows in the sums */
-  double energy;                     /* sum of Y squared */
-  double multiply_adds;              /* of the sums over all ranks, at best; 0 from a file */
-  double seconds, seconds_reduce;    /* this rank's: the sums, adding up the ranks'; 0 from a file */
+typedef struct reap_layer_gram {
+  reap_gram view; /* for the solver; view.moments is there where they are replicated. Zero on ranks that want none */
+  reap_moments *moments;          /* replicated; the holder may take them over and set this to NULL */
+  double multiply_adds;           /* of the sums over all ranks, at best; 0 from a file */
+  double seconds, seconds_reduce; /* this rank's: the sums, adding up the ranks'; 0 from a file */
   const reap_comm *comm;
-  reap_accumulator *accumulator;
-  reap_moments_panels *panels;
-  reap_stats_source *stored;
-} reap_gram;
+  reap_accumulator *accumulator; /* of replicated moments from rows */
+  reap_moments_panels *panels;   /* of those that no rank holds: X'X is summed anew whenever it is wanted */
+  reap_stats_source *stored;     /* of those in a file: every rank reads the pieces that it needs */
+} reap_layer_gram;
 
 /* Collective: from the rows that are in the sums. What the samples borrow must outlive the Gram system, which is to be
  * cleared also after an error. */
-int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_gram *out);
+int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_layer_gram *out);
 
 /* Collective: layer `name` of a statistics file, which must outlive it; piece by piece, or whole on those ranks that
  * want it (moments stays NULL on others). REAP_ERR_INPUT names file and layer if they are not there or not of this
  * layer's shape. To be cleared also after an error. */
 int reap_gram_read(const reap_comm *comm, reap_stats_file *file, const char *name, const reap_layer *layer, bool pieces,
-                   bool wanted, reap_gram *out);
-void reap_gram_clear(reap_gram *gram);
-
-/* Collective: into a statistics file. */
-int reap_gram_write(const reap_gram *gram, reap_stats_writer *writer, const char *layer, const char *node);
+                   bool wanted, reap_layer_gram *out);
+void reap_gram_clear(reap_layer_gram *gram);
 
 /* Collective, of a system that was gathered; the same on all ranks. Squared error of weights [n_kept * block, m]
  * (row-major) and bias [m] on the channels kept[n_kept], and the centred energy of Y: on the images held out or, of a
  * distributed system, on those in the sums. */
-int reap_gram_residual(const reap_gram *gram, bool held_out, int64_t n_kept, const int64_t *kept, const double *weights,
-                       const double *bias, reap_held_out_error *out);
+int reap_gram_residual(const reap_layer_gram *gram, bool held_out, int64_t n_kept, const int64_t *kept,
+                       const double *weights, const double *bias, reap_held_out_error *out);
 
 #endif

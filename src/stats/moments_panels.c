@@ -30,7 +30,7 @@ struct reap_moments_panels {
   const reap_comm *comm;
   reap_samples samples;
   int64_t width; /* columns of a panel */
-  reap_moments_source source;
+  reap_gram gram;
   double *diagonal, *sum_x, *sum_y; /* [n], [n], [m], summed over the ranks */
   double *square_y;                 /* [m] this rank's */
   double *cross;                    /* [n, count] column-major: this rank's outputs first .. first + count */
@@ -60,11 +60,11 @@ void reap_moments_panels_destroy(reap_moments_panels **panels) {
   reap_free(panels);
 }
 
-const reap_moments_source *reap_moments_panels_source(const reap_moments_panels *p) { return &p->source; }
+const reap_gram *reap_moments_panels_gram(const reap_moments_panels *p) { return &p->gram; }
 
 double reap_moments_panels_multiply_adds(const reap_moments_panels *p) {
-  const double n = (double)p->source.n;
-  return (double)p->source.samples * n * (0.5 * n + (double)p->source.m);
+  const double n = (double)p->gram.n;
+  return (double)p->gram.samples * n * (0.5 * n + (double)p->gram.m);
 }
 
 /* ------------------------------------------------------------------ one panel */
@@ -114,7 +114,7 @@ static int use_cross(panel *p, const reap_rows *rows, int64_t count) {
   add_sums(rows->y, count, p->count, m->sum_y + p->first, m->square_y + p->first);
   if (p->first == 0) {
     add_sums(rows->x, count, p->rows, m->sum_x, m->diagonal);
-    m->source.samples += count;
+    m->gram.samples += count;
   }
   return add_product(p, count, rows->x, p->rows, rows->y, p->count);
 }
@@ -153,7 +153,7 @@ static int hand_over(panel *p, int status, int64_t block, reap_panel_taker take,
 
 static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel *panels, reap_panel_taker take,
                   void *taker) {
-  const int64_t b = m->source.block, step = m->width < b ? 1 : m->width / b;
+  const int64_t b = m->gram.block, step = m->width < b ? 1 : m->width / b;
   int status = REAP_OK, k = 0;
   for (int64_t first = 0; first < slots; first += step, k ^= 1) {
     panel *p = &panels[k], *before = &panels[1 - k];
@@ -172,7 +172,7 @@ static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel 
 
 static int gram_panels(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker) {
   reap_moments_panels *m = context;
-  const int64_t b = m->source.block, width = m->width < b ? b : m->width;
+  const int64_t b = m->gram.block, width = m->width < b ? b : m->width;
   reap_rows rows = {0};
   panel panels[2] = {{0}, {0}};
   int64_t size = 0;
@@ -190,13 +190,13 @@ static int gram_panels(void *context, int64_t slots, const int64_t *channel, rea
 
 /* Panels of outputs, owner by owner; an owner sums in place. */
 static int gather_cross(reap_moments_panels *m, reap_rows *rows, int64_t width, double *const buffers[2]) {
-  const int64_t n = m->source.n;
+  const int64_t n = m->gram.n;
   const int rank = reap_comm_rank(m->comm), ranks = reap_comm_size(m->comm);
   reap_comm_pending *before = NULL;
   int status = REAP_OK, begun = REAP_OK, k = 0;
   for (int owner = 0; begun == REAP_OK && owner < ranks; owner++) {
     int64_t first, last;
-    reap_comm_share(m->source.m, owner, ranks, &first, &last);
+    reap_comm_share(m->gram.m, owner, ranks, &first, &last);
     for (int64_t at = first; begun == REAP_OK && at < last; at += width, k ^= 1) {
       const int64_t count = last - at < width ? last - at : width;
       panel p = {.values = owner == rank ? m->cross + (at - first) * n : buffers[k],
@@ -218,12 +218,12 @@ static int gather_cross(reap_moments_panels *m, reap_rows *rows, int64_t width, 
 }
 
 static int gather(reap_moments_panels *m) {
-  const int64_t n = m->source.n, width = m->width < m->source.m ? m->width : m->source.m;
+  const int64_t n = m->gram.n, width = m->width < m->gram.m ? m->width : m->gram.m;
   reap_rows rows = {0};
   double *buffers[2] = {NULL, NULL};
   int64_t size = 0;
   int status = reap_multiply(n, width, &size);
-  if (status == REAP_OK) status = open_rows(m, m->source.channels, NULL, width, &rows);
+  if (status == REAP_OK) status = open_rows(m, m->gram.channels, NULL, width, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&buffers[k], size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
   if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, &rows, width, buffers));
@@ -240,30 +240,30 @@ static int cross_piece(void *context, int64_t row, int64_t rows, int64_t column,
     return reap_error(REAP_ERR_INTERNAL, "outputs %lld to %lld are another rank's", (long long)column,
                       (long long)(column + columns - 1));
   for (int64_t j = 0; j < columns; j++)
-    memcpy(out + j * ld, m->cross + row + (column - m->first + j) * m->source.n, (size_t)rows * sizeof *out);
+    memcpy(out + j * ld, m->cross + row + (column - m->first + j) * m->gram.n, (size_t)rows * sizeof *out);
   return REAP_OK;
 }
 
 static int allocate(reap_moments_panels *m) {
-  const int64_t n = m->source.n;
+  const int64_t n = m->gram.n;
   int64_t last = 0, size = 0;
-  reap_comm_share(m->source.m, reap_comm_rank(m->comm), reap_comm_size(m->comm), &m->first, &last);
+  reap_comm_share(m->gram.m, reap_comm_rank(m->comm), reap_comm_size(m->comm), &m->first, &last);
   m->count = last - m->first;
   REAP_TRY(reap_multiply(n, m->count, &size));
   REAP_TRY(reap_calloc(&m->diagonal, n, sizeof *m->diagonal));
   REAP_TRY(reap_calloc(&m->sum_x, n, sizeof *m->sum_x));
-  REAP_TRY(reap_calloc(&m->sum_y, m->source.m, sizeof *m->sum_y));
-  REAP_TRY(reap_calloc(&m->square_y, m->source.m, sizeof *m->square_y));
+  REAP_TRY(reap_calloc(&m->sum_y, m->gram.m, sizeof *m->sum_y));
+  REAP_TRY(reap_calloc(&m->square_y, m->gram.m, sizeof *m->square_y));
   return reap_alloc(&m->cross, size, sizeof *m->cross);
 }
 
 static int sum_up(reap_moments_panels *m) {
-  for (int64_t j = 0; j < m->source.m; j++) m->source.energy += m->square_y[j];
-  REAP_TRY(reap_comm_sum(m->comm, m->diagonal, m->source.n));
-  REAP_TRY(reap_comm_sum(m->comm, m->sum_x, m->source.n));
-  REAP_TRY(reap_comm_sum(m->comm, m->sum_y, m->source.m));
-  REAP_TRY(reap_comm_sum(m->comm, &m->source.energy, 1));
-  return reap_comm_sum_int64(m->comm, &m->source.samples, 1);
+  for (int64_t j = 0; j < m->gram.m; j++) m->gram.energy += m->square_y[j];
+  REAP_TRY(reap_comm_sum(m->comm, m->diagonal, m->gram.n));
+  REAP_TRY(reap_comm_sum(m->comm, m->sum_x, m->gram.n));
+  REAP_TRY(reap_comm_sum(m->comm, m->sum_y, m->gram.m));
+  REAP_TRY(reap_comm_sum(m->comm, &m->gram.energy, 1));
+  return reap_comm_sum_int64(m->comm, &m->gram.samples, 1);
 }
 
 int reap_moments_panels_create(const reap_comm *comm, const reap_samples *samples, int64_t width,
@@ -275,7 +275,8 @@ int reap_moments_panels_create(const reap_comm *comm, const reap_samples *sample
     m->comm = comm;
     m->samples = *samples;
     m->width = width > 0 ? width : reap_moments_panels_width(layer->n, reap_comm_size(comm));
-    m->source = (reap_moments_source){.channels = layer->channels, .block = layer->block, .n = layer->n, .m = layer->m};
+    m->gram = (reap_gram){
+        .channels = layer->channels, .block = layer->block, .n = layer->n, .m = layer->m, .diagonal_step = 1};
     status = allocate(m);
   }
   status = reap_comm_agree(comm, status);
@@ -284,12 +285,12 @@ int reap_moments_panels_create(const reap_comm *comm, const reap_samples *sample
   if (status != REAP_OK) {
     reap_moments_panels_destroy(&m);
   } else {
-    m->source.diagonal = m->diagonal;
-    m->source.sum_x = m->sum_x;
-    m->source.sum_y = m->sum_y;
-    m->source.context = m;
-    m->source.cross = cross_piece;
-    m->source.gram_panels = gram_panels;
+    m->gram.diagonal = m->diagonal;
+    m->gram.sum_x = m->sum_x;
+    m->gram.sum_y = m->sum_y;
+    m->gram.context = m;
+    m->gram.cross = cross_piece;
+    m->gram.gram_panels = gram_panels;
   }
   *out = m;
   return status;
@@ -357,8 +358,8 @@ static int residual_blocks(const reap_moments_panels *p, bool held_out, reap_row
 
 int reap_moments_panels_residual(reap_moments_panels *p, bool held_out, int64_t n_kept, const int64_t *kept,
                                  const double *weights, const double *bias, reap_held_out_error *out) {
-  const int64_t m = p->source.m, blocks = p->samples.shard.blocks;
-  residual r = {.columns = n_kept * p->source.block, .m = m, .weights = weights, .bias = bias};
+  const int64_t m = p->gram.m, blocks = p->samples.shard.blocks;
+  residual r = {.columns = n_kept * p->gram.block, .m = m, .weights = weights, .bias = bias};
   reap_rows rows = {0};
   int status = open_rows(p, n_kept, kept, m, &rows);
   if (status == REAP_OK) status = reap_alloc(&r.product, TILE_ROWS * m, sizeof *r.product);

@@ -25,7 +25,7 @@ int reap_moments_panels_create(const reap_comm *comm, const reap_samples *sample
 void reap_moments_panels_destroy(reap_moments_panels **panels);
 
 /* Local: the moments for the solver (gram_panels is set, gram is not), valid as long as the panels. */
-const reap_moments_source *reap_moments_panels_source(const reap_moments_panels *panels);
+const reap_gram *reap_moments_panels_gram(const reap_moments_panels *panels);
 
 /* Bytes that a rank holds for panels and sums, and of rows at a time, at most. Local. */
 double reap_moments_panels_bytes(const reap_layer *layer, int ranks);

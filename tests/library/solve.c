@@ -10,7 +10,9 @@ static int solve(reap_stats_file *file, int layer) {
   reap_moments *moments = NULL;
   reap_path *path = NULL;
   int status = reap_stats_file_read(file, layer, &moments);
-  if (status == REAP_OK) status = reap_solve(moments, (moments->channels + 1) / 2, REAP_DEFAULT_RIDGE, name, &path);
+  const reap_gram gram = reap_gram_of(moments);
+  const reap_solve_options options = reap_solver_local(REAP_DEFAULT_RIDGE);
+  if (status == REAP_OK) status = reap_solve(&gram, (gram.channels + 1) / 2, &options, name, &path);
   if (status == REAP_OK)
     printf("%s %lld -> %lld relative error %g\n", name, (long long)path->channels, (long long)path->n_kept,
            path->error_plain[path->n_removed - 1] / path->energy);

@@ -133,19 +133,20 @@ static int made_up_create(const bench_options *o, made_up *u) {
   return make_signals(u, &r);
 }
 
-static reap_moments_source source_of(const bench_options *o, made_up *u) {
-  return (reap_moments_source){.channels = o->n / o->block,
-                               .block = o->block,
-                               .n = o->n,
-                               .m = o->m,
-                               .samples = (int64_t)SAMPLES,
-                               .energy = u->energy,
-                               .diagonal = u->diagonal,
-                               .sum_x = u->sum_x,
-                               .sum_y = u->sum_y,
-                               .context = u,
-                               .gram = gram_piece,
-                               .cross = cross_piece};
+static reap_gram source_of(const bench_options *o, made_up *u) {
+  return (reap_gram){.channels = o->n / o->block,
+                     .block = o->block,
+                     .n = o->n,
+                     .m = o->m,
+                     .samples = (int64_t)SAMPLES,
+                     .energy = u->energy,
+                     .diagonal = u->diagonal,
+                     .diagonal_step = 1,
+                     .sum_x = u->sum_x,
+                     .sum_y = u->sum_y,
+                     .context = u,
+                     .gram = gram_piece,
+                     .cross = cross_piece};
 }
 
 /* ------------------------------------------------------------------ yardsticks */
@@ -155,8 +156,8 @@ static double slowest(const reap_comm *comm, double seconds) {
 }
 
 /* Factor and inverse by LAPACK on one rank or by ScaLAPACK on all, n^3 flops; 0 if it does not fit. */
-static int measure_factor(const bench_options *o, const reap_comm *comm, const reap_moments_source *source,
-                          bool distributed, double *seconds) {
+static int measure_factor(const bench_options *o, const reap_comm *comm, const reap_gram *source, bool distributed,
+                          double *seconds) {
   reap_grid *grid = NULL;
   reap_symmetric *matrix = NULL;
   int64_t info = 0;
@@ -322,7 +323,7 @@ static int print_json(const command_context *context, const bench_options *o, co
 /* ------------------------------------------------------------------ runs */
 
 /* The plain recursion wants moments in memory. */
-static int run_plain(const bench_options *o, const reap_moments_source *source, figures *f) {
+static int run_plain(const bench_options *o, const reap_gram *source, figures *f) {
   reap_moments *s = NULL;
   reap_path *plain = NULL;
   REAP_TRY(reap_moments_create(source->channels, source->block, source->m, &s));
@@ -334,7 +335,9 @@ static int run_plain(const bench_options *o, const reap_moments_source *source, 
     status = reap_dgemm('N', 'N', 1, o->m, SIGNALS, 1, ((made_up *)source->context)->signals + i, o->n,
                         ((made_up *)source->context)->mixing, SIGNALS, 0, s->cross + i * o->m, 1);
   const double start = reap_seconds();
-  if (status == REAP_OK) status = reap_solve_plain(s, f->path->n_kept, REAP_DEFAULT_RIDGE, "plain recursion", &plain);
+  const reap_gram gram = reap_gram_of(s);
+  if (status == REAP_OK)
+    status = reap_solve_plain(&gram, f->path->n_kept, REAP_DEFAULT_RIDGE, "plain recursion", &plain);
   f->plain_seconds = reap_seconds() - start;
   if (status == REAP_OK) {
     f->plain_eliminate = plain->seconds.eliminate;
@@ -360,17 +363,19 @@ static double share_of(const bench_options *o, int ranks, int64_t kept) {
   return 8 * ((n * n + n * m + panel + 3 * n * stage) / ranks + n * stage);
 }
 
-static int run_solver(const bench_options *o, const reap_comm *comm, const reap_moments_source *source,
-                      bool distributed, figures *f) {
-  const reap_solve_options options = {comm, distributed ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL, REAP_DEFAULT_RIDGE,
-                                      strcmp(o->route, "weights") == 0   ? REAP_ROUTE_WEIGHTS
-                                      : strcmp(o->route, "product") == 0 ? REAP_ROUTE_PRODUCT
-                                                                         : REAP_ROUTE_AUTO};
+static int run_solver(const bench_options *o, const reap_comm *comm, const reap_gram *source, bool distributed,
+                      figures *f) {
+  const reap_solve_options options = {.comm = comm,
+                                      .solver = distributed ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL,
+                                      .ridge = REAP_DEFAULT_RIDGE,
+                                      .route = strcmp(o->route, "weights") == 0   ? REAP_ROUTE_WEIGHTS
+                                               : strcmp(o->route, "product") == 0 ? REAP_ROUTE_PRODUCT
+                                                                                  : REAP_ROUTE_AUTO};
   const int64_t kept = reap_budget_round(o->keep, source->channels);
   made_up *u = source->context;
   REAP_TRY(reap_comm_barrier(comm));
   const double start = reap_seconds();
-  REAP_TRY(reap_solve_source(source, kept, &options, "bench", &f->path));
+  REAP_TRY(reap_solve(source, kept, &options, "bench", &f->path));
   f->seconds = slowest(comm, reap_seconds() - start);
   f->making_seconds = -slowest(comm, -u->seconds);
   f->seconds -= f->making_seconds;
@@ -385,7 +390,7 @@ static int measure(const command_context *context, const bench_options *o, const
   made_up u = {0};
   figures f = {.ranks = reap_comm_size(comm), .distributed = distributed, .order_differs = NAN, .error_gap = NAN};
   int status = reap_comm_agree(comm, made_up_create(o, &u));
-  const reap_moments_source source = source_of(o, &u);
+  const reap_gram source = source_of(o, &u);
   if (status == REAP_OK) status = run_solver(o, comm, &source, distributed, &f);
   if (status == REAP_OK) status = reap_dgemm_rate(comm, o->n < 2048 ? o->n : 2048, &f.dgemm);
   f.dgemm *= reap_comm_size(comm); /* of all together */

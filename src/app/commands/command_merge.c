@@ -88,8 +88,9 @@ static int add_all(const command_context *context, const merge *g, reap_stats_wr
     int status = first ? add_layer(g, i, &sum) : REAP_OK;
     if (status == REAP_OK && first) status = reap_stats_file_node(g->files[0], i, &node);
     status = reap_comm_agree(context->comm, status);
+    const reap_gram gram = reap_gram_of(sum);
     if (status == REAP_OK)
-      status = reap_stats_writer_add(writer, reap_stats_file_layer_name(g->files[0], i), node, sum);
+      status = reap_stats_writer_add(writer, reap_stats_file_layer_name(g->files[0], i), node, &gram);
     reap_moments_destroy(&sum);
     reap_free(&node);
     REAP_TRY(status);

@@ -51,7 +51,9 @@ static int share_path(const reap_comm *comm, int owner, reap_path **path) {
 static int solve_layer(const solve_options *o, reap_stats_file *stats, int layer, reap_path **path) {
   reap_moments *moments = NULL;
   REAP_TRY(reap_stats_file_read(stats, layer, &moments));
-  int status = reap_solve(moments, reap_budget_round(o->keep, moments->channels), o->ridge,
+  const reap_gram gram = reap_gram_of(moments);
+  const reap_solve_options options = reap_solver_local(o->ridge);
+  int status = reap_solve(&gram, reap_budget_round(o->keep, gram.channels), &options,
                           reap_stats_file_layer_name(stats, layer), path);
   reap_moments_destroy(&moments);
   return status;
@@ -96,14 +98,14 @@ static int solve_side_by_side(const command_context *context, const solve_option
 /* One layer by all ranks, read straight into the layout. */
 static int solve_together(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
                           reap_path_file *file) {
-  const reap_solve_options options = {context->comm, REAP_SOLVER_SCALAPACK, o->ridge, REAP_ROUTE_AUTO};
+  const reap_solve_options options = reap_solver_distributed(context->comm, REAP_SOLVER_SCALAPACK, o->ridge);
   reap_stats_source *source = NULL;
   reap_path *path = NULL;
   int status = reap_comm_agree(context->comm, reap_stats_source_open(stats, layer, &source));
   if (status == REAP_OK) {
-    const reap_moments_source *moments = reap_stats_source_moments(source);
-    status = reap_solve_source(moments, reap_budget_round(o->keep, moments->channels), &options,
-                               reap_stats_file_layer_name(stats, layer), &path);
+    const reap_gram *gram = reap_stats_source_gram(source);
+    status = reap_solve(gram, reap_budget_round(o->keep, gram->channels), &options,
+                        reap_stats_file_layer_name(stats, layer), &path);
   }
   status = reap_comm_agree(context->comm, status);
   if (status == REAP_OK) status = take_path(context, stats, layer, path, file);

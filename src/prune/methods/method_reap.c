@@ -4,10 +4,9 @@
 
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
-  const reap_solve_options options = {e->comm, e->comm ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL, e->ridge,
-                                      REAP_ROUTE_AUTO};
-  return e->source ? reap_solve_source(e->source, e->n_kept, &options, e->group->name, &choice->path)
-                   : reap_solve_with(e->moments, e->n_kept, &options, e->group->name, &choice->path);
+  const reap_solve_options options = {
+      .comm = e->comm, .solver = e->comm ? REAP_SOLVER_SCALAPACK : REAP_SOLVER_LOCAL, .ridge = e->ridge};
+  return reap_solve(e->gram, e->n_kept, &options, e->group->name, &choice->path);
 }
 
 const reap_method reap_method_reap = {

@@ -14,23 +14,16 @@ void reap_channels_left_out(int64_t channels, int64_t n_kept, const int64_t *kep
       *removed++ = c;
 }
 
-/* Block and outputs of the consumer. */
-static void consumer_shape(const reap_evidence *e, int64_t *block, int64_t *m) {
-  *block = e->moments ? e->moments->block : e->source->block;
-  *m = e->moments ? e->moments->m : e->source->m;
-}
-
 static int make_room(const reap_method *method, const reap_evidence *e, reap_choice *c) {
   const int64_t channels = e->group->units;
-  int64_t sides[3] = {e->n_kept}, size = 0;
+  int64_t size = 0;
   if (method->gives & REAP_GIVES_SCORES) REAP_TRY(reap_calloc(&c->scores, channels, sizeof *c->scores));
   if (method->gives & REAP_GIVES_ORDER) REAP_TRY(reap_calloc(&c->order, channels - e->n_kept, sizeof *c->order));
   if (method->gives & REAP_GIVES_SET) REAP_TRY(reap_calloc(&c->kept, e->n_kept, sizeof *c->kept));
   if (!(method->gives & REAP_GIVES_WEIGHTS)) return REAP_OK;
-  consumer_shape(e, &sides[1], &sides[2]);
-  REAP_TRY(reap_product(sides, 3, &size));
+  REAP_TRY(reap_product((int64_t[]){e->n_kept, e->gram->block, e->gram->m}, 3, &size));
   REAP_TRY(reap_calloc(&c->weights, size, sizeof *c->weights));
-  return reap_calloc(&c->bias, sides[2], sizeof *c->bias);
+  return reap_calloc(&c->bias, e->gram->m, sizeof *c->bias);
 }
 
 /* True if all numbers are finite. */
@@ -85,8 +78,7 @@ static int check_path(const reap_method *method, const reap_evidence *e, const r
 
 /* The method's own weights as a path that no errors are known of. */
 static int path_of_weights(const reap_method *method, const reap_evidence *e, const reap_choice *c, reap_path **out) {
-  int64_t block, m;
-  consumer_shape(e, &block, &m);
+  const int64_t block = e->gram->block, m = e->gram->m;
   if (!are_finite(c->weights, e->n_kept * block * m) || !are_finite(c->bias, m))
     return reap_error(REAP_ERR_NUMERIC, "group %s: method %s gives weights that are no numbers", e->group->name,
                       method->name);

@@ -227,7 +227,7 @@ static int read_producer(void *context, int64_t b, const float **x, const float 
 static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, const float **, const float **),
                void *context, reap_moments **moments) {
   reap_samples samples = p->step->data;
-  reap_gram gram;
+  reap_layer_gram gram;
   samples.layer = which == 0 ? p->producer : p->consumer;
   samples.name = p->names[which];
   samples.stride = p->stride;

@@ -138,11 +138,13 @@ static int put(search *x, const weights *producer, const weights *consumer) {
 /* ------------------------------------------------------------------ one round */
 
 static int regress(const reap_moments *moments, double ridge, const char *what, weights *out, double *error) {
+  const reap_gram gram = reap_gram_of(moments);
+  const reap_solve_options options = reap_solver_local(ridge);
   int64_t *all = NULL;
   reap_path *path = NULL;
   REAP_TRY(reap_alloc(&all, moments->channels, sizeof *all));
   for (int64_t c = 0; c < moments->channels; c++) all[c] = c;
-  int status = reap_refit(moments, moments->channels, all, ridge, what, &path);
+  int status = reap_refit(&gram, gram.channels, all, &options, what, &path);
   if (status == REAP_OK) {
     memcpy(out->w, path->weights, (size_t)(out->n * out->m) * sizeof *out->w);
     memcpy(out->bias, path->bias, (size_t)out->m * sizeof *out->bias);
@@ -354,7 +356,7 @@ done:
 }
 
 int reap_step_producer(run *r, step *s) {
-  if (s->producer < 0 || !s->before || s->gram.place != REAP_GRAM_REPLICATED) return REAP_OK;
+  if (s->producer < 0 || !s->before || !s->gram.moments) return REAP_OK;
   const double start = reap_seconds();
   reap_step_record *record = &s->decision.record;
   record->alone_error = record->relative_error;

@@ -58,7 +58,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   decision *d = &s->decision;
   ridge_choice best;
   double error = 0;
-  if (s->gram.samples >= MANY_ROWS * s->layer.n)
+  if (s->gram.view.samples >= MANY_ROWS * s->layer.n)
     best = standard;
   else
     REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_PULLS,

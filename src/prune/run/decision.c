@@ -1,18 +1,23 @@
-/* Rank 0's decision is broadcast: solves repeated on every rank could diverge where processors differ.
+/* Channels and weights of the layer at hand: by the method with the standard ridge, then with the ridge that images
+ * held out prefer.
  *
- * From moments that no rank holds all ranks choose and solve. Memory of a rank besides its share of the solver
- * (elimination.c) and of the moments (moments_panels.h): the weights of the channels kept, which become part of the
- * network on every rank; rank 0's are the solver's own array. The plain error comes from the last solve (fit.c): where
- * it is below what rounding leaves, it is 0.
+ * Rank 0's decision is broadcast: solves repeated on every rank could diverge where processors differ. From replicated
+ * moments rank 0 chooses and solves, or all ranks do where the solver is distributed.
+ *
+ * From moments that no rank holds all ranks choose and solve, with the options' ridge. Memory of a rank besides its
+ * share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the channels kept, which
+ * become part of the network on every rank; rank 0's are the solver's own array. The plain error comes from the last
+ * solve (fit.c): where it is below what rounding leaves, it is 0.
  */
-#include "decision.h"
-
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
+#include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
+#include "run.h"
 
 int reap_decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *d) {
   memset(d, 0, sizeof *d);
@@ -46,8 +51,11 @@ static void take_path(const reap_path *path, bool eliminated, decision *d) {
   d->record.drift = path->drift;
 }
 
-static void take_weights(const reap_path *path, decision *d) {
-  memcpy(d->weights, path->weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *d->weights);
+/* The path's weights become the decision's, without a second copy of them. */
+static void swap_weights(reap_path *path, decision *d) {
+  double *weights = d->weights;
+  d->weights = path->weights;
+  path->weights = weights;
   memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
 }
 
@@ -56,7 +64,7 @@ static void slice_weights(const double *weights, const double *bias, decision *d
   const int64_t rows = d->block * d->m;
   for (int64_t k = 0; k < d->record.n_kept; k++)
     memcpy(d->weights + k * rows, weights + d->record.kept[k] * rows, (size_t)rows * sizeof *weights);
-  memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
+  memmove(d->bias, bias, (size_t)d->m * sizeof *bias);
 }
 
 /* Errors of moments that hold the ridge's pull (see ridge.h): what is predicted is relative to the plain energy, and
@@ -69,54 +77,6 @@ static void correct_path(const reap_path *path, double energy, decision *d) {
   d->record.predicted_relative_error = reap_relative_error(path->error[n - 1], energy);
 }
 
-/* Local, or collective over evidence->comm: the channels, those given or the method's. *path: as from
- * reap_method_select. */
-static int choose(const decision_setting *by, const reap_evidence *evidence, decision *d, reap_path **path) {
-  if (!d->given)
-    return reap_method_select(by->options->method, by->state, evidence, d->record.kept, d->record.removed, path);
-  memcpy(d->record.kept, d->given, (size_t)d->record.n_kept * sizeof *d->record.kept);
-  reap_channels_left_out(d->record.channels, d->record.n_kept, d->record.kept, d->record.removed);
-  return REAP_OK;
-}
-
-/* moments: plain ones; solved: those that channels and weights come from, the same unless the ridge pulls. */
-static int decide_from(const decision_setting *by, const reap_moments *moments, const reap_moments *solved,
-                       double ridge, const double *present_weights, const double *present_bias, const reap_comm *comm,
-                       decision *d) {
-  const reap_evidence evidence = {by->graph, by->group, d->record.n_kept, solved, NULL, ridge, by->options->seed, comm};
-  const char *name = by->group->name;
-  reap_path *path = NULL;
-  double error = 0;
-  int status = choose(by, &evidence, d, &path);
-  const bool eliminated = path && (by->options->method->gives & REAP_GIVES_PATH);
-  if (status == REAP_OK && !path) status = reap_refit(solved, d->record.n_kept, d->record.kept, ridge, name, &path);
-  if (status != REAP_OK || (comm && reap_comm_rank(comm) != 0)) goto done; /* rank 0 has the weights */
-  take_path(path, eliminated, d);
-  if (by->options->refit)
-    take_weights(path, d);
-  else
-    slice_weights(present_weights, present_bias, d);
-  REAP_TRY_OR(reap_moments_error(moments, d->record.n_kept, d->record.kept, d->weights, d->bias, &error), done);
-  d->record.relative_error = reap_relative_error(error, reap_moments_centred_energy(moments));
-  if (solved != moments) correct_path(path, reap_moments_centred_energy(moments), d);
-done:
-  reap_path_destroy(&path);
-  return status;
-}
-
-static int decide(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
-                  const double *present_weights, const double *present_bias, const reap_comm *comm, decision *d) {
-  reap_moments *pulled = NULL;
-  int status = ridge->trained ? reap_ridge_pull(moments, ridge->ridge, present_weights, &pulled) : REAP_OK;
-  status = reap_comm_agree(comm, status);
-  if (status == REAP_OK)
-    status = decide_from(by, moments, pulled ? pulled : moments, ridge->ridge, present_weights, present_bias, comm, d);
-  d->record.distributed = comm != NULL;
-  d->record.ridge_trained = ridge->trained;
-  reap_moments_destroy(&pulled);
-  return status;
-}
-
 /* Rank 0's decision to all. */
 static int share(const reap_comm *comm, decision *d) {
   REAP_TRY(reap_record_broadcast(comm, &d->record));
@@ -124,68 +84,82 @@ static int share(const reap_comm *comm, decision *d) {
   return reap_comm_broadcast(comm, d->bias, (size_t)d->m * sizeof *d->bias, 0);
 }
 
-static int from_replicated(const decision_setting *by, const reap_moments *moments, const ridge_choice *ridge,
-                           const double *present_weights, const double *present_bias, decision *d) {
-  const reap_comm *comm = by->comm;
-  const bool all = !d->given && (by->options->method->can & REAP_CAN_DISTRIBUTED) &&
-                   reap_solver_settle(comm, by->options->solver, moments->n, moments->m) == REAP_SOLVER_SCALAPACK;
-  int status = REAP_OK;
-  if (all || reap_comm_rank(comm) == 0)
-    status = decide(by, moments, ridge, present_weights, present_bias, all ? comm : NULL, d);
-  REAP_TRY(reap_comm_agree(comm, status));
-  return share(comm, d);
+/* ------------------------------------------------------------------ the method's choice */
+
+/* The channels, those given or the method's. *path: as from reap_method_select. Local, or collective over
+ * evidence->comm. */
+static int choose(const run *r, const reap_evidence *evidence, decision *d, reap_path **path) {
+  if (!d->given)
+    return reap_method_select(r->options->method, r->method_state, evidence, d->record.kept, d->record.removed, path);
+  memcpy(d->record.kept, d->given, (size_t)d->record.n_kept * sizeof *d->record.kept);
+  reap_channels_left_out(d->record.channels, d->record.n_kept, d->record.kept, d->record.removed);
+  return REAP_OK;
 }
 
-/* ------------------------------------------------------------------ moments that no rank holds */
-
-/* Methods that can be distributed are; of the others rank 0's choice counts, and is re-solved by all. *eliminated: the
- * path is the method's. */
-static int choose_distributed(const decision_setting *by, const reap_moments_source *source, decision *d,
-                              reap_path **path, bool *eliminated) {
-  const reap_prune_options *o = by->options;
-  const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED);
-  const reap_solve_options solve = reap_solver_distributed(by->comm, o->solver, o->ridge);
-  const reap_evidence evidence = {by->graph, by->group, d->record.n_kept, NULL,
-                                  source,    o->ridge,  o->seed,          all ? solve.comm : NULL};
-  int status = all || reap_comm_rank(by->comm) == 0 ? choose(by, &evidence, d, path) : REAP_OK;
-  REAP_TRY(reap_comm_agree(by->comm, status));
-  REAP_TRY(reap_comm_broadcast(by->comm, d->record.kept, (size_t)d->record.n_kept * sizeof *d->record.kept, 0));
-  *eliminated = all;
-  return all ? REAP_OK
-             : reap_refit_source(source, d->record.n_kept, d->record.kept, &solve, reap_comm_rank(by->comm) == 0,
-                                 by->group->name, path);
+/* Least-squares weights for rank 0's choice: by rank 0, or by all where no rank holds the moments. */
+static int fit(const run *r, const reap_gram *gram, const reap_solve_options *options, const char *what, decision *d,
+               reap_path **path) {
+  const bool first = reap_comm_rank(r->comm) == 0;
+  reap_solve_options o = *options;
+  o.no_weights = !first;
+  if (gram->moments) return first ? reap_refit(gram, d->record.n_kept, d->record.kept, &o, what, path) : REAP_OK;
+  REAP_TRY(reap_comm_broadcast(r->comm, d->record.kept, (size_t)d->record.n_kept * sizeof *d->record.kept, 0));
+  return reap_refit(gram, d->record.n_kept, d->record.kept, &o, what, path);
 }
 
-/* Rank 0's weights become the decision's, without a second copy of them there. */
-static void move_weights(reap_path *path, decision *d) {
-  if (!path->weights) return;
-  double *own = d->weights;
-  d->weights = path->weights;
-  path->weights = own;
-  memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
-}
-
-static int from_distributed(const decision_setting *by, const reap_moments_source *source, decision *d) {
-  reap_path *path = NULL;
-  bool eliminated = false;
-  int status = choose_distributed(by, source, d, &path, &eliminated);
-  if (status == REAP_OK) {
-    take_path(path, eliminated, d);
+/* On rank 0. plain: the layer's moments; NULL if no rank holds them: weights and error are the re-solved ones' then. */
+static int take(const run *r, const reap_moments *plain, bool pulled, const double *present_weights,
+                const double *present_bias, reap_path *path, decision *d) {
+  double error = 0;
+  swap_weights(path, d);
+  if (!plain) {
     d->record.relative_error =
         path->n_removed > 0 ? reap_relative_error(path->error_plain[path->n_removed - 1], path->energy) : 0;
-    d->record.distributed = path->distributed;
-    move_weights(path, d);
-    status = share(by->comm, d); /* numbers that every rank works out for itself may differ where processors do */
+    return REAP_OK;
   }
-  reap_path_destroy(&path);
-  return status;
+  if (!r->options->refit) slice_weights(present_weights, present_bias, d);
+  REAP_TRY(reap_moments_error(plain, d->record.n_kept, d->record.kept, d->weights, d->bias, &error));
+  d->record.relative_error = reap_relative_error(error, reap_moments_centred_energy(plain));
+  if (pulled) correct_path(path, reap_moments_centred_energy(plain), d);
+  return REAP_OK;
 }
 
-int reap_decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
-                       const double *present_weights, const double *present_bias, decision *d) {
-  return gram->place == REAP_GRAM_REPLICATED
-             ? from_replicated(by, gram->moments, ridge, present_weights, present_bias, d)
-             : from_distributed(by, gram->source, d);
+/* Collective: channels and weights, the same on all ranks. present: weights [channels * block, m] and bias [m] that the
+ * layer has now; NULL where no rank holds the moments. */
+static int make(const run *r, const step *s, const ridge_choice *ridge, const double *present_weights,
+                const double *present_bias, decision *d) {
+  const reap_prune_options *o = r->options;
+  const reap_group *group = reap_groups_at(r->groups, s->group);
+  const reap_moments *plain = s->gram.view.moments;
+  const bool first = reap_comm_rank(r->comm) == 0;
+  const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED) &&
+                   (!plain || reap_solver_settle(r->comm, o->solver, s->layer.n, s->layer.m) == REAP_SOLVER_SCALAPACK);
+  const reap_solve_options solve =
+      plain && !all ? reap_solver_local(ridge->ridge) : reap_solver_distributed(r->comm, o->solver, ridge->ridge);
+  reap_gram gram = s->gram.view;
+  const reap_evidence evidence = {r->pruned,    group,   d->record.n_kept,       &gram,
+                                  ridge->ridge, o->seed, all ? solve.comm : NULL};
+  const bool has_path = !d->given && (o->method->gives & REAP_GIVES_PATH),
+             has_weights = has_path || (!d->given && (o->method->gives & REAP_GIVES_WEIGHTS));
+  reap_moments *pulled = NULL;
+  reap_path *path = NULL;
+  int status = REAP_OK;
+  if (ridge->trained && (all || first)) status = reap_ridge_pull(plain, ridge->ridge, present_weights, &pulled);
+  REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
+  if (pulled) gram = reap_gram_of(pulled);
+  if (all || first) status = choose(r, &evidence, d, &path);
+  REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
+  if (!has_weights) status = fit(r, &gram, &solve, group->name, d, &path);
+  if (status == REAP_OK && path) take_path(path, has_path, d);
+  if (status == REAP_OK && first) status = take(r, plain, pulled != NULL, present_weights, present_bias, path, d);
+  d->record.distributed = solve.comm != NULL;
+  d->record.ridge_trained = ridge->trained;
+  REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
+  status = share(r->comm, d); /* numbers that every rank works out for itself may differ where processors do */
+done:
+  reap_path_destroy(&path);
+  reap_moments_destroy(&pulled);
+  return status;
 }
 
 /* ------------------------------------------------------------------ other weights */
@@ -197,8 +171,10 @@ static int refit(const char *what, const reap_moments *moments, const ridge_choi
   double error = 0;
   int status = REAP_OK;
   if (ridge->trained) REAP_TRY(reap_ridge_pull(moments, ridge->ridge, present_weights, &pulled));
-  REAP_TRY_OR(reap_refit(pulled ? pulled : moments, d->record.n_kept, d->record.kept, ridge->ridge, what, &path), done);
-  take_weights(path, d);
+  const reap_gram gram = reap_gram_of(pulled ? pulled : moments);
+  const reap_solve_options options = reap_solver_local(ridge->ridge);
+  REAP_TRY_OR(reap_refit(&gram, d->record.n_kept, d->record.kept, &options, what, &path), done);
+  swap_weights(path, d);
   REAP_TRY_OR(reap_moments_error(moments, d->record.n_kept, d->record.kept, d->weights, d->bias, &error), done);
   d->record.relative_error = reap_relative_error(error, reap_moments_centred_energy(moments));
   d->record.ridge = path->ridge;
@@ -215,4 +191,93 @@ int reap_decision_refit(const reap_comm *comm, const char *what, const reap_mome
   int status = reap_comm_rank(comm) == 0 ? refit(what, moments, ridge, present_weights, d) : REAP_OK;
   REAP_TRY(reap_comm_agree(comm, status));
   return share(comm, d);
+}
+
+/* ------------------------------------------------------------------ the step */
+
+/* The ridge that images held out prefer to the standard one, with the channels it keeps if those stand the test too. */
+static int improve_ridge(run *r, step *s, const ridge_choice *standard, const double *weights, const double *bias) {
+  const reap_moments *moments = s->gram.moments;
+  decision *d = &s->decision, other = {0};
+  ridge_choice best;
+  double error = 0, again = 0;
+  REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
+                             &best, &error));
+  if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
+  int status =
+      reap_comm_agree(r->comm, reap_decision_create(d->record.channels, d->block, d->m, d->record.n_kept, &other));
+  other.given = d->given;
+  if (status == REAP_OK) status = make(r, s, &best, weights, bias, &other);
+  if (status == REAP_OK)
+    status = reap_ridge_measure(r->comm, &s->data, other.record.n_kept, other.record.kept, other.weights, other.bias,
+                                &again);
+  if (status == REAP_OK && again <= error) {
+    const decision first = *d;
+    *d = other;
+    other = first;
+  } else if (status == REAP_OK) {
+    status = reap_decision_refit(r->comm, reap_groups_at(r->groups, s->group)->name, moments, &best, weights, d);
+  }
+  reap_decision_clear(&other);
+  return status;
+}
+
+/* The weights that the layer has now, on the channels kept. */
+static int keep_weights(run *r, step *s) {
+  double *weights = NULL;
+  int status = reap_comm_agree(r->comm, reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights));
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, s->decision.bias);
+    slice_weights(weights, s->decision.bias, &s->decision);
+  }
+  reap_free(&weights);
+  return status;
+}
+
+/* Of moments that no rank holds. What is left on the images in the moments is measured on the images themselves: G is
+ * spent. */
+static int finish_distributed(run *r, step *s) {
+  decision *d = &s->decision;
+  reap_held_out_error error = {0};
+  if (!r->options->refit) REAP_TRY(keep_weights(r, s));
+  if (s->gram.stored) return REAP_OK;
+  REAP_TRY(reap_gram_residual(&s->gram, false, d->record.n_kept, d->record.kept, d->weights, d->bias, &error));
+  d->record.relative_error = reap_relative_error(error.error, error.energy);
+  return REAP_OK;
+}
+
+static int decide(run *r, step *s) {
+  const ridge_choice standard = {r->options->ridge, false};
+  const bool solved = r->options->refit && !(r->options->method->gives & REAP_GIVES_WEIGHTS);
+  double *weights = NULL, *bias = NULL;
+  int status = reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights);
+  if (status == REAP_OK) status = reap_alloc(&bias, s->layer.m, sizeof *bias);
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) {
+    reap_surgery_get_weights(r->pruned, s->node, weights, bias);
+    status = make(r, s, &standard, weights, bias, &s->decision);
+  }
+  if (status == REAP_OK && r->options->ridge_auto && solved && !reap_run_frozen(r))
+    status = improve_ridge(r, s, &standard, weights, bias);
+  reap_free(&weights);
+  reap_free(&bias);
+  return status;
+}
+
+static int decide_distributed(run *r, step *s) {
+  const ridge_choice standard = {r->options->ridge, false};
+  REAP_TRY(make(r, s, &standard, NULL, NULL, &s->decision));
+  return finish_distributed(r, s);
+}
+
+int reap_step_decide(run *r, step *s) {
+  const double start = reap_seconds();
+  const reap_prune_options *o = r->options;
+  const int64_t units = reap_groups_at(r->groups, s->group)->units;
+  int status = reap_decision_create(units, s->layer.block, s->layer.m, o->counts[s->group], &s->decision);
+  if (o->given) s->decision.given = o->given[s->group];
+  status = reap_comm_agree(r->comm, status);
+  if (status == REAP_OK) status = s->gram.view.moments ? decide(r, s) : decide_distributed(r, s);
+  r->result->seconds_solve += reap_seconds() - start;
+  return status;
 }

@@ -20,22 +20,6 @@ typedef struct decision {
 int reap_decision_create(int64_t channels, int64_t block, int64_t m, int64_t n_kept, decision *out);
 void reap_decision_clear(decision *d);
 
-/* Who decides about what. Borrowed. */
-typedef struct decision_setting {
-  const reap_comm *comm;
-  const reap_prune_options *options;
-  void *state; /* the method's own */
-  const reap_graph *graph;
-  const reap_group *group;
-} decision_setting;
-
-/* Collective: channels and weights; all ranks get the result. From replicated moments rank 0 chooses and solves, or all
- * ranks do where the solver is distributed; from others all ranks do, with the options' ridge. present: weights
- * [channels * block, m] and bias [m] that the layer has now, used if they are not re-solved; of moments that are not
- * replicated NULL: weights and relative error are then the re-solved ones'. */
-int reap_decision_make(const decision_setting *by, const reap_gram *gram, const ridge_choice *ridge,
-                       const double *present_weights, const double *present_bias, decision *d);
-
 /* Collective: other weights for the channels already chosen. what: named in messages. */
 int reap_decision_refit(const reap_comm *comm, const char *what, const reap_moments *moments, const ridge_choice *ridge,
                         const double *present_weights, decision *d);

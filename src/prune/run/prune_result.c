@@ -10,14 +10,14 @@
 #include "run.h"
 
 /* Few rows for many columns fit the calibration images and nothing else. */
-bool reap_step_has_few_samples(const step *s) { return s->gram.samples < 5 * s->layer.n; }
+bool reap_step_has_few_samples(const step *s) { return s->gram.view.samples < 5 * s->layer.n; }
 
 void reap_step_warn_few_samples(const run *r, const step *s) {
   if (!r->options->quiet && reap_step_has_few_samples(s))
     reap_log(REAP_LOG_WARNING,
              "layer %s: only %.1f rows per column (%lld rows, %lld columns); more images or positions would help",
-             r->pruned->nodes[s->node]->layer, (double)s->gram.samples / (double)s->layer.n, (long long)s->gram.samples,
-             (long long)s->layer.n);
+             r->pruned->nodes[s->node]->layer, (double)s->gram.view.samples / (double)s->layer.n,
+             (long long)s->gram.view.samples, (long long)s->layer.n);
 }
 
 double reap_step_held_out_error(const reap_held_out_error *error) {
@@ -31,10 +31,10 @@ int reap_step_note(run *r, step *s) {
   *l = s->decision.record;
   memset(&s->decision.record, 0, sizeof s->decision.record);
   l->kind = s->group < 0 ? REAP_STEP_REPAIR : REAP_STEP_PRUNE;
-  l->samples = s->gram.samples;
+  l->samples = s->gram.view.samples;
   l->moments_flops = s->gram.multiply_adds;
   l->moments_seconds = s->gram.seconds;
-  l->spread = s->gram.place != REAP_GRAM_REPLICATED;
+  l->spread = !s->gram.moments;
   l->few_samples = reap_step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;

@@ -184,8 +184,9 @@ static int solve_candidate(contest *c, const reap_moments *sub, const double *tr
   reap_moments *pulled = NULL;
   reap_path *path = NULL;
   int status = candidate->trained ? reap_ridge_pull(sub, candidate->ridge, trained, &pulled) : REAP_OK;
-  if (status == REAP_OK)
-    status = reap_refit(pulled ? pulled : sub, c->n_kept, all, candidate->ridge, c->samples.name, &path);
+  const reap_gram gram = reap_gram_of(pulled ? pulled : sub);
+  const reap_solve_options options = reap_solver_local(candidate->ridge);
+  if (status == REAP_OK) status = reap_refit(&gram, c->n_kept, all, &options, c->samples.name, &path);
   for (int64_t i = 0; status == REAP_OK && i < c->a; i++)
     memcpy(c->weights + i * width + k * c->m, path->weights + i * c->m, (size_t)c->m * sizeof *path->weights);
   if (status == REAP_OK) memcpy(c->bias + k * c->m, path->bias, (size_t)c->m * sizeof *path->bias);

@@ -37,18 +37,13 @@ typedef struct step {
   int shortcut;          /* value whose drift the target carries, or -1 */
   int producer;          /* layer to be solved together with this one, or -1; see step_producer.c */
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
-  reap_gram gram;
+  reap_layer_gram gram;
   reap_samples data; /* of the layer as it was when its moments were gathered */
   reap_taps taps;
   decision decision;
   reap_held_out_error held_out;
   double start;
 } step;
-
-/* Who decides about the step's group. Local. */
-static inline decision_setting step_setting(const run *r, const step *s) {
-  return (decision_setting){r->comm, r->options, r->method_state, r->pruned, reap_groups_at(r->groups, s->group)};
-}
 
 /* True without images: everything comes from the original network's moments. */
 bool reap_run_frozen(const run *r);
@@ -94,7 +89,7 @@ int reap_step_producer(run *r, step *s);
 void reap_run_keep_classifiers(run *r);
 int reap_step_scale_classifier(run *r, const reap_step *at);
 
-/* step_decide.c: channels and weights into s->decision, the same on all ranks. Collective. */
+/* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int reap_step_decide(run *r, step *s);
 
 /* prune_result.c: what was done, into the result and to the user. Local. */

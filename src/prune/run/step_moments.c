@@ -39,8 +39,8 @@ int reap_step_keep_data(run *r, const step *s) {
   const reap_node *node = r->pruned->nodes[s->node];
   const reap_prune_options *o = r->options;
   double start = reap_seconds();
-  if (o->save_stats) REAP_TRY(reap_gram_write(&s->gram, o->save_stats, node->layer, node->name));
-  if (o->activations) REAP_TRY(reap_store_rows(r->comm, &s->data, s->gram.energy, o->activations));
+  if (o->save_stats) REAP_TRY(reap_stats_writer_add(o->save_stats, node->layer, node->name, &s->gram.view));
+  if (o->activations) REAP_TRY(reap_store_rows(r->comm, &s->data, s->gram.view.energy, o->activations));
   r->result->seconds_store += reap_seconds() - start;
   return REAP_OK;
 }

@@ -187,16 +187,14 @@ static int channels_at(const reap_group_path *p, int64_t size, int64_t **kept) {
   return status;
 }
 
-/* Size number i. Collective if the options say ScaLAPACK; wanted: this rank is to have the weights. */
-static int solve_size(const reap_moments_source *source, const reap_solve_options *options, bool wanted, int i,
-                      path_work *w) {
+/* Size number i, of which this rank wants the weights or not. Collective if the options say ScaLAPACK. */
+static int solve_size(const reap_gram *gram, const reap_solve_options *options, int i, path_work *w) {
   int64_t *kept = NULL;
   reap_path *at = NULL;
   int status = channels_at(w->path, w->path->sizes[i], &kept);
   status = reap_comm_agree(options->comm, status);
-  if (status == REAP_OK)
-    status = reap_refit_source(source, w->path->sizes[i], kept, options, wanted, w->path->group, &at);
-  if (status == REAP_OK && wanted) { /* arrays change hands: weights of several sizes are large enough */
+  if (status == REAP_OK) status = reap_refit(gram, w->path->sizes[i], kept, options, w->path->group, &at);
+  if (status == REAP_OK && at->weights) { /* arrays change hands: weights of several sizes are large enough */
     w->weights[i] = at->weights;
     w->bias[i] = at->bias;
     at->weights = at->bias = NULL;
@@ -206,30 +204,29 @@ static int solve_size(const reap_moments_source *source, const reap_solve_option
   return status;
 }
 
-/* By the solver of the elimination, with the ridge that served there. */
-static int solve_sizes(int most, const reap_moments_source *source, const reap_solve_options *elimination, bool wanted,
+/* By the solver of the elimination, which has checked the moments, with the ridge that served there. */
+static int solve_sizes(int most, const reap_gram *gram, const reap_solve_options *elimination, bool wanted,
                        path_work *w) {
   reap_solve_options options = *elimination;
+  reap_gram pieces = *gram;
   options.ridge = w->path->ridge;
+  options.no_weights = !wanted;
+  pieces.moments = NULL;
   w->path->n_sizes = spread_sizes(w->path, most, w->path->sizes);
-  for (int i = 0; i < w->path->n_sizes; i++) REAP_TRY(solve_size(source, &options, wanted, i, w));
+  for (int i = 0; i < w->path->n_sizes; i++) REAP_TRY(solve_size(&pieces, &options, i, w));
   return REAP_OK;
 }
 
 /* ------------------------------------------------------------------ one rank alone */
 
 int reap_path_work_solve(const reap_paths_options *o, path_work *w) {
-  const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, o->ridge, REAP_ROUTE_AUTO};
-  reap_moments_source source;
+  const reap_solve_options options = reap_solver_local(o->ridge);
+  const reap_gram gram = reap_gram_of(w->moments);
   reap_path *path = NULL;
-  double *diagonal = NULL;
-  int status = reap_moments_check(w->moments, w->path->group);
-  if (status == REAP_OK) status = reap_moments_as_source(w->moments, &diagonal, &source);
-  if (status == REAP_OK) status = reap_solve_source(&source, least_size(o, w), &options, w->path->group, &path);
-  if (status == REAP_OK) take_path(path, source.samples, w->path);
+  int status = reap_solve(&gram, least_size(o, w), &options, w->path->group, &path);
+  if (status == REAP_OK) take_path(path, gram.samples, w->path);
   reap_path_destroy(&path);
-  if (status == REAP_OK) status = solve_sizes(o->sizes, &source, &options, true, w);
-  reap_free(&diagonal);
+  if (status == REAP_OK) status = solve_sizes(o->sizes, &gram, &options, true, w);
   reap_moments_destroy(&w->moments);
   return status;
 }
@@ -266,30 +263,17 @@ int reap_path_work_share(const reap_comm *comm, const path_works *works, path_wo
 
 /* ------------------------------------------------------------------ all ranks */
 
-static int solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
-                             const reap_moments_source *source, path_work *w) {
+int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
+                                     const reap_gram *gram, path_work *w) {
   const reap_solve_options options = reap_solver_distributed(comm, o->solver, o->ridge);
   reap_path *path = NULL;
-  int status = reap_comm_agree(comm, reap_solve_source(source, least_size(o, w), &options, w->path->group, &path));
+  int status = reap_comm_agree(comm, reap_solve(gram, least_size(o, w), &options, w->path->group, &path));
   if (status == REAP_OK) {
-    take_path(path, source->samples, w->path);
+    take_path(path, gram->samples, w->path);
     status = share_path(comm, 0, w->path);
   }
   reap_path_destroy(&path);
-  if (status == REAP_OK) status = solve_sizes(o->sizes, source, &options, in_team(comm, works, w), w);
+  if (status == REAP_OK) status = solve_sizes(o->sizes, gram, &options, in_team(comm, works, w), w);
   w->distributed = true;
-  return status;
-}
-
-int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
-                                     const reap_gram *gram, path_work *w) {
-  reap_moments_source source;
-  double *diagonal = NULL;
-  if (gram->place != REAP_GRAM_REPLICATED) return solve_distributed(comm, o, works, gram->source, w);
-  int status = reap_moments_check(gram->moments, w->path->group);
-  if (status == REAP_OK) status = reap_moments_as_source(gram->moments, &diagonal, &source);
-  status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = solve_distributed(comm, o, works, &source, w);
-  reap_free(&diagonal);
   return status;
 }

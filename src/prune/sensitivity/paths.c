@@ -56,12 +56,12 @@ static bool solved_by_all(const run *r, const path_work *w) {
 
 /* Solved from at once, by all ranks; or the moments are kept by the rank that solves from them (the others may have
  * none). Collective. */
-static int take(run *r, bool all, reap_gram *gram) {
+static int take(run *r, bool all, reap_layer_gram *gram) {
   path_work *w = &r->works.list[r->next++];
   int status = REAP_OK;
   if (all) {
     const double start = reap_seconds();
-    status = reap_path_work_solve_distributed(r->comm, r->options, &r->works, gram, w);
+    status = reap_path_work_solve_distributed(r->comm, r->options, &r->works, &gram->view, w);
     r->times.solve += reap_seconds() - start;
   } else if (owns(r, w)) {
     w->moments = gram->moments;
@@ -77,10 +77,10 @@ static int check_turn(const run *r, const reap_layer *layer) {
   return reap_error(REAP_ERR_INTERNAL, "moments come out of order");
 }
 
-static int take_collected(void *context, const reap_layer *layer, reap_gram *gram) {
+static int take_collected(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   run *r = context;
   REAP_TRY(check_turn(r, layer));
-  const bool all = gram->place != REAP_GRAM_REPLICATED || solved_by_all(r, &r->works.list[r->next]);
+  const bool all = !gram->view.moments || solved_by_all(r, &r->works.list[r->next]);
   return take(r, all, gram);
 }
 
@@ -121,7 +121,7 @@ static int solve_stored(run *r, const path_work *w, const char *layer) {
   const reap_paths_options *o = r->options;
   const bool pieces = reap_solver_distributes(r->comm, o->solver, w->layer.n, w->layer.m);
   const bool all = pieces || solved_by_all(r, w);
-  reap_gram gram = {0};
+  reap_layer_gram gram = {0};
   int status = reap_gram_read(r->comm, o->from_stats, layer, &w->layer, pieces, all || owns(r, w), &gram);
   r->times.read += reap_seconds() - start;
   if (status == REAP_OK) status = take(r, all, &gram);

@@ -84,7 +84,7 @@ static int allocate(dual_system *d, int64_t removed) {
 
 int reap_dual_create(reap_normal_equations *e, const reap_grid *grid, int64_t removed, dual_route route,
                      dual_system *d) {
-  const int64_t b = e->source.block, m = e->source.m, n = e->n;
+  const int64_t b = e->gram.block, m = e->gram.m, n = e->n;
   memset(d, 0, sizeof *d);
   d->equations = e;
   d->comm = reap_grid_comm(grid);

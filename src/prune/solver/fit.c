@@ -41,7 +41,7 @@ enum { AT_ONCE = 64, TILE = 8 };
 /* Unscaled weights of `count` outputs from `first`, and their biases, into the path. */
 static void store(const fit *f, const int64_t *place, int64_t first, int64_t count, const double *solved,
                   reap_path *path) {
-  const reap_moments_source *s = &f->equations->source;
+  const reap_gram *s = &f->equations->gram;
   const int64_t b = s->block, rows = f->slots * b;
   for (int64_t j = 0; j < count; j++) path->bias[first + j] = s->sum_y[first + j];
   for (int64_t jj = 0; jj < count; jj += TILE)
@@ -59,7 +59,7 @@ static void store(const fit *f, const int64_t *place, int64_t first, int64_t cou
 /* Every rank's outputs in turn to all; ranks with room for weights keep them. A few outputs at a time, to need no
  * second matrix. */
 static int collect(const fit *f, const int64_t *place, const double *solved, reap_path *path) {
-  const int64_t rows = f->slots * f->equations->source.block, m = f->equations->source.m;
+  const int64_t rows = f->slots * f->equations->gram.block, m = f->equations->gram.m;
   double *slab = NULL;
   int status = reap_comm_agree(f->comm, reap_alloc(&slab, rows * AT_ONCE, sizeof *slab));
   for (int owner = 0; status == REAP_OK && owner < reap_comm_size(f->comm); owner++) {
@@ -80,7 +80,7 @@ static int collect(const fit *f, const int64_t *place, const double *solved, rea
 /* sums: tr(W'C) and |W|^2 of this rank's outputs. */
 static int solve(const fit *f, const int64_t *place, double *right, int64_t first, int64_t count, reap_path *path,
                  double sums[2]) {
-  const int64_t rows = f->slots * f->equations->source.block;
+  const int64_t rows = f->slots * f->equations->gram.block;
   int status = reap_normal_cross(f->equations, f->slots, f->channel, first, count, right);
   status = reap_comm_agree(f->comm, status);
   if (status == REAP_OK) status = reap_symmetric_solve(f->matrix, f->slots, count, right, rows, &sums[0]);
@@ -97,13 +97,13 @@ static int solve(const fit *f, const int64_t *place, double *right, int64_t firs
 }
 
 int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular) {
-  const int64_t rows = f->slots * f->equations->source.block;
+  const int64_t rows = f->slots * f->equations->gram.block;
   int64_t info = 0, first = 0, count = 0, *place = NULL, size = 0;
   double *right = NULL, sums[2] = {0, 0};
   REAP_TRY(reap_symmetric_factor(f->matrix, REAP_UPPER, f->slots, &info));
   *singular = info != 0;
   if (*singular) return REAP_OK;
-  reap_symmetric_share(f->matrix, f->equations->source.m, &first, &count);
+  reap_symmetric_share(f->matrix, f->equations->gram.m, &first, &count);
   int status = reap_multiply(rows, count, &size);
   if (status == REAP_OK) status = reap_alloc(&right, size, sizeof *right);
   if (status == REAP_OK) status = reap_alloc(&place, f->slots, sizeof *place);
@@ -121,15 +121,14 @@ int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain
 }
 
 /* One try with the ridge that the equations have. */
-static int refit_once(const reap_moments_source *source, double ridge, const reap_grid *grid, reap_path *path,
-                      bool *singular) {
+static int refit_once(const reap_gram *gram, double ridge, const reap_grid *grid, reap_path *path, bool *singular) {
   const reap_comm *comm = reap_grid_comm(grid);
   reap_normal_equations *equations = NULL;
   reap_symmetric *matrix = NULL;
   double error = 0, plain = 0;
-  int status = reap_normal_create(source, path->n_kept, path->kept, ridge, &equations);
+  int status = reap_normal_create(gram, path->n_kept, path->kept, ridge, &equations);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = reap_symmetric_create(grid, path->n_kept, source->block, &matrix);
+  if (status == REAP_OK) status = reap_symmetric_create(grid, path->n_kept, gram->block, &matrix);
   if (status == REAP_OK) status = reap_normal_set(equations, matrix);
   if (status == REAP_OK) {
     const fit f = {equations, matrix, comm, path->n_kept, path->kept};
@@ -146,10 +145,10 @@ static int refit_once(const reap_moments_source *source, double ridge, const rea
 }
 
 /* Raises the ridge until the matrix can be factored. */
-static int refit(const reap_moments_source *source, double ridge, const reap_grid *grid, reap_path *path) {
+static int refit(const reap_gram *gram, double ridge, const reap_grid *grid, reap_path *path) {
   bool singular = true;
   for (;;) {
-    REAP_TRY(refit_once(source, ridge, grid, path, &singular));
+    REAP_TRY(refit_once(gram, ridge, grid, path, &singular));
     if (!singular) return REAP_OK;
     if (ridge >= 1)
       return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
@@ -170,23 +169,24 @@ static int bare_order(int64_t n_kept, const int64_t *kept, reap_path *path) {
   return k == n_kept ? REAP_OK : reap_error(REAP_ERR_INTERNAL, "channels to keep are not ascending");
 }
 
-int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const int64_t *kept,
-                      const reap_solve_options *options, bool wanted, const char *what, reap_path **out) {
+int reap_refit(const reap_gram *gram, int64_t n_kept, const int64_t *kept, const reap_solve_options *options,
+               const char *what, reap_path **out) {
   const reap_comm *comm = fit_comm(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
   *out = NULL;
-  if (n_kept < 1 || n_kept > source->channels || !(options->ridge >= 0) || !isfinite(options->ridge))
+  if (n_kept < 1 || n_kept > gram->channels || !(options->ridge >= 0) || !isfinite(options->ridge))
     return reap_error(REAP_ERR_USAGE, "%s: %lld of %lld channels with a ridge of %g are not possible", what,
-                      (long long)n_kept, (long long)source->channels, options->ridge);
-  int status = wanted ? reap_path_create(source->channels, source->block, source->m, n_kept, &path)
-                      : reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+                      (long long)n_kept, (long long)gram->channels, options->ridge);
+  int status = gram->moments ? reap_moments_check(gram->moments) : REAP_OK;
+  if (status == REAP_OK) status = reap_path_create_bare(gram->channels, gram->block, gram->m, n_kept, &path);
+  if (status == REAP_OK && !options->no_weights) status = reap_path_add_weights(path);
   if (status == REAP_OK) status = bare_order(n_kept, kept, path);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
     path->distributed = comm != NULL;
-    status = refit(source, options->ridge, grid, path);
+    status = refit(gram, options->ridge, grid, path);
   }
   reap_grid_destroy(&grid);
   if (status != REAP_OK) reap_path_destroy(&path);
@@ -194,25 +194,12 @@ int reap_refit_source(const reap_moments_source *source, int64_t n_kept, const i
   return reap_error_prefix(status, "%s", what);
 }
 
-int reap_refit(const reap_moments *moments, int64_t n_kept, const int64_t *kept, double ridge, const char *what,
-               reap_path **out) {
-  const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, ridge, REAP_ROUTE_AUTO};
-  reap_moments_source source;
-  double *diagonal = NULL;
-  *out = NULL;
-  REAP_TRY(reap_moments_check(moments, what));
-  int status = reap_moments_as_source(moments, &diagonal, &source);
-  if (status == REAP_OK) status = reap_refit_source(&source, n_kept, kept, &options, true, what, out);
-  reap_free(&diagonal);
-  return status;
-}
-
-int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_t n_kept, const char *what,
-                      reap_path **out) {
+int reap_path_weights(const reap_gram *gram, const reap_path *path, int64_t n_kept, const char *what, reap_path **out) {
+  const reap_solve_options options = reap_solver_local(path->ridge);
   bool *gone = NULL;
   int64_t *kept = NULL;
   const int64_t removed = path->channels - n_kept;
-  if (n_kept < path->n_kept || removed < 0 || path->channels != moments->channels || path->block != moments->block)
+  if (n_kept < path->n_kept || removed < 0 || path->channels != gram->channels || path->block != gram->block)
     return reap_error(REAP_ERR_USAGE, "%s: the path does not pass %lld channels", what, (long long)n_kept);
   int status = reap_calloc(&gone, path->channels, sizeof *gone);
   if (status == REAP_OK) status = reap_alloc(&kept, n_kept, sizeof *kept);
@@ -220,7 +207,7 @@ int reap_path_weights(const reap_moments *moments, const reap_path *path, int64_
     for (int64_t i = 0; i < removed; i++) gone[path->order[i]] = true;
     for (int64_t c = 0, k = 0; c < path->channels; c++)
       if (!gone[c]) kept[k++] = c;
-    status = reap_refit(moments, n_kept, kept, path->ridge, what, out);
+    status = reap_refit(gram, n_kept, kept, &options, what, out);
   }
   if (status == REAP_OK) { /* the order and the errors on the way; the last ones are of the fresh solve */
     memcpy((*out)->order, path->order, (size_t)removed * sizeof *path->order);

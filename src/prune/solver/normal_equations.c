@@ -28,12 +28,12 @@ void reap_normal_destroy(reap_normal_equations **equations) {
 }
 
 static void find_scales(reap_normal_equations *e) {
-  const reap_moments_source *s = &e->source;
+  const reap_gram *s = &e->gram;
   const double weight = 1.0 / (double)s->samples;
   for (int64_t c = 0; c < s->channels; c++) {
     bool all = true;
     for (int64_t i = c * s->block; i < (c + 1) * s->block; i++) {
-      const double centred = reap_normal_centred(s->diagonal[i], s->sum_x[i], weight);
+      const double centred = reap_normal_centred(s->diagonal[i * s->diagonal_step], s->sum_x[i], weight);
       e->scale[i] = centred == 0 ? 0 : 1 / sqrt(centred);
       all &= e->scale[i] == 0;
     }
@@ -44,17 +44,17 @@ static void find_scales(reap_normal_equations *e) {
   e->energy = reap_centred_energy(s->energy, means * weight);
 }
 
-int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
+int reap_normal_create(const reap_gram *gram, int64_t count, const int64_t *channels, double ridge,
                        reap_normal_equations **out) {
   reap_normal_equations *e = NULL;
   int status = REAP_OK;
   REAP_TRY(reap_calloc(&e, 1, sizeof *e));
-  e->source = *source;
-  e->slots = channels ? count : source->channels;
-  e->n = e->slots * source->block;
+  e->gram = *gram;
+  e->slots = channels ? count : gram->channels;
+  e->n = e->slots * gram->block;
   e->ridge = ridge;
   REAP_TRY_OR(reap_alloc(&e->channel, e->slots, sizeof *e->channel), failed);
-  REAP_TRY_OR(reap_alloc(&e->scale, source->n, sizeof *e->scale), failed);
+  REAP_TRY_OR(reap_alloc(&e->scale, gram->n, sizeof *e->scale), failed);
   for (int64_t k = 0; k < e->slots; k++) e->channel[k] = channels ? channels[k] : k;
   find_scales(e);
   *out = e;
@@ -68,7 +68,7 @@ double reap_normal_diagonal(const reap_normal_equations *e, int64_t column) {
   return e->scale[column] == 0 ? 1 : 1 + e->ridge;
 }
 
-/* First slot behind the run of neighbouring channels that starts at `slot`: a run is one piece of the source. */
+/* First slot behind the run of neighbouring channels that starts at `slot`: a run is one piece of the moments. */
 static int64_t run_end(const int64_t *channel, int64_t slot, int64_t last) {
   int64_t end = slot + 1;
   while (end < last && channel[end] == channel[end - 1] + 1) end++;
@@ -78,7 +78,7 @@ static int64_t run_end(const int64_t *channel, int64_t slot, int64_t last) {
 /* A piece of X'X becomes one of D G D + R; row and column count in the layer's columns. */
 static void scale_piece(const reap_normal_equations *e, int64_t row, int64_t rows, int64_t column, int64_t columns,
                         double *out, int64_t ld) {
-  const reap_moments_source *s = &e->source;
+  const reap_gram *s = &e->gram;
   const double weight = 1.0 / (double)s->samples;
   for (int64_t j = 0; j < columns; j++) {
     const double sum = s->sum_x[column + j], scale = e->scale[column + j], *sums = s->sum_x + row,
@@ -91,14 +91,14 @@ static void scale_piece(const reap_normal_equations *e, int64_t row, int64_t row
 
 static int fill(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld) {
   const reap_normal_equations *e = context;
-  const int64_t b = e->source.block, last_row = (row + rows) / b, last_column = (column + columns) / b;
+  const int64_t b = e->gram.block, last_row = (row + rows) / b, last_column = (column + columns) / b;
   for (int64_t j = column / b, j_end; j < last_column; j = j_end) {
     j_end = run_end(e->channel, j, last_column);
     for (int64_t i = row / b, i_end; i < last_row; i = i_end) {
       i_end = run_end(e->channel, i, last_row);
       const int64_t r = e->channel[i] * b, c = e->channel[j] * b, height = (i_end - i) * b, width = (j_end - j) * b;
       double *to = out + (i * b - row) + (j * b - column) * ld;
-      REAP_TRY(e->source.gram(e->source.context, r, height, c, width, to, ld));
+      REAP_TRY(e->gram.gram(e->gram.context, r, height, c, width, to, ld));
       scale_piece(e, r, height, c, width, to, ld);
     }
   }
@@ -115,7 +115,7 @@ typedef struct panel_target {
 static int take_panel(void *context, int64_t first, int64_t count, double *columns, int64_t ld) {
   const panel_target *target = context;
   const reap_normal_equations *e = target->equations;
-  const int64_t b = e->source.block;
+  const int64_t b = e->gram.block;
   for (int64_t k = first; k < first + count; k++)
     for (int64_t i = first; i < e->slots; i++)
       scale_piece(e, e->channel[i] * b, b, e->channel[k] * b, b, columns + (i - first) * b + (k - first) * b * ld, ld);
@@ -125,8 +125,8 @@ static int take_panel(void *context, int64_t first, int64_t count, double *colum
 /* Signs by a rule of the row's number (a bit of a multiplicative hash), each over the root of its column's raw share:
  * the gap is then that of X'X relative to the roots of its diagonal, however little centring leaves of it. */
 static double probe(const reap_normal_equations *e, int64_t i) {
-  const int64_t column = e->channel[i / e->source.block] * e->source.block + i % e->source.block;
-  const double size = e->scale[column] * sqrt(e->source.diagonal[column]),
+  const int64_t column = e->channel[i / e->gram.block] * e->gram.block + i % e->gram.block;
+  const double size = e->scale[column] * sqrt(e->gram.diagonal[column * e->gram.diagonal_step]),
                sign = (uint64_t)i * 0x9E3779B97F4A7C15u >> 63;
   return (sign != 0 ? 1 : -1) / (size > 1 ? size : 1);
 }
@@ -150,10 +150,10 @@ static int check(const reap_normal_equations *e, reap_symmetric *matrix) {
 int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
   double *diagonal = reap_symmetric_upper_diagonal(matrix);
   for (int64_t i = 0; i < e->n; i++)
-    diagonal[i] = reap_normal_diagonal(e, e->channel[i / e->source.block] * e->source.block + i % e->source.block);
-  if (e->source.gram_panels) {
+    diagonal[i] = reap_normal_diagonal(e, e->channel[i / e->gram.block] * e->gram.block + i % e->gram.block);
+  if (e->gram.gram_panels) {
     panel_target target = {e, matrix};
-    return e->source.gram_panels(e->source.context, e->slots, e->channel, take_panel, &target);
+    return e->gram.gram_panels(e->gram.context, e->slots, e->channel, take_panel, &target);
   }
   REAP_TRY(reap_symmetric_set(matrix, fill, (void *)(uintptr_t)e));
   return reap_symmetric_distributed(matrix) ? check(e, matrix) : REAP_OK;
@@ -162,7 +162,7 @@ int reap_normal_set(const reap_normal_equations *e, reap_symmetric *matrix) {
 /* X'Y of one piece becomes D C. */
 static void scale_cross(const reap_normal_equations *e, int64_t row, int64_t rows, int64_t first, int64_t count,
                         double *out, int64_t ld) {
-  const reap_moments_source *s = &e->source;
+  const reap_gram *s = &e->gram;
   const double weight = 1.0 / (double)s->samples;
   for (int64_t j = 0; j < count; j++)
     for (int64_t i = 0; i < rows; i++) {
@@ -175,7 +175,7 @@ static void scale_cross(const reap_normal_equations *e, int64_t row, int64_t row
 /* A run of neighbouring channels after the other. */
 static int cross_by_runs(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first,
                          int64_t count, double *out) {
-  const reap_moments_source *s = &e->source;
+  const reap_gram *s = &e->gram;
   const int64_t b = s->block, ld = slots * b;
   for (int64_t k = 0, end; k < slots; k = end) {
     end = run_end(channel, k, slots);
@@ -189,7 +189,7 @@ static int cross_by_runs(const reap_normal_equations *e, int64_t slots, const in
 static int cross_by_outputs(const reap_normal_equations *e, int64_t slots, const int64_t *channel, int64_t first,
                             int64_t count, double *out) {
   enum { AT_ONCE = 1 << 20 /* elements */ };
-  const reap_moments_source *s = &e->source;
+  const reap_gram *s = &e->gram;
   const int64_t b = s->block, ld = slots * b, most = 1 + AT_ONCE / s->n;
   double *all = NULL;
   int status = reap_alloc(&all, s->n * (count < most ? count : most), sizeof *all);
@@ -214,7 +214,7 @@ int reap_normal_cross(const reap_normal_equations *e, int64_t slots, const int64
   int64_t runs = 0;
   if (count == 0) return REAP_OK;
   for (int64_t k = 0; k < slots; k = run_end(channel, k, slots)) runs++;
-  return slots * e->source.block >= runs * LONG || 4 * slots < e->source.channels
+  return slots * e->gram.block >= runs * LONG || 4 * slots < e->gram.channels
              ? cross_by_runs(e, slots, channel, first, count, out)
              : cross_by_outputs(e, slots, channel, first, count, out);
 }

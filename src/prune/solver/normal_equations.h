@@ -8,21 +8,21 @@
 #include "linalg/symmetric.h"
 #include "reap/moments.h"
 
-/* Scales and facts, the same on all ranks; the matrices are made on demand from the moments' source. */
+/* Scales and facts, the same on all ranks; the matrices are made on demand from the moments. */
 typedef struct reap_normal_equations {
-  reap_moments_source source;
+  reap_gram gram;
   int64_t slots;    /* channels taken part, each `block` rows */
   int64_t *channel; /* [slots] ascending */
   int64_t n;        /* slots * block */
-  double *scale;    /* [source.n] D: one over the root of the centred diagonal; 0 for dead columns */
+  double *scale;    /* [gram.n] D: one over the root of the centred diagonal; 0 for dead columns */
   double energy;    /* centred energy of the target */
   double ridge;     /* added to the unit diagonal (dead columns take none) */
   int64_t dead;     /* channels of the layer whose columns are all dead */
 } reap_normal_equations;
 
-/* All channels of the source (channels NULL) or `count` of them, ascending. The source's arrays must outlive it. Local.
+/* All channels of the layer (channels NULL) or `count` of them, ascending. The arrays of `gram` must outlive it. Local.
  */
-int reap_normal_create(const reap_moments_source *source, int64_t count, const int64_t *channels, double ridge,
+int reap_normal_create(const reap_gram *gram, int64_t count, const int64_t *channels, double ridge,
                        reap_normal_equations **out);
 void reap_normal_destroy(reap_normal_equations **equations);
 

@@ -45,10 +45,10 @@ static void clear(recursion *r) {
   reap_channel_blocks_clear(&r->blocks);
 }
 
-static int create(const reap_moments_source *source, double ridge, recursion *r) {
-  const int64_t n = source->n, m = source->m, b = source->block, c = source->channels;
+static int create(const reap_gram *gram, double ridge, recursion *r) {
+  const int64_t n = gram->n, m = gram->m, b = gram->block, c = gram->channels;
   *r = (recursion){.n = n, .m = m, .block = b, .channels = c};
-  REAP_TRY(reap_normal_create(source, 0, NULL, ridge, &r->equations));
+  REAP_TRY(reap_normal_create(gram, 0, NULL, ridge, &r->equations));
   REAP_TRY(reap_symmetric_create(NULL, c, b, &r->matrix));
   REAP_TRY(reap_alloc(&r->alive, c, sizeof *r->alive));
   REAP_TRY(reap_alloc(&r->dual, n * n, sizeof *r->dual));
@@ -144,10 +144,11 @@ static int walk(recursion *r, reap_path *path) {
 }
 
 /* Weights of the path by the fresh solve of the other route, so that paths compare. */
-static int finish(const reap_moments *moments, recursion *r, const char *what, reap_path *path) {
+static int finish(const reap_gram *gram, recursion *r, const char *what, reap_path *path) {
   reap_path *fresh = NULL;
   const int64_t last = path->n_removed - 1;
-  REAP_TRY(reap_refit(moments, path->n_kept, path->kept, r->equations->ridge, what, &fresh));
+  const reap_solve_options options = reap_solver_local(r->equations->ridge);
+  REAP_TRY(reap_refit(gram, path->n_kept, path->kept, &options, what, &fresh));
   memcpy(path->weights, fresh->weights, (size_t)(path->n_kept * path->block * path->m) * sizeof *path->weights);
   memcpy(path->bias, fresh->bias, (size_t)path->m * sizeof *path->bias);
   if (last >= 0 && fresh->energy > 0) path->drift = fabs(path->error[last] - fresh->error[last]) / fresh->energy;
@@ -157,30 +158,26 @@ static int finish(const reap_moments *moments, recursion *r, const char *what, r
   return REAP_OK;
 }
 
-int reap_solve_plain(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out) {
+int reap_solve_plain(const reap_gram *gram, int64_t n_kept, double ridge, const char *what, reap_path **out) {
   recursion r = {0};
-  reap_moments_source source;
   reap_path *path = NULL;
-  double *diagonal = NULL, begin = reap_seconds();
+  const double begin = reap_seconds();
   bool singular = false;
   int status = REAP_OK;
   *out = NULL;
-  if (n_kept < 1 || n_kept > moments->channels)
-    return reap_error(REAP_ERR_USAGE, "%s: no such number of channels", what);
-  REAP_TRY(reap_moments_check(moments, what));
-  REAP_TRY_OR(reap_path_create(moments->channels, moments->block, moments->m, n_kept, &path), done);
-  REAP_TRY_OR(reap_moments_as_source(moments, &diagonal, &source), done);
-  REAP_TRY_OR(create(&source, ridge, &r), done);
+  if (n_kept < 1 || n_kept > gram->channels) return reap_error(REAP_ERR_USAGE, "%s: no such number of channels", what);
+  if (gram->moments) REAP_TRY_OR(reap_moments_check(gram->moments), done);
+  REAP_TRY_OR(reap_path_create(gram->channels, gram->block, gram->m, n_kept, &path), done);
+  REAP_TRY_OR(create(gram, ridge, &r), done);
   while ((status = start(&r, &singular)) == REAP_OK && singular && r.equations->ridge < 1)
     r.equations->ridge = reap_normal_raise(r.equations->ridge);
   if (status == REAP_OK && singular) status = reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data");
   if (status != REAP_OK) goto done;
   path->seconds.factor = reap_seconds() - begin;
   REAP_TRY_OR(walk(&r, path), done);
-  status = finish(moments, &r, what, path);
+  status = finish(gram, &r, what, path);
 done:
   clear(&r);
-  reap_free(&diagonal);
   if (status != REAP_OK) reap_path_destroy(&path);
   *out = path;
   return reap_error_prefix(status, "%s", what);

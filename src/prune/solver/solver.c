@@ -10,25 +10,30 @@
 #include "fit.h"
 #include "reap/error.h"
 #include "reap/log.h"
-#include "reap/memory.h"
 
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;
 
+reap_solve_options reap_solver_local(double ridge) { return (reap_solve_options){.ridge = ridge}; }
+
 reap_solve_options reap_solver_distributed(const reap_comm *comm, reap_solver solver, double ridge) {
   const bool alone = reap_comm_size(comm) == 1 && solver != REAP_SOLVER_SCALAPACK;
-  return (reap_solve_options){alone ? NULL : comm, alone ? REAP_SOLVER_LOCAL : REAP_SOLVER_SCALAPACK, ridge,
-                              REAP_ROUTE_AUTO};
+  reap_solve_options options = reap_solver_local(ridge);
+  if (alone) return options;
+  options.comm = comm;
+  options.solver = REAP_SOLVER_SCALAPACK;
+  return options;
 }
 
-static int check_arguments(const reap_moments_source *s, int64_t n_kept, double ridge) {
+static int check_arguments(const reap_gram *s, int64_t n_kept, double ridge) {
   if (n_kept < 1 || n_kept > s->channels)
     return reap_error(REAP_ERR_USAGE, "%lld of %lld channels cannot be kept", (long long)n_kept,
                       (long long)s->channels);
   if (!(ridge >= 0) || !isfinite(ridge)) return reap_error(REAP_ERR_USAGE, "a ridge of %g is not possible", ridge);
+  if (s->moments) return reap_moments_check(s->moments);
   if (s->samples < 1) return reap_error(REAP_ERR_NUMERIC, "the moments hold no samples");
   double sum = 0 * s->energy; /* a NaN or an infinity anywhere makes it a NaN */
-  for (int64_t i = 0; i < s->n; i++) sum += 0 * s->diagonal[i] + 0 * s->sum_x[i];
+  for (int64_t i = 0; i < s->n; i++) sum += 0 * s->diagonal[i * s->diagonal_step] + 0 * s->sum_x[i];
   for (int64_t j = 0; j < s->m; j++) sum += 0 * s->sum_y[j];
   if (sum != 0)
     return reap_error(REAP_ERR_NUMERIC, "the moments hold a NaN or an infinity; look at the weights and images");
@@ -63,12 +68,12 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
 }
 
 /* One try with a ridge, on a system of its own. */
-static int attempt(const reap_moments_source *source, double ridge, int64_t interval, const reap_grid *grid,
-                   reap_route route, reap_path *path, bool *singular) {
+static int attempt(const reap_gram *gram, double ridge, int64_t interval, const reap_grid *grid, reap_route route,
+                   reap_path *path, bool *singular) {
   dual_system d = {0};
   reap_normal_equations *equations = NULL;
   double start = reap_seconds();
-  int status = reap_normal_create(source, 0, NULL, ridge, &equations);
+  int status = reap_normal_create(gram, 0, NULL, ridge, &equations);
   status = reap_comm_agree(reap_grid_comm(grid), status);
   if (status == REAP_OK)
     status = reap_dual_create(equations, grid, path->n_removed,
@@ -86,14 +91,14 @@ static int attempt(const reap_moments_source *source, double ridge, int64_t inte
 }
 
 /* Raises the ridge until the matrix can be factored, and repeats an elimination that drifted. */
-static int solve(const reap_moments_source *source, const reap_solve_options *o, const reap_grid *grid,
-                 const char *what, reap_path *path) {
+static int solve(const reap_gram *gram, const reap_solve_options *o, const reap_grid *grid, const char *what,
+                 reap_path *path) {
   double ridge = o->ridge;
   int64_t interval = 0;
   for (;;) {
     bool singular = false;
     path->refreshes = 0;
-    REAP_TRY(attempt(source, ridge, interval, grid, o->route, path, &singular));
+    REAP_TRY(attempt(gram, ridge, interval, grid, o->route, path, &singular));
     if (!singular && (path->drift <= DRIFT || interval > 0 || path->n_removed == 0)) break;
     if (!singular) {
       interval = 1 + path->n_removed / 8;
@@ -111,39 +116,21 @@ static int solve(const reap_moments_source *source, const reap_solve_options *o,
   return REAP_OK;
 }
 
-int reap_solve_source(const reap_moments_source *source, int64_t n_kept, const reap_solve_options *options,
-                      const char *what, reap_path **out) {
+int reap_solve(const reap_gram *gram, int64_t n_kept, const reap_solve_options *options, const char *what,
+               reap_path **out) {
   const reap_comm *comm = fit_comm(options);
   reap_grid *grid = NULL;
   reap_path *path = NULL;
-  int status = check_arguments(source, n_kept, options->ridge);
-  if (status == REAP_OK) status = reap_path_create_bare(source->channels, source->block, source->m, n_kept, &path);
+  int status = check_arguments(gram, n_kept, options->ridge);
+  if (status == REAP_OK) status = reap_path_create_bare(gram->channels, gram->block, gram->m, n_kept, &path);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
     path->distributed = comm != NULL;
-    status = solve(source, options, grid, what, path);
+    status = solve(gram, options, grid, what, path);
   }
   reap_grid_destroy(&grid);
   if (status != REAP_OK) reap_path_destroy(&path);
   *out = path;
   return reap_error_prefix(status, "%s", what);
-}
-
-int reap_solve_with(const reap_moments *moments, int64_t n_kept, const reap_solve_options *options, const char *what,
-                    reap_path **out) {
-  reap_moments_source source;
-  double *diagonal = NULL;
-  *out = NULL;
-  int status = reap_moments_check(moments, what);
-  if (status == REAP_OK) status = reap_moments_as_source(moments, &diagonal, &source);
-  status = reap_comm_agree(fit_comm(options), status);
-  if (status == REAP_OK) status = reap_solve_source(&source, n_kept, options, what, out);
-  reap_free(&diagonal);
-  return status;
-}
-
-int reap_solve(const reap_moments *moments, int64_t n_kept, double ridge, const char *what, reap_path **out) {
-  const reap_solve_options options = {NULL, REAP_SOLVER_LOCAL, ridge, REAP_ROUTE_AUTO};
-  return reap_solve_with(moments, n_kept, &options, what, out);
 }
