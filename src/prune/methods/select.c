@@ -70,7 +70,8 @@ static int fill_keep(const reap_method *method, const reap_evidence *e, const re
 static int check_path(const reap_method *method, const reap_evidence *e, const reap_path *path) {
   const bool holds = !e->comm || reap_comm_rank(e->comm) == 0;
   if (!(method->gives & REAP_GIVES_PATH)) return REAP_OK;
-  if (path && path->channels == e->group->units && path->n_kept == e->n_kept && (path->weights || !holds))
+  if (path && path->channels == e->group->units && path->n_kept == e->n_kept && path->block == e->gram->block &&
+      path->m == e->gram->m && (path->weights || !holds))
     return REAP_OK;
   return reap_error(REAP_ERR_INTERNAL, "group %s: method %s gives no path to %lld channels", e->group->name,
                     method->name, (long long)e->n_kept);

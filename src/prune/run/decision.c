@@ -59,7 +59,7 @@ static void swap_weights(reap_path *path, decision *d) {
   memcpy(d->bias, path->bias, (size_t)d->m * sizeof *d->bias);
 }
 
-/* The present weights of the channels kept. */
+/* The present weights of the channels kept; bias may be d's own. */
 static void slice_weights(const double *weights, const double *bias, decision *d) {
   const int64_t rows = d->block * d->m;
   for (int64_t k = 0; k < d->record.n_kept; k++)
