@@ -475,8 +475,8 @@ static void check_brute_force(subject *s, bool divergence) {
     CU_ASSERT_STRING_EQUAL(p->layer, s->graph->nodes[layers[k].node]->layer);
     CU_ASSERT_STRING_EQUAL(p->group, reap_groups_at(s->groups, group)->name);
     const reap_gram gram = reap_gram_of(list.moments[k]);
-    const reap_solve_options options = reap_solver_local(REAP_DEFAULT_RIDGE);
-    CHECK_OK(reap_solve(&gram, 1, &options, p->layer, &solved));
+    const reap_solve_options local = reap_solver_local(REAP_DEFAULT_RIDGE);
+    CHECK_OK(reap_solve(&gram, 1, &local, p->layer, &solved));
     CU_ASSERT_EQUAL_FATAL(solved->n_removed, p->n_removed);
     for (int64_t i = 0; i < p->n_removed; i++) {
       CU_ASSERT_EQUAL(p->order[i], solved->order[i]);

@@ -195,7 +195,7 @@ int reap_refit(const reap_gram *gram, int64_t n_kept, const int64_t *kept, const
 }
 
 int reap_path_weights(const reap_gram *gram, const reap_path *path, int64_t n_kept, const char *what, reap_path **out) {
-  const reap_solve_options options = reap_solver_local(path->ridge);
+  const reap_solve_options options = {.solver = REAP_SOLVER_LOCAL, .ridge = path->ridge};
   bool *gone = NULL;
   int64_t *kept = NULL;
   const int64_t removed = path->channels - n_kept;

@@ -14,7 +14,9 @@
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;
 
-reap_solve_options reap_solver_local(double ridge) { return (reap_solve_options){.ridge = ridge}; }
+reap_solve_options reap_solver_local(double ridge) {
+  return (reap_solve_options){.solver = REAP_SOLVER_LOCAL, .ridge = ridge};
+}
 
 reap_solve_options reap_solver_distributed(const reap_comm *comm, reap_solver solver, double ridge) {
   const bool alone = reap_comm_size(comm) == 1 && solver != REAP_SOLVER_SCALAPACK;
