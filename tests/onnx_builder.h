@@ -55,7 +55,7 @@ static inline int load_all(const char *path) {
   reap_graph *net = NULL;
   int status = reap_source_load(path, &source);
   if (status == REAP_OK) status = reap_source_graph(source, &net);
-  if (status == REAP_OK) status = reap_graph_prepare(net, 1);
+  if (status == REAP_OK) status = reap_graph_prepare(net, 2); /* images that could meet */
   reap_graph_destroy(&net);
   reap_source_destroy(&source);
   return status;

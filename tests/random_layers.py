@@ -179,7 +179,7 @@ class Layers:
         if self.chance(0.4):
             x = self.norm_to(x)
         if self.chance(0.75):
-            x = self.clamp_to(x)
+            x = self.clamp_to(x) if self.chance(0.75) else self.activation_to(x)
         return x
 
     def matmul_to(self, x, outputs):

@@ -11,8 +11,8 @@ know. The same seed makes the same network as long as these files stay as they a
 numpy.random.RandomState do not change.
 
 Values stay near 1, nothing is cast to a smaller type but weights that come in it, and no operator jumps, so that two
-float32 runtimes agree to 1e-5 or so. Layers are those of random_layers.py; here are the blocks made of them, and which
-blocks a network has.
+float32 runtimes agree to 1e-5 or so. Layers are those of random_layers.py and random_functions.py; here are the
+blocks made of them, and which blocks a network has.
 """
 import sys
 
@@ -20,7 +20,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from random_disguise import disguise
-from random_layers import Layers
+from random_functions import Functions
 
 INT_MAX = 2 ** 63 - 1
 
@@ -42,7 +42,7 @@ class Case:
         return (x / np.reshape(std, shape).astype(np.float32)).astype(np.float32)
 
 
-class Blocks(Layers):
+class Blocks(Functions):
     """Grows a network at one end, `at`. Blocks return False where they do not apply."""
 
     # ---- blocks of images
@@ -73,6 +73,19 @@ class Blocks(Layers):
 
     def clamp(self):
         return self.move(self.clamp_to(self.at))
+
+    def activation(self):
+        return self.move(self.activation_to(self.at))
+
+    def other_norm(self):
+        return self.move(self.image_norm_to(self.at) if self.rank == 4 else self.last_norm_to(self.at))
+
+    def transformer(self):
+        """Attention or a feed-forward layer, as a residual."""
+        x = self.at
+        y = self.last_norm_to(x) if self.chance(0.6) else x
+        y = self.attention_to(y) if self.chance(0.5) else self.feed_forward_to(y)
+        return self.move(self.sum_of(y, x) if self.chance(0.7) else y)
 
     def residual(self):
         """x + f(x), with f of one or two convolutions; the shortcut is x or a projection of it."""
@@ -181,7 +194,9 @@ class Blocks(Layers):
         y = self.node("GlobalAveragePool", [x], (channels, 1, 1))
         y = self.clamp_to(self.conv_to(y, 4, same=True))
         y = self.conv_to(y, channels, same=True)
-        if self.opset < 11:
+        if self.chance(0.5):
+            y = self.node(self.pick.choice(["Sigmoid", "HardSigmoid"]), [y], self.shapes[y])
+        elif self.opset < 11:
             y = self.node("Clip", [y], self.shapes[y], min=0.0, max=1.0)
         else:
             y = self.node("Clip", [y, self.floats(0.0), self.floats(1.0)], self.shapes[y])
@@ -278,7 +293,7 @@ class Blocks(Layers):
 
     def foreign(self):
         """An operator that reap refuses, at the time of writing."""
-        op = self.pick.choice(["Sigmoid", "LeakyRelu", "Tanh", "Elu", "HardSigmoid", "Softplus", "Abs"])
+        op = self.pick.choice(["ThresholdedRelu", "Hardmax", "Tan", "Asinh"])
         return self.move(self.node(op, [self.at], self.shape))
 
     # ---- from one rank to another
@@ -356,13 +371,14 @@ class Blocks(Layers):
         shape = self.shape[:-1] + (self.shape[-1] + self.shapes[y][-1],)
         return self.move(self.node("Concat", [self.at, y], shape, axis=self.axis(last, self.rank)))
 
-    IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, clamp=1, residual=6, branches=4, stack=1, slice=3,
-                 halves=2, shuffle=1, factor=4, gate=1, pool=5, pad=2, quiet=2, linear_last=3, channels_last=2,
-                 flat_conv=2, softmax=1, product=1, to_vector=4, to_sequence=3)
-    SEQUENCE = dict(linear_last=8, residual_vector=4, concat_vector=2, transpose=3, norm=3, clamp=1, factor=2, slice=2,
-                    pad=1, quiet=1, softmax=2, sequence_to_vector=5, sequence_to_image=3)
-    VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1, factor=2,
-                  slice=2, quiet=2, vector_to_image=3, softmax=1)
+    IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, other_norm=1, clamp=1, activation=4, residual=6,
+                 branches=4, stack=1, slice=3, halves=2, shuffle=1, factor=4, gate=2, pool=5, pad=2, quiet=2,
+                 linear_last=3, channels_last=2, flat_conv=2, softmax=1, product=1, to_vector=4, to_sequence=6)
+    SEQUENCE = dict(linear_last=8, transformer=12, residual_vector=4, concat_vector=2, transpose=3, norm=3,
+                    other_norm=2, clamp=1, activation=2, factor=2, slice=2, pad=1, quiet=1, softmax=2,
+                    sequence_to_vector=5, sequence_to_image=3)
+    VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1,
+                  activation=2, factor=2, slice=2, quiet=2, vector_to_image=3, softmax=1)
 
     def block(self):
         table = {4: self.IMAGE, 3: self.SEQUENCE, 2: self.VECTOR}[self.rank]

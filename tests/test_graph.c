@@ -318,8 +318,8 @@ static void unused_nodes_are_dropped(void) {
 static void unknown_operators_are_named(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 4, 4);
-  CHECK_FAILS(net_try_node(g, "Sigmoid", "/head/act", "x", "y", NULL), REAP_ERR_INPUT,
-              "the operator Sigmoid of node \"/head/act\"");
+  CHECK_FAILS(net_try_node(g, "Sigmoidal", "/head/act", "x", "y", NULL), REAP_ERR_INPUT,
+              "the operator Sigmoidal of node \"/head/act\"");
   CHECK_FAILS(net_try_node(g, "Relu", "late", "nowhere", "y", NULL), REAP_ERR_INPUT, "nowhere");
   CHECK_FAILS(net_try_node(g, "Relu", "again", "x", "x", NULL), REAP_ERR_INPUT, "again");
   reap_graph_destroy(&g);

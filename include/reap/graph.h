@@ -119,6 +119,7 @@ typedef struct reap_graph {
   int *inputs, *outputs; /* values: network inputs that are not initialisers; network outputs */
   int64_t opset;         /* of the default domain */
   int64_t batch;         /* images per block, after preparation */
+  bool mixes;            /* preparation failed as a node computes across the images of a batch */
   int64_t file_bytes, held_bytes,
       made_bytes; /* of constants: read, made here and held, made in all; they are limited */
 } reap_graph;
@@ -139,8 +140,8 @@ int reap_graph_add_constant(reap_graph *graph, const char *name, reap_tensor *co
 int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, int rank, const int64_t *dims,
                          int *value);
 /* Inputs are looked up by name ("" for one left out): REAP_ERR_INPUT if one is not defined yet or an output is defined
- * twice, or if the operator is not known. `source` is the node's index in the file. A Sum becomes a chain of Sums of
- * two tensors each, that of a single one an Identity. */
+ * twice, or if the operator is not known. `source` is the node's index in the file. A Sum, Min or Max becomes a
+ * chain of such of two tensors each, that of a single one an Identity. */
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes);

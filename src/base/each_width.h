@@ -22,6 +22,16 @@
 #define INLINED static inline
 #endif
 
+/* In front of a loop whose iterations touch different elements: lets it vectorise also where the output is the first
+ * input's own memory, so that `restrict` would be a lie. */
+#if defined(__clang__)
+#define REAP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define REAP_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define REAP_INDEPENDENT
+#endif
+
 /* Eight doubles that go through each operation side by side, at any address: what the processor's vectors are narrower
  * than, the compiler splits. For loops it would otherwise vectorise the wrong way round. To be kept in local variables
  * and reached by pointer, as passing one by value depends on the target. */

@@ -1,7 +1,8 @@
 /* Plans: kernels prepared, temporaries laid out in one arena by their lifetimes; see plan.h.
  *
  * Fusion: a node whose kernel can do so takes along the Add that alone reads its output (if the other operand is there
- * by then) and the Relu or Clip that alone reads the result. What is left is a list of steps.
+ * by then), or the Mul of a function of one number with its own argument, and the Relu or Clip that alone reads the
+ * result. What is left is a list of steps.
  *
  * Layout: values that an in-place kernel turns into each other form one interval; intervals are placed largest
  * first at the lowest offset that is free for their whole life. Quadratic in the number of values, which is small.
@@ -103,6 +104,16 @@ static void take_add(const node_list *l, int i, step *s) {
   l->taken[at] = true;
 }
 
+/* Takes along the Mul of f(x) with x. */
+static void take_gate(const node_list *l, step *s) {
+  const int at = only_reader(l, s->output), x = s->node->inputs[0];
+  const reap_node *mul = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
+  if (!mul || mul->op->id != REAP_OP_Mul || (mul->inputs[0] != x && mul->inputs[1] != x)) return;
+  s->fusion.gate = true;
+  s->output = mul->outputs[0];
+  l->taken[at] = true;
+}
+
 /* Takes along the Relu or Clip behind it. */
 static void take_clamp(const node_list *l, step *s) {
   int at = only_reader(l, s->output);
@@ -129,6 +140,7 @@ static int form_steps(reap_plan *p, node_list *l) {
     *s = (step){.node = node, .kernel = reap_kernel_of(node->op), .addend = -1, .output = node->outputs[0]};
     if (!s->kernel->prepare_fused) continue;
     if (s->kernel->adding) take_add(l, i, s);
+    if (s->kernel == &reap_kernel_elementwise) take_gate(l, s);
     take_clamp(l, s);
   }
   return REAP_OK;
@@ -212,7 +224,7 @@ static void lay_out(reap_plan *p) {
 }
 
 static int prepare(const reap_plan *p, step *s, reap_backend backend) {
-  if (s->fusion.add || s->fusion.clamp)
+  if (s->fusion.add || s->fusion.gate || s->fusion.clamp)
     return s->kernel->prepare_fused(p->graph, s->node, backend, &s->fusion, &s->state);
   return s->kernel->prepare ? s->kernel->prepare(p->graph, s->node, backend, &s->state) : REAP_OK;
 }

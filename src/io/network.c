@@ -9,10 +9,11 @@
 #include "reap/log.h"
 #include "reap/memory.h"
 
-/* A graph prepared for `batch` images; NULL on failure. */
-static int prepared(const reap_source *source, int64_t batch, reap_graph **out) {
+/* A graph prepared for `batch` images; NULL on failure. *mixes: it failed as the network computes across images. */
+static int prepared(const reap_source *source, int64_t batch, reap_graph **out, bool *mixes) {
   REAP_TRY(reap_source_graph(source, out));
   int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(source));
+  *mixes = (*out)->mixes;
   if (status != REAP_OK) reap_graph_destroy(out);
   return status;
 }
@@ -30,21 +31,22 @@ static int fixed_batch(const reap_source *source, int64_t *batch) {
 
 static int load(const char *path, reap_network *out) {
   int64_t fixed = 0;
+  bool mixes = false;
   REAP_TRY(reap_source_load(path, &out->source));
   REAP_TRY(fixed_batch(out->source, &fixed));
-  REAP_TRY(prepared(out->source, fixed > 0 ? fixed : 1, &out->graph));
+  REAP_TRY(prepared(out->source, fixed > 0 ? fixed : 1, &out->graph, &mixes));
   if (out->graph->n_inputs != 1)
     return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; one is supported", path, out->graph->n_inputs);
   int64_t block = reap_graph_block_size(out->graph);
-  if (block == out->graph->batch) return REAP_OK;
+  if (block == out->graph->batch && block > 1) return REAP_OK;
   reap_graph *larger = NULL;
-  const int status = prepared(out->source, block, &larger);
-  /* The batch may be written into the network (a Reshape to [1, ...], say): then it is refused, and what the file says
-   * stays. */
-  if (status == REAP_ERR_INPUT) return REAP_OK;
+  const int status = prepared(out->source, block > 1 ? block : 2, &larger, &mixes); /* one image has none to meet */
+  /* The batch may be written into the network (a Reshape to [1, ...], say), or images may not stay one behind the
+   * other: then what the file says stays, or one image. */
+  if (status == REAP_ERR_INPUT && !mixes) return REAP_OK;
   REAP_TRY(status);
-  reap_graph_destroy(&out->graph);
-  out->graph = larger;
+  reap_graph_destroy(block > 1 ? &out->graph : &larger);
+  if (block > 1) out->graph = larger;
   return REAP_OK;
 }
 
@@ -70,8 +72,9 @@ int reap_network_load(const reap_comm *comm, const char *path, reap_network *out
 
 int reap_network_set_batch(reap_network *network, int64_t batch) {
   reap_graph *graph = NULL;
+  bool mixes;
   if (network->graph->batch == batch) return REAP_OK;
-  REAP_TRY(prepared(network->source, batch, &graph));
+  REAP_TRY(prepared(network->source, batch, &graph, &mixes));
   reap_graph_destroy(&network->graph);
   network->graph = graph;
   return REAP_OK;

@@ -1,12 +1,17 @@
 /* Multiply-adds, parameters and the block size that follow from a prepared graph. */
+#include <stddef.h>
+
 #include "operators.h"
 #include "reap/graph.h"
 
 int64_t reap_node_flops(const reap_graph *graph, int index) {
   const reap_node *node = graph->nodes[index];
-  if (!node->linear) return 0;
-  const reap_tensor *weights = reap_node_constant(graph, node, 1);
   const int64_t outputs = reap_value_count(reap_node_output(graph, node, 0));
+  if (!node->linear) { /* the product of two tensors, which has no weights */
+    const reap_value *x = node->op->id == REAP_OP_MatMul ? reap_node_input(graph, node, 0) : NULL;
+    return x ? outputs / graph->batch * x->dims[x->rank - 1] : 0;
+  }
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
   /* Each output is a sum over the weights of one output channel. */
   return outputs / graph->batch * (weights->count / weights->dims[0]);
 }

@@ -175,7 +175,8 @@ static bool is_quantised(const char *op) {
          strcmp(op, "MatMulInteger") == 0;
 }
 
-/* ((a + b) + c) + ... for the terms of a Sum; the partial sums are named after its output. */
+/* ((a + b) + c) + ... for the terms of a Sum, and the same for Min and Max; partial results are named after the output.
+ */
 static int add_chain(reap_graph *graph, const char *op, const char *name, int source, int n_inputs, char *const *inputs,
                      int n_outputs, char *const *outputs) {
   char *sum = inputs[0], *partial = NULL;
@@ -200,7 +201,7 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes) {
   const bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
-  const bool sum = standard && strcmp(op, "Sum") == 0;
+  const bool sum = standard && (strcmp(op, "Sum") == 0 || strcmp(op, "Min") == 0 || strcmp(op, "Max") == 0);
   if (sum && n_inputs > 2 && n_outputs > 0) {
     reap_attributes_destroy(&attributes, n_attributes);
     return add_chain(graph, op, name, source, n_inputs, inputs, n_outputs, outputs);

@@ -15,9 +15,11 @@
 #include "reap/backend.h"
 #include "reap/graph.h"
 
-/* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend). */
+/* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend), or
+ * x * node(x). */
 typedef struct reap_fusion {
   bool add;        /* the addend has the output's shape */
+  bool gate;       /* of a function of one number: multiplied with x */
   bool clamp;      /* to low .. high: a Relu or a Clip */
   float low, high; /* -INFINITY, INFINITY: no such bound */
 } reap_fusion;

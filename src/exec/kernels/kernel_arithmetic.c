@@ -1,9 +1,11 @@
-/* Add, Sum (of two), Sub, Mul and Div with ONNX's broadcasting.
+/* Add, Sub, Mul, Div, Pow, PRelu, and Sum, Min and Max of two, with ONNX's broadcasting.
  *
  * Method: output and inputs become operands of one loop nest (kernels.h) with stride 0 on broadcast axes. Equal shapes
  * collapse to one loop over the block, a constant per channel to rows of channels. Constants are brought into the
- * output's storage order once. One pass over memory; in place if asked and input 0 has the output's shape.
+ * output's storage order once. One pass over memory; in place if asked and input 0 has the output's shape. Min and Max
+ * of a NaN are one.
  */
+#include <math.h>
 
 #include "kernels.h"
 #include "reap/error.h"
@@ -47,12 +49,15 @@ DEFINE_LOOP(add, x + y)
 DEFINE_LOOP(subtract, x - y)
 DEFINE_LOOP(multiply, x *y)
 DEFINE_LOOP(divide, x / y)
+DEFINE_LOOP(power, y == 2.0f ? x * x : powf(x, y))
+DEFINE_LOOP(minimum, x != x ? x : (x < y ? x : y))
+DEFINE_LOOP(maximum, x != x ? x : (x > y ? x : y))
+DEFINE_LOOP(rectify, x < 0 ? x * y : x)
 
-static const loop loops[REAP_OPERATORS] = {[REAP_OP_Add] = add,
-                                           [REAP_OP_Sum] = add,
-                                           [REAP_OP_Sub] = subtract,
-                                           [REAP_OP_Mul] = multiply,
-                                           [REAP_OP_Div] = divide};
+static const loop loops[REAP_OPERATORS] = {
+    [REAP_OP_Add] = add,      [REAP_OP_Sum] = add,     [REAP_OP_Sub] = subtract,
+    [REAP_OP_Mul] = multiply, [REAP_OP_Div] = divide,  [REAP_OP_Pow] = power,
+    [REAP_OP_Min] = minimum,  [REAP_OP_Max] = maximum, [REAP_OP_PRelu] = rectify};
 
 static void arithmetic_destroy(void **state) {
   arithmetic_state *s = *state;
@@ -65,7 +70,8 @@ static void arithmetic_destroy(void **state) {
 /* Storage copy of a constant, with leading axes of one element up to the output's rank: aligned [rank]. */
 static int convert_constant(const reap_node *node, const reap_tensor *tensor, int rank, const int64_t *aligned,
                             float **out) {
-  if (tensor->dtype != REAP_F32)
+  const bool exponent = node->op->id == REAP_OP_Pow && tensor->count == 1; /* may be of another type */
+  if (tensor->dtype != REAP_F32 && !exponent)
     return reap_error(REAP_ERR_INPUT, "%s: a constant of integers meets images; only float32 is supported",
                       reap_node_title(node));
   int64_t strides[2][REAP_MAX_RANK];
@@ -74,7 +80,10 @@ static int convert_constant(const reap_node *node, const reap_tensor *tensor, in
   reap_nest nest;
   reap_nest_build(rank, aligned, 2, strides, &nest);
   REAP_TRY(reap_alloc(out, tensor->count, sizeof **out));
-  reap_nest_copy(&nest, *out, tensor->f32);
+  if (exponent)
+    (*out)[0] = (float)reap_tensor_number(tensor, 0);
+  else
+    reap_nest_copy(&nest, *out, tensor->f32);
   return REAP_OK;
 }
 

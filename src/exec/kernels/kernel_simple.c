@@ -1,4 +1,5 @@
-/* Element-wise kernels of one input: Relu, Clip, and the copy that Identity and Dropout are at inference.
+/* Element-wise kernels of one input: Relu, Clip, the functions of model/operators/elementwise.h, and the copy that
+ * Identity and Dropout are at inference.
  *
  * Memory-bound: one pass, in place if asked. A comparison with NaN is false, and both kernels are written so that the
  * false branch keeps the input: a NaN stays visible instead of turning into 0 or a bound.
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "model/operators/elementwise.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -69,6 +71,50 @@ static int clip_run(const reap_graph *graph, const reap_node *node, void *state,
 static void clip_destroy(void **state) { reap_free(state); }
 
 const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, clip_destroy, true, NULL, false};
+
+/* ---------------------------------------------------------------- functions */
+
+typedef struct function_state {
+  reap_elementwise f;
+  reap_fusion fusion;
+} function_state;
+
+static int elementwise_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
+                                     const reap_fusion *fusion, void **state) {
+  function_state *s = NULL;
+  REAP_TRY(check_prepare(graph, node, backend, state));
+  REAP_TRY(reap_alloc(&s, 1, sizeof *s));
+  *state = s;
+  s->fusion = *fusion;
+  return reap_elementwise_of(node, &s->f);
+}
+
+static int elementwise_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
+  return elementwise_prepare_fused(graph, node, backend, &(reap_fusion){.add = false}, state);
+}
+
+/* Piece by piece, so that what is left to be done finds the results in the cache. */
+static int elementwise_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                           float *output) {
+  enum { PIECE = 4096 };
+  const function_state *s = state;
+  const int64_t count = reap_value_count(reap_node_output(graph, node, 0));
+  float results[PIECE];
+  for (int64_t at = 0; at < count; at += PIECE) {
+    const int64_t n = count - at < PIECE ? count - at : PIECE;
+    const float *x = inputs[0] + at;
+    float *y = output + at;
+    s->f.apply(n, x, s->f.a, s->f.b, s->fusion.gate ? results : y);
+    for (int64_t i = 0; s->fusion.gate && i < n; i++) y[i] = x[i] * results[i];
+    if (s->fusion.clamp) reap_kernel_clamp(n, y, s->fusion.low, s->fusion.high, y);
+  }
+  return REAP_OK;
+}
+
+static void elementwise_destroy(void **state) { reap_free(state); }
+
+const reap_kernel reap_kernel_elementwise = {
+    elementwise_prepare, elementwise_run, elementwise_destroy, true, elementwise_prepare_fused, false};
 
 /* ---------------------------------------------------------------- copy */
 

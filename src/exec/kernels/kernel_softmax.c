@@ -5,18 +5,20 @@
  * is all of an image, or whole rows of one channel.
  *
  * Method: the maximum is subtracted first, so nothing overflows; sums are in double precision. A NaN or an infinity
- * among the inputs makes its whole line NaN (minus infinity does not, unless there is nothing else).
+ * among the inputs makes its whole line NaN (minus infinity does not, unless there is nothing else). Attention has many
+ * lines, along the last of three axes or more: where these are rows in memory, exponentials are vector code.
  */
 #include <math.h>
 #include <string.h>
 
+#include "base/vector_math.h"
 #include "kernels.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
 typedef struct softmax_state {
-  bool logarithm;
+  bool logarithm, vector;
   int64_t length, step; /* of a line */
   reap_nest lines;      /* operand 0: where lines begin */
 } softmax_state;
@@ -43,6 +45,7 @@ static int softmax_prepare(const reap_graph *graph, const reap_node *node, reap_
     if (strides[0][i] < s->step) s->step = strides[0][i];
     dims[i] = 1;
   }
+  s->vector = !s->logarithm && value->rank > 2 && axis == value->rank - 1 && s->step == 1;
   reap_nest_build(value->rank, dims, 1, strides, &s->lines);
   *state = s;
   return REAP_OK;
@@ -62,6 +65,28 @@ static void softmax_line(int64_t n, int64_t step, bool logarithm, const float *x
   for (int64_t i = 0; i < n; i++) y[i * step] = logarithm ? y[i * step] - log_sum : y[i * step] * inverse;
 }
 
+/* A line without gaps, in which LANES numbers go side by side. */
+FOR_EACH_WIDTH static void softmax_row(int64_t n, const float *x, float *y) {
+  enum { LANES = 16 };
+  float most[LANES], largest = -INFINITY;
+  double part[LANES] = {0}, sum = 0;
+  const int64_t whole = n / LANES * LANES;
+  for (int k = 0; k < LANES; k++) most[k] = -INFINITY;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int k = 0; k < LANES; k++) most[k] = x[i + k] > most[k] ? x[i + k] : most[k];
+  for (int64_t i = whole; i < n; i++) most[0] = x[i] > most[0] ? x[i] : most[0];
+  for (int k = 0; k < LANES; k++) largest = most[k] > largest ? most[k] : largest;
+  REAP_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) y[i] = reap_expf(x[i] - largest);
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int k = 0; k < LANES; k++) part[k] += (double)y[i + k];
+  for (int64_t i = whole; i < n; i++) sum += (double)y[i];
+  for (int k = 0; k < LANES; k++) sum += part[k];
+  const float inverse = (float)(1.0 / sum);
+  REAP_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) y[i] *= inverse;
+}
+
 static int softmax_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                        float *output) {
   (void)graph;
@@ -71,7 +96,10 @@ static int softmax_run(const reap_graph *graph, const reap_node *node, void *sta
   do {
     for (int64_t i = 0; i < reap_nest_length(&s->lines); i++) {
       int64_t at = cursor.offset[0] + i * reap_nest_step(&s->lines, 0);
-      softmax_line(s->length, s->step, s->logarithm, inputs[0] + at, output + at);
+      if (s->vector)
+        softmax_row(s->length, inputs[0] + at, output + at);
+      else
+        softmax_line(s->length, s->step, s->logarithm, inputs[0] + at, output + at);
     }
   } while (reap_nest_next(&s->lines, &cursor));
   return REAP_OK;

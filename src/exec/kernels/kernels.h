@@ -2,23 +2,15 @@
 #ifndef REAP_EXEC_KERNELS_KERNELS_H
 #define REAP_EXEC_KERNELS_KERNELS_H
 
+#include "base/each_width.h"
 #include "kernel.h"
 
 /* One definition each in kernel_*.c; operators.def binds them to operators. */
-extern const reap_kernel reap_kernel_conv, reap_kernel_gemm, reap_kernel_norm, reap_kernel_relu, reap_kernel_clip,
-    reap_kernel_copy, reap_kernel_arithmetic, reap_kernel_max_pool, reap_kernel_average_pool,
-    reap_kernel_global_average_pool, reap_kernel_global_max_pool, reap_kernel_reduce_mean, reap_kernel_softmax,
-    reap_kernel_concat, reap_kernel_slice, reap_kernel_pad, reap_kernel_reshape, reap_kernel_transpose;
-
-/* In front of a loop whose iterations touch different elements: lets it vectorise also where the output is the first
- * input's own memory, so that `restrict` would be a lie. */
-#if defined(__clang__)
-#define REAP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define REAP_INDEPENDENT _Pragma("GCC ivdep")
-#else
-#define REAP_INDEPENDENT
-#endif
+extern const reap_kernel reap_kernel_conv, reap_kernel_gemm, reap_kernel_matmul, reap_kernel_norm,
+    reap_kernel_normalisation, reap_kernel_relu, reap_kernel_clip, reap_kernel_elementwise, reap_kernel_copy,
+    reap_kernel_arithmetic, reap_kernel_max_pool, reap_kernel_average_pool, reap_kernel_global_average_pool,
+    reap_kernel_global_max_pool, reap_kernel_reduce_mean, reap_kernel_softmax, reap_kernel_concat, reap_kernel_slice,
+    reap_kernel_pad, reap_kernel_reshape, reap_kernel_transpose;
 
 /* REAP_ERR_INPUT unless input `slot` is there and is computed (not constant). */
 int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int slot);

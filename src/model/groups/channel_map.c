@@ -138,6 +138,7 @@ static int pass(reap_channel_map *map, int from, int to, int64_t repeat) {
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_value *y = reap_node_output(graph, node, 0);
+  if (!node->linear) return pin_inputs(graph, node, map, "multiplies tensors that depend on the images");
   /* A product of matrices within larger tensors sums along the last axis; groups are formed along axis 1 alone. */
   if (reap_linear_axis(graph, node) != 1)
     return pin_inputs(graph, node, map, "is a matrix product along another axis than that of the channels");

@@ -23,7 +23,7 @@ typedef struct search {
   int *last;             /* [groups] the tensor that listed the group last, counted over all nodes */
 } search;
 
-static bool is_layer(const reap_node *node) { return node->op->channels == REAP_CHANNELS_LINEAR; }
+static bool is_layer(const reap_node *node) { return node->linear != NULL; }
 
 /* Channels that a layer produces; count 0 if they are not followed. */
 static const reap_channel_list *produced_list(const search *s, int node) {

@@ -245,7 +245,7 @@ static int linear_edits(const reap_graph *graph, const reap_node *node, reap_edi
 
 static int other_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
   if (node->op->channels == REAP_CHANNELS_NORM) {
-    for (int slot = 1; slot < 5; slot++) {
+    for (int slot = 1; slot < node->n_inputs; slot++) {
       const reap_tensor *t = reap_node_constant(graph, node, slot);
       REAP_TRY(vector_edit(edits, REAP_EDIT_INPUT, node->source, slot, t->f32, t->count, 1));
     }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "elementwise.h"
 #include "model/allowance.h"
 #include "model/half.h"
 #include "reap/error.h"
@@ -60,22 +61,66 @@ int reap_fold_copy(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
-/* `op` is Equal, Add (for Sum as well), Sub, Mul or Div. */
+int reap_fold_elementwise(reap_graph *graph, reap_node *node) {
+  const reap_operator_id op = node->op->id;
+  reap_elementwise f;
+  REAP_TRY(reap_elementwise_of(node, &f));
+  REAP_TRY(reap_fold_identity(graph, node));
+  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  if (t->dtype == REAP_F32) {
+    f.apply(t->count, t->f32, f.a, f.b, t->f32);
+    return REAP_OK;
+  }
+  if (op != REAP_OP_Abs && op != REAP_OP_Neg) return reap_node_error(node, "is not supported for integers");
+  for (int64_t k = 0; k < t->count; k++)
+    if (t->i64[k] == INT64_MIN)
+      return reap_node_error(node, "its integer arithmetic overflows");
+    else if (op == REAP_OP_Neg || t->i64[k] < 0)
+      t->i64[k] = -t->i64[k];
+  return REAP_OK;
+}
+
+static float combine_floats(reap_operator_id op, float x, float y) {
+  switch (op) {
+    case REAP_OP_Add:
+      return x + y;
+    case REAP_OP_Sub:
+      return x - y;
+    case REAP_OP_Mul:
+      return x * y;
+    case REAP_OP_Div:
+      return x / y;
+    case REAP_OP_Pow:
+      return powf(x, y);
+    case REAP_OP_Min:
+      return x < y || isnan(x) ? x : y;
+    case REAP_OP_Max:
+      return x > y || isnan(x) ? x : y;
+    default:
+      return x < 0 ? x * y : x; /* PRelu */
+  }
+}
+
+/* `op` is Equal, Add (for Sum as well), Sub, Mul, Div, Pow, Min, Max or PRelu; of integers it is none of Pow and PRelu.
+ */
 static int combine(const reap_node *node, reap_operator_id op, const reap_tensor *a, int64_t i, const reap_tensor *b,
                    int64_t j, reap_tensor *out, int64_t k) {
   if (op == REAP_OP_Equal) {
     out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
   } else if (out->dtype == REAP_F32) {
-    float x = a->f32[i], y = b->f32[j];
-    out->f32[k] = op == REAP_OP_Add ? x + y : op == REAP_OP_Sub ? x - y : op == REAP_OP_Mul ? x * y : x / y;
+    out->f32[k] = combine_floats(op, a->f32[i], (float)reap_tensor_number(b, j));
   } else {
     int64_t x = a->i64[i], y = b->i64[j], z = 0;
     bool bad = op == REAP_OP_Add   ? __builtin_add_overflow(x, y, &z)
                : op == REAP_OP_Sub ? __builtin_sub_overflow(x, y, &z)
                : op == REAP_OP_Mul ? __builtin_mul_overflow(x, y, &z)
-                                   : y == 0 || (y == -1 && x == INT64_MIN);
-    if (bad) return reap_node_error(node, "its integer arithmetic overflows");
-    out->i64[k] = op == REAP_OP_Div ? x / y : z;
+               : op == REAP_OP_Div ? y == 0 || (y == -1 && x == INT64_MIN)
+                                   : op == REAP_OP_Pow || op == REAP_OP_PRelu;
+    if (bad) return reap_node_error(node, "its integer arithmetic overflows or is not supported");
+    if (op == REAP_OP_Div) z = x / y;
+    if (op == REAP_OP_Min) z = x < y ? x : y;
+    if (op == REAP_OP_Max) z = x > y ? x : y;
+    out->i64[k] = z;
   }
   return REAP_OK;
 }
@@ -116,7 +161,8 @@ static void walk_on(walk *w) {
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
   const reap_tensor *a = reap_node_constant(graph, node, 0), *b = reap_node_constant(graph, node, 1);
   const bool equal = node->op->id == REAP_OP_Equal;
-  if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
+  if (a->dtype != b->dtype && node->op->id != REAP_OP_Pow)
+    return reap_node_error(node, "its inputs have different types");
   int rank, status = REAP_OK;
   int64_t dims[REAP_MAX_RANK];
   REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));

@@ -9,6 +9,7 @@
 #include "layout_rules.h"
 #include "model/operators.h"
 #include "reap/error.h"
+#include "rules.h"
 #include "slicing.h"
 
 int64_t reap_value_channels(const reap_value *value) {
@@ -36,8 +37,8 @@ int reap_layout_second(const reap_graph *graph, const reap_node *node) {
   return 1;
 }
 
-int reap_layout_last(const reap_graph *graph, const reap_node *node) {
-  return reap_node_output(graph, node, 0)->rank - 1;
+int reap_layout_product(const reap_graph *graph, const reap_node *node) {
+  return node->linear || reap_multiplies_weights(graph, node) ? reap_node_output(graph, node, 0)->rank - 1 : -1;
 }
 
 int reap_layout_same(const reap_graph *graph, const reap_node *node) { return axis_of(graph, node, 0); }

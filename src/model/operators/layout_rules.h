@@ -8,9 +8,9 @@
 void reap_layout_input(reap_value *value);
 void reap_layout_infer(reap_graph *graph, const reap_node *node);
 
-int reap_layout_none(const reap_graph *graph, const reap_node *node);   /* not known */
-int reap_layout_second(const reap_graph *graph, const reap_node *node); /* axis 1 */
-int reap_layout_last(const reap_graph *graph, const reap_node *node);
+int reap_layout_none(const reap_graph *graph, const reap_node *node);    /* not known */
+int reap_layout_second(const reap_graph *graph, const reap_node *node);  /* axis 1 */
+int reap_layout_product(const reap_graph *graph, const reap_node *node); /* the last one of a layer's outputs */
 int reap_layout_same(const reap_graph *graph, const reap_node *node);    /* that of input 0 */
 int reap_layout_windows(const reap_graph *graph, const reap_node *node); /* the same, unless windows run over it */
 int reap_layout_joined(const reap_graph *graph, const reap_node *node);  /* that of all inputs, if they agree */

@@ -59,3 +59,9 @@ int reap_broadcast_dims(const reap_node *node, int rank_a, const int64_t *a, int
   }
   return REAP_OK;
 }
+
+bool reap_multiplies_weights(const reap_graph *graph, const reap_node *node) {
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  if (node->op->id != REAP_OP_MatMul) return node->op->channels == REAP_CHANNELS_LINEAR;
+  return weights && weights->rank == 2 && !reap_node_constant(graph, node, 0);
+}

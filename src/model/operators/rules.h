@@ -25,6 +25,7 @@ int reap_shape_same(reap_graph *graph, reap_node *node);
 int reap_shape_cast(reap_graph *graph, reap_node *node);
 int reap_shape_dropout(reap_graph *graph, reap_node *node);
 int reap_shape_norm(reap_graph *graph, reap_node *node);
+int reap_shape_normalisation(reap_graph *graph, reap_node *node);
 int reap_shape_broadcast(reap_graph *graph, reap_node *node);
 int reap_shape_pool(reap_graph *graph, reap_node *node);
 int reap_shape_global_pool(reap_graph *graph, reap_node *node);
@@ -45,6 +46,7 @@ int reap_shape_folded(reap_graph *graph, reap_node *node);
 #define reap_fold_none NULL
 int reap_fold_identity(reap_graph *graph, reap_node *node);
 int reap_fold_copy(reap_graph *graph, reap_node *node);
+int reap_fold_elementwise(reap_graph *graph, reap_node *node);
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node);
 int reap_fold_concat(reap_graph *graph, reap_node *node);
 int reap_fold_slice(reap_graph *graph, reap_node *node);
@@ -77,5 +79,9 @@ int reap_node_axis(const reap_node *node, int64_t axis, int rank, int *out);
 /* Broadcast shape of two shapes, or an error that names the node. */
 int reap_broadcast_dims(const reap_node *node, int rank_a, const int64_t *a, int rank_b, const int64_t *b, int *rank,
                         int64_t *dims);
+
+/* True for a node that computes a linear layer, a product with constant weights; false for the product of two tensors
+ * that depend on the images, or of one with a stack of matrices. Before the layers are collected (prepare/linear.h). */
+bool reap_multiplies_weights(const reap_graph *graph, const reap_node *node);
 
 #endif

@@ -92,25 +92,30 @@ int reap_shape_gemm(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, REAP_F32, 2, dims);
 }
 
+/* With a matrix of weights, a layer: these are as for Gemm. Else a product of stacks of matrices. */
 int reap_shape_matmul(reap_graph *graph, reap_node *node) {
-  const reap_value *x = reap_node_input(graph, node, 0), *w = reap_node_input(graph, node, 1);
-  if (x->rank < 2 || w->rank != 2)
-    return reap_node_error(node, "its second input is not a matrix of weights (ranks %d and %d)", x->rank, w->rank);
-  int64_t n = node->linear ? w->dims[1] : w->dims[0], m = node->linear ? w->dims[0] : w->dims[1];
-  if (x->dims[x->rank - 1] != n)
+  const reap_value *a = reap_node_input(graph, node, 0), *b = reap_node_input(graph, node, 1);
+  if (a->rank < 2 || b->rank < 2)
+    return reap_node_error(node, "its inputs are not matrices (rank %d and %d)", a->rank, b->rank);
+  if (a->dtype != REAP_F32 || b->dtype != REAP_F32) return reap_node_error(node, "multiplies matrices of integers");
+  int64_t n = node->linear ? b->dims[1] : b->dims[b->rank - 2], m = b->dims[node->linear ? 0 : b->rank - 1];
+  if (a->dims[a->rank - 1] != n)
     return reap_node_error(node, "its weights are for %lld inputs, it has %lld", (long long)n,
-                           (long long)x->dims[x->rank - 1]);
+                           (long long)a->dims[a->rank - 1]);
+  int rank;
   int64_t dims[REAP_MAX_RANK];
-  memcpy(dims, x->dims, sizeof dims);
-  dims[x->rank - 1] = m;
-  return reap_set_shape(graph, node, 0, REAP_F32, x->rank, dims);
+  REAP_TRY(reap_broadcast_dims(node, a->rank - 2, a->dims, b->rank - 2, b->dims, &rank, dims));
+  dims[rank] = a->dims[a->rank - 2];
+  dims[rank + 1] = m;
+  return reap_set_shape(graph, node, 0, REAP_F32, rank + 2, dims);
 }
 
 int reap_shape_broadcast(reap_graph *graph, reap_node *node) {
   const reap_value *a = reap_node_input(graph, node, 0), *b = reap_node_input(graph, node, 1);
   int rank;
   int64_t dims[REAP_MAX_RANK];
-  if (a->dtype != b->dtype) return reap_node_error(node, "its inputs have different types");
+  if (a->dtype != b->dtype && node->op->id != REAP_OP_Pow)
+    return reap_node_error(node, "its inputs have different types");
   REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
   return reap_set_shape(graph, node, 0, a->dtype, rank, dims);
 }

@@ -1,43 +1,138 @@
 #include "batch.h"
 
 #include "model/operators.h"
+#include "model/operators/normalisation.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
 
-/* True if the operator itself works along axis 0. Only called for operators whose parameters have been resolved before.
- */
-static bool works_along_batch(const reap_graph *graph, const reap_node *node) {
+/* True if the operator itself works along `axis` of its inputs (of the first, where they differ). Only called for
+ * operators whose parameters have been resolved before. */
+static bool works_along(const reap_graph *graph, const reap_node *node, int axis) {
   const reap_value *x = reap_node_input(graph, node, 0);
   bool mask[REAP_MAX_RANK];
-  int axis = 1, permutation[REAP_MAX_RANK];
+  int own = -1;
   reap_slice slice;
   reap_padding padding;
+  reap_normalisation norm;
   switch (node->op->id) {
     case REAP_OP_Concat:
-      return reap_axis_resolve(graph, node, 0, &axis) == REAP_OK && axis == 0;
+      return reap_axis_resolve(graph, node, 0, &own) == REAP_OK && axis == own;
     case REAP_OP_Softmax:
     case REAP_OP_LogSoftmax:
-      return reap_axis_resolve(graph, node, graph->opset >= 13 ? -1 : 1, &axis) == REAP_OK && axis == 0;
+      return reap_axis_resolve(graph, node, graph->opset >= 13 ? -1 : 1, &own) == REAP_OK &&
+             (axis == own || (graph->opset < 13 && axis > own));
     case REAP_OP_ReduceMean:
-      return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && mask[0];
+      return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && mask[axis];
     case REAP_OP_Slice:
       return reap_slice_resolve(graph, node, &slice) == REAP_OK &&
-             (slice.start[0] != 0 || slice.step[0] != 1 || slice.count[0] != x->dims[0]);
+             (slice.start[axis] != 0 || slice.step[axis] != 1 || slice.count[axis] != x->dims[axis]);
     case REAP_OP_Pad:
-      return reap_padding_resolve(graph, node, &padding) == REAP_OK && (padding.before[0] || padding.after[0]);
-    case REAP_OP_Transpose:
-      return reap_permutation_resolve(graph, node, permutation) == REAP_OK && permutation[0] != 0;
+      return reap_padding_resolve(graph, node, &padding) == REAP_OK && (padding.before[axis] || padding.after[axis]);
+    case REAP_OP_LayerNormalization:
+    case REAP_OP_RMSNormalization:
+      return reap_normalisation_resolve(graph, node, &norm) == REAP_OK && norm.merged[axis];
+    case REAP_OP_Gemm:
+    case REAP_OP_MatMul:
+      return axis == x->rank - 1;
+    case REAP_OP_Conv:
+    case REAP_OP_BatchNormalization:
+    case REAP_OP_InstanceNormalization:
+    case REAP_OP_GroupNormalization:
+    case REAP_OP_MaxPool:
+    case REAP_OP_AveragePool:
+    case REAP_OP_GlobalAveragePool:
+    case REAP_OP_GlobalMaxPool:
+      return axis != 0;
     default:
       return false;
   }
 }
 
-int reap_check_batch(const reap_graph *graph, const reap_node *node) {
+static int64_t elements_behind(const reap_value *value, int axis) {
+  int64_t count = 1;
+  for (int i = axis + 1; i < value->rank; i++) count *= value->dims[i];
+  return count;
+}
+
+/* The same numbers in row-major order: an image's consecutive ones make whole entries of one axis, or the images are
+ * torn. There is at most one such axis, as several images do not fit behind one of their entries. */
+static reap_image_place reshaped(const reap_graph *graph, const reap_value *x, const reap_value *y,
+                                 reap_image_place from) {
+  const int64_t image = from.run * elements_behind(x, from.axis);
+  for (int i = 0; i < y->rank; i++) {
+    const int64_t behind = elements_behind(y, i);
+    if (image % behind == 0 && y->dims[i] % (image / behind * graph->batch) == 0)
+      return (reap_image_place){i, image / behind};
+  }
+  return (reap_image_place){-1, 0};
+}
+
+/* In the output, of images that lie at `from` in the first input. */
+static reap_image_place moved(const reap_graph *graph, const reap_node *node, reap_image_place from) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const bool reduces = node->op->id == REAP_OP_ReduceMean;
+  int permutation[REAP_MAX_RANK];
+  bool gone[REAP_MAX_RANK];
+  reap_image_place to = from;
+  if (node->op->id == REAP_OP_Transpose && reap_permutation_resolve(graph, node, permutation) == REAP_OK)
+    for (int i = 0; i < y->rank; i++)
+      if (permutation[i] == from.axis) to.axis = i;
+  if (reduces && x->rank != y->rank && reap_axes_resolve(graph, node, x->rank, gone) == REAP_OK)
+    for (int i = 0; i < from.axis; i++) to.axis -= gone[i];
+  if (node->op->channels == REAP_CHANNELS_RESHAPE || node->op->channels == REAP_CHANNELS_FLATTEN)
+    return reshaped(graph, x, y, from);
+  if (node->op->channels == REAP_CHANNELS_JOIN) to.axis += y->rank - x->rank; /* axes count from the last one */
+  return to;
+}
+
+/* Of a node with several inputs that depend on the images: where those of input `slot` lie in the output. */
+static reap_image_place place_through(const reap_graph *graph, const reap_node *node, int slot, reap_image_place from) {
+  const reap_value *x = reap_node_input(graph, node, slot), *y = reap_node_output(graph, node, 0);
+  const bool right_operand = slot == 1 && node->op->id == REAP_OP_MatMul;
+  if (!right_operand ? works_along(graph, node, from.axis) : from.axis >= x->rank - 2) return (reap_image_place){-1, 0};
+  reap_image_place to = from;
+  if (slot == 0 && node->op->id != REAP_OP_MatMul)
+    to = moved(graph, node, from);
+  else
+    to.axis += y->rank - x->rank;
+  if (to.axis < 0 || y->dims[to.axis] % (to.run * graph->batch) != 0) return (reap_image_place){-1, 0};
+  return to;
+}
+
+static int mixes(reap_graph *graph, const reap_node *node) {
+  graph->mixes = true;
+  return reap_node_error(node, "mixes the images of a batch, which is not supported");
+}
+
+int reap_check_batch(reap_graph *graph, const reap_node *node, reap_image_place *places) {
   const reap_value *y = reap_node_output(graph, node, 0);
+  reap_image_place found = {-1, 0};
   for (int i = 0; i < y->rank; i++)
     if (y->dims[i] == 0) return reap_node_error(node, "its output is empty");
-  if (y->rank < 1 || y->dims[0] % graph->batch != 0 || works_along_batch(graph, node))
-    return reap_node_error(node, "mixes the images of a batch, which is not supported");
+  for (int k = 0; k < node->n_inputs && graph->batch > 1; k++) {
+    const reap_value *x = reap_node_input(graph, node, k);
+    if (!x || x->constant) continue;
+    const reap_image_place place = place_through(graph, node, k, places[node->inputs[k]]);
+    if (place.axis < 0 || (found.axis >= 0 && (place.axis != found.axis || place.run != found.run)))
+      return mixes(graph, node);
+    found = place;
+  }
+  if (graph->batch > 1 && found.axis < 0) return mixes(graph, node);
+  for (int k = 0; k < node->n_outputs; k++)
+    if (node->outputs[k] >= 0) places[node->outputs[k]] = found;
+  return REAP_OK;
+}
+
+int reap_check_blocks(const reap_graph *graph, const reap_image_place *places) {
+  for (int i = 0; i < graph->n_nodes && graph->batch > 1; i++) {
+    const reap_value *y = reap_node_output(graph, graph->nodes[i], 0);
+    if (!y || y->constant) continue;
+    const reap_image_place place = places[graph->nodes[i]->outputs[0]];
+    if (place.axis != 0 || y->dims[0] != place.run * graph->batch)
+      return reap_node_error(graph->nodes[i],
+                             "puts the images of a batch behind another axis; it is computed for "
+                             "blocks of one image only, so export with a batch of one or a free one");
+  }
   return REAP_OK;
 }

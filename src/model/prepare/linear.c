@@ -124,7 +124,7 @@ static int collect_one(reap_graph *graph, reap_node *node) {
 int reap_linear_collect(reap_graph *graph) {
   reap_graph_note_readers(graph);
   for (int i = 0; i < graph->n_nodes; i++)
-    if (graph->nodes[i]->op->channels == REAP_CHANNELS_LINEAR) REAP_TRY(collect_one(graph, graph->nodes[i]));
+    if (reap_multiplies_weights(graph, graph->nodes[i])) REAP_TRY(collect_one(graph, graph->nodes[i]));
   return REAP_OK;
 }
 
@@ -175,7 +175,7 @@ static int fold_norm_behind(reap_graph *graph, reap_node *node) {
   const reap_value *y = reap_node_output(graph, node, 0);
   if (y->is_output || y->n_readers != 1) return REAP_OK;
   reap_node *norm = graph->nodes[y->reader];
-  if (norm->op->channels != REAP_CHANNELS_NORM || !scales_outputs(graph, node, norm)) return REAP_OK;
+  if (norm->op->id != REAP_OP_BatchNormalization || !scales_outputs(graph, node, norm)) return REAP_OK;
   return fold_norm(graph, node, norm);
 }
 

@@ -69,7 +69,7 @@ static bool is_copy(const reap_node *node) {
 }
 
 /* Shape of one node, and its value if that is known already. Sets *done if nothing is left to be computed. */
-static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
+static int infer_or_fold(reap_graph *graph, reap_node *node, reap_image_place *places, bool *done) {
   const reap_value *y = reap_node_output(graph, node, 0);
   *done = false;
   if (reap_rules_of(node->op)->fold && node->n_inputs > 0 && all_constant(graph, node)) {
@@ -86,14 +86,15 @@ static int infer_or_fold(reap_graph *graph, reap_node *node, bool *done) {
   } else if (y->dtype != REAP_F32) {
     return reap_node_error(node, "computes integers from the images, which is not supported");
   } else {
-    return reap_check_batch(graph, node);
+    return reap_check_batch(graph, node, places);
   }
   return REAP_OK;
 }
 
 typedef struct inference {
-  int *origin;    /* [n_values] the value itself, or what it is a copy of */
-  int *remaining; /* [n_values] inputs of nodes still to come that it is */
+  int *origin;              /* [n_values] the value itself, or what it is a copy of */
+  int *remaining;           /* [n_values] inputs of nodes still to come that it is */
+  reap_image_place *places; /* [n_values] where the images of a block lie */
 } inference;
 
 /* Constants that served to compute others go as soon as nobody is left to read them. */
@@ -117,7 +118,7 @@ static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
   bool done = false;
   redirect(node, f->origin);
   REAP_TRY(check_inputs(graph, node));
-  REAP_TRY(infer_or_fold(graph, node, &done));
+  REAP_TRY(infer_or_fold(graph, node, f->places, &done));
   int out = node->outputs[0];
   const bool folded = done;
   if (!done && is_copy(node) && !graph->values[out].is_output) {
@@ -134,14 +135,20 @@ static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
 }
 
 static int infer_all(reap_graph *graph) {
-  inference f = {NULL, NULL};
+  inference f = {NULL, NULL, NULL};
   int status = reap_alloc(&f.origin, graph->n_values + 1, sizeof *f.origin);
   if (status == REAP_OK) status = reap_calloc(&f.remaining, graph->n_values + 1, sizeof *f.remaining);
-  for (int v = 0; status == REAP_OK && v < graph->n_values; v++) f.origin[v] = v;
+  if (status == REAP_OK) status = reap_alloc(&f.places, graph->n_values + 1, sizeof *f.places);
+  for (int v = 0; status == REAP_OK && v < graph->n_values; v++) {
+    f.origin[v] = v;
+    f.places[v] = (reap_image_place){0, 1}; /* of the network's inputs */
+  }
   for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++)
     for (int k = 0; k < graph->nodes[i]->n_inputs; k++)
       if (graph->nodes[i]->inputs[k] >= 0) f.remaining[graph->nodes[i]->inputs[k]]++;
   for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) status = infer_one(graph, graph->nodes[i], &f);
+  if (status == REAP_OK) status = reap_check_blocks(graph, f.places);
+  reap_free(&f.places);
   reap_free(&f.origin);
   reap_free(&f.remaining);
   return status;
