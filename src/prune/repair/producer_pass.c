@@ -1,8 +1,9 @@
 /* Passes over the images for a layer and its producer; see producer_pass.h.
  *
- * A block goes through producer, Relu and consumer by one plan. Backwards: the residual times the consumer's weights
- * gives rows of patches, which are added up where they overlap (the transpose of im2col); the Relu's derivative is 1
- * where its output is positive.
+ * A block goes through producer, function and consumer by one plan. Backwards: the residual times the consumer's
+ * weights gives rows of patches, which are added up where they overlap (the transpose of im2col). A Relu's derivative
+ * is 1 where its output is positive; that of any other function is a difference quotient over 1 / 256, which is near
+ * enough for a direction whose length is searched.
  *
  * Cost of a pass for an image: both layers' multiply-adds twice (energies are looked at first, accumulator.h), the
  * consumer's once more on the way back, and the moments. Memory: a block of inputs, outputs and of what goes back.
@@ -11,6 +12,7 @@
  */
 #include "producer_pass.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/timer.h"
@@ -18,26 +20,73 @@
 #include "linalg/dense.h"
 #include "model/groups/surgery.h"
 #include "model/operators.h"
+#include "model/operators/rules.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
 /* ------------------------------------------------------------------ which layers */
 
-/* Value behind which nothing but node `reader` follows. */
-static bool only_for(const reap_graph *graph, int value, int reader) {
-  return graph->values[value].n_readers == 1 && graph->values[value].reader == reader;
+/* Computes each number of its output from the numbers at the same place. */
+static bool is_elementwise(const reap_node *node) {
+  return node->op->channels == REAP_CHANNELS_JOIN ||
+         (node->op->channels == REAP_CHANNELS_PASS && reap_rules_of(node->op)->shape == reap_shape_same);
 }
 
-/* From the consumer backwards: the Relu or -1, and whether the producer is reached. */
-static bool reaches(const reap_graph *graph, int producer, int consumer, int *activation) {
-  const int input = graph->nodes[consumer]->inputs[0], before = graph->values[input].producer;
-  *activation = -1;
-  if (before < 0 || !only_for(graph, input, consumer)) return false;
-  if (before == producer) return true;
-  if (!reap_operator_rectifies(graph->nodes[before]->op)) return false;
-  *activation = before;
-  const int value = graph->nodes[before]->inputs[0];
-  return graph->values[value].producer == producer && only_for(graph, value, before);
+/* The nodes between the two. */
+typedef struct between {
+  int n, nodes[PRODUCER_NODES];
+} between;
+
+static bool has(const between *b, int node) {
+  for (int k = 0; k < b->n; k++)
+    if (b->nodes[k] == node) return true;
+  return false;
+}
+
+/* Adds the node that computes `value`, unless it is the producer; false if it is none that may stand between. */
+static bool add_maker(const reap_graph *graph, int producer, int value, between *b) {
+  const int node = graph->values[value].producer;
+  if (node == producer || (node >= 0 && has(b, node))) return true;
+  if (node < producer || b->n == PRODUCER_NODES || !is_elementwise(graph->nodes[node])) return false;
+  int at = b->n++;
+  for (; at > 0 && b->nodes[at - 1] > node; at--) b->nodes[at] = b->nodes[at - 1];
+  b->nodes[at] = node;
+  return true;
+}
+
+/* Readers of a value among the nodes between and the consumer; each counts once, as in n_readers. */
+static int known_readers(const reap_graph *graph, const between *b, int consumer, int value) {
+  int n = graph->nodes[consumer]->inputs[0] == value;
+  for (int k = 0; k < b->n; k++) {
+    const reap_node *node = graph->nodes[b->nodes[k]];
+    bool reads = false;
+    for (int i = 0; i < node->n_inputs; i++) reads |= node->inputs[i] == value;
+    n += reads;
+  }
+  return n;
+}
+
+static bool read_elsewhere(const reap_graph *graph, const between *b, int consumer, int value) {
+  return graph->values[value].n_readers != known_readers(graph, b, consumer, value);
+}
+
+/* The nodes between producer and consumer; false if others take part, or read what passes there. */
+static bool find_between(const reap_graph *graph, int producer, int consumer, between *b) {
+  b->n = 0;
+  if (!add_maker(graph, producer, graph->nodes[consumer]->inputs[0], b)) return false;
+  for (int seen = -1; seen != b->n;) { /* until no node is added */
+    seen = b->n;
+    for (int k = 0; k < b->n; k++) {
+      const reap_node *node = graph->nodes[b->nodes[k]];
+      for (int i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] >= 0 && !graph->values[node->inputs[i]].constant &&
+            !add_maker(graph, producer, node->inputs[i], b))
+          return false;
+    }
+  }
+  bool elsewhere = read_elsewhere(graph, b, consumer, graph->nodes[producer]->outputs[0]);
+  for (int k = 0; k < b->n; k++) elsewhere |= read_elsewhere(graph, b, consumer, graph->nodes[b->nodes[k]]->outputs[0]);
+  return !elsewhere;
 }
 
 /* The way back takes rows for stored one behind the other. */
@@ -49,13 +98,13 @@ static bool rows_have_gaps(const reap_graph *graph, const reap_node *node) {
 }
 
 int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front) {
-  int activation;
+  between found;
   if (group < 0) return -1;
   const reap_group *g = reap_groups_at(groups, group);
   const int producer = reap_group_producer(g), consumer = reap_group_consumer(g);
   if (producer < 0 || consumer < 0) return -1;
   if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
-  if (!reaches(graph, producer, consumer, &activation)) return -1;
+  if (!find_between(graph, producer, consumer, &found)) return -1;
   if (rows_have_gaps(graph, graph->nodes[producer]) || rows_have_gaps(graph, graph->nodes[consumer])) return -1;
   if (reap_is_convolution(graph->nodes[producer]) != reap_is_convolution(graph->nodes[consumer])) return -1;
   return front && reap_frontier_done(front, producer) ? -1 : producer;
@@ -65,12 +114,19 @@ int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, 
 
 static int64_t patch_columns(const producer_pass *p) { return p->consumer.n; }
 
+/* One whose derivative has to be computed. */
+static bool has_function(const producer_pass *p) { return p->n_between > 0 && !p->relu; }
+
 static int allocate(producer_pass *p) {
   const reap_graph *graph = p->run->pruned;
   const int64_t middle = reap_value_count(&graph->values[p->consumer.input]);
   REAP_TRY(reap_calloc(&p->storage, graph->n_values, sizeof *p->storage));
   REAP_TRY(reap_alloc(&p->middle, middle, sizeof *p->middle));
   REAP_TRY(reap_alloc(&p->back, middle, sizeof *p->back));
+  if (has_function(p)) {
+    REAP_TRY(reap_alloc(&p->before, middle, sizeof *p->before));
+    REAP_TRY(reap_alloc(&p->slope, middle, sizeof *p->slope));
+  }
   REAP_TRY(reap_alloc(&p->output, reap_value_count(&graph->values[p->consumer.output]), sizeof *p->output));
   REAP_TRY(reap_alloc(&p->rows_back, p->consumer.positions * patch_columns(p), sizeof *p->rows_back));
   return reap_alloc(&p->weights, patch_columns(p) * p->consumer.m, sizeof *p->weights);
@@ -85,8 +141,12 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
   p->names[0] = r->pruned->nodes[producer]->layer;
   p->names[1] = r->pruned->nodes[consumer]->layer;
   p->stride = producer_stride(r->shard->images);
-  if (!reaches(r->pruned, producer, consumer, &p->activation))
+  between found;
+  if (!find_between(r->pruned, producer, consumer, &found))
     return reap_error(REAP_ERR_INTERNAL, "%s does not produce the inputs of %s", p->names[0], p->names[1]);
+  p->n_between = found.n;
+  memcpy(p->between, found.nodes, sizeof found.nodes);
+  p->relu = found.n == 1 && reap_operator_rectifies(r->pruned->nodes[found.nodes[0]]->op);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
   REAP_TRY(reap_layer_view(r->pruned, consumer, group->units, &p->consumer));
   return allocate(p);
@@ -94,6 +154,9 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
 
 void reap_producer_pass_clear(producer_pass *p) {
   reap_plan_destroy(&p->plan);
+  reap_plan_destroy(&p->function);
+  reap_free(&p->before);
+  reap_free(&p->slope);
   reap_free(&p->storage);
   reap_free(&p->middle);
   reap_free(&p->output);
@@ -120,15 +183,24 @@ static int order_weights(producer_pass *p) {
   return status;
 }
 
-int reap_producer_pass_renew(producer_pass *p) {
+static int make_plans(producer_pass *p, bool *kept) {
   const reap_graph *graph = p->run->pruned;
-  const int all[] = {p->producer.node, p->activation, p->consumer.node}, two[] = {p->producer.node, p->consumer.node};
+  const reap_backend backend = p->run->options->backend;
+  int nodes[PRODUCER_NODES + 2] = {p->producer.node};
+  memcpy(nodes + 1, p->between, (size_t)p->n_between * sizeof *nodes);
+  nodes[p->n_between + 1] = p->consumer.node;
+  kept[p->consumer.input] = kept[p->consumer.output] = true;
+  if (has_function(p)) kept[p->producer.output] = true;
+  REAP_TRY(reap_plan_create(graph, nodes, p->n_between + 2, kept, backend, &p->plan));
+  return has_function(p) ? reap_plan_create(graph, p->between, p->n_between, kept, backend, &p->function) : REAP_OK;
+}
+
+int reap_producer_pass_renew(producer_pass *p) {
   bool *kept = NULL;
   reap_plan_destroy(&p->plan);
-  REAP_TRY(reap_calloc(&kept, graph->n_values, sizeof *kept));
-  kept[p->consumer.input] = kept[p->consumer.output] = true;
-  const int status = reap_plan_create(graph, p->activation >= 0 ? all : two, p->activation >= 0 ? 3 : 2, kept,
-                                      p->run->options->backend, &p->plan);
+  reap_plan_destroy(&p->function);
+  REAP_TRY(reap_calloc(&kept, p->run->pruned->n_values, sizeof *kept));
+  const int status = make_plans(p, kept);
   reap_free(&kept);
   return status == REAP_OK ? order_weights(p) : status;
 }
@@ -139,9 +211,22 @@ int reap_producer_pass_renew(producer_pass *p) {
 static int forward(producer_pass *p, int64_t b, const float **x) {
   REAP_TRY(reap_frontier_read(p->step->before, p->producer.input, b, x));
   p->storage[p->producer.input] = (float *)*x; /* read only: nothing that a plan does not compute is written to */
+  if (has_function(p)) p->storage[p->producer.output] = p->before;
   p->storage[p->consumer.input] = p->middle;
   p->storage[p->consumer.output] = p->output;
   return reap_plan_run(p->plan, p->storage);
+}
+
+/* p->slope: by how much the function grows where its arguments do. */
+static int differentiate(producer_pass *p) {
+  const float width = 1.0f / 256;
+  const int64_t count = reap_value_count(&p->run->pruned->values[p->consumer.input]);
+  if (!has_function(p)) return REAP_OK;
+  for (int64_t i = 0; i < count; i++) p->before[i] += width;
+  p->storage[p->consumer.input] = p->slope;
+  REAP_TRY(reap_plan_run(p->function, p->storage));
+  for (int64_t i = 0; i < count; i++) p->slope[i] = (p->slope[i] - p->middle[i]) / width;
+  return REAP_OK;
 }
 
 /* p->output becomes what is left of the target. */
@@ -169,12 +254,16 @@ static int backward(producer_pass *p) {
       reap_col2im_add(&l->window, p->rows_back, p->back + i * image);
     }
   }
-  for (int64_t i = 0; p->activation >= 0 && i < count; i++)
+  for (int64_t i = 0; p->relu && i < count; i++)
     if (!(p->middle[i] > 0)) p->back[i] = 0;
+  for (int64_t i = 0; p->slope && i < count; i++) p->back[i] *= p->slope[i];
   return REAP_OK;
 }
 
-/* At how many positions two channels are both let through. */
+/* Sums over positions of the product of two channels' derivatives: of a Relu, at how many both are let through. Others
+ * are rounded to whole numbers of UNIT, so that sums in float32 are exact, in whatever order. */
+enum { UNIT = 16 };
+
 typedef struct counting {
   producer_pass *pass;
   int64_t next; /* blocks before it are counted */
@@ -193,7 +282,10 @@ static int count_both(counting *c, int64_t b) {
   reap_shard_block(p->run->shard, p->run->shard->first + b, &first, &images);
   for (int64_t i = 0; i < images; i++) {
     if (reap_split_holds_out(p->step->data.split, first + i)) continue;
-    for (int64_t e = 0; e < image; e++) c->mask[e] = p->middle[i * image + e] > 0;
+    for (int64_t e = 0; e < image; e++) {
+      const int64_t at = i * image + e;
+      c->mask[e] = p->slope ? nearbyintf(UNIT * fminf(fmaxf(p->slope[at], -2), 2)) : p->middle[at] > 0;
+    }
     REAP_TRY(reap_sgemm('N', 'T', k, k, rows, 1, c->mask, k, c->mask, k, 0, c->product,
                         k)); /* whole numbers below 2^24: exact */
     for (int64_t e = 0; e < k * k; e++) c->both[e] += (double)c->product[e];
@@ -216,6 +308,7 @@ static int read_producer(void *context, int64_t b, const float **x, const float 
   producer_pass *p = ((counting *)context)->pass;
   const float *before = NULL;
   REAP_TRY(forward(p, b, &before));
+  REAP_TRY(differentiate(p));
   REAP_TRY(subtract(p, b));
   REAP_TRY(backward(p));
   if (x) *x = before;
@@ -256,8 +349,9 @@ int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *bo
   if (status == REAP_OK) status = sum(p, 0, read_producer, &c, moments);
   if (status == REAP_OK) status = reap_comm_sum(comm, both, k * k);
   if (status == REAP_OK) status = reap_comm_sum(comm, &c.positions, 1);
+  const double scale = p->slope ? c.positions * UNIT * UNIT : c.positions;
   for (int64_t e = 0; status == REAP_OK && e < k * k; e++)
-    both[e] = p->activation < 0 ? 1 : c.positions > 0 ? both[e] / c.positions : 0;
+    both[e] = p->n_between == 0 ? 1 : c.positions > 0 ? both[e] / scale : 0;
   reap_free(&c.mask);
   reap_free(&c.product);
   return status;

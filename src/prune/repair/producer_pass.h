@@ -1,7 +1,8 @@
 /* A layer and the one that produces its inputs, run on blocks of images with weights that change; private to src/prune.
  *
- * The two follow each other directly, or with a Relu between them. What the first reads is held by a frontier that has
- * not computed it yet; everything behind it is computed anew, block by block, as often as it is asked for.
+ * The two follow each other directly, or with a function between them that acts on each number by itself: a Relu, or
+ * any few nodes (x * sigmoid(x), say). What the first reads is held by a frontier that has not computed it yet;
+ * everything behind it is computed anew, block by block, as often as it is asked for.
  */
 #ifndef REAP_PRUNE_REPAIR_PRODUCER_PASS_H
 #define REAP_PRUNE_REPAIR_PRODUCER_PASS_H
@@ -18,24 +19,30 @@ static inline int64_t producer_stride(int64_t images) {
   return images / PRODUCER_IMAGES > PRODUCER_PART ? images / PRODUCER_IMAGES : PRODUCER_PART;
 }
 
+enum { PRODUCER_NODES = 16 }; /* between the two, at most */
+
 typedef struct producer_pass {
   const run *run;
-  const step *step; /* of the consumer, its channels already cut */
-  int activation;   /* the Relu between them, or -1 */
+  const step *step;                       /* of the consumer, its channels already cut */
+  int n_between, between[PRODUCER_NODES]; /* nodes of the function between them, in order; 0: there is none */
+  bool relu;                              /* the function is a Relu */
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
   int64_t stride;         /* every so many blocks one counts; of all blocks, whoever has them */
   reap_plan *plan;        /* for the weights at hand */
+  reap_plan *function;    /* the nodes between, alone; NULL if there are none, or for a Relu */
   float **storage;        /* [n_values] */
   float *middle, *output; /* a block of the consumer's inputs and outputs */
   float *back;      /* a block, as the producer's outputs lie: what they ought to gain, see reap_producer_pass_back */
   float *rows_back; /* an image's rows of patches of that */
   float *weights;   /* [kernel_y * kernel_x * channels, m] of the consumer, as im2col.h orders patches */
+  float *before,
+      *slope; /* a block of the producer's outputs, and of the function's derivative; NULL without function */
 } producer_pass;
 
 /* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved together: one
- * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a Relu
- * between them, and not computed yet where `front` stands. -1: there is none. */
+ * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a function
+ * of each number between them, and not computed yet where `front` stands. -1: there is none. */
 int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);
 
 /* To be cleared also after an error. Local. */
@@ -49,9 +56,10 @@ int reap_producer_pass_renew(producer_pass *p);
 int reap_producer_pass_moments(producer_pass *p, reap_moments **moments);
 
 /* Collective. With R what is left of the consumer's targets and W its weights, B = R W' [positions of the producer's
- * outputs, channels] where the Relu lets it through, else 0: half the negative gradient of the squared error in the
- * producer's outputs. Moments of the producer's inputs against B, and both[channels, channels]: the share of positions
- * at which two channels are both let through. The same on all ranks. */
+ * outputs, channels] times the function's derivative: half the negative gradient of the squared error in the producer's
+ * outputs. Moments of the producer's inputs against B, and both[channels, channels]: the mean over positions of the
+ * product of two channels' derivatives (of a Relu, the share of positions at which both are let through). The same on
+ * all ranks. */
 int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both);
 
 #endif

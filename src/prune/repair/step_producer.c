@@ -4,14 +4,14 @@
  * layer that produces them can do more for the few it has left: with T the target, x the producer's inputs, w_j its
  * weights for channel j and U the weights of the pruned layer,
  *
- *     min over w, U of  sum | T - sum_j U_j f(w_j x) |^2,     f the Relu between them.
+ *     min over w, U of  sum | T - sum_j U_j f(w_j x) |^2,     f what acts on each number between them.
  *
- * For given w that is the least-squares problem of U. For given U, and the Relu letting through what it lets through
- * now (D_j, 0 or 1), it is one in w, with the residual R and B_j = D_j (R U')_j as half its negative gradient in the
- * producer's outputs. A round is
+ * For given w that is the least-squares problem of U. For given U, and f with the slope that it has now (D_j; of a Relu
+ * 0 or 1), it is one in w, with the residual R and B_j = D_j (R U')_j as half its negative gradient in the producer's
+ * outputs. A round is
  *
  *     V  =  (G + S)^-1 x'B              regression of B on the producer's inputs, G their Gram matrix, S a ridge
- *     K_ij = share of positions where D_i D_j = 1, times sum over outputs and taps of U_i U_j
+ *     K_ij = mean over positions of D_i D_j, times sum over outputs and taps of U_i U_j
  *     w  <-  w + step V K^-1            Gauss-Newton with the curvature factored into inputs and outputs
  *     U  <-  least squares
  *
