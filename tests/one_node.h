@@ -55,7 +55,7 @@ static inline void run_node(const reap_graph *graph, reap_backend backend, const
   void *state = NULL;
   if (kernel->prepare) CHECK_OK(kernel->prepare(graph, node, backend, &state));
   for (int twice = 0; twice < 2; twice++) CHECK_OK(kernel->run(graph, node, state, inputs, output));
-  if (kernel->destroy) kernel->destroy(&state);
+  reap_kernel_release(kernel, &state);
 }
 
 static inline float *random_block(int64_t count, reap_random *random) {

@@ -71,7 +71,7 @@ static void machine_run(machine *m) {
 static void machine_stop(machine *m) {
   for (int i = 0; i < m->graph->n_nodes; i++) {
     const reap_kernel *kernel = reap_kernel_of(m->graph->nodes[i]->op);
-    if (kernel->destroy) kernel->destroy(&m->states[i]);
+    reap_kernel_release(kernel, &m->states[i]);
   }
   for (int v = 0; v < m->graph->n_values; v++) reap_free(&m->owned[v]);
   reap_free(&m->states);

@@ -47,8 +47,7 @@ struct reap_plan {
 void reap_plan_destroy(reap_plan **plan) {
   reap_plan *p = *plan;
   if (!p) return;
-  for (int i = 0; i < p->n_steps; i++)
-    if (p->steps[i].state && p->steps[i].kernel->destroy) p->steps[i].kernel->destroy(&p->steps[i].state);
+  for (int i = 0; i < p->n_steps; i++) reap_kernel_release(p->steps[i].kernel, &p->steps[i].state);
   reap_free(&p->steps);
   reap_free(&p->interval_of);
   reap_free(&p->intervals);

@@ -25,12 +25,13 @@ typedef struct reap_fusion {
 } reap_fusion;
 
 typedef struct reap_kernel {
-  /* Borrowed graph and node stay valid and unchanged until destroy(). *state is NULL before; may stay NULL. */
+  /* Borrowed graph and node stay valid and unchanged while there is a state. *state is NULL before, and may stay so, or
+   * becomes a block of reap_alloc(), which whoever calls gives back by reap_kernel_release(): also if this fails. */
   int (*prepare)(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state);
   /* inputs[i] belongs to input slot i: NULL if absent or constant (kernels read constants from the graph). No input
    * shares memory with the output, unless the kernel is `in_place` and then only input 0 may. */
   int (*run)(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs, float *output);
-  /* NULL if prepare leaves no state. Takes the address of the state. */
+  /* Gives back what a state, also an unfinished one, holds beside itself; NULL: nothing. */
   void (*destroy)(void **state);
   bool in_place; /* output may be input 0's own memory, where their shapes are equal */
   /* In place of prepare(), for kernels that can clamp and, if they are `adding`, add as well; NULL for all others. With
@@ -43,6 +44,9 @@ typedef struct reap_kernel {
 
 /* Kernel of an operator, or NULL if it exists in shape arithmetic only. */
 const reap_kernel *reap_kernel_of(const reap_operator *op);
+
+/* Gives back what prepare() left; NULL is fine. */
+void reap_kernel_release(const reap_kernel *kernel, void **state);
 
 /* A value's block from storage order to ONNX's own row-major order. */
 void reap_storage_to_rows(const reap_value *value, const float *stored, float *rows);

@@ -61,10 +61,8 @@ static const loop loops[REAP_OPERATORS] = {
 
 static void arithmetic_destroy(void **state) {
   arithmetic_state *s = *state;
-  if (!s) return;
   reap_free(&s->constant[0]);
   reap_free(&s->constant[1]);
-  reap_free(state);
 }
 
 /* Storage copy of a constant, with leading axes of one element up to the output's rank: aligned [rank]. */
@@ -129,13 +127,10 @@ static int fill(const reap_graph *graph, const reap_node *node, arithmetic_state
 static int arithmetic_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
                                     const reap_fusion *fusion, void **state) {
   (void)backend;
-  arithmetic_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(arithmetic_state)));
+  arithmetic_state *s = *state;
   s->fusion = *fusion;
-  int status = fill(graph, node, s);
-  if (status != REAP_OK) arithmetic_destroy(state);
-  return status;
+  return fill(graph, node, s);
 }
 
 static int arithmetic_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {

@@ -19,11 +19,9 @@ typedef struct concat_state {
 
 static void concat_destroy(void **state) {
   concat_state *s = *state;
-  if (!s) return;
   for (int i = 0; i < s->n && s->constants; i++) reap_free(&s->constants[i]);
   reap_free(&s->constants);
   reap_free(&s->lengths);
-  reap_free(state);
 }
 
 /* Elements of one step along `axis` and of everything further in, in storage order. */
@@ -56,12 +54,8 @@ static int fill(const reap_graph *graph, const reap_node *node, concat_state *s)
 
 static int concat_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
   (void)backend;
-  concat_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
-  int status = fill(graph, node, s);
-  if (status != REAP_OK) concat_destroy(state);
-  return status;
+  REAP_TRY(reap_calloc(state, 1, sizeof(concat_state)));
+  return fill(graph, node, *state);
 }
 
 static int concat_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,

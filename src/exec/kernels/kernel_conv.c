@@ -38,14 +38,12 @@ typedef struct conv_state {
 
 static void conv_destroy(void **state) {
   conv_state *s = *state;
-  if (!s) return;
 #ifdef REAP_HAVE_ONEDNN
   reap_onednn_conv_destroy(&s->onednn);
 #endif
   reap_free(&s->weights);
   reap_free(&s->patches);
   reap_free(&s->products);
-  reap_free(state);
 }
 
 /* From [outputs, channels / groups, taps] to the order of the patches' columns. */
@@ -116,13 +114,10 @@ static int fill(const reap_graph *graph, const reap_node *node, reap_backend bac
 static int conv_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
                               const reap_fusion *fusion, void **state) {
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
-  conv_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(conv_state)));
+  conv_state *s = *state;
   s->fusion = *fusion;
-  int status = fill(graph, node, backend, s);
-  if (status != REAP_OK) conv_destroy(state);
-  return status;
+  return fill(graph, node, backend, s);
 }
 
 static int conv_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {

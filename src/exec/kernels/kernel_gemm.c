@@ -19,10 +19,8 @@ typedef struct gemm_state {
 
 static void gemm_destroy(void **state) {
   gemm_state *s = *state;
-  if (!s) return;
   reap_free(&s->input_rows);
   reap_free(&s->output_rows);
-  reap_free(state);
 }
 
 static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
@@ -50,13 +48,10 @@ static int gemm_prepare_fused(const reap_graph *graph, const reap_node *node, re
                               const reap_fusion *fusion, void **state) {
   (void)backend;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
-  gemm_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(gemm_state)));
+  gemm_state *s = *state;
   s->fusion = *fusion;
-  int status = fill(graph, node, s);
-  if (status != REAP_OK) gemm_destroy(state);
-  return status;
+  return fill(graph, node, s);
 }
 
 static int gemm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {

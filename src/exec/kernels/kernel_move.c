@@ -8,8 +8,6 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static void move_destroy(void **state) { reap_free(state); }
-
 /* Slice, Pad and Transpose: a box of the input goes to a box of the output, the rest of which is `fill`. */
 typedef struct move_state {
   reap_nest nest;   /* operands: output, input */
@@ -29,16 +27,11 @@ static int move_run(const reap_graph *graph, const reap_node *node, void *state,
   return REAP_OK;
 }
 
-/* Runs a builder of the state; destroys the state if it fails. */
 static int move_prepare(const reap_graph *graph, const reap_node *node, void **state,
                         int (*build)(const reap_graph *, const reap_node *, move_state *)) {
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
-  move_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
-  int status = build(graph, node, s);
-  if (status != REAP_OK) move_destroy(state);
-  return status;
+  REAP_TRY(reap_calloc(state, 1, sizeof(move_state)));
+  return build(graph, node, *state);
 }
 
 /* ---------------------------------------------------------------- Slice */
@@ -63,7 +56,7 @@ static int slice_prepare(const reap_graph *graph, const reap_node *node, reap_ba
   return move_prepare(graph, node, state, slice_build);
 }
 
-const reap_kernel reap_kernel_slice = {slice_prepare, move_run, move_destroy, false, NULL, false};
+const reap_kernel reap_kernel_slice = {slice_prepare, move_run, NULL, false, NULL, false};
 
 /* ---------------------------------------------------------------- Pad */
 
@@ -86,7 +79,7 @@ static int pad_prepare(const reap_graph *graph, const reap_node *node, reap_back
   return move_prepare(graph, node, state, pad_build);
 }
 
-const reap_kernel reap_kernel_pad = {pad_prepare, move_run, move_destroy, false, NULL, false};
+const reap_kernel reap_kernel_pad = {pad_prepare, move_run, NULL, false, NULL, false};
 
 /* ---------------------------------------------------------------- Transpose */
 
@@ -107,4 +100,4 @@ static int transpose_prepare(const reap_graph *graph, const reap_node *node, rea
   return move_prepare(graph, node, state, transpose_build);
 }
 
-const reap_kernel reap_kernel_transpose = {transpose_prepare, move_run, move_destroy, false, NULL, false};
+const reap_kernel reap_kernel_transpose = {transpose_prepare, move_run, NULL, false, NULL, false};

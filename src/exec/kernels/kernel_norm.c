@@ -17,10 +17,8 @@ typedef struct norm_state {
 
 static void norm_destroy(void **state) {
   norm_state *s = *state;
-  if (!s) return;
   reap_free(&s->factor);
   reap_free(&s->shift);
-  reap_free(state);
 }
 
 static int fill(const reap_graph *graph, const reap_node *node, norm_state *s) {
@@ -48,17 +46,14 @@ static int norm_prepare(const reap_graph *graph, const reap_node *node, reap_bac
   const reap_value *out = reap_node_output(graph, node, 0);
   if (out->rank < 2)
     return reap_error(REAP_ERR_INPUT, "%s: a tensor of rank %d has no channels", reap_node_title(node), out->rank);
-  norm_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(norm_state)));
+  norm_state *s = *state;
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(out, strides);
   s->channels = out->dims[REAP_NORM_AXIS];
   s->inner = strides[REAP_NORM_AXIS];
   s->outer = s->channels > 0 ? reap_value_count(out) / (s->channels * s->inner) : 0;
-  int status = fill(graph, node, s);
-  if (status != REAP_OK) norm_destroy(state);
-  return status;
+  return fill(graph, node, s);
 }
 
 static int norm_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,

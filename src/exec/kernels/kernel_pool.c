@@ -11,17 +11,11 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-static void pool_destroy(void **state) { reap_free(state); }
-
 static int pool_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
   (void)backend;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
-  reap_window *w = NULL;
-  REAP_TRY(reap_alloc(&w, 1, sizeof *w));
-  *state = w;
-  int status = reap_pool_window(graph, node, w);
-  if (status != REAP_OK) pool_destroy(state);
-  return status;
+  REAP_TRY(reap_alloc(state, 1, sizeof(reap_window)));
+  return reap_pool_window(graph, node, *state);
 }
 
 /* Taps of `kernel` at start, start + dilation, ... that lie in low .. high-1. */
@@ -87,7 +81,7 @@ static int max_pool_run(const reap_graph *graph, const reap_node *node, void *st
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, pool_destroy, false, NULL, false};
+const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, NULL, false, NULL, false};
 
 /* ---------------------------------------------------------------- average */
 
@@ -115,4 +109,4 @@ static int average_pool_run(const reap_graph *graph, const reap_node *node, void
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_average_pool = {pool_prepare, average_pool_run, pool_destroy, false, NULL, false};
+const reap_kernel reap_kernel_average_pool = {pool_prepare, average_pool_run, NULL, false, NULL, false};

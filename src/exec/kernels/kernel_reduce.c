@@ -21,9 +21,7 @@ typedef struct reduce_state {
 
 static void reduce_destroy(void **state) {
   reduce_state *s = *state;
-  if (!s) return;
   reap_free(&s->sums);
-  reap_free(state);
 }
 
 /* gone [rank]: axes to reduce over. The result may have them as axes of one element, or not at all. */
@@ -38,15 +36,12 @@ static int reduce_build(const reap_graph *graph, const reap_node *node, const bo
     if (gone[i]) merged *= in->dims[i];
     if (kept || !gone[i]) o++;
   }
-  reduce_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(reduce_state)));
+  reduce_state *s = *state;
   s->results = reap_value_count(out);
   s->scale = 1.0 / (double)(merged > 0 ? merged : 1);
   reap_nest_build(in->rank, in->dims, 2, strides, &s->nest);
-  int status = mean ? reap_alloc(&s->sums, s->results, sizeof *s->sums) : REAP_OK;
-  if (status != REAP_OK) reduce_destroy(state);
-  return status;
+  return mean ? reap_alloc(&s->sums, s->results, sizeof *s->sums) : REAP_OK;
 }
 
 static void add_line(int64_t n, const float *restrict x, int64_t step_x, double *restrict sum, int64_t step) {

@@ -15,9 +15,7 @@ typedef struct reshape_state {
 
 static void reshape_destroy(void **state) {
   reshape_state *s = *state;
-  if (!s) return;
   reap_free(&s->rows);
-  reap_free(state);
 }
 
 static int reshape_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
@@ -26,15 +24,12 @@ static int reshape_prepare(const reap_graph *graph, const reap_node *node, reap_
   const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
   if (reap_value_count(in) != reap_value_count(out))
     return reap_error(REAP_ERR_INTERNAL, "%s: the shapes hold different numbers of elements", reap_node_title(node));
-  reshape_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
-  int status = REAP_OK;
-  if (!reap_stored_row_major(in) && !reap_stored_row_major(out) &&
-      !reap_same_dims(in->rank, in->dims, out->rank, out->dims))
-    status = reap_alloc(&s->rows, reap_value_count(in), sizeof *s->rows);
-  if (status != REAP_OK) reshape_destroy(state);
-  return status;
+  REAP_TRY(reap_calloc(state, 1, sizeof(reshape_state)));
+  reshape_state *s = *state;
+  if (reap_stored_row_major(in) || reap_stored_row_major(out) ||
+      reap_same_dims(in->rank, in->dims, out->rank, out->dims))
+    return REAP_OK;
+  return reap_alloc(&s->rows, reap_value_count(in), sizeof *s->rows);
 }
 
 static int reshape_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,

@@ -51,14 +51,10 @@ typedef struct clip_state {
 
 static int clip_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
   REAP_TRY(check_prepare(graph, node, backend, state));
-  float low, high;
-  REAP_TRY(reap_kernel_number(graph, node, 1, "min", -INFINITY, &low));
-  REAP_TRY(reap_kernel_number(graph, node, 2, "max", INFINITY, &high));
-  clip_state *s = NULL;
-  REAP_TRY(reap_alloc(&s, 1, sizeof *s));
-  *s = (clip_state){low, high};
-  *state = s;
-  return REAP_OK;
+  REAP_TRY(reap_alloc(state, 1, sizeof(clip_state)));
+  clip_state *s = *state;
+  REAP_TRY(reap_kernel_number(graph, node, 1, "min", -INFINITY, &s->low));
+  return reap_kernel_number(graph, node, 2, "max", INFINITY, &s->high);
 }
 
 static int clip_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
@@ -68,9 +64,7 @@ static int clip_run(const reap_graph *graph, const reap_node *node, void *state,
   return REAP_OK;
 }
 
-static void clip_destroy(void **state) { reap_free(state); }
-
-const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, clip_destroy, true, NULL, false};
+const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, NULL, true, NULL, false};
 
 /* ---------------------------------------------------------------- functions */
 

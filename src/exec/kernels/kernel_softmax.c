@@ -23,8 +23,6 @@ typedef struct softmax_state {
   reap_nest lines;      /* operand 0: where lines begin */
 } softmax_state;
 
-static void softmax_destroy(void **state) { reap_free(state); }
-
 static int softmax_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
   (void)backend;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
@@ -35,8 +33,8 @@ static int softmax_prepare(const reap_graph *graph, const reap_node *node, reap_
   int64_t dims[REAP_MAX_RANK], strides[1][REAP_MAX_RANK];
   reap_storage_strides(value, strides[0]);
   memcpy(dims, value->dims, sizeof dims);
-  softmax_state *s = NULL;
-  REAP_TRY(reap_alloc(&s, 1, sizeof *s));
+  REAP_TRY(reap_alloc(state, 1, sizeof(softmax_state)));
+  softmax_state *s = *state;
   s->logarithm = node->op->id == REAP_OP_LogSoftmax;
   s->length = 1;
   s->step = strides[0][axis];
@@ -47,7 +45,6 @@ static int softmax_prepare(const reap_graph *graph, const reap_node *node, reap_
   }
   s->vector = !s->logarithm && value->rank > 2 && axis == value->rank - 1 && s->step == 1;
   reap_nest_build(value->rank, dims, 1, strides, &s->lines);
-  *state = s;
   return REAP_OK;
 }
 
@@ -105,4 +102,4 @@ static int softmax_run(const reap_graph *graph, const reap_node *node, void *sta
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_softmax = {softmax_prepare, softmax_run, softmax_destroy, false, NULL, false};
+const reap_kernel reap_kernel_softmax = {softmax_prepare, softmax_run, NULL, false, NULL, false};

@@ -1,7 +1,14 @@
-/* What kernels share: values from storage order to ONNX's and back, and parameters of nodes. */
+/* What kernels share: the end of their states, values from storage order to ONNX's and back, and parameters of nodes.
+ */
 #include "kernels.h"
 
 #include "reap/error.h"
+#include "reap/memory.h"
+
+void reap_kernel_release(const reap_kernel *kernel, void **state) {
+  if (*state && kernel->destroy) kernel->destroy(state);
+  reap_free(state);
+}
 
 /* ---------------------------------------------------------------- storage */
 
