@@ -89,21 +89,20 @@ int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size
   return status;
 }
 
-static void reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
+static int reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   for (int64_t at = 0; at < count; at += SLAB) {
     int n = (int)(count - at < SLAB ? count - at : SLAB);
     MPI_Allreduce(MPI_IN_PLACE, (char *)values + (size_t)at * size, n, type, op, comm->mpi);
   }
+  return REAP_OK;
 }
 
 int reap_comm_sum(const reap_comm *comm, double *values, int64_t count) {
-  reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_SUM);
-  return REAP_OK;
+  return reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_SUM);
 }
 
 int reap_comm_sum_int64(const reap_comm *comm, int64_t *values, int64_t count) {
-  reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_SUM);
-  return REAP_OK;
+  return reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_SUM);
 }
 
 /* Slabs of a sum under way are smaller, so that what MPI copies and adds in one go does not hold up the work. */
@@ -152,13 +151,11 @@ void reap_comm_sum_finish(reap_comm_pending **pending) {
 }
 
 int reap_comm_max(const reap_comm *comm, double *values, int64_t count) {
-  reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_MAX);
-  return REAP_OK;
+  return reduce(comm, values, count, sizeof *values, MPI_DOUBLE, MPI_MAX);
 }
 
 int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count) {
-  reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_MAX);
-  return REAP_OK;
+  return reduce(comm, values, count, sizeof *values, MPI_INT64_T, MPI_MAX);
 }
 
 int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root) {

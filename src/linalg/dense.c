@@ -11,88 +11,65 @@
 extern void openblas_set_num_threads(int) __attribute__((weak));
 extern char *openblas_get_config(void) __attribute__((weak));
 
-static int to_int(int64_t value, int *out) {
-  if (value < 0 || value > INT_MAX)
-    return reap_error(REAP_ERR_RESOURCE, "a matrix dimension of %lld does not fit the integers of BLAS",
-                      (long long)value);
-  *out = (int)value;
+/* BLAS's integers for sizes[dims + lds], of which the last `lds` are leading dimensions: at least 1, also for empty
+ * matrices. */
+static int to_ints(int dims, int lds, const int64_t *sizes, int *out) {
+  for (int i = 0; i < dims + lds; i++) {
+    if (sizes[i] < 0 || sizes[i] > INT_MAX)
+      return reap_error(REAP_ERR_RESOURCE, "a matrix dimension of %lld does not fit the integers of BLAS",
+                        (long long)sizes[i]);
+    out[i] = i >= dims && sizes[i] == 0 ? 1 : (int)sizes[i];
+  }
   return REAP_OK;
 }
 
-/* A leading dimension is at least 1, also for empty matrices. */
-static int to_ld(int64_t value, int *out) { return to_int(value > 0 ? value : 1, out); }
-
 int reap_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-  int im, in, ik, ia, ib, ic;
-  REAP_TRY(to_int(m, &im));
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_int(k, &ik));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  REAP_TRY(to_ld(ldc, &ic));
-  sgemm_(&ta, &tb, &im, &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  int s[6];
+  REAP_TRY(to_ints(3, 3, (const int64_t[]){m, n, k, lda, ldb, ldc}, s));
+  sgemm_(&ta, &tb, &s[0], &s[1], &s[2], &alpha, a, &s[3], b, &s[4], &beta, c, &s[5]);
   return REAP_OK;
 }
 
 int reap_dgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                const double *b, int64_t ldb, double beta, double *c, int64_t ldc) {
-  int im, in, ik, ia, ib, ic;
-  REAP_TRY(to_int(m, &im));
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_int(k, &ik));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  REAP_TRY(to_ld(ldc, &ic));
-  dgemm_(&ta, &tb, &im, &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  int s[6];
+  REAP_TRY(to_ints(3, 3, (const int64_t[]){m, n, k, lda, ldb, ldc}, s));
+  dgemm_(&ta, &tb, &s[0], &s[1], &s[2], &alpha, a, &s[3], b, &s[4], &beta, c, &s[5]);
   return REAP_OK;
 }
 
 int reap_dsyrk_lower(char trans, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, double beta,
                      double *c, int64_t ldc) {
-  int in, ik, ia, ic;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_int(k, &ik));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldc, &ic));
-  dsyrk_("L", &trans, &in, &ik, &alpha, a, &ia, &beta, c, &ic);
+  int s[4];
+  REAP_TRY(to_ints(2, 2, (const int64_t[]){n, k, lda, ldc}, s));
+  dsyrk_("L", &trans, &s[0], &s[1], &alpha, a, &s[2], &beta, c, &s[3]);
   return REAP_OK;
 }
 
 int reap_dsyr2k_lower(int64_t n, int64_t k, double alpha, const double *a, int64_t lda, const double *b, int64_t ldb,
                       double beta, double *c, int64_t ldc) {
-  int in, ik, ia, ib, ic;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_int(k, &ik));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  REAP_TRY(to_ld(ldc, &ic));
-  dsyr2k_("L", "N", &in, &ik, &alpha, a, &ia, b, &ib, &beta, c, &ic);
+  int s[5];
+  REAP_TRY(to_ints(2, 3, (const int64_t[]){n, k, lda, ldb, ldc}, s));
+  dsyr2k_("L", "N", &s[0], &s[1], &alpha, a, &s[2], b, &s[3], &beta, c, &s[4]);
   return REAP_OK;
 }
 
 int reap_dsymm_lower(int64_t m, int64_t n, const double *a, int64_t lda, const double *b, int64_t ldb, double *c,
                      int64_t ldc) {
   const double one = 1, zero = 0;
-  int im, in, ia, ib, ic;
-  REAP_TRY(to_int(m, &im));
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  REAP_TRY(to_ld(ldc, &ic));
-  dsymm_("L", "L", &im, &in, &one, a, &ia, b, &ib, &zero, c, &ic);
+  int s[5];
+  REAP_TRY(to_ints(2, 3, (const int64_t[]){m, n, lda, ldb, ldc}, s));
+  dsymm_("L", "L", &s[0], &s[1], &one, a, &s[2], b, &s[3], &zero, c, &s[4]);
   return REAP_OK;
 }
 
 int reap_dtrsm(char side, char uplo, char trans, int64_t m, int64_t n, const double *a, int64_t lda, double *b,
                int64_t ldb) {
   const double one = 1;
-  int im, in, ia, ib;
-  REAP_TRY(to_int(m, &im));
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  dtrsm_(&side, &uplo, &trans, "N", &im, &in, &one, a, &ia, b, &ib);
+  int s[4];
+  REAP_TRY(to_ints(2, 2, (const int64_t[]){m, n, lda, ldb}, s));
+  dtrsm_(&side, &uplo, &trans, "N", &s[0], &s[1], &one, a, &s[2], b, &s[3]);
   return REAP_OK;
 }
 
@@ -104,20 +81,18 @@ static int bad_argument(const char *routine, int info) {
 int reap_dpotrf_lower(int64_t n, double *a, int64_t lda, int64_t *info) { return reap_dpotrf('L', n, a, lda, info); }
 
 int reap_dpotrf(char uplo, int64_t n, double *a, int64_t lda, int64_t *info) {
-  int in, ia, code = 0;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_ld(lda, &ia));
-  dpotrf_(&uplo, &in, a, &ia, &code);
+  int s[2], code = 0;
+  REAP_TRY(to_ints(1, 1, (const int64_t[]){n, lda}, s));
+  dpotrf_(&uplo, &s[0], a, &s[1], &code);
   if (code < 0) return bad_argument("DPOTRF", code);
   *info = code;
   return REAP_OK;
 }
 
 int reap_dpotri_lower(int64_t n, double *a, int64_t lda) {
-  int in, ia, code = 0;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_ld(lda, &ia));
-  dpotri_("L", &in, a, &ia, &code);
+  int s[2], code = 0;
+  REAP_TRY(to_ints(1, 1, (const int64_t[]){n, lda}, s));
+  dpotri_("L", &s[0], a, &s[1], &code);
   if (code < 0) return bad_argument("DPOTRI", code);
   if (code > 0) return reap_error(REAP_ERR_NUMERIC, "DPOTRI: the factor is singular at row %d", code);
   return REAP_OK;
@@ -128,12 +103,9 @@ int reap_dpotrs_lower(int64_t n, int64_t nrhs, const double *a, int64_t lda, dou
 }
 
 int reap_dpotrs(char uplo, int64_t n, int64_t nrhs, const double *a, int64_t lda, double *b, int64_t ldb) {
-  int in, ir, ia, ib, code = 0;
-  REAP_TRY(to_int(n, &in));
-  REAP_TRY(to_int(nrhs, &ir));
-  REAP_TRY(to_ld(lda, &ia));
-  REAP_TRY(to_ld(ldb, &ib));
-  dpotrs_(&uplo, &in, &ir, a, &ia, b, &ib, &code);
+  int s[4], code = 0;
+  REAP_TRY(to_ints(2, 2, (const int64_t[]){n, nrhs, lda, ldb}, s));
+  dpotrs_(&uplo, &s[0], &s[1], a, &s[2], b, &s[3], &code);
   return code < 0 ? bad_argument("DPOTRS", code) : REAP_OK;
 }
 

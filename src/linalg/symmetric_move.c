@@ -30,21 +30,28 @@ typedef struct moves {
 
 /* Blocks of some slots from i on in the columns of move k: where they are and where they go. */
 typedef struct step {
+  int64_t k, i;
   symmetric_segment from, to;
 } step;
 
 static const reap_comm *comm_of(const moves *v) { return reap_grid_comm(v->s->grid); }
 
-static step step_at(const moves *v, int64_t k, int64_t i) {
-  const int64_t origin = v->origin[i];
-  step g;
+/* The step behind *g, which starts as {.k = v->first}; false behind the last. */
+static bool next_step(const moves *v, step *g) {
   int64_t run = 1;
-  g.to = reap_symmetric_segment_at(v->s, v->triangle, v->slots, i, v->to[k]);
-  g.from = reap_symmetric_segment_at(v->s, v->triangle, v->s->slots, origin, v->from[k]);
-  const int64_t most = reap_smaller(g.to.count, g.from.count);
-  while (run < most && v->origin[i + run] == origin + run) run++;
-  g.to.count = g.from.count = run;
-  return g;
+  g->i += g->to.count;
+  if (g->i >= v->slots) {
+    g->k++;
+    g->i = 0;
+  }
+  if (g->k >= v->last || v->slots == 0) return false;
+  const int64_t origin = v->origin[g->i];
+  g->to = reap_symmetric_segment_at(v->s, v->triangle, v->slots, g->i, v->to[g->k]);
+  g->from = reap_symmetric_segment_at(v->s, v->triangle, v->s->slots, origin, v->from[g->k]);
+  const int64_t most = reap_smaller(g->to.count, g->from.count);
+  while (run < most && v->origin[g->i + run] == origin + run) run++;
+  g->to.count = g->from.count = run;
+  return true;
 }
 
 static int64_t size_of(const moves *v, const step *g) { return g->to.count * v->s->block * v->s->block; }
@@ -53,19 +60,16 @@ static int64_t size_of(const moves *v, const step *g) { return g->to.count * v->
 static int count_elements(moves *v) {
   const int rank = reap_comm_rank(comm_of(v)), ranks = reap_comm_size(comm_of(v));
   int64_t sent = 0, received = 0;
-  step g;
   memset(v->out, 0, (size_t)(4 * ranks) * sizeof *v->out);
-  for (int64_t k = v->first; k < v->last; k++)
-    for (int64_t i = 0; i < v->slots; i += g.to.count) {
-      g = step_at(v, k, i);
-      if (g.from.owner == g.to.owner) continue;
-      if (g.from.owner == rank) sent += size_of(v, &g);
-      if (g.to.owner == rank) received += size_of(v, &g);
-      if (sent > INT_MAX || received > INT_MAX)
-        return reap_error(REAP_ERR_RESOURCE, "%lld slots that move do not fit one message", (long long)v->count);
-      if (g.from.owner == rank) v->out[g.to.owner] += (int)size_of(v, &g);
-      if (g.to.owner == rank) v->in[g.from.owner] += (int)size_of(v, &g);
-    }
+  for (step g = {.k = v->first}; next_step(v, &g);) {
+    if (g.from.owner == g.to.owner) continue;
+    if (g.from.owner == rank) sent += size_of(v, &g);
+    if (g.to.owner == rank) received += size_of(v, &g);
+    if (sent > INT_MAX || received > INT_MAX)
+      return reap_error(REAP_ERR_RESOURCE, "%lld slots that move do not fit one message", (long long)v->count);
+    if (g.from.owner == rank) v->out[g.to.owner] += (int)size_of(v, &g);
+    if (g.to.owner == rank) v->in[g.from.owner] += (int)size_of(v, &g);
+  }
   for (int r = 1; r < ranks; r++) {
     v->out_at[r] = v->out_at[r - 1] + v->out[r - 1];
     v->in_at[r] = v->in_at[r - 1] + v->in[r - 1];
@@ -95,34 +99,28 @@ static void close_moves(moves *v) {
 /* Packs for the others; what stays on this rank moves at once. */
 static void pack(moves *v) {
   const int rank = reap_comm_rank(comm_of(v));
-  step g;
-  for (int64_t k = v->first; k < v->last; k++)
-    for (int64_t i = 0; i < v->slots; i += g.to.count) {
-      g = step_at(v, k, i);
-      const int64_t ld = g.to.count * v->s->block;
-      if (g.from.owner != rank) continue;
-      if (g.to.owner == rank) {
-        reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->block, ld);
-        reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->block, ld);
-        continue;
-      }
-      reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[k], v->sent + v->out_at[g.to.owner], ld);
-      v->out_at[g.to.owner] += (int)size_of(v, &g);
+  for (step g = {.k = v->first}; next_step(v, &g);) {
+    const int64_t ld = g.to.count * v->s->block;
+    if (g.from.owner != rank) continue;
+    if (g.to.owner == rank) {
+      reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[g.k], v->block, ld);
+      reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[g.k], v->block, ld);
+      continue;
     }
+    reap_symmetric_segment_read(v->s, v->triangle, &g.from, v->from[g.k], v->sent + v->out_at[g.to.owner], ld);
+    v->out_at[g.to.owner] += (int)size_of(v, &g);
+  }
   for (int r = 0; r < reap_comm_size(comm_of(v)); r++) v->out_at[r] -= v->out[r];
 }
 
 static void unpack(moves *v) {
   const int rank = reap_comm_rank(comm_of(v));
-  step g;
-  for (int64_t k = v->first; k < v->last; k++)
-    for (int64_t i = 0; i < v->slots; i += g.to.count) {
-      g = step_at(v, k, i);
-      if (g.to.owner != rank || g.from.owner == rank) continue;
-      reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[k], v->received + v->in_at[g.from.owner],
-                                   g.to.count * v->s->block);
-      v->in_at[g.from.owner] += (int)size_of(v, &g);
-    }
+  for (step g = {.k = v->first}; next_step(v, &g);) {
+    if (g.to.owner != rank || g.from.owner == rank) continue;
+    reap_symmetric_segment_write(v->s, v->triangle, &g.to, v->to[g.k], v->received + v->in_at[g.from.owner],
+                                 g.to.count * v->s->block);
+    v->in_at[g.from.owner] += (int)size_of(v, &g);
+  }
 }
 
 /* The moves first .. last. */
