@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,17 @@ void json_add(cJSON *object, const char *name, cJSON *item) {
 
 void json_append(cJSON *array, cJSON *item) {
   if (!cJSON_AddItemToArray(array, item)) cJSON_Delete(item);
+}
+
+void json_add_number(cJSON *object, const char *name, double value) {
+  if (isfinite(value))
+    cJSON_AddNumberToObject(object, name, value);
+  else
+    cJSON_AddNullToObject(object, name);
+}
+
+void json_add_numbers(cJSON *object, const json_number *numbers) {
+  for (; numbers->name; numbers++) json_add_number(object, numbers->name, numbers->value);
 }
 
 /* The character at `from`, of JSON as cJSON writes it, in valid form: its bytes to `to`, at most six for each of its

@@ -8,6 +8,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Lets cJSON take its memory from reap_alloc(), in this process, from now on. To be called before any other use of
  * cJSON. */
@@ -19,6 +20,17 @@ int json_status(void);
 /* Takes over `item`: what cannot be added is deleted. */
 void json_add(cJSON *object, const char *name, cJSON *item);
 void json_append(cJSON *array, cJSON *item);
+
+/* A number, or null for NaN and infinities. */
+void json_add_number(cJSON *object, const char *name, double value);
+
+/* Several of them in this order, up to a name of NULL: JSON_NUMBERS(object, {name, value}, ...). */
+typedef struct json_number {
+  const char *name;
+  double value;
+} json_number;
+void json_add_numbers(cJSON *object, const json_number *numbers);
+#define JSON_NUMBERS(object, ...) json_add_numbers(object, (const json_number[]){__VA_ARGS__, {NULL, 0}})
 
 /* The document as text, always valid UTF-8, which the caller gives back with reap_free(). Bytes of names that are no
  * UTF-8 are written in the escaped form of reap/text.h, characters that control a terminal as JSON's \uNNNN.

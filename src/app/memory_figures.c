@@ -1,5 +1,6 @@
 #include "memory_figures.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -31,22 +32,12 @@ int memory_figures_gather(const reap_comm *comm, const memory_options *o, const 
 
 void memory_figures_report(const memory_figures *f, const memory_options *o, cJSON *report) {
   cJSON *memory = cJSON_AddObjectToObject(report, "memory");
-  if (f->limit > 0)
-    cJSON_AddNumberToObject(memory, "limit", f->limit);
-  else
-    cJSON_AddNullToObject(memory, "limit");
-  cJSON_AddNumberToObject(memory, "peak_resident", f->peak_resident);
-  cJSON_AddNumberToObject(memory, "frontier", f->frontier);
-  cJSON_AddNumberToObject(memory, "model", f->model);
-  cJSON_AddNumberToObject(memory, "moments", f->moments);
-  cJSON_AddNumberToObject(memory, "solver", f->solver);
+  JSON_NUMBERS(memory, {"limit", f->limit > 0 ? f->limit : NAN}, {"peak_resident", f->peak_resident},
+               {"frontier", f->frontier}, {"model", f->model}, {"moments", f->moments}, {"solver", f->solver});
   cJSON_AddStringToObject(memory, "scratch", f->limit > 0 ? o->folder : "");
-  cJSON_AddNumberToObject(memory, "spilled_bytes", f->spilled);
-  cJSON_AddNumberToObject(memory, "read_back_bytes", f->read_back);
-  cJSON_AddNumberToObject(memory, "recomputed_bytes", f->recomputed);
-  cJSON_AddNumberToObject(memory, "recomputed_multiply_adds", f->recomputed_multiply_adds);
-  cJSON_AddNumberToObject(memory, "images_read_bytes", f->images_read);
-  cJSON_AddNumberToObject(memory, "scratch_seconds", f->seconds_scratch);
+  JSON_NUMBERS(memory, {"spilled_bytes", f->spilled}, {"read_back_bytes", f->read_back},
+               {"recomputed_bytes", f->recomputed}, {"recomputed_multiply_adds", f->recomputed_multiply_adds},
+               {"images_read_bytes", f->images_read}, {"scratch_seconds", f->seconds_scratch});
 }
 
 /* "1.5 GB" */

@@ -43,9 +43,7 @@ static void show_json(const reap_progress_event *e, double share, double elapsed
   cJSON *object = cJSON_CreateObject();
   cJSON_AddStringToObject(object, "phase", e->phase);
   if (e->item) cJSON_AddStringToObject(object, "item", e->item);
-  cJSON_AddNumberToObject(object, "share", share);
-  cJSON_AddNumberToObject(object, "seconds", elapsed);
-  cJSON_AddNumberToObject(object, "seconds_left", left);
+  JSON_NUMBERS(object, {"share", share}, {"seconds", elapsed}, {"seconds_left", left});
   if (e->detail) cJSON_AddStringToObject(object, "detail", e->detail);
   char *text = NULL;
   if (json_print(object, false, &text) == REAP_OK)

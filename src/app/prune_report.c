@@ -9,14 +9,9 @@
 static void report_seconds(const prune_run *run, cJSON *report, double total, double writing) {
   const reap_prune_result *r = &run->info->result;
   cJSON *seconds = report_add_seconds(report, total);
-  cJSON_AddNumberToObject(seconds, "read", r->seconds_read);
-  cJSON_AddNumberToObject(seconds, "forward", r->seconds_forward);
-  cJSON_AddNumberToObject(seconds, "moments", r->seconds_moments);
-  cJSON_AddNumberToObject(seconds, "reduce", r->seconds_reduce);
-  cJSON_AddNumberToObject(seconds, "solve", r->seconds_solve);
-  cJSON_AddNumberToObject(seconds, "producers", r->seconds_producers);
-  cJSON_AddNumberToObject(seconds, "held_out", r->seconds_held_out);
-  cJSON_AddNumberToObject(seconds, "store", r->seconds_store);
+  JSON_NUMBERS(seconds, {"read", r->seconds_read}, {"forward", r->seconds_forward}, {"moments", r->seconds_moments},
+               {"reduce", r->seconds_reduce}, {"solve", r->seconds_solve}, {"producers", r->seconds_producers},
+               {"held_out", r->seconds_held_out}, {"store", r->seconds_store});
   if (run->inputs->evaluation)
     cJSON_AddNumberToObject(seconds, "evaluate", (run->baseline ? 0 : run->before.seconds) + run->after.seconds);
   cJSON_AddNumberToObject(seconds, "write", writing);
@@ -29,25 +24,23 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON_AddBoolToObject(options, "repair", reap_settings_repair(&o->settings));
   cJSON_AddNumberToObject(options, "producers", reap_settings_producer_rounds(&o->settings));
   cJSON_AddStringToObject(options, "scope", o->scope);
-  report_add_number(options, "keep", o->keep > 0 ? o->keep : NAN);
-  report_add_number(options, "flops", o->flops > 0 ? o->flops : NAN);
-  report_add_number(options, "params", o->params > 0 ? o->params : NAN);
+  JSON_NUMBERS(options, {"keep", o->keep > 0 ? o->keep : NAN}, {"flops", o->flops > 0 ? o->flops : NAN},
+               {"params", o->params > 0 ? o->params : NAN});
   if (o->settings.ridge_auto)
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
     cJSON_AddNumberToObject(options, "ridge", o->settings.ridge);
   cJSON_AddStringToObject(options, "measure", o->measure);
   if (o->output_kind) cJSON_AddStringToObject(options, "output_kind", o->output_kind);
-  report_add_number(options, "positions",
-                    o->settings.from_stats ? NAN : (double)o->settings.positions); /* the file's own, then */
+  json_add_number(options, "positions",
+                  o->settings.from_stats ? NAN : (double)o->settings.positions); /* the file's own, then */
   cJSON_AddNumberToObject(options, "seed", (double)o->seed);
 }
 
 static void report_latency(const reap_session_info *info, cJSON *report) {
   cJSON *latency = cJSON_AddObjectToObject(report, "latency_ms");
-  report_add_number(latency, "original", info->plan.whole);
-  report_add_number(latency, "predicted", info->plan.cost);
-  report_add_number(latency, "measured", info->measured_ms);
+  JSON_NUMBERS(latency, {"original", info->plan.whole}, {"predicted", info->plan.cost},
+               {"measured", info->measured_ms});
 }
 
 /* ratios, budget, predicted_loss, gap and groups, each with channels and kept. */
@@ -55,18 +48,13 @@ static void report_plan(const reap_size_plan *plan, const reap_groups *groups, c
   cJSON_AddStringToObject(report, "ratios", reap_ratios_name(plan->ratios));
   cJSON *b = cJSON_AddObjectToObject(report, "budget");
   cJSON_AddStringToObject(b, "of", reap_budget_name(plan->budget));
-  report_add_number(b, "asked", plan->asked);
-  report_add_number(b, "limit", plan->limit);
-  report_add_number(b, "cost", plan->cost);
-  report_add_number(b, "original", plan->whole);
-  report_add_number(report, "predicted_loss", plan->predicted_loss);
-  report_add_number(report, "gap", plan->gap);
+  JSON_NUMBERS(b, {"asked", plan->asked}, {"limit", plan->limit}, {"cost", plan->cost}, {"original", plan->whole});
+  JSON_NUMBERS(report, {"predicted_loss", plan->predicted_loss}, {"gap", plan->gap});
   cJSON *list = cJSON_AddObjectToObject(report, "groups");
   for (int g = 0; g < plan->n_groups; g++) {
     if (!plan->chosen[g]) continue;
     cJSON *group = cJSON_AddObjectToObject(list, reap_groups_at(groups, g)->name);
-    cJSON_AddNumberToObject(group, "channels", (double)plan->channels[g]);
-    cJSON_AddNumberToObject(group, "kept", (double)plan->counts[g]);
+    JSON_NUMBERS(group, {"channels", (double)plan->channels[g]}, {"kept", (double)plan->counts[g]});
   }
 }
 
@@ -77,9 +65,7 @@ int prune_run_save_plan(const prune_run *run) {
   cJSON_AddNumberToObject(facts, "version", 1);
   cJSON_AddStringToObject(facts, "ratios", reap_ratios_name(plan->ratios));
   cJSON_AddStringToObject(facts, "budget", reap_budget_name(plan->budget));
-  report_add_number(facts, "asked", plan->asked);
-  report_add_number(facts, "predicted_loss", plan->predicted_loss);
-  report_add_number(facts, "gap", plan->gap);
+  JSON_NUMBERS(facts, {"asked", plan->asked}, {"predicted_loss", plan->predicted_loss}, {"gap", plan->gap});
   return plan_file_write(run->options->save_plan, reap_session_groups(run->session), plan->chosen, plan->counts,
                          plan->given, facts);
 }
@@ -89,14 +75,12 @@ static void report_joint(const reap_session_info *info, cJSON *report) {
   const reap_group_paths *paths = info->paths;
   if (!paths || info->plan.ratios != REAP_RATIOS_OUTPUT) return;
   cJSON *joint = cJSON_AddObjectToObject(report, "joint");
-  cJSON_AddNumberToObject(joint, "power", paths->power);
-  cJSON_AddNumberToObject(joint, "tilt", paths->tilt);
+  JSON_NUMBERS(joint, {"power", paths->power}, {"tilt", paths->tilt});
   cJSON *trials = cJSON_AddArrayToObject(joint, "trials");
   for (int i = 0; i < REAP_PATHS_TRIALS && paths->trials[i].moved > 0; i++) {
     cJSON *trial = cJSON_CreateObject();
-    cJSON_AddNumberToObject(trial, "power", paths->trials[i].power);
-    cJSON_AddNumberToObject(trial, "tilt", paths->trials[i].tilt);
-    cJSON_AddNumberToObject(trial, "moved", paths->trials[i].moved);
+    JSON_NUMBERS(trial, {"power", paths->trials[i].power}, {"tilt", paths->trials[i].tilt},
+                 {"moved", paths->trials[i].moved});
     json_append(trials, trial);
   }
 }

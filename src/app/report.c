@@ -25,25 +25,16 @@ cJSON *report_create(const command_context *context, reap_backend backend) {
   return report;
 }
 
-void report_add_number(cJSON *object, const char *name, double value) {
-  if (isfinite(value))
-    cJSON_AddNumberToObject(object, name, value);
-  else
-    cJSON_AddNullToObject(object, name);
-}
-
 /* Each output against the original's. */
 static void add_outputs(cJSON *object, const reap_evaluation *e) {
-  report_add_number(object, "moved", e->moved);
+  json_add_number(object, "moved", e->moved);
   cJSON *list = cJSON_AddArrayToObject(object, "outputs");
   for (int k = 0; k < e->n_outputs; k++) {
     const reap_output_figure *o = &e->outputs[k];
     cJSON *output = cJSON_CreateObject();
     cJSON_AddStringToObject(output, "name", o->name);
     cJSON_AddStringToObject(output, "kind", reap_output_kind_name(o->kind));
-    report_add_number(output, "kl", o->kl);
-    report_add_number(output, "output_error", o->output_error);
-    report_add_number(output, "share", o->share);
+    JSON_NUMBERS(output, {"kl", o->kl}, {"output_error", o->output_error}, {"share", o->share});
     json_append(list, output);
   }
 }
@@ -52,22 +43,18 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
   cJSON *object = cJSON_AddObjectToObject(report, name);
   const reap_evaluation *e = network->evaluation;
   bool known = e && e->classified;
-  report_add_number(object, "top1", known ? e->top1 : NAN);
-  report_add_number(object, "top5", known ? e->top5 : NAN);
-  report_add_number(object, "loss", known ? e->loss : NAN);
+  JSON_NUMBERS(object, {"top1", known ? e->top1 : NAN}, {"top5", known ? e->top5 : NAN},
+               {"loss", known ? e->loss : NAN});
   if (known && e->judged) cJSON_AddStringToObject(object, "judged", e->judged);
-  cJSON_AddNumberToObject(object, "flops", (double)network->flops);
-  cJSON_AddNumberToObject(object, "params", (double)network->params);
+  JSON_NUMBERS(object, {"flops", (double)network->flops}, {"params", (double)network->params});
   if (strcmp(name, "pruned") == 0) {
     const bool compared = e && e->compared;
-    report_add_number(object, "kl", compared ? e->kl : NAN);
-    report_add_number(object, "output_error", compared ? e->output_error : NAN);
+    JSON_NUMBERS(object, {"kl", compared ? e->kl : NAN}, {"output_error", compared ? e->output_error : NAN});
     if (compared) add_outputs(object, e);
   }
   if (!e) return;
-  cJSON_AddNumberToObject(object, "images", (double)e->images);
-  cJSON_AddNumberToObject(object, "seconds", e->seconds);
-  cJSON_AddNumberToObject(object, "images_per_second", e->seconds > 0 ? (double)e->images / e->seconds : 0);
+  JSON_NUMBERS(object, {"images", (double)e->images}, {"seconds", e->seconds},
+               {"images_per_second", e->seconds > 0 ? (double)e->images / e->seconds : 0});
 }
 
 cJSON *report_add_seconds(cJSON *report, double total) {
@@ -93,7 +80,7 @@ static void add_field(cJSON *object, const reap_step_record *record, const reap_
       cJSON_AddNumberToObject(object, f->key, (double)*(const int64_t *)at);
       break;
     case REAP_FIELD_NUMBER:
-      report_add_number(object, f->key, *(const double *)at);
+      json_add_number(object, f->key, *(const double *)at);
       break;
     case REAP_FIELD_FLAG:
       if (f->no)

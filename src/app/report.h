@@ -38,9 +38,6 @@ void report_add_few_samples(cJSON *report, const reap_prune_result *result);
 /* A file the result depends on: {"path": ..., "sha256": ...}. */
 void report_add_input(cJSON *report, const char *name, const char *path, const char *hash);
 
-/* Number, or null for NaN and infinities. */
-void report_add_number(cJSON *object, const char *name, double value);
-
 /* Writes the file whole or not at all; "-": to standard output. */
 int report_write(const cJSON *report, const char *path);
 

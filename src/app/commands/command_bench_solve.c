@@ -288,30 +288,22 @@ static void print_table(const bench_options *o, const figures *f) {
 
 static int print_json(const command_context *context, const bench_options *o, const figures *f) {
   cJSON *report = report_create(context, REAP_BACKEND_AUTO), *seconds = report_add_seconds(report, f->seconds);
-  cJSON_AddNumberToObject(report, "n", (double)o->n);
-  cJSON_AddNumberToObject(report, "block", (double)o->block);
-  cJSON_AddNumberToObject(report, "m", (double)o->m);
-  cJSON_AddNumberToObject(report, "kept", (double)f->path->n_kept);
+  JSON_NUMBERS(report, {"n", (double)o->n}, {"block", (double)o->block}, {"m", (double)o->m},
+               {"kept", (double)f->path->n_kept});
   cJSON_AddStringToObject(report, "solver", f->distributed ? "scalapack" : "local");
   cJSON_AddNumberToObject(report, "ranks_used", f->ranks);
-  cJSON_AddNumberToObject(seconds, "making_statistics", f->making_seconds);
-  cJSON_AddNumberToObject(seconds, "factor", f->path->seconds.factor);
-  cJSON_AddNumberToObject(seconds, "eliminate", f->path->seconds.eliminate);
-  cJSON_AddNumberToObject(seconds, "weights", f->path->seconds.weights);
-  report_add_number(seconds, "potrf_potri", f->factor_seconds > 0 ? f->factor_seconds : NAN);
-  report_add_number(seconds, "update_pdsyrk", f->pdsyrk_seconds > 0 ? f->pdsyrk_seconds : NAN);
-  report_add_number(seconds, "update_panel", f->panel_seconds > 0 ? f->panel_seconds : NAN);
-  report_add_number(seconds, "plain", f->plain_seconds > 0 ? f->plain_seconds : NAN);
-  report_add_number(seconds, "plain_eliminate", f->plain_seconds > 0 ? f->plain_eliminate : NAN);
-  report_add_number(seconds, "plain_updates", f->plain_seconds > 0 ? f->plain_updates : NAN);
-  cJSON_AddNumberToObject(report, "flops", f->flops);
-  cJSON_AddNumberToObject(report, "dgemm_flops_per_second", f->dgemm);
-  cJSON_AddNumberToObject(report, "share_of_dgemm", f->flops / f->seconds / f->dgemm);
-  report_add_number(report, "error_gap", f->error_gap);
-  cJSON_AddNumberToObject(report, "peak_bytes", f->peak);
-  cJSON_AddNumberToObject(report, "share_bytes", f->share);
-  cJSON_AddNumberToObject(report, "rcond", f->path->rcond);
-  cJSON_AddNumberToObject(report, "drift", f->path->drift);
+  JSON_NUMBERS(seconds, {"making_statistics", f->making_seconds}, {"factor", f->path->seconds.factor},
+               {"eliminate", f->path->seconds.eliminate}, {"weights", f->path->seconds.weights},
+               {"potrf_potri", f->factor_seconds > 0 ? f->factor_seconds : NAN},
+               {"update_pdsyrk", f->pdsyrk_seconds > 0 ? f->pdsyrk_seconds : NAN},
+               {"update_panel", f->panel_seconds > 0 ? f->panel_seconds : NAN},
+               {"plain", f->plain_seconds > 0 ? f->plain_seconds : NAN},
+               {"plain_eliminate", f->plain_seconds > 0 ? f->plain_eliminate : NAN},
+               {"plain_updates", f->plain_seconds > 0 ? f->plain_updates : NAN});
+  JSON_NUMBERS(report, {"flops", f->flops}, {"dgemm_flops_per_second", f->dgemm},
+               {"share_of_dgemm", f->flops / f->seconds / f->dgemm}, {"error_gap", f->error_gap},
+               {"peak_bytes", f->peak}, {"share_bytes", f->share}, {"rcond", f->path->rcond},
+               {"drift", f->path->drift});
   char *text = NULL;
   int status = json_print(report, true, &text);
   if (status == REAP_OK) puts(text);

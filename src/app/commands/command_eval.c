@@ -92,8 +92,8 @@ static int write_report(const job *j, double total) {
   const report_network first = figures_of(&j->network, &j->figures);
   cJSON *report = report_create(j->context, command_backend(o->common.kernels));
   cJSON *seconds = report_add_seconds(report, total);
-  cJSON_AddNumberToObject(seconds, "evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0));
-  cJSON_AddNumberToObject(seconds, "forward", j->figures.seconds_forward);
+  JSON_NUMBERS(seconds, {"evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0)},
+               {"forward", j->figures.seconds_forward});
   if (o->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
     report_add_network(report, "baseline", &original);

@@ -128,9 +128,8 @@ static int print_json(const command_context *context, const char *model, const r
   const reap_graph *graph = network->graph;
   cJSON *report = report_create(context, REAP_BACKEND_AUTO);
   report_add_input(report, "model", model, reap_source_hash(network->source));
-  cJSON_AddNumberToObject(report, "flops", (double)reap_graph_flops(graph));
-  cJSON_AddNumberToObject(report, "params", (double)reap_graph_params(graph));
-  cJSON_AddNumberToObject(report, "block", (double)graph->batch);
+  JSON_NUMBERS(report, {"flops", (double)reap_graph_flops(graph)}, {"params", (double)reap_graph_params(graph)},
+               {"block", (double)graph->batch});
   cJSON *layers = cJSON_AddArrayToObject(report, "layers");
   for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
@@ -140,8 +139,7 @@ static int print_json(const command_context *context, const char *model, const r
     cJSON_AddStringToObject(object, "op", node->op->name);
     json_add(object, "weights", dims_array(reap_node_input(graph, node, 1), 0));
     json_add(object, "output", dims_array(reap_node_output(graph, node, 0), 1));
-    cJSON_AddNumberToObject(object, "flops", (double)reap_node_flops(graph, i));
-    cJSON_AddNumberToObject(object, "params", (double)layer_params(graph, node));
+    JSON_NUMBERS(object, {"flops", (double)reap_node_flops(graph, i)}, {"params", (double)layer_params(graph, node)});
     json_append(layers, object);
   }
   cJSON *unused = cJSON_AddArrayToObject(report, "unused_nodes");

@@ -91,23 +91,11 @@ void estimate_print(const estimate_options *o, const estimate_figures *f) {
 
 void estimate_report(const estimate_options *o, const estimate_figures *f, cJSON *report) {
   cJSON *estimate = cJSON_AddObjectToObject(report, "estimate");
-  cJSON_AddNumberToObject(estimate, "ranks", (double)o->ranks);
-  cJSON_AddNumberToObject(estimate, "images", (double)o->images);
-  cJSON_AddNumberToObject(estimate, "keep", o->keep);
-  cJSON_AddNumberToObject(estimate, "seconds", f->seconds);
-  cJSON_AddNumberToObject(estimate, "peak_resident", f->memory);
-  cJSON_AddNumberToObject(estimate, "base", f->base);
-  cJSON_AddNumberToObject(estimate, "model", f->model);
-  cJSON_AddNumberToObject(estimate, "frontier", f->frontier);
-  cJSON_AddNumberToObject(estimate, "frontier_without_limit", f->run.frontier);
-  cJSON_AddNumberToObject(estimate, "least_limit", f->run.least);
-  cJSON_AddNumberToObject(estimate, "moments", f->run.moments);
-  cJSON_AddNumberToObject(estimate, "solver", f->run.solver);
-  cJSON_AddNumberToObject(estimate, "scratch_traffic", f->run.traffic);
-  cJSON_AddNumberToObject(estimate, "forward_multiply_adds", f->run.forward);
-  cJSON_AddNumberToObject(estimate, "moments_multiply_adds", f->run.moments_work);
-  cJSON_AddNumberToObject(estimate, "solver_flops", f->run.solver_work + f->run.shared_work);
-  cJSON_AddNumberToObject(estimate, "forward_rate", f->speeds.forward);
-  cJSON_AddNumberToObject(estimate, "moments_rate", f->speeds.moments);
-  cJSON_AddNumberToObject(estimate, "dgemm_rate", f->speeds.solver);
+  JSON_NUMBERS(estimate, {"ranks", (double)o->ranks}, {"images", (double)o->images}, {"keep", o->keep},
+               {"seconds", f->seconds}, {"peak_resident", f->memory}, {"base", f->base}, {"model", f->model},
+               {"frontier", f->frontier}, {"frontier_without_limit", f->run.frontier}, {"least_limit", f->run.least},
+               {"moments", f->run.moments}, {"solver", f->run.solver}, {"scratch_traffic", f->run.traffic},
+               {"forward_multiply_adds", f->run.forward}, {"moments_multiply_adds", f->run.moments_work},
+               {"solver_flops", f->run.solver_work + f->run.shared_work}, {"forward_rate", f->speeds.forward},
+               {"moments_rate", f->speeds.moments}, {"dgemm_rate", f->speeds.solver});
 }
