@@ -2,26 +2,21 @@
 #ifndef REAP_H
 #define REAP_H
 
-#include "reap/backend.h"
+#include "reap/api.h"
 #include "reap/comm.h"
-#include "reap/comm_mpi.h"
 #include "reap/dataset.h"
 #include "reap/error.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/log.h"
-#include "reap/measure.h"
 #include "reap/memory.h"
 #include "reap/method.h"
 #include "reap/moments.h"
 #include "reap/network.h"
 #include "reap/path.h"
 #include "reap/placement.h"
-#include "reap/progress.h"
 #include "reap/session.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
-#include "reap/tensor.h"
-#include "reap/version.h"
 
 #endif

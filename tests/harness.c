@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "linalg/dense.h"
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 

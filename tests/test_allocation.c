@@ -21,7 +21,7 @@
 #include "app/commands/program.h"
 #include "faults.h"
 #include "harness.h"
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "tiny_files.h"

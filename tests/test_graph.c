@@ -2,6 +2,7 @@
 #include "small_networks.h"
 
 #include "model/groups/surgery.h"
+#include "model/tensor.h"
 #include "onnx_builder.h"
 #include "reap/network.h"
 

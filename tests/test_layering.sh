@@ -19,10 +19,7 @@ strangers=("model linalg")
 owner_of() {
   local found
   case $1 in
-    api|version|progress) echo base ;;
-    comm_mpi) echo comm ;;
-    backend) echo exec/kernels ;;
-    measure) echo exec ;;
+    api) echo base ;;
     network|dataset|stats_file) echo io ;;
     *)
       found=$(cd "$root/src" && ls -d ./*/"$1.c" ./*/*/"$1.c" 2>/dev/null)
@@ -118,7 +115,7 @@ check_includes() {
 
 # rule "PATTERN" "WHERE IT IS ALLOWED (regular expression of paths)" "WHY NOT": on the stripped text.
 rules=(
-  '\<(MPI|PMPI)_[A-Za-z]' '^(src/(comm|linalg|io|stats|app)/|include/reap/comm_mpi\.h)' 'MPI is named in comm, linalg, io, stats and app only'
+  '\<(MPI|PMPI)_[A-Za-z]' '^(src/(comm|linalg|io|stats|app)/|include/reap/comm\.h)' 'MPI is named in comm, linalg, io, stats and app only'
   '\<MPI_COMM_WORLD\>' '^src/app/main\.c' 'the world communicator belongs to main()'
   '\<H5[A-Z]*_?[A-Za-z]|<hdf5' '^src/io/' 'HDF5 is named in io only'
   '\<dnnl_|<(oneapi|dnnl)' '^src/exec/kernels/onednn\.c' 'oneDNN is named in src/exec/kernels/onednn.c only'
@@ -250,7 +247,7 @@ plant src/prune/sizes/budget.c '#include "options.h"'
 plant src/prune/solver/fit.c '#include "prune/run/run.h"'
 plant src/stats/rows.c '#include "prune/run/run.h"'
 plant include/reap/solver.h '#include "reap/method.h"'
-plant include/reap/tensor.h '#include "reap/dataset.h"'
+plant include/reap/graph.h '#include "reap/dataset.h"'
 plant include/reap/graph.h '#include "model/operators/layout.h"'
 plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'

@@ -5,8 +5,9 @@
 
 #include "harness.h"
 #include "io/onnx/source.h"
+#include "model/tensor.h"
 #include "onnx_builder.h"
-#include "reap/version.h"
+#include "reap/api.h"
 
 const char *const test_suite_name = "onnx_edit";
 

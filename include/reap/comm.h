@@ -10,6 +10,7 @@
 #ifndef REAP_COMM_H
 #define REAP_COMM_H
 
+#include <mpi.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,13 @@
 REAP_API_BEGIN
 
 typedef struct reap_comm reap_comm;
+
+/* Collective over `parent`, which is duplicated; the caller owns the new handle. All ranks fail, with *out NULL, if one
+ * of them has no memory for it. */
+int reap_comm_create(MPI_Comm parent, reap_comm **out);
+
+/* The communicator inside, still owned by the handle. */
+MPI_Comm reap_comm_mpi(const reap_comm *comm);
 
 /* Local. */
 int reap_comm_rank(const reap_comm *comm);

@@ -21,9 +21,27 @@
 #include <stdint.h>
 
 #include "reap/api.h"
-#include "reap/tensor.h"
 
 REAP_API_BEGIN
+
+/* Constant tensors: weights, biases and folded shape arithmetic. */
+enum { REAP_MAX_RANK = 8 };
+
+/* Weights are float32; every integer and boolean type of ONNX is held as int64. */
+typedef enum reap_dtype { REAP_F32, REAP_I64 } reap_dtype;
+
+/* Types that weights are kept in. */
+typedef enum reap_precision { REAP_FLOAT32, REAP_FLOAT16, REAP_BFLOAT16 } reap_precision;
+
+typedef struct reap_tensor {
+  reap_dtype dtype;
+  int rank;
+  int64_t dims[REAP_MAX_RANK];
+  int64_t count;            /* product of dims; 1 for a scalar (rank 0) */
+  reap_precision precision; /* of REAP_F32: the type that the network has them in; the values fit it */
+  float *f32;               /* [count] row-major, owned, if dtype is REAP_F32 */
+  int64_t *i64;             /* [count] row-major, owned, if dtype is REAP_I64 */
+} reap_tensor;
 
 typedef struct reap_name_table reap_name_table; /* see base/name_table.h */
 typedef struct reap_operator reap_operator;     /* see operators.h */

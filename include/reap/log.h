@@ -1,4 +1,4 @@
-/* Messages for people, on standard error or wherever a program wants them.
+/* Messages for people, on standard error or wherever a program wants them; and how far a long call has come.
  *
  * A library function never prints its own errors (it returns them); it may log
  * warnings and information. Only the rank for which logging is switched on
@@ -23,6 +23,25 @@ void reap_log_set_sink(reap_log_sink *sink, void *context);
 
 /* Prints "reap: warning: ..." (one line) if the level allows; clears a progress bar standing on the line. */
 void reap_log(reap_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* How far a long call has come: reported by callback, shown by the program. */
+typedef struct reap_progress_event {
+  const char *phase;  /* "prune", "evaluate", ... */
+  const char *item;   /* current layer, or NULL */
+  double done, total; /* work so far and in all, in any unit */
+  const char *detail; /* "16 -> 8 channels, error 0.012", or NULL */
+} reap_progress_event;
+
+typedef struct reap_progress {
+  void (*report)(void *context, const reap_progress_event *event); /* NULL: progress is not reported */
+  void *context;
+} reap_progress;
+
+static inline void reap_progress_report(const reap_progress *progress, const char *phase, const char *item, double done,
+                                        double total, const char *detail) {
+  reap_progress_event event = {phase, item, done, total, detail};
+  if (progress && progress->report) progress->report(progress->context, &event);
+}
 
 REAP_API_END
 

@@ -1,4 +1,5 @@
-/* A network ready to be computed: read from its file, prepared for blocks of images. */
+/* A network ready to be computed: read from its file, prepared for blocks of images; what computes it, and how several
+ * outputs count together. */
 #ifndef REAP_NETWORK_H
 #define REAP_NETWORK_H
 
@@ -8,6 +9,26 @@
 #include "reap/graph.h"
 
 REAP_API_BEGIN
+
+/* What computes convolutions and matrix products. */
+typedef enum reap_backend {
+  REAP_BACKEND_AUTO,  /* oneDNN where it was built in, else plain */
+  REAP_BACKEND_PLAIN, /* im2col and BLAS: the reference */
+  REAP_BACKEND_ONEDNN /* REAP_ERR_USAGE if not built in */
+} reap_backend;
+
+/* Local. Name and version of the convolution library in use ("oneDNN 2.6.3", "plain"). */
+const char *reap_backend_name(reap_backend backend);
+
+/* Local. Threads that this process computes with, from now on: one unless it is called. REAP_ERR_RESOURCE if there is
+ * no room for what they need. */
+int reap_kernels_set_threads(int threads);
+
+/* How several outputs of a network count together. */
+typedef enum reap_measure {
+  REAP_MEASURE_LARGEST, /* a network is as good as its worst output */
+  REAP_MEASURE_SUM      /* one output may pay for another */
+} reap_measure;
 
 /* The network as its file has it. */
 typedef struct reap_source reap_source;

@@ -24,16 +24,14 @@
 #include <stdint.h>
 
 #include "reap/api.h"
-#include "reap/backend.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
-#include "reap/measure.h"
+#include "reap/log.h"
 #include "reap/method.h"
 #include "reap/network.h"
 #include "reap/placement.h"
-#include "reap/progress.h"
 
 REAP_API_BEGIN
 

@@ -5,8 +5,8 @@
 #include "io/onnx/source.h"
 #include "options.h"
 #include "progress_view.h"
-#include "reap/backend.h"
 #include "reap/comm.h"
+#include "reap/network.h"
 
 /* What main() hands to a command. */
 typedef struct command_context {

@@ -9,7 +9,7 @@
 
 #include "app/commands/probe_inputs.h"
 #include "app/commands/program.h"
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 
 /* OpenBLAS starts a thread for every core as it is loaded, and each of them tries for ever to map a buffer where that

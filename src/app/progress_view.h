@@ -2,7 +2,7 @@
 #ifndef REAP_APP_PROGRESS_VIEW_H
 #define REAP_APP_PROGRESS_VIEW_H
 
-#include "reap/progress.h"
+#include "reap/log.h"
 
 typedef enum progress_style { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_LINES, PROGRESS_JSON } progress_style;
 

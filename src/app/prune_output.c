@@ -8,9 +8,9 @@
 #include "base/timer.h"
 #include "io/model_file.h"
 #include "prune_report.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 #include "report.h"
 
 static int write_model(const prune_run *p, const reap_source *source, const char *path) {

@@ -9,9 +9,9 @@
 #include "io/files/durable.h"
 #include "json_file.h"
 #include "linalg/dense.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 #include "standard_output.h"
 
 cJSON *report_create(const command_context *context, reap_backend backend) {

@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <string.h>
 
-#include "reap/comm_mpi.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -1,7 +1,7 @@
 /* One integer in a window of one-sided communication: no rank has to serve it while computing. */
 #include "counter.h"
 
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

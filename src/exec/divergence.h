@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#include "reap/measure.h"
+#include "reap/network.h"
 
 /* What the rows of an output are. */
 typedef enum reap_output_kind {

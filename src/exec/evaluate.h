@@ -11,7 +11,7 @@
 #include "reap/comm.h"
 #include "reap/dataset.h"
 #include "reap/graph.h"
-#include "reap/progress.h"
+#include "reap/log.h"
 #include "shard.h"
 
 /* One output against that of another network. */

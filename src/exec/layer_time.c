@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/timer.h"
 #include "model/operators/layer.h"
+#include "model/tensor.h"
 #include "plan.h"
 #include "reap/error.h"
 #include "reap/memory.h"

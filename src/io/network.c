@@ -1,4 +1,5 @@
 #include "reap/network.h"
+#include "model/tensor.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "io/hdf5/hdf5_util.h"
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -3,7 +3,7 @@
 
 #include <limits.h>
 
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_segment.h"

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/numbers.h"
-#include "reap/comm_mpi.h"
+#include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_segment.h"

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "reap/comm.h"
-#include "reap/comm_mpi.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "symmetric_table.h"

@@ -2,6 +2,7 @@
 
 #include "node.h"
 #include "reap/error.h"
+#include "tensor.h"
 
 /* Bytes held at once, and bytes made in all: fixed, and for each byte of the file's constants. */
 static const int64_t HELD = (int64_t)96 << 20, HELD_SHARE = 8, MADE = (int64_t)512 << 20, MADE_SHARE = 32;

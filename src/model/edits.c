@@ -2,6 +2,7 @@
 
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "tensor.h"
 
 int reap_edits_add(reap_edits *edits, reap_edit_kind kind, int node, int slot, reap_tensor *tensor) {
   if (edits->count == edits->capacity) {

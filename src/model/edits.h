@@ -2,7 +2,7 @@
 #ifndef REAP_MODEL_EDITS_H
 #define REAP_MODEL_EDITS_H
 
-#include "reap/tensor.h"
+#include "reap/graph.h"
 
 typedef enum reap_edit_kind {
   REAP_EDIT_INPUT, /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "")

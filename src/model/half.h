@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "reap/tensor.h"
+#include "reap/graph.h"
 
 float reap_from_float16(uint16_t bits);
 float reap_from_bfloat16(uint16_t bits);

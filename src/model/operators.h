@@ -3,6 +3,7 @@
 #define REAP_MODEL_OPERATORS_H
 
 #include "reap/graph.h"
+#include "tensor.h"
 
 /* How channels pass through an operator; see groups.h. */
 typedef enum reap_channel_rule {

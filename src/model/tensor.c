@@ -1,4 +1,4 @@
-#include "reap/tensor.h"
+#include "tensor.h"
 
 #include <string.h>
 

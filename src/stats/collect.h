@@ -17,8 +17,8 @@
 #include "reap/dataset.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
+#include "reap/log.h"
 #include "reap/placement.h"
-#include "reap/progress.h"
 #include "reap/stats_file.h"
 
 /* Callback that receives each layer's moments, in topological order of the layers. Collective; valid until it returns.

@@ -10,9 +10,9 @@
 #include "base/text.h"
 #include "io/model_file.h"
 #include "linalg/dense.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 #include "reap_commit.h"
 
 static const command commands[] = {

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "io/files/durable.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 
 static const char *const SUFFIX = ".h5";
 

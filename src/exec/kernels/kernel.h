@@ -12,8 +12,8 @@
 
 #include "model/operators.h"
 #include "model/operators/layout.h"
-#include "reap/backend.h"
 #include "reap/graph.h"
+#include "reap/network.h"
 
 /* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend), or
  * x * node(x). */

@@ -4,9 +4,9 @@
 
 #include "hdf5_strings.h"
 #include "hdf5_util.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 
 enum { MOST_BYTES = 60000, FORMAT_VERSION = 1 };
 

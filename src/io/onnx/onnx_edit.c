@@ -5,9 +5,9 @@
 #include "onnx_names.h"
 #include "onnx_types.h"
 #include "onnx_unused.h"
+#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/version.h"
 
 typedef struct editor {
   const ReapOnnx__ModelProto *model;

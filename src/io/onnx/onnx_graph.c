@@ -1,6 +1,7 @@
 /* From the message to a graph, in the file's order. */
 #include <string.h>
 
+#include "model/tensor.h"
 #include "onnx_message.h"
 #include "onnx_names.h"
 #include "reap/error.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/half.h"
+#include "model/tensor.h"
 #include "onnx_message.h"
 #include "reap/error.h"
 #include "reap/memory.h"

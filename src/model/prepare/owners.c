@@ -7,6 +7,7 @@
 
 #include "model/allowance.h"
 #include "model/node.h"
+#include "model/tensor.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -5,7 +5,7 @@
 #include "exec/kernels/kernel.h"
 #include "prune/sizes/cost_model.h"
 #include "reap/comm.h"
-#include "reap/progress.h"
+#include "reap/log.h"
 
 /* One linear layer. Sides without a prunable group have one entry in the table: 1. */
 typedef struct reap_layer_times {

@@ -14,9 +14,9 @@
 #include "reap/dataset.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
+#include "reap/log.h"
 #include "reap/method.h"
 #include "reap/placement.h"
-#include "reap/progress.h"
 #include "reap/stats_file.h"
 #include "record.h"
 

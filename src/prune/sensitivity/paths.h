@@ -20,7 +20,7 @@
 #include "reap/dataset.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
-#include "reap/progress.h"
+#include "reap/log.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "stats/accumulator.h"

@@ -1,31 +1,8 @@
-/* Constant tensors: weights, biases and folded shape arithmetic. Local. */
-#ifndef REAP_TENSOR_H
-#define REAP_TENSOR_H
+/* Making, copying and reading tensors (reap/graph.h). Local. */
+#ifndef REAP_MODEL_TENSOR_H
+#define REAP_MODEL_TENSOR_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "reap/api.h"
-
-REAP_API_BEGIN
-
-enum { REAP_MAX_RANK = 8 };
-
-/* Weights are float32; every integer and boolean type of ONNX is held as int64. */
-typedef enum reap_dtype { REAP_F32, REAP_I64 } reap_dtype;
-
-/* Types that weights are kept in. */
-typedef enum reap_precision { REAP_FLOAT32, REAP_FLOAT16, REAP_BFLOAT16 } reap_precision;
-
-typedef struct reap_tensor {
-  reap_dtype dtype;
-  int rank;
-  int64_t dims[REAP_MAX_RANK];
-  int64_t count;            /* product of dims; 1 for a scalar (rank 0) */
-  reap_precision precision; /* of REAP_F32: the type that the network has them in; the values fit it */
-  float *f32;               /* [count] row-major, owned, if dtype is REAP_F32 */
-  int64_t *i64;             /* [count] row-major, owned, if dtype is REAP_I64 */
-} reap_tensor;
+#include "reap/graph.h"
 
 /* Zero-filled tensor; the caller owns it. REAP_ERR_INPUT for a rank or a dimension out of range. */
 int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out);
@@ -50,7 +27,5 @@ void reap_row_major_strides(int rank, const int64_t *dims, int64_t *strides);
  * sign): what slicing, padding, transposing and concatenating come down to. */
 void reap_strided_copy(int rank, const int64_t *dims, int size, void *to, const int64_t *to_strides, const void *from,
                        const int64_t *from_strides);
-
-REAP_API_END
 
 #endif
