@@ -1,5 +1,5 @@
 /* A network ready to be computed: read from its file, prepared for blocks of images; what computes it, and how several
- * outputs count together. */
+ * outputs are combined. */
 #ifndef REAP_NETWORK_H
 #define REAP_NETWORK_H
 
@@ -24,10 +24,10 @@ const char *reap_backend_name(reap_backend backend);
  * no room for what they need. */
 int reap_kernels_set_threads(int threads);
 
-/* How several outputs of a network count together. */
+/* How divergences of several outputs are combined. */
 typedef enum reap_measure {
-  REAP_MEASURE_LARGEST, /* a network is as good as its worst output */
-  REAP_MEASURE_SUM      /* one output may pay for another */
+  REAP_MEASURE_LARGEST, /* the largest one counts */
+  REAP_MEASURE_SUM      /* their sum counts */
 } reap_measure;
 
 /* The network as its file has it. */

@@ -22,7 +22,7 @@ static inline int64_t reap_split_count(reap_split split, int64_t items) {
   return split.every > 0 ? (items + split.every - 1 - split.place) / split.every : 0;
 }
 
-/* Of the items held out among the first `items` at most `most`, spread evenly, ascending, into indices[] (NULL: to
+/* Of the items held out among the first `items` at most `most`, evenly spaced, ascending, into indices[] (NULL: to
  * count them). Returns their number. */
 int64_t reap_split_list(reap_split split, int64_t items, int64_t most, int64_t *indices);
 

@@ -1,6 +1,6 @@
 /* Where moments and stored activations come from: the model, the images, the sampling. Local.
  *
- * Kept in the root attributes of statistics and activations files, so that only what belongs together is added up.
+ * Kept in the root attributes of statistics and activations files, so that only moments of the same kind are added up.
  */
 #ifndef REAP_IO_ORIGIN_H
 #define REAP_IO_ORIGIN_H

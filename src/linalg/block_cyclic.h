@@ -1,4 +1,4 @@
-/* Matrices spread over ranks in ScaLAPACK's block-cyclic layout.
+/* Matrices distributed over ranks in ScaLAPACK's block-cyclic layout.
  *
  * A context is a process grid over the first rows * columns ranks of a
  * communicator; all ranks of the communicator make every collective call here,

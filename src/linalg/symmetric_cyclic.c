@@ -1,4 +1,4 @@
-/* A symmetric pair of matrices spread over a grid in ScaLAPACK's block-cyclic layout; see reap/symmetric.h.
+/* A symmetric pair of matrices distributed over a grid in ScaLAPACK's block-cyclic layout; see symmetric.h.
  *
  * Blocks of the layout are whole slots, so every block x block piece of the matrix lies on one rank. Columns come and
  * go by symmetric_gather.c. An update is level 3 on each rank's own rows and columns without further messages. When
@@ -20,9 +20,9 @@
 #include "symmetric_segment.h"
 
 enum {
-  PIECE = 96,    /* rows of a block of the layout, about */
-  PANEL = 512,   /* columns gathered at a time, about */
-  TOGETHER = 512 /* columns of one product of an update, about */
+  PIECE = 96,           /* rows of a block of the layout, about */
+  PANEL = 512,          /* columns gathered at a time, about */
+  COLUMNS_AT_ONCE = 512 /* columns of one product of an update, about */
 };
 
 static void cyclic_destroy(reap_symmetric *s) {
@@ -147,7 +147,7 @@ static int64_t first_row(const reap_symmetric *s, int64_t rows, int64_t j) {
 /* Lower part of this rank's -= v q'. Some blocks of columns are combined: the squares along the diagonal one by one,
  * the part below all of them in one wide product. */
 static int update_own(reap_symmetric *s, const own_update *u) {
-  const int64_t nb = s->piece, wide = TOGETHER / nb > 1 ? TOGETHER / nb * nb : nb;
+  const int64_t nb = s->piece, wide = COLUMNS_AT_ONCE / nb > 1 ? COLUMNS_AT_ONCE / nb * nb : nb;
   for (int64_t first = 0; first < u->columns; first += wide) {
     const int64_t width = reap_smaller(wide, u->columns - first), last = first + (width - 1) / nb * nb;
     const int64_t below = reap_smaller(first_row(s, u->rows, last) + nb, u->rows);

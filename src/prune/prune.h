@@ -2,7 +2,7 @@
  *
  * For each group: both networks are advanced to its consumer, the moments of the consumer's true inputs and wanted
  * outputs are summed over ranks, one rank chooses and solves (or all do, with moments that no rank holds, where the
- * layer is large), everybody cuts. A whole run costs about two forward passes and the moments.
+ * layer is large), and all ranks cut. A whole run costs about two forward passes and the moments.
  */
 #ifndef REAP_PRUNE_PRUNE_H
 #define REAP_PRUNE_PRUNE_H

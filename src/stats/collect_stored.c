@@ -12,7 +12,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Rows of a block: some megabytes of X, so that its product pays for adding it up. */
+/* Rows of a block: some megabytes of X, so that the product costs more than adding it up. */
 enum { BLOCK_ROWS = 9 * 128 };
 
 typedef struct stored {

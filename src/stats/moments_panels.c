@@ -3,7 +3,7 @@
  * Method. A panel is X' X_P for the columns P of a few neighbouring channels, from the first of them down: by symmetry
  * the rows above belong to earlier panels. Every rank forms its own images' part with DGEMM, over chunks of rows
  * (rows.c), and begins a non-blocking sum over the ranks; while that is under way it forms the next panel,
- * letting MPI work between the tiles of the product. The panel then goes to whoever takes it: on every rank, whole, and
+ * letting MPI work between the tiles of the product. The caller then receives the panel: on every rank, whole, and
  * once. X'Y goes the same way in panels of outputs, each summed on the rank that keeps them alone.
  *
  * Cost for N rows on p ranks: N n (n / 2 + w / 2 + m) / p multiply-adds with panels of w columns, and n / w + m / w
@@ -11,8 +11,8 @@
  * of n w numbers and one more inside MPI, n m / p for X'Y, a chunk of rows. A solver that has to start anew, with a
  * larger ridge say, streams the panels again: that costs the products once more, and no second matrix.
  *
- * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs, and all ranks learn of it
- * at the end. Activations that overflow give moments that are not finite; the solver says so.
+ * Failure modes: a rank that cannot read its rows goes on with zeros, so that no sum hangs; all ranks fail at the
+ * end. Activations that overflow give moments that are not finite; the solver says so.
  */
 #include "moments_panels.h"
 

@@ -1,6 +1,6 @@
 /* Moments of a layer that no rank could hold: reduced panel by panel from the images that the ranks have.
  *
- * X'X is never stored here. Whoever wants it (the solver, a file) takes it as a stream of panels: columns of a few
+ * X'X is never stored here. The solver, or a file, receives it as a stream of panels: columns of a few
  * channels, each summed over the ranks while the next one's product is formed. X'Y is kept, every rank a share of the
  * outputs (reap_comm_share). What all ranks hold are sums of length n and m, and two panels. Sums are plain ones: their
  * last digits depend on the number of ranks (those of accumulator.h do not).

@@ -1,7 +1,7 @@
 /* Rows of a linear layer, X and Y: which images, which positions of them, and where they come from. Local.
  *
  * Every row is one position of the layer's output in one image: X [n] what the layer reads there, Y [m] what it is to
- * produce. Rows are asked for block by block as often as they are wanted; nobody holds all of them.
+ * produce. Rows are read block by block, as often as they are wanted, and never held as a whole.
  */
 #ifndef REAP_STATS_SAMPLES_H
 #define REAP_STATS_SAMPLES_H

@@ -1,7 +1,7 @@
 /* reap bench solve: the solver on random statistics of a given size, against DGEMM on the same ranks.
  *
  * The statistics are those of an endless stream of rows x = A z + e, y = B'x + noise with A [n, RANK] random, e of
- * variance NOISE: G = N (A A' + NOISE I), C = G B with a random B of few columns spread over the outputs. Every piece
+ * variance NOISE: G = N (A A' + NOISE I), C = G B with a random B of few columns dealt out to the outputs. Every piece
  * follows from A and B by a small product, so that no rank needs a whole matrix.
  *
  * Counted: n^3 (factor and inverse) + 2 n^2 m (weights) + (n^3 - r^3) / 3 + (n^2 - r^2) m (elimination down to r
@@ -385,7 +385,7 @@ static int measure(const command_context *context, const bench_options *o, const
   const reap_gram source = source_of(o, &u);
   if (status == REAP_OK) status = run_solver(o, comm, &source, distributed, &f);
   if (status == REAP_OK) status = reap_dgemm_rate(comm, o->n < 2048 ? o->n : 2048, &f.dgemm);
-  f.dgemm *= reap_comm_size(comm); /* of all together */
+  f.dgemm *= reap_comm_size(comm); /* of all ranks */
   if (status == REAP_OK && !o->no_factor) status = measure_factor(o, comm, &source, distributed, &f.factor_seconds);
   if (status == REAP_OK && o->updates) status = measure_updates(o, comm, &f.pdsyrk_seconds, &f.panel_seconds);
   const bool plain = (o->plain || (o->n <= 4608 && o->m <= 1024 && !o->no_plain)) && reap_comm_rank(comm) == 0;

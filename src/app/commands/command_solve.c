@@ -114,7 +114,7 @@ static int solve_together(const command_context *context, const solve_options *o
   return status;
 }
 
-/* Which layers one rank solves, listed first, and which all solve together. */
+/* Layers that one rank solves, and behind them the distributed ones. */
 static int deal_layers(const command_context *context, const solve_options *o, reap_stats_file *stats, int *layers,
                        int *alone) {
   const int n = reap_stats_file_layers(stats);

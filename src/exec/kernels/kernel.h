@@ -25,8 +25,8 @@ typedef struct reap_fusion {
 } reap_fusion;
 
 typedef struct reap_kernel {
-  /* Borrowed graph and node stay valid and unchanged while there is a state. *state is NULL before, and may stay so, or
-   * becomes a block of reap_alloc(), which whoever calls gives back by reap_kernel_release(): also if this fails. */
+  /* Borrowed graph and node stay valid and unchanged while there is a state. *state is NULL before. It may stay NULL,
+   * or becomes a block of reap_alloc(): the caller gives it back by reap_kernel_release(), also after an error. */
   int (*prepare)(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state);
   /* inputs[i] belongs to input slot i: NULL if absent or constant (kernels read constants from the graph). No input
    * shares memory with the output, unless the kernel is `in_place` and then only input 0 may. */

@@ -96,7 +96,7 @@ int reap_lock_file_take(const char *path, const char *what, reap_lock_file **out
   if (reason == EAGAIN) return refuse(path, what);
   if (has_no_locks(reason)) {
     unlink(path);
-    reap_log(REAP_LOG_WARNING, "%s: files cannot be locked here; make sure that nobody else works on %s", path, what);
+    reap_log(REAP_LOG_WARNING, "%s: files cannot be locked here; make sure that no other run works on %s", path, what);
     return REAP_OK;
   }
   errno = reason;

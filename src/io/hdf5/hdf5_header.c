@@ -1,6 +1,6 @@
 /* See hdf5_header.h. A header is a prefix and chunks of messages; version 1 has neither signatures nor checksums.
  * A continuation message names a further chunk: these are put into a list and read one by one. Sound chunks do not
- * overlap, so that all together take at most the bytes of the file; this ends loops. Cost: one read of the file's head,
+ * overlap, so that their sum is at most the bytes of the file; this ends loops. Cost: one read of the file's head,
  * one of the prefix and one for each chunk. */
 #include "hdf5_header.h"
 

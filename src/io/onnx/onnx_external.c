@@ -56,7 +56,7 @@ static int refuse(const char *location, const char *reason) {
 static int open_error(const char *location) {
   if (errno == ELOOP || errno == ENOTDIR || errno == EMLINK)
     return refuse(location, "is reached through a symbolic link; put the file itself beside the model");
-  if (errno == ENOENT) return refuse(location, "the file does not exist; copy it together with the model");
+  if (errno == ENOENT) return refuse(location, "the file does not exist; copy it with the model");
   return reap_error_system("external data \"%s\"", location);
 }
 

@@ -1,7 +1,7 @@
 /* What every group would lose at every size: order of removal, error curve, and how far the network's output moves.
  *
  * Plain data: gathered in one pass over the original network (src/prune/sensitivity/paths.c, sensitivity.c), kept in a
- * file (src/io/paths_file.c), read by whoever chooses sizes under a budget. All calls are local.
+ * file (src/io/paths_file.c), read to choose sizes under a budget. All calls are local.
  */
 #ifndef REAP_MODEL_GROUP_PATHS_H
 #define REAP_MODEL_GROUP_PATHS_H
@@ -47,15 +47,15 @@ enum { REAP_PATHS_TRIALS = 3 };
 
 typedef struct reap_group_paths {
   int n;
-  reap_group_path *paths;    /* [n], in the order of the consumers */
-  reap_path_measure measure; /* what moved is, where it was measured */
-  int64_t images;            /* calibration images looked at, those held out included */
-  int64_t measured_images;   /* images held out on which `moved` was measured; 0: it was not */
-  int64_t positions;         /* sampled per image; 0: all */
-  uint64_t seed;             /* of the sampling */
-  double ridge;              /* relative ridge asked for */
-  double power, tilt;        /* how losses of groups pruned together go with those of groups pruned alone; see
-                                reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
+  reap_group_path *paths;                     /* [n], in the order of the consumers */
+  reap_path_measure measure;                  /* what moved is, where it was measured */
+  int64_t images;                             /* calibration images looked at, those held out included */
+  int64_t measured_images;                    /* images held out on which `moved` was measured; 0: it was not */
+  int64_t positions;                          /* sampled per image; 0: all */
+  uint64_t seed;                              /* of the sampling */
+  double ridge;                               /* relative ridge asked for */
+  double power, tilt;                         /* how the losses of several groups combine; see
+                                                 reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
   reap_paths_trial trials[REAP_PATHS_TRIALS]; /* by which they were fitted; not in files */
   char model_hash[65], calibration_hash[65];  /* SHA-256 of the model's file and of the images'; "" unknown */
 } reap_group_paths;

@@ -1,7 +1,7 @@
 /* Layout of values: which axis holds the channels, and how a block of images lies in memory. Local.
  *
- * Whoever needs either asks here. Neither follows from a rank or from axis 1: a MatMul on four axes has its outputs
- * along the last one, a Transpose moves them.
+ * Both are asked for here. Neither follows from a rank or from axis 1: a MatMul on four axes has its outputs along the
+ * last one, and a Transpose moves them.
  */
 #ifndef REAP_MODEL_LAYOUT_H
 #define REAP_MODEL_LAYOUT_H

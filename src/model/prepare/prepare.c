@@ -97,7 +97,7 @@ typedef struct inference {
   reap_image_place *places; /* [n_values] where the images of a block lie */
 } inference;
 
-/* Constants that served to compute others go as soon as nobody is left to read them. */
+/* Drops constants that served to compute others after their last reader. */
 static void drop_read(reap_graph *graph, const reap_node *node, inference *f) {
   for (int k = 0; k < node->n_inputs; k++) {
     const int v = node->inputs[k];
@@ -165,7 +165,7 @@ static int name_layer(reap_node *node, reap_name_table *taken) {
   for (char *c = node->layer; *c; c++)
     if (*c == '/') *c = '.';
   while (strcmp(node->layer, ".") == 0 ||
-         reap_name_table_find(taken, node->layer) >= 0) { /* "a_4" may be somebody's own name */
+         reap_name_table_find(taken, node->layer) >= 0) { /* "a_4" may be the name of another node */
     char *longer = NULL;
     REAP_TRY(reap_format(&longer, "%s_%d", node->layer, node->source));
     reap_free(&node->layer);
@@ -190,7 +190,7 @@ static void mark_needed(int value, bool *needed, const int *producer) {
   needed[i] = true;
 }
 
-/* Keeps the nodes from which a network output follows, and drops constants that nobody reads. */
+/* Keeps the nodes from which a network output follows, and drops constants without readers. */
 static int drop_unused(reap_graph *graph) {
   bool *needed = NULL, *read = NULL;
   int *producer = NULL, status = REAP_OK;
@@ -229,7 +229,7 @@ done:
   return status;
 }
 
-/* Extra outputs (a mask, training statistics) are not computed: nobody may read them. */
+/* Extra outputs (a mask, training statistics) are not computed and must have no readers. */
 static int check_outputs(reap_graph *graph) {
   reap_graph_note_readers(graph);
   for (int i = 0; i < graph->n_nodes; i++)

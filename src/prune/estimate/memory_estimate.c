@@ -2,7 +2,7 @@
  *
  * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more
  * of each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound
- * of the moments, the array that holds G and H, and the weights. Where all ranks solve together and moments go by
+ * of the moments, the array that holds G and H, and the weights. Where the layer is distributed and moments go by
  * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
  * network. Paths: besides the largest layer's matrices, the weights at several sizes that wait to be measured, and the
  * network's outputs that they are measured by.
@@ -70,7 +70,7 @@ static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
 }
 
 /* The same for matrices that lie on all ranks: G and H in one array and the factor of the channels that left (both
- * twice where W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that everybody has for a
+ * twice where W W' is carried, elimination.c), shares of C, W and right-hand sides, columns that every rank has for a
  * while. */
 static double shared_solver(const reap_layer *layer, int ranks) {
   enum {
@@ -254,7 +254,7 @@ int reap_estimate_check(const reap_comm *comm, const reap_memory_estimate *estim
   if (available > 0 && matrices + activations > available)
     reap_log(REAP_LOG_WARNING,
              "activations may take %.1f GB and matrices %.1f GB on this node, where %.1f GB are free; beyond a memory "
-             "limit they would be parked on disk",
+             "limit they would go to the scratch folder",
              gigabytes(activations), gigabytes(matrices), gigabytes(available));
   return REAP_OK;
 }

@@ -15,14 +15,14 @@
 
 typedef struct reap_memory_estimate {
   int64_t model;         /* bytes of the graph's weights */
-  int64_t frontier;      /* bytes of activations held at the widest cut, both networks, for all images together */
+  int64_t frontier;      /* bytes of activations held at the widest cut, both networks, for all images */
   int64_t every_rank;    /* bytes of matrices on each rank at the largest layer */
   int64_t deciding_rank; /* bytes of matrices on the rank that solves that layer */
   const char *layer;     /* the largest layer; NULL if no group is chosen. Borrowed from the graph. */
   int64_t columns;       /* its n */
   int64_t weights; /* bytes of weights at several sizes that a rank keeps beside its matrices, at most; see paths.h */
-  int64_t all_weights; /* of all ranks together */
-  int64_t outputs;     /* bytes of the network's outputs that all ranks together keep to measure on; see paths.h */
+  int64_t all_weights; /* of all ranks */
+  int64_t outputs;     /* bytes of the network's outputs that all ranks keep to measure on; see paths.h */
 } reap_memory_estimate;
 
 /* What becomes of a layer's moments: they are stored, a path is followed down to few channels, or the layer is pruned.
@@ -30,7 +30,7 @@ typedef struct reap_memory_estimate {
 typedef enum reap_estimate_use { REAP_ESTIMATE_STORE, REAP_ESTIMATE_FOLLOW, REAP_ESTIMATE_PRUNE } reap_estimate_use;
 
 /* Bytes of matrices of one layer on each of `ranks` ranks, and besides on the one that solves; distributed: no rank
- * holds the moments (see moments_panels.h), and all solve together. */
+ * holds the moments (see moments_panels.h), and all ranks solve. */
 int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool distributed, int ranks,
                            int64_t *every_rank, int64_t *deciding_rank);
 
@@ -46,8 +46,8 @@ int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, 
 /* Bytes of a graph's weights. */
 int64_t reap_estimate_weights(const reap_graph *graph);
 
-/* For pruning the chosen groups with `images` images. Matrices of groups with distributed[group] lie on `ranks` ranks
- * together (see moments_panels.h); distributed NULL: none do. */
+/* For pruning the chosen groups with `images` images. Matrices of groups with distributed[group] are distributed
+ * over `ranks` ranks (see moments_panels.h); distributed NULL: none do. */
 int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
                         const bool *distributed, int ranks, reap_memory_estimate *out);
 

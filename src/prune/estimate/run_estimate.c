@@ -29,7 +29,8 @@
 #include "reap/memory.h"
 #include "reap/solver.h"
 
-/* Reads and the write of a value that is parked, on its way through scan, sums, held-out error and the next segment. */
+/* Reads and the write of a value in the scratch file, on its way through scan, sums, held-out error and the next
+ * segment. */
 enum { TRAFFIC = 5 };
 
 /* Shares of the images. */

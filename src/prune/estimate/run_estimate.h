@@ -33,8 +33,7 @@ typedef struct reap_run_estimate {
   double traffic;         /* bytes to and from the scratch file with the limit asked for, on a rank, at most */
   double forward;         /* multiply-adds: both networks, all images of the rank with most */
   double moments_work;    /* multiply-adds: moments and held-out errors, likewise */
-  double solver_work,
-      shared_work; /* flops of layers that one rank solves, and of those that all ranks solve together */
+  double solver_work, shared_work; /* flops of layers that one rank solves, and of distributed ones */
 } reap_run_estimate;
 
 /* Local. Follows the values of both networks through the run; limit: bytes, 0: none. */

@@ -28,7 +28,7 @@ typedef struct producer_pass {
   bool relu;                              /* the function is a Relu */
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
-  int64_t stride;         /* every so many blocks one counts; of all blocks, whoever has them */
+  int64_t stride;         /* every so many blocks one counts, of the blocks of all ranks */
   reap_plan *plan;        /* for the weights at hand */
   reap_plan *function;    /* the nodes between, alone; NULL if there are none, or for a Relu */
   float **storage;        /* [n_values] */
@@ -40,7 +40,7 @@ typedef struct producer_pass {
       *slope; /* a block of the producer's outputs, and of the function's derivative; NULL without function */
 } producer_pass;
 
-/* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved together: one
+/* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved in turn: one
  * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a function
  * of each number between them, and not computed yet where `front` stands. -1: there is none. */
 int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);

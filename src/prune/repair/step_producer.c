@@ -1,7 +1,7 @@
 /* A pruned layer and the layer that produces its inputs, solved in turn.
  *
- * Least squares makes the best of the channels that stay, but these still are what they were in the full network. The
- * layer that produces them can do more for the few it has left: with T the target, x the producer's inputs, w_j its
+ * Least squares fits the pruned layer to the channels that stay, which still have the values of the full network. The
+ * layer that produces them can be fitted as well: with T the target, x the producer's inputs, w_j its
  * weights for channel j and U the weights of the pruned layer,
  *
  *     min over w, U of  sum | T - sum_j U_j f(w_j x) |^2,     f what acts on each number between them.
@@ -20,9 +20,8 @@
  * the error with U solved anew decides. If it falls, the round counts and the step grows towards 1; if not, the weights
  * go back and the step shrinks. No labels, no learning rate.
  *
- * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. No image
- * held out may pay for it: where the error there does not fall, by the rows and run forward (forward_error.h), both
- * layers stay as they were.
+ * Rounds are on a part of the images (producer_pass.h); the last U and all errors reported are of all of them. Both
+ * layers stay as they were unless the held-out error falls, by the rows and run forward (forward_error.h).
  *
  * On ResNet-56 for CIFAR-10 at 0.4 of the multiply-adds four rounds lowered the error of the first blocks by a quarter,
  * of those in the middle by a twentieth, of the last ones by a hundredth, and with all of that the divergence from the

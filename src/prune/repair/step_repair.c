@@ -2,8 +2,8 @@
  *
  * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
  * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls
- * towards the trained weights). No image held out may pay for it: the old weights stay if the new ones have the
- * larger error there, by the rows and run forward (forward_error.h).
+ * towards the trained weights). The old weights stay if the new ones have the larger held-out error, by the
+ * rows and run forward (forward_error.h).
  *
  * Cost: the layer's moments, and what ridge.c takes.
  */

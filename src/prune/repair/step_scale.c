@@ -2,9 +2,9 @@
  *
  * Of several outputs each that is a classifier's and has a last layer of its own is scaled by a factor of its own.
  *
- * What a user sees of a classifier is the soft-max of its outputs (logits). A network pruned far errs, and where its
- * logits stay as large as the original's it is over-confident: a third of the divergence of a ResNet-56 at half its
- * multiply-adds, pruned uniformly, is that. So when all layers are done, the last one's weights and bias are multiplied
+ * A classifier's result is the soft-max of its outputs (logits). A network pruned far errs, and if its logits stay as
+ * large as the original's it is over-confident: that makes a third of the divergence of a ResNet-56 pruned uniformly to
+ * half of its multiply-adds. So when all layers are done, the last one's weights and bias are multiplied
  * by the factor (one over the temperature) with the least KL divergence to the original's soft-max. Classes keep their
  * order; labels are not needed.
  *
@@ -17,9 +17,9 @@
  * gain: hence the threshold. The share of mixup and the threshold were chosen on these test images.
  *
  * The factor is at most one: following the original by a factor above one made a pruned ResNet-56 worse on new images
- * (KL 0.137 to 0.198). Fitting all weights of the last layer to the soft-max (by Newton's method) did not pay either:
- * on few images it overfits. Where the divergence on both kinds of images together falls by less than WORTH_CHANGING
- * nothing is changed, and so it is with fewer images than HELD_OUT_LEAST.
+ * (KL 0.137 to 0.198). Fitting all weights of the last layer to the soft-max (by Newton's method) did not help:
+ * on few images it overfits. Nothing is changed if the divergence on both kinds of images falls by less than
+ * WORTH_CHANGING, or with fewer images than HELD_OUT_LEAST.
  *
  * Every image held out has one row, filled by its owner: the result does not depend on the number of ranks.
  *
@@ -202,7 +202,7 @@ static double on_mixed(const classifier *c, double factor) {
   return reap_softmax_divergence(c->rows, c->m, c->mixed_wanted, c->mixed_logits, factor);
 }
 
-/* Rank 0 decides, everybody follows. Collective. */
+/* Rank 0 decides for all ranks. Collective. */
 static int conclude(run *r, classifier *c, reap_step_record *out) {
   if (reap_comm_rank(r->comm) == 0) {
     out->images = c->rows;

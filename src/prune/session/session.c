@@ -128,7 +128,7 @@ reap_latency *reap_session_take_latency(reap_session *s) {
   return latency;
 }
 
-/* One rank chooses: everybody else takes its sizes. */
+/* Rank 0's sizes hold on all ranks. */
 int reap_session_plan(reap_session *s) {
   reap_size_plan *p = &s->info.plan;
   REAP_TRY(reap_session_measure(s));
@@ -140,7 +140,7 @@ int reap_session_plan(reap_session *s) {
 
 /* ------------------------------------------------------------------ the steps */
 
-/* Groups whose layer's moments lie on all ranks together. Collective. */
+/* Groups whose layer's moments are distributed over the ranks. Collective. */
 static int find_distributed(const reap_session *s, bool *distributed) {
   const bool whole = s->settings.from_stats && !s->options.refit;
   int status = REAP_OK;
@@ -163,9 +163,10 @@ static int check_memory(reap_session *s) {
                                  reap_comm_size(s->comm), &s->info.memory_estimate);
   reap_free(&distributed);
   REAP_TRY(reap_comm_agree(s->comm, status));
-  return reap_estimate_check(s->comm, &s->info.memory_estimate, s->settings.memory,
-                             "exclude it, put fewer ranks on a node, or spread it over the ranks (solver scalapack, a "
-                             "ridge that is a number)");
+  return reap_estimate_check(
+      s->comm, &s->info.memory_estimate, s->settings.memory,
+      "exclude it, put fewer ranks on a node, or distribute it over the ranks (solver scalapack, a "
+      "ridge that is a number)");
 }
 
 static int begin(reap_session *s) {

@@ -32,9 +32,9 @@ int reap_session_hash_data(reap_session *session);
  * them. */
 void reap_session_lend(reap_session *session, const reap_group_paths *paths, const reap_latency *latency);
 
-/* Collective. Losses and times that the settings want and that nobody lent (REAP_BUDGET_LATENCY, REAP_RATIOS_PATH,
- * REAP_RATIOS_OUTPUT, save_paths), which reap_session_plan() does as well. They go to whoever takes them (NULL if there
- * are none) and are then lent to the session. */
+/* Collective. Losses and times that the settings want and that were not lent (REAP_BUDGET_LATENCY, REAP_RATIOS_PATH,
+ * REAP_RATIOS_OUTPUT, save_paths), which reap_session_plan() does as well. reap_session_take_*() gives them to the
+ * caller (NULL if there are none); they are then lent to the session. */
 int reap_session_measure(reap_session *session);
 reap_group_paths *reap_session_take_paths(reap_session *session);
 reap_latency *reap_session_take_latency(reap_session *session);

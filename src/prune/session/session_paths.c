@@ -56,11 +56,11 @@ static int check_memory(const reap_session *s, const reap_paths_options *options
   REAP_TRY(reap_estimate_paths(s->comm, s->network->graph, s->groups, s->shard.images, options, &expected));
   return reap_estimate_check(
       s->comm, &expected, s->settings.memory,
-      "exclude it, put fewer ranks on a node, spread it over the ranks (solver scalapack), measure fewer sizes, or "
+      "exclude it, put fewer ranks on a node, distribute it over the ranks (solver scalapack), measure fewer sizes, or "
       "choose sizes without following paths (ratios uniform)");
 }
 
-/* The paths, and how their losses go together where the output's movement was measured; also for a file that serves
+/* The paths and, where the divergence of the outputs was measured, how losses combine; also for a file that serves
  * later choices. Collective. */
 static int collect(reap_session *s, reap_group_paths **paths) {
   const bool output = s->info.plan.ratios != REAP_RATIOS_PATH;
