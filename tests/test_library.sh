@@ -90,6 +90,10 @@ for ranks in 1 2; do
   check "prune on $ranks ranks: only its own progress and messages" eval 'grep -q "^prune .*100 %$" said.txt && ! grep -vE "^(prune .* %|warning: .*)$" said.txt'
 done
 
+runs_job() { PATH=$installed/bin:$PATH REAP_LAUNCH="mpirun -n 1" bash "$installed/share/reap/jobs/prune.sbatch" "$@" --progress none; }
+check "an installed job script finds the installed program" runs_job "$network" --calib "$images" "${few[@]}" --keep 0.5 --onnx job.onnx
+check "the job script prunes as reap prune does" cmp job.onnx wanted.onnx
+
 check "method" programs/method "$network" "$images"
 cp out.txt kept.txt
 check "seven groups by a method of one's own" [ "$(wc -l <kept.txt)" = 7 ]
