@@ -82,7 +82,7 @@ int command_print_unused(const reap_source *source) {
 int command_positions(const char *title, const char *text, int64_t *positions) {
   char *end = NULL;
   *positions = 0;
-  if (strcmp(text, "all") == 0) return REAP_OK;
+  if (!text || strcmp(text, "all") == 0) return REAP_OK;
   long long value = strtoll(text, &end, 10);
   if (end == text || *end || value < 1)
     return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"",

@@ -49,34 +49,38 @@ typedef struct common_options {
 #define COMMON_DEFAULTS \
   { .threads = 0, .kernels = "auto", .progress = "auto", .log_level = "info" }
 
-/* clang-format off: a table */
-#define COMMON_OPTIONS(c)                                                                                              \
-  {"Running:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0}, {"--threads",                                               \
-                                                            NULL,                                                      \
-                                                            OPTION_INT,                                                \
-                                                            "N",                                                       \
-                                                            "threads of each rank (default: OMP_NUM_THREADS, else 1)", \
-                                                            &(c).threads,                                              \
-                                                            1},                                                        \
-      {"--kernels",  NULL, OPTION_CHOICE, KERNELS, "how convolutions are computed (default auto: oneDNN if built in)", \
-       &(c).kernels, 0},                                                                                               \
-      {"--progress",  NULL, OPTION_CHOICE, "auto|bar|lines|json|none", "how progress is shown on standard error",      \
-       &(c).progress, 0},                                                                                              \
-      {"--log-level",  NULL, OPTION_CHOICE, LOG_LEVELS, "what is logged on standard error (default info)",             \
-       &(c).log_level, 0},                                                                                             \
-      {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0}, {                                                     \
-    NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0                                                                       \
-  }
-/* clang-format on */
+/* clang-format off */
+#define COMMON_OPTIONS(c)                                                                                           \
+  {"Running:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},                                                          \
+  {"--threads", NULL, OPTION_INT, "N", "threads of each rank (default: OMP_NUM_THREADS, else 1)", &(c).threads, 1}, \
+  {"--kernels", NULL, OPTION_CHOICE, KERNELS,                                                                       \
+   "how convolutions are computed (default auto: oneDNN if built in)", &(c).kernels, 0},                            \
+  {"--progress", NULL, OPTION_CHOICE, "auto|bar|lines|json|none",                                                   \
+   "how progress is shown on standard error", &(c).progress, 0},                                                    \
+  {"--log-level", NULL, OPTION_CHOICE, LOG_LEVELS,                                                                  \
+   "what is logged on standard error (default info)", &(c).log_level, 0},                                           \
+  {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},                                                        \
+  {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
 
-#define OUTPUT_KIND_OPTION(text)                                                 \
-  {                                                                              \
-    "--output-kind", NULL, OPTION_TEXT, "NAME=KIND,...",                         \
-        "outputs that are \"scores\" of classes [N, C] (judged by the KL\n"      \
-        "divergence), or any other \"values\" (by their squared error), where\n" \
-        "their form tells otherwise: see reap inspect",                          \
-        &(text), 0                                                               \
-  }
+#define OUTPUT_KIND_OPTION(text)                                            \
+  {"--output-kind", NULL, OPTION_TEXT, "NAME=KIND,...",                     \
+   "outputs that are \"scores\" of classes [N, C] (judged by the KL\n"      \
+   "divergence), or any other \"values\" (by their squared error), where\n" \
+   "their form tells otherwise: see reap inspect",                          \
+   &(text), 0}
+
+#define POSITIONS_OPTION(text)                                                \
+  {"--positions", NULL, OPTION_TEXT, "all|K",                                 \
+   "output positions of an image in the moments: all, or K drawn at random\n" \
+   "(default all)",                                                           \
+   &(text), 0}
+
+#define SOLVER_OPTION(choice)                                             \
+  {"--solver", NULL, OPTION_CHOICE, SOLVERS,                              \
+   "where layers are solved: on one rank, or on all ranks with moments\n" \
+   "distributed over them (default auto: by size and memory)",            \
+   &(choice), 0}
+/* clang-format on */
 
 /* Parses; prints the help on rank 0 if asked for. *done tells that nothing is left to do (help, or a usage error). */
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
@@ -96,7 +100,7 @@ reap_backend command_backend(const char *kernels);
 enum { COMMAND_HINT = 160 };
 void command_hint(const char *message, char hint[COMMAND_HINT]);
 
-/* Value of --positions: "all" (0) or a number. `title` is "reap prune", say. */
+/* Value of --positions: "all", as if NULL (0), or a number. `title` is "reap prune", say. */
 int command_positions(const char *title, const char *text, int64_t *positions);
 
 /* Says on standard output which nodes of the file are left out, if any. Local. */

@@ -13,21 +13,15 @@ typedef struct memory_options {
   const char *folder;         /* for what exceeds them: --scratch, else TMPDIR, else /tmp */
 } memory_options;
 
-/* clang-format off: a table */
-#define MEMORY_OPTIONS(m)                                                                                 \
-  {"--memory",                                                                                            \
-   NULL,                                                                                                  \
-   OPTION_TEXT,                                                                                           \
-   "BYTES",                                                                                               \
-   "limit for the values and buffers of both networks on a rank (2G, 500M:\n"                             \
-   "powers of 1024); values beyond it go to a scratch file or are computed\n"                             \
-   "again, and the result is the same (default: no limit)",                                               \
-   &(m).text,                                                                                             \
-   0},                                                                                                    \
-  {                                                                                                       \
-    "--scratch", NULL, OPTION_TEXT, "DIR",                                                                \
-        "folder of the scratch file, best on a local disk (default: TMPDIR,\nelse /tmp)", &(m).scratch, 0 \
-  }
+/* clang-format off */
+#define MEMORY_OPTIONS(m)                                                                             \
+  {"--memory", NULL, OPTION_TEXT, "BYTES",                                                            \
+   "limit for the values and buffers of both networks on a rank (2G, 500M:\n"                         \
+   "powers of 1024); values beyond it go to a scratch file or are computed\n"                         \
+   "again, and the result is the same (default: no limit)",                                           \
+   &(m).text, 0},                                                                                     \
+  {"--scratch", NULL, OPTION_TEXT, "DIR",                                                             \
+   "folder of the scratch file, best on a local disk (default: TMPDIR,\nelse /tmp)", &(m).scratch, 0}
 /* clang-format on */
 
 /* Local. Reads both; REAP_ERR_USAGE with one line. `title` is "reap prune", say. */

@@ -86,19 +86,13 @@ void prune_options_table(prune_options *o, option *table) {
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
-      {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image in the moments: all, or K drawn at random\n"
-       "(default all)",
-       &o->positions_text, 0},
+      POSITIONS_OPTION(o->positions_text),
       {"--ridge", NULL, OPTION_TEXT, "R|auto",
        "ridge relative to each column's own scale (default 1e-6); auto: for\n"
        "each layer the ridge with the least held-out error, towards zero or\n"
        "towards the trained weights",
        &o->ridge_text, 0},
-      {"--solver", NULL, OPTION_CHOICE, SOLVERS,
-       "where layers are solved: on one rank, or on all ranks with moments\n"
-       "distributed over them (default auto: by size and memory)",
-       &o->solver, 0},
+      SOLVER_OPTION(o->solver),
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),
       COMMON_OPTIONS(o->common)};
@@ -163,7 +157,7 @@ int prune_options_read(prune_options *o) {
   s->backend = command_backend(o->common.kernels);
   s->memory = o->memory.bytes;
   s->scratch = o->memory.folder;
-  return command_positions(o->title, o->positions_text ? o->positions_text : "all", &s->positions);
+  return command_positions(o->title, o->positions_text, &s->positions);
 }
 
 static int check_share(const prune_options *o, const char *name, double share) {

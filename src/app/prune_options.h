@@ -28,14 +28,12 @@ typedef struct prune_options {
   reap_session_settings settings;
 } prune_options;
 
-/* clang-format off: a table */
 #define PRUNE_DEFAULTS(t)                                                                                      \
   {                                                                                                            \
     .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", \
     .solver = "auto", .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS,                        \
     .settings = reap_session_defaults()                                                                        \
   }
-/* clang-format on */
 
 #define MEASURE_HELP                                                                                                \
   "with several outputs, the divergence to minimise: the largest one, or\nthe sum, each relative to its variation " \

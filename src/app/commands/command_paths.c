@@ -120,7 +120,7 @@ static int read(paths_options *o) {
   s->solver = (reap_solver)option_index(SOLVERS, o->solver);
   s->seed = (uint64_t)o->seed;
   s->backend = command_backend(o->common.kernels);
-  REAP_TRY(command_positions("reap paths", o->positions_text ? o->positions_text : "all", &s->positions));
+  REAP_TRY(command_positions("reap paths", o->positions_text, &s->positions));
   REAP_TRY(memory_options_read("reap paths", &o->memory));
   s->memory = o->memory.bytes;
   s->scratch = o->memory.folder;
@@ -156,18 +156,12 @@ int command_paths(const command_context *context) {
        0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o.settings.images, 1},
-      {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image in the moments: all, or K drawn at random\n"
-       "(default all)",
-       &o.positions_text, 0},
+      POSITIONS_OPTION(o.positions_text),
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
       {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.settings.path_least, 1},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)",
        &o.settings.ridge, 0},
-      {"--solver", NULL, OPTION_CHOICE, SOLVERS,
-       "where layers are solved: on one rank, or on all ranks with moments\n"
-       "distributed over them (default auto: by size and memory)",
-       &o.solver, 0},
+      SOLVER_OPTION(o.solver),
       {"--sizes", NULL, OPTION_INT, "N",
        "sizes of each group at which the outputs are compared (default 5; 0:\n"
        "none)",

@@ -230,10 +230,7 @@ int command_stats(const command_context *context) {
        &o.panels, 0},
       {"--first", NULL, OPTION_INT, "F", "first image (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
-      {"--positions", NULL, OPTION_TEXT, "all|K",
-       "output positions of an image in the moments: all, or K drawn at random\n"
-       "(default all)",
-       &positions, 0},
+      POSITIONS_OPTION(positions),
       {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
@@ -244,6 +241,6 @@ int command_stats(const command_context *context) {
   if (done) return REAP_OK;
   REAP_TRY(memory_options_read("reap stats", &o.memory));
   REAP_TRY(check(&o, positions || o.seed));
-  REAP_TRY(command_positions("reap stats", positions ? positions : "all", &o.positions));
+  REAP_TRY(command_positions("reap stats", positions, &o.positions));
   return run(context, &o);
 }
