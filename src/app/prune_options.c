@@ -140,24 +140,29 @@ static int read_budget(prune_options *o) {
   return REAP_OK;
 }
 
+int prune_options_read_common(prune_options *o) {
+  reap_session_settings *s = &o->settings;
+  s->solver = (reap_solver)option_index(SOLVERS, o->solver);
+  s->measure = (reap_measure)option_index(MEASURES, o->measure);
+  s->seed = (uint64_t)o->seed;
+  s->backend = command_backend(o->common.kernels);
+  REAP_TRY(memory_options_read(o->title, &o->memory));
+  s->memory = o->memory.bytes;
+  s->scratch = o->memory.folder;
+  return command_positions(o->title, o->positions_text, &s->positions);
+}
+
 int prune_options_read(prune_options *o) {
   reap_session_settings *s = &o->settings;
   REAP_TRY(read_budget(o));
   if (o->ridge_text) REAP_TRY(read_ridge(o));
-  REAP_TRY(memory_options_read(o->title, &o->memory));
   s->ratios = (reap_ratios)(1 + option_index(RATIOS, o->ratios));
   s->temperature_scaling = (reap_switch)(1 + option_index(CLASSIFIER, o->classifier));
   s->method = reap_method_find(o->method);
   s->refit = strcmp(o->refit, "ls") == 0;
   s->repair = !o->repair || strcmp(o->repair, "on") == 0;
   if (o->producers >= 0) s->producer_rounds = (int)(o->producers < INT_MAX ? o->producers : INT_MAX);
-  s->solver = (reap_solver)option_index(SOLVERS, o->solver);
-  s->measure = (reap_measure)option_index(MEASURES, o->measure);
-  s->seed = (uint64_t)o->seed;
-  s->backend = command_backend(o->common.kernels);
-  s->memory = o->memory.bytes;
-  s->scratch = o->memory.folder;
-  return command_positions(o->title, o->positions_text, &s->positions);
+  return prune_options_read_common(o);
 }
 
 static int check_share(const prune_options *o, const char *name, double share) {

@@ -1,5 +1,5 @@
-/* What one pruning run is asked to do: the command line of reap prune, or one setting of reap sweep; private to
- * src/app. */
+/* What one pruning run is asked to do: the command line of reap prune, or one setting of reap sweep; or, in part, what
+ * reap paths is asked to do. Private to src/app. */
 #ifndef REAP_APP_PRUNE_OPTIONS_H
 #define REAP_APP_PRUNE_OPTIONS_H
 
@@ -47,6 +47,9 @@ void prune_options_table(prune_options *o, option *table);
 
 /* After parsing: fills in the settings. */
 int prune_options_read(prune_options *o);
+
+/* Those of them that reap paths has as well: solver, measure, positions, seed, kernels, memory. */
+int prune_options_read_common(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
 int prune_options_check(const prune_options *o);

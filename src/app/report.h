@@ -3,10 +3,10 @@
 #define REAP_APP_REPORT_H
 
 #include <stdint.h>
-#include "json.h"
 
 #include "command.h"
 #include "exec/evaluate.h"
+#include "json.h"
 #include "prune/prune.h"
 
 /* One network's figures; evaluation NULL: accuracy null. */

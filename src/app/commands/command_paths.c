@@ -24,17 +24,9 @@ static const char *const ABOUT =
     "pilot runs show how the losses of several groups combine. Labels are not used. The file is used to\n"
     "distribute a budget over the groups. The result does not depend on the number of ranks.\n";
 
-typedef struct paths_options {
-  const char *model, *calibration, *output, *solver, *positions_text, *measure, *output_kind;
-  int64_t seed, sizes;
-  memory_options memory;
-  common_options common;
-  reap_session_settings settings;
-} paths_options;
-
 typedef struct job {
   const command_context *context;
-  const paths_options *options;
+  const prune_options *options;
   reap_network network;
   reap_dataset *images; /* NULL without --calib */
   run_files files;
@@ -44,11 +36,12 @@ typedef struct job {
 /* Collective. */
 static int measure(job *j) {
   const reap_comm *comm = j->context->comm;
-  const paths_options *o = j->options;
+  const prune_options *o = j->options;
   if (o->calibration) REAP_TRY(reap_comm_agree(comm, reap_dataset_open(o->calibration, &j->images)));
   REAP_TRY(reap_session_create(comm, &j->network, j->images, &o->settings, &j->session));
   REAP_TRY(reap_session_measure(j->session));
-  if (reap_session_get_info(j->session)->paths->measured_images == 0 && o->sizes > 0 && o->settings.path_images > 0)
+  if (reap_session_get_info(j->session)->paths->measured_images == 0 && o->settings.path_sizes > 0 &&
+      o->settings.path_images > 0)
     reap_log(REAP_LOG_WARNING, "%s: the divergence of the outputs is not measured",
              j->images ? "with fewer than 10 images none is held out" : "without --calib there are no images");
   return REAP_OK;
@@ -83,7 +76,7 @@ static void show(const job *j, double start) {
              t->measure);
 }
 
-static int run(const command_context *context, paths_options *o) {
+static int run(const command_context *context, prune_options *o) {
   const double start = reap_seconds();
   progress_view view;
   job j = {.context = context, .options = o};
@@ -109,25 +102,7 @@ static int run(const command_context *context, paths_options *o) {
   return status;
 }
 
-/* All groups are measured, and nothing is pruned. */
-static int read(paths_options *o) {
-  reap_session_settings *s = &o->settings;
-  s->budget = REAP_BUDGET_KEEP;
-  s->amount = 1;
-  s->save_paths = o->output;
-  s->path_sizes = (int)o->sizes;
-  s->measure = (reap_measure)option_index(MEASURES, o->measure);
-  s->solver = (reap_solver)option_index(SOLVERS, o->solver);
-  s->seed = (uint64_t)o->seed;
-  s->backend = command_backend(o->common.kernels);
-  REAP_TRY(command_positions("reap paths", o->positions_text, &s->positions));
-  REAP_TRY(memory_options_read("reap paths", &o->memory));
-  s->memory = o->memory.bytes;
-  s->scratch = o->memory.folder;
-  return REAP_OK;
-}
-
-static int check(const paths_options *o) {
+static int check(const prune_options *o) {
   if (!o->output) return reap_error(REAP_ERR_USAGE, "reap paths: -o is missing");
   if (!o->calibration && !o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "reap paths: --calib is missing (or --from-stats)");
@@ -140,11 +115,8 @@ static int check(const paths_options *o) {
 }
 
 int command_paths(const command_context *context) {
-  paths_options o = {.solver = "auto",
-                     .sizes = REAP_PATHS_SIZES,
-                     .measure = "largest",
-                     .common = COMMON_DEFAULTS,
-                     .settings = reap_session_defaults()};
+  prune_options o = PRUNE_DEFAULTS("reap paths");
+  int64_t sizes = o.settings.path_sizes;
   const option options[] = {
       {"Input and output:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--calib", NULL, OPTION_TEXT, "D.h5", "calibration images; required without --from-stats", &o.calibration, 0},
@@ -165,7 +137,7 @@ int command_paths(const command_context *context) {
       {"--sizes", NULL, OPTION_INT, "N",
        "sizes of each group at which the outputs are compared (default 5; 0:\n"
        "none)",
-       &o.sizes, 0},
+       &sizes, 0},
       {"--sensitivity-images", NULL, OPTION_INT, "N", "held-out images for that comparison, at most (default 500)",
        &o.settings.path_images, 0},
       {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o.measure, 0},
@@ -178,7 +150,11 @@ int command_paths(const command_context *context) {
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   REAP_TRY(check(&o));
-  if (o.sizes > 64) return reap_error(REAP_ERR_USAGE, "reap paths: --sizes %lld: at most 64", (long long)o.sizes);
-  REAP_TRY(read(&o));
+  if (sizes > 64) return reap_error(REAP_ERR_USAGE, "reap paths: --sizes %lld: at most 64", (long long)sizes);
+  REAP_TRY(prune_options_read_common(&o));
+  o.settings.budget = REAP_BUDGET_KEEP; /* all groups are measured, and nothing is pruned */
+  o.settings.amount = 1;
+  o.settings.save_paths = o.output;
+  o.settings.path_sizes = (int)sizes;
   return run(context, &o);
 }

@@ -3,7 +3,6 @@
 #define REAP_APP_COMMANDS_INSPECT_ESTIMATE_H
 
 #include "app/json.h"
-
 #include "app/memory_options.h"
 #include "prune/estimate/run_estimate.h"
 #include "reap/comm.h"

@@ -184,19 +184,22 @@ static int begin(reap_session *s) {
                         &s->info.result, &s->run);
 }
 
-static void fill_record(const reap_step_record *l, reap_session_record *out) {
-  out->layer = l->layer;
-  out->group = l->group;
-  out->channels = l->channels;
-  out->n_kept = l->n_kept;
-  out->kept = l->group ? l->kept : NULL;
-  out->error = l->relative_error;
-  out->held_out_error = l->held_out_error;
-  out->seconds = l->seconds;
+/* Of the step last done. */
+static reap_session_record last_record(const reap_session *s) {
+  const reap_step_record *l = &s->info.result.steps[s->info.result.n - 1];
+  return (reap_session_record){.index = s->done - 1,
+                               .count = reap_run_steps(s->run),
+                               .layer = l->layer,
+                               .group = l->group,
+                               .channels = l->channels,
+                               .n_kept = l->n_kept,
+                               .kept = l->group ? l->kept : NULL,
+                               .error = l->relative_error,
+                               .held_out_error = l->held_out_error,
+                               .seconds = l->seconds};
 }
 
 int reap_session_step(reap_session *s, reap_session_record *record, bool *more) {
-  const reap_prune_result *r = &s->info.result;
   *more = false;
   if (!s->run) REAP_TRY(begin(s));
   const int count = reap_run_steps(s->run);
@@ -205,7 +208,7 @@ int reap_session_step(reap_session *s, reap_session_record *record, bool *more) 
   REAP_TRY(reap_run_step(s->run));
   s->done++;
   *more = s->done < count;
-  if (record) fill_record(&r->steps[r->n - 1], record);
+  if (record) *record = last_record(s);
   return REAP_OK;
 }
 
