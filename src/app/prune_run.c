@@ -75,10 +75,8 @@ static int evaluate(prune_run *r) {
   const reap_session_settings *settings = &r->options->settings;
   const reap_graph *original = r->inputs->network.graph;
   reap_dataset *images = r->inputs->evaluation;
-  int64_t count, c, h, w;
   if (!images) return REAP_OK;
-  reap_dataset_shape(images, &count, &c, &h, &w);
-  const reap_shard shard = reap_shard_make(count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  const reap_shard shard = reap_shard_of(comm, images, 0, original->batch);
   reap_reference *reference = NULL;
   reap_evaluate_options e = {.backend = settings->backend,
                              .progress = r->progress,

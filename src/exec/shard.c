@@ -9,6 +9,13 @@ reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks) {
   return s;
 }
 
+reap_shard reap_shard_of(const reap_comm *comm, const reap_dataset *data, int64_t most, int64_t block) {
+  int64_t images, channels, height, width;
+  reap_dataset_shape(data, &images, &channels, &height, &width);
+  if (most > 0 && most < images) images = most;
+  return reap_shard_make(images, block, reap_comm_rank(comm), reap_comm_size(comm));
+}
+
 void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, int64_t *count) {
   *first = index * shard->block;
   int64_t left = shard->images - *first;

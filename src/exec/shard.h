@@ -10,6 +10,7 @@
 
 #include "base/split.h"
 #include "reap/comm.h"
+#include "reap/dataset.h"
 
 typedef struct reap_shard {
   int64_t images;      /* in all */
@@ -19,6 +20,9 @@ typedef struct reap_shard {
 } reap_shard;
 
 reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks);
+
+/* This rank's share of a data set's images, or of the first `most` of them (0: all). */
+reap_shard reap_shard_of(const reap_comm *comm, const reap_dataset *data, int64_t most, int64_t block);
 
 /* Images [*first, *first + *count) of block `index` (0 .. blocks-1). */
 void reap_shard_block(const reap_shard *shard, int64_t index, int64_t *first, int64_t *count);

@@ -55,11 +55,8 @@ static int evaluate(job *j) {
   const reap_comm *comm = j->context->comm;
   reap_outputs_file *outputs = NULL;
   reap_reference *reference = NULL;
-  int64_t images, c, h, w;
   int status = REAP_OK;
-  reap_dataset_shape(j->data, &images, &c, &h, &w);
-  if (o->images > 0 && o->images < images) images = o->images;
-  const reap_shard shard = reap_shard_make(images, j->network.graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  const reap_shard shard = reap_shard_of(comm, j->data, o->images, j->network.graph->batch);
   reap_shard_warn_idle(comm, shard.blocks);
   reap_evaluate_options e = {.backend = command_backend(o->common.kernels),
                              .progress = &j->view->callback,
@@ -71,7 +68,8 @@ static int evaluate(job *j) {
     e.keep = NULL;
     e.against = reference;
   }
-  if (o->outputs) REAP_TRY_OR(reap_evaluate_create_file(comm, j->network.graph, o->outputs, images, &outputs), done);
+  if (o->outputs)
+    REAP_TRY_OR(reap_evaluate_create_file(comm, j->network.graph, o->outputs, shard.images, &outputs), done);
   e.outputs = outputs;
   e.label = o->data;
   status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);

@@ -57,11 +57,9 @@ static int evaluate_original(worker *w, const reap_progress *progress) {
   const reap_comm *all = w->s->context->comm;
   reap_dataset *images = w->s->inputs.evaluation;
   const reap_graph *graph = w->s->inputs.network.graph;
-  int64_t count, c, h, width;
   if (!images) return REAP_OK;
-  reap_dataset_shape(images, &count, &c, &h, &width);
-  const reap_shard from = reap_shard_make(count, graph->batch, reap_comm_rank(all), reap_comm_size(all));
-  const reap_shard to = reap_shard_make(count, graph->batch, reap_comm_rank(w->group), reap_comm_size(w->group));
+  const reap_shard from = reap_shard_of(all, images, 0, graph->batch);
+  const reap_shard to = reap_shard_of(w->group, images, 0, graph->batch);
   const reap_evaluate_options options = {.backend = command_backend(w->s->options->prune.common.kernels),
                                          .progress = progress,
                                          .label = "original",

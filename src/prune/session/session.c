@@ -21,13 +21,9 @@
 
 /* Local. */
 static int open_images(reap_session *s) {
-  const reap_comm *comm = s->comm;
-  int64_t images, c, h, w;
   if (!s->images) return REAP_OK;
   REAP_TRY(reap_network_check_images(s->network, s->images));
-  reap_dataset_shape(s->images, &images, &c, &h, &w);
-  if (s->settings.images > 0 && s->settings.images < images) images = s->settings.images;
-  s->shard = reap_shard_make(images, s->network->graph->batch, reap_comm_rank(comm), reap_comm_size(comm));
+  s->shard = reap_shard_of(s->comm, s->images, s->settings.images, s->network->graph->batch);
   return REAP_OK;
 }
 
