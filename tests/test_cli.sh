@@ -7,7 +7,6 @@
 # failing commands is left out, and on more than one rank most usage errors. What the others say is kept in
 # SCRATCH/messages-RANKS; test_cli.sh --compare SCRATCH A B tells whether rank count B said nothing that A did not say.
 set -uo pipefail
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 if [ "$1" = --compare ]; then
   [ -s "$2/messages-$3" ] && [ -s "$2/messages-$4" ] || { echo "messages of $3 or $4 ranks are missing"; exit 1; }
   one_line_each() { tr '\n' '\t' <"$1" | sed 's/\t@/\n@/g' | sort; }
@@ -17,48 +16,11 @@ if [ "$1" = --compare ]; then
   exit
 fi
 program=$1 maker=$2 ranks=$4
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-fashion=$source/datasets/fashion
-vgg=$fashion/vgg-fashion.onnx resnet=$fashion/resnet-fashion.onnx
-mkdir -p "$3"
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
 messages=$3/messages-$ranks
-scratch=$3/ranks-$ranks
-rm -rf "$scratch" "$messages"
-mkdir -p "$scratch"
-cd "$scratch" || exit 1
+rm -f "$messages"
+fresh "$3/ranks-$ranks"
 "$maker" . || { echo "FAILED: test files could not be made"; exit 1; }
-failures=0 checks=0
-launch=(mpirun -n "$ranks")
-[ "$ranks" = 1 ] && launch=()
-
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-}
-
-check() { # check WHAT COMMAND...: the command has to succeed
-  checks=$((checks + 1))
-  local what=$1
-  shift
-  "$@" || fail "$what"
-}
-
-# run ARGS...: leaves status, out and err; mpirun's own banners are taken out of err, and what hwloc says where there is no /sys.
-run() {
-  local code=0
-  timeout 300 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || code=$?
-  status=$code
-  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
-  [ "$code" != 124 ] || fail "more than 60 s: $*"
-}
-
-show() { sed 's/^/    /' out.txt err.txt | head -n 8; }
-
-works() {
-  run "$@"
-  checks=$((checks + 1))
-  [ "$status" = 0 ] || { fail "status $status: $*"; show; return 1; }
-}
 
 no_leftovers() {
   local left
@@ -80,7 +42,7 @@ wrong() {
   tail -n 1 err.txt | grep -q '^try "reap.* --help"$' || bad="$bad, the second line does not point to --help"
   [ ! -s out.txt ] || bad="$bad, something on standard output"
   { echo "@ reap $*"; cat err.txt; } >>"$messages"
-  [ -z "$bad" ] || { fail "usage error of \"reap $*\": ${bad#, }"; show; }
+  [ -z "$bad" ] || fail "usage error of \"reap $*\": ${bad#, }"
   no_leftovers "$*"
 }
 
@@ -98,7 +60,7 @@ refused() {
   grep -qF -- "$file" lines.txt || bad="$bad, $file is not named"
   grep -qF -- "$words" lines.txt || bad="$bad, it does not say: $words"
   { echo "@ reap $*"; cat lines.txt; } >>"$messages"
-  [ -z "$bad" ] || { fail "\"reap $*\": ${bad#, }"; show; }
+  [ -z "$bad" ] || fail "\"reap $*\": ${bad#, }"
   no_leftovers "$*"
 }
 
@@ -112,10 +74,7 @@ same_numbers() { # FILE FILE NAME [N [N]]
   if [ -z "$a" ] || [ "$a" != "$b" ]; then fail "$3 is \"$a\" in $1 and \"$b\" in $2"; fi
 }
 
-python=
-for candidate in /usr/bin/python3 python3; do
-  command -v "$candidate" >/dev/null && "$candidate" -c 'import json' 2>/dev/null && python=$candidate && break
-done
+find_python json /usr/bin/python3 python3
 
 # ------------------------------------------------------------------ help and versions
 
@@ -487,5 +446,4 @@ refused nosuch.h5 "No such file" paths "$resnet" --calib nosuch.h5 -o x.h5
 check "no paths were written by failing runs" [ ! -e x.h5 ]
 no_leftovers paths
 
-echo "$checks checks on $ranks ranks, $failures failed"
-[ "$failures" = 0 ]
+finish

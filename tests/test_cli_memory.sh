@@ -2,40 +2,11 @@
 # --memory, --scratch and inspect --estimate as their users meet them: equal results, clean folders, messages.
 #
 #   test_cli_memory.sh PROGRAM SCRATCH RANKS
-set -uo pipefail
-program=$1 scratch=$2/ranks-$3
-launch=(mpirun -n "$3")
-[ "$3" = 1 ] && launch=()
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-resnet=$source/datasets/fashion/resnet-fashion.onnx images=$source/datasets/fashion/fashion-calib.h5
-rm -rf "$scratch"
-mkdir -p "$scratch/parked"
-cd "$scratch" || exit 1
-failures=0 checks=0
-
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-  sed 's/^/    /' out.txt err.txt | head -n 8
-}
-
-check() { # check WHAT COMMAND...
-  checks=$((checks + 1))
-  local what=$1
-  shift
-  "$@" || fail "$what"
-}
-
-run() {
-  status=0
-  timeout 300 "${launch[@]}" "$program" "$@" >out.txt 2>err.raw || status=$?
-  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
-}
-
-works() {
-  run "$@"
-  check "status $status: $*" [ "$status" = 0 ]
-}
+program=$1 ranks=$3
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+images=$fashion/fashion-calib.h5
+fresh "$2/ranks-$ranks"
+mkdir parked
 
 ends() { # ends STATUS "WORDS" ARGS...: fails so, with these words in one message
   local wanted=$1 words=$2
@@ -151,5 +122,4 @@ ends 2 "belong to --estimate" inspect "$resnet" --images 10
 ends 2 "whole number of at least 1" inspect "$resnet" --estimate 0
 ends 2 "--keep wants a share" inspect "$resnet" --estimate 1 --keep 2
 
-echo "$checks checks on $3 ranks, $failures failures"
-[ "$failures" = 0 ]
+finish

@@ -5,30 +5,16 @@
 #
 # Needs a Python with onnx, onnxruntime, h5py and numpy: that of VENV (made by tests/run.sh) or one of the system's. Exit status
 # 77 if there is none.
-set -uo pipefail
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-program=$1 scratch=$2 venv=$3
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-fashion=$source/datasets/fashion
-python=
-for candidate in "$venv/bin/python" /usr/bin/python3 python3; do
-  command -v "$candidate" >/dev/null && "$candidate" -c 'import onnx, onnxruntime, h5py, numpy' 2>/dev/null && python=$candidate && break
-done
+program=$1 ranks=2
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+find_python "onnx, onnxruntime, h5py, numpy" "$3/bin/python" /usr/bin/python3 python3
 if [ -z "$python" ]; then
   echo "SKIPPED export: there is no Python with onnx, onnxruntime, h5py and numpy"
   exit 77
 fi
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch" || exit 1
-failures=0
+fresh "$2"
 
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-}
-
-reap() { timeout 300 mpirun -n 2 "$program" "$@" --progress none --log-level warning >log.txt 2>&1 || { fail "reap $*"; tail -n 5 log.txt; return 1; }; }
+reap() { works "$@" --progress none --log-level warning; }
 
 # judge NAME MODEL DATA: reap's outputs and multiply-adds of the model against the other runtime's.
 judge() {
@@ -65,4 +51,4 @@ if ls "$data"/*-cifar10*.onnx >/dev/null 2>&1; then
 else
   echo "SKIPPED the CIFAR-10 networks: they are not in $data"
 fi
-[ "$failures" = 0 ]
+finish

@@ -2,19 +2,14 @@
 # HDF5 files of every kind that reap reads, each with one byte changed, some hundred times; with REAP_TEST_LONG some ten thousand.
 #
 #   test_hostile_hdf5.sh PROGRAM HOSTILE_HDF5 SCRATCH
-set -uo pipefail
-program=$1 hostile=$2 scratch=$3
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-network=$source/datasets/fashion/resnet-fashion.onnx images=$source/datasets/fashion/fashion-calib.h5
+program=$1 hostile=$2 ranks=1
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+network=$resnet images=$fashion/fashion-calib.h5
 count=60 seed=${REAP_TEST_SEED:-1}
 [ -n "${REAP_TEST_LONG:-}" ] && count=2000
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch" || exit 1
+fresh "$3"
 
-make() {
-  "$program" "$@" --progress none >out.txt 2>&1 || { echo "FAILED: reap $*"; cat out.txt; exit 1; }
-}
+make() { works "$@" --progress none || exit 1; }
 make stats "$network" --calib "$images" --images 20 --positions 2 -o stats.h5 --activations activations.h5
 make paths "$network" --calib "$images" --images 20 --positions 2 -o paths.h5
 make prune "$network" --calib "$images" --images 20 --positions 2 --keep 0.5 -o model.h5

@@ -4,23 +4,15 @@
 # A sample of k; with REAP_TEST_LONG all. As root also a file system that really is full.
 #
 #   test_inject_failures.sh PROGRAM MAKE_CLI_FILES LIBRARY SCRATCH
-set -uo pipefail
-program=$1 maker=$2 library=$3 scratch=$4
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-network=$source/datasets/fashion/resnet-fashion.onnx images=$scratch/made/few.h5
+program=$1 maker=$2 library=$3 scratch=$4 ranks=1
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+network=$resnet images=$scratch/made/few.h5
 samples=3 rank_counts=2
 [ -n "${REAP_TEST_LONG:-}" ] && samples=1000000 rank_counts="1 2 3"
-rm -rf "$scratch"
-mkdir -p "$scratch/made"
-cd "$scratch" || exit 1
+fresh "$scratch"
+mkdir made
 "$maker" made || exit 1
-failures=0 runs=0
-
-fail() {
-  failures=$((failures + 1))
-  echo "FAILED: $*"
-  sed 's/^/    /' err.txt | head -n 5
-}
+runs=0
 
 # Runs a command on so many ranks, its outputs below out/; the environment tells what fails.
 run() { # RANKS ARGS...

@@ -2,30 +2,16 @@
 # Sizes under a budget and plan files, as users of reap prune meet them: budgets met, plans read back, wrong plans refused.
 #
 #   test_plans.sh PROGRAM SCRATCH RANKS
-set -uo pipefail
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-program=$(realpath "$1") scratch=$2/ranks-$3 ranks=$3
-fashion=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/datasets/fashion
-resnet=$fashion/resnet-fashion.onnx vgg=$fashion/vgg-fashion.onnx calib=$fashion/fashion-calib.h5
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch" || exit 1
-failures=0 wrongs=0
-launch=(mpirun -n "$ranks")
-[ "$ranks" = 1 ] && launch=()
+program=$(realpath "$1") ranks=$3
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+calib=$fashion/fashion-calib.h5 wrongs=0
+fresh "$2/ranks-$ranks"
 
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-  sed 's/^/    /' out.txt err.txt | head -n 6
-}
-
-# run STATUS "WORDS" ARGS...: the exit status, and words that the first line of standard error has to contain.
-run() {
-  local wanted=$1 words=$2 status=0
+# ends STATUS "WORDS" ARGS...: the exit status, and words that the first line of standard error has to contain.
+ends() {
+  local wanted=$1 words=$2
   shift 2
-  timeout 300 "${launch[@]}" "$program" "$@" --progress none --log-level quiet >out.txt 2>err.raw || status=$?
-  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' err.raw >err.txt
+  run "$@" --progress none --log-level quiet
   [ "$status" = "$wanted" ] || fail "status $status, not $wanted: reap $*"
   [ -z "$words" ] || head -n 1 err.txt | grep -qF -- "$words" || fail "does not say \"$words\": reap $*"
   [ -z "$(find . -name '*.tmp*')" ] || fail "something is left behind: reap $*"
@@ -49,37 +35,37 @@ same_kept() { # REPORT REPORT
 # ------------------------------------------------------------------ budgets
 
 for budget in flops params; do
-  run 0 "" "${prune[@]}" --$budget 0.6 --report $budget.json --save-plan $budget.plan.json
+  ends 0 "" "${prune[@]}" --$budget 0.6 --report $budget.json --save-plan $budget.plan.json
   met $budget.json $budget 0.6
-  run 0 "" prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --$budget 0.6 --report vgg.json
+  ends 0 "" prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --$budget 0.6 --report vgg.json
   met vgg.json $budget 0.6
 done
-run 2 "params 0.001 cannot be reached" "${prune[@]}" --params 0.001
-run 2 "flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
-run 0 "" "${prune[@]}" --flops 0.5 --min-keep 8 --report least.json
+ends 2 "params 0.001 cannot be reached" "${prune[@]}" --params 0.001
+ends 2 "flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
+ends 0 "" "${prune[@]}" --flops 0.5 --min-keep 8 --report least.json
 awk '/"groups"/ { inside = 1 } inside && /"kept"/ { gsub(/[^0-9]/, ""); if ($0 + 0 < 8) exit 1 }' least.json || fail "a group keeps fewer than 8"
 
 # ------------------------------------------------------------------ plans
 
-run 0 "" "${prune[@]}" --plan flops.plan.json --report again.json --save-plan again.plan.json
+ends 0 "" "${prune[@]}" --plan flops.plan.json --report again.json --save-plan again.plan.json
 same_kept flops.json again.json
 diff <(grep Conv flops.plan.json) <(grep Conv again.plan.json) >/dev/null || fail "the plan read and saved is another one"
 
 group=stage3.stage3.1.conv1.Conv
 plan() { printf '%s' "$1" >plan.json; }
 plan "{ \"groups\": { \"$group\": [ 40, 2, 0, 63, 17 ], \"stage1.stage1.0.conv1.Conv\": 5 } }"
-run 0 "" "${prune[@]}" --plan plan.json --report lists.json --save-plan lists.plan.json
+ends 0 "" "${prune[@]}" --plan plan.json --report lists.json --save-plan lists.plan.json
 tr -d ' \t\n' <lists.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept"
 tr -d ' \t\n' <lists.plan.json | grep -q "\"$group\":\[0,2,17,40,63\]" || fail "the list is not saved as a list"
 [ "$(grep -c '"relative_error"' lists.json)" = 2 ] || fail "groups that the plan does not name were pruned"
-run 0 "" "${prune[@]}" --plan plan.json --solver scalapack --report spread.json
+ends 0 "" "${prune[@]}" --plan plan.json --solver scalapack --report spread.json
 tr -d ' \t\n' <spread.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept where no rank holds a layer's moments"
 
 wrong() { # WORDS TEXT; starting many ranks takes its time, so that they meet only every fifth of these
   wrongs=$((wrongs + 1))
   [ "$ranks" = 1 ] || [ $((wrongs % 5)) = 0 ] || return
   plan "$2"
-  run 3 "plan.json: $1" "${prune[@]}" --plan plan.json
+  ends 3 "plan.json: $1" "${prune[@]}" --plan plan.json
 }
 wrong "line 2 is not JSON" '{ "groups":
   { "a": } }'
@@ -94,68 +80,68 @@ wrong "group $group: channel 3 is named twice" "{ \"groups\": { \"$group\": [3, 
 for value in 64 -1 0.5 '"1"' '[1]'; do wrong "group $group: indices of channels" "{ \"groups\": { \"$group\": [0, $value] } }"; done
 wrong "group $group is named twice" "{ \"groups\": { \"$group\": 3, \"$group\": 4 } }"
 wrong "group conv1.Conv cannot be pruned: coupled" '{ "groups": { "conv1.Conv": 3 } }'
-run 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
+ends 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
 plan "{ \"groups\": { \"$group\": 3 } }"
-run 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --exclude "$group"
-run 2 "give exactly one of" "${prune[@]}" --plan plan.json --keep 0.5
-run 2 "give exactly one of" "${prune[@]}" --params 0.5 --flops 0.5
-run 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
-run 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
-run 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
+ends 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --exclude "$group"
+ends 2 "give exactly one of" "${prune[@]}" --plan plan.json --keep 0.5
+ends 2 "give exactly one of" "${prune[@]}" --params 0.5 --flops 0.5
+ends 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
+ends 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
+ends 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
 
 # ------------------------------------------------------------------ sizes by losses
 
 for ratios in path output; do
-  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report $ratios.json --save-paths $ratios.h5 --save-plan $ratios.plan.json
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report $ratios.json --save-paths $ratios.h5 --save-plan $ratios.plan.json
   met $ratios.json flops 0.6
   grep -q "\"ratios\":[[:space:]]*\"$ratios\"" $ratios.json || fail "the report does not say $ratios"
   [ "$(number $ratios.json power)" = 0 ] || awk -v l="$(number $ratios.json predicted_loss)" -v g="$(number $ratios.json gap)" 'BEGIN { exit !(l > 0 && g >= 0 && g < 0.1) }' ||
     fail "$ratios: loss $(number $ratios.json predicted_loss), gap $(number $ratios.json gap)"
-  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report again.json --from-paths $ratios.h5
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report again.json --from-paths $ratios.h5
   same_kept $ratios.json again.json
 done
 for ratios in path output; do # the same choice where no rank holds a layer's moments
-  run 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report spread.json
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report spread.json
   same_kept $ratios.json spread.json
 done
 # reap paths finds the same paths, and the same law of how their losses go together.
 alike=("$resnet" --calib "$calib" --images 70 --positions 8)
-run 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report made.json --save-paths made.h5
-run 0 "" paths "${alike[@]}" -o alone.h5
-run 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report alone.json --from-paths alone.h5
+ends 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report made.json --save-paths made.h5
+ends 0 "" paths "${alike[@]}" -o alone.h5
+ends 0 "" prune "${alike[@]}" --flops 0.6 -o out.h5 --report alone.json --from-paths alone.h5
 same_kept made.json alone.json
 for law in power tilt; do
   [ "$(number made.json $law)" = "$(number alone.json $law)" ] || fail "$law is $(number alone.json $law) by reap paths, $(number made.json $law) by reap prune"
 done
-run 0 "" "${prune[@]}" --flops 0.5 --report other.json --from-paths output.h5
+ends 0 "" "${prune[@]}" --flops 0.5 --report other.json --from-paths output.h5
 met other.json flops 0.5
 [ "$(grep -c '"moved"' output.json)" = 3 ] || fail "the trials are not told"
-run 2 "--from-paths is for" "${prune[@]}" --flops 0.5 --ratios uniform --from-paths output.h5
-run 2 "--from-paths is for" "${prune[@]}" --plan flops.plan.json --from-paths output.h5
-run 2 "--ratios path chooses" "${prune[@]}" --keep 0.5 --ratios path
-run 3 "path.h5: " prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --flops 0.5 --from-paths path.h5
-[ "$ranks" = 1 ] && run 3 "do not tell how far" "${prune[@]}" --flops 0.5 --ratios output --from-paths path.h5
+ends 2 "--from-paths is for" "${prune[@]}" --flops 0.5 --ratios uniform --from-paths output.h5
+ends 2 "--from-paths is for" "${prune[@]}" --plan flops.plan.json --from-paths output.h5
+ends 2 "--ratios path chooses" "${prune[@]}" --keep 0.5 --ratios path
+ends 3 "path.h5: " prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --flops 0.5 --from-paths path.h5
+[ "$ranks" = 1 ] && ends 3 "do not tell how far" "${prune[@]}" --flops 0.5 --ratios output --from-paths path.h5
 
 # ------------------------------------------------------------------ milliseconds
 
-run 0 "" bench layers "$resnet" -o measured.json
+ends 0 "" bench layers "$resnet" -o measured.json
 # Busy machines measure anything; with the layers' sum as the whole there is something to choose.
 sed "s/\"whole_ms\":.*,/\"whole_ms\": $(awk '/^all layers/ { print $3 }' out.txt),/" measured.json >times.json
-run 0 "" "${prune[@]}" --latency 0.9 --latency-table times.json --ratios path --report latency.json
+ends 0 "" "${prune[@]}" --latency 0.9 --latency-table times.json --ratios path --report latency.json
 awk -v a="$(number latency.json original)" -v p="$(number latency.json predicted)" -v m="$(number latency.json measured)" \
   'BEGIN { exit !(p > 0 && p <= 0.9 * a && m > 0) }' || fail "predicted $(number latency.json predicted) of $(number latency.json original) ms"
-run 2 "--latency wants" "${prune[@]}" --latency fast
-run 2 "--latency wants" "${prune[@]}" --latency -3ms
-run 2 "--latency-table goes with" "${prune[@]}" --flops 0.5 --latency-table times.json
-run 2 "cannot be reached" "${prune[@]}" --latency 0.0000001ms --latency-table times.json --ratios uniform
+ends 2 "--latency wants" "${prune[@]}" --latency fast
+ends 2 "--latency wants" "${prune[@]}" --latency -3ms
+ends 2 "--latency-table goes with" "${prune[@]}" --flops 0.5 --latency-table times.json
+ends 2 "cannot be reached" "${prune[@]}" --latency 0.0000001ms --latency-table times.json --ratios uniform
 if [ "$ranks" = 1 ]; then
-  run 3 "times.json: holds times of another model" prune "$vgg" --calib "$calib" -o out.h5 --latency 0.8 --latency-table times.json
+  ends 3 "times.json: holds times of another model" prune "$vgg" --calib "$calib" -o out.h5 --latency 0.8 --latency-table times.json
   sed 's/"in":/"is":/' times.json >bad.json
-  run 3 'bad.json: layer conv1.Conv wants lists' "${prune[@]}" --latency 0.8 --latency-table bad.json
+  ends 3 'bad.json: layer conv1.Conv wants lists' "${prune[@]}" --latency 0.8 --latency-table bad.json
   sed '0,/"ms":/s//"ms":\t[[-1]], "x":/' times.json >bad.json
-  run 3 'bad.json: layer conv1.Conv: sizes are whole' "${prune[@]}" --latency 0.8 --latency-table bad.json
+  ends 3 'bad.json: layer conv1.Conv: sizes are whole' "${prune[@]}" --latency 0.8 --latency-table bad.json
   echo '{"layers": {}}' >bad.json
-  run 3 'bad.json: no table of times' "${prune[@]}" --latency 0.8 --latency-table bad.json
+  ends 3 'bad.json: no table of times' "${prune[@]}" --latency 0.8 --latency-table bad.json
 fi
 
 [ "$failures" = 0 ] && echo "plans and budgets hold on $ranks ranks"

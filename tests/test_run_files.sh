@@ -5,53 +5,12 @@
 #
 # Every command and every option that names an output is tried against all inputs and outputs of the run, in all spellings. On more than one
 # rank, where starting takes longest, with a part of the spellings. REAP_TEST_LONG=1: 50 pairs of runs on one output in place of 4.
-set -uo pipefail
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-program=$1 maker=$2 ranks=$4
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-fashion=$source/datasets/fashion
-mkdir -p "$3"
-scratch=$3/ranks-$ranks
-rm -rf "$scratch"
-mkdir -p "$scratch/work"
-cd "$scratch/work" || exit 1
-failures=0 checks=0
-launch=(mpirun -n "$ranks")
-[ "$ranks" = 1 ] && launch=()
-python=
-for candidate in "$(dirname "$program")/venv/bin/python" /usr/bin/python3 python3; do
-  command -v "$candidate" >/dev/null && "$candidate" -c 'import json' 2>/dev/null && python=$candidate && break
-done
-
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-}
-
-check() { # check WHAT COMMAND...: the command has to succeed
-  checks=$((checks + 1))
-  local what=$1
-  shift
-  "$@" || fail "$what"
-}
-
-# run ARGS...: leaves status, and out.txt and err.txt beside the folder, which stays as reap leaves it.
-run() {
-  status=0
-  timeout 300 "${launch[@]}" "$program" "$@" >../out.txt 2>../err.raw || status=$?
-  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' ../err.raw >../err.txt
-}
-
-works() {
-  run "$@"
-  checks=$((checks + 1))
-  [ "$status" = 0 ] || { fail "status $status: $*"; head -n 8 ../err.txt; return 1; }
-}
-
-says() {
-  checks=$((checks + 1))
-  grep -qF -- "$1" ../err.txt || { fail "it does not say: $1"; head -n 8 ../err.txt; }
-}
+program=$1 maker=$2 scratch=$3/ranks-$4 ranks=$4
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+said=.. # the folder itself stays as reap leaves it
+fresh "$scratch"
+fresh "$scratch/work"
+find_python json "$(dirname "$program")/venv/bin/python" /usr/bin/python3 python3
 
 # All that is there: names, kinds, inodes, links and contents.
 snapshot() {
@@ -71,7 +30,6 @@ refused() {
   [ ! -s ../out.txt ] || bad="$bad, something on standard output"
   [ -z "$bad" ] && return
   fail "reap $*: ${bad#, }"
-  head -n 3 ../err.txt
   before=$(snapshot)
 }
 
@@ -428,5 +386,4 @@ if [ "$ranks" = 1 ]; then
   check "the next run removes it" [ -z "$(ls killed.h5.*.tmp 2>/dev/null)" ]
 fi
 
-echo "$checks checks on $ranks ranks, $failures failed"
-[ "$failures" = 0 ]
+finish

@@ -2,48 +2,20 @@
 # reap sweep as its users meet it: what it leaves, that it equals reap prune, restarts, failing settings, killed sweeps.
 #
 #   test_sweep.sh PROGRAM MAKER SCRATCH RANKS      MAKER: tests/make_cli_files.c, built
-set -uo pipefail
 program=$1 maker=$2 ranks=$4
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-network=$source/datasets/fashion/vgg-fashion.onnx other_network=$source/datasets/fashion/resnet-fashion.onnx
-scratch=$3/ranks-$ranks
-rm -rf "$scratch"
-mkdir -p "$scratch"
-cd "$scratch" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+network=$vgg other_network=$resnet
+fresh "$3/ranks-$ranks"
 "$maker" . || { echo "FAILED: test files could not be made"; exit 1; }
 command -v h5dump >/dev/null || { echo "SKIPPED: h5dump is missing (Debian: hdf5-tools)"; exit 77; }
-failures=0 checks=0
-launch=(mpirun -n "$ranks")
-[ "$ranks" = 1 ] && launch=()
 groups=$((ranks > 1 ? 2 : 1))
 data=("$network" --calib sound.h5 --images 60 --eval sound.h5 --log-level info)
 
-fail() {
-  failures=$((failures + 1))
-  printf 'FAILED: %s\n' "$*"
-}
-
-check() { # check WHAT COMMAND...: the command has to succeed
-  checks=$((checks + 1))
-  local what=$1
+sweep() { # STATUS ARGS...
+  local wanted=$1
   shift
-  "$@" || fail "$what"
-}
-
-# sweep STATUS ARGS...: leaves out.txt and err.txt
-sweep() {
-  local wanted=$1 code=0
-  shift
-  timeout 300 "${launch[@]}" "$program" sweep "$@" >out.txt 2>err.txt || code=$?
-  checks=$((checks + 1))
-  [ "$code" = "$wanted" ] && return
-  fail "status $code, not $wanted: reap sweep $*"
-  sed 's/^/    /' out.txt err.txt | head -n 12
-}
-
-says() { # says "WORDS": on standard error
-  checks=$((checks + 1))
-  grep -qF -- "$1" err.txt || { fail "it does not say: $1"; sed 's/^/    /' err.txt | head -n 8; }
+  run sweep "$@"
+  check "status $status, not $wanted: reap sweep $*" [ "$status" = "$wanted" ]
 }
 
 # A report without what differs from run to run: times (the phases' seconds whole, so that a new phase needs no word here),
@@ -203,5 +175,4 @@ SHELL
   check "all budgets are merged" grep -q '^merged sweep model.onnx -o A.h5 --flops 0.5,0.6$' out.txt
 fi
 
-echo "$checks checks on $ranks ranks, $failures failed"
-[ "$failures" = 0 ]
+finish
