@@ -102,7 +102,7 @@ typedef struct reap_session_settings {
   reap_backend backend;          /* REAP_BACKEND_AUTO */
   int64_t memory;                /* limit in bytes for both networks' values and buffers on a rank; 0: none */
   const char *scratch;           /* scratch folder for what exceeds it: "/tmp" */
-  const reap_progress *progress; /* told of every step, on every rank; NULL */
+  const reap_progress *progress; /* called at every step, on every rank; NULL */
 } reap_session_settings;
 
 reap_session_settings reap_session_defaults(void);
