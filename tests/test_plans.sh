@@ -58,8 +58,8 @@ ends 0 "" "${prune[@]}" --plan plan.json --report lists.json --save-plan lists.p
 tr -d ' \t\n' <lists.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept"
 tr -d ' \t\n' <lists.plan.json | grep -q "\"$group\":\[0,2,17,40,63\]" || fail "the list is not saved as a list"
 [ "$(grep -c '"relative_error"' lists.json)" = 2 ] || fail "groups that the plan does not name were pruned"
-ends 0 "" "${prune[@]}" --plan plan.json --solver scalapack --report spread.json
-tr -d ' \t\n' <spread.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept where no rank holds a layer's moments"
+ends 0 "" "${prune[@]}" --plan plan.json --solver scalapack --report distributed.json
+tr -d ' \t\n' <distributed.json | grep -q "\"group\":\"$group\",\"channels\":64,\"kept\":\[0,2,17,40,63\]" || fail "the channels listed are not those kept where no rank holds a layer's moments"
 
 wrong() { # WORDS TEXT; starting many ranks takes its time, so that they meet only every fifth of these
   wrongs=$((wrongs + 1))
@@ -101,8 +101,8 @@ for ratios in path output; do
   same_kept $ratios.json again.json
 done
 for ratios in path output; do # the same choice where no rank holds a layer's moments
-  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report spread.json
-  same_kept $ratios.json spread.json
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report distributed.json
+  same_kept $ratios.json distributed.json
 done
 # reap paths finds the same paths, and the same law of how their losses go together.
 alike=("$resnet" --calib "$calib" --images 70 --positions 8)

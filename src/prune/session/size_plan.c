@@ -173,7 +173,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
   REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->least, losses));
   REAP_TRY(check_reach(model, plan));
   if (output && paths->power == 0) {
-    reap_log(REAP_LOG_INFO, "trials found no sizes that move the output less than uniform ones");
+    reap_log(REAP_LOG_INFO, "pilot runs found no sizes with a smaller divergence of the outputs than uniform ones");
     return choose_uniform(model, plan);
   }
   const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, NULL, plan->limit};
