@@ -18,7 +18,7 @@ REAP_API_BEGIN
 enum {
   REAP_OK = 0,
   REAP_ERR_INTERNAL = 1, /* a broken invariant: a bug in reap */
-  REAP_ERR_USAGE = 2,    /* wrong command line */
+  REAP_ERR_USAGE = 2,    /* wrong arguments or settings */
   REAP_ERR_INPUT = 3,    /* unusable input or output */
   REAP_ERR_RESOURCE = 4, /* out of memory or disk */
   REAP_ERR_NUMERIC = 5,  /* numbers that cannot be used, or a solver that failed */
