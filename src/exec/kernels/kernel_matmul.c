@@ -23,10 +23,8 @@ typedef struct matmul_state {
 
 static void matmul_destroy(void **state) {
   matmul_state *s = *state;
-  if (!s) return;
-  if (s->layer) reap_kernel_gemm.destroy(&s->gemm);
+  reap_kernel_release(&reap_kernel_gemm, &s->gemm);
   for (int k = 0; k < 3; k++) reap_free(&s->scratch[k]);
-  reap_free(state);
 }
 
 /* Row-major strides of the stack of an operand along the output's leading axes, 0 where it is broadcast. */
@@ -65,15 +63,11 @@ static int build(const reap_graph *graph, const reap_node *node, matmul_state *s
 
 static int matmul_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
                                 const reap_fusion *fusion, void **state) {
-  matmul_state *s = NULL;
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_calloc(state, 1, sizeof(matmul_state)));
+  matmul_state *s = *state;
   s->layer = node->linear != NULL;
   s->fusion = *fusion;
-  int status =
-      s->layer ? reap_kernel_gemm.prepare_fused(graph, node, backend, fusion, &s->gemm) : build(graph, node, s);
-  if (status != REAP_OK) matmul_destroy(state);
-  return status;
+  return s->layer ? reap_kernel_gemm.prepare_fused(graph, node, backend, fusion, &s->gemm) : build(graph, node, s);
 }
 
 static int matmul_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {

@@ -26,14 +26,12 @@ typedef struct norm_state {
 
 static void norm_destroy(void **state) {
   norm_state *s = *state;
-  if (!s) return;
   reap_free(&s->scale);
   reap_free(&s->bias);
   reap_free(&s->mean);
   reap_free(&s->square);
   reap_free(&s->middle);
   reap_free(&s->factor);
-  reap_free(state);
 }
 
 /* ---------------------------------------------------------------- preparation */
@@ -98,13 +96,9 @@ static int fill(const reap_graph *graph, const reap_node *node, norm_state *s) {
 
 static int norm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
   (void)backend;
-  norm_state *s = NULL;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
-  REAP_TRY(reap_calloc(&s, 1, sizeof *s));
-  *state = s;
-  int status = fill(graph, node, s);
-  if (status != REAP_OK) norm_destroy(state);
-  return status;
+  REAP_TRY(reap_calloc(state, 1, sizeof(norm_state)));
+  return fill(graph, node, *state);
 }
 
 /* ---------------------------------------------------------------- passes */

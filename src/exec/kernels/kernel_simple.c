@@ -75,10 +75,9 @@ typedef struct function_state {
 
 static int elementwise_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
                                      const reap_fusion *fusion, void **state) {
-  function_state *s = NULL;
   REAP_TRY(check_prepare(graph, node, backend, state));
-  REAP_TRY(reap_alloc(&s, 1, sizeof *s));
-  *state = s;
+  REAP_TRY(reap_alloc(state, 1, sizeof(function_state)));
+  function_state *s = *state;
   s->fusion = *fusion;
   return reap_elementwise_of(node, &s->f);
 }
@@ -105,10 +104,8 @@ static int elementwise_run(const reap_graph *graph, const reap_node *node, void 
   return REAP_OK;
 }
 
-static void elementwise_destroy(void **state) { reap_free(state); }
-
 const reap_kernel reap_kernel_elementwise = {
-    elementwise_prepare, elementwise_run, elementwise_destroy, true, elementwise_prepare_fused, false};
+    elementwise_prepare, elementwise_run, NULL, true, elementwise_prepare_fused, false};
 
 /* ---------------------------------------------------------------- copy */
 
