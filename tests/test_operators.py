@@ -143,6 +143,17 @@ def normalisations(net):
         net.output(net.node("RMSNormalization", "x", net.floats(HEIGHT, WIDTH), axis=2))
 
 
+def standardised(net):
+    """A convolution whose weights go through a norm first: by their own mean and variance where there is a training mode."""
+    weights = net.node("Reshape", net.floats(4, CHANNELS, 3, 3, shift=0.5), net.ints(1, 4, -1))
+    factors = [net.floats(4, shift=1), net.floats(4), net.floats(4), net.constant(np.full(4, 0.7, np.float32))]
+    training = dict(training_mode=1) if net.opset >= 14 else {}
+    weights = net.node("BatchNormalization", weights, *factors, epsilon=1e-3, **training)
+    if training:  # has to have more outputs
+        net.nodes[-1].output.extend([weights + "_mean", weights + "_variance"])
+    net.output(net.node("Conv", "x", net.node("Reshape", weights, net.ints(4, CHANNELS, 3, 3)), kernel_shape=[3, 3]))
+
+
 def products(net):
     turned = net.node("Transpose", "x", perm=[0, 1, 3, 2])
     net.output(net.node("MatMul", "x", turned))
@@ -247,7 +258,7 @@ class Operators(unittest.TestCase):
         os.remove(stored)
 
     def check_operators(self, opset):
-        for k, fill in enumerate((functions, folded, normalisations, products)):
+        for k, fill in enumerate((functions, folded, normalisations, standardised, products)):
             net = Network(opset, opset)
             fill(net)
             images = net.random.standard_normal((IMAGES, CHANNELS, HEIGHT, WIDTH)).astype(np.float32) * 3

@@ -92,14 +92,6 @@ static int prepare_onednn(const reap_node *node, const float *weights, conv_stat
 #endif
 }
 
-static bool use_onednn(reap_backend backend) {
-#ifdef REAP_HAVE_ONEDNN
-  return backend != REAP_BACKEND_PLAIN;
-#else
-  return backend == REAP_BACKEND_ONEDNN;
-#endif
-}
-
 static int fill(const reap_graph *graph, const reap_node *node, reap_backend backend, conv_state *s) {
   REAP_TRY(reap_conv_window(graph, node, &s->w));
   const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
@@ -108,7 +100,7 @@ static int fill(const reap_graph *graph, const reap_node *node, reap_backend bac
   if (bias && (bias->dtype != REAP_F32 || bias->count != s->w.outputs))
     return reap_error(REAP_ERR_INPUT, "%s: the bias has to hold one float32 per output", reap_node_title(node));
   s->bias = bias ? bias->f32 : NULL;
-  return use_onednn(backend) ? prepare_onednn(node, weights->f32, s) : prepare_plain(weights->f32, s);
+  return reap_kernel_uses_onednn(backend) ? prepare_onednn(node, weights->f32, s) : prepare_plain(weights->f32, s);
 }
 
 static int conv_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,

@@ -1,7 +1,7 @@
 /* Gemm and MatMul with constant weights: output [rows, m] = input [rows, n] * weights [m, n]' + bias [m].
  *
- * Method: one SGEMM that adds to the bias. Leading axes of the input are flattened to rows. A block that is not
- * stored row-major has to be brought into rows first, and back; that is the only case that needs scratch.
+ * Method: one SGEMM, of the backend, that adds to the bias. Leading axes of the input are flattened to rows. A block
+ * that is not stored row-major has to be brought into rows first, and back; that is the only case that needs scratch.
  */
 #include <string.h>
 
@@ -13,6 +13,7 @@
 typedef struct gemm_state {
   int64_t rows, m, n;
   const float *weights, *bias; /* in the graph; bias may be NULL */
+  reap_multiply_call multiply;
   reap_fusion fusion;
   float *input_rows, *output_rows; /* scratch, NULL where the tensors are stored as rows */
 } gemm_state;
@@ -23,7 +24,7 @@ static void gemm_destroy(void **state) {
   reap_free(&s->output_rows);
 }
 
-static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
+static int fill(const reap_graph *graph, const reap_node *node, reap_backend backend, gemm_state *s) {
   const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
   const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
   if (!weights || weights->dtype != REAP_F32 || weights->rank != 2)
@@ -37,6 +38,7 @@ static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
                       reap_node_title(node), (long long)s->n);
   s->rows = 1;
   for (int i = 0; i < in->rank - 1; i++) s->rows *= in->dims[i];
+  REAP_TRY(reap_kernel_choose_product(node, backend, s->rows, graph->batch, &s->multiply));
   s->weights = weights->f32;
   s->bias = bias ? bias->f32 : NULL;
   if (!reap_stored_row_major(in)) REAP_TRY(reap_alloc(&s->input_rows, s->rows * s->n, sizeof *s->input_rows));
@@ -46,12 +48,11 @@ static int fill(const reap_graph *graph, const reap_node *node, gemm_state *s) {
 
 static int gemm_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
                               const reap_fusion *fusion, void **state) {
-  (void)backend;
   REAP_TRY(reap_kernel_needs_input(graph, node, 0));
   REAP_TRY(reap_calloc(state, 1, sizeof(gemm_state)));
   gemm_state *s = *state;
   s->fusion = *fusion;
-  return fill(graph, node, s);
+  return fill(graph, node, backend, s);
 }
 
 static int gemm_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
@@ -68,7 +69,7 @@ static int gemm_run(const reap_graph *graph, const reap_node *node, void *state,
     x = s->input_rows;
   }
   for (int64_t r = 0; r < s->rows && s->bias; r++) memcpy(y + r * s->m, s->bias, (size_t)s->m * sizeof *y);
-  REAP_TRY(reap_sgemm('T', 'N', s->m, s->rows, s->n, 1.0f, s->weights, s->n, x, s->n, s->bias ? 1.0f : 0.0f, y, s->m));
+  REAP_TRY(s->multiply('T', 'N', s->m, s->rows, s->n, 1.0f, s->weights, s->n, x, s->n, s->bias ? 1.0f : 0.0f, y, s->m));
   if (s->fusion.clamp) reap_kernel_clamp(s->rows * s->m, y, s->fusion.low, s->fusion.high, y);
   if (s->output_rows) reap_rows_to_storage(reap_node_output(graph, node, 0), s->output_rows, output);
   return REAP_OK;

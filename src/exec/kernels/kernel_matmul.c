@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "kernels.h"
-#include "linalg/dense.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -17,6 +16,7 @@ typedef struct matmul_state {
   void *gemm;       /* the layer's state */
   reap_nest stacks; /* operands: output, left and right, in matrices' elements */
   int64_t rows, columns, depth;
+  reap_multiply_call multiply;
   float *scratch[3]; /* output, left, right in rows; NULL where they are stored so */
   reap_fusion fusion;
 } matmul_state;
@@ -37,7 +37,7 @@ static void stack_strides(const reap_value *value, int rank, int64_t *strides) {
   }
 }
 
-static int build(const reap_graph *graph, const reap_node *node, matmul_state *s) {
+static int build(const reap_graph *graph, const reap_node *node, reap_backend backend, matmul_state *s) {
   const reap_value *operands[] = {reap_node_output(graph, node, 0), reap_node_input(graph, node, 0),
                                   reap_node_input(graph, node, 1)};
   const reap_value *y = operands[0], *a = operands[1];
@@ -58,7 +58,7 @@ static int build(const reap_graph *graph, const reap_node *node, matmul_state *s
     rank = 0;
   }
   reap_nest_build(rank, dims, REAP_NEST_OPERANDS, strides, &s->stacks);
-  return REAP_OK;
+  return reap_kernel_choose_product(node, backend, s->rows, 0, &s->multiply);
 }
 
 static int matmul_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
@@ -67,7 +67,8 @@ static int matmul_prepare_fused(const reap_graph *graph, const reap_node *node, 
   matmul_state *s = *state;
   s->layer = node->linear != NULL;
   s->fusion = *fusion;
-  return s->layer ? reap_kernel_gemm.prepare_fused(graph, node, backend, fusion, &s->gemm) : build(graph, node, s);
+  return s->layer ? reap_kernel_gemm.prepare_fused(graph, node, backend, fusion, &s->gemm)
+                  : build(graph, node, backend, s);
 }
 
 static int matmul_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
@@ -85,7 +86,7 @@ static const float *in_rows(const reap_graph *graph, const reap_node *node, cons
 }
 
 static int multiply(const matmul_state *s, const float *a, const float *b, float *y) {
-  return reap_sgemm('N', 'N', s->columns, s->rows, s->depth, 1.0f, b, s->columns, a, s->depth, 0.0f, y, s->columns);
+  return s->multiply('N', 'N', s->columns, s->rows, s->depth, 1.0f, b, s->columns, a, s->depth, 0.0f, y, s->columns);
 }
 
 static int matmul_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,

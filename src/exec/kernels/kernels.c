@@ -2,6 +2,9 @@
  */
 #include "kernels.h"
 
+#include "linalg/dense.h"
+#include "onednn.h"
+
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -50,4 +53,30 @@ int reap_kernel_number(const reap_graph *graph, const reap_node *node, int slot,
                       attribute);
   *number = (float)reap_tensor_number(tensor, 0);
   return REAP_OK;
+}
+
+/* ---------------------------------------------------------------- backends */
+
+bool reap_kernel_uses_onednn(reap_backend backend) {
+#ifdef REAP_HAVE_ONEDNN
+  return backend != REAP_BACKEND_PLAIN;
+#else
+  return backend == REAP_BACKEND_ONEDNN;
+#endif
+}
+
+int reap_kernel_choose_product(const reap_node *node, reap_backend backend, int64_t rows, int64_t images,
+                               reap_multiply_call *call) {
+  *call = reap_sgemm;
+#ifdef REAP_HAVE_ONEDNN
+  if (rows <= images || !reap_kernel_uses_onednn(backend)) return REAP_OK;
+  *call = reap_onednn_sgemm;
+  return reap_onednn_check_room(reap_node_title(node));
+#else
+  (void)node;
+  (void)backend;
+  (void)rows;
+  (void)images;
+  return REAP_OK;
+#endif
 }

@@ -19,6 +19,17 @@ int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int 
 int reap_kernel_number(const reap_graph *graph, const reap_node *node, int slot, const char *attribute, float fallback,
                        float *number);
 
+/* True if that backend is to use oneDNN. */
+bool reap_kernel_uses_onednn(reap_backend backend);
+
+/* A matrix product, with the parameters of reap_sgemm() (linalg/dense.h). */
+typedef int (*reap_multiply_call)(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                                  int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+/* That of BLAS for a row for each of `images` images (a classifier), else that of the backend. */
+int reap_kernel_choose_product(const reap_node *node, reap_backend backend, int64_t rows, int64_t images,
+                               reap_multiply_call *call);
+
 /* Bounds of a Clip node; false if they are not constant numbers. */
 bool reap_kernel_clip_bounds(const reap_graph *graph, const reap_node *node, float *low, float *high);
 

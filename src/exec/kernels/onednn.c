@@ -1,4 +1,4 @@
-/* Convolutions through oneDNN; see onednn.h. The only file that names its symbols.
+/* Convolutions and matrix products through oneDNN; see onednn.h. The only file that names its symbols.
  *
  * Method: forward inference in float32 with images channels last on both sides (which costs nothing against oneDNN's
  * own blocked layouts) and weights in whatever layout the library prefers, reordered once. Algorithm: direct, whose
@@ -229,9 +229,13 @@ static int create_arguments(const reap_window *w, const float *weights, const fl
 /* oneDNN crashes where there is no memory for the code that it makes of a convolution; this much is enough for it. */
 static const int64_t ROOM = (int64_t)32 << 20;
 
+int reap_onednn_check_room(const char *title) {
+  return reap_error_prefix(reap_memory_check("oneDNN", ROOM), "%s", title);
+}
+
 static int create(const reap_window *w, const float *weights, const float *bias, const reap_fusion *fusion, builder *b,
                   reap_onednn_conv *c) {
-  REAP_TRY(reap_error_prefix(reap_memory_check("oneDNN", ROOM), "%s", c->title));
+  REAP_TRY(reap_onednn_check_room(c->title));
   REAP_TRY(check(c->title, "start", dnnl_engine_create(&c->engine, dnnl_cpu, 0)));
   REAP_TRY(check(c->title, "start", dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags)));
   REAP_TRY(create_layouts(w, c->title, b));
@@ -273,4 +277,10 @@ int reap_onednn_conv_run(reap_onednn_conv *conv, const float *input, float *outp
     code = dnnl_primitive_execute(conv->primitive, conv->stream, conv->n_arguments, conv->arguments);
   if (code == dnnl_success) code = dnnl_stream_wait(conv->stream);
   return check(conv->title, "run a convolution", code);
+}
+
+/* Row-major there: the transposes of all three. */
+int reap_onednn_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                      const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+  return check("matrix product", "multiply matrices", dnnl_sgemm(tb, ta, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc));
 }

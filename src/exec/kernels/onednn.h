@@ -1,4 +1,4 @@
-/* Convolutions through oneDNN; private to src/exec. Only onednn.c includes the library. */
+/* Convolutions and matrix products through oneDNN; private to src/exec. Only onednn.c includes the library. */
 #ifndef REAP_EXEC_KERNELS_ONEDNN_H
 #define REAP_EXEC_KERNELS_ONEDNN_H
 
@@ -17,6 +17,14 @@ void reap_onednn_conv_destroy(reap_onednn_conv **conv);
 
 /* input [batch, height, width, channels], output [batch, out_height, out_width, outputs] */
 int reap_onednn_conv_run(reap_onednn_conv *conv, const float *input, float *output);
+
+/* reap_sgemm() (linalg/dense.h) by oneDNN, twice as fast on processors that OpenBLAS has no kernels for. The first call
+ * for a shape makes code: reap_onednn_check_room() before it. */
+int reap_onednn_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                      const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+/* REAP_ERR_RESOURCE that names `title` unless there is memory for the code that oneDNN makes. */
+int reap_onednn_check_room(const char *title);
 
 /* "oneDNN 2.6.3": the library that was loaded. */
 const char *reap_onednn_name(void);

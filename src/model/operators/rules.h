@@ -46,6 +46,7 @@ int reap_shape_folded(reap_graph *graph, reap_node *node);
 #define reap_fold_none NULL
 int reap_fold_identity(reap_graph *graph, reap_node *node);
 int reap_fold_copy(reap_graph *graph, reap_node *node);
+int reap_fold_norm(reap_graph *graph, reap_node *node);
 int reap_fold_elementwise(reap_graph *graph, reap_node *node);
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node);
 int reap_fold_concat(reap_graph *graph, reap_node *node);
@@ -79,6 +80,9 @@ int reap_node_axis(const reap_node *node, int64_t axis, int rank, int *out);
 /* Broadcast shape of two shapes, or an error that names the node. */
 int reap_broadcast_dims(const reap_node *node, int rank_a, const int64_t *a, int rank_b, const int64_t *b, int *rank,
                         int64_t *dims);
+
+/* True for a BatchNormalization that takes mean and variance from what it normalises. */
+bool reap_norm_trains(const reap_graph *graph, const reap_node *node);
 
 /* True for a node that computes a linear layer, a product with constant weights; false for the product of two tensors
  * that depend on the images, or of one with a stack of matrices. Before the layers are collected (prepare/linear.h). */

@@ -45,9 +45,7 @@ int reap_shape_dropout(reap_graph *graph, reap_node *node) {
 int reap_shape_norm(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   if (x->rank < 2) return reap_node_error(node, "its input has no channels");
-  /* Before opset 14 it is the statistics among the outputs that tell. */
-  if (graph->opset < 14 ? node->n_outputs > 1 : reap_node_int(node, "training_mode", 0) != 0)
-    return trains(node, "normalises by the images of a batch");
+  if (reap_norm_trains(graph, node) && !x->constant) return trains(node, "normalises by the images of a batch");
   for (int slot = 1; slot < 5; slot++) {
     const reap_tensor *t = reap_node_constant(graph, node, slot);
     if (!t || t->dtype != REAP_F32 || t->count != x->dims[REAP_NORM_AXIS])
