@@ -184,7 +184,7 @@ static void projected_shortcut_couples(void) {
 }
 
 /* Option A of He et al.: every other pixel, empty channels around. */
-static void padded_shortcut_holds(void) {
+static void padded_shortcut_parts(void) {
   reap_graph *g = begin_residual();
   net_conv3(g, "conv2", "r1", 7, 8);
   net_ints(g, "pads", "0,2,0,0,0,2,0,0");
@@ -192,9 +192,15 @@ static void padded_shortcut_holds(void) {
   net_node(g, "Add", "sum", "conv2 pad", "sum", NULL);
   net_conv3(g, "head", "sum", 8, 5);
   net_finish(g, "head", 2);
-  reap_groups *groups = groups_of(g, 3);
-  check_group(g, groups, 0, "stem", 8, "stem conv2", "conv1 head", "Pad pad pads the channels");
+  reap_groups *groups = groups_of(g, 4);
+  check_group(g, groups, 0, "stem", 4, "stem conv2", "conv1 head",
+              "coupled: stem and conv2 produce it, tied by Add sum; conv1 and head read it");
   check_group(g, groups, 1, "conv1", 7, "conv1", "conv2", NULL);
+  check_group(g, groups, 2, "conv2", 4, "conv2", "head",
+              "coupled: conv2 produces it; head reads it together with channels of stem");
+  check_members(g, reap_groups_at(groups, 2),
+                "conv2:outp 0 1 . . . . 2 3; pad:out= 0 1 . . . . 2 3; sum:0+ 0 1 . . . . 2 3; "
+                "sum:1+ 0 1 . . . . 2 3; head:0c 0 1 . . . . 2 3");
   finish(g, groups);
 }
 
@@ -213,9 +219,11 @@ static void slices_and_spatial_steps(void) {
   net_node(g, "Slice", "part", "b one four one", "part", NULL); /* channels 1 to 3 */
   net_conv3(g, "c", "part", 3, 2);
   net_finish(g, "c", 2);
-  reap_groups *groups = groups_of(g, 3);
+  reap_groups *groups = groups_of(g, 4);
   check_group(g, groups, 0, "a", 6, "a", "b", NULL);
-  check_group(g, groups, 1, "b", 6, "b", "c", "Slice part takes a part of the channels");
+  check_group(g, groups, 1, "b", 3, "b", "", "no layer consumes it");
+  check_group(g, groups, 2, "b:2", 3, "b", "c", "coupled: b produces it; c reads a part of it");
+  check_members(g, reap_groups_at(groups, 2), "b:outp . 0 1 2 . .; part:0= . 0 1 2 . .; c:0c 0 1 2");
   finish(g, groups);
 }
 
@@ -248,12 +256,14 @@ static void grouped_and_depthwise(void) {
   conv1(g, "deep", "b", 1, 4, "group=4");
   net_conv3(g, "c", "deep", 4, 2);
   net_finish(g, "c", 2);
-  reap_groups *groups = groups_of(g, 5);
-  check_group(g, groups, 0, "a", 4, "a", "grouped", "Conv grouped is a grouped convolution");
-  check_group(g, groups, 1, "grouped", 6, "grouped", "b", "a grouped convolution produces it");
-  check_group(g, groups, 2, "b", 4, "b", "deep", "Conv deep is a grouped convolution");
-  check_group(g, groups, 3, "deep", 4, "deep", "c", "a grouped convolution produces it");
-  check_group(g, groups, 4, "c", 2, "c", "", "the network's output");
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 2, "a grouped", "grouped b",
+              "coupled: a and grouped produce it; grouped and b read it");
+  check_members(g, reap_groups_at(groups, 0),
+                "a:outp 0 0 1 1; grouped:0c 0 0 1 1; grouped:outp 0 0 0 1 1 1; "
+                "b:0c 0 0 0 1 1 1");
+  check_group(g, groups, 1, "b", 4, "b deep", "deep c", "coupled: b and deep produce it; deep and c read it");
+  check_group(g, groups, 2, "c", 2, "c", "", "the network's output");
   finish(g, groups);
 }
 
@@ -272,7 +282,7 @@ static void outputs_and_constants_hold(void) {
   net_finish(g, "d", 2);
   reap_groups *groups = groups_of(g, 4);
   check_group(g, groups, 0, "a", 4, "a", "b", "the network's output");
-  check_group(g, groups, 1, "b", 5, "b", "", "Mul scaled has a constant for each channel"); /* not followed further */
+  check_group(g, groups, 1, "b", 5, "b", "c", NULL); /* the numbers go with them */
   check_group(g, groups, 2, "c", 6, "c", "d", NULL);
   check_group(g, groups, 3, "d", 2, "d", "", "the network's output");
   finish(g, groups);
@@ -305,9 +315,10 @@ static void what_is_not_followed_holds(void) {
   net_weights(g, "w", "4,5");
   net_node(g, "MatMul", "m", "turned w", "m", NULL); /* channels last: [batch, 6, 6, 5] */
   net_finish(g, "m", 2);
-  reap_groups *groups = groups_of(g, 2);
+  reap_groups *groups = groups_of(g, 3);
   check_group(g, groups, 0, "a", 4, "a", "", "Softmax soft needs all its channels");
-  check_group(g, groups, 1, "b", 4, "b", "", "Transpose turned needs all its channels");
+  check_group(g, groups, 1, "b", 4, "b", "m", NULL); /* followed to the last axis */
+  CU_ASSERT_EQUAL(reap_groups_axis(groups, reap_graph_find(g, "turned")), 3);
   finish(g, groups);
 }
 
@@ -320,11 +331,11 @@ static void products_along_the_width_hold(void) {
   net_node(g, "MatMul", "m", "a w", "m", NULL);
   net_conv3(g, "b", "m", 6, 2);
   net_finish(g, "b", 2);
-  reap_groups *groups = groups_of(g, 2);
-  check_group(g, groups, 0, "a", 6, "a", "m",
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 6, "a", "",
               "MatMul m is a matrix product along another axis than that of the channels");
-  check_group(g, groups, 1, "b", 2, "b", "", "the network's output");
-  CU_ASSERT_EQUAL(reap_groups_produced_by(groups, net_layer(g, "m")), -1);
+  check_group(g, groups, 1, "m", 6, "m", "", "Conv b runs its window over the channels");
+  check_group(g, groups, 2, "b", 2, "b", "", "the network's output");
   finish(g, groups);
 }
 
@@ -361,20 +372,22 @@ static void members_list_all_places(void) {
   net_dense(g, "fc2", "flat2", 4, 2);
   net_node(g, "Add", "y", "fc fc2", "y", NULL);
   net_finish(g, "y", 2);
-  reap_groups *groups = groups_of(g, 3);
-  check_members(g, reap_groups_at(groups, 2), "d:outp 0 1; flat2:0= 0 1; fc2:0c 0 0 1 1");
-  const reap_group *group = reap_groups_at(groups, 0); /* a, b and c; c ties all that aba has */
-  CU_ASSERT_EQUAL(group->units, 3);
-  check_members(g, group,
-                "a:outp 0 1; b:outp 2; r:0= 0 1; aba:0= 0 1; aba:1= 2; aba:2= 0 1; "
-                "c:0c 0 1 2 0 1; c:outp 0 1 2 0 1; sum:0+ 0 1 2 0 1; sum:1+ 0 1 2 0 1; "
-                "flat:0= 0 1; fc:0c 0 0 1 1; d:0c 0 1 2 0 1");
-  const bool keep[] = {false, true, true};
-  CHECK_OK(reap_groups_shrink(groups, 0, keep));
+  reap_groups *groups = groups_of(g, 4);
+  check_members(g, reap_groups_at(groups, 3), "d:outp 0 1; flat2:0= 0 1; fc2:0c 0 0 1 1");
+  const reap_group *group = reap_groups_at(groups, 0);
   CU_ASSERT_EQUAL(group->units, 2);
+  check_members(g, group,
+                "a:outp 0 1; r:0= 0 1; aba:0= 0 1; aba:2= 0 1; c:0c 0 1 . 0 1; c:outp 0 1 . 0 1; "
+                "sum:0+ 0 1 . 0 1; sum:1+ 0 1 . 0 1; flat:0= 0 1; fc:0c 0 0 1 1; d:0c 0 1 . 0 1");
+  check_members(g, reap_groups_at(groups, 1),
+                "b:outp 0; aba:1= 0; c:0c . . 0 . .; c:outp . . 0 . .; "
+                "sum:0+ . . 0 . .; sum:1+ . . 0 . .; d:0c . . 0 . .");
+  const bool keep[] = {false, true};
+  CHECK_OK(reap_groups_shrink(groups, 0, keep));
+  CU_ASSERT_EQUAL(group->units, 1);
   int64_t units[8];
   CU_ASSERT_EQUAL(reap_member_units(group, &group->members[group->n_members - 1], units), 3);
-  CU_ASSERT_TRUE(units[0] == 0 && units[1] == 1 && units[2] == 0);
+  CU_ASSERT_TRUE(units[0] == 0 && units[1] == -1 && units[2] == 0);
   finish(g, groups);
 }
 
@@ -436,8 +449,9 @@ static void many_layers_are_counted(void) {
   finish(g, groups);
 }
 
-/* Behind a Flatten each channel is several columns: to a matrix, but not to a convolution. One column is a channel. */
-static void flattened_maps_are_followed_or_held(void) {
+/* Behind a Flatten each channel is several columns: a matrix that reads them is the only one that does, a convolution
+ * reads each several times. */
+static void flattened_maps_are_followed(void) {
   static const char *const forms[][2] = {{"Unsqueeze", "axes"}, {"Reshape", "shape"}};
   for (int size = 1; size <= 2; size++)
     for (int form = 0; form < 2; form++) {
@@ -454,19 +468,50 @@ static void flattened_maps_are_followed_or_held(void) {
       conv1(g, "b", "i", columns, 2, NULL);
       net_finish(g, "b", 2);
       reap_groups *groups = groups_of(g, 2);
-      check_group(g, groups, 0, "a", 4, "a", form == 0 ? "b" : "",
-                  form == 1   ? "Reshape image changes the channel axis"
-                  : size == 1 ? NULL
-                              : "Conv b takes the positions of a flattened map for channels");
+      check_group(g, groups, 0, "a", 4, "a", "b",
+                  size == 1 ? NULL : "coupled: a produces it; b reads it more than once");
       finish(g, groups);
     }
+}
+
+/* Channels of both halves that a shuffle puts side by side leave together; a Reshape of [height, width, channels] to
+ * one axis has each channel at every position. */
+static void shuffles_and_channels_last(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 2, 2);
+  conv1(g, "a", "x", 3, 6, NULL);
+  net_ints(g, "split", "0,2,3,2,2");
+  net_ints(g, "merge", "0,-1,2,2");
+  net_node(g, "Reshape", "halves", "a split", "halves", NULL);
+  net_node(g, "Transpose", "mixed", "halves", "mixed", "perm=[0,2,1,3,4]");
+  net_node(g, "Reshape", "shuffled", "mixed merge", "shuffled", NULL);
+  conv1(g, "b", "shuffled", 6, 2, NULL);
+  net_node(g, "Transpose", "last", "b", "last", "perm=[0,2,3,1]");
+  net_ints(g, "flat", "-1,8");
+  net_node(g, "Reshape", "row", "last flat", "row", NULL);
+  net_dense(g, "fc", "row", 8, 3);
+  net_finish(g, "fc", 2);
+  reap_groups *groups = groups_of(g, 3);
+  int64_t units[8];
+  const reap_group *group = reap_groups_at(groups, 0);
+  check_group(g, groups, 0, "a", 3, "a", "b", "coupled: a produces it; b reads it more than once");
+  const reap_member *first = &group->members[0], *last = &group->members[group->n_members - 1];
+  CU_ASSERT_EQUAL(reap_member_units(group, first, units), 6);
+  for (int i = 0; i < 6; i++) CU_ASSERT_EQUAL(units[i], i % 3);
+  CU_ASSERT_EQUAL(reap_member_units(group, last, units), 6);
+  for (int i = 0; i < 6; i++) CU_ASSERT_EQUAL(units[i], i / 2);
+  group = reap_groups_at(groups, 1);
+  check_group(g, groups, 1, "b", 2, "b", "fc", "coupled: b produces it; fc reads it more than once");
+  CU_ASSERT_EQUAL(reap_member_units(group, &group->members[group->n_members - 1], units), 8);
+  for (int i = 0; i < 8; i++) CU_ASSERT_EQUAL(units[i], i % 2);
+  finish(g, groups);
 }
 
 const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"Flatten into Gemm", flatten_into_gemm},
                                 {"an identity shortcut couples", identity_shortcut_couples},
                                 {"a projected shortcut couples", projected_shortcut_couples},
-                                {"a padded shortcut holds", padded_shortcut_holds},
+                                {"a padded shortcut parts a stream", padded_shortcut_parts},
                                 {"slices", slices_and_spatial_steps},
                                 {"concatenation", concat_into_one_layer},
                                 {"grouped and depthwise", grouped_and_depthwise},
@@ -479,5 +524,6 @@ const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"parameters are members", parameters_are_members},
                                 {"foreign entries are told apart", foreign_entries_are_told_apart},
                                 {"many layers are counted", many_layers_are_counted},
-                                {"flattened maps are followed or held", flattened_maps_are_followed_or_held},
+                                {"flattened maps are followed", flattened_maps_are_followed},
+                                {"shuffles and channels last", shuffles_and_channels_last},
                                 {NULL, NULL}};

@@ -5,6 +5,7 @@
 #include "model/edits.h"
 #include "model/groups/surgery.h"
 #include "onnx_builder.h"
+#include "prune/sizes/cost_model.h"
 #include "reap/groups.h"
 #include "reap/network.h"
 
@@ -48,11 +49,6 @@ static reap_graph *clone(const reap_graph *g) {
   return copy;
 }
 
-/* Coupled groups can be cut as well, though nothing chooses their channels yet. */
-static bool can_be_cut(const reap_group *group) {
-  return group->units > 1 && (group->prunable || (group->reason && strncmp(group->reason, "coupled", 7) == 0));
-}
-
 /* ---------------------------------------------------------------- cut against masked */
 
 /* Sets the weights to zero with which the group's consumers read what is not kept. */
@@ -60,7 +56,7 @@ static void mask(reap_graph *g, const reap_groups *groups, int index, const bool
   const reap_group *group = reap_groups_at(groups, index);
   for (int c = 0; c < group->n_members; c++) {
     const reap_node *node = g->nodes[group->members[c].node];
-    if (group->members[c].role != REAP_CONSUMES) continue;
+    if (group->members[c].role != REAP_CONSUMES || reap_node_int(node, "group", 1) > 1) continue;
     reap_tensor *w = g->values[node->inputs[1]].constant;
     int64_t *entries = NULL, columns = w->dims[1], inner = w->count / (w->dims[0] * columns);
     CHECK_OK(reap_alloc(&entries, columns, sizeof *entries));
@@ -78,6 +74,8 @@ static void mask(reap_graph *g, const reap_groups *groups, int index, const bool
   }
 }
 
+static int64_t last_kept[64]; /* units of the groups, of the last network that was cut */
+
 /* Keeps about half of every group that can be cut, at random; `masked` (may be NULL) is masked alike. Groups cut. */
 static int cut_all(reap_graph *cut, reap_graph *masked, uint64_t seed) {
   reap_groups *groups = NULL, *original = NULL;
@@ -87,12 +85,14 @@ static int cut_all(reap_graph *cut, reap_graph *masked, uint64_t seed) {
   CHECK_OK(reap_groups_find(cut, &original));
   for (int g = 0; groups && g < reap_groups_count(groups); g++) {
     const int64_t channels = reap_groups_at(groups, g)->units;
-    if (!can_be_cut(reap_groups_at(groups, g))) continue;
+    if (g < 64) last_kept[g] = channels;
+    if (!reap_groups_at(groups, g)->cuttable) continue;
     bool *keep = NULL;
     int64_t *kept = NULL, n = 1 + reap_random_below(&random, channels - 1);
     CHECK_OK(reap_calloc(&keep, channels, sizeof *keep));
     CHECK_OK(reap_alloc(&kept, channels, sizeof *kept));
     reap_random_sample(&random, channels, n, kept);
+    if (g < 64) last_kept[g] = n;
     for (int64_t k = 0; k < n; k++) keep[kept[k]] = true;
     if (masked) mask(masked, original, g, keep);
     CHECK_OK(reap_surgery_cut(cut, groups, g, n, kept));
@@ -145,6 +145,147 @@ static void cut_trained_networks_compute_the_masked(void) {
   networks_cut = 0;
   each_trained(compare_cut_and_masked);
   CU_ASSERT_EQUAL(networks_cut, 2);
+}
+
+/* ---------------------------------------------------------------- each kind of coupling */
+
+/* Convolution `name` of size 1 with weights of that shape. */
+static void conv1(reap_graph *g, const char *name, const char *in, const char *shape, const char *attributes) {
+  char w[64], line[128];
+  snprintf(w, sizeof w, "%s.w", name);
+  snprintf(line, sizeof line, "%s %s", in, w);
+  net_weights(g, w, shape);
+  net_node(g, "Conv", name, line, name, attributes);
+}
+
+static void shortcut_by_pad(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 4);
+  net_conv3(g, "b", "a", 4, 8);
+  net_ints(g, "pads", "0,1,0,0,0,3,0,0");
+  net_node(g, "Pad", "pad", "a pads", "pad", NULL);
+  net_node(g, "Add", "sum", "b pad", "sum", NULL);
+  net_conv3(g, "c", "sum", 8, 6);
+  net_node(g, "Add", "more", "c c", "y", NULL);
+}
+
+static void parts_of_channels(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 8);
+  net_conv3(g, "b", "x", 3, 4);
+  net_node(g, "Concat", "both", "b a", "both", "axis=1");
+  net_ints(g, "one", "1");
+  net_ints(g, "from", "3");
+  net_ints(g, "to", "-2");
+  net_node(g, "Slice", "part", "both from to one", "part", NULL);
+  net_conv3(g, "c", "part", 7, 6);
+  conv1(g, "d", "both", "6,12,1,1", NULL);
+  net_node(g, "Add", "sum", "c d", "y", NULL);
+}
+
+static void groups_of_a_convolution(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 8);
+  conv1(g, "grouped", "a", "12,2,1,1", "group=4");
+  net_norm_weights(g, "n", "12");
+  net_node(g, "BatchNormalization", "n", "grouped n.scale n.shift n.mean n.var", "n", NULL);
+  net_step(g, "Relu", "r", "n");
+  conv1(g, "deep", "r", "12,1,1,1", "group=12");
+  conv1(g, "twice", "deep", "24,1,1,1", "group=12");
+  net_conv3(g, "b", "twice", 24, 6);
+  net_step(g, "Relu", "y", "b");
+}
+
+static void shuffle(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 10);
+  net_ints(g, "split", "-1,2,5,4,4");
+  net_ints(g, "merge", "2,10,4,4");
+  net_node(g, "Reshape", "halves", "a split", "halves", NULL);
+  net_step(g, "Relu", "r", "halves");
+  net_node(g, "Transpose", "mixed", "r", "mixed", "perm=[0,2,1,3,4]");
+  net_node(g, "Reshape", "shuffled", "mixed merge", "shuffled", NULL);
+  net_conv3(g, "b", "shuffled", 10, 6);
+  net_step(g, "Relu", "y", "b");
+}
+
+static void channels_last(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 6);
+  net_node(g, "Transpose", "last", "a", "last", "perm=[0,2,3,1]");
+  net_weights(g, "w", "6,5");
+  net_node(g, "MatMul", "m", "last w", "m", NULL);
+  net_weights(g, "scale", "5");
+  net_node(g, "Mul", "scaled", "scale m", "scaled", NULL);
+  net_step(g, "Relu", "r", "scaled");
+  net_node(g, "Transpose", "first", "r", "first", "perm=[0,3,1,2]");
+  net_node(g, "Add", "sum", "first first", "sum", NULL);
+  net_conv3(g, "b", "sum", 5, 4);
+  net_node(g, "Transpose", "again", "b", "again", "perm=[0,2,3,1]");
+  net_ints(g, "flat", "0,-1");
+  net_node(g, "Reshape", "row", "again flat", "row", NULL);
+  net_dense(g, "y", "row", 64, 6);
+}
+
+static void gates(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 6);
+  net_node(g, "GlobalAveragePool", "gap", "a", "gap", NULL);
+  conv1(g, "down", "gap", "4,6,1,1", NULL);
+  net_step(g, "Relu", "r", "down");
+  conv1(g, "up", "r", "6,4,1,1", NULL);
+  net_node(g, "Mul", "gated", "up a", "gated", NULL);
+  net_weights(g, "scale", "6,1,1");
+  net_node(g, "Mul", "scaled", "gated scale", "scaled", NULL);
+  net_node(g, "Add", "sum", "scaled a", "sum", NULL);
+  conv1(g, "mask", "sum", "1,6,1,1", NULL);
+  net_node(g, "Mul", "masked", "sum mask", "masked", NULL);
+  net_conv3(g, "b", "masked", 6, 6);
+  net_step(g, "Relu", "y", "b");
+}
+
+static void columns_joined(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 4);
+  net_node(g, "Flatten", "flat", "a", "flat", NULL);
+  net_dense(g, "other", "flat", 64, 64);
+  net_node(g, "Add", "sum", "flat other", "sum", NULL);
+  net_node(g, "Concat", "both", "sum flat", "both", "axis=1");
+  net_dense(g, "y", "both", 128, 6);
+}
+
+/* Multiply-adds that are foreseen for the sizes of the last cut. */
+static double foreseen(const reap_graph *g) {
+  reap_groups *groups = NULL;
+  reap_cost_model *costs = NULL;
+  bool chosen[64];
+  CHECK_OK(reap_groups_find(g, &groups));
+  for (int i = 0; i < reap_groups_count(groups); i++) chosen[i] = reap_groups_at(groups, i)->cuttable;
+  CHECK_OK(reap_cost_model_flops(g, groups, chosen, &costs));
+  const double cost = reap_cost_model_at(costs, last_kept);
+  reap_cost_model_destroy(&costs);
+  reap_groups_destroy(&groups);
+  return cost;
+}
+
+/* What is cut computes what the masked network does, and costs what the sizes say. */
+static void coupled_groups_of_each_kind(void) {
+  static const struct {
+    void (*make)(reap_graph *g);
+    int least; /* groups that can be cut */
+  } kinds[] = {{shortcut_by_pad, 2}, {parts_of_channels, 3}, {groups_of_a_convolution, 1},
+               {shuffle, 1},         {channels_last, 3},     {gates, 2},
+               {columns_joined, 1}};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+      reap_graph *g = net_begin();
+      net_image(g, "x", 3, 4, 4);
+      kinds[i].make(g);
+      net_finish(g, "y", 2);
+      reap_graph *cut = clone(g), *masked = clone(g);
+      CU_ASSERT_TRUE(cut_all(cut, masked, seed) >= kinds[i].least);
+      CU_ASSERT_EQUAL(foreseen(g), (double)reap_graph_flops(cut));
+      const double apart = net_difference(masked, cut, REAP_BACKEND_PLAIN);
+      if (apart > 1e-5) fprintf(stderr, "kind %zu: cut and masked differ by %.3g\n", i, apart);
+      CU_ASSERT_TRUE(apart <= 1e-5);
+      CU_ASSERT_TRUE(net_difference(g, masked, REAP_BACKEND_PLAIN) > 1e-4);
+      reap_graph_destroy(&g);
+      reap_graph_destroy(&cut);
+      reap_graph_destroy(&masked);
+    }
 }
 
 /* ---------------------------------------------------------------- new weights, and files */
@@ -471,6 +612,7 @@ static void nonsense_is_refused(void) {
 const test_case test_cases[] = {
     {"cut references compute what the masked do", cut_references_compute_the_masked},
     {"cut trained networks compute what the masked do", cut_trained_networks_compute_the_masked},
+    {"coupled groups of each kind", coupled_groups_of_each_kind},
     {"new weights reach the file", new_weights_reach_the_file},
     {"cuts reach the file", cuts_reach_the_file},
     {"cuts and new weights reach the file", cuts_and_weights_reach_the_file},

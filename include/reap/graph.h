@@ -124,7 +124,8 @@ typedef struct reap_node {
   reap_attribute *attributes;
   reap_linear *linear; /* of Conv, Gemm and MatMul with constant weights, after preparation; else NULL */
   bool fixed_shape;    /* a Flatten that the file writes as a Reshape to a fixed number of columns */
-  bool cut;            /* parameters or shape along the channels were cut: has to be written anew */
+  unsigned cut; /* constant inputs (bit k: input k) and attributes (the highest bit) that lost channels or count them,
+                   and have to be written anew */
 } reap_node;
 
 typedef struct reap_graph {

@@ -1,17 +1,17 @@
 /* Groups: units of a network that may leave it, and all the places where they stand.
  *
- * A unit is what leaves together: today one channel with all its entries, in each tensor that carries it. Layers
- * produce units at their outputs and consume them at their inputs; element-wise operators, normalisations, pooling and
- * Flatten pass them on; additions make the units of both sides one; concatenations and slices rearrange them. A group
- * is the set of units connected through common producers.
+ * A unit is what leaves together: a channel, the same channel of all layers of a residual stream, a group of a grouped
+ * convolution with its inputs and outputs, all with their entries in each tensor that carries them. Layers produce
+ * units at their outputs and consume them at their inputs; element-wise operators, normalisations, pooling and what
+ * moves data pass them on; additions make the units of both sides one; concatenations and slices rearrange them. Units
+ * that have as many entries in every tensor form a group.
  *
- * A member is one such place: an axis of a tensor that a node reads, or that a layer makes. A unit has any number of
- * entries along it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several where a
- * tensor is joined with itself, none where a part was cut out. Which axis it is follows from the layout of the tensor
- * (model/operators/layout.h).
+ * A member is one such place: an axis of a tensor that a node reads, or that a layer (or a Pad) makes. A unit has any
+ * number of entries along it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several
+ * where a tensor is joined with itself, none where a part was cut out.
  *
  * A group is inner if one layer alone produces it and one alone consumes it, each unit once: the plain case of the
- * method. All calls are local.
+ * method. Others are coupled. All calls are local.
  */
 #ifndef REAP_GROUPS_H
 #define REAP_GROUPS_H
@@ -32,7 +32,7 @@ typedef enum reap_role {
 } reap_role;
 
 typedef struct reap_member {
-  int node, input; /* slot among the node's inputs; -1: its output, of a layer */
+  int node, input; /* slot among the node's inputs; -1: its output, of a layer or a Pad */
   int value, axis; /* the tensor there, and its axis along which the units have their entries */
   reap_role role;
 } reap_member;
@@ -40,13 +40,14 @@ typedef struct reap_member {
 typedef struct reap_groups reap_groups;
 
 typedef struct reap_group {
-  char *name;    /* layer name of the first producer */
+  char *name;    /* layer name of the first producer; with ":2" and so on behind it where that has several groups */
   int64_t units; /* present number */
   int n_members;
   reap_member *members; /* in the order of the nodes */
   bool inner;
   bool prunable;             /* inner, and nothing holds its units */
-  char *reason;              /* why not; NULL if prunable */
+  bool cuttable;             /* nothing holds its units, though it may be coupled */
+  char *reason;              /* why it is not prunable; NULL if it is */
   int index;                 /* among the network's groups, */
   const reap_groups *groups; /* of which it is one */
 } reap_group;
@@ -70,7 +71,10 @@ int reap_group_producer(const reap_group *group);
  * (capacity: the length of the axis) and returns the number of entries. */
 int64_t reap_member_units(const reap_group *group, const reap_member *member, int64_t *units);
 
-/* Which entries along the channel axis of `value` stay if of group `group` only the units with keep[unit] true stay:
+/* Axis of `value` along which units of any group stand, or -1. */
+int reap_groups_axis(const reap_groups *groups, int value);
+
+/* Which entries along that axis of `value` stay if of group `group` only the units with keep[unit] true stay:
  * fills entries[] (capacity: the length of that axis) and returns their number, or -1 if the value does not carry the
  * group's units. */
 int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep, int64_t *entries);

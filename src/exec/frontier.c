@@ -257,7 +257,8 @@ int64_t reap_frontier_bytes(const reap_frontier *f) {
 
 /* What stays of every value held. */
 typedef struct stay {
-  int64_t count, *entries; /* along the channel axis; count -1: all */
+  int axis;
+  int64_t count, *entries; /* along the axis; count -1: all */
 } stay;
 
 static void pick(float *restrict to, const float *restrict from, int64_t rows, int64_t width, int64_t count,
@@ -274,7 +275,7 @@ static int cut_block(reap_frontier *f, int v, int64_t block, const stay *stays) 
   float *old = NULL;
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(value, strides);
-  const int axis = reap_channel_axis(value);
+  const int axis = stays->axis;
   const int64_t inner = strides[axis], width = value->dims[axis], outer = reap_value_count(value) / (inner * width);
   REAP_TRY(reap_block_fetch(f->store, f->blocks[v][block], &old));
   REAP_TRY(reap_block_create(block, outer * count * inner, &fresh));
@@ -303,9 +304,9 @@ static int keep_blocks(reap_frontier *f, int64_t block) {
 static int find_entries(reap_frontier *f, const reap_groups *groups, int group, const bool *keep, stay *stays) {
   for (int v = 0; v < f->n_values; v++) {
     stays[v].count = -1;
-    const int64_t channels = reap_value_channels(&f->graph->values[v]);
-    if (!f->blocks[v] || channels == 0) continue;
-    REAP_TRY(reap_alloc(&stays[v].entries, channels, sizeof *stays[v].entries));
+    stays[v].axis = reap_groups_axis(groups, v);
+    if (!f->blocks[v] || stays[v].axis < 0) continue;
+    REAP_TRY(reap_alloc(&stays[v].entries, f->graph->values[v].dims[stays[v].axis], sizeof *stays[v].entries));
     stays[v].count = reap_groups_entries(groups, v, group, keep, stays[v].entries);
   }
   return REAP_OK;

@@ -1,4 +1,5 @@
-/* What pruning changes in the user's file: a list of tensors to be put into inputs of the file's own nodes. Local. */
+/* What pruning changes in the user's file: a list of tensors to be put into inputs of the file's own nodes, and of
+ * attributes. Local. */
 #ifndef REAP_MODEL_EDITS_H
 #define REAP_MODEL_EDITS_H
 
@@ -7,12 +8,14 @@
 typedef enum reap_edit_kind {
   REAP_EDIT_INPUT, /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "")
                     */
-  REAP_EDIT_ADD    /* an Add of this constant is put behind output 0 of file node `node` */
+  REAP_EDIT_ADD,   /* an Add of this constant is put behind output 0 of file node `node` */
+  REAP_EDIT_ATTRIBUTE /* the integer (of a tensor of rank 0) or the integers of attribute `name` of file node `node` */
 } reap_edit_kind;
 
 typedef struct reap_edit {
   reap_edit_kind kind;
   int node, slot;
+  const char *name;    /* borrowed; of an attribute, else NULL */
   reap_tensor *tensor; /* owned */
 } reap_edit;
 
@@ -23,6 +26,9 @@ typedef struct reap_edits {
 
 /* Appends, taking the tensor over (also on failure). */
 int reap_edits_add(reap_edits *edits, reap_edit_kind kind, int node, int slot, reap_tensor *tensor);
+
+/* The same for an attribute that the node has; `name` outlives the list. */
+int reap_edits_add_attribute(reap_edits *edits, int node, const char *name, reap_tensor *tensor);
 
 /* Frees the list's contents. */
 void reap_edits_clear(reap_edits *edits);

@@ -15,8 +15,8 @@ typedef enum reap_channel_rule {
   REAP_CHANNELS_CONCAT,  /* lists put behind each other */
   REAP_CHANNELS_SLICE,   /* part of the list */
   REAP_CHANNELS_PAD,     /* the list with empty channels around it */
-  REAP_CHANNELS_FLATTEN, /* each channel becomes height * width columns */
-  REAP_CHANNELS_RESHAPE  /* as FLATTEN or PASS where the shapes say so, else opaque */
+  REAP_CHANNELS_RESHAPE, /* the same elements in another shape */
+  REAP_CHANNELS_TRANSPOSE
 } reap_channel_rule;
 
 /* REAP_OP_Conv and so on: what an operator is known by. */

@@ -122,6 +122,26 @@ static int edit_input(editor *e, const reap_edit *edit) {
   return REAP_OK;
 }
 
+/* ------------------------------------------------------------------ an attribute */
+
+static int edit_attribute(const editor *e, const reap_edit *edit) {
+  ReapOnnx__NodeProto *node = e->original[edit->node];
+  size_t i = 0;
+  while (i < node->n_attribute && strcmp(reap_onnx_text(node->attribute[i]->name), edit->name) != 0) i++;
+  if (i == node->n_attribute)
+    return reap_error(REAP_ERR_INTERNAL, "node %s has no attribute %s", reap_onnx_text(node->name), edit->name);
+  ReapOnnx__AttributeProto *a = node->attribute[i];
+  if (edit->tensor->rank == 0) {
+    a->i = edit->tensor->i64[0];
+    return REAP_OK;
+  }
+  if (a->n_ints != (size_t)edit->tensor->count)
+    return reap_error(REAP_ERR_INTERNAL, "node %s: attribute %s has another length", reap_onnx_text(node->name),
+                      edit->name);
+  memcpy(a->ints, edit->tensor->i64, a->n_ints * sizeof *a->ints);
+  return REAP_OK;
+}
+
 /* ------------------------------------------------------------------ an Add behind a node */
 
 static int insert_behind(ReapOnnx__GraphProto *graph, const ReapOnnx__NodeProto *node, ReapOnnx__NodeProto *fresh) {
@@ -227,7 +247,9 @@ static int apply_all(editor *e, const reap_edits *edits) {
     const reap_edit *edit = &edits->list[i];
     if (edit->node < 0 || (size_t)edit->node >= e->n_original || !e->original[edit->node] || edit->slot < 0)
       return reap_error(REAP_ERR_INTERNAL, "an edit names node %d, input %d", edit->node, edit->slot);
-    REAP_TRY(edit->kind == REAP_EDIT_INPUT ? edit_input(e, edit) : edit_add(e, edit));
+    REAP_TRY(edit->kind == REAP_EDIT_INPUT ? edit_input(e, edit)
+             : edit->kind == REAP_EDIT_ADD ? edit_add(e, edit)
+                                           : edit_attribute(e, edit));
   }
   return reap_onnx_remove_unused(e->graph, &e->lost);
 }

@@ -1,12 +1,19 @@
 /* From classes of channels to groups; see reap/groups.h.
  *
- * A union-find over classes merges those that share a producer; groups are numbered by their first producer. Then one
- * walk over the nodes lists the members of all groups. Cost is linear in the number of channels and nodes.
+ * A class that a layer makes is a unit. Units that have as many entries in every tensor form a group: all of them start
+ * as one, and each tensor parts those it has from those it has not, and from those it has more often. Groups are
+ * numbered, and named, by their first producer. Then one walk over the nodes lists the members of all groups. Cost:
+ * sorting the units of each tensor.
  */
-#include "channel_map.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel_rules.h"
 #include "group_reason.h"
 #include "groups_data.h"
 #include "model/operators.h"
+#include "model/operators/layer.h"
 #include "model/operators/layout.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -16,8 +23,10 @@ typedef struct search {
   reap_groups *g;
   reap_channel_map map;
   int n_members, n_ends; /* of all groups; producers and consumers among them */
-  int *group_of;         /* [n_atoms] at roots: group, or -1 */
-  int *unit_of;          /* [n_atoms] at roots: unit within the group */
+  int *unit_of;          /* [n_atoms] at roots: unit of the network, or -1 */
+  int n_units;           /* in the order in which producers make them */
+  int *group_of, *place; /* [n_units] group, and unit within it */
+  int *maker;            /* [n_units] the first producer */
   const char **pins;     /* [groups] what holds a unit of each, the first that does, or NULL */
   reap_first_few *reads; /* [nodes] groups of which a layer reads units */
   int *last;             /* [groups] the tensor that listed the group last, counted over all nodes */
@@ -30,58 +39,140 @@ static const reap_channel_list *produced_list(const search *s, int node) {
   return &s->map.values[s->graph->nodes[node]->outputs[0]];
 }
 
+/* ------------------------------------------------------------------ units */
+
+static int number_units(search *s) {
+  const reap_graph *graph = s->graph;
+  REAP_TRY(reap_alloc(&s->unit_of, s->map.n_atoms + 1, sizeof *s->unit_of));
+  REAP_TRY(reap_alloc(&s->maker, s->map.n_atoms + 1, sizeof *s->maker));
+  for (int64_t a = 0; a < s->map.n_atoms; a++) s->unit_of[a] = -1;
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_channel_list *list = produced_list(s, i);
+    for (int64_t k = 0; is_layer(graph->nodes[i]) && k < list->count; k++) {
+      int *unit = &s->unit_of[reap_channel_map_find(&s->map, list->atoms[k])];
+      if (*unit >= 0) continue;
+      *unit = s->n_units++;
+      s->maker[*unit] = i;
+    }
+  }
+  return REAP_OK;
+}
+
 /* ------------------------------------------------------------------ which units form a group */
 
-/* The first of the producers that `node` is merged with; halves the way there. */
-static int lead_of(int *merged, int node) {
-  while (merged[node] != node) node = merged[node] = merged[merged[node]];
-  return node;
+typedef struct tally {
+  int unit, part;
+  int64_t entries;
+} tally;
+
+typedef struct parting {
+  int n_parts;
+  int *part, *size; /* [n_units] of each unit; of each part */
+  int *at;          /* [n_units] its tally in the present tensor, if stamp[] is that of the tensor */
+  int *stamp;
+  tally *list;
+} parting;
+
+static int by_part(const void *a, const void *b) {
+  const tally *x = a, *y = b;
+  if (x->part != y->part) return x->part < y->part ? -1 : 1;
+  if (x->entries != y->entries) return x->entries < y->entries ? -1 : 1;
+  return x->unit < y->unit ? -1 : x->unit > y->unit;
 }
 
-/* All classes of one producer share a group; producers that share a class do, too. merged[nodes]: union-find. */
-static void merge_producers(search *s, int *merged) {
-  for (int i = 0; i < s->graph->n_nodes; i++) merged[i] = i;
-  for (int i = 0; i < s->graph->n_nodes; i++) {
-    const reap_channel_list *list = produced_list(s, i);
-    for (int64_t k = 0; is_layer(s->graph->nodes[i]) && k < list->count; k++) {
-      int *producer = &s->group_of[reap_channel_map_find(&s->map, list->atoms[k])]; /* for now */
-      int a = lead_of(merged, *producer < 0 ? i : *producer), b = lead_of(merged, i);
-      merged[a > b ? a : b] = *producer = a > b ? b : a;
+/* Entries of each unit in a tensor; returns the number of units. */
+static int count_entries(const search *s, reap_channel_map *map, const reap_channel_list *list, int turn, parting *p) {
+  int n = 0;
+  for (int64_t i = 0; i < list->count; i++) {
+    const int unit = s->unit_of[reap_channel_map_find(map, list->atoms[i])];
+    if (unit < 0) continue;
+    if (p->stamp[unit] != turn) {
+      p->stamp[unit] = turn;
+      p->at[unit] = n;
+      p->list[n++] = (tally){unit, p->part[unit], 0};
     }
+    p->list[p->at[unit]].entries += list->repeat;
+  }
+  return n;
+}
+
+/* A part of which a tensor has all units, equally often, stays as it is. */
+static void part_by(const search *s, reap_channel_map *map, const reap_channel_list *list, int turn, parting *p) {
+  const int n = count_entries(s, map, list, turn, p);
+  bool alike = n > 0;
+  for (int i = 0; i < n && alike; i++)
+    alike = p->list[i].part == p->list[0].part && p->list[i].entries == p->list[0].entries;
+  if (n == 0 || (alike && p->size[p->list[0].part] == n)) return;
+  qsort(p->list, (size_t)n, sizeof *p->list, by_part);
+  for (int i = 0, end; i < n; i = end) {
+    const int old = p->list[i].part;
+    for (end = i; end < n && p->list[end].part == old && p->list[end].entries == p->list[i].entries;) end++;
+    if (end - i == p->size[old]) continue;
+    p->size[old] -= end - i;
+    p->size[p->n_parts] = end - i;
+    for (int k = i; k < end; k++) p->part[p->list[k].unit] = p->n_parts;
+    p->n_parts++;
   }
 }
 
-static int number_groups(search *s) {
-  const int n = s->graph->n_nodes;
-  int *merged = NULL, *number = s->g->produced;
-  REAP_TRY(reap_alloc(&merged, n + 1, sizeof *merged));
-  merge_producers(s, merged);
-  for (int i = 0; i < n; i++) {
-    if (!is_layer(s->graph->nodes[i]) || produced_list(s, i)->count == 0) continue;
-    const int lead = lead_of(merged, i);
-    number[i] = lead == i ? s->g->count++ : number[lead];
+/* Numbers of parts become numbers of groups, in the order of their first units. */
+static void number_groups(search *s, const int *part, int *number) {
+  for (int u = 0; u < s->n_units; u++) number[u] = -1;
+  for (int u = 0; u < s->n_units; u++) {
+    int *group = &number[part[u]];
+    if (*group < 0) *group = s->g->count++;
+    s->group_of[u] = *group;
   }
-  for (int64_t a = 0; a < s->map.n_atoms; a++)
-    if (s->group_of[a] >= 0) s->group_of[a] = number[lead_of(merged, s->group_of[a])];
-  reap_free(&merged);
+}
+
+static int part_units(search *s, parting *p) {
+  const int n = s->n_units + 1; /* the first part may become empty */
+  REAP_TRY(reap_calloc(&p->part, n, sizeof *p->part));
+  REAP_TRY(reap_calloc(&p->size, n, sizeof *p->size));
+  REAP_TRY(reap_calloc(&p->at, n, sizeof *p->at));
+  REAP_TRY(reap_calloc(&p->stamp, n, sizeof *p->stamp));
+  REAP_TRY(reap_calloc(&p->list, n, sizeof *p->list));
+  p->n_parts = 1;
+  p->size[0] = s->n_units;
+  for (int v = 0; v < s->map.n_values; v++) part_by(s, &s->map, &s->map.values[v], v + 1, p);
+  REAP_TRY(reap_alloc(&s->group_of, n, sizeof *s->group_of));
+  number_groups(s, p->part, p->at);
   return REAP_OK;
 }
 
-/* Names the groups and numbers their units in the order in which producers make them. */
-static int number_units(search *s) {
-  for (int i = 0; i < s->graph->n_nodes; i++) {
-    if (s->g->produced[i] < 0) continue;
-    reap_group *group = &s->g->list[s->g->produced[i]];
-    const reap_channel_list *list = produced_list(s, i);
+static int find_groups(search *s) {
+  parting p = {0};
+  const int status = part_units(s, &p);
+  reap_free(&p.part);
+  reap_free(&p.size);
+  reap_free(&p.at);
+  reap_free(&p.stamp);
+  reap_free(&p.list);
+  return status;
+}
+
+/* The first producer's name; with a number behind it for its second group and those that follow. */
+static int name_group(const search *s, int maker, int *named, reap_group *group) {
+  const char *layer = s->graph->nodes[maker]->layer;
+  return ++named[maker] == 1 ? reap_strdup(&group->name, layer)
+                             : reap_format(&group->name, "%s:%d", layer, named[maker]);
+}
+
+static int describe_groups(search *s) {
+  int *named = NULL, status = REAP_OK;
+  REAP_TRY(reap_calloc(&s->g->list, s->g->count, sizeof *s->g->list));
+  REAP_TRY(reap_alloc(&s->place, s->n_units + 1, sizeof *s->place));
+  REAP_TRY(reap_calloc(&named, s->graph->n_nodes + 1, sizeof *named));
+  for (int u = 0; status == REAP_OK && u < s->n_units; u++) {
+    reap_group *group = &s->g->list[s->group_of[u]];
+    s->place[u] = (int)group->units++;
+    if (group->name) continue;
     group->groups = s->g;
-    group->index = s->g->produced[i];
-    if (!group->name) REAP_TRY(reap_strdup(&group->name, s->graph->nodes[i]->layer));
-    for (int64_t k = 0; k < list->count; k++) {
-      int *unit = &s->unit_of[reap_channel_map_find(&s->map, list->atoms[k])];
-      if (*unit < 0) *unit = (int)group->units++;
-    }
+    group->index = s->group_of[u];
+    status = name_group(s, s->maker[u], named, group);
   }
-  return REAP_OK;
+  reap_free(&named);
+  return status;
 }
 
 static int label_values(search *s) {
@@ -94,9 +185,10 @@ static int label_values(search *s) {
     REAP_TRY(reap_alloc(&labels->at, list->count, sizeof *labels->at));
     labels->count = list->count;
     labels->repeat = list->repeat;
+    labels->axis = list->axis;
     for (int64_t i = 0; i < list->count; i++) {
-      const int64_t root = reap_channel_map_find(&s->map, list->atoms[i]);
-      labels->at[i] = (reap_label){s->group_of[root], s->unit_of[root]};
+      const int unit = s->unit_of[reap_channel_map_find(&s->map, list->atoms[i])];
+      labels->at[i] = unit < 0 ? (reap_label){-1, -1} : (reap_label){s->group_of[unit], s->place[unit]};
     }
   }
   return REAP_OK;
@@ -128,8 +220,7 @@ static int append(search *s, int group, reap_member member) {
 /* One member for each group that has units in the tensor. `turn`: number of the tensor, counted over all nodes. */
 static int list_tensor(search *s, reap_member member, int turn) {
   const reap_labels *labels = &s->g->values[member.value];
-  const reap_value *value = &s->graph->values[member.value];
-  member.axis = value->constant ? 0 : reap_channel_axis(value); /* parameters have one axis */
+  member.axis = labels->axis;
   for (int64_t i = 0; i < labels->count; i++) {
     const int group = labels->at[i].group;
     if (group < 0 || s->last[group] == turn) continue;
@@ -137,6 +228,10 @@ static int list_tensor(search *s, reap_member member, int turn) {
     REAP_TRY(append(s, group, member));
   }
   return REAP_OK;
+}
+
+static int64_t entries_of(const search *s, int value) {
+  return s->map.values[value].count * s->map.values[value].repeat;
 }
 
 /* True if the node's inputs that are not constant are several tensors, whose channels it makes one. */
@@ -149,7 +244,25 @@ static bool adds(const search *s, const reap_node *node) {
     several |= first >= 0 && node->inputs[k] != first;
     if (first < 0) first = node->inputs[k];
   }
-  return several && s->map.values[first].count == s->map.values[node->outputs[0]].count;
+  const bool behind =
+      node->op->channels == REAP_CHANNELS_CONCAT && entries_of(s, first) != entries_of(s, node->outputs[0]);
+  return several && !behind;
+}
+
+static reap_role role_at(const search *s, int index, int value) {
+  const reap_node *node = s->graph->nodes[index];
+  if (is_layer(node) && s->g->values[value].axis == reap_linear_axis(s->graph, node)) return REAP_CONSUMES;
+  return adds(s, node) ? REAP_ADDS : REAP_PASSES;
+}
+
+/* Layer, or Pad: it makes channels. What others make is read by nodes that follow. */
+static bool makes(const reap_node *node) { return is_layer(node) || node->op->channels == REAP_CHANNELS_PAD; }
+
+/* The group that has all units of a list, or -1. */
+static int only_group(const reap_labels *labels) {
+  for (int64_t i = 1; i < labels->count; i++)
+    if (labels->at[i].group != labels->at[0].group) return -1;
+  return labels->count > 0 ? labels->at[0].group : -1;
 }
 
 static int list_members(search *s) {
@@ -157,13 +270,18 @@ static int list_members(search *s) {
   for (int i = 0; i < s->graph->n_nodes; i++) {
     const reap_node *node = s->graph->nodes[i];
     const bool layer = is_layer(node);
-    const reap_role role = layer ? REAP_CONSUMES : adds(s, node) ? REAP_ADDS : REAP_PASSES;
-    for (int k = 0; k < node->n_inputs; k++)
-      if (node->inputs[k] >= 0)
-        REAP_TRY(list_tensor(s, (reap_member){.node = i, .input = k, .value = node->inputs[k], .role = role}, ++turn));
-    if (!layer) continue; /* what others make is read by nodes that follow */
-    const reap_member output = {.node = i, .input = -1, .value = node->outputs[0], .role = REAP_PRODUCES};
+    for (int k = 0; k < node->n_inputs; k++) {
+      const int value = node->inputs[k];
+      if (value < 0 || s->g->values[value].count == 0) continue;
+      const reap_role role = role_at(s, i, value);
+      REAP_TRY(list_tensor(s, (reap_member){.node = i, .input = k, .value = value, .role = role}, ++turn));
+    }
+    if (!makes(node)) continue;
+    const reap_role role = layer ? REAP_PRODUCES : REAP_PASSES;
+    const reap_member output = {.node = i, .input = -1, .value = node->outputs[0], .role = role};
     REAP_TRY(list_tensor(s, output, ++turn));
+    if (!layer) continue;
+    s->g->produced[i] = only_group(&s->g->values[node->outputs[0]]);
     if (s->reads[i].count == 1) s->g->consumed[i] = s->reads[i].items[0];
   }
   return REAP_OK;
@@ -172,9 +290,10 @@ static int list_members(search *s) {
 /* ------------------------------------------------------------------ what can be pruned */
 
 static void find_pins(search *s) {
-  for (int64_t a = 0; a < s->map.n_atoms; a++)
-    if (s->map.parent[a] == a && s->group_of[a] >= 0 && s->map.pins[a] && !s->pins[s->group_of[a]])
-      s->pins[s->group_of[a]] = s->map.pins[a];
+  for (int64_t a = 0; a < s->map.n_atoms; a++) {
+    const int unit = s->map.parent[a] == a ? s->unit_of[a] : -1;
+    if (unit >= 0 && s->map.pins[a] && !s->pins[s->group_of[unit]]) s->pins[s->group_of[unit]] = s->map.pins[a];
+  }
 }
 
 /* First producers of the other groups among those that layer `node` reads. */
@@ -189,14 +308,30 @@ static reap_first_few others_of(const search *s, int index, int node) {
   return others;
 }
 
+/* Layers that make or read the units one by one; not depthwise and grouped convolutions. */
+static bool is_plain(const search *s, int node) {
+  return node >= 0 && reap_node_int(s->graph->nodes[node], "group", 1) == 1;
+}
+
+static bool has_consumer(const reap_group *group) {
+  for (int k = 0; k < group->n_members; k++)
+    if (group->members[k].role == REAP_CONSUMES) return true;
+  return false;
+}
+
 static int judge(search *s, int index) {
   reap_group *group = &s->g->list[index];
   const int producer = reap_group_producer(group), consumer = reap_group_consumer(group);
-  const int64_t read = consumer < 0 ? 0 : s->g->values[s->graph->nodes[consumer]->inputs[0]].count;
-  group->inner = producer >= 0 && consumer >= 0 && read == group->units && produced_list(s, producer)->count == read;
+  const int input = consumer < 0 ? -1 : s->graph->nodes[consumer]->inputs[0];
+  const int64_t read = consumer < 0 ? 0 : s->g->values[input].count; /* runs of entries */
+  const bool adjacent =
+      consumer >= 0 && (s->g->values[input].repeat == 1 || !reap_is_convolution(s->graph->nodes[consumer]));
+  group->inner = is_plain(s, producer) && is_plain(s, consumer) && read == group->units && adjacent &&
+                 produced_list(s, producer)->count == read;
   if (s->pins[index]) return reap_strdup(&group->reason, s->pins[index]);
   const reap_first_few others = consumer < 0 ? (reap_first_few){0, {0}} : others_of(s, index, consumer);
-  if (!group->inner) return reap_coupled_reason(s->graph, group, &others, read, &group->reason);
+  group->cuttable = group->units > 1 && has_consumer(group);
+  if (!group->inner) return reap_coupled_reason(s->graph, group, &others, adjacent ? read : INT64_MAX, &group->reason);
   if (group->units < 2) return reap_strdup(&group->reason, "a single channel");
   group->prunable = true;
   return REAP_OK;
@@ -207,25 +342,19 @@ static int judge(search *s, int index) {
 static int set_up(search *s) {
   const int n = s->graph->n_nodes;
   REAP_TRY(reap_channel_map_build(s->graph, &s->map));
-  REAP_TRY(reap_alloc(&s->group_of, s->map.n_atoms + 1, sizeof *s->group_of));
-  REAP_TRY(reap_alloc(&s->unit_of, s->map.n_atoms + 1, sizeof *s->unit_of));
-  for (int64_t a = 0; a < s->map.n_atoms; a++) s->group_of[a] = s->unit_of[a] = -1;
   REAP_TRY(reap_calloc(&s->reads, n + 1, sizeof *s->reads));
   REAP_TRY(reap_alloc(&s->g->consumed, n + 1, sizeof *s->g->consumed));
   REAP_TRY(reap_alloc(&s->g->produced, n + 1, sizeof *s->g->produced));
   for (int i = 0; i < n; i++) s->g->consumed[i] = s->g->produced[i] = -1;
-  REAP_TRY(number_groups(s));
-  const int count = s->g->count;
-  s->g->count = 0;
-  REAP_TRY(reap_calloc(&s->g->list, count, sizeof *s->g->list));
-  s->g->count = count;
-  REAP_TRY(reap_calloc(&s->pins, count + 1, sizeof *s->pins));
-  return reap_calloc(&s->last, count + 1, sizeof *s->last);
+  REAP_TRY(number_units(s));
+  REAP_TRY(find_groups(s));
+  REAP_TRY(reap_calloc(&s->pins, s->g->count + 1, sizeof *s->pins));
+  return reap_calloc(&s->last, s->g->count + 1, sizeof *s->last);
 }
 
 static int find(search *s) {
   REAP_TRY(set_up(s));
-  REAP_TRY(number_units(s));
+  REAP_TRY(describe_groups(s));
   REAP_TRY(label_values(s));
   REAP_TRY(list_members(s));
   find_pins(s);
@@ -239,8 +368,10 @@ int reap_groups_find(const reap_graph *graph, reap_groups **out) {
   s.g = *out;
   int status = find(&s);
   reap_channel_map_clear(&s.map);
-  reap_free(&s.group_of);
   reap_free(&s.unit_of);
+  reap_free(&s.maker);
+  reap_free(&s.group_of);
+  reap_free(&s.place);
   reap_free(&s.pins);
   reap_free(&s.reads);
   reap_free(&s.last);

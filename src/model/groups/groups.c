@@ -58,6 +58,10 @@ int64_t reap_member_units(const reap_group *group, const reap_member *member, in
   return units_along(&group->groups->values[member->value], group->index, units, &carries);
 }
 
+int reap_groups_axis(const reap_groups *groups, int value) {
+  return groups->values[value].count > 0 ? groups->values[value].axis : -1;
+}
+
 int64_t reap_groups_entries(const reap_groups *groups, int value, int group, const bool *keep, int64_t *entries) {
   bool carries;
   const int64_t count = units_along(&groups->values[value], group, entries, &carries);

@@ -8,11 +8,12 @@ typedef struct reap_label {
   int group, unit; /* -1: of none */
 } reap_label;
 
-/* What stands along the channel axis of a value: each label has `repeat` entries, one behind the other. */
+/* What stands along the axis of a value that holds channels: each label has `repeat` entries, one behind the other. */
 typedef struct reap_labels {
   int64_t count, repeat; /* count 0: the value is not followed */
   reap_label *at;        /* [count], owned */
-  int cuts;              /* number of the last cut that it took part in */
+  int axis;
+  int cuts; /* number of the last cut that it took part in */
 } reap_labels;
 
 struct reap_groups {

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cut_node.h"
 #include "model/half.h"
 #include "model/operators.h"
 #include "model/operators/layout.h"
@@ -19,24 +20,11 @@
 
 /* ---- cutting */
 
-/* Keeps entries[count] along `axis` of a float tensor, in place. */
-static void cut_tensor(reap_tensor *t, int axis, int64_t count, const int64_t *entries) {
-  int64_t outer = 1, inner = 1;
-  for (int i = 0; i < axis; i++) outer *= t->dims[i];
-  for (int i = axis + 1; i < t->rank; i++) inner *= t->dims[i];
-  for (int64_t o = 0; o < outer; o++)
-    for (int64_t k = 0; k < count; k++) /* never ahead of what is still to be read */
-      memmove(t->f32 + (o * count + k) * inner, t->f32 + (o * t->dims[axis] + entries[k]) * inner,
-              (size_t)inner * sizeof *t->f32);
-  t->dims[axis] = count;
-  t->count = outer * count * inner;
-}
-
-/* The same for a plain array of the given shape. */
+/* Keeps entries[count] along `axis` of a plain array of the given shape. */
 static void cut_floats(float *values, int rank, const int64_t *dims, int axis, int64_t count, const int64_t *entries) {
   reap_tensor view = {.dtype = REAP_F32, .rank = rank, .f32 = values};
   memcpy(view.dims, dims, (size_t)rank * sizeof *dims);
-  cut_tensor(&view, axis, count, entries);
+  reap_cut_tensor(&view, axis, count, entries);
 }
 
 /* Rows (outputs) or columns (inputs) of a linear layer. */
@@ -51,21 +39,21 @@ static void cut_linear(reap_graph *graph, reap_node *node, int axis, int64_t cou
     for (int i = 0; i < 5; i++) cut_floats(lists[i], 1, &norm->channels, 0, count, entries);
     norm->channels = count;
   }
-  cut_tensor(weights, axis, count, entries);
-  if (axis == 0) cut_tensor(bias, 0, count, entries);
+  reap_cut_tensor(weights, axis, count, entries);
+  if (axis == 0) reap_cut_tensor(bias, 0, count, entries);
   linear->n_raw = linear->norm ? weights->count : 0;
 }
 
-/* What the node has for each of the entries that stay or go at one of its members. */
-static void cut_member(reap_graph *graph, const reap_member *member, int64_t count, const int64_t *entries) {
+/* A depthwise or grouped convolution loses whole groups: its rows, and as many of their number. */
+static void cut_layer(reap_graph *graph, const reap_member *member, int64_t count, const int64_t *entries) {
   reap_node *node = graph->nodes[member->node];
-  if (node->linear) {
-    cut_linear(graph, node, member->role == REAP_PRODUCES ? 0 : 1, count, entries);
-  } else if (graph->values[member->value].constant) {
-    cut_tensor(graph->values[member->value].constant, member->axis, count, entries);
-    node->cut = true;
-  } else if (node->fixed_shape) {
-    node->cut = true;
+  const int64_t groups = reap_node_int(node, "group", 1),
+                rows = reap_node_constant(graph, node, 1)->dims[0] / (groups > 0 ? groups : 1);
+  if (member->role == REAP_PRODUCES) {
+    cut_linear(graph, node, 0, count, entries);
+    if (groups > 1) reap_cut_attribute(node, "group", count / rows);
+  } else if (groups == 1) {
+    cut_linear(graph, node, 1, count, entries);
   }
 }
 
@@ -75,8 +63,14 @@ static int cut_members(reap_graph *graph, const reap_groups *groups, int index, 
     const reap_member *member = &group->members[k];
     int64_t *entries = NULL;
     REAP_TRY(reap_alloc(&entries, graph->values[member->value].dims[member->axis], sizeof *entries));
-    cut_member(graph, member, reap_groups_entries(groups, member->value, index, keep, entries), entries);
+    const int64_t count = reap_groups_entries(groups, member->value, index, keep, entries);
+    int status = REAP_OK;
+    if (graph->nodes[member->node]->linear)
+      cut_layer(graph, member, count, entries);
+    else
+      status = reap_cut_node(graph, groups, member, index, keep, count, entries);
     reap_free(&entries);
+    REAP_TRY(status);
   }
   return REAP_OK;
 }
@@ -243,27 +237,11 @@ static int linear_edits(const reap_graph *graph, const reap_node *node, reap_edi
   return REAP_OK;
 }
 
-static int other_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
-  if (node->op->channels == REAP_CHANNELS_NORM) {
-    for (int slot = 1; slot < node->n_inputs; slot++) {
-      const reap_tensor *t = reap_node_constant(graph, node, slot);
-      REAP_TRY(vector_edit(edits, REAP_EDIT_INPUT, node->source, slot, t->f32, t->count, 1));
-    }
-    return REAP_OK;
-  }
-  /* A Reshape to a fixed number of columns: [-1, columns] serves any batch. */
-  const reap_value *y = reap_node_output(graph, node, 0);
-  const int64_t shape[] = {-1, reap_value_count(y) / y->dims[0]};
-  reap_tensor *t = NULL;
-  REAP_TRY(reap_tensor_from_ints(shape, 2, &t));
-  return reap_edits_add(edits, REAP_EDIT_INPUT, node->source, 1, t);
-}
-
 int reap_surgery_edits(const reap_graph *graph, reap_edits *edits) {
   for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
     if (node->linear && node->linear->changed) REAP_TRY(linear_edits(graph, node, edits));
-    if (node->cut) REAP_TRY(other_edits(graph, node, edits));
+    REAP_TRY(reap_cut_node_edits(graph, node, edits));
   }
   return REAP_OK;
 }

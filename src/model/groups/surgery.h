@@ -7,8 +7,9 @@
 #include "reap/groups.h"
 
 /* Keeps of `group` the units kept[n_kept] (ascending, at least one) only: rows of producers, columns of consumers,
- * parameters of what lies between. Weights that stay are unchanged. Shapes are inferred again and `groups` follows.
- * Nothing may hold the group's units. Cost: the group's members. */
+ * parameters of what lies between, numbers of channels in attributes and shapes. Weights that stay are unchanged.
+ * Shapes are inferred again and `groups` follows. Nothing may hold the group's units (cuttable). Cost: the group's
+ * members. */
 int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t n_kept, const int64_t *kept);
 
 /* New weights [n, m] (row-major, n = input channels * block, row = channel * block + t) and bias [m] of a linear layer

@@ -80,8 +80,7 @@ static reap_image_place moved(const reap_graph *graph, const reap_node *node, re
       if (permutation[i] == from.axis) to.axis = i;
   if (reduces && x->rank != y->rank && reap_axes_resolve(graph, node, x->rank, gone) == REAP_OK)
     for (int i = 0; i < from.axis; i++) to.axis -= gone[i];
-  if (node->op->channels == REAP_CHANNELS_RESHAPE || node->op->channels == REAP_CHANNELS_FLATTEN)
-    return reshaped(graph, x, y, from);
+  if (node->op->channels == REAP_CHANNELS_RESHAPE) return reshaped(graph, x, y, from);
   if (node->op->channels == REAP_CHANNELS_JOIN) to.axis += y->rank - x->rank; /* axes count from the last one */
   return to;
 }

@@ -212,8 +212,9 @@ static int cut(tracker *t, int group) {
   REAP_TRY(reap_calloc(&keep, channels, sizeof *keep));
   for (int64_t k = 0; k < t->setting->counts[group]; k++) keep[k] = true;
   for (int v = 0; status == REAP_OK && v < t->pruned.graph->n_values; v++) {
-    const int64_t channels_there = reap_value_channels(&t->pruned.graph->values[v]);
-    if (channels_there == 0) continue;
+    const int axis = reap_groups_axis(groups, v);
+    if (axis < 0) continue;
+    const int64_t channels_there = t->pruned.graph->values[v].dims[axis];
     status = reap_alloc(&entries, channels_there, sizeof *entries);
     const int64_t left = status == REAP_OK ? reap_groups_entries(groups, v, group, keep, entries) : -1;
     if (left >= 0) t->pruned.share[v] *= (double)left / (double)channels_there;
@@ -241,7 +242,7 @@ static int take_step(tracker *t, const reap_step *at) {
 /* Scaling a classifier takes next to nothing. */
 static int take_steps(tracker *t) {
   const reap_run_setting *s = t->setting;
-  const reap_steps_wishes wishes = {s->chosen, s->counts, s->repair, REAP_SCALE_NONE};
+  const reap_steps_wishes wishes = {false, s->chosen, s->counts, s->repair, REAP_SCALE_NONE};
   reap_steps steps;
   int status = reap_steps_make(s->graph, s->groups, &wishes, &steps);
   for (int k = 0; status == REAP_OK && k < steps.n; k++) status = take_step(t, &steps.list[k]);

@@ -1,11 +1,13 @@
-/* Costs from a graph; see cost_model.h. Everything follows from the linear layers and what lies along their channels;
- * cost O(nodes) a model, O(terms) an evaluation. */
+/* Costs from a graph; see cost_model.h. Everything follows from the linear layers and what lies along their channels: a
+ * layer that reads or makes channels of several groups has a term for each pair. Cost: the groups' members a model,
+ * O(terms) an evaluation. */
 #include "cost_model.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/operators.h"
-#include "model/operators/layout.h"
+#include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -102,56 +104,94 @@ int reap_cost_model_add(reap_cost_model *m, int in, int out, double unit, const 
   return REAP_OK;
 }
 
-/* The group if its units may go, else -1: its part of a cost is fixed. */
-static int free_group(const reap_cost_model *m, int group) { return group >= 0 && m->chosen[group] ? group : -1; }
-static double units_of(const reap_cost_model *m, int group) { return group < 0 ? 1 : (double)m->channels[group]; }
+/* ------------------------------------------------------------------ what a layer has of each group */
 
-/* A number of `total` that goes with the inputs and outputs of node i: a multiple of both. */
-static int add_linear(reap_cost_model *m, const reap_groups *groups, int node, int64_t total) {
-  const int in = free_group(m, reap_groups_consumed_by(groups, node)),
-            out = free_group(m, reap_groups_produced_by(groups, node));
-  return reap_cost_model_add(m, in, out, (double)total / (units_of(m, in) * units_of(m, out)), NULL);
-}
+/* Entries along one side of a layer's weights, or of a norm's parameters, that go with the units of a group. */
+typedef struct part {
+  int node, group;
+  bool outputs;
+  double entries; /* per unit */
+} part;
 
-static int add_flops(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups) {
-  for (int i = 0; i < graph->n_nodes; i++) {
-    const int64_t flops = reap_node_flops(graph, i);
-    if (flops > 0) REAP_TRY(add_linear(m, groups, i, flops));
+typedef struct parts {
+  int count, capacity;
+  part *list; /* by nodes, inputs first */
+} parts;
+
+static int append_part(parts *p, part added) {
+  if (p->count == p->capacity) {
+    const int wanted = p->capacity ? 2 * p->capacity : 64;
+    REAP_TRY(reap_grow(&p->list, p->capacity, wanted, sizeof *p->list));
+    p->capacity = wanted;
   }
+  p->list[p->count++] = added;
   return REAP_OK;
 }
 
-/* What goes with a producer's outputs alone: bias, and scale and bias of a norm folded into it. */
-static int add_outputs(reap_cost_model *m, const reap_groups *groups, int node, int64_t count) {
-  const int out = free_group(m, reap_groups_produced_by(groups, node));
-  return reap_cost_model_add(m, -1, out, (double)count / units_of(m, out), NULL);
+/* Members where weights or parameters have a row or column for each entry. A grouped convolution has rows alone. */
+static bool has_entries(const reap_node *node, const reap_member *member) {
+  if (node->linear)
+    return member->role == REAP_PRODUCES || (member->role == REAP_CONSUMES && reap_node_int(node, "group", 1) == 1);
+  return node->op->channels == REAP_CHANNELS_NORM && member->input > 0 && member->input < 2;
 }
 
-/* Adds the parameters of one group's entries at a normalisation, and takes them from `left`. units[]: scratch. */
-static int add_norm_of(reap_cost_model *m, const reap_group *group, int node, int64_t *units, int64_t *left) {
-  for (int k = 0; k < group->n_members; k++) {
-    const reap_member *member = &group->members[k];
-    int64_t entries = 0;
-    if (member->node != node || member->input != 0) continue;
-    const int64_t count = reap_member_units(group, member, units);
-    for (int64_t i = 0; i < count; i++) entries += units[i] >= 0;
-    *left -= entries;
-    return reap_cost_model_add(m, -1, group->index, 2 * (double)entries / (double)group->units, NULL);
-  }
-  return REAP_OK;
-}
-
-/* A normalisation on its own: scale and bias of every channel it has, of whichever groups they are. */
-static int add_norm(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups, int node) {
-  int64_t *units = NULL, left = reap_node_constant(graph, graph->nodes[node], 1)->count;
-  REAP_TRY(reap_alloc(&units, reap_value_channels(reap_node_input(graph, graph->nodes[node], 0)), sizeof *units));
-  int status = REAP_OK;
-  for (int g = 0; status == REAP_OK && g < m->n_groups; g++)
-    if (m->chosen[g]) status = add_norm_of(m, reap_groups_at(groups, g), node, units, &left);
-  m->fixed += 2 * (double)left;
+static int add_member(const reap_graph *graph, const reap_group *group, const reap_member *member, parts *p) {
+  const bool outputs = member->role != REAP_CONSUMES;
+  int64_t *units = NULL, entries = 0;
+  if (!has_entries(graph->nodes[member->node], member)) return REAP_OK;
+  REAP_TRY(reap_alloc(&units, graph->values[member->value].dims[member->axis], sizeof *units));
+  const int64_t count = reap_member_units(group, member, units);
+  for (int64_t i = 0; i < count; i++) entries += units[i] >= 0;
   reap_free(&units);
-  return status;
+  return append_part(p, (part){member->node, group->index, outputs, (double)entries / (double)group->units});
 }
+
+static int by_node(const void *a, const void *b) {
+  const part *x = a, *y = b;
+  if (x->node != y->node) return x->node < y->node ? -1 : 1;
+  if (x->outputs != y->outputs) return x->outputs ? 1 : -1;
+  return x->group < y->group ? -1 : x->group > y->group;
+}
+
+/* Of the groups whose size is free. */
+static int find_parts(const reap_cost_model *m, const reap_graph *graph, const reap_groups *groups, parts *p) {
+  for (int g = 0; g < m->n_groups; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    for (int k = 0; m->chosen[g] && k < group->n_members; k++)
+      REAP_TRY(add_member(graph, group, &group->members[k], p));
+  }
+  if (p->count > 0) qsort(p->list, (size_t)p->count, sizeof *p->list, by_node);
+  return REAP_OK;
+}
+
+/* One side of a node: its parts, and the entries of none of them. */
+typedef struct side {
+  const part *parts;
+  int count;
+  double fixed;
+} side;
+
+/* The side of node i that has `length` entries; *next, its first part or one of a node behind it, moves on. */
+static side take_side(const reap_cost_model *m, const parts *p, int *next, int i, bool outputs, int64_t length) {
+  side s = {p->list ? p->list + *next : NULL, 0, (double)length};
+  for (; *next < p->count && p->list[*next].node == i && p->list[*next].outputs == outputs; ++*next, s.count++)
+    s.fixed -= p->list[*next].entries * (double)m->channels[p->list[*next].group];
+  return s;
+}
+
+/* unit * inputs * outputs, of which each group's part is a term. */
+static int add_product(reap_cost_model *m, const side *in, const side *out, double unit) {
+  for (int a = -1; a < in->count; a++)
+    for (int b = -1; b < out->count; b++) {
+      const double entries = (a < 0 ? in->fixed : in->parts[a].entries) * (b < 0 ? out->fixed : out->parts[b].entries);
+      if (entries != 0)
+        REAP_TRY(reap_cost_model_add(m, a < 0 ? -1 : in->parts[a].group, b < 0 ? -1 : out->parts[b].group,
+                                     unit * entries, NULL));
+    }
+  return REAP_OK;
+}
+
+static const side NO_INPUTS = {NULL, 0, 1};
 
 /* Re-solved weights come with a bias, which the file may not have had. */
 static bool gains_bias(const reap_groups *groups, const bool *chosen, const reap_node *node, int index) {
@@ -159,26 +199,44 @@ static bool gains_bias(const reap_groups *groups, const bool *chosen, const reap
   return in >= 0 && chosen[in] && !node->linear->bias_present && !node->linear->norm;
 }
 
-static int add_params(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups) {
-  for (int i = 0; i < graph->n_nodes; i++) {
-    const reap_node *node = graph->nodes[i];
-    if (node->linear) {
-      REAP_TRY(add_linear(m, groups, i, reap_node_constant(graph, node, 1)->count));
-      if (node->linear->bias_present) REAP_TRY(add_outputs(m, groups, i, reap_node_constant(graph, node, 2)->count));
-      if (node->linear->norm) REAP_TRY(add_outputs(m, groups, i, 2 * node->linear->norm->channels));
-      if (gains_bias(groups, m->chosen, node, i))
-        REAP_TRY(add_outputs(m, groups, i, reap_node_constant(graph, node, 1)->dims[0]));
-    } else if (node->op->channels == REAP_CHANNELS_NORM) {
-      REAP_TRY(add_norm(m, graph, groups, i));
-    }
-  }
+static int add_layer(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups, const parts *p, int *next,
+                     int i, bool params) {
+  const reap_node *node = graph->nodes[i];
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  const int64_t outputs = weights->dims[0], inputs = reap_weights_inputs(weights);
+  const side in = take_side(m, p, next, i, false, inputs), out = take_side(m, p, next, i, true, outputs);
+  const int64_t total = params ? weights->count : reap_node_flops(graph, i);
+  REAP_TRY(add_product(m, &in, &out, (double)total / ((double)inputs * (double)outputs)));
+  if (!params) return REAP_OK;
+  if (node->linear->bias_present) REAP_TRY(add_product(m, &NO_INPUTS, &out, 1));
+  if (node->linear->norm) REAP_TRY(add_product(m, &NO_INPUTS, &out, 2));
+  return gains_bias(groups, m->chosen, node, i) ? add_product(m, &NO_INPUTS, &out, 1) : REAP_OK;
+}
+
+/* A normalisation on its own: scale and bias of every channel it has, of whichever groups they are. */
+static int add_norm(reap_cost_model *m, const reap_graph *graph, const parts *p, int *next, int i, bool params) {
+  const side out = take_side(m, p, next, i, true, reap_node_constant(graph, graph->nodes[i], 1)->count);
+  return params ? add_product(m, &NO_INPUTS, &out, 2) : REAP_OK;
+}
+
+static int add_nodes(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups, const parts *p,
+                     bool params) {
+  int next = 0;
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->linear)
+      REAP_TRY(add_layer(m, graph, groups, p, &next, i, params));
+    else if (graph->nodes[i]->op->channels == REAP_CHANNELS_NORM)
+      REAP_TRY(add_norm(m, graph, p, &next, i, params));
   return REAP_OK;
 }
 
-static int make(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
-                int (*add)(reap_cost_model *, const reap_graph *, const reap_groups *), reap_cost_model **out) {
+static int make(const reap_graph *graph, const reap_groups *groups, const bool *chosen, bool params,
+                reap_cost_model **out) {
+  parts p = {0, 0, NULL};
   REAP_TRY(reap_cost_model_create(groups, chosen, out));
-  int status = add(*out, graph, groups);
+  int status = find_parts(*out, graph, groups, &p);
+  if (status == REAP_OK) status = add_nodes(*out, graph, groups, &p, params);
+  reap_free(&p.list);
   if (status != REAP_OK) reap_cost_model_destroy(out);
   if (status == REAP_OK) reap_cost_model_finish(*out);
   return status;
@@ -186,10 +244,10 @@ static int make(const reap_graph *graph, const reap_groups *groups, const bool *
 
 int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                           reap_cost_model **out) {
-  return make(graph, groups, chosen, add_flops, out);
+  return make(graph, groups, chosen, false, out);
 }
 
 int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                            reap_cost_model **out) {
-  return make(graph, groups, chosen, add_params, out);
+  return make(graph, groups, chosen, true, out);
 }

@@ -1,0 +1,288 @@
+/* Follows channels through the graph, one rule per entry of reap_channel_rule.
+ *
+ * A rule reads the lists of a node's inputs, makes classes one, holds what cannot leave, and fills in the lists of the
+ * outputs and of those constants that have a number for each channel. Cost: one pass over the nodes and their lists. */
+#include "channel_rules.h"
+
+#include <string.h>
+
+#include "channel_reshape.h"
+#include "model/operators.h"
+#include "model/operators/layer.h"
+#include "model/operators/layout_rules.h"
+#include "model/operators/rules.h"
+#include "model/operators/slicing.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+static int64_t common_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    const int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+static int hold(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const char *why) {
+  return reap_channel_map_pin_inputs(graph, node, map, why);
+}
+
+/* ------------------------------------------------------------------ layers */
+
+/* Whole groups of a grouped convolution leave, with their inputs and outputs; of a depthwise one each channel. */
+static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int64_t groups) {
+  const int from = node->inputs[0], to = node->outputs[0], axis = reap_linear_axis(graph, node);
+  const reap_channel_list *x = &map->values[from];
+  const int64_t inputs = graph->values[from].dims[axis] / groups, outputs = graph->values[to].dims[axis] / groups;
+  if (x->count == 0 || x->axis != axis) {
+    REAP_TRY(reap_channel_list_fresh(map, to, axis, outputs * groups));
+    return reap_channel_map_pin(map, to, "a grouped convolution makes it from channels that are not followed");
+  }
+  REAP_TRY(reap_channel_list_refine(map, from, common_divisor(x->repeat, inputs)));
+  REAP_TRY(reap_channel_list_set(map, to, axis, groups, outputs));
+  REAP_TRY(reap_channel_map_count(map, x->count));
+  const int64_t runs = inputs / x->repeat;
+  for (int64_t i = 0; i < x->count; i++) {
+    int64_t *lead = &map->values[to].atoms[i / runs];
+    if (i % runs == 0) *lead = x->atoms[i];
+    reap_channel_map_unite(map, *lead, x->atoms[i]);
+  }
+  return REAP_OK;
+}
+
+static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  if (!node->linear) return hold(graph, node, map, "multiplies tensors that depend on the images");
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  const int axis = reap_linear_axis(graph, node);
+  const int64_t groups = reap_is_convolution(node) ? reap_node_int(node, "group", 1) : 1;
+  if (x->count > 0 && x->axis != axis)
+    REAP_TRY(hold(graph, node, map,
+                  reap_is_convolution(node) ? "runs its window over the channels"
+                                            : "is a matrix product along another axis than that of the channels"));
+  if (groups > 1) return follow_grouped(graph, node, map, groups);
+  return reap_channel_list_fresh(map, node->outputs[0], axis, graph->values[node->outputs[0]].dims[axis]);
+}
+
+/* ------------------------------------------------------------------ one tensor passed on */
+
+/* Where the axis of the channels lies behind a node that leaves it as it is; -1 if it does not. */
+static int passed_axis(const reap_graph *graph, const reap_node *node, int axis) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const bool same = reap_rules_of(node->op)->channel_axis == reap_layout_same;
+  const int to = same ? axis : axis == reap_channel_axis(x) ? reap_channel_axis(y) : -1;
+  return to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to] ? to : -1;
+}
+
+/* A normalisation has parameters for each channel along its axis, which go with it; lists of these need no limit, as
+ * the file holds the parameters themselves. */
+static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  if (x->count == 0) return REAP_OK;
+  const int axis = passed_axis(graph, node, x->axis);
+  if (axis < 0) return hold(graph, node, map, "changes the channel axis");
+  const bool parameters = node->op->channels == REAP_CHANNELS_NORM && axis == REAP_NORM_AXIS;
+  for (int slot = 1; parameters && slot < node->n_inputs; slot++) {
+    REAP_TRY(reap_channel_list_pass(map, node->inputs[0], node->inputs[slot], 0));
+    map->entries -= x->count;
+  }
+  return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
+}
+
+static int follow_transpose(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  int permutation[REAP_MAX_RANK], axis = 0;
+  if (x->count == 0) return REAP_OK;
+  REAP_TRY(reap_permutation_resolve(graph, node, permutation));
+  while (permutation[axis] != x->axis) axis++;
+  return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
+}
+
+/* Entries first .. first + count - 1 along the axis of the channels. */
+static int take_part(reap_channel_map *map, int from, int to, int64_t first, int64_t count) {
+  const reap_channel_list *x = &map->values[from];
+  REAP_TRY(reap_channel_list_refine(map, from, common_divisor(common_divisor(x->repeat, first), count)));
+  REAP_TRY(reap_channel_list_set(map, to, x->axis, count / x->repeat, x->repeat));
+  memcpy(map->values[to].atoms, x->atoms + first / x->repeat, (size_t)map->values[to].count * sizeof *x->atoms);
+  return REAP_OK;
+}
+
+static int follow_slice(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  reap_slice slice;
+  REAP_TRY(reap_slice_resolve(graph, node, &slice));
+  if (x->count == 0) return REAP_OK;
+  if (slice.step[x->axis] != 1) return hold(graph, node, map, "takes channels at a distance from each other");
+  return take_part(map, node->inputs[0], node->outputs[0], slice.start[x->axis], slice.count[x->axis]);
+}
+
+/* Channels that are padded are new ones, which no layer makes. */
+static int follow_pad(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const int from = node->inputs[0], to = node->outputs[0];
+  const reap_channel_list *x = &map->values[from];
+  reap_padding padding;
+  int64_t first = 0;
+  REAP_TRY(reap_padding_resolve(graph, node, &padding));
+  if (x->count == 0) return REAP_OK;
+  const int64_t before = padding.before[x->axis], after = padding.after[x->axis];
+  if (before == 0 && after == 0) return reap_channel_list_pass(map, from, to, x->axis);
+  REAP_TRY(reap_channel_list_refine(map, from, 1));
+  REAP_TRY(reap_channel_list_set(map, to, x->axis, before + x->count + after, 1));
+  REAP_TRY(reap_channel_map_atoms(map, before + after, &first));
+  int64_t *atoms = map->values[to].atoms;
+  for (int64_t i = 0; i < before; i++) atoms[i] = first + i;
+  memcpy(atoms + before, x->atoms, (size_t)x->count * sizeof *atoms);
+  for (int64_t i = 0; i < after; i++) atoms[before + x->count + i] = first + before + i;
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ several tensors */
+
+/* The input whose channels the others take part in: of those that have all of the output's along an axis; -1 if none
+ * has. *axis: of the output. */
+static int find_lead(const reap_graph *graph, const reap_node *node, const reap_channel_map *map, int *axis) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int value = node->inputs[k];
+    const reap_channel_list *list = value < 0 ? NULL : &map->values[value];
+    if (!list || list->count == 0 || graph->values[value].constant) continue;
+    *axis = list->axis + y->rank - graph->values[value].rank;
+    if (list->count * list->repeat == y->dims[*axis]) return value;
+  }
+  return -1;
+}
+
+/* Partial results of a Sum, Min or Max of many tensors are no nodes of the file. */
+static bool may_be_partial(const reap_node *node) {
+  return node->op->id == REAP_OP_Sum || node->op->id == REAP_OP_Min || node->op->id == REAP_OP_Max;
+}
+
+/* A constant with a number for each channel loses those of channels that go. */
+static int join_constant(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int lead, int value,
+                         int axis) {
+  const reap_value *v = &graph->values[value];
+  if (axis < 0 || v->dims[axis] == 1) return REAP_OK;
+  if (may_be_partial(node)) return hold(graph, node, map, "has a constant for each channel");
+  const int64_t before = map->entries;
+  REAP_TRY(reap_channel_list_pass(map, lead, value, axis));
+  map->entries = before;
+  return REAP_OK;
+}
+
+/* Entry by entry the channels of `lead` and of another input are one. */
+static int unite_with(reap_channel_map *map, int lead, int other) {
+  const int64_t repeat = common_divisor(map->values[lead].repeat, map->values[other].repeat);
+  REAP_TRY(reap_channel_list_refine(map, lead, repeat));
+  REAP_TRY(reap_channel_list_refine(map, other, repeat));
+  const reap_channel_list *a = &map->values[lead], *b = &map->values[other];
+  REAP_TRY(reap_channel_map_count(map, b->count));
+  for (int64_t i = 0; i < b->count; i++) reap_channel_map_unite(map, a->atoms[i], b->atoms[i]);
+  return REAP_OK;
+}
+
+static int join_input(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int lead, int value,
+                      int axis) {
+  const reap_value *v = &graph->values[value];
+  const reap_channel_list *list = &map->values[value];
+  if (list->count > 0 && list->axis != axis) return hold(graph, node, map, "combines channels along different axes");
+  if (axis < 0) return REAP_OK;
+  if (list->count > 0 && list->count * list->repeat == map->values[lead].count * map->values[lead].repeat)
+    return unite_with(map, lead, value);
+  if (list->count > 0) return reap_channel_map_pin(map, value, "it is combined with every channel of a tensor");
+  return v->dims[axis] == 1 ? REAP_OK : hold(graph, node, map, "combines tensors of different shapes");
+}
+
+static int follow_join(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  int axis = 0;
+  const int lead = find_lead(graph, node, map, &axis), rank = reap_node_output(graph, node, 0)->rank;
+  if (lead < 0) return hold(graph, node, map, "combines tensors of different shapes");
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int value = node->inputs[k];
+    if (value < 0 || value == lead) continue;
+    const int own = axis - (rank - graph->values[value].rank); /* axes count from the last one, as ONNX broadcasts */
+    REAP_TRY((graph->values[value].constant ? join_constant : join_input)(graph, node, map, lead, value, own));
+  }
+  return reap_channel_list_pass(map, lead, node->outputs[0], axis);
+}
+
+/* Entries that no layer makes stay where they are. */
+static int label_foreign(const reap_graph *graph, reap_channel_map *map, int value, int axis) {
+  if (map->values[value].count > 0) return REAP_OK;
+  return reap_channel_list_fresh(map, value, axis, graph->values[value].dims[axis]);
+}
+
+static int follow_concat(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  int axis, known = 0, along = 0;
+  int64_t repeat = 0, total = 0;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_channel_list *x = &map->values[node->inputs[k]];
+    known += x->count > 0;
+    along += x->count > 0 && x->axis == axis;
+  }
+  if (known == 0) return REAP_OK;
+  if (along < known) return follow_join(graph, node, map);
+  for (int k = 0; k < node->n_inputs; k++) {
+    REAP_TRY(label_foreign(graph, map, node->inputs[k], axis));
+    repeat = common_divisor(repeat, map->values[node->inputs[k]].repeat);
+  }
+  for (int k = 0; k < node->n_inputs; k++) {
+    REAP_TRY(reap_channel_list_refine(map, node->inputs[k], repeat));
+    total += map->values[node->inputs[k]].count;
+  }
+  REAP_TRY(reap_channel_list_set(map, node->outputs[0], axis, total, repeat));
+  int64_t *to = map->values[node->outputs[0]].atoms;
+  for (int k = 0; k < node->n_inputs; to += map->values[node->inputs[k++]].count)
+    memcpy(to, map->values[node->inputs[k]].atoms, (size_t)map->values[node->inputs[k]].count * sizeof *to);
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ the graph */
+
+static int follow(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  switch (node->op->channels) {
+    case REAP_CHANNELS_LINEAR:
+      return follow_linear(graph, node, map);
+    case REAP_CHANNELS_NORM:
+    case REAP_CHANNELS_PASS:
+      return follow_pass(graph, node, map);
+    case REAP_CHANNELS_RESHAPE:
+      return reap_channel_reshape(graph, node, map);
+    case REAP_CHANNELS_TRANSPOSE:
+      return follow_transpose(graph, node, map);
+    case REAP_CHANNELS_JOIN:
+      return follow_join(graph, node, map);
+    case REAP_CHANNELS_CONCAT:
+      return follow_concat(graph, node, map);
+    case REAP_CHANNELS_SLICE:
+      return follow_slice(graph, node, map);
+    case REAP_CHANNELS_PAD:
+      return follow_pad(graph, node, map);
+    case REAP_CHANNELS_OPAQUE:
+      break;
+  }
+  return hold(graph, node, map, "needs all its channels");
+}
+
+static int build(const reap_graph *graph, reap_channel_map *map) {
+  REAP_TRY(reap_calloc(&map->values, graph->n_values, sizeof *map->values));
+  map->n_values = graph->n_values;
+  for (int i = 0; i < graph->n_inputs; i++) {
+    const int value = graph->inputs[i], axis = reap_channel_axis(&graph->values[value]);
+    if (axis < 0) continue;
+    REAP_TRY(reap_channel_list_fresh(map, value, axis, graph->values[value].dims[axis]));
+    REAP_TRY(reap_channel_map_pin(map, value, "the network's input"));
+  }
+  for (int i = 0; i < graph->n_nodes; i++)
+    REAP_TRY(reap_error_prefix(follow(graph, graph->nodes[i], map), "%s", reap_node_title(graph->nodes[i])));
+  for (int i = 0; i < graph->n_outputs; i++)
+    REAP_TRY(reap_channel_map_pin(map, graph->outputs[i], "the network's output"));
+  return REAP_OK;
+}
+
+int reap_channel_map_build(const reap_graph *graph, reap_channel_map *map) {
+  memset(map, 0, sizeof *map);
+  int status = build(graph, map);
+  if (status != REAP_OK) reap_channel_map_clear(map);
+  return status;
+}
