@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "exec/output_set.h"
 #include "inspect_estimate.h"
+#include "inspect_groups.h"
 #include "model/operators.h"
 #include "reap/error.h"
 #include "reap/groups.h"
@@ -18,8 +19,8 @@
 static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
 static const char *const ABOUT =
     "Lists a network's linear layers with their costs, its channel groups and its outputs. A group names the\n"
-    "layers that produce and consume its channels, and the reason if it cannot be pruned. With --estimate also\n"
-    "the memory and time of a pruning run.\n";
+    "layers that produce and consume its channels, the multiply-adds that go with them, and the reason if it\n"
+    "cannot be pruned. With --estimate also the memory and time of a pruning run.\n";
 
 static void shape_text(const reap_value *v, char *text, size_t size) {
   text[0] = '\0';
@@ -53,22 +54,6 @@ static void print_layers(const reap_graph *graph) {
   }
 }
 
-static void print_groups(const reap_graph *graph, const reap_groups *groups) {
-  reap_print(stdout, "\n%-40s %8s  %s\n", "group (named after its producer)", "channels", "");
-  bool coupled = false;
-  for (int g = 0; g < reap_groups_count(groups); g++) {
-    const reap_group *group = reap_groups_at(groups, g);
-    reap_print(stdout, "%-*s %8lld  ", reap_text_width(group->name, 40), group->name, (long long)group->units);
-    if (group->prunable)
-      reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[reap_group_consumer(group)]->layer);
-    else
-      reap_print(stdout, "kept: %s\n", group->reason);
-    coupled |= group->reason && strncmp(group->reason, "coupled", strlen("coupled")) == 0;
-  }
-  if (coupled)
-    reap_print(stdout, "Coupled channels are kept: reap prunes channels with one producing and one consuming layer.\n");
-}
-
 /* "logits" and the like; "input" for an output that is the network's own input. */
 static const char *output_kind(const reap_graph *graph, int value) {
   if (graph->values[value].producer < 0) return "input";
@@ -96,14 +81,6 @@ static void print_outputs(const reap_graph *graph) {
   }
 }
 
-static cJSON *layers_in_role(const reap_graph *graph, const reap_group *group, reap_role role) {
-  cJSON *array = cJSON_CreateArray();
-  for (int k = 0; k < group->n_members; k++)
-    if (group->members[k].role == role)
-      json_append(array, cJSON_CreateString(graph->nodes[group->members[k].node]->layer));
-  return array;
-}
-
 static cJSON *dims_array(const reap_value *v, int first) {
   cJSON *array = cJSON_CreateArray();
   for (int i = first; i < v->rank; i++) json_append(array, cJSON_CreateNumber((double)v->dims[i]));
@@ -124,7 +101,8 @@ static void report_outputs(const reap_graph *graph, cJSON *report) {
 }
 
 static int print_json(const command_context *context, const char *model, const reap_network *network,
-                      const reap_groups *groups, const estimate_options *asked, const estimate_figures *estimate) {
+                      const reap_groups *groups, const inspect_reach *reach, const estimate_options *asked,
+                      const estimate_figures *estimate) {
   const reap_graph *graph = network->graph;
   cJSON *report = report_create(context, REAP_BACKEND_AUTO);
   report_add_input(report, "model", model, reap_source_hash(network->source));
@@ -145,21 +123,7 @@ static int print_json(const command_context *context, const char *model, const r
   cJSON *unused = cJSON_AddArrayToObject(report, "unused_nodes");
   for (int64_t i = 0; i < reap_source_unused_count(network->source); i++)
     json_append(unused, cJSON_CreateString(reap_source_unused_node(network->source, i)));
-  cJSON *list = cJSON_AddArrayToObject(report, "groups");
-  for (int g = 0; g < reap_groups_count(groups); g++) {
-    const reap_group *group = reap_groups_at(groups, g);
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "name", group->name);
-    cJSON_AddNumberToObject(object, "channels", (double)group->units);
-    json_add(object, "producers", layers_in_role(graph, group, REAP_PRODUCES));
-    json_add(object, "consumers", layers_in_role(graph, group, REAP_CONSUMES));
-    cJSON_AddBoolToObject(object, "prunable", group->prunable);
-    if (group->reason)
-      cJSON_AddStringToObject(object, "reason", group->reason);
-    else
-      cJSON_AddNullToObject(object, "reason");
-    json_append(list, object);
-  }
+  inspect_groups_report(graph, groups, reach, report);
   report_outputs(graph, report);
   if (asked->ranks > 0) estimate_report(asked, estimate, report);
   char *text = NULL;
@@ -173,14 +137,15 @@ static int print_json(const command_context *context, const char *model, const r
 static int show(const command_context *context, const char *model, bool json, const reap_network *network,
                 const estimate_options *asked, const estimate_figures *estimate) {
   reap_groups *groups = NULL;
+  inspect_reach reach = {NULL, 1, 1};
   char flops[32], params[32];
   REAP_TRY(reap_error_prefix(reap_groups_find(network->graph, &groups), "%s", model));
-  int status = REAP_OK;
-  if (json) {
-    status = print_json(context, model, network, groups, asked, estimate);
-  } else {
+  int status = inspect_reach_find(network->graph, groups, &reach);
+  if (status == REAP_OK && json) {
+    status = print_json(context, model, network, groups, &reach, asked, estimate);
+  } else if (status == REAP_OK) {
     print_layers(network->graph);
-    print_groups(network->graph, groups);
+    inspect_groups_print(network->graph, groups, &reach);
     print_outputs(network->graph);
     reap_print(stdout, "\n%s multiply-adds for one image, %s parameters; blocks of %lld images\n",
                report_count((double)reap_graph_flops(network->graph), flops),
@@ -188,6 +153,7 @@ static int show(const command_context *context, const char *model, bool json, co
     status = command_print_unused(network->source);
     if (status == REAP_OK && asked->ranks > 0) estimate_print(asked, estimate);
   }
+  inspect_reach_clear(&reach);
   reap_groups_destroy(&groups);
   return status;
 }
