@@ -145,7 +145,7 @@ static int read_plan(void) {
   int64_t *counts = NULL, **given = NULL;
   int status = reap_calloc(&counts, count, sizeof *counts);
   if (status == REAP_OK) status = reap_calloc(&given, count, sizeof *given);
-  if (status == REAP_OK) status = plan_file_read(path, groups, counts, given);
+  if (status == REAP_OK) status = plan_file_read(path, groups, true, counts, given);
   for (int g = 0; given && g < count; g++) reap_free(&given[g]);
   reap_free(&counts);
   reap_free(&given);

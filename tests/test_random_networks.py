@@ -7,6 +7,7 @@ For each network of random_network.py:
   - eval's outputs are onnxruntime's, every output in turn;
   - pruned without re-solving (by a rule, and by a plan drawn here), the written network computes what the original does
     with the removed channels' weights set to zero;
+  - cut with coupled groups as well, it computes what the original does where no layer reads what went;
   - pruned with everything on, the written ONNX in onnxruntime, the same in reap and the .h5 in reap give the same
     outputs and figures; now and then on several ranks as well, with the same channels, and through export;
   - the errors that the report tells of layers, on the images used and on those held out, are the written network's;
@@ -185,6 +186,28 @@ def masked(case, names, layers):
     return model
 
 
+def masked_members(case, names, cuts):
+    """The original with the weights set to zero that read what was cut: of each group, in each layer."""
+    model = onnx.ModelProto.FromString(case.model.SerializeToString())
+    known, masks = constants_of(model.graph), {}
+    nodes = dict(zip(names, linear_nodes(model.graph, known)))
+    for member in (m for cut in cuts for m in cut["members"] if m["role"] == "consumes"):
+        node = nodes[member["layer"]]
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if given.get("group", 1) > 1:
+            continue  # what it makes of them is read by others
+        w = masks.setdefault(member["layer"], known[node.input[1]].astype(np.float32))
+        axis = 1 if node.op_type == "Conv" or given.get("transB") else 0
+        if w.shape[axis] != member["entries"]:
+            raise Failure("layer %s: %d entries of %s" % (member["layer"], member["entries"], w.shape))
+        w[(slice(None), member["removed"]) if axis else member["removed"]] = 0
+    for i, (name, w) in enumerate(masks.items()):
+        nodes[name].input[1] = "masked weights %d" % i
+        model.graph.initializer.append(numpy_helper.from_array(w, nodes[name].input[1]))
+    model.ir_version = max(model.ir_version, 4)
+    return model
+
+
 def accepts(check):
     try:
         check()
@@ -327,7 +350,7 @@ class Trial:
             raise Failure("the ONNX checker does not accept %s.onnx" % name)
         with open(self.at(name + ".json"), encoding="utf-8") as file:
             report = json.load(file)
-        self.pruned += sum(len(layer["removed"]) for layer in report["layers"])
+        self.pruned += sum(len(layer["removed"]) for layer in report["layers"]) + len(report.get("cuts", []))
         return report
 
     def against_mask(self, name, *options):
@@ -336,6 +359,17 @@ class Trial:
         for k, (y, z) in enumerate(zip(runtime(self.at(name + ".onnx"), self.case), wanted)):
             close(y, z, "%s: output %d against the masked original" % (name, k))
         return report
+
+    def coupled(self):
+        """Groups of any kind by a rule, now and then with round numbers of channels."""
+        multiple = self.pick.choice([1, 1, 2, 4])
+        options = ["--keep", "0.5", "--scope", "all", "--method", "l1", "--multiple-of", multiple]
+        report = self.prune("coupled", *options, *PLAIN)
+        wanted = runtime(masked_members(self.case, self.layers, report.get("cuts", [])), self.case)
+        for k, (y, z) in enumerate(zip(runtime(self.at("coupled.onnx"), self.case), wanted)):
+            close(y, z, "coupled: output %d against the masked original" % k)
+        found = self.evaluate(self.at("coupled.h5"), "coupled-h5.h5", report["pruned"])
+        close(found, runtime(self.at("coupled.onnx"), self.case)[0], "coupled: eval of the .h5")
 
     def planned(self):
         """Channels drawn here; the report has to tell them again."""
@@ -420,6 +454,8 @@ class Trial:
             self.against_mask("ruled", "--keep", "0.5", "--method", "l1")
             self.planned()
             self.everything({0: 2, 5: 3}.get(self.seed % 10, 1))
+        if any(group["cuttable"] for group in self.groups):
+            self.coupled()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

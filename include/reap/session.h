@@ -56,6 +56,13 @@ typedef enum reap_ratios {
   REAP_RATIOS_GIVEN    /* what REAP_BUDGET_SIZES stands for */
 } reap_ratios;
 
+/* Which groups are pruned (see reap/groups.h). */
+typedef enum reap_scope {
+  REAP_SCOPE_INNER, /* inner ones */
+  REAP_SCOPE_ALL    /* coupled ones too. Their layers are not re-solved yet: needs refit off, a method that goes by the
+                       weights, and uniform ratios */
+} reap_scope;
+
 typedef enum reap_switch { REAP_SWITCH_AUTO, REAP_SWITCH_ON, REAP_SWITCH_OFF } reap_switch;
 
 /* Made by reap_session_defaults(), then changed. Strings are borrowed until the session is destroyed. */
@@ -66,6 +73,8 @@ typedef struct reap_session_settings {
   reap_ratios ratios;   /* REAP_RATIOS_AUTO */
   reap_measure measure; /* of several outputs: the largest */
   double min_keep;      /* of every group: below 1 a share, else a number of channels. 0: no limit */
+  reap_scope scope;     /* REAP_SCOPE_INNER */
+  int64_t multiple_of;  /* channels that layers keep of a group are multiples of it, unless all stay. 1: any number */
   const char *exclude;  /* groups and layers left alone, "conv1,fc2"; NULL */
 
   /* How. */

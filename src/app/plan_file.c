@@ -12,7 +12,7 @@ typedef struct reader {
   const char *path;
   const reap_groups *groups;
   int64_t *counts, **given;
-  bool *named;
+  bool coupled, *named;
 } reader;
 
 static int find_group(const reader *r, const char *name, int *group) {
@@ -70,7 +70,7 @@ static int read_group(reader *r, const cJSON *item) {
   REAP_TRY(find_group(r, item->string, &g));
   const reap_group *group = reap_groups_at(r->groups, g);
   if (r->named[g]) return reap_error(REAP_ERR_INPUT, "%s: group %s is named twice", r->path, group->name);
-  if (!group->prunable)
+  if (!(r->coupled ? group->cuttable : group->prunable))
     return reap_error(REAP_ERR_INPUT, "%s: group %s cannot be pruned: %s", r->path, group->name, group->reason);
   r->named[g] = true;
   if (cJSON_IsArray(item)) return read_list(r, item, g);
@@ -90,8 +90,8 @@ static int read_groups(reader *r, const cJSON *root) {
   return REAP_OK;
 }
 
-int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given) {
-  reader r = {path, groups, counts, given, NULL};
+int plan_file_read(const char *path, const reap_groups *groups, bool coupled, int64_t *counts, int64_t **given) {
+  reader r = {path, groups, counts, given, coupled, NULL};
   cJSON *root = NULL;
   REAP_TRY(reap_calloc(&r.named, reap_groups_count(groups), sizeof *r.named));
   for (int g = 0; g < reap_groups_count(groups); g++) counts[g] = reap_groups_at(groups, g)->units;

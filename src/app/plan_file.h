@@ -14,11 +14,11 @@
 
 #include "reap/groups.h"
 
-/* Fills counts[groups], and given[groups], zero before: where the file has a list an array of the indices kept,
- * ascending and owned by the caller, also after an error. REAP_ERR_INPUT names the file, the group and what is wrong:
- * malformed JSON (with the line), no "groups", groups that do not exist or cannot be pruned, that are named twice,
- * numbers out of range, indices named twice. */
-int plan_file_read(const char *path, const reap_groups *groups, int64_t *counts, int64_t **given);
+/* `coupled`: of groups that are not inner, too. Fills counts[groups], and given[groups], zero before: where the file
+ * has a list an array of the indices kept, ascending and owned by the caller, also after an error. REAP_ERR_INPUT names
+ * the file, the group and what is wrong: malformed JSON (with the line), no "groups", groups that do not exist or
+ * cannot be pruned, that are named twice, numbers out of range, indices named twice. */
+int plan_file_read(const char *path, const reap_groups *groups, bool coupled, int64_t *counts, int64_t **given);
 
 /* Writes the sizes of groups with chosen[group] (indices in place of numbers where given[group] is there; given may be
  * NULL). `facts` is taken over and written in front: an object with further facts about the plan. */

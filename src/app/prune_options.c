@@ -9,7 +9,7 @@
 #include "reap/error.h"
 
 /* In the order of reap_ratios and reap_switch, behind what stands for no choice. */
-static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep";
+static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "inner|all";
 
 void prune_options_table(prune_options *o, option *table) {
   reap_method_names(o->methods, sizeof o->methods);
@@ -57,6 +57,8 @@ void prune_options_table(prune_options *o, option *table) {
        "keep at least this number of channels of every group, or (below 1)\n"
        "this share of them",
        &o->settings.min_keep, 0},
+      {"--multiple-of", NULL, OPTION_INT, "N", "layers keep multiples of N channels of each group, or all of them",
+       &o->settings.multiple_of, 1},
       {"--save-plan", NULL, OPTION_TEXT, "P.json", "write the sizes chosen (-: to standard output)", &o->save_plan, 0},
       {"--save-paths", NULL, OPTION_TEXT, "P.h5", "write the errors of every group at every size (as reap paths does)",
        &o->settings.save_paths, 0},
@@ -82,7 +84,11 @@ void prune_options_table(prune_options *o, option *table) {
        "a soft-max, or if it has a single output and the images have labels;\n"
        "the labels are ignored)",
        &o->classifier, 0},
-      {"--scope", NULL, OPTION_CHOICE, "inner", "which groups: those with one producer and one consumer", &o->scope, 0},
+      {"--scope", NULL, OPTION_CHOICE, SCOPES,
+       "which groups: those with one producer and one consumer, or coupled ones\n"
+       "too (with --refit none and --method l1, l1-filter or random; default\n"
+       "inner)",
+       &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
@@ -162,6 +168,7 @@ int prune_options_read(prune_options *o) {
   s->refit = strcmp(o->refit, "ls") == 0;
   s->repair = !o->repair || strcmp(o->repair, "on") == 0;
   if (o->producers >= 0) s->producer_rounds = (int)(o->producers < INT_MAX ? o->producers : INT_MAX);
+  s->scope = (reap_scope)option_index(SCOPES, o->scope);
   return prune_options_read_common(o);
 }
 
@@ -226,6 +233,27 @@ static int check_size(const prune_options *o) {
   return REAP_OK;
 }
 
+/* Coupled groups are cut without re-solving anything. */
+static int check_scope(const prune_options *o) {
+  const reap_session_settings *s = &o->settings;
+  if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
+  if (s->refit)
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --scope all cannot re-solve layers of coupled groups yet; it goes with --refit none and "
+                      "--method l1, l1-filter or random",
+                      o->title);
+  if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
+    return reap_error(
+        REAP_ERR_USAGE,
+        "%s: --scope all goes by the weights: --from-stats, --save-stats, --activations, --save-paths and "
+        "--from-paths do not go with it",
+        o->title);
+  if (o->latency_text || s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT)
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --scope all does not go with --latency, --ratios path and --ratios output yet", o->title);
+  return REAP_OK;
+}
+
 static int check_repair(const prune_options *o) {
   enum { MOST_ROUNDS = 1000 };
   const bool scaled = o->settings.temperature_scaling == REAP_SWITCH_ON, rounds = o->producers > 0;
@@ -260,6 +288,7 @@ int prune_options_check(const prune_options *o) {
     return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
   if (!o->output && !o->onnx) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
+  REAP_TRY(check_scope(o));
   if (o->settings.ridge_auto && o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
                       o->title);

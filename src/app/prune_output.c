@@ -20,10 +20,11 @@ static int write_model(const prune_run *p, const reap_source *source, const char
   char seed[32], ranks[32];
   snprintf(seed, sizeof seed, "%lld", (long long)p->options->seed);
   snprintf(ranks, sizeof ranks, "%d", reap_comm_size(p->context->comm));
-  const int count = reap_prune_count(result, REAP_STEP_PRUNE);
+  const reap_step_kind kind = reap_prune_count(result, REAP_STEP_CUT) > 0 ? REAP_STEP_CUT : REAP_STEP_PRUNE;
+  const int count = reap_prune_count(result, kind);
   REAP_TRY(reap_calloc(&groups, count, sizeof *groups));
   for (int i = 0; i < count; i++) {
-    const reap_step_record *l = reap_prune_record(result, REAP_STEP_PRUNE, i);
+    const reap_step_record *l = reap_prune_record(result, kind, i);
     groups[i] =
         (reap_group_record){l->group, l->layer, l->channels, l->n_removed, l->removed, l->path, l->n_kept, l->kept};
   }
@@ -50,12 +51,13 @@ static double worst_error(const reap_step_record *l) {
 }
 
 static void print_worst(const reap_prune_result *result) {
-  const int count = reap_prune_count(result, REAP_STEP_PRUNE);
+  const int count = reap_prune_count(result, REAP_STEP_PRUNE), cut = reap_prune_count(result, REAP_STEP_CUT);
   const reap_step_record *worst = reap_prune_record(result, REAP_STEP_PRUNE, 0);
   for (int i = 1; i < count; i++) {
     const reap_step_record *l = reap_prune_record(result, REAP_STEP_PRUNE, i);
     if (worst_error(l) > worst_error(worst)) worst = l;
   }
+  if (cut > 0) reap_print(stdout, "%-16s %d groups, nothing re-solved\n", "cut", cut);
   if (!worst) return;
   reap_print(stdout, "%-16s %d groups; largest error of a layer's output %.3g", "pruned", count, worst->relative_error);
   if (!isnan(worst->held_out_error)) reap_print(stdout, " (on held-out images %.3g)", worst->held_out_error);
@@ -83,8 +85,9 @@ int prune_output_write_models(const prune_run *p, reap_source *source, const cha
 }
 
 static int write_report(const prune_run *p, double total, double writing) {
-  cJSON *report = prune_run_report(p, total, writing);
-  int status = report_write(report, p->options->report);
+  cJSON *report = NULL;
+  int status = prune_run_report(p, total, writing, &report);
+  if (status == REAP_OK) status = report_write(report, p->options->report);
   cJSON_Delete(report);
   return status;
 }

@@ -1,9 +1,12 @@
 #include "prune_report.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "plan_file.h"
 #include "prune/session/session_settings.h"
+#include "reap/error.h"
+#include "reap/memory.h"
 #include "report.h"
 
 static void report_seconds(const prune_run *run, cJSON *report, double total, double writing) {
@@ -24,8 +27,8 @@ static void report_options(const prune_options *o, cJSON *report) {
   cJSON_AddBoolToObject(options, "repair", reap_settings_repair(&o->settings));
   cJSON_AddNumberToObject(options, "producers", reap_settings_producer_rounds(&o->settings));
   cJSON_AddStringToObject(options, "scope", o->scope);
-  JSON_NUMBERS(options, {"keep", o->keep > 0 ? o->keep : NAN}, {"flops", o->flops > 0 ? o->flops : NAN},
-               {"params", o->params > 0 ? o->params : NAN});
+  JSON_NUMBERS(options, {"multiple_of", (double)o->settings.multiple_of}, {"keep", o->keep > 0 ? o->keep : NAN},
+               {"flops", o->flops > 0 ? o->flops : NAN}, {"params", o->params > 0 ? o->params : NAN});
   if (o->settings.ridge_auto)
     cJSON_AddStringToObject(options, "ridge", "auto");
   else
@@ -103,12 +106,70 @@ void prune_run_print(const prune_run *run) {
   report_print(&before, &after, run->options->settings.measure);
 }
 
-cJSON *prune_run_report(const prune_run *run, double total, double writing) {
+/* Entries of a layer that went, by their places in the original network. */
+static int add_removed(const reap_graph *graph, const reap_group *group, const reap_member *member, const bool *keep,
+                       cJSON *object) {
+  int64_t *units = NULL;
+  REAP_TRY(reap_alloc(&units, graph->values[member->value].dims[member->axis], sizeof *units));
+  const int64_t count = reap_member_units(group, member, units);
+  cJSON_AddStringToObject(object, "layer", graph->nodes[member->node]->layer);
+  cJSON_AddStringToObject(object, "role", member->role == REAP_PRODUCES ? "produces" : "consumes");
+  cJSON_AddNumberToObject(object, "entries", (double)count);
+  cJSON *list = cJSON_AddArrayToObject(object, "removed");
+  for (int64_t i = 0; i < count; i++)
+    if (units[i] >= 0 && !keep[units[i]]) json_append(list, cJSON_CreateNumber((double)i));
+  reap_free(&units);
+  return REAP_OK;
+}
+
+static int add_cut(const reap_graph *graph, const reap_group *group, const reap_step_record *record, cJSON *object) {
+  bool *keep = NULL;
+  int status = REAP_OK;
+  REAP_TRY(reap_calloc(&keep, group->units, sizeof *keep));
+  cJSON_AddStringToObject(object, "group", group->name);
+  cJSON_AddNumberToObject(object, "units", (double)record->channels);
+  cJSON *kept = cJSON_AddArrayToObject(object, "kept"), *members = cJSON_AddArrayToObject(object, "members");
+  for (int64_t k = 0; k < record->n_kept; k++) {
+    keep[record->kept[k]] = true;
+    json_append(kept, cJSON_CreateNumber((double)record->kept[k]));
+  }
+  for (int k = 0; status == REAP_OK && k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    if (member->role != REAP_PRODUCES && member->role != REAP_CONSUMES) continue;
+    cJSON *entry = cJSON_CreateObject();
+    status = add_removed(graph, group, member, keep, entry);
+    json_append(members, entry);
+  }
+  reap_free(&keep);
+  return status;
+}
+
+/* cuts: of a run that only cuts, what each group and each of its layers has lost. */
+static int report_cuts(const prune_run *run, cJSON *report) {
+  const reap_graph *graph = run->inputs->network.graph;
+  const reap_prune_result *result = &run->info->result;
+  reap_groups *groups = NULL;
+  int status = REAP_OK;
+  if (reap_prune_count(result, REAP_STEP_CUT) == 0) return REAP_OK;
+  REAP_TRY(reap_groups_find(graph, &groups));
+  cJSON *list = cJSON_AddArrayToObject(report, "cuts");
+  for (int g = 0, k = 0; status == REAP_OK && g < reap_groups_count(groups); g++) {
+    const reap_step_record *record = reap_prune_record(result, REAP_STEP_CUT, k);
+    if (!record || strcmp(record->group, reap_groups_at(groups, g)->name) != 0) continue;
+    cJSON *object = cJSON_CreateObject();
+    status = add_cut(graph, reap_groups_at(groups, g), record, object);
+    json_append(list, object);
+    k++;
+  }
+  reap_groups_destroy(&groups);
+  return status;
+}
+
+static void fill_report(const prune_run *run, double total, double writing, cJSON *report) {
   const prune_options *o = run->options;
   const reap_session_info *info = run->info;
   const report_network before = original_of(run), after = pruned_of(run);
   const bool stats = o->settings.from_stats != NULL;
-  cJSON *report = report_create(run->context, o->settings.backend);
   report_seconds(run, report, total, writing);
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
@@ -125,5 +186,10 @@ cJSON *prune_run_report(const prune_run *run, double total, double writing) {
   report_add_few_samples(report, &info->result);
   memory_figures_report(&run->memory, &o->memory, report);
   cJSON_AddNumberToObject(report, "peak_resident_bytes", run->memory.peak_resident);
-  return report;
+}
+
+int prune_run_report(const prune_run *run, double total, double writing, cJSON **report) {
+  *report = report_create(run->context, run->options->settings.backend);
+  fill_report(run, total, writing, *report);
+  return report_cuts(run, *report);
 }

@@ -6,8 +6,8 @@
 #include "prune_run.h"
 
 /* The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent
- * on output files. The caller deletes it (cJSON_Delete). */
-cJSON *prune_run_report(const prune_run *run, double total, double writing);
+ * on output files. The caller deletes it (cJSON_Delete), also after an error. */
+int prune_run_report(const prune_run *run, double total, double writing, cJSON **report);
 
 /* --save-plan. */
 int prune_run_save_plan(const prune_run *run);

@@ -47,11 +47,12 @@ void prune_inputs_close(prune_inputs *in) {
 static int give_sizes(prune_run *r) {
   const char *path = r->options->plan;
   const reap_groups *groups = reap_session_groups(r->session);
+  const bool coupled = r->options->settings.scope == REAP_SCOPE_ALL;
   const int n = reap_groups_count(groups);
   int64_t *counts = NULL, **given = NULL;
   int status = reap_calloc(&counts, n, sizeof *counts);
   if (status == REAP_OK) status = reap_calloc(&given, n, sizeof *given);
-  if (status == REAP_OK) status = plan_file_read(path, groups, counts, given);
+  if (status == REAP_OK) status = plan_file_read(path, groups, coupled, counts, given);
   if (status == REAP_OK) status = reap_error_prefix(reap_session_set_sizes(r->session, counts, given), "%s", path);
   for (int g = 0; given && g < n; g++) reap_free(&given[g]);
   reap_free(&given);

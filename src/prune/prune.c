@@ -21,7 +21,7 @@
 static int list_steps(run *r) {
   const reap_prune_options *o = r->options;
   const bool repair = o->repair && o->refit && !reap_run_frozen(r);
-  const reap_steps_wishes wishes = {o->chosen, o->counts, repair ? o->repair : NULL, o->classifier};
+  const reap_steps_wishes wishes = {o->cut_only, o->chosen, o->counts, repair ? o->repair : NULL, o->classifier};
   return reap_steps_make(r->pruned, r->groups, &wishes, &r->steps);
 }
 
@@ -61,6 +61,8 @@ static int cut(run *r, step *s) {
 }
 
 static int take_step(run *r, const reap_step *what) {
+  if (what->kind == REAP_STEP_CUT)
+    return reap_error_prefix(reap_step_cut(r, what), "cutting group %s", reap_groups_at(r->groups, what->group)->name);
   step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
   int status = begin_step(r, what, &s);
   if (status == REAP_OK) status = reap_run_advance(r, &s);
@@ -87,9 +89,13 @@ done:
 /* What the method needs has to be there, and all groups have to be of its kind. */
 static int check_method(const run *r) {
   const reap_method *method = r->options->method;
-  unsigned offered = REAP_NEEDS_WEIGHTS | REAP_NEEDS_GRAM | REAP_NEEDS_NORM_SCALES | REAP_NEEDS_SEED;
+  unsigned offered = REAP_NEEDS_WEIGHTS | REAP_NEEDS_NORM_SCALES | REAP_NEEDS_SEED;
+  if (!r->options->cut_only) offered |= REAP_NEEDS_GRAM;
   if (r->images && reap_dataset_has_labels(r->images)) offered |= REAP_NEEDS_LABELS;
   REAP_TRY(reap_method_check(method, offered));
+  if (r->options->cut_only && (method->gives & (REAP_GIVES_WEIGHTS | REAP_GIVES_PATH)))
+    return reap_error(REAP_ERR_USAGE, "method %s gives weights, which groups that are only cut do not take",
+                      method->name);
   for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
     if (r->steps.list[k].group < 0) continue;
     const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
@@ -105,7 +111,7 @@ static int prepare(run *r) {
   REAP_TRY(list_steps(r));
   REAP_TRY(check_method(r));
   REAP_TRY(reap_calloc(&result->steps, r->steps.n, sizeof *result->steps));
-  return reap_run_load_images(r);
+  return r->options->cut_only ? REAP_OK : reap_run_load_images(r);
 }
 
 /* Collective. */

@@ -87,9 +87,10 @@ static int save(const worker *w, const sweep_setting *setting, const prune_run *
   const double writing = reap_seconds();
   REAP_TRY(save_model(w, setting, run));
   const double now = reap_seconds();
-  cJSON *report = prune_run_report(run, now - start, now - writing);
+  cJSON *report = NULL;
   char *text = NULL;
-  int status = json_print(report, true, &text);
+  int status = prune_run_report(run, now - start, now - writing, &report);
+  if (status == REAP_OK) status = json_print(report, true, &text);
   if (status == REAP_OK) status = sweep_folder_write(&w->s->folder, setting, run, text, now - start);
   reap_free(&text);
   cJSON_Delete(report);

@@ -6,9 +6,9 @@
  *              for Efficient ConvNets", ICLR 2017; greedy in their terms: inputs of the filter that are gone already
  *              do not count
  *
- * Batch norms behind the layers are folded in, so that networks exported with and without folding give the same choice.
- * Without re-solved weights the first is the stronger of the two on the networks tried, hence the short name. Cost: one
- * pass over the weights.
+ * Of a coupled group the norms in all its layers are added up. Batch norms behind the layers are folded in, so that
+ * networks exported with and without folding give the same choice. Without re-solved weights the first is the stronger
+ * of the two on the networks tried, hence the short name. Cost: one pass over the weights.
  */
 #include <math.h>
 
@@ -16,14 +16,18 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Adds |w| of a layer's weights to the units whose rows, or columns, they are. */
+/* Adds |w| of a layer's weights to the units whose rows, or columns, they are. Rows of a grouped convolution read the
+ * units that they make. */
 static int add_norms(const reap_evidence *e, const reap_member *member, double *scores) {
-  const reap_tensor *weights = reap_node_constant(e->graph, e->graph->nodes[member->node], 1);
-  const bool rows = member->role == REAP_PRODUCES;
+  const reap_node *node = e->graph->nodes[member->node];
+  const reap_tensor *weights = reap_node_constant(e->graph, node, 1);
+  const bool rows = member->role == REAP_PRODUCES || reap_node_int(node, "group", 1) > 1;
   const int64_t outputs = weights->dims[0], row = weights->count / outputs;
+  reap_member side = *member;
   int64_t *units = NULL;
+  if (rows) side.value = node->outputs[0];
   REAP_TRY(reap_alloc(&units, rows ? outputs : row, sizeof *units));
-  const int64_t count = reap_member_units(e->group, member, units), run = rows ? row : row / count;
+  const int64_t count = reap_member_units(e->group, &side, units), run = rows ? row : row / count;
   for (int64_t i = 0; i < weights->count; i++) { /* of each entry `run` in turn */
     const int64_t unit = units[i / run % count];
     if (unit >= 0) scores[unit] += fabs((double)weights->f32[i]);
@@ -53,6 +57,7 @@ const reap_method reap_method_l1 = {
     .summary = "largest L1 norm of the weights that read the channel (He et al., ICCV 2017: max response)",
     .needs = REAP_NEEDS_WEIGHTS,
     .gives = REAP_GIVES_SCORES,
+    .can = REAP_CAN_COUPLED,
     .score = score_readers};
 
 const reap_method reap_method_l1_filter = {
@@ -60,4 +65,5 @@ const reap_method reap_method_l1_filter = {
     .summary = "largest L1 norm of the filter that makes the channel (Li et al., ICLR 2017)",
     .needs = REAP_NEEDS_WEIGHTS,
     .gives = REAP_GIVES_SCORES,
+    .can = REAP_CAN_COUPLED,
     .score = score_filters};

@@ -89,6 +89,10 @@ int reap_step_producer(run *r, step *s);
 void reap_run_keep_classifiers(run *r);
 int reap_step_scale_classifier(run *r, const reap_step *at);
 
+/* step_cut.c: a step of a run that only cuts: units chosen by weights, the group cut, and what was done in the result.
+ * Collective. */
+int reap_step_cut(run *r, const reap_step *what);
+
 /* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int reap_step_decide(run *r, step *s);
 

@@ -137,11 +137,22 @@ static int add_classifiers(const reap_graph *graph, const reap_steps_wishes *wis
   return REAP_OK;
 }
 
+/* A step for each group, in their order. */
+static int list_cuts(const reap_groups *groups, const reap_steps_wishes *wishes, reap_steps *out) {
+  REAP_TRY(reap_alloc(&out->list, reap_groups_count(groups), sizeof *out->list));
+  for (int g = 0; g < reap_groups_count(groups); g++)
+    if (wishes->chosen[g] && wishes->counts[g] < reap_groups_at(groups, g)->units)
+      out->list[out->n++] = (reap_step){REAP_STEP_CUT, -1, g, -1, 1};
+  out->work = out->n;
+  return REAP_OK;
+}
+
 int reap_steps_make(const reap_graph *graph, const reap_groups *groups, const reap_steps_wishes *wishes,
                     reap_steps *out) {
   int *of_node = NULL, status = REAP_OK;
   bool *marked = NULL;
   memset(out, 0, sizeof *out);
+  if (wishes->cut_only) return list_cuts(groups, wishes, out);
   REAP_TRY(reap_alloc(&out->list, graph->n_nodes + graph->n_outputs, sizeof *out->list));
   REAP_TRY(reap_alloc(&of_node, graph->n_nodes, sizeof *of_node));
   REAP_TRY_OR(reap_calloc(&marked, graph->n_nodes, sizeof *marked), done);

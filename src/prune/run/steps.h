@@ -12,7 +12,7 @@
 
 typedef struct reap_step {
   reap_step_kind kind;
-  int node;     /* the linear layer */
+  int node;     /* the linear layer; -1 for REAP_STEP_CUT */
   int group;    /* pruned here, all of it read by the layer; -1: none */
   int shortcut; /* value that the layer's output is added to and whose drift its target carries; -1: none */
   double work;  /* multiply-adds of the layer for an image */
@@ -24,8 +24,9 @@ typedef struct reap_steps {
   double work;     /* of all the others */
 } reap_steps;
 
-/* What is asked of a run; borrowed. */
+/* What is asked of a run; lists are borrowed. */
 typedef struct reap_steps_wishes {
+  bool cut_only;                  /* one REAP_STEP_CUT for each group, and nothing else */
   const bool *chosen;             /* [groups] groups that may be pruned */
   const int64_t *counts;          /* [groups] channels to keep: a group that keeps all of them has no step */
   const bool *repair;             /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none */

@@ -29,7 +29,9 @@ typedef enum reap_scaled_outputs {
 typedef struct reap_prune_options {
   const reap_method *method;
   bool refit;            /* re-solve the weights by least squares */
-  const bool *chosen;    /* [groups] groups to prune; prunable ones only */
+  bool cut_only;         /* groups of any kind are cut by what the method makes of the weights: nothing is re-solved, no
+                            images are read */
+  const bool *chosen;    /* [groups] groups to prune; prunable ones only, with cut_only cuttable ones */
   const int64_t *counts; /* [groups] channels to keep */
   int64_t *const *given; /* [groups] which ones, ascending, counts[group] of them; an entry of NULL, or NULL: the method
                             chooses */

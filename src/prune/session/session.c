@@ -169,10 +169,11 @@ static int begin(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   if (!s->info.plan.complete) return reap_error(REAP_ERR_USAGE, "the session has no plan yet: reap_session_plan()");
   s->options = reap_session_prune_options(s);
-  REAP_TRY(check_memory(s));
+  if (!s->options.cut_only) REAP_TRY(check_memory(s));
   if (o->save_stats || o->activations) REAP_TRY(reap_session_hash_data(s));
-  REAP_TRY(reap_session_stored_open(s->comm, o, s->network, s->groups, s->info.plan.chosen, s->shard.images,
-                                    s->info.data_hash, &s->stored));
+  if (!s->options.cut_only)
+    REAP_TRY(reap_session_stored_open(s->comm, o, s->network, s->groups, s->info.plan.chosen, s->shard.images,
+                                      s->info.data_hash, &s->stored));
   s->options.save_stats = s->stored.save;
   s->options.activations = s->stored.activations;
   s->options.from_stats = s->stored.from;

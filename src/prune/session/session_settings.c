@@ -14,6 +14,7 @@
 reap_session_settings reap_session_defaults(void) {
   return (reap_session_settings){.budget = REAP_BUDGET_FLOPS,
                                  .amount = 0.5,
+                                 .multiple_of = 1,
                                  .method = reap_method_find("reap"),
                                  .refit = true,
                                  .repair = true,
@@ -35,6 +36,22 @@ const char *reap_ratios_name(reap_ratios ratios) {
   return names[ratios];
 }
 
+/* Coupled groups are cut, and no more. */
+static int check_scope(const reap_session_settings *s) {
+  if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
+  if (s->refit)
+    return reap_error(
+        REAP_ERR_USAGE,
+        "layers of coupled groups cannot be re-solved yet: choose all groups by a method that goes by the "
+        "weights, without refit");
+  if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
+    return reap_error(REAP_ERR_USAGE, "coupled groups have no statistics, activations or paths yet");
+  if ((s->ratios != REAP_RATIOS_AUTO && s->ratios != REAP_RATIOS_UNIFORM) || reap_settings_need_latency(s))
+    return reap_error(REAP_ERR_USAGE,
+                      "sizes of coupled groups are uniform or given, not chosen by losses or times yet");
+  return REAP_OK;
+}
+
 int reap_settings_check(const reap_session_settings *s, const reap_dataset *images) {
   const bool share = s->budget != REAP_BUDGET_MILLISECONDS;
   if (!images && !s->from_stats)
@@ -45,6 +62,9 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
   if (!(s->ridge >= 0 && isfinite(s->ridge)) || !(s->min_keep >= 0) || s->producer_rounds < 0 || s->positions < 0)
     return reap_error(REAP_ERR_USAGE,
                       "ridge, least number of channels, rounds with the producer and positions must not be negative");
+  if (s->multiple_of < 1)
+    return reap_error(REAP_ERR_USAGE, "channels cannot be multiples of %lld", (long long)s->multiple_of);
+  REAP_TRY(check_scope(s));
   if (s->from_stats && (s->save_stats || s->activations || s->ridge_auto))
     return reap_error(REAP_ERR_USAGE,
                       "%s: statistics in place of images give no moments or activations to store and no held-out "
@@ -59,6 +79,7 @@ reap_ratios reap_settings_ratios(const reap_session_settings *s) {
   if (s->budget == REAP_BUDGET_SIZES) return REAP_RATIOS_GIVEN;
   if (s->budget == REAP_BUDGET_KEEP) return REAP_RATIOS_UNIFORM;
   if (s->ratios != REAP_RATIOS_AUTO) return s->ratios;
+  if (s->scope == REAP_SCOPE_ALL) return REAP_RATIOS_UNIFORM;
   return s->from_stats ? REAP_RATIOS_PATH : REAP_RATIOS_OUTPUT;
 }
 
@@ -106,6 +127,7 @@ reap_prune_options reap_session_prune_options(const reap_session *s) {
   const reap_session_settings *o = &s->settings;
   return (reap_prune_options){.method = o->method,
                               .refit = o->refit,
+                              .cut_only = o->scope == REAP_SCOPE_ALL,
                               .chosen = s->info.plan.chosen,
                               .counts = s->info.plan.counts,
                               .given = s->info.plan.given,

@@ -14,6 +14,15 @@
 
 /* ------------------------------------------------------------------ which groups */
 
+/* Whether a layer makes or reads units of the group. */
+static bool has_layer(const reap_group *group, int node) {
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    if (member->node == node && (member->role == REAP_PRODUCES || member->role == REAP_CONSUMES)) return true;
+  }
+  return false;
+}
+
 /* Takes the groups that one name stands for out of the choice. */
 static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length,
                         bool *chosen) {
@@ -25,9 +34,8 @@ static int exclude_name(const reap_graph *graph, const reap_groups *groups, cons
   }
   for (int i = 0; i < graph->n_nodes; i++) {
     if (!graph->nodes[i]->linear || !reap_text_names(name, length, graph->nodes[i]->layer)) continue;
-    const int both[] = {reap_groups_produced_by(groups, i), reap_groups_consumed_by(groups, i)};
-    for (int k = 0; k < 2; k++)
-      if (both[k] >= 0) chosen[both[k]] = false;
+    for (int g = 0; g < reap_groups_count(groups); g++)
+      if (has_layer(reap_groups_at(groups, g), i)) chosen[g] = false;
     found = true;
   }
   if (found) return REAP_OK;
@@ -45,10 +53,38 @@ static int exclude_all(const reap_graph *graph, const reap_groups *groups, const
   return REAP_OK;
 }
 
+static int64_t common_divisor(int64_t a, int64_t b) { return b == 0 ? a : common_divisor(b, a % b); }
+
+/* Units of a group are kept by multiples of it, so that each layer keeps a multiple of `of` entries. Units have as many
+ * entries in a layer one as another. */
+static int find_multiple(const reap_graph *graph, const reap_group *group, int64_t of, int64_t *multiple) {
+  *multiple = 1;
+  for (int k = 0; of > 1 && k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    int64_t *units = NULL, entries = 0;
+    if (member->role != REAP_PRODUCES && member->role != REAP_CONSUMES) continue;
+    REAP_TRY(reap_alloc(&units, graph->values[member->value].dims[member->axis], sizeof *units));
+    const int64_t count = reap_member_units(group, member, units);
+    for (int64_t i = 0; i < count; i++) entries += units[i] == 0;
+    reap_free(&units);
+    const int64_t step = of / common_divisor(of, entries);
+    *multiple = *multiple / common_divisor(*multiple, step) * step; /* both divide `of` */
+  }
+  return REAP_OK;
+}
+
+static int64_t round_up(int64_t count, int64_t multiple, int64_t most) {
+  if (count > most - multiple) return count % multiple == 0 ? count : most;
+  return (count + multiple - 1) / multiple * multiple;
+}
+
 static int choose_groups(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *o,
                          reap_size_plan *plan) {
   int count = 0;
-  for (int g = 0; g < plan->n_groups; g++) plan->chosen[g] = reap_groups_at(groups, g)->prunable;
+  for (int g = 0; g < plan->n_groups; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    plan->chosen[g] = o->scope == REAP_SCOPE_ALL ? group->cuttable : group->prunable;
+  }
   REAP_TRY(exclude_all(graph, groups, o->exclude, plan->chosen));
   for (int g = 0; g < plan->n_groups; g++) {
     const int64_t channels = reap_groups_at(groups, g)->units;
@@ -56,7 +92,8 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
     const int64_t least = share < 1                  ? reap_budget_round(share, channels)
                           : share < (double)channels ? (int64_t)share
                                                      : channels;
-    plan->least[g] = least;
+    REAP_TRY(find_multiple(graph, reap_groups_at(groups, g), o->multiple_of, &plan->multiple[g]));
+    plan->least[g] = round_up(least, plan->multiple[g], channels);
     count += plan->chosen[g];
   }
   if (count > 0) return REAP_OK;
@@ -65,10 +102,18 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
 
 /* ------------------------------------------------------------------ how far */
 
+/* The multiple nearest to `count`, of two the larger one, but not 0; or all. */
+static int64_t nearest(int64_t count, int64_t multiple, int64_t most) {
+  const int64_t rounded = (2 * count + multiple) / (2 * multiple) * multiple;
+  if (count == most) return most;
+  return rounded < multiple ? round_up(1, multiple, most) : rounded < most ? rounded : most;
+}
+
 static void keep_share(const reap_groups *groups, double share, reap_size_plan *plan) {
   for (int g = 0; g < plan->n_groups; g++) {
     const int64_t channels = reap_groups_at(groups, g)->units;
-    plan->counts[g] = plan->chosen[g] ? reap_budget_round(share, channels) : channels;
+    plan->counts[g] =
+        plan->chosen[g] ? nearest(reap_budget_round(share, channels), plan->multiple[g], channels) : channels;
     if (plan->counts[g] < plan->least[g]) plan->counts[g] = plan->least[g];
   }
 }
@@ -79,6 +124,9 @@ int reap_size_plan_give(const reap_groups *groups, const int64_t *counts, int64_
     if (counts[g] < 1 || counts[g] > group->units)
       return reap_error(REAP_ERR_USAGE, "group %s: keeps from 1 to %lld channels, not %lld", group->name,
                         (long long)group->units, (long long)counts[g]);
+    if (counts[g] < group->units && counts[g] % plan->multiple[g] != 0)
+      return reap_error(REAP_ERR_USAGE, "group %s: keeps multiples of %lld, or all, not %lld", group->name,
+                        (long long)plan->multiple[g], (long long)counts[g]);
     if (!plan->chosen[g] && counts[g] < group->units)
       return reap_error(REAP_ERR_USAGE,
                         "group %s is excluded or cannot be pruned, and %lld of its channels are to stay", group->name,
@@ -120,7 +168,7 @@ static int check_reach(const reap_cost_model *model, const reap_size_plan *plan)
 }
 
 static int choose_uniform(const reap_cost_model *model, reap_size_plan *plan) {
-  const reap_ratio_problem problem = {model, NULL, plan->least, NULL, plan->limit};
+  const reap_ratio_problem problem = {model, NULL, plan->least, plan->multiple, plan->limit};
   REAP_TRY(reap_ratios_uniform(&problem, plan->counts));
   plan->cost = reap_cost_model_at(model, plan->counts);
   plan->complete = true;
@@ -145,6 +193,7 @@ static int allocate(const reap_groups *groups, reap_size_plan *plan) {
   REAP_TRY(reap_calloc(&plan->chosen, n, sizeof *plan->chosen));
   REAP_TRY(reap_calloc(&plan->counts, n, sizeof *plan->counts));
   REAP_TRY(reap_calloc(&plan->least, n, sizeof *plan->least));
+  REAP_TRY(reap_calloc(&plan->multiple, n, sizeof *plan->multiple));
   REAP_TRY(reap_calloc(&plan->channels, n, sizeof *plan->channels));
   for (int g = 0; g < n; g++) plan->channels[g] = reap_groups_at(groups, g)->units;
   return reap_calloc(&plan->given, n, sizeof *plan->given);
@@ -176,7 +225,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
     reap_log(REAP_LOG_INFO, "pilot runs found no sizes with a smaller divergence of the outputs than uniform ones");
     return choose_uniform(model, plan);
   }
-  const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, NULL, plan->limit};
+  const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, plan->multiple, plan->limit};
   REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
   plan->cost = outcome.cost;
   plan->predicted_loss = outcome.loss;
@@ -210,5 +259,6 @@ void reap_size_plan_clear(reap_size_plan *plan) {
   reap_free(&plan->counts);
   reap_free(&plan->given);
   reap_free(&plan->least);
+  reap_free(&plan->multiple);
   reap_free(&plan->channels);
 }

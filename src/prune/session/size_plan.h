@@ -22,6 +22,7 @@ typedef struct reap_size_plan {
   int64_t *counts;   /* [groups] channels kept */
   int64_t **given;   /* [groups] which ones, ascending, where they were given, else NULL */
   int64_t *least;    /* [groups] the fewest allowed */
+  int64_t *multiple; /* [groups] sizes are multiples of it, or all */
   bool complete;     /* counts are final */
   reap_ratios ratios;
   reap_budget budget;
