@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/onnx/onnx_dead.h"
+#include "io/onnx/onnx_inline.h"
 #include "io/onnx/onnx_message.h"
 #include "model_format.h"
 #include "reap/error.h"
@@ -76,6 +77,7 @@ int reap_source_load(const char *path, reap_source **out) {
   if (status == REAP_OK) status = reap_calloc(&source, 1, sizeof *source);
   if (status == REAP_OK) status = reap_strdup(&source->path, path);
   if (status == REAP_OK) status = is_hdf5(fd) ? reap_model_source_load(source) : load_onnx(source, fd, size);
+  if (status == REAP_OK) status = reap_error_prefix(reap_onnx_inline(source->model), "%s", path);
   if (status == REAP_OK) status = reap_onnx_drop_dead(source);
   if (fd >= 0) close(fd);
   if (status == REAP_OK)
