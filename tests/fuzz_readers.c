@@ -64,13 +64,14 @@ static int read_network(void) {
 
 static int read_images(void) {
   reap_dataset *dataset = NULL;
-  int64_t count, channels, height, width, label = 0;
+  int64_t dims[REAP_MAX_RANK], label = 0, size = 0;
   float *image = NULL;
   REAP_TRY(reap_dataset_open(path, &dataset));
-  reap_dataset_shape(dataset, &count, &channels, &height, &width);
-  const int64_t size = channels * height * width; /* an image fits into memory: the reader's promise */
-  int status = reap_alloc(&image, size, sizeof *image);
-  if (status == REAP_OK && count > 0) status = reap_dataset_read(dataset, count - 1, 1, image);
+  const int rank = reap_dataset_shape(dataset, dims);
+  const int64_t count = reap_dataset_images(dataset);
+  int status = reap_product(dims + 1, rank - 1, &size); /* an image fits into memory: the reader's promise */
+  if (status == REAP_OK) status = reap_alloc(&image, size, sizeof *image);
+  if (status == REAP_OK && count > 0) status = reap_dataset_read(dataset, count - 1, 1, true, image);
   if (status == REAP_OK && count > 0 && reap_dataset_has_labels(dataset))
     status = reap_dataset_read_labels(dataset, count - 1, 1, &label);
   reap_free(&image);

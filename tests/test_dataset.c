@@ -101,12 +101,12 @@ static void check_bytes(const char *path) {
   reap_dataset *data = NULL;
   CHECK_OK(reap_dataset_open(path, &data));
   if (!data) return;
-  int64_t shape[4];
-  reap_dataset_shape(data, &shape[0], &shape[1], &shape[2], &shape[3]);
+  int64_t shape[REAP_MAX_RANK];
+  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, shape), 4);
   CU_ASSERT_TRUE(shape[0] == N && shape[1] == C && shape[2] == H && shape[3] == W);
   const float mean[C] = {0.485f, 0.456f, 0.406f}, std[C] = {0.229f, 0.25f, 0.225f};
   float images[3 * SIZE];
-  CHECK_OK(reap_dataset_read(data, 1, 3, images));
+  CHECK_OK(reap_dataset_read(data, 1, 3, true, images));
   int wrong = 0;
   for (int i = 0; i < 3 * SIZE; i++) {
     int c = i % C, w = i / C % W, h = i / C / W % H, n = 1 + i / SIZE;
@@ -141,14 +141,14 @@ static void check_floats(const char *path, const float *values) {
   int64_t label;
   CHECK_FAILS(reap_dataset_read_labels(data, 0, 1, &label), REAP_ERR_INPUT, "no labels");
   float images[BATCHES];
-  CHECK_OK(reap_dataset_read(data, 0, N, images));
+  CHECK_OK(reap_dataset_read(data, 0, N, true, images));
   int wrong = 0;
   for (int i = 0; i < BATCHES; i++) {
     int c = i % C, w = i / C % W, h = i / C / W % H, n = i / SIZE;
     wrong += images[i] != values[((n * C + c) * H + h) * W + w];
   }
   CU_ASSERT_EQUAL(wrong, 0);
-  CHECK_FAILS(reap_dataset_read(data, 4, 2, images), REAP_ERR_INTERNAL, "4 to 6 of 5");
+  CHECK_FAILS(reap_dataset_read(data, 4, 2, true, images), REAP_ERR_INTERNAL, "4 to 6 of 5");
   reap_dataset_close(&data);
 }
 
@@ -170,8 +170,8 @@ static void images_that_are_not_finite_are_named(void) {
   for (int k = 0; k < 2; k++) {
     values[3 * SIZE + 7] = bad[k];
     CHECK_OK(reap_dataset_open(write_file("nan.h5", &SOUND, values, H5T_IEEE_F32LE), &data));
-    CHECK_OK(reap_dataset_read(data, 0, 3, images));
-    CHECK_FAILS(reap_dataset_read(data, 2, 3, images), REAP_ERR_INPUT, "image 3");
+    CHECK_OK(reap_dataset_read(data, 0, 3, true, images));
+    CHECK_FAILS(reap_dataset_read(data, 2, 3, true, images), REAP_ERR_INPUT, "image 3");
     reap_dataset_close(&data);
   }
 }
@@ -245,12 +245,50 @@ static const char *write_empty(int rank, const hsize_t *dims, const hsize_t *chu
 }
 
 static void shapes_are_checked(void) {
-  const hsize_t flat[2] = {N, SIZE}, none[4] = {0, C, H, W}, vast[4] = {(hsize_t)1 << 30, C, 1024, 1024};
+  const hsize_t line[1] = {N}, none[4] = {0, C, H, W}, vast[4] = {(hsize_t)1 << 30, C, 1024, 1024};
   const hsize_t absurd[4] = {(hsize_t)1 << 62, 1 << 20, 1 << 20, 1 << 20}, chunk[4] = {1, C, 16, 16};
-  refused(write_empty(2, flat, NULL), "\"images\" has 2 dimensions, wanted 4");
+  refused(write_empty(1, line, NULL), "\"images\" has 1 dimensions, wanted");
   refused(write_empty(4, none, NULL), "empty");
   refused(write_empty(4, vast, chunk), "not complete");
   refused(write_empty(4, absurd, chunk), "impossible size");
+}
+
+/* Vectors, sequences and volumes, floats and bytes, in both orders. */
+static void other_ranks_are_read(void) {
+  const hsize_t dims[5] = {N, C, 2, 3, 2};
+  const int ranks[] = {2, 3, 5};
+  float numbers[N * C * 12], images[N * C * 12];
+  for (int i = 0; i < N * C * 12; i++) numbers[i] = (float)(i % 251);
+  for (int k = 0; k < 6; k++) {
+    const int rank = ranks[k % 3], bytes = k / 3;
+    int64_t found[REAP_MAX_RANK], positions = 1, wrong = 0;
+    const char *path = test_own_path("ranks.h5");
+    reap_dataset *data = NULL;
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t set =
+        put_data(file, "images", bytes ? H5T_STD_U8LE : H5T_NATIVE_FLOAT, H5T_NATIVE_FLOAT, rank, dims, NULL, numbers);
+    const double one = 1, means[C] = {0}, stds[C] = {1, 1, 1};
+    put_numbers(set, "scale", 0, &one, H5T_NATIVE_FLOAT);
+    put_numbers(set, "mean", C, means, H5T_NATIVE_FLOAT);
+    put_numbers(set, "std", C, stds, H5T_NATIVE_FLOAT);
+    H5Dclose(set);
+    H5Fclose(file);
+    CHECK_OK(reap_dataset_open(path, &data));
+    if (!data) return;
+    CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, found), rank);
+    CU_ASSERT_EQUAL(reap_dataset_is_raw(data), bytes != 0);
+    for (int i = 0; i < rank; i++) CU_ASSERT_EQUAL(found[i], (int64_t)dims[i]);
+    for (int i = 2; i < rank; i++) positions *= (int64_t)dims[i];
+    for (int last = 0; last < 2; last++) {
+      CHECK_OK(reap_dataset_read(data, 0, N, last, images));
+      for (int64_t i = 0; i < N * C * positions; i++) {
+        const int64_t p = i % positions, c = i / positions % C, n = i / positions / C;
+        wrong += images[last ? (n * positions + p) * C + c : i] != numbers[i];
+      }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    reap_dataset_close(&data);
+  }
 }
 
 static void links_are_not_followed(void) {
@@ -315,12 +353,13 @@ static void embedded_example(void) {
   reap_dataset *data = NULL;
   CHECK_OK(reap_dataset_open(path, &data));
   if (!data) return;
-  int64_t n, c, h, w, labels[10];
-  reap_dataset_shape(data, &n, &c, &h, &w);
-  CU_ASSERT_TRUE(n >= 500 && c == 1 && h == 28 && w == 28);
+  int64_t labels[10], dims[REAP_MAX_RANK];
+  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, dims), 4);
+  const int64_t n = reap_dataset_images(data), h = dims[2], w = dims[3];
+  CU_ASSERT_TRUE(n >= 500 && n == dims[0] && dims[1] == 1 && h == 28 && w == 28);
   float *images = NULL;
   CHECK_OK(reap_alloc(&images, 10 * h * w, sizeof *images));
-  CHECK_OK(reap_dataset_read(data, n - 10, 10, images));
+  CHECK_OK(reap_dataset_read(data, n - 10, 10, true, images));
   CHECK_OK(reap_dataset_read_labels(data, n - 10, 10, labels));
   for (int i = 0; i < 10; i++) CU_ASSERT_TRUE(labels[i] >= 0 && labels[i] < 10);
   for (int64_t i = 0; i < 10 * h * w; i++) CU_ASSERT_TRUE(fabsf(images[i]) < 3);
@@ -483,6 +522,7 @@ const test_case test_cases[] = {{"bytes_are_normalised", bytes_are_normalised},
                                 {"types_and_labels_are_checked", types_and_labels_are_checked},
                                 {"negative_labels_are_refused", negative_labels_are_refused},
                                 {"shapes_are_checked", shapes_are_checked},
+                                {"other_ranks_are_read", other_ranks_are_read},
                                 {"links_are_not_followed", links_are_not_followed},
                                 {"data_in_other_files_are_refused", data_in_other_files_are_refused},
                                 {"files_that_are_none_are_refused", files_that_are_none_are_refused},

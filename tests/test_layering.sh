@@ -127,7 +127,7 @@ rules=(
   '\<_exit[[:space:]]*\(' '^src/io/probe\.c' 'only the child of the probe ends so'
   # Which axis is which, which operator, which member: asked, not known.
   '\<dims\[1\]' '^src/(model/operators/|model/tensor\.c|exec/kernels/|io/dataset\.c)' 'the axis of channels follows from the layout: reap_channel_axis(), reap_linear_axis(); columns of weights: reap_weights_inputs()'
-  '\<rank[[:space:]]*[!=]=[[:space:]]*4\>' '^src/(model/operators|exec/kernels)/' 'images are told by their operators, not by a rank: see layout.h, layer.h'
+  '\<rank[[:space:]]*[!=]=[[:space:]]*4\>' '^src/(model/operators/|exec/kernels/|io/dataset\.c)' 'images are told by their operators, not by a rank: see layout.h, layer.h'
   'axis(\([^;]*\))?[[:space:]]*[!=]=[[:space:]]*1\>' '^src/model/(operators/|groups/channel_map\.c)' 'the axis of channels follows from the layout'
   '(members|producers|consumers)\[0\]|members->' '^src/model/groups/' 'a group has any number of members: take all of a role, or reap_group_consumer() of an inner group'
   '\<str[a-z]*cmp[[:space:]]*\([^;]*op->name' '^$' 'operators are known by op->id'

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "reap/api.h"
+#include "reap/graph.h"
 
 REAP_API_BEGIN
 
@@ -20,14 +21,21 @@ void reap_dataset_close(reap_dataset **dataset);
 
 const char *reap_dataset_path(const reap_dataset *dataset);
 
-/* Number of images and their shape. */
-void reap_dataset_shape(const reap_dataset *dataset, int64_t *images, int64_t *channels, int64_t *height,
-                        int64_t *width);
+/* Shape of all images, [images, channels, height, width] or of another rank; the rank is returned. */
+int reap_dataset_shape(const reap_dataset *dataset, int64_t dims[REAP_MAX_RANK]);
+
+/* Number of images. */
+int64_t reap_dataset_images(const reap_dataset *dataset);
+
+/* True if the images are bytes that the network is to see as they are: scale 1, mean 0 and std 1. */
+bool reap_dataset_is_raw(const reap_dataset *dataset);
+
 bool reap_dataset_has_labels(const reap_dataset *dataset);
 
-/* Images [first, first + count) as the network sees them: float32 [count, height, width, channels] (channels last),
- * normalised. REAP_ERR_INPUT names the file and the image if one holds a NaN or an infinity. */
-int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float *images);
+/* Images [first, first + count) as the network sees them: float32, normalised, [count, height, width, channels] with
+ * `channels_last` or else [count, channels, height, width], and likewise of other ranks. REAP_ERR_INPUT names the file
+ * and the image if one holds a NaN or an infinity. */
+int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, bool channels_last, float *images);
 
 /* Smallest and largest value of all images read so far, as the network sees them; infinities of the wrong sign before
  * the first. */

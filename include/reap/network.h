@@ -35,12 +35,16 @@ typedef struct reap_source reap_source;
 
 typedef struct reap_network {
   reap_source *source;
-  reap_graph *graph; /* graph->batch images per block: a property of the network, the same on all ranks */
+  reap_graph *graph;            /* graph->batch images per block: a property of the network, the same on all ranks */
+  int64_t sizes[REAP_MAX_RANK]; /* along axes of the input that the file leaves free; 0 for others */
 } reap_network;
 
 /* Collective. Reads an .onnx or reap .h5 file on every rank and makes sure that all read the same. A network exported
  * for a fixed batch keeps that batch as its block size. */
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out);
+
+/* The same for the images of a data-set file (NULL: none are known): sizes that the network leaves free are theirs. */
+int reap_network_load_for(const reap_comm *comm, const char *path, const char *images, reap_network *out);
 void reap_network_clear(reap_network *network);
 
 /* Local. Prepares the network anew for blocks of `batch` images, so that two networks share their blocks.

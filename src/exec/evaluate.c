@@ -12,6 +12,7 @@
 
 #include "base/timer.h"
 #include "divergence.h"
+#include "image_blocks.h"
 #include "output_mean.h"
 #include "output_set.h"
 #include "plan.h"
@@ -188,7 +189,7 @@ static int read_images(runner *r, int64_t first, int64_t count) {
   const int v = r->graph->inputs[0];
   const int64_t image = reap_value_count(&r->graph->values[v]) / r->graph->batch;
   float *input = r->storage[v];
-  REAP_TRY(reap_dataset_read(r->images, first, count, input));
+  REAP_TRY(reap_images_read(r->graph, r->images, first, count, input));
   for (int64_t i = count; i < r->shard->block; i++)
     memcpy(input + i * image, input + (count - 1) * image, (size_t)image * sizeof *input);
   return REAP_OK;

@@ -122,7 +122,7 @@ int reap_frontier_images(reap_frontier *f, reap_dataset *images, const reap_shar
   const int v = f->graph->inputs[0];
   REAP_TRY(hold_value(f, v));
   for (int64_t b = 0; b < f->n_blocks; b++) REAP_TRY(hold_block(f, v, b));
-  return reap_image_blocks_attach(images, shard, f->store, f->n_blocks, f->blocks[v]);
+  return reap_image_blocks_attach(f->graph, images, shard, f->store, f->n_blocks, f->blocks[v]);
 }
 
 static int share_value(const reap_frontier *from, int v, reap_frontier *to) {

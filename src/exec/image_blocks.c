@@ -4,22 +4,30 @@
 #include <string.h>
 
 #include "base/timer.h"
+#include "model/operators/layout.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
 typedef struct image_maker {
   block_maker maker; /* first: a maker is its image_maker */
   reap_dataset *images;
+  bool channels_last;
   reap_shard shard;
   block_store *store;
   int64_t live; /* blocks not yet forgotten */
 } image_maker;
 
+static bool channels_last(const reap_graph *graph) { return !reap_stored_row_major(&graph->values[graph->inputs[0]]); }
+
+int reap_images_read(const reap_graph *graph, reap_dataset *images, int64_t first, int64_t count, float *to) {
+  return reap_dataset_read(images, first, count, channels_last(graph), to);
+}
+
 static int read_images(const image_maker *m, const value_block *b) {
   int64_t first, count;
   reap_shard_block(&m->shard, m->shard.first + b->index, &first, &count);
   const int64_t size = b->count / m->shard.block;
-  REAP_TRY(reap_dataset_read(m->images, first, count, b->data));
+  REAP_TRY(reap_dataset_read(m->images, first, count, m->channels_last, b->data));
   for (int64_t i = count; i < m->shard.block; i++)
     memcpy(b->data + i * size, b->data + (count - 1) * size, (size_t)size * sizeof *b->data);
   return REAP_OK;
@@ -42,12 +50,12 @@ static void forget(block_maker *maker, const value_block *b) {
   if (--m->live == 0) reap_free(&m);
 }
 
-int reap_image_blocks_attach(reap_dataset *images, const reap_shard *shard, block_store *store, int64_t count,
-                             value_block *const *blocks) {
+int reap_image_blocks_attach(const reap_graph *graph, reap_dataset *images, const reap_shard *shard, block_store *store,
+                             int64_t count, value_block *const *blocks) {
   image_maker *m = NULL;
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_calloc(&m, 1, sizeof *m));
-  *m = (image_maker){{make, forget}, images, *shard, store, count};
+  *m = (image_maker){{make, forget}, images, channels_last(graph), *shard, store, count};
   for (int64_t b = 0; b < count; b++) blocks[b]->maker = &m->maker;
   return REAP_OK;
 }

@@ -10,8 +10,7 @@ reap_shard reap_shard_make(int64_t images, int64_t block, int rank, int ranks) {
 }
 
 reap_shard reap_shard_of(const reap_comm *comm, const reap_dataset *data, int64_t most, int64_t block) {
-  int64_t images, channels, height, width;
-  reap_dataset_shape(data, &images, &channels, &height, &width);
+  int64_t images = reap_dataset_images(data);
   if (most > 0 && most < images) images = most;
   return reap_shard_make(images, block, reap_comm_rank(comm), reap_comm_size(comm));
 }

@@ -18,11 +18,12 @@ enum { LEVELS = 256, MAX_CHANNELS = 1 << 16 };
 struct reap_dataset {
   char *path;
   hid_t file, images, labels; /* labels: REAP_H5_NONE if there are none */
-  int64_t count, channels, height, width;
-  int64_t image_size; /* channels * height * width */
-  bool is_bytes;
-  float *table; /* [channels, LEVELS] what each byte becomes; NULL for float images */
-  void *piece;  /* [piece_images, image_size] as stored */
+  int rank;
+  int64_t dims[REAP_MAX_RANK];                    /* [images, channels, ...] */
+  int64_t count, channels, positions, image_size; /* image_size: channels * positions */
+  bool is_bytes, is_raw;                          /* is_raw: the network sees the bytes as they are */
+  float *table;                                   /* [channels, LEVELS] what each byte becomes; NULL for float images */
+  void *piece;                                    /* [piece_images, image_size] as stored */
   int64_t piece_images;
   read_ahead ahead;
   float least, greatest; /* of what was read */
@@ -34,8 +35,10 @@ static hid_t attribute_owner(const reap_dataset *dataset, const char *name) {
   return on_file ? dataset->file : dataset->images;
 }
 
+/* Other ranks than that of images have no names for their axes. */
 static int check_layout(const reap_dataset *dataset) {
   char *layout = NULL;
+  if (dataset->rank != 4) return REAP_OK;
   REAP_TRY(reap_h5_read_string(attribute_owner(dataset, "layout"), "layout", &layout));
   int status = REAP_OK;
   if (strcmp(layout, "NCHW") != 0)
@@ -70,9 +73,12 @@ static int make_table(reap_dataset *dataset) {
   REAP_TRY_OR(read_factors(dataset, "mean", dataset->channels, false, mean), done);
   REAP_TRY_OR(read_factors(dataset, "std", dataset->channels, true, std), done);
   REAP_TRY_OR(reap_alloc(&dataset->table, dataset->channels * LEVELS, sizeof *dataset->table), done);
-  for (int64_t c = 0; c < dataset->channels; c++)
+  dataset->is_raw = (float)scale == 1;
+  for (int64_t c = 0; c < dataset->channels; c++) {
+    dataset->is_raw = dataset->is_raw && (float)mean[c] == 0 && (float)std[c] == 1;
     for (int level = 0; level < LEVELS; level++)
       dataset->table[c * LEVELS + level] = normalise(level, (float)scale, (float)mean[c], (float)std[c]);
+  }
 done:
   reap_free(&mean);
   reap_free(&std);
@@ -87,18 +93,17 @@ static int check_images(reap_dataset *dataset) {
   dataset->is_bytes = type_class == H5T_INTEGER && bytes == 1 && !is_signed;
   if (!dataset->is_bytes && !(type_class == H5T_FLOAT && (bytes == 4 || bytes == 8)))
     return reap_error(REAP_ERR_INPUT, "%s: \"images\" have to be uint8 or float32", dataset->path);
-  int64_t dims[4];
-  REAP_TRY(reap_h5_shape(dataset->images, "images", 4, 4, NULL, dims));
-  for (int i = 0; i < 4; i++)
+  int64_t *dims = dataset->dims, total = 0;
+  REAP_TRY(reap_h5_shape(dataset->images, "images", 2, REAP_MAX_RANK, &dataset->rank, dims));
+  for (int i = 0; i < dataset->rank; i++)
     if (dims[i] < 1) return reap_error(REAP_ERR_INPUT, "%s: \"images\" is empty: dimension %d is 0", dataset->path, i);
-  int64_t total = 0;
-  if (reap_product(dims, 4, &total) != REAP_OK || dims[1] > MAX_CHANNELS || total > INT64_MAX / 8)
+  if (reap_product(dims, dataset->rank, &total) != REAP_OK || total > INT64_MAX / 8 ||
+      (dims[1] > MAX_CHANNELS && (dataset->is_bytes || dataset->rank > 2)))
     return reap_error(REAP_ERR_INPUT, "%s: \"images\" has an impossible size", dataset->path);
   dataset->count = dims[0];
   dataset->channels = dims[1];
-  dataset->height = dims[2];
-  dataset->width = dims[3];
-  dataset->image_size = dims[1] * dims[2] * dims[3];
+  dataset->image_size = total / dims[0];
+  dataset->positions = dataset->image_size / dims[1];
   return reap_h5_check_stored(dataset->images, "images", type_class);
 }
 
@@ -106,10 +111,11 @@ static int check_images(reap_dataset *dataset) {
  * images anew for every piece. */
 static int widen_chunk_cache(reap_dataset *dataset) {
   hid_t list = H5Dget_create_plist(dataset->images), access = REAP_H5_NONE;
-  hsize_t chunk[4];
+  hsize_t chunk[REAP_MAX_RANK];
   size_t bytes = dataset->is_bytes ? 1 : 8;
-  bool chunked = list >= 0 && H5Pget_layout(list) == H5D_CHUNKED && H5Pget_chunk(list, 4, chunk) == 4;
-  for (int i = 0; chunked && i < 4; i++)
+  bool chunked =
+      list >= 0 && H5Pget_layout(list) == H5D_CHUNKED && H5Pget_chunk(list, dataset->rank, chunk) == dataset->rank;
+  for (int i = 0; chunked && i < dataset->rank; i++)
     bytes = chunk[i] < MAX_CHUNK_CACHE ? bytes * (size_t)chunk[i] : MAX_CHUNK_CACHE;
   reap_h5_close(&list);
   if (!chunked || bytes > MAX_CHUNK_CACHE / 2) return REAP_OK;
@@ -175,20 +181,20 @@ void reap_dataset_close(reap_dataset **handle) {
 
 const char *reap_dataset_path(const reap_dataset *dataset) { return dataset->path; }
 
-void reap_dataset_shape(const reap_dataset *dataset, int64_t *images, int64_t *channels, int64_t *height,
-                        int64_t *width) {
-  *images = dataset->count;
-  *channels = dataset->channels;
-  *height = dataset->height;
-  *width = dataset->width;
+int reap_dataset_shape(const reap_dataset *dataset, int64_t dims[REAP_MAX_RANK]) {
+  memcpy(dims, dataset->dims, (size_t)dataset->rank * sizeof *dims);
+  return dataset->rank;
 }
+
+int64_t reap_dataset_images(const reap_dataset *dataset) { return dataset->count; }
+bool reap_dataset_is_raw(const reap_dataset *dataset) { return dataset->is_raw; }
 
 bool reap_dataset_has_labels(const reap_dataset *dataset) { return dataset->labels >= 0; }
 
 /* Reads rows [first, first + count) of a data set whose rows have the given sizes. */
 static int read_rows(const reap_dataset *dataset, hid_t from, const char *name, hid_t type, int rank, hsize_t *sizes,
                      int64_t first, int64_t count, void *out) {
-  hsize_t start[4] = {(hsize_t)first, 0, 0, 0};
+  hsize_t start[REAP_MAX_RANK] = {(hsize_t)first};
   sizes[0] = (hsize_t)count;
   hid_t space = H5Dget_space(from), memory = H5Screate_simple(rank, sizes, NULL);
   bool done = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
@@ -210,20 +216,22 @@ static int make_piece(reap_dataset *dataset) {
   return REAP_OK;
 }
 
-/* [channels, positions] to [positions, channels] through the table. */
-static void convert_bytes(const reap_dataset *dataset, const uint8_t *from, float *to) {
-  int64_t channels = dataset->channels, positions = dataset->height * dataset->width;
+/* [channels, positions] through the table, to [positions, channels] or as they lie. */
+static void convert_bytes(const reap_dataset *dataset, bool channels_last, const uint8_t *from, float *to) {
+  const int64_t channels = dataset->channels, positions = dataset->positions;
+  const int64_t step = channels_last ? channels : 1, next = channels_last ? 1 : positions;
   for (int64_t c = 0; c < channels; c++) {
     const float *table = dataset->table + c * LEVELS;
-    for (int64_t p = 0; p < positions; p++) to[p * channels + c] = table[from[c * positions + p]];
+    for (int64_t p = 0; p < positions; p++) to[p * step + c * next] = table[from[c * positions + p]];
   }
 }
 
-static bool convert_floats(const reap_dataset *dataset, const float *from, float *to) {
-  int64_t channels = dataset->channels, positions = dataset->height * dataset->width;
+static bool convert_floats(const reap_dataset *dataset, bool channels_last, const float *from, float *to) {
+  const int64_t channels = dataset->channels, positions = dataset->positions;
   bool finite = true;
   for (int64_t i = 0; i < dataset->image_size; i++) finite &= isfinite(from[i]) != 0;
-  for (int64_t c = 0; c < channels; c++)
+  if (!channels_last) memcpy(to, from, (size_t)dataset->image_size * sizeof *to);
+  for (int64_t c = 0; c < channels && channels_last; c++)
     for (int64_t p = 0; p < positions; p++) to[p * channels + c] = from[c * positions + p];
   return finite;
 }
@@ -235,15 +243,16 @@ static int check_range(const reap_dataset *dataset, int64_t first, int64_t count
   return REAP_OK;
 }
 
-static int read_piece(reap_dataset *dataset, int64_t first, int64_t count, float *images) {
-  hsize_t sizes[4] = {0, (hsize_t)dataset->channels, (hsize_t)dataset->height, (hsize_t)dataset->width};
+static int read_piece(reap_dataset *dataset, int64_t first, int64_t count, bool channels_last, float *images) {
+  hsize_t sizes[REAP_MAX_RANK];
+  for (int i = 0; i < dataset->rank; i++) sizes[i] = (hsize_t)dataset->dims[i];
   hid_t type = dataset->is_bytes ? H5T_NATIVE_UINT8 : H5T_NATIVE_FLOAT;
-  REAP_TRY(read_rows(dataset, dataset->images, "images", type, 4, sizes, first, count, dataset->piece));
+  REAP_TRY(read_rows(dataset, dataset->images, "images", type, dataset->rank, sizes, first, count, dataset->piece));
   for (int64_t i = 0; i < count; i++) {
     float *to = images + i * dataset->image_size;
     if (dataset->is_bytes)
-      convert_bytes(dataset, (const uint8_t *)dataset->piece + i * dataset->image_size, to);
-    else if (!convert_floats(dataset, (const float *)dataset->piece + i * dataset->image_size, to))
+      convert_bytes(dataset, channels_last, (const uint8_t *)dataset->piece + i * dataset->image_size, to);
+    else if (!convert_floats(dataset, channels_last, (const float *)dataset->piece + i * dataset->image_size, to))
       return reap_error(REAP_ERR_INPUT, "%s: image %lld holds a NaN or an infinity; remove or repair it", dataset->path,
                         (long long)(first + i));
   }
@@ -255,12 +264,12 @@ void reap_dataset_range(const reap_dataset *dataset, double *least, double *grea
   *greatest = (double)dataset->greatest;
 }
 
-int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, float *images) {
+int reap_dataset_read(reap_dataset *dataset, int64_t first, int64_t count, bool channels_last, float *images) {
   REAP_TRY(check_range(dataset, first, count));
   REAP_TRY(make_piece(dataset));
   for (int64_t done = 0; done < count;) {
     int64_t n = count - done < dataset->piece_images ? count - done : dataset->piece_images;
-    REAP_TRY(read_piece(dataset, first + done, n, images + done * dataset->image_size));
+    REAP_TRY(read_piece(dataset, first + done, n, channels_last, images + done * dataset->image_size));
     done += n;
   }
   for (int64_t i = 0; i < count * dataset->image_size; i++) {

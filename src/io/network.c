@@ -11,37 +11,56 @@
 #include "reap/memory.h"
 
 /* A graph prepared for `batch` images; NULL on failure. *mixes: it failed as the network computes across images. */
-static int prepared(const reap_source *source, int64_t batch, reap_graph **out, bool *mixes) {
-  REAP_TRY(reap_source_graph(source, out));
-  int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(source));
+static int prepared(const reap_network *network, int64_t batch, reap_graph **out, bool *mixes) {
+  REAP_TRY(reap_source_graph(network->source, out));
+  reap_value *x = (*out)->n_inputs > 0 ? &(*out)->values[(*out)->inputs[0]] : NULL;
+  for (int i = 1; x && i < x->rank; i++)
+    if (x->dims[i] < 0 && network->sizes[i] > 0) x->dims[i] = network->sizes[i];
+  int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(network->source));
   *mixes = (*out)->mixes;
   if (status != REAP_OK) reap_graph_destroy(out);
   return status;
 }
 
-/* The batch that the first input is fixed to in the file; 0 if it is free. */
-static int fixed_batch(const reap_source *source, int64_t *batch) {
-  reap_graph *graph = NULL;
-  REAP_TRY(reap_source_graph(source, &graph));
-  *batch =
-      graph->n_inputs > 0 && graph->values[graph->inputs[0]].rank > 0 ? graph->values[graph->inputs[0]].dims[0] : 0;
-  if (*batch < 0) *batch = 0;
-  reap_graph_destroy(&graph);
+/* The sizes of the data set's images where the first input leaves its own free. */
+static int take_sizes(const char *path, const reap_value *x, int64_t sizes[REAP_MAX_RANK]) {
+  reap_dataset *images = NULL;
+  int64_t dims[REAP_MAX_RANK];
+  bool any = false;
+  for (int i = 1; i < x->rank; i++) any = any || x->dims[i] < 0;
+  if (!any || !path) return REAP_OK;
+  REAP_TRY(reap_dataset_open(path, &images));
+  const int rank = reap_dataset_shape(images, dims);
+  for (int i = 1; i < x->rank && rank == x->rank; i++) sizes[i] = x->dims[i] < 0 ? dims[i] : 0;
+  reap_dataset_close(&images);
   return REAP_OK;
 }
 
-static int load(const char *path, reap_network *out) {
+/* The batch that the first input is fixed to in the file; 0 if it is free. And what sizes it is to have. */
+static int look_at_input(const char *images, reap_network *network, int64_t *batch) {
+  reap_graph *graph = NULL;
+  int status = REAP_OK;
+  *batch = 0;
+  REAP_TRY(reap_source_graph(network->source, &graph));
+  const reap_value *x = graph->n_inputs > 0 ? &graph->values[graph->inputs[0]] : NULL;
+  if (x && x->rank > 0 && x->dims[0] > 0) *batch = x->dims[0];
+  if (x) status = take_sizes(images, x, network->sizes);
+  reap_graph_destroy(&graph);
+  return status;
+}
+
+static int load(const char *path, const char *images, reap_network *out) {
   int64_t fixed = 0;
   bool mixes = false;
   REAP_TRY(reap_source_load(path, &out->source));
-  REAP_TRY(fixed_batch(out->source, &fixed));
-  REAP_TRY(prepared(out->source, fixed > 0 ? fixed : 1, &out->graph, &mixes));
+  REAP_TRY(look_at_input(images, out, &fixed));
+  REAP_TRY(prepared(out, fixed > 0 ? fixed : 1, &out->graph, &mixes));
   if (out->graph->n_inputs != 1)
     return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; one is supported", path, out->graph->n_inputs);
   int64_t block = reap_graph_block_size(out->graph);
   if (block == out->graph->batch && block > 1) return REAP_OK;
   reap_graph *larger = NULL;
-  const int status = prepared(out->source, block > 1 ? block : 2, &larger, &mixes); /* one image has none to meet */
+  const int status = prepared(out, block > 1 ? block : 2, &larger, &mixes); /* one image has none to meet */
   /* The batch may be written into the network (a Reshape to [1, ...], say), or images may not stay one behind the
    * other: then what the file says stays, or one image. */
   if (status == REAP_ERR_INPUT && !mixes) return REAP_OK;
@@ -61,8 +80,12 @@ static int tell_unused(const reap_source *source) {
 }
 
 int reap_network_load(const reap_comm *comm, const char *path, reap_network *out) {
+  return reap_network_load_for(comm, path, NULL, out);
+}
+
+int reap_network_load_for(const reap_comm *comm, const char *path, const char *images, reap_network *out) {
   memset(out, 0, sizeof *out);
-  int status = load(path, out);
+  int status = load(path, images, out);
   if (status == REAP_OK) status = tell_unused(out->source);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
@@ -75,7 +98,7 @@ int reap_network_set_batch(reap_network *network, int64_t batch) {
   reap_graph *graph = NULL;
   bool mixes;
   if (network->graph->batch == batch) return REAP_OK;
-  REAP_TRY(prepared(network->source, batch, &graph, &mixes));
+  REAP_TRY(prepared(network, batch, &graph, &mixes));
   reap_graph_destroy(&network->graph);
   network->graph = graph;
   return REAP_OK;
@@ -120,18 +143,27 @@ void reap_network_clear(reap_network *network) {
   reap_source_destroy(&network->source);
 }
 
+/* "3 x 32 x 32" from dims[1 .. rank-1]. */
+static const char *shape_text(int rank, const int64_t *dims, char text[256]) {
+  text[0] = '\0';
+  for (int i = 1; i < rank; i++) {
+    const size_t used = strlen(text);
+    snprintf(text + used, 256 - used, "%s%lld", i > 1 ? " x " : "", (long long)dims[i]);
+  }
+  return text;
+}
+
 int reap_network_check_images(const reap_network *network, const reap_dataset *images) {
   const reap_value *x = &network->graph->values[network->graph->inputs[0]];
-  int64_t count, channels, height, width;
-  reap_dataset_shape(images, &count, &channels, &height, &width);
-  const int64_t dims[] = {network->graph->batch, channels, height, width};
-  if (reap_same_dims(x->rank, x->dims, 4, dims)) return REAP_OK;
-  char wanted[128] = "";
-  for (int i = 1; i < x->rank; i++) {
-    size_t used = strlen(wanted);
-    snprintf(wanted + used, sizeof wanted - used, "%s%lld", i > 1 ? " x " : "", (long long)x->dims[i]);
-  }
-  return reap_error(REAP_ERR_INPUT, "%s holds images of %lld x %lld x %lld (channels, height, width); %s takes %s",
-                    reap_dataset_path(images), (long long)channels, (long long)height, (long long)width,
-                    reap_source_path(network->source), wanted);
+  const char *path = reap_dataset_path(images), *model = reap_source_path(network->source);
+  int64_t dims[REAP_MAX_RANK];
+  char held[256], wanted[256];
+  const int rank = reap_dataset_shape(images, dims);
+  if (!reap_same_dims(x->rank - 1, x->dims + 1, rank - 1, dims + 1))
+    return reap_error(REAP_ERR_INPUT, "%s holds images of %s; %s takes %s", path, shape_text(rank, dims, held), model,
+                      shape_text(x->rank, x->dims, wanted));
+  if (x->dtype == REAP_I64 && !reap_dataset_is_raw(images))
+    return reap_error(REAP_ERR_INPUT, "%s takes whole numbers; store uint8 images with scale 1, mean 0 and std 1 (%s)",
+                      model, path);
+  return REAP_OK;
 }

@@ -131,10 +131,10 @@ static int check_files(job *j) {
 static int load_networks(job *j) {
   const eval_options *o = j->options;
   const reap_comm *comm = j->context->comm;
-  REAP_TRY(reap_network_load(comm, o->model, &j->network));
+  REAP_TRY(reap_network_load_for(comm, o->model, o->data, &j->network));
   REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
   if (o->against) {
-    REAP_TRY(reap_network_load(comm, o->against, &j->original));
+    REAP_TRY(reap_network_load_for(comm, o->against, o->data, &j->original));
     REAP_TRY(run_files_check_network(comm, &j->original, "--against's data", &j->files));
   }
   return run_files_announce(comm, &j->files);

@@ -85,7 +85,7 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY(command_set_up(context, &o->common, &view));
   o->settings.progress = &view.callback;
   int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
-  if (status == REAP_OK) status = reap_network_load(context->comm, o->model, &j.network);
+  if (status == REAP_OK) status = reap_network_load_for(context->comm, o->model, o->calibration, &j.network);
   if (status == REAP_OK)
     status = reap_comm_agree(context->comm, reap_network_set_output_kinds(&j.network, o->output_kind));
   if (status == REAP_OK) status = run_files_check_network(context->comm, &j.network, "MODEL's data", &j.files);

@@ -24,7 +24,9 @@ static int run(const command_context *context, prune_options *o) {
   int status = REAP_OK;
   REAP_TRY(command_set_up(context, &o->common, &view));
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
-  REAP_TRY_OR(reap_network_load(context->comm, o->model, &inputs.network), done);
+  REAP_TRY_OR(
+      reap_network_load_for(context->comm, o->model, o->calibration ? o->calibration : o->evaluation, &inputs.network),
+      done);
   REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
   REAP_TRY_OR(run_files_announce(context->comm, &files), done);
   REAP_TRY_OR(prune_inputs_open(context->comm, o, &inputs), done);

@@ -58,8 +58,7 @@ static int make_shard(job *j) {
   const stats_options *o = j->options;
   const reap_comm *comm = j->context->comm;
   const int64_t block = j->network.graph->batch;
-  int64_t images, c, h, w;
-  reap_dataset_shape(j->images, &images, &c, &h, &w);
+  const int64_t images = reap_dataset_images(j->images);
   if (o->first % block != 0)
     return reap_error(REAP_ERR_USAGE,
                       "reap stats: --first has to be a multiple of %lld, the images of a block of this network",
@@ -118,7 +117,7 @@ static int prepare(job *j) {
 static int from_images(job *j) {
   const stats_options *o = j->options;
   const reap_comm *comm = j->context->comm;
-  REAP_TRY(reap_network_load(comm, o->model, &j->network));
+  REAP_TRY(reap_network_load_for(comm, o->model, o->calibration, &j->network));
   REAP_TRY(run_files_check_network(comm, &j->network, "MODEL's data", &j->files));
   REAP_TRY(run_files_announce(comm, &j->files));
   REAP_TRY(run_files_hash(comm, o->calibration, j->data_hash));

@@ -71,7 +71,7 @@ static int set_up(sweep *s) {
     return reap_error(REAP_ERR_USAGE, "reap sweep: --groups %lld wants as many ranks; there are %d",
                       (long long)s->options->groups, reap_comm_size(comm));
   REAP_TRY(check_files(s));
-  REAP_TRY(reap_network_load(comm, o->model, &s->inputs.network));
+  REAP_TRY(reap_network_load_for(comm, o->model, o->calibration ? o->calibration : o->evaluation, &s->inputs.network));
   REAP_TRY(run_files_check_network(comm, &s->inputs.network, "MODEL's data", &s->files));
   REAP_TRY(run_files_announce(comm, &s->files));
   REAP_TRY(prune_inputs_open(comm, o, &s->inputs));

@@ -32,6 +32,7 @@
 
 #include "base/timer.h"
 #include "exec/divergence.h"
+#include "exec/image_blocks.h"
 #include "exec/output_set.h"
 #include "model/groups/surgery.h"
 #include "prune/run/run.h"
@@ -57,8 +58,8 @@ typedef struct mixup {
 /* One mixed image, or the image it is made of where there is only one. */
 static int mix(const mixup *x, int64_t row, int64_t size, float *out) {
   const int64_t next = (row + 1) % x->shard.images;
-  REAP_TRY(reap_dataset_read(x->run->images, x->indices[row], 1, out));
-  REAP_TRY(reap_dataset_read(x->run->images, x->indices[next], 1, x->other));
+  REAP_TRY(reap_images_read(x->run->pruned, x->run->images, x->indices[row], 1, out));
+  REAP_TRY(reap_images_read(x->run->pruned, x->run->images, x->indices[next], 1, x->other));
   for (int64_t i = 0; i < size; i++) out[i] += SHARE * (x->other[i] - out[i]);
   return REAP_OK;
 }

@@ -21,6 +21,7 @@
 
 #include "exec/divergence.h"
 #include "exec/frontier.h"
+#include "exec/image_blocks.h"
 #include "exec/output_mean.h"
 #include "exec/output_set.h"
 #include "model/groups/surgery.h"
@@ -53,7 +54,7 @@ static int load_images(study *s) {
     reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
     for (int64_t i = 0; i < s->shard.block; i++) /* the tail is padded with the last image */
       if (i < count)
-        REAP_TRY(reap_dataset_read(s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
+        REAP_TRY(reap_images_read(s->graph, s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
       else
         memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
   }
