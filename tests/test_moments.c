@@ -9,6 +9,7 @@
 #include "reap/memory.h"
 #include "stats/accumulator.h"
 #include "stats/shift_gram.h"
+#include "windows.h"
 
 const char *const test_suite_name = "moments";
 
@@ -274,7 +275,7 @@ static int64_t room(int64_t size, int64_t before, int64_t after, int64_t kernel,
 /* Kernels of 1, 3, 5 and 7 (square or not), all paddings, sizes from one pixel up. */
 static reap_window random_window(reap_random *random, int64_t stride, int64_t most) {
   for (;;) {
-    reap_window w = {.batch = 1, .groups = 1, .stride_y = stride, .stride_x = stride};
+    reap_window w = {FLAT, .batch = 1, .groups = 1, .stride_y = stride, .stride_x = stride};
     w.height = draw(random, 1, most);
     w.width = draw(random, 1, most);
     w.kernel_y = 2 * draw(random, 0, 3) + 1;
@@ -298,7 +299,8 @@ static reap_window random_window(reap_random *random, int64_t stride, int64_t mo
 }
 
 static reap_window plain_window(int64_t size, int64_t kernel, int64_t channels, int64_t outputs) {
-  return (reap_window){.batch = 1,
+  return (reap_window){FLAT,
+                       .batch = 1,
                        .groups = 1,
                        .stride_y = 1,
                        .stride_x = 1,

@@ -10,6 +10,7 @@
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "stats/moments_panels.h"
+#include "windows.h"
 
 const char *const test_suite_name = "moments_panels";
 
@@ -73,7 +74,8 @@ static void free_scene(scene *s) {
 }
 
 static reap_layer convolution(int64_t size, int64_t kernel, int64_t stride, int64_t channels, int64_t outputs) {
-  reap_window w = {.batch = 1,
+  reap_window w = {FLAT,
+                   .batch = 1,
                    .groups = 1,
                    .stride_y = stride,
                    .stride_x = stride,

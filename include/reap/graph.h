@@ -27,7 +27,8 @@ REAP_API_BEGIN
 /* Constant tensors: weights, biases and folded shape arithmetic. */
 enum { REAP_MAX_RANK = 8 };
 
-/* Weights are float32; every integer and boolean type of ONNX is held as int64. */
+/* Weights are float32; every integer and boolean type of ONNX is held as int64. What depends on the images is computed
+ * in float32 whatever its type. */
 typedef enum reap_dtype { REAP_F32, REAP_I64 } reap_dtype;
 
 /* Types that weights are kept in. */
@@ -78,6 +79,7 @@ typedef struct reap_value {
   int64_t dims[REAP_MAX_RANK]; /* [batch, channels, height, width] in ONNX's order; valid after preparation */
   bool known;                  /* shape has been inferred */
   int channel_axis;            /* see layout.h */
+  bool channels_last;          /* stored so though its rank is not 4; valid after preparation: see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
   bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
@@ -115,9 +117,10 @@ typedef struct reap_linear {
 
 typedef struct reap_node {
   const reap_operator *op;
-  char *name;  /* as in the file; "" if it has none */
-  char *layer; /* name used in files and reports: see reap_graph_prepare */
-  int source;  /* index of the node in the file's list */
+  char *name;      /* as in the file; "" if it has none */
+  char *layer;     /* name used in files and reports: see reap_graph_prepare */
+  int source;      /* index of the node in the file's list */
+  int part, parts; /* of as many nodes that one of the file became, which one: see reap_graph_add_node */
   int n_inputs, n_outputs;
   int *inputs, *outputs; /* values; -1 for an optional one left out */
   int n_attributes;
@@ -160,7 +163,9 @@ int reap_graph_add_input(reap_graph *graph, const char *name, reap_dtype dtype, 
                          int *value);
 /* Inputs are looked up by name ("" for one left out): REAP_ERR_INPUT if one is not defined yet or an output is defined
  * twice, or if the operator is not known. `source` is the node's index in the file. A Sum, Min or Max becomes a
- * chain of such of two tensors each, that of a single one an Identity. */
+ * chain of such of two tensors each, that of a single one an Identity. A node with several outputs that are all
+ * computed (Split, TopK) becomes one for each, with `part` and `parts`; a list of sizes in its attributes then is
+ * [those of the parts in front together, its own, those behind]. */
 int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
                         int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
                         reap_attribute *attributes);

@@ -35,12 +35,19 @@ static int int_attribute(const char *name, int64_t value, reap_attribute *out) {
   return reap_strdup(&out->name, name);
 }
 
-static int convolution_attributes(const reap_window *w, reap_attribute *a) {
-  const int64_t strides[] = {w->stride_y, w->stride_x}, dilations[] = {w->dilation_y, w->dilation_x},
-                pads[] = {w->pad_top, w->pad_left, w->pad_bottom, w->pad_right};
-  REAP_TRY(ints_attribute("strides", 2, strides, &a[0]));
-  REAP_TRY(ints_attribute("dilations", 2, dilations, &a[1]));
-  REAP_TRY(ints_attribute("pads", 4, pads, &a[2]));
+/* For windows over the last `axes` of depth, height and width. */
+static int convolution_attributes(const reap_window *w, int axes, reap_attribute *a) {
+  const int64_t strides[] = {w->stride_z, w->stride_y, w->stride_x},
+                dilations[] = {w->dilation_z, w->dilation_y, w->dilation_x},
+                before[] = {w->pad_front, w->pad_top, w->pad_left},
+                after[] = {w->pad_back, w->pad_bottom, w->pad_right};
+  const int first = 3 - axes;
+  int64_t pads[6];
+  memcpy(pads, before + first, (size_t)axes * sizeof *pads);
+  memcpy(pads + axes, after + first, (size_t)axes * sizeof *pads);
+  REAP_TRY(ints_attribute("strides", axes, strides + first, &a[0]));
+  REAP_TRY(ints_attribute("dilations", axes, dilations + first, &a[1]));
+  REAP_TRY(ints_attribute("pads", 2 * axes, pads, &a[2]));
   return int_attribute("group", w->groups, &a[3]);
 }
 
@@ -66,7 +73,7 @@ static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node 
   reap_window window;
   if (convolution) REAP_TRY(reap_conv_window(from, node, &window));
   REAP_TRY(reap_calloc(&attributes, count, sizeof *attributes));
-  int status = convolution ? convolution_attributes(&window, attributes)
+  int status = convolution ? convolution_attributes(&window, rank - 2, attributes)
                : gemm      ? int_attribute("transB", 1, attributes)
                            : REAP_OK;
   if (status == REAP_OK)

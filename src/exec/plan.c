@@ -96,7 +96,7 @@ static void take_add(const node_list *l, int i, step *s) {
   if (!add || !reap_operator_adds(add->op)) return;
   int other = add->inputs[0] == s->output ? add->inputs[1] : add->inputs[0];
   const reap_value *a = &l->graph->values[s->output], *b = &l->graph->values[other];
-  if (b->constant || !reap_same_dims(a->rank, a->dims, b->rank, b->dims) || !there_before(l, other, i)) return;
+  if (b->constant || !reap_same_storage(a, b) || !there_before(l, other, i)) return;
   s->fusion.add = true;
   s->addend = other;
   s->output = add->outputs[0];
@@ -169,7 +169,7 @@ static int reusable(const reap_plan *p, int i) {
   if (operand < 0) return -1;
   int in = p->interval_of[operand];
   const reap_value *x = &p->graph->values[operand], *y = &p->graph->values[s->output];
-  if (in < 0 || p->intervals[in].last != i || !reap_same_dims(x->rank, x->dims, y->rank, y->dims)) return -1;
+  if (in < 0 || p->intervals[in].last != i || !reap_same_storage(x, y)) return -1;
   for (int k = s->fusion.add ? 0 : 1; k < node->n_inputs; k++) /* x + x, or a convolution of its own addend */
     if (node->inputs[k] >= 0 && p->interval_of[node->inputs[k]] == in) return -1;
   return in;

@@ -31,6 +31,13 @@ int reap_graph_charge(reap_graph *graph, const reap_node *node, int64_t bytes) {
   return REAP_OK;
 }
 
+int reap_graph_charge_work(reap_graph *graph, const reap_node *node, int64_t bytes) {
+  const int64_t made = MADE + MADE_SHARE * graph->file_bytes;
+  if (bytes > made - graph->made_bytes) return refuse(node, bytes, graph->made_bytes, made, "all computed so far");
+  graph->made_bytes += bytes;
+  return REAP_OK;
+}
+
 void reap_graph_drop_constant(reap_graph *graph, int value) {
   reap_value *v = &graph->values[value];
   if (!v->constant) return;

@@ -19,6 +19,9 @@ void reap_graph_note_file(reap_graph *graph, int64_t bytes);
  */
 int reap_graph_charge(reap_graph *graph, const reap_node *node, int64_t bytes);
 
+/* The same for bytes that are read and not held: they take time only. */
+int reap_graph_charge_work(reap_graph *graph, const reap_node *node, int64_t bytes);
+
 /* Frees the constant of a value, if it has one, and gives its bytes back. */
 void reap_graph_drop_constant(reap_graph *graph, int value);
 

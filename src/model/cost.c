@@ -6,6 +6,10 @@
 
 int64_t reap_node_flops(const reap_graph *graph, int index) {
   const reap_node *node = graph->nodes[index];
+  if (node->op->id == REAP_OP_ConvTranspose) { /* each input goes into all outputs of its group, tap by tap */
+    const reap_tensor *taps = reap_node_constant(graph, node, 1);
+    return reap_value_count(reap_node_input(graph, node, 0)) / graph->batch * (taps->count / taps->dims[0]);
+  }
   const int64_t outputs = reap_value_count(reap_node_output(graph, node, 0));
   if (!node->linear) { /* the product of two tensors, which has no weights */
     const reap_value *x = node->op->id == REAP_OP_MatMul ? reap_node_input(graph, node, 0) : NULL;
@@ -32,6 +36,8 @@ int64_t reap_graph_params(const reap_graph *graph) {
       if (node->linear->bias_present) sum += bias->count;
       if (node->linear->norm)
         sum += 2 * node->linear->norm->channels; /* scale and bias; mean and variance are not trained */
+    } else if (node->op->id == REAP_OP_ConvTranspose) {
+      for (int slot = 1; slot < node->n_inputs; slot++) sum += reap_node_constant(graph, node, slot)->count;
     } else if (node->op->channels == REAP_CHANNELS_NORM) {
       sum += 2 * reap_node_constant(graph, node, 1)->count;
     }

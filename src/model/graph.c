@@ -175,37 +175,38 @@ static bool is_quantised(const char *op) {
          strcmp(op, "MatMulInteger") == 0;
 }
 
-/* ((a + b) + c) + ... for the terms of a Sum, and the same for Min and Max; partial results are named after the output.
- */
-static int add_chain(reap_graph *graph, const char *op, const char *name, int source, int n_inputs, char *const *inputs,
-                     int n_outputs, char *const *outputs) {
-  char *sum = inputs[0], *partial = NULL;
-  int status = REAP_OK;
-  for (int k = 0; k < n_inputs; k++)
-    if (!inputs[k][0]) return reap_error(REAP_ERR_INPUT, "%s %s: its input %d is left out", op, name, k);
-  for (int k = 1; status == REAP_OK && k < n_inputs; k++) {
-    const bool last = k == n_inputs - 1;
-    char *terms[] = {sum, inputs[k]}, *fresh = NULL;
-    if (!last) status = reap_format(&fresh, "%s:sum%d", outputs[0], k);
-    char *const *sums = last ? outputs : &fresh;
-    if (status == REAP_OK)
-      status = reap_graph_add_node(graph, op, "", name, source, 2, terms, last ? n_outputs : 1, sums, 0, NULL);
-    reap_free(&partial);
-    sum = partial = fresh;
-  }
-  reap_free(&partial);
-  return status;
+/* What a node is made of, outputs and attributes aside. */
+typedef struct node_form {
+  const char *op, *domain, *name; /* domain: "" for ONNX's own */
+  int source, part, parts;
+  int n_inputs;
+  char *const *inputs;
+} node_form;
+
+static int unknown_operator(const node_form *f) {
+  return reap_error(
+      REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s", f->domain,
+      f->domain[0] ? "." : "", f->op, f->name, f->source,
+      is_quantised(f->op) ? ": quantised networks are not supported; prune the float network, then quantise" : "");
 }
 
-int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
-                        int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
-                        reap_attribute *attributes) {
-  const bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
-  const bool sum = standard && (strcmp(op, "Sum") == 0 || strcmp(op, "Min") == 0 || strcmp(op, "Max") == 0);
-  if (sum && n_inputs > 2 && n_outputs > 0) {
-    reap_attributes_destroy(&attributes, n_attributes);
-    return add_chain(graph, op, name, source, n_inputs, inputs, n_outputs, outputs);
+static int append_node(reap_graph *graph, reap_node *node) {
+  if (graph->n_nodes == graph->capacity_nodes) {
+    int capacity = graph->capacity_nodes ? 2 * graph->capacity_nodes : 64;
+    REAP_TRY(reap_grow(&graph->nodes, graph->n_nodes, capacity, sizeof *graph->nodes));
+    graph->capacity_nodes = capacity;
   }
+  graph->nodes[graph->n_nodes++] = node;
+  return REAP_OK;
+}
+
+/* Of any number of tensors, all alike. */
+static bool reduces_terms(const char *op) {
+  return strcmp(op, "Sum") == 0 || strcmp(op, "Min") == 0 || strcmp(op, "Max") == 0;
+}
+
+static int add_one(reap_graph *graph, const node_form *f, int n_outputs, char *const *outputs, int n_attributes,
+                   reap_attribute *attributes) {
   reap_node *node = NULL;
   int status = reap_calloc(&node, 1, sizeof *node);
   if (status != REAP_OK) {
@@ -214,29 +215,121 @@ int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, c
   }
   node->attributes = attributes;
   node->n_attributes = n_attributes;
-  node->source = source;
+  node->source = f->source;
+  node->part = f->part;
+  node->parts = f->parts;
   for (int i = 0; i < n_attributes; i++) reap_graph_note_file(graph, reap_tensor_bytes(attributes[i].tensor));
-  REAP_TRY_OR(reap_strdup(&node->name, name), failed);
-  node->op = standard ? reap_operator_find(op) : NULL;
+  REAP_TRY_OR(reap_strdup(&node->name, f->name), failed);
+  node->op = f->domain[0] ? NULL : reap_operator_find(f->op);
   if (!node->op) {
-    status = reap_error(
-        REAP_ERR_INPUT, "the operator %s%s%s of node \"%s\" (number %d in the file) is not supported%s",
-        standard ? "" : domain, standard ? "" : ".", op, name, source,
-        is_quantised(op) ? ": quantised networks are not supported; prune the float network, then quantise" : "");
+    status = unknown_operator(f);
     goto failed;
   }
-  REAP_TRY_OR(connect(graph, node, n_inputs, inputs, n_outputs, outputs), failed);
-  if (sum && node->n_inputs == 1) node->op = reap_operator_at(REAP_OP_Identity);
-  if (graph->n_nodes == graph->capacity_nodes) {
-    int capacity = graph->capacity_nodes ? 2 * graph->capacity_nodes : 64;
-    REAP_TRY_OR(reap_grow(&graph->nodes, graph->n_nodes, capacity, sizeof *graph->nodes), failed);
-    graph->capacity_nodes = capacity;
-  }
-  graph->nodes[graph->n_nodes++] = node;
+  REAP_TRY_OR(connect(graph, node, f->n_inputs, f->inputs, n_outputs, outputs), failed);
+  if (reduces_terms(node->op->name) && node->n_inputs == 1) node->op = reap_operator_at(REAP_OP_Identity);
+  REAP_TRY_OR(append_node(graph, node), failed);
   return REAP_OK;
 failed:
   reap_node_destroy(&node);
   return status;
+}
+
+/* ((a + b) + c) + ... for the terms of a Sum, and the same for Min and Max; partial results are named after the output.
+ */
+static int add_chain(reap_graph *graph, const node_form *form, int n_outputs, char *const *outputs) {
+  const int n_inputs = form->n_inputs;
+  char *const *inputs = form->inputs;
+  char *sum = inputs[0], *partial = NULL;
+  int status = REAP_OK;
+  for (int k = 0; k < n_inputs; k++)
+    if (!inputs[k][0]) return reap_error(REAP_ERR_INPUT, "%s %s: its input %d is left out", form->op, form->name, k);
+  for (int k = 1; status == REAP_OK && k < n_inputs; k++) {
+    const bool last = k == n_inputs - 1;
+    char *const terms[] = {sum, inputs[k]};
+    char *fresh = NULL;
+    node_form link = *form;
+    link.n_inputs = 2;
+    link.inputs = terms;
+    link.part = k - 1;
+    link.parts = n_inputs - 1;
+    if (!last) status = reap_format(&fresh, "%s:sum%d", outputs[0], k);
+    char *const *sums = last ? outputs : &fresh;
+    if (status == REAP_OK) status = add_one(graph, &link, last ? n_outputs : 1, sums, 0, NULL);
+    reap_free(&partial);
+    sum = partial = fresh;
+  }
+  reap_free(&partial);
+  return status;
+}
+
+/* Several outputs, all of which are computed. */
+static bool has_parts(const char *op) { return strcmp(op, "Split") == 0 || strcmp(op, "TopK") == 0; }
+
+/* What part `k` needs of the attributes: numbers, and of a list of sizes its own and the sums in front and behind. */
+static int part_attributes(int n, const reap_attribute *from, int k, int parts, int *count, reap_attribute **out) {
+  REAP_TRY(reap_calloc(out, n, sizeof **out));
+  *count = 0;
+  for (int i = 0; i < n; i++) {
+    const bool sizes = from[i].kind == REAP_ATTRIBUTE_INTS && strcmp(from[i].name, "split") == 0;
+    if (from[i].kind != REAP_ATTRIBUTE_INT && !sizes) continue;
+    reap_attribute *to = &(*out)[(*count)++];
+    to->kind = from[i].kind;
+    to->i = from[i].i;
+    REAP_TRY(reap_strdup(&to->name, from[i].name));
+    if (!sizes) continue;
+    REAP_TRY(reap_calloc(&to->ints, 3, sizeof *to->ints));
+    to->count = 3;
+    bool fits = from[i].count == parts;
+    for (int j = 0; fits && j < parts; j++) {
+      int64_t *sum = &to->ints[j < k ? 0 : j == k ? 1 : 2];
+      fits = from[i].ints[j] >= 0 && !__builtin_add_overflow(*sum, from[i].ints[j], sum);
+    }
+    if (!fits) to->ints[0] = -1; /* for its shape rule to refuse */
+  }
+  return REAP_OK;
+}
+
+/* More than any network has; each part looks at the sizes of all. */
+enum { MOST_PARTS = 1024 };
+
+/* A file of a few bytes must not become nodes of any size: their names count as constants do. */
+static int add_parts(reap_graph *graph, const node_form *form, int n_outputs, char *const *outputs, int n_attributes,
+                     const reap_attribute *attributes) {
+  if (n_outputs > MOST_PARTS)
+    return reap_error(REAP_ERR_INPUT, "%s %s: has %d outputs; at most %d are supported", form->op, form->name,
+                      n_outputs, MOST_PARTS);
+  for (int k = 0; k < n_outputs; k++) {
+    if (!outputs[k][0]) continue;
+    reap_attribute *own = NULL;
+    node_form part = *form;
+    int n = 0;
+    part.part = k;
+    part.parts = n_outputs;
+    int status = part_attributes(n_attributes, attributes, k, n_outputs, &n, &own);
+    if (status != REAP_OK) reap_attributes_destroy(&own, n_attributes);
+    REAP_TRY(status);
+    REAP_TRY(add_one(graph, &part, 1, &outputs[k], n, own));
+    const reap_node *node = graph->nodes[graph->n_nodes - 1];
+    REAP_TRY(reap_graph_charge(graph, node, (int64_t)(sizeof *node + 2 * strlen(node->name))));
+  }
+  return REAP_OK;
+}
+
+int reap_graph_add_node(reap_graph *graph, const char *op, const char *domain, const char *name, int source,
+                        int n_inputs, char *const *inputs, int n_outputs, char *const *outputs, int n_attributes,
+                        reap_attribute *attributes) {
+  const bool standard = !domain || !domain[0] || strcmp(domain, "ai.onnx") == 0;
+  const node_form form = {op, standard ? "" : domain, name, source, 0, 1, n_inputs, inputs};
+  if (standard && has_parts(op) && n_outputs > 0) {
+    int status = add_parts(graph, &form, n_outputs, outputs, n_attributes, attributes);
+    reap_attributes_destroy(&attributes, n_attributes);
+    return status;
+  }
+  if (standard && reduces_terms(op) && n_inputs > 2 && n_outputs > 0) {
+    reap_attributes_destroy(&attributes, n_attributes);
+    return add_chain(graph, &form, n_outputs, outputs);
+  }
+  return add_one(graph, &form, n_outputs, outputs, n_attributes, attributes);
 }
 
 int reap_graph_add_output(reap_graph *graph, const char *name) {
@@ -275,6 +368,7 @@ static int add_value(const reap_graph *from, int value, int64_t images, reap_gra
   memcpy(v->dims, old->dims, sizeof v->dims);
   v->known = true;
   v->channel_axis = old->channel_axis;
+  v->channels_last = old->channels_last;
   if (!old->constant) v->dims[0] = old->dims[0] / from->batch * images;
   return old->constant ? reap_tensor_clone(old->constant, &v->constant) : REAP_OK;
 }

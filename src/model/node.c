@@ -109,6 +109,8 @@ int reap_node_clone(const reap_node *from, reap_node **out) {
   reap_node *to = *out;
   to->op = from->op;
   to->source = from->source;
+  to->part = from->part;
+  to->parts = from->parts;
   to->fixed_shape = from->fixed_shape;
   to->cut = from->cut;
   REAP_TRY(reap_strdup(&to->name, from->name));

@@ -24,7 +24,8 @@
 
 bool reap_shift_plan_covers(const reap_layer *layer) {
   const reap_window *w = &layer->window;
-  return layer->convolution && w->stride_y == 1 && w->stride_x == 1 && w->kernel_y <= SHIFT_MOST_TAPS &&
+  const bool flat = w->depth == 1 && w->kernel_z == 1 && w->pad_front == 0 && w->out_depth == 1;
+  return layer->convolution && flat && w->stride_y == 1 && w->stride_x == 1 && w->kernel_y <= SHIFT_MOST_TAPS &&
          w->kernel_x <= SHIFT_MOST_TAPS;
 }
 

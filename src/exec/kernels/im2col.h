@@ -7,11 +7,11 @@
 #include "model/operators/geometry.h"
 
 /* Row r is the window of the output position p = positions[r], or first_position + r where positions is NULL, with
- * p = oy * out_width + ox. Column t * channels + c is tap t = ky * kernel_x + kx of channel first_channel + c; zero
- * where the window lies on padding.
+ * p = (oz * out_height + oy) * out_width + ox. Column t * channels + c is tap t = (kz * kernel_y + ky) * kernel_x + kx
+ * of channel first_channel + c; zero where the window lies on padding.
  *
- *   image [height, width, w->channels]: one image, channels last
- *   rows  [n_positions, kernel_y * kernel_x * channels]
+ *   image [depth, height, width, w->channels]: one image, channels last
+ *   rows  [n_positions, taps * channels]
  *
  * Runs of channels (whole kernel rows where all channels are asked for and dilation_x is 1) are copied as they lie. */
 void reap_im2col_rows_f32(const reap_window *w, const float *image, int64_t first_channel, int64_t channels,
@@ -19,9 +19,9 @@ void reap_im2col_rows_f32(const reap_window *w, const float *image, int64_t firs
 void reap_im2col_rows_f64(const reap_window *w, const float *image, int64_t first_channel, int64_t channels,
                           int64_t n_positions, const int64_t *positions, int64_t first_position, double *rows);
 
-/* The transpose of all of that, rows of all output positions and all channels: every entry of a row [n_positions,
- * kernel_y * kernel_x * channels] is added to the entry of the image [height, width, w->channels] that it would be a
- * copy of. */
-void reap_col2im_add(const reap_window *w, const float *rows, float *image);
+/* The transpose of that: every entry of the rows [n_positions, taps * channels] of positions first_position, ... is
+ * added to the entry of the image [depth, height, width, w->channels] that it would be a copy of. */
+void reap_col2im_add(const reap_window *w, int64_t first_channel, int64_t channels, int64_t first_position,
+                     int64_t n_positions, const float *rows, float *image);
 
 #endif

@@ -65,62 +65,15 @@ static void arithmetic_destroy(void **state) {
   reap_free(&s->constant[1]);
 }
 
-/* Storage copy of a constant, with leading axes of one element up to the output's rank: aligned [rank]. */
-static int convert_constant(const reap_node *node, const reap_tensor *tensor, int rank, const int64_t *aligned,
-                            float **out) {
-  const bool exponent = node->op->id == REAP_OP_Pow && tensor->count == 1; /* may be of another type */
-  if (tensor->dtype != REAP_F32 && !exponent)
-    return reap_error(REAP_ERR_INPUT, "%s: a constant of integers meets images; only float32 is supported",
-                      reap_node_title(node));
-  int64_t strides[2][REAP_MAX_RANK];
-  reap_storage_strides_of(rank, aligned, strides[0]);
-  reap_row_major_strides(rank, aligned, strides[1]);
-  reap_nest nest;
-  reap_nest_build(rank, aligned, 2, strides, &nest);
-  REAP_TRY(reap_alloc(out, tensor->count, sizeof **out));
-  if (exponent)
-    (*out)[0] = (float)reap_tensor_number(tensor, 0);
-  else
-    reap_nest_copy(&nest, *out, tensor->f32);
-  return REAP_OK;
-}
-
-/* Strides of input `slot` along the output's axes, 0 where it is broadcast. */
-static int input_strides(const reap_graph *graph, const reap_node *node, int slot, const reap_value *out,
-                         arithmetic_state *s, int64_t *strides) {
-  const reap_value *in = reap_node_input(graph, node, slot);
-  if (!in) return reap_error(REAP_ERR_INPUT, "%s: input %d is missing", reap_node_title(node), slot);
-  int lead = out->rank - in->rank;
-  if (lead < 0)
-    return reap_error(REAP_ERR_INTERNAL, "%s: input %d has more axes than the output", reap_node_title(node), slot);
-  int64_t aligned[REAP_MAX_RANK];
-  for (int i = 0; i < out->rank; i++) {
-    aligned[i] = i < lead ? 1 : in->dims[i - lead];
-    if (aligned[i] != 1 && aligned[i] != out->dims[i])
-      return reap_error(REAP_ERR_INTERNAL, "%s: axis %d of input %d does not fit the output", reap_node_title(node),
-                        i - lead, slot);
-    strides[i] = 0;
-  }
-  if (in->constant) {
-    REAP_TRY(convert_constant(node, in->constant, out->rank, aligned, &s->constant[slot]));
-    reap_storage_strides_of(out->rank, aligned, strides);
-  } else {
-    reap_storage_strides(in, strides + lead);
-  }
-  for (int i = 0; i < out->rank; i++)
-    if (aligned[i] == 1) strides[i] = 0;
-  return REAP_OK;
-}
-
 static int fill(const reap_graph *graph, const reap_node *node, arithmetic_state *s) {
   s->loop = loops[node->op->id];
   if (!s->loop) return reap_error(REAP_ERR_INTERNAL, "%s: no such arithmetic", reap_node_title(node));
   const reap_value *out = reap_node_output(graph, node, 0);
-  int64_t strides[REAP_NEST_OPERANDS][REAP_MAX_RANK];
+  int64_t strides[3][REAP_MAX_RANK];
   reap_storage_strides(out, strides[0]);
-  REAP_TRY(input_strides(graph, node, 0, out, s, strides[1]));
-  REAP_TRY(input_strides(graph, node, 1, out, s, strides[2]));
-  reap_nest_build(out->rank, out->dims, REAP_NEST_OPERANDS, strides, &s->nest);
+  for (int slot = 0; slot < 2; slot++)
+    REAP_TRY(reap_kernel_operand(graph, node, slot, out, &s->constant[slot], strides[1 + slot]));
+  reap_nest_build(out->rank, out->dims, 3, strides, &s->nest);
   return REAP_OK;
 }
 

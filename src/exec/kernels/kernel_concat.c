@@ -1,6 +1,6 @@
 /* Concat along any axis.
  *
- * All operands have one rank and so one storage order: in that order every input is [outer, length], and the output
+ * All operands have one storage order: in that order every input is [outer, length], and the output
  * [outer, sum of lengths], whose rows are filled by memcpy. Constants are brought into storage order once.
  */
 #include <string.h>
@@ -25,29 +25,28 @@ static void concat_destroy(void **state) {
 }
 
 /* Elements of one step along `axis` and of everything further in, in storage order. */
-static int64_t row_length(const reap_value *value, int axis) {
+static int64_t row_length(const reap_value *value, bool row_major, int axis) {
   int64_t strides[REAP_MAX_RANK];
-  reap_storage_strides(value, strides);
+  reap_storage_strides_of(row_major, value->rank, value->dims, strides);
   return strides[axis] * value->dims[axis];
 }
 
 static int fill(const reap_graph *graph, const reap_node *node, concat_state *s) {
   const reap_value *out = reap_node_output(graph, node, 0);
+  const bool row_major = reap_stored_row_major(out);
   int axis;
   REAP_TRY(reap_axis_resolve(graph, node, 1, &axis));
   s->n = node->n_inputs;
   REAP_TRY(reap_calloc(&s->lengths, s->n, sizeof *s->lengths));
   REAP_TRY(reap_calloc(&s->constants, s->n, sizeof *s->constants));
-  s->total = row_length(out, axis);
+  s->total = row_length(out, row_major, axis);
   s->outer = s->total > 0 ? reap_value_count(out) / s->total : 0;
   for (int i = 0; i < s->n; i++) {
     const reap_value *in = reap_node_input(graph, node, i);
-    if (!in || in->rank != out->rank || in->dtype != REAP_F32)
+    if (!in || in->rank != out->rank)
       return reap_error(REAP_ERR_INPUT, "%s: input %d is missing or does not fit", reap_node_title(node), i);
-    s->lengths[i] = row_length(in, axis);
-    if (!in->constant) continue;
-    REAP_TRY(reap_alloc(&s->constants[i], in->constant->count, sizeof **s->constants));
-    reap_rows_to_storage(in, in->constant->f32, s->constants[i]);
+    s->lengths[i] = row_length(in, row_major, axis);
+    if (in->constant) REAP_TRY(reap_kernel_constant(in->constant, row_major, in->rank, in->dims, &s->constants[i]));
   }
   return REAP_OK;
 }

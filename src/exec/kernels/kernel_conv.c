@@ -49,7 +49,7 @@ static void conv_destroy(void **state) {
 /* From [outputs, channels / groups, taps] to the order of the patches' columns. */
 static int reorder_weights(const float *from, conv_state *s) {
   const reap_window *w = &s->w;
-  int64_t taps = w->kernel_y * w->kernel_x, depth = w->channels / w->groups, outputs = w->outputs / w->groups;
+  int64_t taps = reap_window_taps(w), depth = w->channels / w->groups, outputs = w->outputs / w->groups;
   REAP_TRY(reap_alloc(&s->weights, w->outputs * depth * taps, sizeof *s->weights));
   for (int64_t o = 0; o < w->outputs; o++)
     for (int64_t c = 0; c < depth; c++)
@@ -65,15 +65,16 @@ static int64_t choose_chunk(const reap_window *w, int64_t columns) {
   int64_t unpacked = SMALL_PRODUCT / (w->outputs / w->groups * columns), bound = CHUNK_FLOATS / columns;
   int64_t chunk = reap_smaller(unpacked >= FEWEST_POSITIONS ? unpacked : bound, bound);
   if (chunk < FEWEST_POSITIONS) chunk = FEWEST_POSITIONS;
-  return reap_smaller(chunk, w->batch * w->out_height * w->out_width);
+  return reap_smaller(chunk, w->batch * reap_window_positions(w));
 }
 
 static int prepare_plain(const float *weights, conv_state *s) {
   const reap_window *w = &s->w;
-  int64_t columns = w->kernel_y * w->kernel_x * (w->channels / w->groups);
+  int64_t columns = reap_window_taps(w) * (w->channels / w->groups);
   s->depthwise = w->groups > 1 && w->groups == w->channels && w->groups == w->outputs;
-  s->in_place = w->kernel_y == 1 && w->kernel_x == 1 && w->stride_y == 1 && w->stride_x == 1 && w->pad_top == 0 &&
-                w->pad_left == 0 && w->out_height == w->height && w->out_width == w->width;
+  s->in_place = reap_window_taps(w) == 1 && w->stride_z == 1 && w->stride_y == 1 && w->stride_x == 1 &&
+                w->pad_front == 0 && w->pad_top == 0 && w->pad_left == 0 && w->out_depth == w->depth &&
+                w->out_height == w->height && w->out_width == w->width;
   s->chunk = choose_chunk(w, columns);
   if (s->depthwise) s->chunk = 1;
   REAP_TRY(reorder_weights(weights, s));
@@ -135,7 +136,7 @@ static void finish(const conv_state *s, int64_t n, const float *products, const 
 /* out [n, outputs] = patches [n, columns] * weights for the outputs of group g; rows of patches are `pitch` apart. */
 static int multiply(const conv_state *s, int64_t g, int64_t n, const float *patches, int64_t pitch, float *out) {
   const reap_window *w = &s->w;
-  int64_t outputs = w->outputs / w->groups, columns = w->kernel_y * w->kernel_x * (w->channels / w->groups);
+  int64_t outputs = w->outputs / w->groups, columns = reap_window_taps(w) * (w->channels / w->groups);
   return reap_sgemm('N', 'N', outputs, n, columns, 1.0f, s->weights + g * outputs * columns, outputs, patches, pitch,
                     0.0f, out + g * outputs, w->outputs);
 }
@@ -143,12 +144,12 @@ static int multiply(const conv_state *s, int64_t g, int64_t n, const float *patc
 /* Patches [n, columns] of group g for positions first, first + 1, ... of the block, counted through its images. */
 static void gather(const conv_state *s, int64_t g, const float *images, int64_t first, int64_t n) {
   const reap_window *w = &s->w;
-  int64_t positions = w->out_height * w->out_width, depth = w->channels / w->groups;
-  int64_t columns = w->kernel_y * w->kernel_x * depth;
+  int64_t positions = reap_window_positions(w), depth = w->channels / w->groups;
+  int64_t columns = reap_window_taps(w) * depth;
   float *rows = s->patches;
   while (n > 0) {
     int64_t image = first / positions, from = first % positions, here = reap_smaller(positions - from, n);
-    const float *pixels = images + image * w->height * w->width * w->channels;
+    const float *pixels = images + image * reap_window_pixels(w) * w->channels;
     reap_im2col_rows_f32(w, pixels, g * depth, depth, here, NULL, from, rows);
     rows += here * columns;
     first += here;
@@ -156,10 +157,10 @@ static void gather(const conv_state *s, int64_t g, const float *images, int64_t 
   }
 }
 
-/* The block: images [batch, height, width, channels] to out [batch, out_height, out_width, outputs]. */
+/* The block: images [batch, depth, height, width, channels] to out [batch, positions, outputs]. */
 static int run_products(const conv_state *s, const float *images, const float *addend, float *out) {
   const reap_window *w = &s->w;
-  int64_t positions = w->batch * w->out_height * w->out_width, depth = w->channels / w->groups;
+  int64_t positions = w->batch * reap_window_positions(w), depth = w->channels / w->groups;
   for (int64_t first = 0; first < positions; first += s->chunk) {
     int64_t n = reap_smaller(positions - first, s->chunk), at = first * w->outputs;
     float *rows = addend ? s->products : out + at;
@@ -168,7 +169,7 @@ static int run_products(const conv_state *s, const float *images, const float *a
         REAP_TRY(multiply(s, g, n, images + first * w->channels + g * depth, w->channels, rows));
       } else {
         gather(s, g, images, first, n);
-        REAP_TRY(multiply(s, g, n, s->patches, w->kernel_y * w->kernel_x * depth, rows));
+        REAP_TRY(multiply(s, g, n, s->patches, reap_window_taps(w) * depth, rows));
       }
     }
     finish(s, n, rows, addend ? addend + at : NULL, out + at);
@@ -177,30 +178,32 @@ static int run_products(const conv_state *s, const float *images, const float *a
 }
 
 /* One output position of a depthwise convolution: out [channels], the bias first. */
-static void depthwise_position(const conv_state *s, const float *image, int64_t oy, int64_t ox, float *restrict out) {
+static void depthwise_position(const conv_state *s, const float *image, int64_t oz, int64_t oy, int64_t ox,
+                               float *restrict out) {
   const reap_window *w = &s->w;
   int64_t channels = w->channels;
   for (int64_t c = 0; c < channels; c++) out[c] = s->bias ? s->bias[c] : 0.0f;
-  for (int64_t ky = 0; ky < w->kernel_y; ky++) {
-    int64_t y = oy * w->stride_y - w->pad_top + ky * w->dilation_y;
-    if (y < 0 || y >= w->height) continue;
-    for (int64_t kx = 0; kx < w->kernel_x; kx++) {
-      int64_t x = ox * w->stride_x - w->pad_left + kx * w->dilation_x;
-      if (x < 0 || x >= w->width) continue;
-      const float *restrict pixel = image + (y * w->width + x) * channels;
-      const float *restrict weights = s->weights + (ky * w->kernel_x + kx) * channels;
-      for (int64_t c = 0; c < channels; c++) out[c] += pixel[c] * weights[c];
-    }
-  }
+  const float *restrict weights = s->weights;
+  const int64_t z0 = oz * w->stride_z - w->pad_front, y0 = oy * w->stride_y - w->pad_top,
+                x0 = ox * w->stride_x - w->pad_left;
+  for (int64_t kz = 0, z = z0; kz < w->kernel_z; kz++, z += w->dilation_z)
+    for (int64_t ky = 0, y = y0; ky < w->kernel_y; ky++, y += w->dilation_y)
+      for (int64_t kx = 0, x = x0; kx < w->kernel_x; kx++, x += w->dilation_x, weights += channels) {
+        if (z < 0 || z >= w->depth || y < 0 || y >= w->height || x < 0 || x >= w->width) continue;
+        const float *restrict pixel = image + ((z * w->height + y) * w->width + x) * channels;
+        for (int64_t c = 0; c < channels; c++) out[c] += pixel[c] * weights[c];
+      }
 }
 
 static void run_depthwise(const conv_state *s, const float *images, const float *addend, float *out) {
   const reap_window *w = &s->w;
+  const int64_t planes = w->out_depth * w->out_height;
   for (int64_t i = 0; i < w->batch; i++)
-    for (int64_t oy = 0; oy < w->out_height; oy++)
+    for (int64_t p = 0; p < planes; p++)
       for (int64_t ox = 0; ox < w->out_width; ox++, out += w->outputs) {
         float *sums = addend ? s->products : out;
-        depthwise_position(s, images + i * w->height * w->width * w->channels, oy, ox, sums);
+        depthwise_position(s, images + i * reap_window_pixels(w) * w->channels, p / w->out_height, p % w->out_height,
+                           ox, sums);
         for (int64_t c = 0; c < w->outputs && addend; c++) out[c] = sums[c] + *addend++;
         if (s->fusion.clamp) reap_kernel_clamp(w->outputs, out, s->fusion.low, s->fusion.high, out);
       }
@@ -213,7 +216,7 @@ static int conv_run(const reap_graph *graph, const reap_node *node, void *state,
   const float *addend = s->fusion.add ? inputs[node->n_inputs] : NULL;
 #ifdef REAP_HAVE_ONEDNN
   if (s->onednn) { /* adds to what the output holds */
-    const int64_t count = s->w.batch * s->w.out_height * s->w.out_width * s->w.outputs;
+    const int64_t count = s->w.batch * reap_window_positions(&s->w) * s->w.outputs;
     if (addend && addend != output) memcpy(output, addend, (size_t)count * sizeof *output);
     return reap_onednn_conv_run(s->onednn, inputs[0], output);
   }

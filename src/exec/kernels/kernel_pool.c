@@ -43,34 +43,39 @@ static void add_pixel(int64_t channels, float *restrict sum, const float *restri
   for (int64_t c = 0; c < channels; c++) sum[c] += pixel[c];
 }
 
-/* out [channels] = `combine` over the pixels of the window whose first tap is at (y0, x0), starting from `start`. */
-static inline __attribute__((always_inline)) void pool_position(const reap_window *w, const float *image, int64_t y0,
-                                                                int64_t x0, float start, float *out,
+/* Where a window's first tap lies. */
+typedef struct place {
+  int64_t z, y, x;
+} place;
+
+/* out [channels] = `combine` over the pixels of the window at `at`, starting from `start`. */
+static inline __attribute__((always_inline)) void pool_position(const reap_window *w, const float *image, place at,
+                                                                float start, float *out,
                                                                 void (*combine)(int64_t, float *, const float *)) {
   for (int64_t c = 0; c < w->channels; c++) out[c] = start;
-  for (int64_t ky = 0; ky < w->kernel_y; ky++) {
-    int64_t y = y0 + ky * w->dilation_y;
-    if (y < 0 || y >= w->height) continue;
-    for (int64_t kx = 0; kx < w->kernel_x; kx++) {
-      int64_t x = x0 + kx * w->dilation_x;
-      if (x >= 0 && x < w->width) combine(w->channels, out, image + (y * w->width + x) * w->channels);
-    }
-  }
+  for (int64_t kz = 0, z = at.z; kz < w->kernel_z; kz++, z += w->dilation_z)
+    for (int64_t ky = 0, y = at.y; ky < w->kernel_y && z >= 0 && z < w->depth; ky++, y += w->dilation_y)
+      for (int64_t kx = 0, x = at.x; kx < w->kernel_x && y >= 0 && y < w->height; kx++, x += w->dilation_x)
+        if (x >= 0 && x < w->width)
+          combine(w->channels, out, image + ((z * w->height + y) * w->width + x) * w->channels);
 }
 
-/* All output positions, one after the other: pool() takes the window at (y0, x0) of an image. */
+/* All output positions, one after the other: pool() takes the window at a place of an image. */
 static void pool_images(const reap_window *w, const float *images, float *output,
-                        void (*pool)(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out)) {
+                        void (*pool)(const reap_window *w, const float *image, place at, float *out)) {
   for (int64_t i = 0; i < w->batch; i++) {
-    const float *image = images + i * w->height * w->width * w->channels;
-    for (int64_t oy = 0; oy < w->out_height; oy++)
-      for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels)
-        pool(w, image, oy * w->stride_y - w->pad_top, ox * w->stride_x - w->pad_left, output);
+    const float *image = images + i * reap_window_pixels(w) * w->channels;
+    for (int64_t oz = 0; oz < w->out_depth; oz++)
+      for (int64_t oy = 0; oy < w->out_height; oy++)
+        for (int64_t ox = 0; ox < w->out_width; ox++, output += w->channels)
+          pool(w, image,
+               (place){oz * w->stride_z - w->pad_front, oy * w->stride_y - w->pad_top, ox * w->stride_x - w->pad_left},
+               output);
   }
 }
 
-static void max_position(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out) {
-  pool_position(w, image, y0, x0, -FLT_MAX, out, take_larger);
+static void max_position(const reap_window *w, const float *image, place at, float *out) {
+  pool_position(w, image, at, -FLT_MAX, out, take_larger);
 }
 
 static int max_pool_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
@@ -85,19 +90,22 @@ const reap_kernel reap_kernel_max_pool = {pool_prepare, max_pool_run, NULL, fals
 
 /* ---------------------------------------------------------------- average */
 
-/* What the sum over the window at (y0, x0) is divided by: its pixels inside the image, or inside the image with its
+/* What the sum over the window at `at` is divided by: its pixels inside the image, or inside the image with its
  * padding. What ceil_mode adds beyond the padding never counts. */
-static float divisor(const reap_window *w, int64_t y0, int64_t x0) {
-  int64_t top = w->count_padding ? w->pad_top : 0, bottom = w->count_padding ? w->pad_bottom : 0;
-  int64_t left = w->count_padding ? w->pad_left : 0, right = w->count_padding ? w->pad_right : 0;
-  int64_t n = taps_between(y0, w->kernel_y, w->dilation_y, -top, w->height + bottom) *
-              taps_between(x0, w->kernel_x, w->dilation_x, -left, w->width + right);
+static float divisor(const reap_window *w, place at) {
+  const bool padded = w->count_padding;
+  int64_t n =
+      taps_between(at.z, w->kernel_z, w->dilation_z, padded ? -w->pad_front : 0,
+                   w->depth + (padded ? w->pad_back : 0)) *
+      taps_between(at.y, w->kernel_y, w->dilation_y, padded ? -w->pad_top : 0,
+                   w->height + (padded ? w->pad_bottom : 0)) *
+      taps_between(at.x, w->kernel_x, w->dilation_x, padded ? -w->pad_left : 0, w->width + (padded ? w->pad_right : 0));
   return n > 0 ? (float)n : 1.0f;
 }
 
-static void average_position(const reap_window *w, const float *image, int64_t y0, int64_t x0, float *out) {
-  const float by = divisor(w, y0, x0);
-  pool_position(w, image, y0, x0, 0.0f, out, add_pixel);
+static void average_position(const reap_window *w, const float *image, place at, float *out) {
+  const float by = divisor(w, at);
+  pool_position(w, image, at, 0.0f, out, add_pixel);
   for (int64_t c = 0; c < w->channels; c++) out[c] /= by;
 }
 

@@ -1,5 +1,5 @@
-/* Element-wise kernels of one input: Relu, Clip, the functions of model/operators/elementwise.h, and the copy that
- * Identity and Dropout are at inference.
+/* Element-wise kernels of one input: Relu, Clip, Cast, the functions of model/operators/elementwise.h, and the copy
+ * that Identity and Dropout are at inference.
  *
  * Memory-bound: one pass, in place if asked. A comparison with NaN is false, and both kernels are written so that the
  * false branch keeps the input: a NaN stays visible instead of turning into 0 or a bound.
@@ -118,3 +118,22 @@ static int copy_run(const reap_graph *graph, const reap_node *node, void *state,
 }
 
 const reap_kernel reap_kernel_copy = {check_prepare, copy_run, NULL, true, NULL, false};
+
+/* ---------------------------------------------------------------- Cast */
+
+/* To booleans (ONNX's type 9), to integers, or to floats, which what depends on the images is held as anyway. */
+static int cast_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
+                    float *output) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  const float *x = inputs[0];
+  const int64_t n = reap_value_count(y), boolean = 9;
+  if (y->dtype == REAP_F32) return copy_run(graph, node, state, inputs, output);
+  if (reap_node_int(node, "to", 0) == boolean) {
+    for (int64_t i = 0; i < n; i++) output[i] = x[i] != 0.0f;
+  } else {
+    for (int64_t i = 0; i < n; i++) output[i] = truncf(x[i]);
+  }
+  return REAP_OK;
+}
+
+const reap_kernel reap_kernel_cast = {check_prepare, cast_run, NULL, true, NULL, false};

@@ -32,6 +32,47 @@ void reap_rows_to_storage(const reap_value *value, const float *rows, float *sto
   convert(value, false, rows, stored);
 }
 
+int reap_kernel_constant(const reap_tensor *tensor, bool row_major, int rank, const int64_t *dims, float **out) {
+  int64_t strides[2][REAP_MAX_RANK];
+  reap_nest nest;
+  float *numbers = NULL;
+  reap_storage_strides_of(row_major, rank, dims, strides[0]);
+  reap_row_major_strides(rank, dims, strides[1]);
+  reap_nest_build(rank, dims, 2, strides, &nest);
+  if (tensor->dtype != REAP_F32) REAP_TRY(reap_alloc(&numbers, tensor->count, sizeof *numbers));
+  for (int64_t i = 0; numbers && i < tensor->count; i++) numbers[i] = (float)tensor->i64[i];
+  int status = reap_alloc(out, tensor->count, sizeof **out);
+  if (status == REAP_OK) reap_nest_copy(&nest, *out, numbers ? numbers : tensor->f32);
+  reap_free(&numbers);
+  return status;
+}
+
+int reap_kernel_operand(const reap_graph *graph, const reap_node *node, int slot, const reap_value *out,
+                        float **constant, int64_t *strides) {
+  const reap_value *in = reap_node_input(graph, node, slot);
+  if (!in) return reap_error(REAP_ERR_INPUT, "%s: input %d is missing", reap_node_title(node), slot);
+  int lead = out->rank - in->rank;
+  if (lead < 0)
+    return reap_error(REAP_ERR_INTERNAL, "%s: input %d has more axes than the output", reap_node_title(node), slot);
+  int64_t aligned[REAP_MAX_RANK];
+  for (int i = 0; i < out->rank; i++) {
+    aligned[i] = i < lead ? 1 : in->dims[i - lead];
+    if (aligned[i] != 1 && aligned[i] != out->dims[i])
+      return reap_error(REAP_ERR_INTERNAL, "%s: axis %d of input %d does not fit the output", reap_node_title(node),
+                        i - lead, slot);
+    strides[i] = 0;
+  }
+  if (in->constant) {
+    REAP_TRY(reap_kernel_constant(in->constant, reap_stored_row_major(out), out->rank, aligned, constant));
+    reap_storage_strides_of(reap_stored_row_major(out), out->rank, aligned, strides);
+  } else {
+    reap_storage_strides(in, strides + lead);
+  }
+  for (int i = 0; i < out->rank; i++)
+    if (aligned[i] == 1) strides[i] = 0;
+  return REAP_OK;
+}
+
 /* ---------------------------------------------------------------- parameters of nodes */
 
 int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int slot) {

@@ -131,20 +131,35 @@ static void builder_destroy(builder *b) {
   layout_destroy(&b->bias);
 }
 
+/* Such images go without a depth: the library is faster on two axes than on three of which one is 1. */
+static bool is_flat(const reap_window *w) { return w->depth == 1 && w->kernel_z == 1 && w->out_depth == 1; }
+
+/* dims [rank] from batch or groups and so on, and the sizes of three axes. */
+static void fill_dims(dnnl_dims_t dims, int leading, const int64_t *lead, bool flat, const int64_t sizes[3]) {
+  for (int i = 0; i < leading; i++) dims[i] = lead[i];
+  for (int i = flat ? 1 : 0; i < 3; i++) dims[leading++] = sizes[i];
+}
+
 static int create_layouts(const reap_window *w, const char *title, builder *b) {
   const int64_t g = w->groups, depth = w->channels / g;
-  const dnnl_dims_t src = {w->batch, w->channels, w->height, w->width};
-  const dnnl_dims_t dst = {w->batch, w->outputs, w->out_height, w->out_width};
-  const dnnl_dims_t single = {w->outputs, depth, w->kernel_y, w->kernel_x};
-  const dnnl_dims_t grouped = {g, w->outputs / g, depth, w->kernel_y, w->kernel_x};
+  const bool flat = is_flat(w);
+  const int64_t taps[] = {w->kernel_z, w->kernel_y, w->kernel_x};
   const dnnl_dims_t bias = {w->outputs};
-  int rank = g > 1 ? 5 : 4;
-  const dnnl_dim_t *weights = g > 1 ? grouped : single;
+  dnnl_dims_t src, dst, weights;
+  fill_dims(src, 2, (int64_t[]){w->batch, w->channels}, flat, (int64_t[]){w->depth, w->height, w->width});
+  fill_dims(dst, 2, (int64_t[]){w->batch, w->outputs}, flat, (int64_t[]){w->out_depth, w->out_height, w->out_width});
+  if (g > 1)
+    fill_dims(weights, 3, (int64_t[]){g, w->outputs / g, depth}, flat, taps);
+  else
+    fill_dims(weights, 2, (int64_t[]){w->outputs, depth}, flat, taps);
+  const int axes = flat ? 4 : 5, rank = g > 1 ? axes + 1 : axes;
+  const dnnl_format_tag_t images = flat ? dnnl_nhwc : dnnl_ndhwc, single = flat ? dnnl_oihw : dnnl_oidhw,
+                          grouped = flat ? dnnl_goihw : dnnl_goidhw;
   const char *step = "describe the tensors";
-  REAP_TRY(check(title, step, layout_create(&b->src, 4, src, dnnl_nhwc)));
-  REAP_TRY(check(title, step, layout_create(&b->dst, 4, dst, dnnl_nhwc)));
+  REAP_TRY(check(title, step, layout_create(&b->src, axes, src, images)));
+  REAP_TRY(check(title, step, layout_create(&b->dst, axes, dst, images)));
   REAP_TRY(check(title, step, layout_create(&b->weights, rank, weights, dnnl_format_tag_any)));
-  REAP_TRY(check(title, step, layout_create(&b->plain_weights, rank, weights, g > 1 ? dnnl_goihw : dnnl_oihw)));
+  REAP_TRY(check(title, step, layout_create(&b->plain_weights, rank, weights, g > 1 ? grouped : single)));
   return check(title, step, layout_create(&b->bias, 1, bias, dnnl_x));
 }
 
@@ -162,10 +177,13 @@ static int set_fusion(const reap_fusion *fusion, const char *title, builder *b) 
 
 static int create_primitive(const reap_window *w, bool has_bias, const reap_fusion *fusion, builder *b,
                             reap_onednn_conv *c) {
-  const placement p = {.strides = {w->stride_y, w->stride_x},
-                       .dilates = {w->dilation_y - 1, w->dilation_x - 1}, /* counted from 0 there */
-                       .before = {w->pad_top, w->pad_left},
-                       .after = {w->pad_bottom, w->pad_right}};
+  placement p;
+  const bool flat = is_flat(w);
+  fill_dims(p.strides, 0, NULL, flat, (int64_t[]){w->stride_z, w->stride_y, w->stride_x});
+  fill_dims(p.dilates, 0, NULL, flat, /* counted from 0 there */
+            (int64_t[]){w->dilation_z - 1, w->dilation_y - 1, w->dilation_x - 1});
+  fill_dims(p.before, 0, NULL, flat, (int64_t[]){w->pad_front, w->pad_top, w->pad_left});
+  fill_dims(p.after, 0, NULL, flat, (int64_t[]){w->pad_back, w->pad_bottom, w->pad_right});
   const char *step = "make a convolution";
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_create(&b->attributes)));
   REAP_TRY(check(c->title, step, dnnl_primitive_attr_set_scratchpad_mode(b->attributes, dnnl_scratchpad_mode_user)));

@@ -8,14 +8,14 @@
 typedef struct reap_onednn_conv reap_onednn_conv;
 
 /* Prepares a convolution of blocks of w->batch images.
- *   weights [outputs, channels / groups, kernel_y, kernel_x], bias [outputs] or NULL: copied
+ *   weights [outputs, channels / groups, taps], bias [outputs] or NULL: copied
  *   fusion: the result is added to what the output holds, and clamped
  * `title` names the node in messages. REAP_ERR_RESOURCE without memory, REAP_ERR_INPUT if oneDNN refuses. */
 int reap_onednn_conv_create(const reap_window *w, const char *title, const float *weights, const float *bias,
                             const reap_fusion *fusion, reap_onednn_conv **out);
 void reap_onednn_conv_destroy(reap_onednn_conv **conv);
 
-/* input [batch, height, width, channels], output [batch, out_height, out_width, outputs] */
+/* input [batch, pixels, channels], output [batch, positions, outputs] */
 int reap_onednn_conv_run(reap_onednn_conv *conv, const float *input, float *output);
 
 /* reap_sgemm() (linalg/dense.h) by oneDNN, twice as fast on processors that OpenBLAS has no kernels for. The first call

@@ -71,7 +71,8 @@ static int passed_axis(const reap_graph *graph, const reap_node *node, int axis)
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   const bool same = reap_rules_of(node->op)->channel_axis == reap_layout_same;
   const int to = same ? axis : axis == reap_channel_axis(x) ? reap_channel_axis(y) : -1;
-  return to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to] ? to : -1;
+  const bool kept = to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to];
+  return kept && !reap_names_length(graph, node, to) ? to : -1;
 }
 
 /* A normalisation has parameters for each channel along its axis, which go with it; lists of these need no limit, as
@@ -112,6 +113,8 @@ static int follow_slice(const reap_graph *graph, const reap_node *node, reap_cha
   reap_slice slice;
   REAP_TRY(reap_slice_resolve(graph, node, &slice));
   if (x->count == 0) return REAP_OK;
+  if (node->op->id == REAP_OP_Split && slice.count[x->axis] != reap_node_input(graph, node, 0)->dims[x->axis])
+    REAP_TRY(hold(graph, node, map, "splits the channels"));
   if (slice.step[x->axis] != 1) return hold(graph, node, map, "takes channels at a distance from each other");
   return take_part(map, node->inputs[0], node->outputs[0], slice.start[x->axis], slice.count[x->axis]);
 }
@@ -162,7 +165,7 @@ static int join_constant(const reap_graph *graph, const reap_node *node, reap_ch
                          int axis) {
   const reap_value *v = &graph->values[value];
   if (axis < 0 || v->dims[axis] == 1) return REAP_OK;
-  if (may_be_partial(node)) return hold(graph, node, map, "has a constant for each channel");
+  if (may_be_partial(node) || v->dtype != REAP_F32) return hold(graph, node, map, "has a constant for each channel");
   const int64_t before = map->entries;
   REAP_TRY(reap_channel_list_pass(map, lead, value, axis));
   map->entries = before;

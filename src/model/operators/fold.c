@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "elementwise.h"
+#include "folding.h"
 #include "model/allowance.h"
 #include "model/half.h"
 #include "reap/error.h"
@@ -27,11 +28,10 @@ int reap_set_constant(reap_graph *graph, const reap_node *node, reap_tensor *ten
   return REAP_OK;
 }
 
-static void *data_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? (void *)t->f32 : (void *)t->i64; }
-static int size_of(const reap_tensor *t) { return t->dtype == REAP_F32 ? 4 : 8; }
+void *reap_fold_data(const reap_tensor *t) { return t->dtype == REAP_F32 ? (void *)t->f32 : (void *)t->i64; }
+int reap_fold_width(const reap_tensor *t) { return t->dtype == REAP_F32 ? 4 : 8; }
 
-/* New tensor with output 0's inferred shape. */
-static int new_output(reap_graph *graph, const reap_node *node, reap_dtype dtype, reap_tensor **out) {
+int reap_fold_output(reap_graph *graph, const reap_node *node, reap_dtype dtype, reap_tensor **out) {
   const reap_value *v = reap_node_output(graph, node, 0);
   const int64_t width = dtype == REAP_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(int64_t);
   REAP_TRY(reap_graph_charge(graph, node, reap_value_count(v) * width)); /* no overflow: checked with the shape */
@@ -56,8 +56,8 @@ int reap_fold_identity(reap_graph *graph, reap_node *node) {
 int reap_fold_copy(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
-  memcpy(data_of(t), data_of(x), (size_t)x->count * (size_t)size_of(x));
+  REAP_TRY(reap_fold_output(graph, node, x->dtype, &t));
+  memcpy(reap_fold_data(t), reap_fold_data(x), (size_t)x->count * (size_t)reap_fold_width(x));
   return reap_set_constant(graph, node, t);
 }
 
@@ -101,13 +101,10 @@ static float combine_floats(reap_operator_id op, float x, float y) {
   }
 }
 
-/* `op` is Equal, Add (for Sum as well), Sub, Mul, Div, Pow, Min, Max or PRelu; of integers it is none of Pow and PRelu.
- */
+/* `op` is Add (for Sum as well), Sub, Mul, Div, Pow, Min, Max or PRelu; of integers it is none of Pow and PRelu. */
 static int combine(const reap_node *node, reap_operator_id op, const reap_tensor *a, int64_t i, const reap_tensor *b,
                    int64_t j, reap_tensor *out, int64_t k) {
-  if (op == REAP_OP_Equal) {
-    out->i64[k] = reap_tensor_number(a, i) == reap_tensor_number(b, j);
-  } else if (out->dtype == REAP_F32) {
+  if (out->dtype == REAP_F32) {
     out->f32[k] = combine_floats(op, a->f32[i], (float)reap_tensor_number(b, j));
   } else {
     int64_t x = a->i64[i], y = b->i64[j], z = 0;
@@ -135,21 +132,14 @@ static void broadcast_strides(const reap_tensor *t, int rank, int64_t *strides) 
   }
 }
 
-/* Goes through the elements of a broadcast shape in order, and along with them through up to three tensors. */
-typedef struct walk {
-  int rank, tensors;
-  int64_t dims[REAP_MAX_RANK], index[REAP_MAX_RANK], strides[3][REAP_MAX_RANK];
-  int64_t at[3]; /* present element of each tensor */
-} walk;
-
-static walk walk_start(int rank, const int64_t *dims, int tensors, const reap_tensor *const *t) {
-  walk w = {.rank = rank, .tensors = tensors};
+reap_walk reap_walk_start(int rank, const int64_t *dims, int tensors, const reap_tensor *const *t) {
+  reap_walk w = {.rank = rank, .tensors = tensors};
   for (int i = 0; i < rank; i++) w.dims[i] = dims[i];
   for (int k = 0; k < tensors; k++) broadcast_strides(t[k], rank, w.strides[k]);
   return w;
 }
 
-static void walk_on(walk *w) {
+void reap_walk_on(reap_walk *w) {
   for (int i = w->rank - 1; i >= 0; i--) {
     for (int k = 0; k < w->tensors; k++) w->at[k] += w->strides[k][i];
     if (++w->index[i] < w->dims[i]) return;
@@ -160,19 +150,14 @@ static void walk_on(walk *w) {
 
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node) {
   const reap_tensor *a = reap_node_constant(graph, node, 0), *b = reap_node_constant(graph, node, 1);
-  const bool equal = node->op->id == REAP_OP_Equal;
-  if (a->dtype != b->dtype && node->op->id != REAP_OP_Pow)
-    return reap_node_error(node, "its inputs have different types");
-  int rank, status = REAP_OK;
-  int64_t dims[REAP_MAX_RANK];
-  REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
-  REAP_TRY(reap_set_shape(graph, node, 0, equal ? REAP_I64 : a->dtype, rank, dims));
+  const reap_value *y = reap_node_output(graph, node, 0);
+  int status = REAP_OK;
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, equal ? REAP_I64 : a->dtype, &t));
+  REAP_TRY(reap_fold_output(graph, node, a->dtype, &t));
   const reap_operator_id op = reap_operator_adds(node->op) ? REAP_OP_Add : node->op->id;
   const reap_tensor *const in[] = {a, b};
-  walk w = walk_start(rank, dims, 2, in);
-  for (int64_t k = 0; k < t->count; k++, walk_on(&w))
+  reap_walk w = reap_walk_start(y->rank, y->dims, 2, in);
+  for (int64_t k = 0; k < t->count; k++, reap_walk_on(&w))
     REAP_TRY_OR(combine(node, op, a, w.at[0], b, w.at[1], t, k), failed);
   return reap_set_constant(graph, node, t);
 failed:
@@ -182,19 +167,12 @@ failed:
 
 int reap_fold_where(reap_graph *graph, reap_node *node) {
   const reap_tensor *in[3];
-  int rank = 0;
-  int64_t dims[REAP_MAX_RANK] = {0};
-  for (int i = 0; i < 3; i++) {
-    in[i] = reap_node_constant(graph, node, i);
-    REAP_TRY(reap_broadcast_dims(node, rank, dims, in[i]->rank, in[i]->dims, &rank, dims));
-  }
-  if (in[0]->dtype != REAP_I64 || in[1]->dtype != in[2]->dtype)
-    return reap_node_error(node, "its inputs have wrong types");
-  REAP_TRY(reap_set_shape(graph, node, 0, in[1]->dtype, rank, dims));
+  const reap_value *y = reap_node_output(graph, node, 0);
+  for (int i = 0; i < 3; i++) in[i] = reap_node_constant(graph, node, i);
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, in[1]->dtype, &t));
-  walk w = walk_start(rank, dims, 3, in);
-  for (int64_t k = 0; k < t->count; k++, walk_on(&w)) {
+  REAP_TRY(reap_fold_output(graph, node, in[1]->dtype, &t));
+  reap_walk w = reap_walk_start(y->rank, y->dims, 3, in);
+  for (int64_t k = 0; k < t->count; k++, reap_walk_on(&w)) {
     const int pick = in[0]->i64[w.at[0]] ? 1 : 2;
     const int64_t at = w.at[pick];
     if (t->dtype == REAP_F32)
@@ -210,13 +188,14 @@ int reap_fold_concat(reap_graph *graph, reap_node *node) {
   int axis;
   int64_t strides[REAP_MAX_RANK], own[REAP_MAX_RANK], at = 0;
   REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
-  REAP_TRY(new_output(graph, node, reap_node_constant(graph, node, 0)->dtype, &t));
+  REAP_TRY(reap_fold_output(graph, node, reap_node_constant(graph, node, 0)->dtype, &t));
   reap_row_major_strides(t->rank, t->dims, strides);
   for (int k = 0; k < node->n_inputs; k++) {
     const reap_tensor *x = reap_node_constant(graph, node, k);
     reap_row_major_strides(x->rank, x->dims, own);
-    reap_strided_copy(x->rank, x->dims, size_of(x), (char *)data_of(t) + at * strides[axis] * size_of(t), strides,
-                      data_of(x), own);
+    reap_strided_copy(x->rank, x->dims, reap_fold_width(x),
+                      (char *)reap_fold_data(t) + at * strides[axis] * reap_fold_width(t), strides, reap_fold_data(x),
+                      own);
     at += x->dims[axis];
   }
   return reap_set_constant(graph, node, t);
@@ -228,14 +207,15 @@ int reap_fold_slice(reap_graph *graph, reap_node *node) {
   reap_tensor *t = NULL;
   int64_t from[REAP_MAX_RANK], to[REAP_MAX_RANK], start = 0;
   REAP_TRY(reap_slice_resolve(graph, node, &slice));
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  REAP_TRY(reap_fold_output(graph, node, x->dtype, &t));
   reap_row_major_strides(x->rank, x->dims, from);
   reap_row_major_strides(t->rank, t->dims, to);
   for (int i = 0; i < x->rank; i++) {
     start += slice.start[i] * from[i];
     from[i] *= slice.step[i];
   }
-  reap_strided_copy(t->rank, t->dims, size_of(x), data_of(t), to, (const char *)data_of(x) + start * size_of(x), from);
+  reap_strided_copy(t->rank, t->dims, reap_fold_width(x), reap_fold_data(t), to,
+                    (const char *)reap_fold_data(x) + start * reap_fold_width(x), from);
   return reap_set_constant(graph, node, t);
 }
 
@@ -245,38 +225,30 @@ int reap_fold_transpose(reap_graph *graph, reap_node *node) {
   int64_t own[REAP_MAX_RANK], from[REAP_MAX_RANK], to[REAP_MAX_RANK];
   reap_tensor *t = NULL;
   REAP_TRY(reap_permutation_resolve(graph, node, permutation));
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
+  REAP_TRY(reap_fold_output(graph, node, x->dtype, &t));
   reap_row_major_strides(x->rank, x->dims, own);
   reap_row_major_strides(t->rank, t->dims, to);
   for (int i = 0; i < t->rank; i++) from[i] = own[permutation[i]];
-  reap_strided_copy(t->rank, t->dims, size_of(x), data_of(t), to, data_of(x), from);
+  reap_strided_copy(t->rank, t->dims, reap_fold_width(x), reap_fold_data(t), to, reap_fold_data(x), from);
   return reap_set_constant(graph, node, t);
 }
 
 int reap_fold_gather(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0), *index = reap_node_constant(graph, node, 1);
   int axis;
+  int64_t outer = 1, inner = 1;
   REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
-  if (index->dtype != REAP_I64 || x->rank - 1 + index->rank > REAP_MAX_RANK)
-    return reap_node_error(node, "its indices are not integers, or of too high a rank");
-  int64_t dims[REAP_MAX_RANK], outer = 1, inner = 1;
-  int rank = 0;
-  for (int i = 0; i < axis; i++) outer *= dims[rank++] = x->dims[i];
-  for (int i = 0; i < index->rank; i++) dims[rank++] = index->dims[i];
-  for (int i = axis + 1; i < x->rank; i++) inner *= dims[rank++] = x->dims[i];
-  REAP_TRY(reap_set_shape(graph, node, 0, x->dtype, rank, dims));
+  for (int i = 0; i < axis; i++) outer *= x->dims[i];
+  for (int i = axis + 1; i < x->rank; i++) inner *= x->dims[i];
   const int64_t length = x->dims[axis];
-  for (int64_t k = 0; k < index->count; k++)
-    if (index->i64[k] < -length || index->i64[k] >= length)
-      return reap_node_error(node, "index %lld is outside axis %d", (long long)index->i64[k], axis);
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
-  const size_t bytes = (size_t)inner * (size_t)size_of(x);
+  REAP_TRY(reap_fold_output(graph, node, x->dtype, &t));
+  const size_t bytes = (size_t)inner * (size_t)reap_fold_width(x);
   for (int64_t o = 0; o < outer; o++)
     for (int64_t k = 0; k < index->count; k++) {
       int64_t i = index->i64[k] < 0 ? index->i64[k] + length : index->i64[k];
-      memcpy((char *)data_of(t) + (size_t)(o * index->count + k) * bytes,
-             (const char *)data_of(x) + (size_t)(o * length + i) * bytes, bytes);
+      memcpy((char *)reap_fold_data(t) + (size_t)(o * index->count + k) * bytes,
+             (const char *)reap_fold_data(x) + (size_t)(o * length + i) * bytes, bytes);
     }
   return reap_set_constant(graph, node, t);
 }
@@ -288,7 +260,7 @@ int reap_fold_cast(reap_graph *graph, reap_node *node) {
   int64_t to = reap_node_int(node, "to", 0);
   bool real = reap_node_output(graph, node, 0)->dtype == REAP_F32;
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, real ? REAP_F32 : REAP_I64, &t));
+  REAP_TRY(reap_fold_output(graph, node, real ? REAP_F32 : REAP_I64, &t));
   t->precision = to == 10 ? REAP_FLOAT16 : to == 16 ? REAP_BFLOAT16 : REAP_FLOAT32;
   for (int64_t k = 0; k < x->count; k++) {
     double number = reap_tensor_number(x, k);
@@ -302,62 +274,55 @@ int reap_fold_cast(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
+static int float_range(reap_graph *graph, reap_node *node, const reap_tensor *const *in) {
+  const double start = (double)in[0]->f32[0], step = (double)in[2]->f32[0];
+  const double steps = ceil(((double)in[1]->f32[0] - start) / step);
+  if (!(steps < 1e15)) return reap_node_error(node, "its limits are out of range");
+  const int64_t count = steps > 0 ? (int64_t)steps : 0;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_set_shape(graph, node, 0, REAP_F32, 1, &count));
+  REAP_TRY(reap_fold_output(graph, node, REAP_F32, &t));
+  for (int64_t k = 0; k < count; k++) t->f32[k] = (float)(start + (double)k * step);
+  return reap_set_constant(graph, node, t);
+}
+
 int reap_fold_range(reap_graph *graph, reap_node *node) {
   const reap_tensor *in[3];
   for (int i = 0; i < 3; i++) {
     in[i] = reap_node_constant(graph, node, i);
-    if (in[i]->count != 1 || in[i]->dtype != REAP_I64)
-      return reap_node_error(node, "is supported for single integers only");
+    if (in[i]->count != 1 || in[i]->dtype != in[0]->dtype)
+      return reap_node_error(node, "is supported for single numbers of one type only");
   }
+  if (in[0]->dtype == REAP_F32) return float_range(graph, node, in);
   int64_t start = in[0]->i64[0], step = in[2]->i64[0], distance = 0, count = 0;
   if (step == 0 || step == INT64_MIN || __builtin_sub_overflow(in[1]->i64[0], start, &distance))
     return reap_node_error(node, "its limits are out of range");
   if ((distance > 0) == (step > 0) && distance != 0) count = distance / step + (distance % step != 0);
   REAP_TRY(reap_set_shape(graph, node, 0, REAP_I64, 1, &count));
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, REAP_I64, &t));
+  REAP_TRY(reap_fold_output(graph, node, REAP_I64, &t));
   for (int64_t k = 0; k < count; k++) t->i64[k] = start + k * step;
   return reap_set_constant(graph, node, t);
 }
 
-int reap_fold_floor(reap_graph *graph, reap_node *node) {
+/* Floor, Ceil and Round (a half to the even neighbour). */
+int reap_fold_round(reap_graph *graph, reap_node *node) {
+  float (*const rounded)(float) = node->op->id == REAP_OP_Floor ? floorf : node->op->id == REAP_OP_Ceil ? ceilf : rintf;
   REAP_TRY(reap_fold_identity(graph, node));
   reap_tensor *t = reap_node_output(graph, node, 0)->constant;
-  for (int64_t k = 0; t->dtype == REAP_F32 && k < t->count; k++) t->f32[k] = floorf(t->f32[k]);
+  for (int64_t k = 0; t->dtype == REAP_F32 && k < t->count; k++) t->f32[k] = rounded(t->f32[k]);
   return REAP_OK;
 }
 
 int reap_fold_expand(reap_graph *graph, reap_node *node) {
-  const reap_tensor *x = reap_node_constant(graph, node, 0), *shape = reap_node_constant(graph, node, 1);
-  if (shape->dtype != REAP_I64 || shape->count > REAP_MAX_RANK)
-    return reap_node_error(node, "its shape is not a list of integers");
-  int rank;
-  int64_t dims[REAP_MAX_RANK], from[REAP_MAX_RANK], to[REAP_MAX_RANK];
-  REAP_TRY(reap_broadcast_dims(node, x->rank, x->dims, (int)shape->count, shape->i64, &rank, dims));
-  REAP_TRY(reap_set_shape(graph, node, 0, x->dtype, rank, dims));
-  reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, x->dtype, &t));
-  broadcast_strides(x, rank, from);
-  reap_row_major_strides(rank, dims, to);
-  reap_strided_copy(rank, dims, size_of(x), data_of(t), to, data_of(x), from);
-  return reap_set_constant(graph, node, t);
-}
-
-/* Of shapes; the graph's allowance counts what is made, not what is read. */
-enum { MOST_FACTORS = 64 };
-
-int reap_fold_reduce_prod(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
-  if (x->dtype != REAP_I64 || x->rank > 1 || x->count > MOST_FACTORS)
-    return reap_node_error(node, "is supported for lists of up to %d integers only", MOST_FACTORS);
-  int64_t product = 1, one = 1;
-  for (int64_t k = 0; k < x->count; k++)
-    if (__builtin_mul_overflow(product, x->i64[k], &product)) return reap_node_error(node, "its product overflows");
-  int rank = reap_node_int(node, "keepdims", 1) ? 1 : 0;
-  REAP_TRY(reap_set_shape(graph, node, 0, REAP_I64, rank, &one));
+  const reap_value *y = reap_node_output(graph, node, 0);
+  int64_t from[REAP_MAX_RANK], to[REAP_MAX_RANK];
   reap_tensor *t = NULL;
-  REAP_TRY(new_output(graph, node, REAP_I64, &t));
-  t->i64[0] = product;
+  REAP_TRY(reap_fold_output(graph, node, x->dtype, &t));
+  broadcast_strides(x, y->rank, from);
+  reap_row_major_strides(y->rank, y->dims, to);
+  reap_strided_copy(y->rank, y->dims, reap_fold_width(x), reap_fold_data(t), to, reap_fold_data(x), from);
   return reap_set_constant(graph, node, t);
 }
 
@@ -398,7 +363,7 @@ int reap_shape_filled(reap_graph *graph, reap_node *node) {
   if (rank > REAP_MAX_RANK) return reap_node_error(node, "its rank is too high");
   reap_tensor *t = NULL;
   REAP_TRY(reap_set_shape(graph, node, 0, value ? value->dtype : REAP_F32, (int)rank, dims));
-  REAP_TRY(new_output(graph, node, value ? value->dtype : REAP_F32, &t));
+  REAP_TRY(reap_fold_output(graph, node, value ? value->dtype : REAP_F32, &t));
   for (int64_t k = 0; value && k < t->count; k++) {
     if (t->dtype == REAP_F32)
       t->f32[k] = value->f32[0];

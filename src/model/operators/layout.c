@@ -104,27 +104,47 @@ int reap_layout_permuted(const reap_graph *graph, const reap_node *node) {
   return -1;
 }
 
+/* The axis that is picked from becomes those of the indices. */
+int reap_layout_gathered(const reap_graph *graph, const reap_node *node) {
+  const int found = axis_of(graph, node, 0);
+  const reap_value *index = reap_node_input(graph, node, 1);
+  int axis;
+  if (found < 0 || reap_axis_resolve(graph, node, 0, &axis) != REAP_OK) return -1;
+  if (found == axis) return index->rank == 1 ? axis : -1;
+  return found < axis ? found : found + index->rank - 1;
+}
+
+int reap_layout_expanded(const reap_graph *graph, const reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const int found = axis_of(graph, node, 0), axis = found + y->rank - x->rank;
+  return found >= 0 && x->dims[found] == y->dims[axis] ? axis : -1;
+}
+
 /* ---------------------------------------------------------------- storage */
 
-/* Ranks whose axis 1 is stored innermost; it is where convolutions have their channels. */
-static bool channels_last(int rank) { return rank == 4; }
+bool reap_stored_row_major(const reap_value *value) { return value->rank != 4 && !value->channels_last; }
 
-void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides) {
-  if (!channels_last(rank)) {
+void reap_storage_strides_of(bool row_major, int rank, const int64_t *dims, int64_t *strides) {
+  if (row_major || rank < 3) {
     reap_row_major_strides(rank, dims, strides);
     return;
   }
+  int64_t step = dims[1];
   strides[1] = 1;
-  strides[3] = dims[1];
-  strides[2] = dims[3] * strides[3];
-  strides[0] = dims[2] * strides[2];
+  for (int i = rank - 1; i >= 0; i--) {
+    if (i == 1) continue;
+    strides[i] = step;
+    step *= dims[i];
+  }
 }
 
 void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]) {
-  reap_storage_strides_of(value->rank, value->dims, strides);
+  reap_storage_strides_of(reap_stored_row_major(value), value->rank, value->dims, strides);
 }
 
-bool reap_stored_row_major(const reap_value *value) { return !channels_last(value->rank); }
+bool reap_same_storage(const reap_value *a, const reap_value *b) {
+  return reap_same_dims(a->rank, a->dims, b->rank, b->dims) && reap_stored_row_major(a) == reap_stored_row_major(b);
+}
 
 /* ---------------------------------------------------------------- rows */
 

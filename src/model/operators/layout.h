@@ -25,14 +25,18 @@ enum { REAP_NORM_AXIS = 1 };
 /* Axis of its input along which a layer (Conv, Gemm, MatMul) sums; its outputs lie along the same axis. */
 int reap_linear_axis(const reap_graph *graph, const reap_node *node);
 
-/* Strides, in elements and in ONNX's order of axes, of a value as it is stored: values of rank 4 channels last
- * ([batch, height, width, channels] for axes [batch, channels, height, width], whatever these axes mean), all others
- * row-major. */
+/* Strides, in elements and in ONNX's order of axes, of a value as it is stored: channels last, or row-major. Channels
+ * last means [batch, height, width, channels] for axes [batch, channels, height, width], whatever these axes mean, and
+ * likewise for other ranks. All values of rank 4 are stored so, and those of other ranks that windows slide over
+ * (prepare/storage.h). `dims` may be those of a constant in the order of some value. */
 void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]);
-void reap_storage_strides_of(int rank, const int64_t *dims, int64_t *strides);
+void reap_storage_strides_of(bool row_major, int rank, const int64_t *dims, int64_t *strides);
 
 /* True if that is ONNX's own row-major order of axes. */
 bool reap_stored_row_major(const reap_value *value);
+
+/* True if the values' blocks have one shape and one order. */
+bool reap_same_storage(const reap_value *a, const reap_value *b);
 
 /* Where the rows of a value lie in a block. A row has the entries along one axis; there is one for each position on the
  * other axes of an image, in ONNX's row-major order of these. All zero: one row behind the other, without gaps. */

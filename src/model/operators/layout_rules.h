@@ -17,6 +17,8 @@ int reap_layout_joined(const reap_graph *graph, const reap_node *node);  /* that
 int reap_layout_reduced(const reap_graph *graph, const reap_node *node);
 int reap_layout_flattened(const reap_graph *graph, const reap_node *node);
 int reap_layout_reshaped(const reap_graph *graph, const reap_node *node);
+int reap_layout_gathered(const reap_graph *graph, const reap_node *node);
+int reap_layout_expanded(const reap_graph *graph, const reap_node *node);
 int reap_layout_permuted(const reap_graph *graph, const reap_node *node);
 
 #endif

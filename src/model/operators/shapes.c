@@ -13,17 +13,15 @@ int reap_shape_same(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, x->dtype, x->rank, x->dims);
 }
 
-/* ONNX's codes of the float types: 1 float32, 10 float16, 11 float64, 16 bfloat16. Everything is computed in float32;
- * what depends on the images may not become anything else. */
+/* ONNX's codes of the float types: 1 float32, 10 float16, 11 float64, 16 bfloat16. */
+static bool is_real(const reap_node *node) {
+  int64_t to = reap_node_int(node, "to", 0);
+  return to == 1 || to == 10 || to == 11 || to == 16;
+}
+
 int reap_shape_cast(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
-  int64_t to = reap_node_int(node, "to", 0);
-  bool real = to == 1 || to == 10 || to == 11 || to == 16;
-  if (!x->constant && (!real || x->dtype != REAP_F32))
-    return reap_node_error(
-        node, "turns what depends on the images into another kind of number (ONNX type %lld), which is not supported",
-        (long long)to);
-  return reap_set_shape(graph, node, 0, real ? REAP_F32 : REAP_I64, x->rank, x->dims);
+  return reap_set_shape(graph, node, 0, is_real(node) ? REAP_F32 : REAP_I64, x->rank, x->dims);
 }
 
 static int trains(const reap_node *node, const char *what) {
@@ -55,25 +53,51 @@ int reap_shape_norm(reap_graph *graph, reap_node *node) {
   return reap_shape_same(graph, node);
 }
 
+/* Images [batch, channels, ...] of the input's rank. */
+static int set_images(reap_graph *graph, const reap_node *node, int64_t channels, const int64_t sizes[3]) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  int64_t dims[REAP_MAX_RANK];
+  reap_window_dims(x->dims[0], channels, sizes, x->rank, dims);
+  return reap_set_shape(graph, node, 0, REAP_F32, x->rank, dims);
+}
+
 int reap_shape_conv(reap_graph *graph, reap_node *node) {
   reap_window w;
   REAP_TRY(reap_conv_window(graph, node, &w));
-  const int64_t dims[] = {w.batch, w.outputs, w.out_height, w.out_width};
-  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+  return set_images(graph, node, w.outputs, (const int64_t[]){w.out_depth, w.out_height, w.out_width});
+}
+
+int reap_shape_conv_transposed(reap_graph *graph, reap_node *node) {
+  reap_window w;
+  REAP_TRY(reap_transposed_window(graph, node, &w));
+  const reap_tensor *weights = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2);
+  if (!weights || weights->dtype != REAP_F32 || reap_node_constant(graph, node, 0))
+    return reap_node_error(node, "its weights are not constant float32 numbers, or its input is");
+  if (reap_node_input(graph, node, 2) && (!bias || bias->dtype != REAP_F32 || bias->count != w.channels))
+    return reap_node_error(node, "its bias is not a constant vector of %lld numbers", (long long)w.channels);
+  return set_images(graph, node, w.channels, (const int64_t[]){w.depth, w.height, w.width});
 }
 
 int reap_shape_pool(reap_graph *graph, reap_node *node) {
   reap_window w;
   REAP_TRY(reap_pool_window(graph, node, &w));
-  const int64_t dims[] = {w.batch, w.outputs, w.out_height, w.out_width};
-  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+  return set_images(graph, node, w.outputs, (const int64_t[]){w.out_depth, w.out_height, w.out_width});
+}
+
+int reap_shape_lrn(reap_graph *graph, reap_node *node) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const int64_t size = reap_node_int(node, "size", 0);
+  if (x->rank < 2) return reap_node_error(node, "its input has no channels");
+  if (size < 1) return reap_node_error(node, "size = %lld is not possible", (long long)size);
+  return reap_shape_same(graph, node);
 }
 
 int reap_shape_global_pool(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
-  if (x->rank != 4) return reap_node_error(node, "its input has rank %d; only images are supported", x->rank);
-  const int64_t dims[] = {x->dims[0], x->dims[1], 1, 1};
-  return reap_set_shape(graph, node, 0, REAP_F32, 4, dims);
+  if (x->rank < 3) return reap_node_error(node, "its input has rank %d; there is nothing to pool over", x->rank);
+  int64_t dims[REAP_MAX_RANK] = {x->dims[0], x->dims[1]};
+  for (int i = 2; i < x->rank; i++) dims[i] = 1;
+  return reap_set_shape(graph, node, 0, REAP_F32, x->rank, dims);
 }
 
 /* Linear layers that were collected have weights [m, n]; before that they are as in the file. */
@@ -114,11 +138,13 @@ int reap_shape_broadcast(reap_graph *graph, reap_node *node) {
   int64_t dims[REAP_MAX_RANK];
   if (a->dtype != b->dtype && node->op->id != REAP_OP_Pow)
     return reap_node_error(node, "its inputs have different types");
+  if (a->dtype == REAP_I64 && !(a->constant && b->constant))
+    return reap_node_error(node, "computes integers from the images, which is not supported");
   REAP_TRY(reap_broadcast_dims(node, a->rank, a->dims, b->rank, b->dims, &rank, dims));
   return reap_set_shape(graph, node, 0, a->dtype, rank, dims);
 }
 
-int reap_shape_reduce_mean(reap_graph *graph, reap_node *node) {
+int reap_shape_reduce(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   bool mask[REAP_MAX_RANK], keep = reap_node_int(node, "keepdims", 1) != 0;
   int64_t dims[REAP_MAX_RANK];

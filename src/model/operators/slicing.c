@@ -23,7 +23,65 @@ static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, i
   *count = distance > 0 && size > 0 ? (distance - 1) / pace + 1 : 0;
 }
 
+static void whole(const reap_value *x, reap_slice *slice) {
+  slice->rank = x->rank;
+  for (int i = 0; i < x->rank; i++) {
+    slice->start[i] = 0;
+    slice->step[i] = 1;
+    slice->count[i] = x->dims[i];
+  }
+}
+
+/* Parts as equal as can be: only the last one may be smaller. */
+static int equal_part(const reap_node *node, int64_t size, int64_t *start, int64_t *count) {
+  const int64_t each = size / node->parts + (size % node->parts != 0);
+  *start = each * node->part;
+  *count = node->part + 1 < node->parts ? each : size - *start;
+  if (*start > size || *count < 0 || *count > size - *start)
+    return reap_node_error(node, "%lld entries cannot be split into %d parts", (long long)size, node->parts);
+  return REAP_OK;
+}
+
+/* Part `index` by the list of all sizes. */
+static int listed_part(const reap_node *node, int64_t size, int64_t n, const int64_t *sizes, int64_t index,
+                       int64_t *start, int64_t *count) {
+  int64_t left = size;
+  for (int64_t i = 0; i < n && left >= 0; i++) {
+    if (i == index) *start = size - left;
+    left = sizes[i] < 0 || sizes[i] > left ? -1 : left - sizes[i];
+  }
+  if (left != 0 || index >= n)
+    return reap_node_error(node, "its sizes do not make up the %lld entries that it has, one for each output",
+                           (long long)size);
+  *count = sizes[index];
+  return REAP_OK;
+}
+
+/* Sizes from input 1 or, up to opset 12, from the attribute, in which the parts in front and behind are one each: see
+ * reap_graph_add_node. */
+static int split_resolve(const reap_graph *graph, const reap_node *node, reap_slice *slice) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const int64_t *sizes;
+  int64_t n;
+  int axis;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  REAP_TRY(reap_node_int_list(graph, node, 1, "split", &sizes, &n));
+  whole(x, slice);
+  int64_t *start = &slice->start[axis], *count = &slice->count[axis];
+  const bool listed = node->n_inputs > 1;
+  if (listed && n != node->parts)
+    return reap_node_error(node, "has %lld sizes for %d outputs", (long long)n, node->parts);
+  if (n >= 0) return listed_part(node, x->dims[axis], n, sizes, listed ? node->part : 1, start, count);
+  if (reap_node_int(node, "num_outputs", node->parts) != node->parts)
+    return reap_node_error(node, "its num_outputs is not the number of its outputs, %d", node->parts);
+  if (graph->opset < 18 && x->dims[axis] % node->parts != 0)
+    return reap_node_error(node, "%lld entries cannot be split into %d equal parts", (long long)x->dims[axis],
+                           node->parts);
+  return equal_part(node, x->dims[axis], start, count);
+}
+
 int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slice *slice) {
+  if (node->op->id == REAP_OP_Split) return split_resolve(graph, node, slice);
   const reap_value *x = reap_node_input(graph, node, 0);
   const int64_t *starts, *ends, *axes, *steps;
   int64_t n_starts, n_ends, n_axes, n_steps;
@@ -34,12 +92,7 @@ int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slic
   if (n_starts < 0 || n_ends != n_starts || (n_axes >= 0 && n_axes != n_starts) ||
       (n_steps >= 0 && n_steps != n_starts) || n_starts > x->rank)
     return reap_node_error(node, "starts, ends, axes and steps do not have the same length");
-  slice->rank = x->rank;
-  for (int i = 0; i < x->rank; i++) {
-    slice->start[i] = 0;
-    slice->step[i] = 1;
-    slice->count[i] = x->dims[i];
-  }
+  whole(x, slice);
   for (int64_t i = 0; i < n_starts; i++) {
     int axis = 0;
     REAP_TRY(reap_node_axis(node, n_axes >= 0 ? axes[i] : i, x->rank, &axis));
@@ -110,4 +163,18 @@ int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, 
     mask[axis] = true;
   }
   return REAP_OK;
+}
+
+bool reap_names_length(const reap_graph *graph, const reap_node *node, int axis) {
+  const reap_value *y = reap_node_output(graph, node, 0);
+  const reap_tensor *list = reap_node_constant(graph, node, node->op->id == REAP_OP_Expand ? 1 : 3);
+  const int64_t at = list ? axis - (y->rank - list->count) : -1;
+  switch (node->op->id) {
+    case REAP_OP_Resize:
+      return list && list->count > 0;
+    case REAP_OP_Expand:
+      return at >= 0 && list->i64[at] != 1;
+    default:
+      return false;
+  }
 }

@@ -1,4 +1,5 @@
-/* Parameters of Slice, Pad, Concat and Transpose, resolved per axis; shared by shapes, folding and kernels. Local. */
+/* Parameters of Slice, Split, Pad, Concat and Transpose, resolved per axis; shared by shapes, folding and kernels.
+ * Local. */
 #ifndef REAP_MODEL_SLICING_H
 #define REAP_MODEL_SLICING_H
 
@@ -10,7 +11,8 @@ typedef struct reap_slice {
   int64_t start[REAP_MAX_RANK], step[REAP_MAX_RANK], count[REAP_MAX_RANK];
 } reap_slice;
 
-/* From inputs (opset 10 on) or attributes; REAP_ERR_INPUT names the node. */
+/* Of a Slice, or of the part of a Split that the node is. From inputs (of Slice: opset 10 on) or attributes;
+ * REAP_ERR_INPUT names the node. */
 int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slice *slice);
 
 /* Pad with a constant: elements added in front of and behind each axis; never negative. */
@@ -26,11 +28,15 @@ int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_pa
 /* Transpose: output axis i is input axis permutation[i]. */
 int reap_permutation_resolve(const reap_graph *graph, const reap_node *node, int permutation[REAP_MAX_RANK]);
 
-/* Axis of Concat or Softmax, 0 .. rank-1. */
+/* Axis of Concat, Softmax and others, 0 .. rank-1. */
 int reap_axis_resolve(const reap_graph *graph, const reap_node *node, int64_t fallback, int *axis);
 
-/* Axes that ReduceMean, ReduceProd, Squeeze or Unsqueeze name (attribute or input 1), as a mask over `rank` axes; all
+/* Axes that a reduction, Squeeze or Unsqueeze names (attribute or input 1), as a mask over `rank` axes; all
  * of them (reductions) or those of length 1 (Squeeze) where none are named. */
 int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, bool mask[REAP_MAX_RANK]);
+
+/* True if a list of the node's own names the length of its output along `axis`: the sizes of a Resize, the shape of an
+ * Expand. Such a length stays when channels are cut. */
+bool reap_names_length(const reap_graph *graph, const reap_node *node, int axis);
 
 #endif

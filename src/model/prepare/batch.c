@@ -1,6 +1,7 @@
 #include "batch.h"
 
 #include "model/operators.h"
+#include "model/operators/layout.h"
 #include "model/operators/normalisation.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
@@ -9,7 +10,7 @@
 /* True if the operator itself works along `axis` of its inputs (of the first, where they differ). Only called for
  * operators whose parameters have been resolved before. */
 static bool works_along(const reap_graph *graph, const reap_node *node, int axis) {
-  const reap_value *x = reap_node_input(graph, node, 0);
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   bool mask[REAP_MAX_RANK];
   int own = -1;
   reap_slice slice;
@@ -23,7 +24,25 @@ static bool works_along(const reap_graph *graph, const reap_node *node, int axis
       return reap_axis_resolve(graph, node, graph->opset >= 13 ? -1 : 1, &own) == REAP_OK &&
              (axis == own || (graph->opset < 13 && axis > own));
     case REAP_OP_ReduceMean:
+    case REAP_OP_ReduceSum:
+    case REAP_OP_ReduceSumSquare:
+    case REAP_OP_ReduceL1:
+    case REAP_OP_ReduceL2:
+    case REAP_OP_ReduceMax:
+    case REAP_OP_ReduceMin:
+    case REAP_OP_ReduceProd:
       return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && mask[axis];
+    case REAP_OP_Gather:
+    case REAP_OP_ArgMax:
+    case REAP_OP_ArgMin:
+      return reap_axis_resolve(graph, node, 0, &own) == REAP_OK && axis == own;
+    case REAP_OP_TopK:
+      return reap_axis_resolve(graph, node, -1, &own) == REAP_OK && axis == own;
+    case REAP_OP_Tile:
+      return y->dims[axis] != x->dims[axis];
+    case REAP_OP_LRN:
+      return axis == REAP_NORM_AXIS;
+    case REAP_OP_Split:
     case REAP_OP_Slice:
       return reap_slice_resolve(graph, node, &slice) == REAP_OK &&
              (slice.start[axis] != 0 || slice.step[axis] != 1 || slice.count[axis] != x->dims[axis]);
@@ -36,6 +55,9 @@ static bool works_along(const reap_graph *graph, const reap_node *node, int axis
     case REAP_OP_MatMul:
       return axis == x->rank - 1;
     case REAP_OP_Conv:
+    case REAP_OP_ConvTranspose:
+    case REAP_OP_DepthToSpace:
+    case REAP_OP_SpaceToDepth:
     case REAP_OP_BatchNormalization:
     case REAP_OP_InstanceNormalization:
     case REAP_OP_GroupNormalization:
@@ -68,20 +90,32 @@ static reap_image_place reshaped(const reap_graph *graph, const reap_value *x, c
   return (reap_image_place){-1, 0};
 }
 
+/* Axes of the input in front of `axis` that the output lacks, less those that it has more. */
+static int axes_gone(const reap_graph *graph, const reap_node *node, int axis) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  bool gone[REAP_MAX_RANK];
+  int own = -1, count = 0;
+  if (node->op->id == REAP_OP_Expand || node->op->channels == REAP_CHANNELS_JOIN) /* axes count from the last one */
+    return x->rank - y->rank;
+  if (node->op->id == REAP_OP_Gather || node->op->id == REAP_OP_ArgMax || node->op->id == REAP_OP_ArgMin)
+    return reap_axis_resolve(graph, node, 0, &own) == REAP_OK && own < axis ? x->rank - y->rank : 0;
+  if (reap_rules_of(node->op)->shape != reap_shape_reduce || x->rank == y->rank ||
+      reap_axes_resolve(graph, node, x->rank, gone) != REAP_OK)
+    return 0;
+  for (int i = 0; i < axis; i++) count += gone[i];
+  return count;
+}
+
 /* In the output, of images that lie at `from` in the first input. */
 static reap_image_place moved(const reap_graph *graph, const reap_node *node, reap_image_place from) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
-  const bool reduces = node->op->id == REAP_OP_ReduceMean;
   int permutation[REAP_MAX_RANK];
-  bool gone[REAP_MAX_RANK];
   reap_image_place to = from;
   if (node->op->id == REAP_OP_Transpose && reap_permutation_resolve(graph, node, permutation) == REAP_OK)
     for (int i = 0; i < y->rank; i++)
       if (permutation[i] == from.axis) to.axis = i;
-  if (reduces && x->rank != y->rank && reap_axes_resolve(graph, node, x->rank, gone) == REAP_OK)
-    for (int i = 0; i < from.axis; i++) to.axis -= gone[i];
   if (node->op->channels == REAP_CHANNELS_RESHAPE) return reshaped(graph, x, y, from);
-  if (node->op->channels == REAP_CHANNELS_JOIN) to.axis += y->rank - x->rank; /* axes count from the last one */
+  to.axis -= axes_gone(graph, node, from.axis);
   return to;
 }
 
@@ -99,6 +133,17 @@ static reap_image_place place_through(const reap_graph *graph, const reap_node *
   return to;
 }
 
+/* Sizes that a file has as numbers may name another number of images than a block has. */
+static int check_sizes(const reap_graph *graph, const reap_node *node, reap_image_place place) {
+  const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const reap_operator_id op = node->op->id;
+  if (op != REAP_OP_Expand && op != REAP_OP_Resize && op != REAP_OP_Upsample) return REAP_OK;
+  const int64_t found = y->dims[place.axis + y->rank - x->rank];
+  if (found == x->dims[place.axis]) return REAP_OK;
+  return reap_node_error(node, "its sizes are those of %lld images, not of %lld", (long long)found,
+                         (long long)x->dims[place.axis]);
+}
+
 static int mixes(reap_graph *graph, const reap_node *node) {
   graph->mixes = true;
   return reap_node_error(node, "mixes the images of a batch, which is not supported");
@@ -112,6 +157,7 @@ int reap_check_batch(reap_graph *graph, const reap_node *node, reap_image_place 
   for (int k = 0; k < node->n_inputs && graph->batch > 1; k++) {
     const reap_value *x = reap_node_input(graph, node, k);
     if (!x || x->constant) continue;
+    if (k == 0) REAP_TRY(check_sizes(graph, node, places[node->inputs[0]]));
     const reap_image_place place = place_through(graph, node, k, places[node->inputs[k]]);
     if (place.axis < 0 || (found.axis >= 0 && (place.axis != found.axis || place.run != found.run)))
       return mixes(graph, node);

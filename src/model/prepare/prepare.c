@@ -14,6 +14,7 @@
 #include "owners.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "storage.h"
 
 /* Along one axis. */
 static const int64_t LARGEST_INPUT = (int64_t)1 << 31;
@@ -27,7 +28,10 @@ static int bind_inputs(reap_graph *graph, int64_t batch) {
     for (int k = 0; k < v->rank; k++)
       if (v->dims[k] < 1)
         return reap_error(REAP_ERR_INPUT,
-                          "the network's input \"%s\" has no fixed size along axis %d; export it with one", v->name, k);
+                          "the network's input \"%s\" has no fixed size along axis %d, and no images are given whose "
+                          "it could be; export it "
+                          "with one",
+                          v->name, k);
       else if (v->dims[k] > LARGEST_INPUT || reap_multiply(count, v->dims[k], &count) != REAP_OK)
         return reap_error(REAP_ERR_INPUT,
                           "the network's input \"%s\" has the size %lld along axis %d, more than any image has; "
@@ -64,8 +68,10 @@ static void recognise_flatten(reap_graph *graph, reap_node *node) {
 }
 
 /* Only passes on what it is given. Computing in float32 makes a Cast from one float type to another such a node. */
-static bool is_copy(const reap_node *node) {
-  return reap_rules_of(node->op)->fold == reap_fold_identity || reap_rules_of(node->op)->shape == reap_shape_cast;
+static bool is_copy(const reap_graph *graph, const reap_node *node) {
+  const bool real =
+      reap_node_input(graph, node, 0)->dtype == REAP_F32 && reap_node_output(graph, node, 0)->dtype == REAP_F32;
+  return reap_rules_of(node->op)->fold == reap_fold_identity || (node->op->id == REAP_OP_Cast && real);
 }
 
 /* Shape of one node, and its value if that is known already. Sets *done if nothing is left to be computed. */
@@ -83,8 +89,6 @@ static int infer_or_fold(reap_graph *graph, reap_node *node, reap_image_place *p
     *done = true;
   } else if (!node->op->has_kernel) {
     return reap_shape_folded(graph, node);
-  } else if (y->dtype != REAP_F32) {
-    return reap_node_error(node, "computes integers from the images, which is not supported");
   } else {
     return reap_check_batch(graph, node, places);
   }
@@ -121,7 +125,7 @@ static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
   REAP_TRY(infer_or_fold(graph, node, f->places, &done));
   int out = node->outputs[0];
   const bool folded = done;
-  if (!done && is_copy(node) && !graph->values[out].is_output) {
+  if (!done && is_copy(graph, node) && !graph->values[out].is_output) {
     f->origin[out] = node->inputs[0];
     done = true;
   }
@@ -158,7 +162,9 @@ static int infer_all(reap_graph *graph) {
 
 static int name_layer(reap_node *node, reap_name_table *taken) {
   const char *name = node->name[0] == '/' ? node->name + 1 : node->name;
-  if (name[0])
+  if (name[0] && node->part > 0)
+    REAP_TRY(reap_format(&node->layer, "%s:%d", name, node->part));
+  else if (name[0])
     REAP_TRY(reap_strdup(&node->layer, name));
   else
     REAP_TRY(reap_format(&node->layer, "%s_%d", node->op->name, node->source));
@@ -244,8 +250,8 @@ static int check_outputs(reap_graph *graph) {
 static int check_finite(const reap_graph *graph) {
   for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
-    bool norm = node->op->channels == REAP_CHANNELS_NORM;
-    for (int k = 1; (node->linear || norm) && k < node->n_inputs; k++) {
+    bool others = node->op->channels == REAP_CHANNELS_NORM || node->op->id == REAP_OP_ConvTranspose;
+    for (int k = 1; (node->linear || others) && k < node->n_inputs; k++) {
       const reap_tensor *t = reap_node_constant(graph, node, k);
       for (int64_t j = 0; t && j < t->count; j++)
         if (!isfinite(t->f32[j]))
@@ -301,7 +307,7 @@ int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(reap_graph_own_constants(graph));
   reap_graph_note_readers(graph);
   for (int i = 0; i < graph->n_nodes; i++) REAP_TRY(reap_graph_infer_node(graph, i));
-  return REAP_OK;
+  return reap_choose_storage(graph);
 }
 
 int reap_graph_infer_node(reap_graph *graph, int index) {

@@ -66,7 +66,7 @@ static int choose_sizes(int64_t channels, int64_t *sizes) {
 
 /* What a layer's time depends on. */
 typedef struct shape {
-  int64_t positions, inputs, outputs, in, out, kernel[10];
+  int64_t positions, inputs, outputs, in, out, kernel[16];
   const char *op;
 } shape;
 
@@ -83,8 +83,9 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   s->out = side(groups, reap_groups_produced_by(groups, index));
   if (!reap_is_convolution(node)) return REAP_OK;
   REAP_TRY(reap_conv_window(graph, node, &w));
-  const int64_t kernel[] = {w.height,   w.width,      w.kernel_y, w.kernel_x, w.stride_y,
-                            w.stride_x, w.dilation_y, w.pad_top,  w.pad_left, w.groups};
+  const int64_t kernel[] = {w.depth,     w.height,   w.width,    w.kernel_z,   w.kernel_y,   w.kernel_x,
+                            w.stride_z,  w.stride_y, w.stride_x, w.dilation_z, w.dilation_y, w.dilation_x,
+                            w.pad_front, w.pad_top,  w.pad_left, w.groups};
   memcpy(s->kernel, kernel, sizeof kernel);
   return REAP_OK;
 }

@@ -251,7 +251,7 @@ static int backward(producer_pass *p) {
     for (int64_t i = 0; i < images; i++) {
       REAP_TRY(reap_sgemm('T', 'N', columns, rows, l->m, 1, p->weights, l->m, p->output + i * rows * l->m, l->m, 0,
                           p->rows_back, columns));
-      reap_col2im_add(&l->window, p->rows_back, p->back + i * image);
+      reap_col2im_add(&l->window, 0, l->channels, 0, rows, p->rows_back, p->back + i * image);
     }
   }
   for (int64_t i = 0; p->relu && i < count; i++)

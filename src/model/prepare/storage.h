@@ -1,0 +1,11 @@
+/* In which order values are stored; private to src/model. */
+#ifndef REAP_MODEL_STORAGE_H
+#define REAP_MODEL_STORAGE_H
+
+#include "reap/graph.h"
+
+/* Sets channels_last of all values: see layout.h. What windows slide over (the inputs and outputs of convolutions and
+ * poolings) is stored channels last, and so is what element-wise operators make of it. Layouts have to be known. */
+int reap_choose_storage(reap_graph *graph);
+
+#endif
