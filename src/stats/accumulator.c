@@ -36,11 +36,9 @@ struct reap_accumulator {
   double *block_gram, *block_cross, *block_sum_x, *block_sum_y, block_energy; /* of the block at hand */
   bool block_empty;
   /* held-out images */
-  double *weights, *bias, *product;   /* [n, m] tap-major with zero rows for channels not kept; [m]; [capacity, m] */
-  double *block_error, *block_square; /* [blocks] sums of each block */
-  double *held_sum;                   /* [m] on the grid */
-  double *held_block_sum;             /* [m] */
-  int64_t held_samples;
+  double *weights, *bias, *product; /* [n, m] tap-major with zero rows for channels not kept; [m]; [capacity, m] */
+  reap_held_out_sums held;          /* sums of Y on the grid */
+  double *held_block_sum;           /* [m] of Y, of the block at hand */
 };
 
 static int allocate(reap_accumulator *a) {
@@ -99,10 +97,10 @@ static void free_block(reap_accumulator *a) {
 void reap_accumulator_destroy(reap_accumulator **accumulator) {
   reap_accumulator *a = *accumulator;
   if (!a) return;
-  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x,         &a->grid_y,      &a->gram,
-                       &a->cross,    &a->sum_x,    &a->sum_y,          &a->weights,     &a->bias,
-                       &a->product,  &a->held_sum, &a->held_block_sum, &a->block_error, &a->block_square};
+  double **arrays[] = {&a->energy_x, &a->energy_y, &a->grid_x,  &a->grid_y, &a->gram,    &a->cross,
+                       &a->sum_x,    &a->sum_y,    &a->weights, &a->bias,   &a->product, &a->held_block_sum};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]);
+  reap_held_out_clear(&a->held);
   free_block(a);
   reap_rows_clear(&a->rows);
   reap_shift_destroy(&a->shift);
@@ -351,13 +349,9 @@ int reap_accumulator_cost(const reap_samples *samples, double *bytes, double *mu
 static int residual_begin(reap_accumulator *a, int64_t n_kept, const int64_t *kept, const double *weights,
                           const double *bias) {
   const int64_t m = a->samples.layer.m, taps = a->samples.layer.block;
-  double **arrays[] = {&a->block_error, &a->block_square, &a->held_sum, &a->held_block_sum,
-                       &a->weights,     &a->bias,         &a->product};
+  double **arrays[] = {&a->held_block_sum, &a->weights, &a->bias, &a->product};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) reap_free(arrays[i]); /* of weights measured before */
-  a->held_samples = 0;
-  REAP_TRY(reap_calloc(&a->block_error, a->samples.shard.blocks, sizeof(double)));
-  REAP_TRY(reap_calloc(&a->block_square, a->samples.shard.blocks, sizeof(double)));
-  REAP_TRY(reap_calloc(&a->held_sum, m, sizeof(double)));
+  REAP_TRY(reap_held_out_begin(a->samples.shard.blocks, m, &a->held));
   REAP_TRY(reap_calloc(&a->held_block_sum, m, sizeof(double)));
   if (a->shift) return reap_shift_residual_begin(a->shift, n_kept, kept, weights, bias);
   REAP_TRY(reap_calloc(&a->weights, a->samples.layer.n * m, sizeof(double)));
@@ -383,9 +377,9 @@ static int use_held_rows(reap_accumulator *a, int64_t block, int64_t count) {
       square += y * y;
       a->held_block_sum[j] += y;
     }
-  a->block_error[block] += error;
-  a->block_square[block] += square;
-  a->held_samples += count;
+  a->held.errors[block] += error;
+  a->held.squares[block] += square;
+  a->held.samples += count;
   return REAP_OK;
 }
 
@@ -405,33 +399,16 @@ static int residual_shifts(reap_accumulator *a, int64_t b) {
   const float *x = NULL, *y = NULL;
   REAP_TRY(a->samples.read(a->samples.context, b, &x, &y));
   REAP_TRY(reap_shift_residual_add(a->shift, block, x, y, &sums));
-  a->block_error[block] = sums.error;
-  a->block_square[block] = sums.square;
-  a->held_samples += sums.samples;
+  a->held.errors[block] = sums.error;
+  a->held.squares[block] = sums.square;
+  a->held.samples += sums.samples;
   return REAP_OK;
 }
 
 static int residual_add(reap_accumulator *a, int64_t b) {
   memset(a->held_block_sum, 0, (size_t)a->samples.layer.m * sizeof(double));
   REAP_TRY(a->shift ? residual_shifts(a, b) : residual_rows(a, b));
-  add_on_grid(a->held_sum, a->held_block_sum, a->grid_one, a->grid_y, a->samples.layer.m);
-  return REAP_OK;
-}
-
-static int residual_end(reap_accumulator *a, const reap_comm *comm, reap_held_out_error *out) {
-  /* Each block's sums stand in a slot of their own: adding the other ranks' zeros is exact. */
-  REAP_TRY(reap_comm_sum(comm, a->block_error, a->samples.shard.blocks));
-  REAP_TRY(reap_comm_sum(comm, a->block_square, a->samples.shard.blocks));
-  REAP_TRY(reap_comm_sum(comm, a->held_sum, a->samples.layer.m));
-  REAP_TRY(reap_comm_sum_int64(comm, &a->held_samples, 1));
-  *out = (reap_held_out_error){.samples = a->held_samples};
-  for (int64_t b = 0; b < a->samples.shard.blocks; b++) {
-    out->error += a->block_error[b];
-    out->energy += a->block_square[b];
-  }
-  double means = 0;
-  for (int64_t j = 0; j < a->samples.layer.m; j++) means += a->held_sum[j] * a->held_sum[j];
-  if (out->samples > 0) out->energy = reap_centred_energy(out->energy, means / (double)out->samples);
+  add_on_grid(a->held.y, a->held_block_sum, a->grid_one, a->grid_y, a->samples.layer.m);
   return REAP_OK;
 }
 
@@ -440,5 +417,5 @@ int reap_accumulator_residual(reap_accumulator *a, const reap_comm *comm, int64_
   int status = residual_begin(a, n_kept, kept, weights, bias);
   for (int64_t b = 0; status == REAP_OK && b < reap_samples_blocks(&a->samples); b++) status = residual_add(a, b);
   REAP_TRY(reap_comm_agree(comm, status));
-  return residual_end(a, comm, out);
+  return reap_held_out_finish(comm, &a->held, out);
 }

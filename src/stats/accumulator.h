@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "held_out.h"
 #include "reap/comm.h"
 #include "reap/moments.h"
 #include "samples.h"
@@ -46,12 +47,6 @@ double reap_accumulator_multiply_adds(const reap_accumulator *accumulator, int64
 /* What the moments of a layer take on a rank, before anything is computed: bytes at most, the moments that come out
  * included, and multiply-adds of an image. Nothing is read. Local. */
 int reap_accumulator_cost(const reap_samples *samples, double *bytes, double *multiply_adds);
-
-/* Squared error and centred energy on the images that are held out, for weights on the channels kept. */
-typedef struct reap_held_out_error {
-  int64_t samples;
-  double error, energy;
-} reap_held_out_error;
 
 /* Collective, after the moments are reduced, as often as wanted; the same on all ranks. weights [n_kept * block, m]
  * row-major on the channels kept[n_kept], bias [m]. */

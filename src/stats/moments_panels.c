@@ -301,9 +301,8 @@ int reap_moments_panels_create(const reap_comm *comm, const reap_samples *sample
 typedef struct residual {
   int64_t columns, m; /* of X, of Y */
   const double *weights, *bias;
-  double *product;                /* [TILE_ROWS, m] */
-  double *errors, *squares, *sum; /* [blocks], [blocks], [m] */
-  int64_t samples;
+  double *product; /* [TILE_ROWS, m] */
+  reap_held_out_sums sums;
 } residual;
 
 enum { TILE_ROWS = 256 };
@@ -317,30 +316,12 @@ static int use_residual(residual *r, int64_t block, int64_t samples, const doubl
     for (int64_t i = 0; i < count; i++)
       for (int64_t j = 0; j < m; j++) {
         const double value = y[(from + i) * m + j], rest = value - r->product[i * m + j] - r->bias[j];
-        r->errors[block] += rest * rest;
-        r->squares[block] += value * value;
-        r->sum[j] += value;
+        r->sums.errors[block] += rest * rest;
+        r->sums.squares[block] += value * value;
+        r->sums.y[j] += value;
       }
   }
-  r->samples += samples;
-  return REAP_OK;
-}
-
-/* Each block's sums stand in a slot of their own, one after the other in `errors` and `squares`. */
-static int residual_end(const reap_moments_panels *p, residual *r, reap_held_out_error *out) {
-  const int64_t blocks = p->samples.shard.blocks;
-  REAP_TRY(reap_comm_sum(p->comm, r->errors, blocks));
-  REAP_TRY(reap_comm_sum(p->comm, r->squares, blocks));
-  REAP_TRY(reap_comm_sum(p->comm, r->sum, r->m));
-  REAP_TRY(reap_comm_sum_int64(p->comm, &r->samples, 1));
-  *out = (reap_held_out_error){.samples = r->samples};
-  for (int64_t b = 0; b < blocks; b++) {
-    out->error += r->errors[b];
-    out->energy += r->squares[b];
-  }
-  double means = 0;
-  for (int64_t j = 0; j < r->m; j++) means += r->sum[j] * r->sum[j];
-  if (out->samples > 0) out->energy = reap_centred_energy(out->energy, means / (double)out->samples);
+  r->sums.samples += samples;
   return REAP_OK;
 }
 
@@ -358,21 +339,17 @@ static int residual_blocks(const reap_moments_panels *p, bool held_out, reap_row
 
 int reap_moments_panels_residual(reap_moments_panels *p, bool held_out, int64_t n_kept, const int64_t *kept,
                                  const double *weights, const double *bias, reap_held_out_error *out) {
-  const int64_t m = p->gram.m, blocks = p->samples.shard.blocks;
+  const int64_t m = p->gram.m;
   residual r = {.columns = n_kept * p->gram.block, .m = m, .weights = weights, .bias = bias};
   reap_rows rows = {0};
   int status = open_rows(p, n_kept, kept, m, &rows);
   if (status == REAP_OK) status = reap_alloc(&r.product, TILE_ROWS * m, sizeof *r.product);
-  if (status == REAP_OK) status = reap_calloc(&r.errors, blocks, sizeof *r.errors);
-  if (status == REAP_OK) status = reap_calloc(&r.squares, blocks, sizeof *r.squares);
-  if (status == REAP_OK) status = reap_calloc(&r.sum, m, sizeof *r.sum);
+  if (status == REAP_OK) status = reap_held_out_begin(p->samples.shard.blocks, m, &r.sums);
   if (status == REAP_OK) status = residual_blocks(p, held_out, &rows, &r);
   status = reap_comm_agree(p->comm, status);
-  if (status == REAP_OK) status = residual_end(p, &r, out);
+  if (status == REAP_OK) status = reap_held_out_finish(p->comm, &r.sums, out);
   reap_rows_clear(&rows);
   reap_free(&r.product);
-  reap_free(&r.errors);
-  reap_free(&r.squares);
-  reap_free(&r.sum);
+  reap_held_out_clear(&r.sums);
   return status;
 }
