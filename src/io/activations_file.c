@@ -1,7 +1,6 @@
 /* Writing stored activations: rank 0 writes the file, all ranks pack what goes into it (packed_rows.h). */
 #include "activations_file.h"
 
-#include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
 #include "origin_attributes.h"
 #include "packed_rows.h"
@@ -13,20 +12,18 @@ enum { INPUTS, OUTPUTS, IMAGE, POSITION, COLUMNS };
 
 struct reap_activations_file {
   const reap_comm *comm;
-  char *path, *temporary; /* temporary and the identifiers: rank 0's alone */
-  hid_t file, layers, layer;
-  int64_t rows; /* of the current layer */
+  reap_h5_output output; /* rank 0's, but for the path */
+  hid_t layer;           /* rank 0's */
+  int64_t rows;          /* of the current layer */
   packed_rows columns[COLUMNS];
 };
 
 static bool writes(const reap_activations_file *file) { return reap_comm_rank(file->comm) == 0; }
 
-static int create_file(reap_activations_file *file, const reap_origin *origin) {
-  REAP_TRY(reap_durable_begin(file->path, &file->temporary));
-  REAP_TRY(reap_h5_create(file->path, file->temporary, &file->file));
-  REAP_TRY(reap_h5_write_format(file->file, "reap-activations"));
-  REAP_TRY(reap_h5_write_origin(file->file, origin));
-  return reap_h5_create_group(file->file, "layers", &file->layers);
+static int create_file(const char *path, const reap_origin *origin, reap_h5_output *o) {
+  REAP_TRY(reap_h5_output_begin(path, "reap-activations", o));
+  REAP_TRY(reap_h5_write_origin(o->file, origin));
+  return reap_h5_create_group(o->file, "layers", &o->layers);
 }
 
 int reap_activations_file_create(const reap_comm *comm, const char *path, const reap_origin *origin,
@@ -35,10 +32,10 @@ int reap_activations_file_create(const reap_comm *comm, const char *path, const 
   int status = reap_calloc(&file, 1, sizeof *file);
   if (status == REAP_OK) {
     file->comm = comm;
-    file->file = file->layers = file->layer = REAP_H5_NONE;
+    file->output = REAP_H5_NO_OUTPUT;
+    file->layer = REAP_H5_NONE;
     for (int i = 0; i < COLUMNS; i++) file->columns[i].dataset = REAP_H5_NONE;
-    status = reap_strdup(&file->path, path);
-    if (status == REAP_OK && writes(file)) status = create_file(file, origin);
+    status = writes(file) ? create_file(path, origin, &file->output) : reap_strdup(&file->output.path, path);
   }
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK)
@@ -52,7 +49,7 @@ int reap_activations_file_create(const reap_comm *comm, const char *path, const 
 
 static int create_layer(reap_activations_file *file, const char *layer, const char *node, int64_t channels,
                         int64_t block) {
-  REAP_TRY(reap_h5_create_group(file->layers, layer, &file->layer));
+  REAP_TRY(reap_h5_create_group(file->output.layers, layer, &file->layer));
   REAP_TRY(reap_h5_write_integer(file->layer, "channels", channels));
   REAP_TRY(reap_h5_write_integer(file->layer, "block", block));
   REAP_TRY(reap_h5_write_integer(file->layer, "samples", file->rows));
@@ -63,13 +60,14 @@ int reap_activations_file_begin(reap_activations_file *file, const char *layer, 
                                 int64_t block, int64_t m, int64_t rows) {
   const hid_t f32 = H5T_IEEE_F32LE, f = H5T_NATIVE_FLOAT, i64 = H5T_STD_I64LE, i = H5T_NATIVE_INT64;
   const packed_rows columns[COLUMNS] = {
-      {"inputs", file->path, f32, f, 2, rows, channels * block, 0, REAP_H5_NONE},
-      {"outputs", file->path, f32, f, 2, rows, m, 0, REAP_H5_NONE},
-      {"image", file->path, i64, i, 1, rows, 1, 0, REAP_H5_NONE},
-      {"position", file->path, i64, i, 2, rows, 2, 0, REAP_H5_NONE},
+      {"inputs", file->output.path, f32, f, 2, rows, channels * block, 0, REAP_H5_NONE},
+      {"outputs", file->output.path, f32, f, 2, rows, m, 0, REAP_H5_NONE},
+      {"image", file->output.path, i64, i, 1, rows, 1, 0, REAP_H5_NONE},
+      {"position", file->output.path, i64, i, 2, rows, 2, 0, REAP_H5_NONE},
   };
   if (rows < 1)
-    return reap_error(REAP_ERR_INPUT, "%s: layer \"%s\" has no rows: no image enters the moments", file->path, layer);
+    return reap_error(REAP_ERR_INPUT, "%s: layer \"%s\" has no rows: no image enters the moments", file->output.path,
+                      layer);
   for (int k = 0; k < COLUMNS; k++) file->columns[k] = columns[k];
   file->rows = rows;
   int status = writes(file) ? create_layer(file, layer, node, channels, block) : REAP_OK;
@@ -83,7 +81,7 @@ int reap_activations_file_write(reap_activations_file *file, int64_t first, int6
   const void *values[COLUMNS] = {inputs, outputs, image, position};
   int status = REAP_OK;
   if (first < 0 || count < 0 || first > file->rows || count > file->rows - first)
-    status = reap_error(REAP_ERR_INTERNAL, "%s: rows %lld to %lld of %lld", file->path, (long long)first,
+    status = reap_error(REAP_ERR_INTERNAL, "%s: rows %lld to %lld of %lld", file->output.path, (long long)first,
                         (long long)(first + count), (long long)file->rows);
   REAP_TRY(reap_comm_agree(file->comm, status));
   for (int i = 0; i < COLUMNS; i++)
@@ -99,8 +97,8 @@ static bool close_layer(reap_activations_file *file) {
 
 static int end_layer(reap_activations_file *file, double energy) {
   REAP_TRY(reap_h5_write_double(file->layer, "energy", energy));
-  if (!close_layer(file)) return reap_h5_path_error(file->path, "cannot be written");
-  return reap_h5_written(file->layers);
+  if (!close_layer(file)) return reap_h5_path_error(file->output.path, "cannot be written");
+  return reap_h5_written(file->output.layers);
 }
 
 int reap_activations_file_end(reap_activations_file *file, double energy) {
@@ -110,9 +108,8 @@ int reap_activations_file_end(reap_activations_file *file, double energy) {
 /* ------------------------------------------------------------------ the end */
 
 static int commit(reap_activations_file *file) {
-  if (!close_layer(file) || !reap_h5_close(&file->layers)) return reap_h5_path_error(file->path, "cannot be written");
-  REAP_TRY(reap_h5_close_written(&file->file, file->path));
-  return reap_durable_commit(&file->temporary, file->path);
+  if (!close_layer(file)) return reap_h5_path_error(file->output.path, "cannot be written");
+  return reap_h5_output_commit(&file->output);
 }
 
 int reap_activations_file_commit(reap_activations_file **handle) {
@@ -126,10 +123,7 @@ void reap_activations_file_destroy(reap_activations_file **handle) {
   reap_activations_file *file = *handle;
   if (!file) return;
   close_layer(file); /* the message stays that of the first failure */
-  reap_h5_close(&file->layers);
-  reap_h5_close(&file->file);
-  reap_durable_abandon(&file->temporary);
-  reap_free(&file->path);
+  reap_h5_output_abandon(&file->output);
   reap_free(handle);
 }
 

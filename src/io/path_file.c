@@ -1,28 +1,20 @@
 /* Path files: the results of eliminating channels, one group per layer. */
-#include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/stats_file.h"
 
 struct reap_path_file {
-  char *path, *temporary;
-  hid_t file, layers;
+  reap_h5_output output;
 };
 
 int reap_path_file_create(const char *path, reap_path_file **out) {
-  reap_path_file *file = NULL;
-  REAP_TRY(reap_calloc(&file, 1, sizeof *file));
-  file->file = file->layers = REAP_H5_NONE;
-  int status = reap_strdup(&file->path, path);
-  if (status == REAP_OK) status = reap_durable_begin(path, &file->temporary);
-  if (status == REAP_OK) status = reap_h5_create(path, file->temporary, &file->file);
-  if (status == REAP_OK) status = reap_h5_write_format(file->file, "reap-path");
-  if (status == REAP_OK) status = reap_h5_create_group(file->file, "layers", &file->layers);
-  if (status == REAP_OK)
-    *out = file;
-  else
-    reap_path_file_destroy(&file);
+  REAP_TRY(reap_calloc(out, 1, sizeof **out));
+  reap_h5_output *o = &(*out)->output;
+  *o = REAP_H5_NO_OUTPUT;
+  int status = reap_h5_output_begin(path, "reap-path", o);
+  if (status == REAP_OK) status = reap_h5_create_group(o->file, "layers", &o->layers);
+  if (status != REAP_OK) reap_path_file_destroy(out);
   return status;
 }
 
@@ -49,28 +41,20 @@ static int write_layer(hid_t layer, const reap_path *path) {
 
 int reap_path_file_write(reap_path_file *file, const char *layer, const reap_path *path) {
   hid_t group = REAP_H5_NONE;
-  REAP_TRY(reap_h5_create_group(file->layers, layer, &group));
+  REAP_TRY(reap_h5_create_group(file->output.layers, layer, &group));
   int status = write_layer(group, path);
-  if (!reap_h5_close(&group) && status == REAP_OK) status = reap_h5_path_error(file->path, "cannot be written");
+  if (!reap_h5_close(&group) && status == REAP_OK) status = reap_h5_path_error(file->output.path, "cannot be written");
   return status;
 }
 
-int reap_path_file_commit(reap_path_file **handle) {
-  reap_path_file *file = *handle;
-  const bool closed = reap_h5_close(&file->layers);
-  int status = closed ? REAP_OK : reap_h5_path_error(file->path, "cannot be written");
-  if (status == REAP_OK) status = reap_h5_close_written(&file->file, file->path);
-  if (status == REAP_OK) status = reap_durable_commit(&file->temporary, file->path);
-  reap_path_file_destroy(handle);
+int reap_path_file_commit(reap_path_file **file) {
+  const int status = reap_h5_output_commit(&(*file)->output);
+  reap_path_file_destroy(file);
   return status;
 }
 
-void reap_path_file_destroy(reap_path_file **handle) {
-  reap_path_file *file = *handle;
-  if (!file) return;
-  reap_h5_close(&file->layers);
-  reap_h5_close(&file->file);
-  reap_durable_abandon(&file->temporary);
-  reap_free(&file->path);
-  reap_free(handle);
+void reap_path_file_destroy(reap_path_file **file) {
+  if (!*file) return;
+  reap_h5_output_abandon(&(*file)->output);
+  reap_free(file);
 }

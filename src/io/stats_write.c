@@ -1,11 +1,10 @@
-/* Writing statistics: rank 0 writes what all ranks hold, or what none holds as it arrives, and every rank learns how it
- * went.
+/* Writing statistics: rank 0 writes what all ranks hold, or what none holds as it arrives, and all get the
+ * same status.
  *
  * A panel holds columns of X'X from the diagonal down. By symmetry each of them is also the end of a row of the file,
  * where it goes as it stands; the part below the diagonal block goes in once more, transposed in strips. X'Y comes a
  * few columns at a time from the ranks that keep them. Cost: every number of the file once.
  */
-#include "io/files/durable.h"
 #include "io/hdf5/hdf5_util.h"
 #include "origin_attributes.h"
 #include "reap/error.h"
@@ -14,17 +13,14 @@
 
 struct reap_stats_writer {
   const reap_comm *comm;
-  char *path, *temporary; /* on rank 0, NULL elsewhere */
-  hid_t file, layers;
+  reap_h5_output output; /* rank 0's */
 };
 
 static int begin(reap_stats_writer *w, const char *path, const reap_origin *origin) {
-  REAP_TRY(reap_strdup(&w->path, path));
-  REAP_TRY(reap_durable_begin(path, &w->temporary));
-  REAP_TRY(reap_h5_create(path, w->temporary, &w->file));
-  REAP_TRY(reap_h5_write_format(w->file, "reap-stats"));
-  REAP_TRY(reap_h5_write_origin(w->file, origin));
-  return reap_h5_create_group(w->file, "layers", &w->layers);
+  reap_h5_output *o = &w->output;
+  REAP_TRY(reap_h5_output_begin(path, "reap-stats", o));
+  REAP_TRY(reap_h5_write_origin(o->file, origin));
+  return reap_h5_create_group(o->file, "layers", &o->layers);
 }
 
 int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap_origin *origin,
@@ -33,7 +29,7 @@ int reap_stats_writer_create(const reap_comm *comm, const char *path, const reap
   int status = reap_calloc(&w, 1, sizeof *w);
   if (status == REAP_OK) {
     w->comm = comm;
-    w->file = w->layers = REAP_H5_NONE;
+    w->output = REAP_H5_NO_OUTPUT;
     if (reap_comm_rank(comm) == 0) status = begin(w, path, origin);
   }
   status = reap_comm_agree(comm, status);
@@ -70,9 +66,9 @@ static int write_layer(hid_t layer, const char *node, const reap_gram *gram) {
 static int add_whole(reap_stats_writer *w, const char *name, const char *node, const reap_gram *gram) {
   hid_t layer = REAP_H5_NONE;
   REAP_TRY(reap_error_prefix(reap_moments_check(gram->moments), "%s", name));
-  REAP_TRY(reap_h5_create_group(w->layers, name, &layer));
+  REAP_TRY(reap_h5_create_group(w->output.layers, name, &layer));
   int status = write_layer(layer, node, gram);
-  if (!reap_h5_close(&layer) && status == REAP_OK) status = reap_h5_path_error(w->path, "cannot be written");
+  if (!reap_h5_close(&layer) && status == REAP_OK) status = reap_h5_path_error(w->output.path, "cannot be written");
   return status;
 }
 
@@ -108,7 +104,7 @@ static int create_matrix(hid_t layer, const char *name, int64_t rows, int64_t co
 static int create_layer(reap_stats_writer *w, const char *name, const char *node, output *o) {
   const reap_gram *s = o->source;
   const int64_t n = s->n, m = s->m;
-  REAP_TRY(reap_h5_create_group(w->layers, name, &o->layer));
+  REAP_TRY(reap_h5_create_group(w->output.layers, name, &o->layer));
   REAP_TRY(write_facts(o->layer, node, s));
   REAP_TRY(create_matrix(o->layer, "gram", n, n, &o->gram));
   REAP_TRY(create_matrix(o->layer, "cross", n, m, &o->cross));
@@ -219,25 +215,15 @@ int reap_stats_writer_add(reap_stats_writer *w, const char *layer, const char *n
   return reap_comm_agree(w->comm, reap_comm_rank(w->comm) == 0 ? add_whole(w, layer, node, gram) : REAP_OK);
 }
 
-static int commit(reap_stats_writer *w) {
-  if (!reap_h5_close(&w->layers)) return reap_h5_path_error(w->path, "cannot be written");
-  REAP_TRY(reap_h5_close_written(&w->file, w->path));
-  return reap_durable_commit(&w->temporary, w->path);
-}
-
 int reap_stats_writer_commit(reap_stats_writer **handle) {
   reap_stats_writer *w = *handle;
-  int status = reap_comm_agree(w->comm, reap_comm_rank(w->comm) == 0 ? commit(w) : REAP_OK);
+  int status = reap_comm_agree(w->comm, reap_comm_rank(w->comm) == 0 ? reap_h5_output_commit(&w->output) : REAP_OK);
   reap_stats_writer_destroy(handle);
   return status;
 }
 
-void reap_stats_writer_destroy(reap_stats_writer **handle) {
-  reap_stats_writer *w = *handle;
-  if (!w) return;
-  reap_h5_close(&w->layers);
-  reap_h5_close(&w->file);
-  reap_durable_abandon(&w->temporary);
-  reap_free(&w->path);
-  reap_free(handle);
+void reap_stats_writer_destroy(reap_stats_writer **writer) {
+  if (!*writer) return;
+  reap_h5_output_abandon(&(*writer)->output);
+  reap_free(writer);
 }

@@ -28,8 +28,21 @@ int reap_h5_written(hid_t object);
  * be closed before. */
 int reap_h5_close_written(hid_t *file, const char *path);
 
-/* A whole file with that format, written beside its name and renamed when complete (durable.h): fill() writes what is
- * in it. */
+/* A file being written beside its name (durable.h) by one process, and a group of it that others may be put into. */
+typedef struct reap_h5_output {
+  char *path, *temporary;
+  hid_t file, layers;
+} reap_h5_output;
+#define REAP_H5_NO_OUTPUT \
+  (reap_h5_output) { NULL, NULL, REAP_H5_NONE, REAP_H5_NONE }
+
+/* Creates it with that format, in place of REAP_H5_NO_OUTPUT. To be abandoned in the end, whatever happens: that closes
+ * it, and removes it unless it was committed. Committing closes it and gives it its name. */
+int reap_h5_output_begin(const char *path, const char *format, reap_h5_output *output);
+int reap_h5_output_commit(reap_h5_output *output);
+void reap_h5_output_abandon(reap_h5_output *output);
+
+/* A whole file of that kind: fill() writes what is in it. */
 int reap_h5_write_file(const char *path, const char *format, int (*fill)(hid_t file, const void *context),
                        const void *context);
 
