@@ -14,7 +14,6 @@
 #include "reap/moments.h"
 #include "reap/network.h"
 #include "reap/path.h"
-#include "reap/placement.h"
 #include "reap/session.h"
 #include "reap/solver.h"
 #include "reap/stats_file.h"

@@ -1,4 +1,5 @@
-/* The result of eliminating channels of one layer: order, errors, and the weights of those kept. Local. */
+/* Where a layer is solved, and the result of eliminating its channels: order, errors, and the weights of those kept.
+ * Local. */
 #ifndef REAP_PATH_H
 #define REAP_PATH_H
 
@@ -8,6 +9,9 @@
 #include "reap/api.h"
 
 REAP_API_BEGIN
+
+/* On one rank, or by ScaLAPACK on all; AUTO: by size and memory. */
+typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
 
 typedef struct reap_path {
   int64_t channels, block, m;

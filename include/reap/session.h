@@ -31,7 +31,7 @@
 #include "reap/log.h"
 #include "reap/method.h"
 #include "reap/network.h"
-#include "reap/placement.h"
+#include "reap/path.h"
 
 REAP_API_BEGIN
 

@@ -11,7 +11,6 @@
 #include "reap/comm.h"
 #include "reap/moments.h"
 #include "reap/path.h"
-#include "reap/placement.h"
 
 REAP_API_BEGIN
 

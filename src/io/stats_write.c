@@ -1,5 +1,4 @@
-/* Writing statistics: rank 0 writes what all ranks hold, or what none holds as it arrives, and all get the
- * same status.
+/* Writing statistics: rank 0 writes what all ranks hold, or what none holds as it arrives. All get the same status.
  *
  * A panel holds columns of X'X from the diagonal down. By symmetry each of them is also the end of a row of the file,
  * where it goes as it stands; the part below the diagonal block goes in once more, transposed in strips. X'Y comes a

@@ -1,4 +1,4 @@
-#include "reap/placement.h"
+#include "placement.h"
 
 #include <unistd.h>
 

@@ -9,10 +9,10 @@
 
 #include "base/timer.h"
 #include "exec/frontier.h"
+#include "linalg/placement.h"
 #include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "reap/placement.h"
 #include "store_rows.h"
 
 typedef struct pass {

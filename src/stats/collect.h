@@ -18,7 +18,7 @@
 #include "reap/graph.h"
 #include "reap/groups.h"
 #include "reap/log.h"
-#include "reap/placement.h"
+#include "reap/path.h"
 #include "reap/stats_file.h"
 
 /* Callback that receives each layer's moments, in topological order of the layers. Collective; valid until it returns.

@@ -20,6 +20,7 @@
 #include "base/timer.h"
 #include "linalg/block_cyclic.h"
 #include "linalg/dense.h"
+#include "linalg/placement.h"
 #include "linalg/symmetric.h"
 #include "prune/estimate/run_estimate.h"
 #include "prune/sizes/budget.h"

@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/run_files.h"
 #include "base/text.h"
+#include "linalg/placement.h"
 #include "prune/sizes/budget.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "linalg/placement.h"
 #include "prune/estimate/memory_estimate.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "exec/output_set.h"
+#include "linalg/placement.h"
 #include "model/operators/layer.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"

@@ -19,6 +19,7 @@
 #include "exec/frontier.h"
 #include "exec/segment.h"
 #include "linalg/dense.h"
+#include "linalg/placement.h"
 #include "memory_estimate.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout.h"

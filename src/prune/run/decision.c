@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/timer.h"
+#include "linalg/placement.h"
 #include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"

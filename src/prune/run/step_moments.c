@@ -5,6 +5,7 @@
  * weights that were not re-solved where there are no images.
  */
 #include "base/timer.h"
+#include "linalg/placement.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "run.h"

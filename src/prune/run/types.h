@@ -16,7 +16,7 @@
 #include "reap/groups.h"
 #include "reap/log.h"
 #include "reap/method.h"
-#include "reap/placement.h"
+#include "reap/path.h"
 #include "reap/stats_file.h"
 #include "record.h"
 

@@ -12,6 +12,7 @@
 #include "paths.h"
 
 #include "base/timer.h"
+#include "linalg/placement.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "sensitivity.h"

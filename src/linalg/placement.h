@@ -1,16 +1,12 @@
 /* Where the matrices of a layer are stored and solved: on one rank, or on all ranks by ScaLAPACK. */
-#ifndef REAP_PLACEMENT_H
-#define REAP_PLACEMENT_H
+#ifndef REAP_LINALG_PLACEMENT_H
+#define REAP_LINALG_PLACEMENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "reap/api.h"
 #include "reap/comm.h"
-
-REAP_API_BEGIN
-
-typedef enum reap_solver { REAP_SOLVER_AUTO, REAP_SOLVER_LOCAL, REAP_SOLVER_SCALAPACK } reap_solver;
+#include "reap/path.h"
 
 /* Columns of the smallest layer that all ranks solve together if the choice is left to reap: below it one rank takes a
  * few seconds. */
@@ -27,7 +23,5 @@ enum { REAP_SOLVER_MOST_WHOLE = 8192 };
  * under REAP_SOLVER_SCALAPACK. Under REAP_SOLVER_AUTO true for more columns than that, or if the moments of all ranks
  * of a node take more than half of its memory. The same on all ranks. Collective. */
 bool reap_solver_distributes(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
-
-REAP_API_END
 
 #endif
