@@ -55,24 +55,24 @@ static reap_memory_estimate of_paths(const subject *s, int64_t images, const rea
 }
 
 /* Left to choose, paths of a layer that large need a share of one matrix and some panels, on one rank as well. */
-static void paths_of_large_layers_are_spread(void) {
+static void paths_of_large_layers_are_distributed(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
-  const reap_memory_estimate spread = of_paths(&s, 100, &options);
+  const reap_memory_estimate distributed = of_paths(&s, 100, &options);
   options.solver = REAP_SOLVER_LOCAL;
   const reap_memory_estimate whole = of_paths(&s, 100, &options);
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
   CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
-  CU_ASSERT_TRUE((double)spread.every_rank > WHOLE / test_ranks());
-  CU_ASSERT_TRUE((double)spread.every_rank <
+  CU_ASSERT_TRUE((double)distributed.every_rank > WHOLE / test_ranks());
+  CU_ASSERT_TRUE((double)distributed.every_rank <
                  1.5 * WHOLE / test_ranks() + 1e9); /* a quarter more for the factor of channels that left */
-  CU_ASSERT_EQUAL(spread.deciding_rank, 0);
-  CU_ASSERT_EQUAL(whole.frontier, spread.frontier);
+  CU_ASSERT_EQUAL(distributed.deciding_rank, 0);
+  CU_ASSERT_EQUAL(whole.frontier, distributed.frontier);
   subject_clear(&s);
 }
 
-/* Four sizes, evenly spread, are two layers' weights on the team that measures them; without images held out there is
- * none. */
+/* Four sizes, evenly distributed, are two layers' weights on the team that measures them; without images held out there
+ * is none. */
 static void weights_that_are_measured_count(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
@@ -106,9 +106,9 @@ static void outputs_that_are_kept_count(void) {
 
 static void moments_that_are_stored_take_less(void) {
   subject s = subject_make();
-  const bool spread[] = {false, true};
+  const bool distributed[] = {false, true};
   reap_memory_estimate panels, whole;
-  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, spread, 2, &panels));
+  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, distributed, 2, &panels));
   CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, NULL, 2, &whole));
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE && whole.deciding_rank == 0);
   CU_ASSERT_EQUAL(panels.every_rank, (int64_t)reap_moments_panels_bytes(&s.layers[1], 2));
@@ -143,7 +143,7 @@ static void runs_with_panels(void) {
   subject_clear(&s);
 }
 
-const test_case test_cases[] = {{"paths of large layers are spread", paths_of_large_layers_are_spread},
+const test_case test_cases[] = {{"paths of large layers are distributed", paths_of_large_layers_are_distributed},
                                 {"weights that are measured count", weights_that_are_measured_count},
                                 {"outputs that are kept count", outputs_that_are_kept_count},
                                 {"moments that are stored take less", moments_that_are_stored_take_less},

@@ -283,38 +283,38 @@ static int count_distributed(void *context, const reap_layer *layer, reap_layer_
 }
 
 /* Moments come by panels where the solver is that of all ranks, and to a file in the same walk. */
-static void collect_spread(subject *s, const char *path) {
+static void collect_distributed(subject *s, const char *path) {
   reap_origin origin = {0};
   reap_stats_writer *writer = NULL;
   reap_collect_result result;
   int count = 0;
-  const reap_moments_taker taker = {count_distributed, true, &count};
+  const reap_moments_visitor visitor = {count_distributed, true, &count};
   const char *hash = reap_source_hash(s->network.source);
   CHECK_OK(reap_origin_make(hash, false, 9, (int64_t)USUAL.sampling.seed, hash, 0, s->shard.images, &origin));
   CHECK_OK(reap_stats_writer_create(s->comm, path, &origin, &writer));
   const reap_collect_options options = {
-      .sampling = {9, USUAL.sampling.seed}, .stats = writer, .solver = REAP_SOLVER_SCALAPACK, .taker = &taker};
+      .sampling = {9, USUAL.sampling.seed}, .stats = writer, .solver = REAP_SOLVER_SCALAPACK, .visitor = &visitor};
   CHECK_OK(reap_collect(s->comm, s->graph, s->groups, s->images, &s->shard, &options, &result));
   CU_ASSERT_TRUE(count > 0 && count == result.n_layers);
   CHECK_OK(reap_stats_writer_commit(&writer));
   reap_origin_clear(&origin);
 }
 
-static void spread_layers_have_the_same_paths(void) {
+static void distributed_layers_have_the_same_paths(void) {
   subject s;
   reap_stats_file *file = NULL;
   char path[1024];
-  snprintf(path, sizeof path, "%s", test_scratch_path("spread.h5"));
+  snprintf(path, sizeof path, "%s", test_scratch_path("distributed.h5"));
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
   reap_group_paths *local = collect_by(&s, REAP_SOLVER_LOCAL, NULL),
-                   *spread = collect_by(&s, REAP_SOLVER_SCALAPACK, NULL);
-  check_alike(spread, local);
-  reap_group_paths_destroy(&spread);
-  collect_spread(&s, path);
+                   *distributed = collect_by(&s, REAP_SOLVER_SCALAPACK, NULL);
+  check_alike(distributed, local);
+  reap_group_paths_destroy(&distributed);
+  collect_distributed(&s, path);
   CHECK_OK(reap_stats_file_open(path, &file));
-  spread = collect_by(&s, REAP_SOLVER_SCALAPACK, file);
-  check_alike(spread, local);
-  reap_group_paths_destroy(&spread);
+  distributed = collect_by(&s, REAP_SOLVER_SCALAPACK, file);
+  check_alike(distributed, local);
+  reap_group_paths_destroy(&distributed);
   reap_group_paths_destroy(&local);
   reap_stats_file_close(&file);
   subject_end(&s);
@@ -360,8 +360,8 @@ static void copies_of_moments_have_the_same_paths(void) {
   moments_list list = {0};
   path_works works;
   int64_t count;
-  const reap_moments_taker taker = {append, false, &list};
-  const reap_collect_options options = {.sampling = {9, 1}, .taker = &taker};
+  const reap_moments_visitor visitor = {append, false, &list};
+  const reap_collect_options options = {.sampling = {9, 1}, .visitor = &visitor};
   reap_collect_result result;
   subject_begin(test_comm(), RESNET, NULL, 200, &s);
   CHECK_OK(reap_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, &result));
@@ -455,8 +455,8 @@ static void check_moved(const subject *s, const reap_group_path *p, int which, i
 
 static void check_brute_force(subject *s, bool divergence) {
   moments_list list = {0};
-  const reap_moments_taker taker = {append, false, &list};
-  const reap_collect_options options = {.sampling = USUAL.sampling, .taker = &taker};
+  const reap_moments_visitor visitor = {append, false, &list};
+  const reap_collect_options options = {.sampling = USUAL.sampling, .visitor = &visitor};
   reap_collect_result result;
   reap_layer *layers = NULL;
   int n = 0;
@@ -587,7 +587,7 @@ static void layers_that_fit_all_images_are_measured(void) {
   reap_graph_destroy(&g);
 }
 
-static void held_out_images_are_spread_evenly(void) {
+static void held_out_images_are_evenly_spaced(void) {
   int64_t indices[16];
   CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 9, 100, NULL), 0);
   CU_ASSERT_EQUAL(reap_split_list(REAP_SPLIT_TENTH, 100, 0, indices), 0);
@@ -631,13 +631,13 @@ const test_case test_cases[] = {
     {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
     {"ranks share the images of a group", ranks_share_the_images_of_a_group},
     {"stored moments give the same", stored_moments_give_the_same},
-    {"spread layers have the same paths", spread_layers_have_the_same_paths},
+    {"distributed layers have the same paths", distributed_layers_have_the_same_paths},
     {"copies of moments have the same paths", copies_of_moments_have_the_same_paths},
     {"classifiers move as if cut and run", classifiers_move_as_if_cut_and_run},
     {"other networks move as if cut and run", other_networks_move_as_if_cut_and_run},
     {"options are followed", options_are_followed},
     {"without held-out images nothing is measured", without_held_out_images_nothing_is_measured},
     {"layers that fit all images are measured", layers_that_fit_all_images_are_measured},
-    {"held-out images are spread evenly", held_out_images_are_spread_evenly},
+    {"held-out images are evenly spaced", held_out_images_are_evenly_spaced},
     {"work is dealt out evenly", work_is_dealt_out_evenly},
     {NULL, NULL}};

@@ -21,38 +21,38 @@ static void ranks_without_images_do_no_harm(void) {
 
 /* ---------------------------------------------------------------- moments that no rank holds */
 
-static void check_near_layer(const reap_step_record *spread, const reap_step_record *whole) {
-  CU_ASSERT_EQUAL_FATAL(spread->n_kept, whole->n_kept);
-  CU_ASSERT_EQUAL(memcmp(spread->kept, whole->kept, (size_t)whole->n_kept * sizeof *whole->kept), 0);
-  CU_ASSERT_EQUAL(memcmp(spread->removed, whole->removed, (size_t)whole->n_removed * sizeof *whole->removed), 0);
-  CU_ASSERT_EQUAL(spread->samples, whole->samples);
-  CU_ASSERT_TRUE(spread->spread && spread->distributed && !whole->spread && !whole->distributed);
-  CHECK_NEAR(spread->relative_error, whole->relative_error, 1e-6 * whole->relative_error + 1e-9);
-  CHECK_NEAR(spread->held_out_error, whole->held_out_error, 1e-4 * whole->held_out_error + 1e-9);
-  CU_ASSERT_EQUAL(isnan(spread->predicted_relative_error), isnan(whole->predicted_relative_error));
-  CU_ASSERT_EQUAL(spread->repaired_shortcut, whole->repaired_shortcut);
+static void check_near_layer(const reap_step_record *distributed, const reap_step_record *whole) {
+  CU_ASSERT_EQUAL_FATAL(distributed->n_kept, whole->n_kept);
+  CU_ASSERT_EQUAL(memcmp(distributed->kept, whole->kept, (size_t)whole->n_kept * sizeof *whole->kept), 0);
+  CU_ASSERT_EQUAL(memcmp(distributed->removed, whole->removed, (size_t)whole->n_removed * sizeof *whole->removed), 0);
+  CU_ASSERT_EQUAL(distributed->samples, whole->samples);
+  CU_ASSERT_TRUE(distributed->by_panels && distributed->distributed && !whole->by_panels && !whole->distributed);
+  CHECK_NEAR(distributed->relative_error, whole->relative_error, 1e-6 * whole->relative_error + 1e-9);
+  CHECK_NEAR(distributed->held_out_error, whole->held_out_error, 1e-4 * whole->held_out_error + 1e-9);
+  CU_ASSERT_EQUAL(isnan(distributed->predicted_relative_error), isnan(whole->predicted_relative_error));
+  CU_ASSERT_EQUAL(distributed->repaired_shortcut, whole->repaired_shortcut);
 }
 
 /* The same choice, and the same errors but for rounding, whether all ranks hold the moments or none. */
 static void check_spread(const setting *s) {
-  outcome whole, spread;
+  outcome whole, distributed;
   run_with(test_comm(), s, REAP_SOLVER_LOCAL, &whole);
-  run_with(test_comm(), s, REAP_SOLVER_SCALAPACK, &spread);
-  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&spread.result, REAP_STEP_PRUNE),
+  run_with(test_comm(), s, REAP_SOLVER_SCALAPACK, &distributed);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&distributed.result, REAP_STEP_PRUNE),
                         reap_prune_count(&whole.result, REAP_STEP_PRUNE));
   for (int i = 0; i < reap_prune_count(&whole.result, REAP_STEP_PRUNE); i++) {
-    const reap_step_record *l = reap_prune_record(&spread.result, REAP_STEP_PRUNE, i);
+    const reap_step_record *l = reap_prune_record(&distributed.result, REAP_STEP_PRUNE, i);
     check_near_layer(l, reap_prune_record(&whole.result, REAP_STEP_PRUNE, i));
     CHECK_OK(reap_comm_same(test_comm(), l->kept, (size_t)l->n_kept * sizeof *l->kept, l->layer));
     CHECK_OK(reap_comm_same(test_comm(), &l->relative_error, sizeof l->relative_error, l->layer));
   }
-  for (int v = 0; v < spread.pruned->n_values; v++) {
-    const reap_tensor *t = spread.pruned->values[v].constant;
+  for (int v = 0; v < distributed.pruned->n_values; v++) {
+    const reap_tensor *t = distributed.pruned->values[v].constant;
     if (t && t->dtype == REAP_F32)
       CHECK_OK(reap_comm_same(test_comm(), t->f32, (size_t)t->count * sizeof *t->f32, "weights"));
   }
   clear(&whole);
-  clear(&spread);
+  clear(&distributed);
 }
 
 static void moments_by_panels_give_the_same_networks(void) {

@@ -40,7 +40,7 @@ enum {
 
 enum {
   REAP_CAN_COUPLED = 1,     /* groups with several producers or consumers */
-  REAP_CAN_DISTRIBUTED = 2, /* all ranks call score() together, also with moments that no rank holds; gives a path */
+  REAP_CAN_DISTRIBUTED = 2, /* all ranks call score(), also with moments that no rank holds; gives a path */
   REAP_CAN_SIZES = 4        /* sizes may be chosen by pilot runs of it; reap stands in for others */
 };
 

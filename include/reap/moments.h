@@ -26,11 +26,11 @@ typedef struct reap_moments {
 
 /* Receives a panel of X'X of some channels: columns of slots first .. first + count, rows from slot `first` down to
  * the last, column-major with leading dimension ld; the function may change them. */
-typedef int (*reap_panel_taker)(void *context, int64_t first, int64_t count, double *columns, int64_t ld);
+typedef int (*reap_panel_visitor)(void *context, int64_t first, int64_t count, double *columns, int64_t ld);
 
-/* The moments of one layer wherever they are: in memory, in a file, or spread over all ranks and formed anew whenever
- * they are wanted. Whoever makes the handle decides which. All that solves takes it and reads pieces, so that a matrix
- * that no rank can hold goes straight to its place in the layout. The maker owns the arrays. */
+/* The moments of one layer wherever they are: in memory, in a file, or distributed over all ranks and formed anew
+ * whenever they are wanted. The caller that makes the handle decides which. Solvers read it piece by piece, so that a
+ * matrix that no rank can hold goes straight to its place in the layout. The maker owns the arrays. */
 typedef struct reap_gram {
   int64_t channels, block, n, m, samples;
   double energy;
@@ -49,7 +49,7 @@ typedef struct reap_gram {
    *   after:  every rank has received every panel, from the first on
    *
    * `cross` then serves only the outputs that reap_comm_share() assigns to the rank. */
-  int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker);
+  int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_visitor visit, void *visitor);
 } reap_gram;
 
 /* The handle of moments in memory, which must outlive it; all zero for NULL, on a rank that has none. */

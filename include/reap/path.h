@@ -28,7 +28,7 @@ typedef struct reap_path {
   double drift;              /* |J of the recursion - J of a fresh solve| / energy, at the end */
   int64_t dead;              /* channels whose columns are all zero or constant */
   int64_t refreshes;         /* times the recursion was found to drift and factored afresh */
-  bool distributed;          /* solved on all ranks together */
+  bool distributed;          /* solved by all ranks */
   struct {
     double set_up, factor, eliminate, updates, weights; /* updates: of pivots' columns and W, part of eliminate */
   } seconds;

@@ -6,7 +6,7 @@
 
 static double memory_of_node(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
 
-reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
+reap_solver reap_solver_choose(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m) {
   if (solver != REAP_SOLVER_AUTO) return solver;
   if (reap_comm_size(comm) == 1) return REAP_SOLVER_LOCAL;
   /* Moments, dual system and the factor of the removed channels may take half of the memory; the process holds other

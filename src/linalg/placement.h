@@ -8,13 +8,13 @@
 #include "reap/comm.h"
 #include "reap/path.h"
 
-/* Columns of the smallest layer that all ranks solve together if the choice is left to reap: below it one rank takes a
- * few seconds. */
+/* Columns of the smallest layer that all ranks solve if the choice is left to reap: below it one rank takes a few
+ * seconds. */
 enum { REAP_SOLVER_LARGE = 4096 };
 
-/* Settles `auto`: local on one rank, for layers smaller than that, and where one rank has the memory; ScaLAPACK
- * otherwise. The same on all ranks. Collective. */
-reap_solver reap_solver_settle(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
+/* Chooses for REAP_SOLVER_AUTO: local on one rank, for layers smaller than that, and where one rank has the memory;
+ * ScaLAPACK otherwise. The same on all ranks. Collective. */
+reap_solver reap_solver_choose(const reap_comm *comm, reap_solver solver, int64_t n, int64_t m);
 
 /* Columns of the largest layer whose moments a rank holds whole if the choice is left to reap. */
 enum { REAP_SOLVER_MOST_WHOLE = 8192 };

@@ -118,7 +118,7 @@ static int advance(pass *p, const reap_layer *layer) {
 
 static bool is_distributed(const pass *p, const reap_layer *layer) {
   const reap_collect_options *o = p->options;
-  if (o->taker ? !o->taker->distributed : !o->stats) return false;
+  if (o->visitor ? !o->visitor->distributed : !o->stats) return false;
   return o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m);
 }
 
@@ -142,14 +142,14 @@ static int store(pass *p, const reap_samples *samples, double energy) {
 
 static int collect_layer(pass *p, const reap_layer *layer) {
   const reap_node *node = p->graph->nodes[layer->node];
-  const reap_moments_taker *taker = p->options->taker;
+  const reap_moments_visitor *visitor = p->options->visitor;
   reap_taps taps;
   reap_layer_gram gram = {0};
   const reap_samples samples = samples_of(p, layer, &taps);
   int status = reap_comm_agree(p->comm, advance(p, layer));
   if (status == REAP_OK) status = gather(p, &samples, &gram);
   if (status == REAP_OK) status = store(p, &samples, gram.view.energy);
-  if (status == REAP_OK && taker) status = taker->take(taker->context, layer, &gram);
+  if (status == REAP_OK && visitor) status = visitor->visit(visitor->context, layer, &gram);
   reap_gram_clear(&gram);
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }

@@ -23,11 +23,11 @@
 
 /* Callback that receives each layer's moments, in topological order of the layers. Collective; valid until it returns.
  * It may keep gram->moments by setting the pointer to NULL. */
-typedef struct reap_moments_taker {
-  int (*take)(void *context, const reap_layer *layer, reap_layer_gram *gram);
+typedef struct reap_moments_visitor {
+  int (*visit)(void *context, const reap_layer *layer, reap_layer_gram *gram);
   bool distributed; /* takes moments that no rank holds, too; else all are replicated */
   void *context;
-} reap_moments_taker;
+} reap_moments_visitor;
 
 typedef struct reap_collect_options {
   bool all;           /* every linear layer but grouped convolutions, not only consumers of prunable groups */
@@ -35,13 +35,13 @@ typedef struct reap_collect_options {
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats; /* takes up the moments; NULL: they are not stored */
-  reap_solver solver;       /* the taker's: where it says so (reap_solver_distributes), moments go by panels, so that no
-                               rank holds them, to the file and to the taker */
-  bool panels;              /* they do so in every layer */
-  const reap_moments_taker *taker;    /* gets the moments; may be NULL */
-  reap_activations_file *activations; /* takes up the rows; NULL: they are not stored */
-  int64_t memory;                     /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
-  const char *scratch;                /* folder for what exceeds them */
+  reap_solver solver; /* the visitor's: where it says so (reap_solver_distributes), moments go by panels, so that no
+                         rank holds them, to the file and to the visitor */
+  bool panels;        /* they do so in every layer */
+  const reap_moments_visitor *visitor; /* gets the moments; may be NULL */
+  reap_activations_file *activations;  /* takes up the rows; NULL: they are not stored */
+  int64_t memory;                      /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
+  const char *scratch;                 /* folder for what exceeds them */
   const reap_progress *progress;
 } reap_collect_options;
 

@@ -145,14 +145,14 @@ static int open_rows(const reap_moments_panels *m, int64_t slots, const int64_t 
 
 /* ------------------------------------------------------------------ X'X, streamed */
 
-static int hand_over(panel *p, int status, int64_t block, reap_panel_taker take, void *taker) {
+static int hand_over(panel *p, int status, int64_t block, reap_panel_visitor visit, void *visitor) {
   if (!p->sum) return status;
   reap_comm_sum_finish(&p->sum);
-  return status == REAP_OK ? take(taker, p->first / block, p->count / block, p->values, p->rows) : status;
+  return status == REAP_OK ? visit(visitor, p->first / block, p->count / block, p->values, p->rows) : status;
 }
 
-static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel *panels, reap_panel_taker take,
-                  void *taker) {
+static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel *panels, reap_panel_visitor visit,
+                  void *visitor) {
   const int64_t b = m->gram.block, step = m->width < b ? 1 : m->width / b;
   int status = REAP_OK, k = 0;
   for (int64_t first = 0; first < slots; first += step, k ^= 1) {
@@ -164,13 +164,13 @@ static int stream(reap_moments_panels *m, reap_rows *rows, int64_t slots, panel 
     p->under_way = before->sum;
     status = form(p, status, rows, &walk, use_gram);
     const int begun = reap_comm_sum_begin(m->comm, p->values, p->rows * p->count, -1, &p->sum);
-    status = hand_over(before, status, b, take, taker);
+    status = hand_over(before, status, b, visit, visitor);
     if (begun != REAP_OK) return begun;
   }
-  return hand_over(&panels[1 - k], status, b, take, taker);
+  return hand_over(&panels[1 - k], status, b, visit, visitor);
 }
 
-static int gram_panels(void *context, int64_t slots, const int64_t *channel, reap_panel_taker take, void *taker) {
+static int gram_panels(void *context, int64_t slots, const int64_t *channel, reap_panel_visitor visit, void *visitor) {
   reap_moments_panels *m = context;
   const int64_t b = m->gram.block, width = m->width < b ? b : m->width;
   reap_rows rows = {0};
@@ -180,7 +180,7 @@ static int gram_panels(void *context, int64_t slots, const int64_t *channel, rea
   if (status == REAP_OK) status = open_rows(m, slots, channel, 0, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&panels[k].values, size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
-  if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, &rows, slots, panels, take, taker));
+  if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, &rows, slots, panels, visit, visitor));
   for (int k = 0; k < 2; k++) reap_free(&panels[k].values);
   reap_rows_clear(&rows);
   return status;

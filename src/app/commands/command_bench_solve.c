@@ -407,7 +407,7 @@ static int run(const command_context *context, const bench_options *o) {
   progress_view view;
   reap_comm *workers = NULL;
   REAP_TRY(command_set_up(context, &o->common, &view));
-  const bool distributed = reap_solver_settle(context->comm, (reap_solver)option_index(SOLVERS, o->solver), o->n,
+  const bool distributed = reap_solver_choose(context->comm, (reap_solver)option_index(SOLVERS, o->solver), o->n,
                                               o->m) == REAP_SOLVER_SCALAPACK;
   const bool works = distributed || reap_comm_rank(context->comm) == 0;
   REAP_TRY(reap_comm_split(context->comm, works, &workers));

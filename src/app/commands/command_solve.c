@@ -124,7 +124,7 @@ static int deal_layers(const command_context *context, const solve_options *o, r
   for (int k = 0; k < n; k++) {
     int64_t channels = 0, block = 0, m = 0;
     REAP_TRY(reap_comm_agree(context->comm, reap_stats_file_shape(stats, k, &channels, &block, &m)));
-    if (reap_solver_settle(context->comm, (reap_solver)option_index(SOLVERS, o->solver), channels * block, m) ==
+    if (reap_solver_choose(context->comm, (reap_solver)option_index(SOLVERS, o->solver), channels * block, m) ==
         REAP_SOLVER_SCALAPACK)
       layers[--last] = k;
     else

@@ -134,7 +134,7 @@ static int make(const run *r, const step *s, const ridge_choice *ridge, const do
   const reap_moments *plain = s->gram.view.moments;
   const bool first = reap_comm_rank(r->comm) == 0;
   const bool all = !d->given && (o->method->can & REAP_CAN_DISTRIBUTED) &&
-                   (!plain || reap_solver_settle(r->comm, o->solver, s->layer.n, s->layer.m) == REAP_SOLVER_SCALAPACK);
+                   (!plain || reap_solver_choose(r->comm, o->solver, s->layer.n, s->layer.m) == REAP_SOLVER_SCALAPACK);
   const reap_solve_options solve =
       plain && !all ? reap_solver_local(ridge->ridge) : reap_solver_distributed(r->comm, o->solver, ridge->ridge);
   reap_gram gram = s->gram.view;

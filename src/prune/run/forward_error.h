@@ -1,7 +1,7 @@
 /* What a layer's weights do in the network, on images held out; private to src/prune.
  *
  * Weights are solved from rows of inputs and targets, and measured on such rows. Whatever is wrong with the rows is
- * then wrong in both: weights that ruin the layer look like the better ones. So whoever takes new weights over
+ * then wrong in both: weights that ruin the layer look like the better ones. So a step that takes new weights over
  * compares what the rows say with the layer run forward, once, when the weights are chosen.
  */
 #ifndef REAP_PRUNE_RUN_FORWARD_ERROR_H

@@ -34,7 +34,7 @@ int reap_step_note(run *r, step *s) {
   l->samples = s->gram.view.samples;
   l->moments_flops = s->gram.multiply_adds;
   l->moments_seconds = s->gram.seconds;
-  l->spread = !s->gram.moments;
+  l->by_panels = !s->gram.moments;
   l->few_samples = reap_step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;

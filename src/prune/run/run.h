@@ -35,7 +35,7 @@ typedef struct step {
   int group, node; /* see steps.h */
   reap_layer layer;
   int shortcut;          /* value whose drift the target carries, or -1 */
-  int producer;          /* layer to be solved together with this one, or -1; see step_producer.c */
+  int producer;          /* layer to be solved in turn with this one, or -1; see step_producer.c */
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
   reap_layer_gram gram;
   reap_samples data; /* of the layer as it was when its moments were gathered */
@@ -79,7 +79,7 @@ int reap_step_confirm(run *r, step *s);
  * Collective. */
 int reap_step_repair(run *r, step *s);
 
-/* step_producer.c: the layer that is solved together with the step's own, or -1; after the cut, both layers' weights
+/* step_producer.c: the layer that is solved in turn with the step's own, or -1; after the cut, both layers' weights
  * into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
 int reap_step_find_producer(const run *r, const step *s);
 int reap_step_producer(run *r, step *s);

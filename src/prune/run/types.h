@@ -67,8 +67,8 @@ typedef struct reap_prune_result {
       seconds_read, seconds_store;
 } reap_prune_result;
 
-/* Whether the moments of a layer with n columns and m outputs go to all ranks together, so that no rank holds them
- * (then its matrices take a share of every rank's memory only). The same on all ranks. Collective. */
+/* Whether the moments of a layer with n columns and m outputs are distributed over all ranks, so that no rank holds
+ * them (then its matrices take a share of every rank's memory only). The same on all ranks. Collective. */
 bool reap_prune_distributes(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m);
 
 /* Steps of a kind, and one of them. */

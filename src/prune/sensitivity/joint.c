@@ -1,4 +1,4 @@
-/* Which law the losses of groups pruned together follow; see joint.h.
+/* The loss-composition model: how the losses of several groups combine; see joint.h.
  *
  * Tried are (power, tilt) = (1, 1), losses early in the network are repaired by what comes later; (1, 0), losses add up
  * as measured; and (0, 0), uniform shares, so that a network whose layers are all alike is not made worse by noise.

@@ -1,4 +1,4 @@
-/* From groups pruned alone to groups pruned together.
+/* The loss-composition model: from groups pruned alone to several groups pruned.
  *
  * Losses of single groups are measured with all other layers as they were. In a run, layers are solved one after the
  * other on their true inputs and repair part of what earlier ones did, so that the losses do not add up as measured.

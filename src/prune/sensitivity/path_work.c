@@ -6,7 +6,7 @@
  * each group to the team that is done first is the longest-first rule, within 4/3 of the best.
  *
  * A rank that has a layer's moments follows its path alone. Where moments lie on all ranks, or the solver on all ranks
- * is the faster, all follow it together; the weights then go straight to the team that measures the group.
+ * is the faster, all ranks follow it; the weights then go straight to the team that measures the group.
  *
  * Cost: groups * teams for each of min(ranks, groups) numbers of teams. Of each group an elimination down to the least
  * size, O(n^3), and a Cholesky factorisation for each measured size, r^3 / 3. Panels are streamed once for each of
@@ -141,7 +141,7 @@ int reap_path_work_allocate(const reap_paths_options *o, const char *group, cons
   return reap_calloc(&w->bias, most, sizeof *w->bias);
 }
 
-/* Sizes to measure: evenly spread below the one at which errors begin to count, and where they never do (fewer rows
+/* Sizes to measure: evenly spaced below the one at which errors begin to count, and where they never do (fewer rows
  * than columns of one channel) the least. Returns their number. */
 static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
   int64_t whole = p->channels;

@@ -1,6 +1,6 @@
 /* Groups whose paths are being made: who solves which and who measures it; private to src/prune.
  *
- * Ranks are split into teams. A team solves its groups (on its first rank, or all ranks solve a large one together) and
+ * Ranks are split into teams. A team solves its groups (on its first rank, or all ranks solve a large one) and
  * then measures them, its ranks sharing the images; teams work side by side. So weights have to be known to one team
  * only.
  */

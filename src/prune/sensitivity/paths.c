@@ -1,7 +1,7 @@
 /* Orders and errors of all groups from one pass; see paths.h.
  *
  * Moments are gathered layer by layer (collect.c) and wait on the rank that solves them until every team has some to
- * solve; then all solve side by side. A layer too large for one rank is solved by all together as soon as it comes:
+ * solve; then all solve side by side. A layer too large for one rank is solved by all ranks as soon as it comes:
  * from copies of its moments, or, where no rank is to hold them, from panels (moments_panels.h) or the pieces of a
  * file.
  *
@@ -52,7 +52,7 @@ static int go_on(run *r) {
 
 /* By all ranks, from copies of the moments. Collective. */
 static bool solved_by_all(const run *r, const path_work *w) {
-  return reap_solver_settle(r->comm, r->options->solver, w->layer.n, w->layer.m) == REAP_SOLVER_SCALAPACK;
+  return reap_solver_choose(r->comm, r->options->solver, w->layer.n, w->layer.m) == REAP_SOLVER_SCALAPACK;
 }
 
 /* Solved from at once, by all ranks; or the moments are kept by the rank that solves from them (the others may have
@@ -87,7 +87,7 @@ static int take_collected(void *context, const reap_layer *layer, reap_layer_gra
 
 static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
   const reap_paths_options *o = r->options;
-  const reap_moments_taker taker = {take_collected, true, r};
+  const reap_moments_visitor visitor = {take_collected, true, r};
   const reap_collect_options options = {.chosen = o->chosen,
                                         .sampling = o->sampling,
                                         .backend = o->backend,
@@ -95,7 +95,7 @@ static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
                                         .scratch = o->scratch,
                                         .stats = o->save_stats,
                                         .solver = o->solver,
-                                        .taker = &taker,
+                                        .visitor = &visitor,
                                         .progress = o->progress};
   reap_collect_result result;
   int status = reap_collect(r->comm, r->graph, r->groups, images, shard, &options, &result);

@@ -267,7 +267,7 @@ static int measure_team(study *s, const reap_comm *team, const path_works *works
   return status;
 }
 
-/* Of all blocks together, into those of the first one. */
+/* The sums of all blocks, into those of the first one. */
 static double sum_up(const study *s, reap_divergence *slots) {
   const int n = s->outputs.n;
   for (int64_t b = 1; b < s->shard.blocks; b++)

@@ -20,7 +20,7 @@ typedef struct fit {
  * definite, nothing done. Collective if distributed. */
 int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain, bool *singular);
 
-/* The ranks that solve together as the options say; NULL: every rank for itself. */
+/* The ranks that solve a layer by the options; NULL: every rank for itself. */
 static inline const reap_comm *fit_comm(const reap_solve_options *options) {
   return options->solver == REAP_SOLVER_SCALAPACK ? options->comm : NULL;
 }

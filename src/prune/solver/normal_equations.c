@@ -8,7 +8,7 @@
  * where it is needed. Outputs that are all constant leave nothing but rounding in C, too: it is zero then, and so are
  * the weights.
  *
- * Cost: 3 n^2 + 2 n m, spread over the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
+ * Cost: 3 n^2 + 2 n m, shared by the ranks of a distributed matrix. Failure mode: a Gram matrix that is indefinite by
  * rounding beyond the ridge; elimination.c then raises the ridge.
  */
 #include "normal_equations.h"
