@@ -1,8 +1,8 @@
 /* Plans: kernels prepared, temporaries laid out in one arena by their lifetimes; see plan.h.
  *
  * Fusion: a node whose kernel can do so takes along the Add that alone reads its output (if the other operand is there
- * by then), or the Mul of a function of one number with its own argument, and the Relu or Clip that alone reads the
- * result. What is left is a list of steps.
+ * by then), and the Relu or Clip that alone reads the result. Functions of each number that follow one another, alone
+ * or behind a matrix product, are one step as well (chain.h). What is left is a list of steps.
  *
  * Layout: values that an in-place kernel turns into each other form one interval; intervals are placed largest
  * first at the lowest offset that is free for their whole life. Quadratic in the number of values, which is small.
@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "exec/kernels/chain.h"
 #include "exec/kernels/kernels.h"
 #include "model/operators.h"
 #include "reap/error.h"
@@ -30,6 +31,7 @@ typedef struct step {
   int addend;  /* value, or -1 */
   int output;  /* value: of the last node taken along */
   reap_fusion fusion;
+  reap_chain *chain; /* of the fusion; owned */
 } step;
 
 struct reap_plan {
@@ -47,7 +49,10 @@ struct reap_plan {
 void reap_plan_destroy(reap_plan **plan) {
   reap_plan *p = *plan;
   if (!p) return;
-  for (int i = 0; i < p->n_steps; i++) reap_kernel_release(p->steps[i].kernel, &p->steps[i].state);
+  for (int i = 0; i < p->n_steps; i++) {
+    reap_kernel_release(p->steps[i].kernel, &p->steps[i].state);
+    reap_free(&p->steps[i].chain);
+  }
   reap_free(&p->steps);
   reap_free(&p->interval_of);
   reap_free(&p->intervals);
@@ -103,14 +108,66 @@ static void take_add(const node_list *l, int i, step *s) {
   l->taken[at] = true;
 }
 
-/* Takes along the Mul of f(x) with x. */
-static void take_gate(const node_list *l, step *s) {
-  const int at = only_reader(l, s->output), x = s->node->inputs[0];
-  const reap_node *mul = at >= 0 ? l->graph->nodes[l->nodes[at]] : NULL;
-  if (!mul || mul->op->id != REAP_OP_Mul || (mul->inputs[0] != x && mul->inputs[1] != x)) return;
-  s->fusion.gate = true;
-  s->output = mul->outputs[0];
-  l->taken[at] = true;
+/* The nodes behind value x, from position `at` on, that make a function of each of its numbers, as far as nothing else
+ * reads what passes between them. nodes[REAP_CHAIN_LINKS]: their positions. *output: what comes out. */
+static void follow_chain(const node_list *l, int x, int at, reap_chain *chain, int *nodes, int *output) {
+  *output = x;
+  chain->n = 0;
+  while (at >= 0 && !l->taken[at] && reap_chain_append(l->graph, l->graph->nodes[l->nodes[at]], x, *output, chain)) {
+    nodes[chain->n - 1] = at;
+    *output = l->graph->nodes[l->nodes[at]]->outputs[0];
+    at = only_reader(l, *output);
+  }
+}
+
+static int take_chain(const node_list *l, const reap_chain *chain, const int *nodes, int output, step *s) {
+  REAP_TRY(reap_alloc(&s->chain, 1, sizeof *s->chain));
+  *s->chain = *chain;
+  s->fusion.chain = s->chain;
+  s->output = output;
+  for (int k = 0; k < chain->n; k++) l->taken[nodes[k]] = true;
+  return REAP_OK;
+}
+
+/* The one value that a node reads, constants aside; -1 if there are several. */
+static int argument_of(const reap_graph *graph, const reap_node *node) {
+  int found = -1;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const int v = node->inputs[k];
+    if (v < 0 || graph->values[v].constant) continue;
+    if (found >= 0 && found != v) return -1;
+    found = v;
+  }
+  return found;
+}
+
+/* Two or more functions after each other, from the node at position i on, are one step. */
+static int take_functions(const node_list *l, int i, step *s) {
+  reap_chain chain;
+  int nodes[REAP_CHAIN_LINKS], output;
+  const int x = argument_of(l->graph, s->node);
+  if (x < 0 || s->node->n_inputs > 3) return REAP_OK;
+  follow_chain(l, x, i, &chain, nodes, &output);
+  if (chain.n < 2) return REAP_OK;
+  s->kernel = &reap_kernel_chain;
+  return take_chain(l, &chain, nodes, output, s);
+}
+
+/* Functions behind a matrix product, if all that read its output is among them. */
+static int take_functions_behind(const node_list *l, step *s) {
+  reap_chain chain;
+  int nodes[REAP_CHAIN_LINKS], output, readers = 0, first = -1, own = 0;
+  const int x = s->output;
+  for (int i = 0; i < l->count; i++)
+    for (int k = 0; k < l->graph->nodes[l->nodes[i]]->n_inputs; k++) {
+      if (l->graph->nodes[l->nodes[i]]->inputs[k] != x) continue;
+      if (first < 0) first = i;
+      readers++;
+    }
+  if (l->kept[x] || first < 0) return REAP_OK;
+  follow_chain(l, x, first, &chain, nodes, &output);
+  for (int k = 0; k < chain.n; k++) own += (k == 0) + chain.links[k].with_x;
+  return chain.n > 0 && own == readers ? take_chain(l, &chain, nodes, output, s) : REAP_OK;
 }
 
 /* Takes along the Relu or Clip behind it. */
@@ -137,10 +194,12 @@ static int form_steps(reap_plan *p, node_list *l) {
     const reap_node *node = l->graph->nodes[l->nodes[i]];
     step *s = &p->steps[p->n_steps++];
     *s = (step){.node = node, .kernel = reap_kernel_of(node->op), .addend = -1, .output = node->outputs[0]};
-    if (!s->kernel->prepare_fused) continue;
+    REAP_TRY(take_functions(l, i, s));
+    if (!s->kernel->prepare_fused || s->chain) continue;
     if (s->kernel->adding) take_add(l, i, s);
-    if (s->kernel == &reap_kernel_elementwise) take_gate(l, s);
     take_clamp(l, s);
+    if (!s->fusion.clamp && (s->kernel == &reap_kernel_gemm || s->kernel == &reap_kernel_matmul))
+      REAP_TRY(take_functions_behind(l, s));
   }
   return REAP_OK;
 }
@@ -223,7 +282,7 @@ static void lay_out(reap_plan *p) {
 }
 
 static int prepare(const reap_plan *p, step *s, reap_backend backend) {
-  if (s->fusion.add || s->fusion.gate || s->fusion.clamp)
+  if (s->fusion.add || s->fusion.chain || s->fusion.clamp)
     return s->kernel->prepare_fused(p->graph, s->node, backend, &s->fusion, &s->state);
   return s->kernel->prepare ? s->kernel->prepare(p->graph, s->node, backend, &s->state) : REAP_OK;
 }

@@ -16,12 +16,14 @@
 #include "reap/network.h"
 
 /* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend), or
- * x * node(x). */
+ * chain(node(x)). */
+typedef struct reap_chain reap_chain; /* chain.h */
+
 typedef struct reap_fusion {
-  bool add;        /* the addend has the output's shape */
-  bool gate;       /* of a function of one number: multiplied with x */
-  bool clamp;      /* to low .. high: a Relu or a Clip */
-  float low, high; /* -INFINITY, INFINITY: no such bound */
+  bool add;                /* the addend has the output's shape */
+  const reap_chain *chain; /* of a matrix product; NULL: none. Copied. */
+  bool clamp;              /* to low .. high: a Relu or a Clip */
+  float low, high;         /* -INFINITY, INFINITY: no such bound */
 } reap_fusion;
 
 typedef struct reap_kernel {

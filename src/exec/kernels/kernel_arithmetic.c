@@ -7,42 +7,41 @@
  */
 #include <math.h>
 
+#include "chain.h"
 #include "kernels.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* One innermost loop: out[n], a and b with steps in elements. */
-typedef void (*loop)(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b);
-
 typedef struct arithmetic_state {
   reap_nest nest; /* operands: output, input 0, input 1 */
-  loop loop;
+  reap_arithmetic_loop loop;
   float *constant[2]; /* in storage order, or NULL if the input is computed */
   reap_fusion fusion; /* clamp only */
 } arithmetic_state;
 
 /* The steps that occur in practice get loops of their own, which vectorise. */
-#define DEFINE_LOOP(name, expression)                                                                       \
-  static void name(int64_t n, float *out, const float *a, int64_t step_a, const float *b, int64_t step_b) { \
-    if (step_a == 1 && step_b == 1) {                                                                       \
-      REAP_INDEPENDENT                                                                                      \
-      for (int64_t i = 0; i < n; i++) {                                                                     \
-        float x = a[i], y = b[i];                                                                           \
-        out[i] = expression;                                                                                \
-      }                                                                                                     \
-    } else if (step_a == 1 && step_b == 0) {                                                                \
-      float y = b[0];                                                                                       \
-      REAP_INDEPENDENT                                                                                      \
-      for (int64_t i = 0; i < n; i++) {                                                                     \
-        float x = a[i];                                                                                     \
-        out[i] = expression;                                                                                \
-      }                                                                                                     \
-    } else {                                                                                                \
-      for (int64_t i = 0; i < n; i++) {                                                                     \
-        float x = a[i * step_a], y = b[i * step_b];                                                         \
-        out[i] = expression;                                                                                \
-      }                                                                                                     \
-    }                                                                                                       \
+#define DEFINE_LOOP(name, expression)                                                                    \
+  FOR_EACH_WIDTH static void name(int64_t n, float *out, const float *a, int64_t step_a, const float *b, \
+                                  int64_t step_b) {                                                      \
+    if (step_a == 1 && step_b == 1) {                                                                    \
+      REAP_INDEPENDENT                                                                                   \
+      for (int64_t i = 0; i < n; i++) {                                                                  \
+        float x = a[i], y = b[i];                                                                        \
+        out[i] = expression;                                                                             \
+      }                                                                                                  \
+    } else if (step_a == 1 && step_b == 0) {                                                             \
+      float y = b[0];                                                                                    \
+      REAP_INDEPENDENT                                                                                   \
+      for (int64_t i = 0; i < n; i++) {                                                                  \
+        float x = a[i];                                                                                  \
+        out[i] = expression;                                                                             \
+      }                                                                                                  \
+    } else {                                                                                             \
+      for (int64_t i = 0; i < n; i++) {                                                                  \
+        float x = a[i * step_a], y = b[i * step_b];                                                      \
+        out[i] = expression;                                                                             \
+      }                                                                                                  \
+    }                                                                                                    \
   }
 
 DEFINE_LOOP(add, x + y)
@@ -54,10 +53,12 @@ DEFINE_LOOP(minimum, x != x ? x : (x < y ? x : y))
 DEFINE_LOOP(maximum, x != x ? x : (x > y ? x : y))
 DEFINE_LOOP(rectify, x < 0 ? x * y : x)
 
-static const loop loops[REAP_OPERATORS] = {
+static const reap_arithmetic_loop loops[REAP_OPERATORS] = {
     [REAP_OP_Add] = add,      [REAP_OP_Sum] = add,     [REAP_OP_Sub] = subtract,
     [REAP_OP_Mul] = multiply, [REAP_OP_Div] = divide,  [REAP_OP_Pow] = power,
     [REAP_OP_Min] = minimum,  [REAP_OP_Max] = maximum, [REAP_OP_PRelu] = rectify};
+
+reap_arithmetic_loop reap_arithmetic_loop_of(const reap_operator *op) { return loops[op->id]; }
 
 static void arithmetic_destroy(void **state) {
   arithmetic_state *s = *state;

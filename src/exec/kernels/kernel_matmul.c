@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "chain.h"
 #include "kernels.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -19,6 +20,7 @@ typedef struct matmul_state {
   reap_multiply_call multiply;
   float *scratch[3]; /* output, left, right in rows; NULL where they are stored so */
   reap_fusion fusion;
+  reap_chain chain;
 } matmul_state;
 
 static void matmul_destroy(void **state) {
@@ -67,6 +69,7 @@ static int matmul_prepare_fused(const reap_graph *graph, const reap_node *node, 
   matmul_state *s = *state;
   s->layer = node->linear != NULL;
   s->fusion = *fusion;
+  if (fusion->chain) s->chain = *fusion->chain;
   return s->layer ? reap_kernel_gemm.prepare_fused(graph, node, backend, fusion, &s->gemm)
                   : build(graph, node, backend, s);
 }
@@ -104,6 +107,7 @@ static int matmul_run(const reap_graph *graph, const reap_node *node, void *stat
                         b + cursor.offset[2] + i * reap_nest_step(nest, 2),
                         y + cursor.offset[0] + i * reap_nest_step(nest, 0)));
   while (reap_nest_next(nest, &cursor));
+  if (s->fusion.chain) reap_chain_apply(&s->chain, reap_value_count(value), y, y);
   if (s->fusion.clamp) reap_kernel_clamp(reap_value_count(value), y, s->fusion.low, s->fusion.high, y);
   if (s->scratch[0]) reap_rows_to_storage(value, y, output);
   return REAP_OK;

@@ -68,44 +68,20 @@ const reap_kernel reap_kernel_clip = {clip_prepare, clip_run, NULL, true, NULL, 
 
 /* ---------------------------------------------------------------- functions */
 
-typedef struct function_state {
-  reap_elementwise f;
-  reap_fusion fusion;
-} function_state;
-
-static int elementwise_prepare_fused(const reap_graph *graph, const reap_node *node, reap_backend backend,
-                                     const reap_fusion *fusion, void **state) {
-  REAP_TRY(check_prepare(graph, node, backend, state));
-  REAP_TRY(reap_alloc(state, 1, sizeof(function_state)));
-  function_state *s = *state;
-  s->fusion = *fusion;
-  return reap_elementwise_of(node, &s->f);
-}
-
 static int elementwise_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
-  return elementwise_prepare_fused(graph, node, backend, &(reap_fusion){.add = false}, state);
+  REAP_TRY(check_prepare(graph, node, backend, state));
+  REAP_TRY(reap_alloc(state, 1, sizeof(reap_elementwise)));
+  return reap_elementwise_of(node, *state);
 }
 
-/* Piece by piece, so that what is left to be done finds the results in the cache. */
 static int elementwise_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                            float *output) {
-  enum { PIECE = 4096 };
-  const function_state *s = state;
-  const int64_t count = reap_value_count(reap_node_output(graph, node, 0));
-  float results[PIECE];
-  for (int64_t at = 0; at < count; at += PIECE) {
-    const int64_t n = count - at < PIECE ? count - at : PIECE;
-    const float *x = inputs[0] + at;
-    float *y = output + at;
-    s->f.apply(n, x, s->f.a, s->f.b, s->fusion.gate ? results : y);
-    for (int64_t i = 0; s->fusion.gate && i < n; i++) y[i] = x[i] * results[i];
-    if (s->fusion.clamp) reap_kernel_clamp(n, y, s->fusion.low, s->fusion.high, y);
-  }
+  const reap_elementwise *f = state;
+  f->apply(reap_value_count(reap_node_output(graph, node, 0)), inputs[0], f->a, f->b, output);
   return REAP_OK;
 }
 
-const reap_kernel reap_kernel_elementwise = {
-    elementwise_prepare, elementwise_run, NULL, true, elementwise_prepare_fused, false};
+const reap_kernel reap_kernel_elementwise = {elementwise_prepare, elementwise_run, NULL, true, NULL, false};
 
 /* ---------------------------------------------------------------- copy */
 

@@ -8,11 +8,12 @@
 /* One definition each in kernel_*.c; operators.def binds them to operators. */
 extern const reap_kernel reap_kernel_conv, reap_kernel_conv_transposed, reap_kernel_gemm, reap_kernel_matmul,
     reap_kernel_norm, reap_kernel_normalisation, reap_kernel_lrn, reap_kernel_relu, reap_kernel_clip,
-    reap_kernel_elementwise, reap_kernel_copy, reap_kernel_cast, reap_kernel_arithmetic, reap_kernel_compare,
-    reap_kernel_where, reap_kernel_max_pool, reap_kernel_average_pool, reap_kernel_global_average_pool,
-    reap_kernel_global_max_pool, reap_kernel_reduce, reap_kernel_softmax, reap_kernel_arg, reap_kernel_top_k,
-    reap_kernel_concat, reap_kernel_slice, reap_kernel_pad, reap_kernel_reshape, reap_kernel_transpose,
-    reap_kernel_gather, reap_kernel_expand, reap_kernel_tile, reap_kernel_blocks, reap_kernel_resize;
+    reap_kernel_elementwise, reap_kernel_chain, reap_kernel_copy, reap_kernel_cast, reap_kernel_arithmetic,
+    reap_kernel_compare, reap_kernel_where, reap_kernel_max_pool, reap_kernel_average_pool,
+    reap_kernel_global_average_pool, reap_kernel_global_max_pool, reap_kernel_reduce, reap_kernel_softmax,
+    reap_kernel_arg, reap_kernel_top_k, reap_kernel_concat, reap_kernel_slice, reap_kernel_pad, reap_kernel_reshape,
+    reap_kernel_transpose, reap_kernel_gather, reap_kernel_expand, reap_kernel_tile, reap_kernel_blocks,
+    reap_kernel_resize;
 
 /* REAP_ERR_INPUT unless input `slot` is there and is computed (not constant). */
 int reap_kernel_needs_input(const reap_graph *graph, const reap_node *node, int slot);

@@ -104,6 +104,8 @@ static const entry table[REAP_OPERATORS] = {
 
 static const entry gelu_form = {.apply = gelu_tanh}; /* with approximate = tanh */
 
+bool reap_is_elementwise(const reap_operator *op) { return table[op->id].apply != NULL; }
+
 int reap_elementwise_of(const reap_node *node, reap_elementwise *f) {
   const entry *e = &table[node->op->id];
   const char *form = reap_node_string(node, "approximate", "none");

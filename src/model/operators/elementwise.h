@@ -5,6 +5,8 @@
 #ifndef REAP_MODEL_ELEMENTWISE_H
 #define REAP_MODEL_ELEMENTWISE_H
 
+#include <stdbool.h>
+
 #include "reap/graph.h"
 
 /* y[n] = f(x[n]); y may be x itself. */
@@ -12,6 +14,9 @@ typedef struct reap_elementwise {
   void (*apply)(int64_t n, const float *x, float a, float b, float *y);
   float a, b; /* parameters of f, from the node's attributes */
 } reap_elementwise;
+
+/* True for an operator that is in the table. */
+bool reap_is_elementwise(const reap_operator *op);
 
 /* Of a node whose operator is in the table. REAP_ERR_INPUT: an attribute of a kind that is not known. */
 int reap_elementwise_of(const reap_node *node, reap_elementwise *f);
