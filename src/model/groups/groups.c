@@ -14,7 +14,7 @@ static void group_clear(reap_group *group) {
 void reap_groups_destroy(reap_groups **groups) {
   reap_groups *g = *groups;
   if (!g) return;
-  for (int i = 0; i < g->count; i++) group_clear(&g->list[i]);
+  for (int i = 0; g->list && i < g->count; i++) group_clear(&g->list[i]);
   for (int v = 0; g->values && v < g->n_values; v++) reap_free(&g->values[v].at);
   reap_free(&g->list);
   reap_free(&g->values);
