@@ -191,6 +191,15 @@ class Moves(Programs):
                         net.case("Gather", "x", net.constant(index), axis=axis - (len(shape) + 1) * (axis % 2))
             self.check(net)
 
+    def test_views_by_strides(self):
+        """All entries in their order, images and all."""
+        net = Net(13, (4, 3))
+        flat = net.node("Reshape", "x", net.constant([-1]))
+        count = net.node("Gather", net.node("Shape", flat), net.constant(0), axis=0)
+        places = net.node("Range", net.constant(0), count, net.constant(1))
+        net.case("Gather", flat, net.node("Reshape", places, net.constant([-1, 3, 4])), axis=0)
+        self.check(net)
+
     def test_expand_and_tile(self):
         for shape in ((1, 4, 1), (3, 1), (2, 1, 3, 1)):
             net = Net(13, shape)
@@ -416,6 +425,11 @@ class Constants(Programs):
         made.append(net.node("ReduceL2", base, net.constant([-1])))
         for op in ("ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"):
             made.append(net.node("Cast", net.node(op, net.constant([[2, 3], [4, -5]]), net.constant([0, 1])), to=FLOAT))
+        made.append(net.node("Reshape", net.node("Conv", net.floats(np.arange(32).reshape(1, 2, 4, 4) / 30),
+                                                 net.weights(2, 1, 3, 2), net.floats([1, 2]), group=2,
+                                                 pads=[1, 0, 1, 1]), net.constant([1, 2, 4, 4])))
+        made[-1] = net.node("Squeeze", net.node("Split", made[-1], outputs=2, axis=1, num_outputs=2)[1],
+                            net.constant([0, 1]))
         made.append(net.node("Range", net.floats(0), net.floats(1), net.floats(0.25)))
         made.append(net.node("Cast", net.node("Range", net.constant(4), net.constant(0), net.constant(-1)), to=FLOAT))
         for value in made:

@@ -1,4 +1,4 @@
-/* Parameters of DepthToSpace, SpaceToDepth, Tile and TopK, resolved; shared by shapes and kernels. Local. */
+/* Parameters of Gather, DepthToSpace, SpaceToDepth, Tile and TopK, resolved; shared by shapes and kernels. Local. */
 #ifndef REAP_MODEL_MOVING_H
 #define REAP_MODEL_MOVING_H
 
@@ -15,6 +15,10 @@ typedef struct reap_blocks {
 } reap_blocks;
 
 int reap_blocks_resolve(const reap_graph *graph, const reap_node *node, reap_blocks *blocks);
+
+/* True for a Gather of all entries of its axis in their order, which does what a Reshape does: how PyTorch exports a
+ * view by strides. */
+bool reap_gather_keeps_order(const reap_graph *graph, const reap_node *node);
 
 /* TopK: the axis, and how many of its entries. */
 int reap_top_k_resolve(const reap_graph *graph, const reap_node *node, int *axis, int64_t *k);

@@ -60,6 +60,7 @@ int reap_fold_copy(reap_graph *graph, reap_node *node);
 int reap_fold_norm(reap_graph *graph, reap_node *node);
 int reap_fold_elementwise(reap_graph *graph, reap_node *node);
 int reap_fold_arithmetic(reap_graph *graph, reap_node *node);
+int reap_fold_conv(reap_graph *graph, reap_node *node);
 int reap_fold_concat(reap_graph *graph, reap_node *node);
 int reap_fold_slice(reap_graph *graph, reap_node *node);
 int reap_fold_transpose(reap_graph *graph, reap_node *node);

@@ -25,6 +25,15 @@ int reap_shape_gather(reap_graph *graph, reap_node *node) {
   return reap_set_shape(graph, node, 0, x->dtype, rank, dims);
 }
 
+bool reap_gather_keeps_order(const reap_graph *graph, const reap_node *node) {
+  const reap_tensor *index = reap_node_constant(graph, node, 1);
+  int axis;
+  if (reap_axis_resolve(graph, node, 0, &axis) != REAP_OK) return false;
+  bool keeps = index->count == reap_node_input(graph, node, 0)->dims[axis];
+  for (int64_t k = 0; keeps && k < index->count; k++) keeps = index->i64[k] == k;
+  return keeps;
+}
+
 int reap_shape_expand(reap_graph *graph, reap_node *node) {
   const reap_value *x = reap_node_input(graph, node, 0);
   const int64_t *shape;

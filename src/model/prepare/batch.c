@@ -2,6 +2,7 @@
 
 #include "model/operators.h"
 #include "model/operators/layout.h"
+#include "model/operators/moving.h"
 #include "model/operators/normalisation.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
@@ -33,6 +34,8 @@ static bool works_along(const reap_graph *graph, const reap_node *node, int axis
     case REAP_OP_ReduceProd:
       return reap_axes_resolve(graph, node, x->rank, mask) == REAP_OK && mask[axis];
     case REAP_OP_Gather:
+      if (reap_gather_keeps_order(graph, node)) return false;
+      return reap_axis_resolve(graph, node, 0, &own) == REAP_OK && axis == own;
     case REAP_OP_ArgMax:
     case REAP_OP_ArgMin:
       return reap_axis_resolve(graph, node, 0, &own) == REAP_OK && axis == own;
@@ -114,7 +117,8 @@ static reap_image_place moved(const reap_graph *graph, const reap_node *node, re
   if (node->op->id == REAP_OP_Transpose && reap_permutation_resolve(graph, node, permutation) == REAP_OK)
     for (int i = 0; i < y->rank; i++)
       if (permutation[i] == from.axis) to.axis = i;
-  if (node->op->channels == REAP_CHANNELS_RESHAPE) return reshaped(graph, x, y, from);
+  const bool gathers_all = node->op->id == REAP_OP_Gather && reap_gather_keeps_order(graph, node);
+  if (node->op->channels == REAP_CHANNELS_RESHAPE || gathers_all) return reshaped(graph, x, y, from);
   to.axis -= axes_gone(graph, node, from.axis);
   return to;
 }
