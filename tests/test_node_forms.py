@@ -191,6 +191,20 @@ class Moves(Programs):
                         net.case("Gather", "x", net.constant(index), axis=axis - (len(shape) + 1) * (axis % 2))
             self.check(net)
 
+    def test_pads(self):
+        for opset, shape in ((7, (3, 4, 5)), (13, (4, 6)), (19, (3, 4, 5)), (19, (2, 3, 4, 2))):
+            net, rank = Net(opset, shape), len(shape) + 1
+            for mode, seed in itertools.product(("constant", "reflect", "edge", "wrap")[:4 if opset >= 19 else 3], (0, 1)):
+                most = [0] + [min(s - 1, 3) for s in shape]
+                pads = [int(net.rng.randint(0, m + 1)) for m in most * 2]
+                if mode == "reflect" and rank > 4:
+                    pads[1] = pads[rank + 1] = 0
+                if opset < 11:
+                    net.case("Pad", "x", pads=pads, mode=mode)
+                else:
+                    net.case("Pad", "x", net.constant(pads), mode=mode)
+            self.check(net)
+
     def test_views_by_strides(self):
         """All entries in their order, images and all."""
         net = Net(13, (4, 3))
@@ -430,6 +444,8 @@ class Constants(Programs):
                                                  pads=[1, 0, 1, 1]), net.constant([1, 2, 4, 4])))
         made[-1] = net.node("Squeeze", net.node("Split", made[-1], outputs=2, axis=1, num_outputs=2)[1],
                             net.constant([0, 1]))
+        made.append(net.node("Clip", base, net.floats(2.5), net.floats(9)))
+        made.append(net.node("Cast", net.node("Clip", ints, net.constant(-1)), to=FLOAT))
         made.append(net.node("Range", net.floats(0), net.floats(1), net.floats(0.25)))
         made.append(net.node("Cast", net.node("Range", net.constant(4), net.constant(0), net.constant(-1)), to=FLOAT))
         for value in made:
@@ -545,6 +561,8 @@ class Refusals(Programs):
         case("named twice", "Resize", none, ([2, 2],), axes=[2, -2])
         case("size = 0", "LRN", size=0)
         case("not possible", "TopK", [7], axis=1)
+        case("pads of 6 and 0", "Pad", [0, 0, 6, 0, 0, 0, 0, 0], mode="reflect")
+        case("mode = other", "Pad", [0] * 8, mode="other")
         case("outside", "ArgMax", axis=7)
         case("mixes the images", "ArgMax", axis=0)
         case("outside", "ReduceSum", [5])

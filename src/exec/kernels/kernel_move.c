@@ -1,4 +1,4 @@
-/* Kernels that move numbers without changing them: Slice, Split, Pad, Transpose, Expand, Tile, DepthToSpace and
+/* Kernels that move numbers without changing them: Slice, Split, Transpose, Expand, Tile, DepthToSpace and
  * SpaceToDepth.
  *
  * Method: a loop nest (kernels.h) from the input's storage order to the output's, built once; where both agree it
@@ -12,22 +12,18 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* A box of the input goes to a box of the output, the rest of which is `fill`. */
+/* A box of the input becomes the output. */
 typedef struct move_state {
-  reap_nest nest;   /* operands: output, input */
-  int64_t to, from; /* where the boxes begin */
-  bool filled;
-  float fill;
+  reap_nest nest; /* operands: output, input */
+  int64_t from;   /* where the box begins */
 } move_state;
 
 static int move_run(const reap_graph *graph, const reap_node *node, void *state, const float *const *inputs,
                     float *output) {
   const move_state *s = state;
-  if (s->filled) {
-    int64_t n = reap_value_count(reap_node_output(graph, node, 0));
-    for (int64_t i = 0; i < n; i++) output[i] = s->fill;
-  }
-  reap_nest_copy(&s->nest, output + s->to, inputs[0] + s->from);
+  (void)graph;
+  (void)node;
+  reap_nest_copy(&s->nest, output, inputs[0] + s->from);
   return REAP_OK;
 }
 
@@ -61,29 +57,6 @@ static int slice_prepare(const reap_graph *graph, const reap_node *node, reap_ba
 }
 
 const reap_kernel reap_kernel_slice = {slice_prepare, move_run, NULL, false, NULL, false};
-
-/* ---------------------------------------------------------------- Pad */
-
-static int pad_build(const reap_graph *graph, const reap_node *node, move_state *s) {
-  const reap_value *in = reap_node_input(graph, node, 0), *out = reap_node_output(graph, node, 0);
-  reap_padding padding;
-  REAP_TRY(reap_padding_resolve(graph, node, &padding));
-  int64_t strides[2][REAP_MAX_RANK];
-  reap_storage_strides(out, strides[0]);
-  reap_storage_strides(in, strides[1]);
-  for (int i = 0; i < in->rank; i++) s->to += padding.before[i] * strides[0][i];
-  s->filled = reap_value_count(in) != reap_value_count(out);
-  s->fill = (float)padding.value;
-  reap_nest_build(in->rank, in->dims, 2, strides, &s->nest);
-  return REAP_OK;
-}
-
-static int pad_prepare(const reap_graph *graph, const reap_node *node, reap_backend backend, void **state) {
-  (void)backend;
-  return move_prepare(graph, node, state, pad_build);
-}
-
-const reap_kernel reap_kernel_pad = {pad_prepare, move_run, NULL, false, NULL, false};
 
 /* ---------------------------------------------------------------- Transpose */
 

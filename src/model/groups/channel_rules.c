@@ -129,6 +129,7 @@ static int follow_pad(const reap_graph *graph, const reap_node *node, reap_chann
   if (x->count == 0) return REAP_OK;
   const int64_t before = padding.before[x->axis], after = padding.after[x->axis];
   if (before == 0 && after == 0) return reap_channel_list_pass(map, from, to, x->axis);
+  if (padding.mode != REAP_PAD_CONSTANT) return hold(graph, node, map, "repeats channels");
   REAP_TRY(reap_channel_list_refine(map, from, 1));
   REAP_TRY(reap_channel_list_set(map, to, x->axis, before + x->count + after, 1));
   REAP_TRY(reap_channel_map_atoms(map, before + after, &first));

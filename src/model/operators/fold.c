@@ -305,6 +305,25 @@ int reap_fold_range(reap_graph *graph, reap_node *node) {
   return reap_set_constant(graph, node, t);
 }
 
+/* Bounds are inputs or, of older opsets, attributes. */
+int reap_fold_clip(reap_graph *graph, reap_node *node) {
+  const reap_tensor *low = reap_node_constant(graph, node, 1), *high = reap_node_constant(graph, node, 2);
+  if ((low && low->count != 1) || (high && high->count != 1)) return reap_node_error(node, "its bounds are no numbers");
+  const double least = low ? reap_tensor_number(low, 0) : (double)reap_node_float(node, "min", -INFINITY);
+  const double most = high ? reap_tensor_number(high, 0) : (double)reap_node_float(node, "max", INFINITY);
+  REAP_TRY(reap_fold_identity(graph, node));
+  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  for (int64_t k = 0; k < t->count; k++) {
+    const double x = reap_tensor_number(t, k), raised = x < least ? least : x, found = raised > most ? most : raised;
+    if (found == x || found != found) continue;
+    if (t->dtype == REAP_F32)
+      t->f32[k] = (float)found;
+    else
+      t->i64[k] = (int64_t)found;
+  }
+  return REAP_OK;
+}
+
 /* Floor, Ceil and Round (a half to the even neighbour). */
 int reap_fold_round(reap_graph *graph, reap_node *node) {
   float (*const rounded)(float) = node->op->id == REAP_OP_Floor ? floorf : node->op->id == REAP_OP_Ceil ? ceilf : rintf;

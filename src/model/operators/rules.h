@@ -67,6 +67,7 @@ int reap_fold_transpose(reap_graph *graph, reap_node *node);
 int reap_fold_gather(reap_graph *graph, reap_node *node);
 int reap_fold_cast(reap_graph *graph, reap_node *node);
 int reap_fold_range(reap_graph *graph, reap_node *node);
+int reap_fold_clip(reap_graph *graph, reap_node *node);
 int reap_fold_round(reap_graph *graph, reap_node *node);
 int reap_fold_compare(reap_graph *graph, reap_node *node);
 int reap_fold_not(reap_graph *graph, reap_node *node);

@@ -104,10 +104,28 @@ int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slic
   return REAP_OK;
 }
 
+static int read_mode(const reap_node *node, reap_pad_mode *mode) {
+  static const char *const names[] = {"constant", "reflect", "edge", "wrap"};
+  const char *name = reap_node_string(node, "mode", names[0]);
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) {
+      *mode = (reap_pad_mode)i;
+      return REAP_OK;
+    }
+  return reap_node_error(node, "mode = %s is not supported", name);
+}
+
+/* Most elements that can be taken from an axis. */
+static int64_t most_pad(reap_pad_mode mode, int64_t size) {
+  return mode == REAP_PAD_REFLECT            ? size - 1
+         : mode == REAP_PAD_WRAP             ? size
+         : mode == REAP_PAD_EDGE && size < 1 ? 0
+                                             : INT32_MAX;
+}
+
 int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_padding *padding) {
   const reap_value *x = reap_node_input(graph, node, 0);
-  const char *mode = reap_node_string(node, "mode", "constant");
-  if (strcmp(mode, "constant") != 0) return reap_node_error(node, "mode = %s is not supported, only constant", mode);
+  REAP_TRY(read_mode(node, &padding->mode));
   const int64_t *pads, *axes;
   int64_t n_pads, n_axes;
   REAP_TRY(reap_node_int_list(graph, node, 1, "pads", &pads, &n_pads));
@@ -122,7 +140,8 @@ int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_pa
   for (int64_t i = 0; i < n; i++) {
     int axis = 0;
     REAP_TRY(reap_node_axis(node, n_axes >= 0 ? axes[i] : i, x->rank, &axis));
-    if (pads[i] < 0 || pads[n + i] < 0 || pads[i] > INT32_MAX || pads[n + i] > INT32_MAX)
+    const int64_t most = most_pad(padding->mode, x->dims[axis]);
+    if (pads[i] < 0 || pads[n + i] < 0 || pads[i] > most || pads[n + i] > most)
       return reap_node_error(node, "pads of %lld and %lld are not supported", (long long)pads[i],
                              (long long)pads[n + i]);
     padding->before[axis] = pads[i];

@@ -15,14 +15,18 @@ typedef struct reap_slice {
  * REAP_ERR_INPUT names the node. */
 int reap_slice_resolve(const reap_graph *graph, const reap_node *node, reap_slice *slice);
 
-/* Pad with a constant: elements added in front of and behind each axis; never negative. */
+/* What a Pad fills in: a constant, the image mirrored without its border, its border, the image from its other end. */
+typedef enum reap_pad_mode { REAP_PAD_CONSTANT, REAP_PAD_REFLECT, REAP_PAD_EDGE, REAP_PAD_WRAP } reap_pad_mode;
+
+/* Pad: elements added in front of and behind each axis; never negative, and no more than there are to be taken. */
 typedef struct reap_padding {
+  reap_pad_mode mode;
   int rank;
   int64_t before[REAP_MAX_RANK], after[REAP_MAX_RANK];
   double value;
 } reap_padding;
 
-/* Same; REAP_ERR_INPUT for other modes, negative pads, and pads that are not constant. */
+/* Same; REAP_ERR_INPUT for unknown modes, negative pads, and pads that are not constant. */
 int reap_padding_resolve(const reap_graph *graph, const reap_node *node, reap_padding *padding);
 
 /* Transpose: output axis i is input axis permutation[i]. */
