@@ -238,6 +238,28 @@ static void gates(reap_graph *g) {
   net_step(g, "Relu", "y", "b");
 }
 
+/* Groups of channels that are normalised together, by an operator and written out, with and without numbers for each
+ * channel. */
+static void normalised_groups(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 12);
+  net_weights(g, "scale", "4");
+  net_weights(g, "shift", "4");
+  net_node(g, "GroupNormalization", "norm", "a scale shift", "norm", "num_groups=4");
+  net_conv3(g, "b", "norm", 12, 8);
+  net_ints(g, "split", "0,4,-1");
+  net_ints(g, "merge", "2,8,4,4");
+  net_node(g, "Reshape", "parts", "b split", "parts", NULL);
+  net_node(g, "InstanceNormalization", "inner", "parts scale shift", "inner", NULL);
+  net_node(g, "Reshape", "whole", "inner merge", "whole", NULL);
+  net_weights(g, "factor", "8,1,1");
+  net_node(g, "Mul", "scaled", "whole factor", "scaled", NULL);
+  net_weights(g, "slope", "8,1,1");
+  net_node(g, "PRelu", "r", "scaled slope", "r", NULL);
+  net_weights(g, "own", "8");
+  net_node(g, "InstanceNormalization", "single", "r own own", "single", NULL);
+  net_conv3(g, "y", "single", 8, 6);
+}
+
 static void columns_joined(reap_graph *g) {
   net_conv3(g, "a", "x", 3, 4);
   net_node(g, "Flatten", "flat", "a", "flat", NULL);
@@ -268,7 +290,7 @@ static void coupled_groups_of_each_kind(void) {
     int least; /* groups that can be cut */
   } kinds[] = {{shortcut_by_pad, 2}, {parts_of_channels, 3}, {groups_of_a_convolution, 1},
                {shuffle, 1},         {channels_last, 3},     {gates, 2},
-               {columns_joined, 1}};
+               {columns_joined, 1},  {normalised_groups, 2}};
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     for (uint64_t seed = 1; seed <= 3; seed++) {
       reap_graph *g = net_begin();

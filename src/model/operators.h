@@ -11,7 +11,7 @@ typedef enum reap_channel_rule {
   REAP_CHANNELS_LINEAR,  /* a product with weights: channels end here and new ones begin */
   REAP_CHANNELS_PASS,    /* output channel c depends on input channel c alone */
   REAP_CHANNELS_JOIN,    /* element-wise on several tensors: channel c of all of them is one */
-  REAP_CHANNELS_NORM,    /* passes, with parameters per channel */
+  REAP_CHANNELS_NORM,    /* passes, with parameters for each channel or for groups of them */
   REAP_CHANNELS_CONCAT,  /* lists put behind each other */
   REAP_CHANNELS_SLICE,   /* part of the list */
   REAP_CHANNELS_PAD,     /* the list with empty channels around it */

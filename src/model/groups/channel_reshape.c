@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "model/operators.h"
+#include "model/operators/layout.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -97,11 +99,13 @@ typedef struct scratch {
   ranked *sorted;
 } scratch;
 
-/* The axis of the output along which the most classes remain; of equals the last one. */
-static int best_axis(const reap_value *y, const stretch *s, const row *r, const scratch *w) {
+/* The axis of the output along which the most classes remain; of equals the last one. What is normalised next has to
+ * stay together, along all axes but one. */
+static int best_axis(const reap_value *y, const stretch *s, bool normalised, const row *r, const scratch *w) {
   int best = -1;
   int64_t most = 0;
   for (int axis = s->y_first; axis < s->y_end; axis++) {
+    if (normalised && axis != REAP_NORM_AXIS) continue;
     const int64_t size = y->dims[axis], behind = product(y->dims, axis + 1, s->y_end);
     const int64_t classes = size > 1 ? classes_along(r, w->same, size, behind, w->leads, w->first) : 0;
     if (size == 1 || classes < most) continue;
@@ -111,15 +115,18 @@ static int best_axis(const reap_value *y, const stretch *s, const row *r, const 
   return best;
 }
 
-static int split_with(const reap_node *node, reap_channel_map *map, const reap_value *y, const stretch *s, const row *r,
-                      scratch *w) {
+static int split_with(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const reap_value *y,
+                      const stretch *s, const row *r, scratch *w) {
   REAP_TRY(reap_channel_map_count(map, r->length));
   REAP_TRY(reap_alloc(&w->same, r->count, sizeof *w->same));
   REAP_TRY(reap_alloc(&w->leads, r->count, sizeof *w->leads));
   REAP_TRY(reap_alloc(&w->first, r->length, sizeof *w->first));
   REAP_TRY(reap_alloc(&w->sorted, r->count, sizeof *w->sorted));
   find_same(map, r, w->same, w->sorted);
-  const int axis = best_axis(y, s, r, w);
+  const bool normalised = y->n_readers == 1 && !y->is_output && s->y_first <= REAP_NORM_AXIS &&
+                          s->y_end > REAP_NORM_AXIS && y->dims[REAP_NORM_AXIS] > 1 &&
+                          graph->nodes[y->reader]->op->id == REAP_OP_InstanceNormalization;
+  const int axis = best_axis(y, s, normalised, r, w);
   const int64_t size = y->dims[axis], behind = product(y->dims, axis + 1, s->y_end);
   REAP_TRY(reap_channel_list_set(map, node->outputs[0], axis, size, 1));
   int64_t *atoms = map->values[node->outputs[0]].atoms;
@@ -129,9 +136,10 @@ static int split_with(const reap_node *node, reap_channel_map *map, const reap_v
 }
 
 /* The list along one of several axes. */
-static int split(const reap_node *node, reap_channel_map *map, const reap_value *y, const stretch *s, const row *r) {
+static int split(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const reap_value *y,
+                 const stretch *s, const row *r) {
   scratch w = {NULL, NULL, NULL, NULL};
-  const int status = split_with(node, map, y, s, r, &w);
+  const int status = split_with(graph, node, map, y, s, r, &w);
   reap_free(&w.same);
   reap_free(&w.leads);
   reap_free(&w.first);
@@ -162,5 +170,5 @@ int reap_channel_reshape(const reap_graph *graph, const reap_node *node, reap_ch
   if (axis < 0) return reap_channel_map_pin_inputs(graph, node, map, "drops the axis of the channels");
   const row r = {product(x->dims, s.x_first, s.x_end), list->repeat * product(x->dims, list->axis + 1, s.x_end),
                  list->count, list->atoms};
-  return longer > 1 ? split(node, map, y, &s, &r) : keep(node, map, axis, &r);
+  return longer > 1 ? split(graph, node, map, y, &s, &r) : keep(node, map, axis, &r);
 }

@@ -30,6 +30,25 @@ static int hold(const reap_graph *graph, const reap_node *node, reap_channel_map
 
 /* ------------------------------------------------------------------ layers */
 
+/* Channels of each `size` entries of a value become one. */
+static int unite_groups(reap_channel_map *map, int value, int64_t size) {
+  REAP_TRY(reap_channel_list_refine(map, value, common_divisor(map->values[value].repeat, size)));
+  const reap_channel_list *x = &map->values[value];
+  const int64_t runs = size / x->repeat;
+  REAP_TRY(reap_channel_map_count(map, x->count));
+  for (int64_t i = 0; i < x->count; i++) reap_channel_map_unite(map, x->atoms[i / runs * runs], x->atoms[i]);
+  return REAP_OK;
+}
+
+/* One channel for each `size` entries of `from`, with `repeat` entries of `to`. */
+static int take_groups(reap_channel_map *map, int from, int64_t size, int to, int axis, int64_t repeat) {
+  const reap_channel_list *x = &map->values[from];
+  const int64_t runs = size / x->repeat;
+  REAP_TRY(reap_channel_list_set(map, to, axis, x->count / runs, repeat));
+  for (int64_t g = 0; g < map->values[to].count; g++) map->values[to].atoms[g] = x->atoms[g * runs];
+  return REAP_OK;
+}
+
 /* Whole groups of a grouped convolution leave, with their inputs and outputs; of a depthwise one each channel. */
 static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int64_t groups) {
   const int from = node->inputs[0], to = node->outputs[0], axis = reap_linear_axis(graph, node);
@@ -39,16 +58,8 @@ static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_c
     REAP_TRY(reap_channel_list_fresh(map, to, axis, outputs * groups));
     return reap_channel_map_pin(map, to, "a grouped convolution makes it from channels that are not followed");
   }
-  REAP_TRY(reap_channel_list_refine(map, from, common_divisor(x->repeat, inputs)));
-  REAP_TRY(reap_channel_list_set(map, to, axis, groups, outputs));
-  REAP_TRY(reap_channel_map_count(map, x->count));
-  const int64_t runs = inputs / x->repeat;
-  for (int64_t i = 0; i < x->count; i++) {
-    int64_t *lead = &map->values[to].atoms[i / runs];
-    if (i % runs == 0) *lead = x->atoms[i];
-    reap_channel_map_unite(map, *lead, x->atoms[i]);
-  }
-  return REAP_OK;
+  REAP_TRY(unite_groups(map, from, inputs));
+  return take_groups(map, from, inputs, to, axis, outputs);
 }
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -75,19 +86,43 @@ static int passed_axis(const reap_graph *graph, const reap_node *node, int axis)
   return kept && !reap_names_length(graph, node, to) ? to : -1;
 }
 
-/* A normalisation has parameters for each channel along its axis, which go with it; lists of these need no limit, as
- * the file holds the parameters themselves. */
 static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_channel_list *x = &map->values[node->inputs[0]];
   if (x->count == 0) return REAP_OK;
   const int axis = passed_axis(graph, node, x->axis);
   if (axis < 0) return hold(graph, node, map, "changes the channel axis");
-  const bool parameters = node->op->channels == REAP_CHANNELS_NORM && axis == REAP_NORM_AXIS;
-  for (int slot = 1; parameters && slot < node->n_inputs; slot++) {
-    REAP_TRY(reap_channel_list_pass(map, node->inputs[0], node->inputs[slot], 0));
-    map->entries -= x->count;
-  }
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
+}
+
+/* Parameters of a normalisation, one for each channel or each of its groups, go with them; lists of these need no
+ * limit, as the file holds the parameters themselves. */
+static int label_parameters(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int64_t size) {
+  const int64_t before = map->entries, channels = map->values[node->inputs[0]].count;
+  for (int slot = 1; slot < node->n_inputs; slot++) {
+    const bool of_groups = size > 1 && graph->values[node->inputs[slot]].dims[0] < channels;
+    REAP_TRY(of_groups ? take_groups(map, node->inputs[0], size, node->inputs[slot], 0, 1)
+                       : reap_channel_list_pass(map, node->inputs[0], node->inputs[slot], 0));
+    map->entries = before;
+  }
+  return REAP_OK;
+}
+
+/* Along its axis a normalisation treats each channel alone, or whole groups of them, which can leave together. */
+static int follow_norm(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const int from = node->inputs[0];
+  const reap_channel_list *x = &map->values[from];
+  if (x->count == 0) return REAP_OK;
+  if (x->axis != REAP_NORM_AXIS)
+    return node->op->id == REAP_OP_BatchNormalization ? follow_pass(graph, node, map)
+                                                      : hold(graph, node, map, "normalises over the channels");
+  const int64_t groups = reap_node_int(node, "num_groups", 0),
+                size = groups > 0 ? graph->values[from].dims[REAP_NORM_AXIS] / groups : 1;
+  if (size > 1) {
+    REAP_TRY(reap_channel_list_refine(map, from, 1));
+    REAP_TRY(unite_groups(map, from, size));
+  }
+  REAP_TRY(label_parameters(graph, node, map, size));
+  return reap_channel_list_pass(map, from, node->outputs[0], x->axis);
 }
 
 static int follow_transpose(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -248,6 +283,7 @@ static int follow(const reap_graph *graph, const reap_node *node, reap_channel_m
     case REAP_CHANNELS_LINEAR:
       return follow_linear(graph, node, map);
     case REAP_CHANNELS_NORM:
+      return follow_norm(graph, node, map);
     case REAP_CHANNELS_PASS:
       return follow_pass(graph, node, map);
     case REAP_CHANNELS_RESHAPE:

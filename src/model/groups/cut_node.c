@@ -105,6 +105,12 @@ static void cut_reshape(reap_graph *graph, reap_node *node, int input_axis, int 
   list_to_change(graph, node, 1, "shape")[axis] = count;
 }
 
+/* A GroupNormalization loses whole groups. */
+static void cut_groups(const reap_graph *graph, reap_node *node, int axis, int64_t count) {
+  const int64_t groups = reap_node_int(node, "num_groups", 1);
+  reap_cut_attribute(node, "num_groups", count / (reap_node_input(graph, node, 0)->dims[axis] / groups));
+}
+
 static int cut_output(reap_graph *graph, const reap_groups *groups, reap_node *node, const reap_member *member,
                       int group, const bool *keep) {
   const int value = node->outputs[0], axis = reap_groups_axis(groups, value);
@@ -124,6 +130,7 @@ int reap_cut_node(reap_graph *graph, const reap_groups *groups, const reap_membe
     return REAP_OK;
   }
   if (node->fixed_shape) node->cut |= 1u << 1;
+  if (node->op->id == REAP_OP_GroupNormalization) cut_groups(graph, node, member->axis, count);
   if (node->op->id == REAP_OP_Slice) return cut_slice(graph, node, member->axis, count, entries);
   if (node->op->id == REAP_OP_Pad && member->input < 0) return cut_pad(graph, node, member->axis, count, entries);
   if (node->op->id == REAP_OP_Reshape) return cut_output(graph, groups, node, member, group, keep);
@@ -159,7 +166,7 @@ static int input_edit(const reap_graph *graph, const reap_node *node, int slot, 
 
 /* Those that reap_cut_node() and cuts of layers change. */
 static int attribute_edits(const reap_node *node, reap_edits *edits) {
-  static const char *const names[] = {"group", "starts", "ends", "pads"};
+  static const char *const names[] = {"group", "num_groups", "starts", "ends", "pads"};
   for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++) {
     const reap_attribute *a = reap_node_attribute(node, names[i]);
     reap_tensor *t = NULL;
