@@ -260,6 +260,27 @@ static void normalised_groups(reap_graph *g) {
   net_conv3(g, "y", "single", 8, 6);
 }
 
+/* Parts by sizes, in equal parts and of which one is not read; indices; sizes of images; pixels out of channels. */
+static void moved_channels(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 12);
+  net_ints(g, "sizes", "5,4,3");
+  net_node(g, "Split", "parts", "a sizes", "p q rest", "axis=1");
+  net_conv3(g, "b", "p", 5, 8);
+  net_node(g, "Split", "halves", "b", "left right", "axis=1");
+  net_node(g, "Add", "sum", "left q", "sum", NULL);
+  net_node(g, "Concat", "both", "sum right", "both", "axis=1");
+  net_ints(g, "order", "-1,5,0,1,2,2");
+  net_node(g, "Gather", "picked", "both order", "picked", "axis=1");
+  net_ints(g, "larger", "2,6,8,8");
+  net_node(g, "Resize", "resized", "picked - - larger", "resized", NULL);
+  net_ints(g, "same", "2,6,8,8");
+  net_node(g, "Expand", "expanded", "resized same", "expanded", NULL);
+  net_conv3(g, "c", "expanded", 6, 8);
+  net_node(g, "DepthToSpace", "pixels", "c", "pixels", "blocksize=2");
+  net_node(g, "SpaceToDepth", "back", "pixels", "back", "blocksize=2");
+  net_conv3(g, "y", "back", 8, 6);
+}
+
 static void columns_joined(reap_graph *g) {
   net_conv3(g, "a", "x", 3, 4);
   net_node(g, "Flatten", "flat", "a", "flat", NULL);
@@ -290,7 +311,7 @@ static void coupled_groups_of_each_kind(void) {
     int least; /* groups that can be cut */
   } kinds[] = {{shortcut_by_pad, 2}, {parts_of_channels, 3}, {groups_of_a_convolution, 1},
                {shuffle, 1},         {channels_last, 3},     {gates, 2},
-               {columns_joined, 1},  {normalised_groups, 2}};
+               {columns_joined, 1},  {normalised_groups, 2}, {moved_channels, 4}};
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     for (uint64_t seed = 1; seed <= 3; seed++) {
       reap_graph *g = net_begin();

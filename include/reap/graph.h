@@ -81,6 +81,7 @@ typedef struct reap_value {
   int channel_axis;            /* see layout.h */
   bool channels_last;          /* stored so though its rank is not 4; valid after preparation: see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
+  bool measured;               /* the constant was computed in the file from shapes of other values, which it follows */
   bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
   int n_readers, reader;       /* nodes that read it, each once, and the last of them; valid after preparation */

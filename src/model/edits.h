@@ -9,7 +9,8 @@ typedef enum reap_edit_kind {
   REAP_EDIT_INPUT, /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "")
                     */
   REAP_EDIT_ADD,   /* an Add of this constant is put behind output 0 of file node `node` */
-  REAP_EDIT_ATTRIBUTE /* the integer (of a tensor of rank 0) or the integers of attribute `name` of file node `node` */
+  REAP_EDIT_ATTRIBUTE /* the integer (of a tensor of rank 0) or the integers of attribute `name` of file node `node`,
+                         which may be new; NULL: the attribute goes */
 } reap_edit_kind;
 
 typedef struct reap_edit {
@@ -27,7 +28,7 @@ typedef struct reap_edits {
 /* Appends, taking the tensor over (also on failure). */
 int reap_edits_add(reap_edits *edits, reap_edit_kind kind, int node, int slot, reap_tensor *tensor);
 
-/* The same for an attribute that the node has; `name` outlives the list. */
+/* The same for an attribute; `name` outlives the list. */
 int reap_edits_add_attribute(reap_edits *edits, int node, const char *name, reap_tensor *tensor);
 
 /* Frees the list's contents. */

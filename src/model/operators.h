@@ -16,6 +16,8 @@ typedef enum reap_channel_rule {
   REAP_CHANNELS_SLICE,   /* part of the list */
   REAP_CHANNELS_PAD,     /* the list with empty channels around it */
   REAP_CHANNELS_RESHAPE, /* the same elements in another shape */
+  REAP_CHANNELS_GATHER,  /* some of the list, in any order */
+  REAP_CHANNELS_BLOCKS,  /* pixels of a square become channels, or the other way round */
   REAP_CHANNELS_TRANSPOSE
 } reap_channel_rule;
 

@@ -124,21 +124,46 @@ static int edit_input(editor *e, const reap_edit *edit) {
 
 /* ------------------------------------------------------------------ an attribute */
 
+static int new_attribute(ReapOnnx__NodeProto *node, const char *name) {
+  ReapOnnx__AttributeProto *a = NULL;
+  REAP_TRY(reap_alloc(&a, 1, sizeof *a));
+  reap_onnx__attribute_proto__init(a);
+  a->has_type = 1;
+  a->type = REAP_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+  int status = reap_strdup(&a->name, name);
+  if (status == REAP_OK) status = reap_onnx_append(&node->attribute, &node->n_attribute, a);
+  if (status != REAP_OK) reap_onnx_free_part(&a->base);
+  return status;
+}
+
+static void remove_attribute(ReapOnnx__NodeProto *node, size_t at) {
+  reap_onnx_free_part(&node->attribute[at]->base);
+  for (node->n_attribute--; at < node->n_attribute; at++) node->attribute[at] = node->attribute[at + 1];
+}
+
 static int edit_attribute(const editor *e, const reap_edit *edit) {
   ReapOnnx__NodeProto *node = e->original[edit->node];
+  const reap_tensor *t = edit->tensor;
   size_t i = 0;
   while (i < node->n_attribute && strcmp(reap_onnx_text(node->attribute[i]->name), edit->name) != 0) i++;
-  if (i == node->n_attribute)
-    return reap_error(REAP_ERR_INTERNAL, "node %s has no attribute %s", reap_onnx_text(node->name), edit->name);
-  ReapOnnx__AttributeProto *a = node->attribute[i];
-  if (edit->tensor->rank == 0) {
-    a->i = edit->tensor->i64[0];
+  if (!t) {
+    if (i < node->n_attribute) remove_attribute(node, i);
     return REAP_OK;
   }
-  if (a->n_ints != (size_t)edit->tensor->count)
-    return reap_error(REAP_ERR_INTERNAL, "node %s: attribute %s has another length", reap_onnx_text(node->name),
-                      edit->name);
-  memcpy(a->ints, edit->tensor->i64, a->n_ints * sizeof *a->ints);
+  if (i == node->n_attribute) REAP_TRY(new_attribute(node, edit->name));
+  ReapOnnx__AttributeProto *a = node->attribute[i];
+  if (t->rank == 0) {
+    a->i = t->i64[0];
+    a->has_i = 1;
+    return REAP_OK;
+  }
+  if (a->n_ints != (size_t)t->count) {
+    reap_free(&a->ints);
+    a->n_ints = 0;
+    REAP_TRY(reap_alloc(&a->ints, t->count, sizeof *a->ints));
+    a->n_ints = (size_t)t->count;
+  }
+  memcpy(a->ints, t->i64, a->n_ints * sizeof *a->ints);
   return REAP_OK;
 }
 

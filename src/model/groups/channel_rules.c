@@ -10,6 +10,7 @@
 #include "model/operators.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout_rules.h"
+#include "model/operators/moving.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
@@ -82,8 +83,7 @@ static int passed_axis(const reap_graph *graph, const reap_node *node, int axis)
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   const bool same = reap_rules_of(node->op)->channel_axis == reap_layout_same;
   const int to = same ? axis : axis == reap_channel_axis(x) ? reap_channel_axis(y) : -1;
-  const bool kept = to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to];
-  return kept && !reap_names_length(graph, node, to) ? to : -1;
+  return to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to] ? to : -1;
 }
 
 static int follow_pass(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -148,10 +148,46 @@ static int follow_slice(const reap_graph *graph, const reap_node *node, reap_cha
   reap_slice slice;
   REAP_TRY(reap_slice_resolve(graph, node, &slice));
   if (x->count == 0) return REAP_OK;
-  if (node->op->id == REAP_OP_Split && slice.count[x->axis] != reap_node_input(graph, node, 0)->dims[x->axis])
-    REAP_TRY(hold(graph, node, map, "splits the channels"));
   if (slice.step[x->axis] != 1) return hold(graph, node, map, "takes channels at a distance from each other");
   return take_part(map, node->inputs[0], node->outputs[0], slice.start[x->axis], slice.count[x->axis]);
+}
+
+/* One index along the axis of the channels drops it; several are a list. */
+static int follow_gather(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  const reap_tensor *index = reap_node_constant(graph, node, 1);
+  int axis;
+  if (x->count == 0) return REAP_OK;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  if (axis != x->axis) return follow_pass(graph, node, map);
+  if (!index || index->rank != 1) return hold(graph, node, map, "takes single channels");
+  REAP_TRY(reap_channel_list_refine(map, node->inputs[0], 1));
+  REAP_TRY(reap_channel_list_set(map, node->outputs[0], axis, index->count, 1));
+  for (int64_t k = 0; k < index->count; k++)
+    map->values[node->outputs[0]].atoms[k] = x->atoms[index->i64[k] < 0 ? index->i64[k] + x->count : index->i64[k]];
+  return REAP_OK;
+}
+
+/* Channels that become pixels of a square, or come from them, can leave together only. */
+static int follow_blocks(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const int from = node->inputs[0], to = node->outputs[0];
+  const bool deep = node->op->id == REAP_OP_DepthToSpace;
+  reap_blocks b;
+  if (map->values[from].count == 0) return REAP_OK;
+  if (map->values[from].axis != REAP_NORM_AXIS) return hold(graph, node, map, "changes the channel axis");
+  REAP_TRY(reap_blocks_resolve(graph, node, &b));
+  REAP_TRY(reap_channel_list_refine(map, from, 1));
+  const int64_t area = b.size * b.size, wide = b.channels * area;
+  REAP_TRY(reap_channel_list_set(map, to, REAP_NORM_AXIS, deep ? b.channels : wide, 1));
+  const int64_t *x = map->values[from].atoms;
+  int64_t *y = map->values[to].atoms;
+  for (int64_t i = 0; i < wide; i++) { /* of the deeper side */
+    const int64_t channel = b.spread ? i / area : i % b.channels;
+    if (!deep) y[i] = x[channel];
+    if (deep && (b.spread ? i % area == 0 : i < b.channels)) y[channel] = x[i];
+    if (deep) reap_channel_map_unite(map, y[channel], x[i]);
+  }
+  return REAP_OK;
 }
 
 /* Channels that are padded are new ones, which no layer makes. */
@@ -296,6 +332,10 @@ static int follow(const reap_graph *graph, const reap_node *node, reap_channel_m
       return follow_concat(graph, node, map);
     case REAP_CHANNELS_SLICE:
       return follow_slice(graph, node, map);
+    case REAP_CHANNELS_GATHER:
+      return follow_gather(graph, node, map);
+    case REAP_CHANNELS_BLOCKS:
+      return follow_blocks(graph, node, map);
     case REAP_CHANNELS_PAD:
       return follow_pad(graph, node, map);
     case REAP_CHANNELS_OPAQUE:

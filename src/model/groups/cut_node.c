@@ -39,6 +39,25 @@ void reap_cut_attribute(reap_node *node, const char *name, int64_t value) {
   node->cut |= REAP_CUT_ATTRIBUTES;
 }
 
+/* Gives the node an attribute with these integers. */
+static int set_list(reap_node *node, const char *name, const int64_t *values, int64_t count) {
+  reap_attribute *a = find_attribute(node, name);
+  if (!a) {
+    REAP_TRY(reap_grow(&node->attributes, node->n_attributes, node->n_attributes + 1, sizeof *node->attributes));
+    a = &node->attributes[node->n_attributes];
+    memset(a, 0, sizeof *a);
+    a->kind = REAP_ATTRIBUTE_INTS;
+    REAP_TRY(reap_strdup(&a->name, name));
+    node->n_attributes++;
+  }
+  reap_free(&a->ints);
+  a->count = 0;
+  REAP_TRY(reap_alloc(&a->ints, count, sizeof *a->ints));
+  memcpy(a->ints, values, (size_t)count * sizeof *values);
+  a->count = count;
+  return REAP_OK;
+}
+
 /* The list in constant input `slot`, or in the attribute, to be changed; NULL if there is none. */
 static int64_t *list_to_change(reap_graph *graph, reap_node *node, int slot, const char *attribute) {
   reap_value *v = reap_node_input(graph, node, slot);
@@ -51,9 +70,10 @@ static int64_t *list_to_change(reap_graph *graph, reap_node *node, int slot, con
   return a ? a->ints : NULL;
 }
 
-/* Place of `axis` in the list of axes of Slice or Pad, which may be left out. */
+/* Place of `axis` in the list of axes of Slice, Pad or Resize, which may be left out. */
 static int64_t place_of_axis(const reap_graph *graph, const reap_node *node, int axis, int rank) {
-  const reap_tensor *t = reap_node_constant(graph, node, 3);
+  const bool listed = node->op->id == REAP_OP_Slice || node->op->id == REAP_OP_Pad;
+  const reap_tensor *t = listed ? reap_node_constant(graph, node, 3) : NULL;
   const reap_attribute *a = reap_node_attribute(node, "axes");
   const int64_t *axes = t ? t->i64 : a ? a->ints : NULL, n = t ? t->count : a ? a->count : 0;
   for (int64_t i = 0; i < n; i++)
@@ -97,6 +117,53 @@ static int cut_pad(reap_graph *graph, reap_node *node, int axis, int64_t count, 
   return REAP_OK;
 }
 
+/* Sizes of all parts of a Split: the graph has a node for each, and each its own list, [those in front together, its
+ * own, those behind] where it is an attribute. */
+static int cut_split(reap_graph *graph, reap_node *node, int axis, int64_t count, const int64_t *entries) {
+  reap_slice slice;
+  reap_value *sizes = reap_node_input(graph, node, 1);
+  REAP_TRY(reap_slice_resolve(graph, node, &slice));
+  if (slice.count[axis] == reap_node_input(graph, node, 0)->dims[axis]) return REAP_OK;
+  node->cut |= REAP_CUT_ATTRIBUTES;
+  if (sizes) {
+    for (int64_t i = 0, end = 0, before = 0; i < sizes->constant->count; i++) {
+      end += sizes->constant->i64[i];
+      const int64_t below = count_below(entries, count, end);
+      sizes->constant->i64[i] = below - before;
+      before = below;
+    }
+    return REAP_OK;
+  }
+  const int64_t before = count_below(entries, count, slice.start[axis]),
+                end = count_below(entries, count, slice.start[axis] + slice.count[axis]);
+  return set_list(node, "split", (int64_t[]){before, end - before, count - end}, 3);
+}
+
+/* Indices of what is left, by its new places. entries[count]: of the input, kept[left]: of the output. */
+static void cut_gather(reap_graph *graph, reap_node *node, int64_t length, int64_t count, const int64_t *entries,
+                       int64_t left, const int64_t *kept) {
+  reap_tensor *index = reap_node_input(graph, node, 1)->constant;
+  for (int64_t k = 0; k < left; k++) { /* never ahead of what is still to be read */
+    const int64_t old = index->i64[kept[k]];
+    index->i64[k] = count_below(entries, count, old < 0 ? old + length : old);
+  }
+  index->dims[0] = index->count = left;
+  node->cut |= 1u << 1;
+}
+
+/* A list of sizes that names that of the axis: slot 3 of Resize, 1 of Expand. What the file computes from shapes
+ * follows by itself. */
+static void cut_sizes(reap_graph *graph, reap_node *node, int slot, int axis, int64_t count) {
+  reap_value *sizes = reap_node_input(graph, node, slot);
+  const reap_attribute *axes = reap_node_attribute(node, "axes");
+  if (!sizes || sizes->constant->count == 0) return;
+  const int rank = reap_node_output(graph, node, 0)->rank;
+  const int64_t place = axes ? place_of_axis(graph, node, axis, rank) : axis - (rank - sizes->constant->count);
+  if (place < 0 || sizes->constant->i64[place] == 1) return;
+  sizes->constant->i64[place] = count;
+  if (!sizes->measured) node->cut |= 1u << slot;
+}
+
 /* The new shape has the channels along its axis `axis`, `count` of them are left; -1 and 0 follow by themselves. */
 static void cut_reshape(reap_graph *graph, reap_node *node, int input_axis, int axis, int64_t count) {
   const reap_tensor *shape = reap_node_constant(graph, node, 1);
@@ -111,14 +178,27 @@ static void cut_groups(const reap_graph *graph, reap_node *node, int axis, int64
   reap_cut_attribute(node, "num_groups", count / (reap_node_input(graph, node, 0)->dims[axis] / groups));
 }
 
-static int cut_output(reap_graph *graph, const reap_groups *groups, reap_node *node, const reap_member *member,
-                      int group, const bool *keep) {
-  const int value = node->outputs[0], axis = reap_groups_axis(groups, value);
-  int64_t *entries = NULL;
-  REAP_TRY(reap_alloc(&entries, graph->values[value].dims[axis], sizeof *entries));
-  cut_reshape(graph, node, member->axis, axis, reap_groups_entries(groups, value, group, keep, entries));
-  reap_free(&entries);
-  return REAP_OK;
+/* What counts the entries of the output, of which kept[left] stay. */
+static void cut_output(reap_graph *graph, reap_node *node, const reap_member *member, int64_t count,
+                       const int64_t *entries, int axis, int64_t left, const int64_t *kept) {
+  const int64_t length = graph->values[member->value].dims[member->axis];
+  switch (node->op->id) {
+    case REAP_OP_Reshape:
+      cut_reshape(graph, node, member->axis, axis, left);
+      break;
+    case REAP_OP_Resize:
+      cut_sizes(graph, node, 3, axis, left);
+      break;
+    case REAP_OP_Expand:
+      cut_sizes(graph, node, 1, axis, left);
+      break;
+    case REAP_OP_Gather:
+      if (left < reap_node_output(graph, node, 0)->dims[axis] || count < length)
+        cut_gather(graph, node, length, count, entries, left, kept);
+      break;
+    default:
+      break;
+  }
 }
 
 int reap_cut_node(reap_graph *graph, const reap_groups *groups, const reap_member *member, int group, const bool *keep,
@@ -133,7 +213,14 @@ int reap_cut_node(reap_graph *graph, const reap_groups *groups, const reap_membe
   if (node->op->id == REAP_OP_GroupNormalization) cut_groups(graph, node, member->axis, count);
   if (node->op->id == REAP_OP_Slice) return cut_slice(graph, node, member->axis, count, entries);
   if (node->op->id == REAP_OP_Pad && member->input < 0) return cut_pad(graph, node, member->axis, count, entries);
-  if (node->op->id == REAP_OP_Reshape) return cut_output(graph, groups, node, member, group, keep);
+  if (node->op->id == REAP_OP_Split) return cut_split(graph, node, member->axis, count, entries);
+  const int value = node->outputs[0], axis = reap_groups_axis(groups, value);
+  int64_t *kept = NULL;
+  if (axis < 0) return REAP_OK;
+  REAP_TRY(reap_alloc(&kept, graph->values[value].dims[axis], sizeof *kept));
+  const int64_t left = reap_groups_entries(groups, value, group, keep, kept);
+  cut_output(graph, node, member, count, entries, axis, left < 0 ? graph->values[value].dims[axis] : left, kept);
+  reap_free(&kept);
   return REAP_OK;
 }
 
@@ -181,7 +268,41 @@ static int attribute_edits(const reap_node *node, reap_edits *edits) {
   return REAP_OK;
 }
 
+/* Own sizes of the parts of one Split of the file; parts that nothing reads have what is left, together. */
+static int split_sizes(const reap_graph *graph, const reap_node *node, int axis, reap_tensor **out) {
+  const int64_t parts = node->parts;
+  int64_t left = reap_node_input(graph, node, 0)->dims[axis];
+  int first_unread = -1;
+  REAP_TRY(reap_tensor_create(REAP_I64, 1, &parts, out));
+  for (int k = 0; k < node->parts; k++) (*out)->i64[k] = -1;
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->source == node->source && graph->nodes[i]->parts == node->parts)
+      (*out)->i64[graph->nodes[i]->part] = reap_node_output(graph, graph->nodes[i], 0)->dims[axis];
+  for (int k = 0; k < node->parts; k++) {
+    if ((*out)->i64[k] < 0 && first_unread < 0) first_unread = k;
+    if ((*out)->i64[k] < 0) (*out)->i64[k] = 0;
+    left -= (*out)->i64[k];
+  }
+  if (first_unread >= 0) (*out)->i64[first_unread] = left;
+  return REAP_OK;
+}
+
+/* Once for all parts: as an input, or before opset 13 as an attribute. */
+static int split_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
+  reap_tensor *t = NULL;
+  int axis;
+  for (int i = 0; i < graph->n_nodes && graph->nodes[i] != node; i++)
+    if (graph->nodes[i]->source == node->source && graph->nodes[i]->parts > 0 && graph->nodes[i]->cut) return REAP_OK;
+  REAP_TRY(reap_axis_resolve(graph, node, 0, &axis));
+  REAP_TRY(split_sizes(graph, node, axis, &t));
+  if (graph->opset < 13) return reap_edits_add_attribute(edits, node->source, "split", t);
+  REAP_TRY(reap_edits_add(edits, REAP_EDIT_INPUT, node->source, 1, t));
+  return reap_node_attribute(node, "num_outputs") ? reap_edits_add_attribute(edits, node->source, "num_outputs", NULL)
+                                                  : REAP_OK;
+}
+
 int reap_cut_node_edits(const reap_graph *graph, const reap_node *node, reap_edits *edits) {
+  if (node->cut && node->op->id == REAP_OP_Split) return split_edits(graph, node, edits);
   for (int slot = 0; slot < 31; slot++)
     if (node->cut >> slot & 1) REAP_TRY(input_edit(graph, node, slot, edits));
   return node->cut & REAP_CUT_ATTRIBUTES ? attribute_edits(node, edits) : REAP_OK;

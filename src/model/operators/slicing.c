@@ -183,17 +183,3 @@ int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, 
   }
   return REAP_OK;
 }
-
-bool reap_names_length(const reap_graph *graph, const reap_node *node, int axis) {
-  const reap_value *y = reap_node_output(graph, node, 0);
-  const reap_tensor *list = reap_node_constant(graph, node, node->op->id == REAP_OP_Expand ? 1 : 3);
-  const int64_t at = list ? axis - (y->rank - list->count) : -1;
-  switch (node->op->id) {
-    case REAP_OP_Resize:
-      return list && list->count > 0;
-    case REAP_OP_Expand:
-      return at >= 0 && list->i64[at] != 1;
-    default:
-      return false;
-  }
-}

@@ -39,8 +39,4 @@ int reap_axis_resolve(const reap_graph *graph, const reap_node *node, int64_t fa
  * of them (reductions) or those of length 1 (Squeeze) where none are named. */
 int reap_axes_resolve(const reap_graph *graph, const reap_node *node, int rank, bool mask[REAP_MAX_RANK]);
 
-/* True if a list of the node's own names the length of its output along `axis`: the sizes of a Resize, the shape of an
- * Expand. Such a length stays when channels are cut. */
-bool reap_names_length(const reap_graph *graph, const reap_node *node, int axis);
-
 #endif

@@ -38,7 +38,10 @@ static int copy_input(reap_graph *graph, reap_node *node, int slot) {
   snprintf(what, sizeof what, "input%d", slot);
   REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(reap_node_constant(graph, node, slot))));
   REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, slot), &copy));
-  return reap_graph_own_input(graph, node, slot, what, copy);
+  const bool measured = reap_node_input(graph, node, slot)->measured;
+  REAP_TRY(reap_graph_own_input(graph, node, slot, what, copy));
+  reap_node_input(graph, node, slot)->measured = measured;
+  return REAP_OK;
 }
 
 int reap_graph_own_constants(reap_graph *graph) {

@@ -118,6 +118,13 @@ static int check_inputs(const reap_graph *graph, const reap_node *node) {
   return REAP_OK;
 }
 
+/* A constant that came from shapes is one that the file computes anew from the tensors as they then are. */
+static void note_measured(reap_graph *graph, const reap_node *node) {
+  bool measured = node->op->id == REAP_OP_Shape || node->op->id == REAP_OP_Size;
+  for (int k = 0; k < node->n_inputs; k++) measured |= node->inputs[k] >= 0 && graph->values[node->inputs[k]].measured;
+  graph->values[node->outputs[0]].measured = measured;
+}
+
 static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
   bool done = false;
   redirect(node, f->origin);
@@ -129,6 +136,7 @@ static int infer_one(reap_graph *graph, reap_node *node, inference *f) {
     f->origin[out] = node->inputs[0];
     done = true;
   }
+  if (folded) note_measured(graph, node);
   if (done)
     node->outputs[0] = -1;
   else
