@@ -127,29 +127,29 @@ ends 3 "path.h5: " prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --flops 0
 all=(prune "$resnet" --calib "$calib" --images 70 -o out.h5 --scope all --method l1 --refit none)
 cuts() { tr -d ' \t\n' <"$1" | grep -o '"cuts":.*"units"' | md5sum; }
 for budget in flops params; do
-  run 0 "" "${all[@]}" --$budget 0.3 --report all.json --save-plan all.plan.json
+  ends 0 "" "${all[@]}" --$budget 0.3 --report all.json --save-plan all.plan.json
   met all.json $budget 0.3
-  run 0 "" "${all[@]}" --plan all.plan.json --report again.json
+  ends 0 "" "${all[@]}" --plan all.plan.json --report again.json
   [ "$(cuts all.json)" = "$(cuts again.json)" ] || fail "a plan of coupled groups cuts other channels"
 done
 round() { # PLAN; numbers of channels, of 16, 32 and 64
   awk -F: '/Conv/ { n++; if ($2 % 8 != 0) exit 1 } END { exit n < 5 }' "$1" || fail "$1 has numbers that are no multiples of 8"
 }
-run 0 "" "${all[@]}" --keep 0.4 --multiple-of 8 --save-plan round.plan.json
+ends 0 "" "${all[@]}" --keep 0.4 --multiple-of 8 --save-plan round.plan.json
 round round.plan.json
-run 0 "" "${all[@]}" --flops 0.6 --min-keep 9 --multiple-of 8 --report round.json --save-plan round.plan.json
+ends 0 "" "${all[@]}" --flops 0.6 --min-keep 9 --multiple-of 8 --report round.json --save-plan round.plan.json
 round round.plan.json
 awk -F: '/Conv/ && $2 + 0 < 16 { exit 1 }' round.plan.json || fail "--min-keep 9 does not keep 16"
-run 0 "" "${prune[@]}" --flops 0.6 --ratios path --multiple-of 8 --save-plan round.plan.json
+ends 0 "" "${prune[@]}" --flops 0.6 --ratios path --multiple-of 8 --save-plan round.plan.json
 round round.plan.json
 plan '{ "groups": { "conv1.Conv": 7 } }'
-run 2 "plan.json: group conv1.Conv: keeps multiples of 8" "${all[@]}" --plan plan.json --multiple-of 8
-run 2 "plan.json: group conv1.Conv is excluded" "${all[@]}" --plan plan.json --exclude stage1.stage1.0.conv1.Conv
-run 2 "--scope all cannot re-solve" "${prune[@]}" --keep 0.5 --scope all
-run 2 "--scope all cannot re-solve" "${prune[@]}" --keep 0.5 --scope all --method l1
-run 2 "method reap needs moments" "${all[@]}" --keep 0.5 --method reap
-run 2 "--scope all goes by the weights" "${all[@]}" --keep 0.5 --save-stats stats.h5
-run 2 "--scope all does not go with" "${all[@]}" --flops 0.5 --ratios path
+ends 2 "plan.json: group conv1.Conv: keeps multiples of 8" "${all[@]}" --plan plan.json --multiple-of 8
+ends 2 "plan.json: group conv1.Conv is excluded" "${all[@]}" --plan plan.json --exclude stage1.stage1.0.conv1.Conv
+ends 2 "--scope all cannot re-solve" "${prune[@]}" --keep 0.5 --scope all
+ends 2 "--scope all cannot re-solve" "${prune[@]}" --keep 0.5 --scope all --method l1
+ends 2 "method reap needs moments" "${all[@]}" --keep 0.5 --method reap
+ends 2 "--scope all goes by the weights" "${all[@]}" --keep 0.5 --save-stats stats.h5
+ends 2 "--scope all does not go with" "${all[@]}" --flops 0.5 --ratios path
 
 # ------------------------------------------------------------------ milliseconds
 
