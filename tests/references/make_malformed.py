@@ -461,8 +461,7 @@ def operator_cases():
     pad("pad_too_many_axes", "overlong", 0, 0, 0, 1, 1, 0, 0, 0, 1, 1)
     pad("pad_too_few_axes", "curtailed", 1, 1, 1, 1)
     pad("pad_huge", "bloated", 0, 0, 1 << 62, 1 << 62, 0, 0, 1 << 62, 1 << 62)
-    # A sound network, but not one that padding with a constant computes.
-    pad("pad_mirrored", "mirroring", 0, 0, 1, 1, 0, 0, 1, 1, mode="reflect")
+    pad("pad_mirrored", "mirroring", 0, 0, 99, 1, 0, 0, 1, 1, mode="reflect")
     pad("pad_mode_unknown", "guessing", 0, 0, 1, 1, 0, 0, 1, 1, mode="fancy")
 
     def pool(name, word, op="MaxPool", **attributes):
