@@ -342,7 +342,8 @@ static void matrix_products_flatten_leading_axes(void) {
 /* ---------------------------------------------------------------- storage and numbers that are none */
 
 static void storage_is_channels_last(void) {
-  const reap_value images = {.rank = 4, .dims = {2, 3, 2, 2}}, matrix = {.rank = 2, .dims = {4, 6}};
+  const reap_value images = {.rank = 4, .dims = {2, 3, 2, 2}, .channels_last = true},
+                   matrix = {.rank = 2, .dims = {4, 6}};
   int64_t strides[REAP_MAX_RANK];
   reap_storage_strides(&images, strides);
   const int64_t wanted[] = {12, 1, 6, 3};

@@ -350,8 +350,9 @@ static void four_axes(void) { check(4, 0); }
 
 /* Rows of one channel are stored without gaps, whatever the number of axes. */
 static void gaps_are_where_numbers_lie_between(void) {
-  const reap_value values[] = {
-      {.rank = 4, .dims = {2, 1, 5, 6}}, {.rank = 4, .dims = {2, 3, 5, 6}}, {.rank = 5, .dims = {2, 3, 5, 2, 6}}};
+  const reap_value values[] = {{.rank = 4, .dims = {2, 1, 5, 6}, .channels_last = true},
+                               {.rank = 4, .dims = {2, 3, 5, 6}, .channels_last = true},
+                               {.rank = 5, .dims = {2, 3, 5, 2, 6}}};
   for (int i = 0; i < 3; i++) {
     const reap_row_layout rows = reap_row_layout_of(&values[i], values[i].rank - 1, 2);
     CU_ASSERT_EQUAL(reap_rows_have_gaps(&rows), i == 1);

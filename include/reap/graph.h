@@ -79,7 +79,7 @@ typedef struct reap_value {
   int64_t dims[REAP_MAX_RANK]; /* [batch, channels, height, width] in ONNX's order; valid after preparation */
   bool known;                  /* shape has been inferred */
   int channel_axis;            /* see layout.h */
-  bool channels_last;          /* stored so though its rank is not 4; valid after preparation: see layout.h */
+  bool channels_last;          /* stored so; valid after preparation: see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
   bool measured;               /* the constant was computed in the file from shapes of other values, which it follows */
   bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */

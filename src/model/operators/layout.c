@@ -122,7 +122,7 @@ int reap_layout_expanded(const reap_graph *graph, const reap_node *node) {
 
 /* ---------------------------------------------------------------- storage */
 
-bool reap_stored_row_major(const reap_value *value) { return value->rank != 4 && !value->channels_last; }
+bool reap_stored_row_major(const reap_value *value) { return !value->channels_last; }
 
 void reap_storage_strides_of(bool row_major, int rank, const int64_t *dims, int64_t *strides) {
   if (row_major || rank < 3) {

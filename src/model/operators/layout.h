@@ -27,10 +27,13 @@ int reap_linear_axis(const reap_graph *graph, const reap_node *node);
 
 /* Strides, in elements and in ONNX's order of axes, of a value as it is stored: channels last, or row-major. Channels
  * last means [batch, height, width, channels] for axes [batch, channels, height, width], whatever these axes mean, and
- * likewise for other ranks. All values of rank 4 are stored so, and those of other ranks that windows slide over
+ * likewise for other ranks. Most values of rank 4 are stored so, and those of other ranks that windows slide over
  * (prepare/storage.h). `dims` may be those of a constant in the order of some value. */
 void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK]);
 void reap_storage_strides_of(bool row_major, int rank, const int64_t *dims, int64_t *strides);
+
+/* True for the rank of images, whose values are stored channels last unless something speaks against it. */
+static inline bool reap_has_image_rank(const reap_value *value) { return value->rank == 4; }
 
 /* True if that is ONNX's own row-major order of axes. */
 bool reap_stored_row_major(const reap_value *value);

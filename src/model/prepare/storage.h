@@ -5,7 +5,8 @@
 #include "reap/graph.h"
 
 /* Sets channels_last of all values: see layout.h. What windows slide over (the inputs and outputs of convolutions and
- * poolings) is stored channels last, and so is what element-wise operators make of it. Layouts have to be known. */
+ * poolings) is stored channels last, and so is what element-wise operators make of it; and all else of rank 4 but what
+ * attention multiplies, or norms over the last axes work on. Layouts have to be known. */
 int reap_choose_storage(reap_graph *graph);
 
 #endif
