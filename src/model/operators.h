@@ -7,17 +7,18 @@
 
 /* How channels pass through an operator; see groups.h. */
 typedef enum reap_channel_rule {
-  REAP_CHANNELS_OPAQUE,  /* not followed: what goes in or comes out keeps all its channels */
-  REAP_CHANNELS_LINEAR,  /* a product with weights: channels end here and new ones begin */
-  REAP_CHANNELS_PASS,    /* output channel c depends on input channel c alone */
-  REAP_CHANNELS_JOIN,    /* element-wise on several tensors: channel c of all of them is one */
-  REAP_CHANNELS_NORM,    /* passes, with parameters for each channel or for groups of them */
-  REAP_CHANNELS_CONCAT,  /* lists put behind each other */
-  REAP_CHANNELS_SLICE,   /* part of the list */
-  REAP_CHANNELS_PAD,     /* the list with empty channels around it */
-  REAP_CHANNELS_RESHAPE, /* the same elements in another shape */
-  REAP_CHANNELS_GATHER,  /* some of the list, in any order */
-  REAP_CHANNELS_BLOCKS,  /* pixels of a square become channels, or the other way round */
+  REAP_CHANNELS_OPAQUE,     /* not followed: what goes in or comes out keeps all its channels */
+  REAP_CHANNELS_LINEAR,     /* a product with weights: channels end here and new ones begin */
+  REAP_CHANNELS_TRANSPOSED, /* the same, with weights [inputs, outputs of a group]; never re-solved */
+  REAP_CHANNELS_PASS,       /* output channel c depends on input channel c alone */
+  REAP_CHANNELS_JOIN,       /* element-wise on several tensors: channel c of all of them is one */
+  REAP_CHANNELS_NORM,       /* passes, with parameters for each channel or for groups of them */
+  REAP_CHANNELS_CONCAT,     /* lists put behind each other */
+  REAP_CHANNELS_SLICE,      /* part of the list */
+  REAP_CHANNELS_PAD,        /* the list with empty channels around it */
+  REAP_CHANNELS_RESHAPE,    /* the same elements in another shape */
+  REAP_CHANNELS_GATHER,     /* some of the list, in any order */
+  REAP_CHANNELS_BLOCKS,     /* pixels of a square become channels, or the other way round */
   REAP_CHANNELS_TRANSPOSE
 } reap_channel_rule;
 

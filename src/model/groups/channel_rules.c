@@ -64,14 +64,16 @@ static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_c
 }
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
-  if (!node->linear) return hold(graph, node, map, "multiplies tensors that depend on the images");
+  const bool transposed = node->op->channels == REAP_CHANNELS_TRANSPOSED,
+             windows = transposed || reap_is_convolution(node);
+  if (!node->linear && !transposed) return hold(graph, node, map, "multiplies tensors that depend on the images");
   const reap_channel_list *x = &map->values[node->inputs[0]];
   const int axis = reap_linear_axis(graph, node);
-  const int64_t groups = reap_is_convolution(node) ? reap_node_int(node, "group", 1) : 1;
+  const int64_t groups = windows ? reap_node_int(node, "group", 1) : 1;
   if (x->count > 0 && x->axis != axis)
     REAP_TRY(hold(graph, node, map,
-                  reap_is_convolution(node) ? "runs its window over the channels"
-                                            : "is a matrix product along another axis than that of the channels"));
+                  windows ? "runs its window over the channels"
+                          : "is a matrix product along another axis than that of the channels"));
   if (groups > 1) return follow_grouped(graph, node, map, groups);
   return reap_channel_list_fresh(map, node->outputs[0], axis, graph->values[node->outputs[0]].dims[axis]);
 }
@@ -317,6 +319,7 @@ static int follow_concat(const reap_graph *graph, const reap_node *node, reap_ch
 static int follow(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   switch (node->op->channels) {
     case REAP_CHANNELS_LINEAR:
+    case REAP_CHANNELS_TRANSPOSED:
       return follow_linear(graph, node, map);
     case REAP_CHANNELS_NORM:
       return follow_norm(graph, node, map);

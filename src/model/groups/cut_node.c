@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "model/operators.h"
+#include "model/operators/layer.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -172,6 +173,20 @@ static void cut_reshape(reap_graph *graph, reap_node *node, int input_axis, int 
   list_to_change(graph, node, 1, "shape")[axis] = count;
 }
 
+/* Weights [inputs, outputs of a group] of a transposed convolution; whole groups of a grouped one. */
+static void cut_transposed(reap_graph *graph, reap_node *node, const reap_member *member, int64_t count,
+                           const int64_t *entries) {
+  reap_tensor *weights = reap_node_input(graph, node, 1)->constant;
+  const bool outputs = member->role == REAP_PRODUCES, grouped = reap_node_int(node, "group", 1) > 1;
+  node->cut |= 1u << 1;
+  if (!outputs || !grouped) reap_cut_tensor(weights, outputs ? 1 : 0, count, entries);
+  if (!outputs) return;
+  if (grouped) reap_cut_attribute(node, "group", count / reap_weights_inputs(weights));
+  if (!reap_node_input(graph, node, 2)) return;
+  reap_cut_tensor(reap_node_input(graph, node, 2)->constant, 0, count, entries);
+  node->cut |= 1u << 2;
+}
+
 /* A GroupNormalization loses whole groups. */
 static void cut_groups(const reap_graph *graph, reap_node *node, int axis, int64_t count) {
   const int64_t groups = reap_node_int(node, "num_groups", 1);
@@ -207,6 +222,10 @@ int reap_cut_node(reap_graph *graph, const reap_groups *groups, const reap_membe
   if (graph->values[member->value].constant) {
     reap_cut_tensor(graph->values[member->value].constant, member->axis, count, entries);
     node->cut |= 1u << member->input;
+    return REAP_OK;
+  }
+  if (node->op->channels == REAP_CHANNELS_TRANSPOSED) {
+    cut_transposed(graph, node, member, count, entries);
     return REAP_OK;
   }
   if (node->fixed_shape) node->cut |= 1u << 1;

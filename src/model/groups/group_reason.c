@@ -55,7 +55,9 @@ int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const 
   names(graph, &ties, tied);
   names(graph, &consumers, readers);
   names(graph, others, rest);
-  const char *how = several               ? " it"
+  const char *how = several ? " it"
+                    : !graph->nodes[producers.items[0]]->linear || !graph->nodes[consumers.items[0]]->linear
+                        ? " it, and a transposed convolution is not re-solved"
                     : others->count > 0   ? " it together with channels of "
                     : read > group->units ? " it more than once"
                                           : " a part of it";

@@ -32,7 +32,7 @@ typedef struct search {
   int *last;             /* [groups] the tensor that listed the group last, counted over all nodes */
 } search;
 
-static bool is_layer(const reap_node *node) { return node->linear != NULL; }
+static bool is_layer(const reap_node *node) { return node->linear || node->op->channels == REAP_CHANNELS_TRANSPOSED; }
 
 /* Channels that a layer produces; count 0 if they are not followed. */
 static const reap_channel_list *produced_list(const search *s, int node) {
@@ -308,9 +308,9 @@ static reap_first_few others_of(const search *s, int index, int node) {
   return others;
 }
 
-/* Layers that make or read the units one by one; not depthwise and grouped convolutions. */
+/* Layers that make or read the units one by one and are re-solved; not depthwise and grouped convolutions. */
 static bool is_plain(const search *s, int node) {
-  return node >= 0 && reap_node_int(s->graph->nodes[node], "group", 1) == 1;
+  return node >= 0 && s->graph->nodes[node]->linear && reap_node_int(s->graph->nodes[node], "group", 1) == 1;
 }
 
 static bool has_consumer(const reap_group *group) {

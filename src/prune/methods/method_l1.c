@@ -13,23 +13,26 @@
 #include <math.h>
 
 #include "methods.h"
+#include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Adds |w| of a layer's weights to the units whose rows, or columns, they are. Rows of a grouped convolution read the
- * units that they make. */
+/* Adds |w| of a layer's weights to the units that stand along axis 0 or 1 of them. What a grouped convolution reads and
+ * makes are the same units, which stand along axis 0. */
 static int add_norms(const reap_evidence *e, const reap_member *member, double *scores) {
   const reap_node *node = e->graph->nodes[member->node];
   const reap_tensor *weights = reap_node_constant(e->graph, node, 1);
-  const bool rows = member->role == REAP_PRODUCES || reap_node_int(node, "group", 1) > 1;
-  const int64_t outputs = weights->dims[0], row = weights->count / outputs;
+  const bool outputs_first = node->linear != NULL, grouped = reap_node_int(node, "group", 1) > 1;
+  const bool first = grouped || (member->role == REAP_PRODUCES) == outputs_first;
+  const int64_t rows = weights->dims[0], length = first ? rows : reap_weights_inputs(weights),
+                run = weights->count / (first ? length : rows * length);
   reap_member side = *member;
   int64_t *units = NULL;
-  if (rows) side.value = node->outputs[0];
-  REAP_TRY(reap_alloc(&units, rows ? outputs : row, sizeof *units));
-  const int64_t count = reap_member_units(e->group, &side, units), run = rows ? row : row / count;
+  if (grouped) side.value = outputs_first ? node->outputs[0] : node->inputs[0];
+  REAP_TRY(reap_alloc(&units, length, sizeof *units));
+  reap_member_units(e->group, &side, units);
   for (int64_t i = 0; i < weights->count; i++) { /* of each entry `run` in turn */
-    const int64_t unit = units[i / run % count];
+    const int64_t unit = units[i / run % length];
     if (unit >= 0) scores[unit] += fabs((double)weights->f32[i]);
   }
   reap_free(&units);

@@ -132,6 +132,8 @@ static int append_part(parts *p, part added) {
 static bool has_entries(const reap_node *node, const reap_member *member) {
   if (node->linear)
     return member->role == REAP_PRODUCES || (member->role == REAP_CONSUMES && reap_node_int(node, "group", 1) == 1);
+  if (node->op->channels == REAP_CHANNELS_TRANSPOSED)
+    return member->role == REAP_PRODUCES || member->role == REAP_CONSUMES;
   return node->op->channels == REAP_CHANNELS_NORM && member->input > 0 && member->input < 2;
 }
 
@@ -213,6 +215,19 @@ static int add_layer(reap_cost_model *m, const reap_graph *graph, const reap_gro
   return gains_bias(groups, m->chosen, node, i) ? add_product(m, &NO_INPUTS, &out, 1) : REAP_OK;
 }
 
+/* Weights [inputs, outputs of a group]. */
+static int add_transposed(reap_cost_model *m, const reap_graph *graph, const parts *p, int *next, int i, bool params) {
+  const reap_node *node = graph->nodes[i];
+  const reap_tensor *weights = reap_node_constant(graph, node, 1);
+  const int64_t groups = reap_node_int(node, "group", 1), rows = weights->dims[0],
+                columns = reap_weights_inputs(weights);
+  const side in = take_side(m, p, next, i, false, rows), out = take_side(m, p, next, i, true, columns * groups),
+             of_group = {NULL, 0, (double)columns};
+  const int64_t total = params ? weights->count : reap_node_flops(graph, i);
+  REAP_TRY(add_product(m, &in, groups > 1 ? &of_group : &out, (double)total / ((double)rows * (double)columns)));
+  return params && reap_node_constant(graph, node, 2) ? add_product(m, &NO_INPUTS, &out, 1) : REAP_OK;
+}
+
 /* A normalisation on its own: scale and bias of every channel it has, of whichever groups they are. */
 static int add_norm(reap_cost_model *m, const reap_graph *graph, const parts *p, int *next, int i, bool params) {
   const side out = take_side(m, p, next, i, true, reap_node_constant(graph, graph->nodes[i], 1)->count);
@@ -225,8 +240,12 @@ static int add_nodes(reap_cost_model *m, const reap_graph *graph, const reap_gro
   for (int i = 0; i < graph->n_nodes; i++)
     if (graph->nodes[i]->linear)
       REAP_TRY(add_layer(m, graph, groups, p, &next, i, params));
+    else if (graph->nodes[i]->op->channels == REAP_CHANNELS_TRANSPOSED)
+      REAP_TRY(add_transposed(m, graph, p, &next, i, params));
     else if (graph->nodes[i]->op->channels == REAP_CHANNELS_NORM)
       REAP_TRY(add_norm(m, graph, p, &next, i, params));
+    else if (!params)
+      m->fixed += (double)reap_node_flops(graph, i); /* products of tensors that depend on the images */
   return REAP_OK;
 }
 
