@@ -168,6 +168,89 @@ class Blocks(Functions):
             return self.move(self.sum_of(*parts))
         return self.move(self.node("Concat", parts, self.shape, axis=1))
 
+    def parts(self):
+        """Split along the channels, a convolution of one part, together again."""
+        channels, count = self.shape[0], self.pick.choice([2, 2, 3])
+        if channels < count + 1:
+            return False
+        sizes = [channels // count] * (count - 1)
+        sizes.append(channels - sum(sizes))
+        inputs, form = [self.at], {"axis": self.axis(1, 4), "split": sizes if self.opset < 13 else None}
+        if self.opset >= 13 and (len(set(sizes)) > 1 or self.chance(0.5)):
+            inputs.append(self.ints(sizes, "sizes"))
+        elif self.opset >= 18:
+            form["num_outputs"] = count
+        first = self.node("Split", inputs, (sizes[0],) + self.shape[1:], count, **form)
+        names = list(self.nodes[-1].output)
+        for name, size in zip(names, sizes):
+            self.shapes[name] = (size,) + self.shape[1:]
+        names[-1] = self.tail(self.conv_to(names[-1], sizes[0], same=True))
+        return self.move(self.node("Concat", [first] + names[1:], (sizes[0] * count,) + self.shape[1:], axis=1))
+
+    def resized(self):
+        """Larger or smaller images."""
+        channels, height, width = self.shape
+        scales = [self.pick.choice([2.0, 2.0, 1.5, 1.0, 3.0] + [0.5] * (self.opset >= 11)) for _ in range(2)]
+        shape = (channels, int(height * scales[0]), int(width * scales[1]))
+        if max(shape[1:]) > 14 or min(shape[1:]) < 1:
+            return False
+        mode, scales = self.pick.choice(["nearest", "linear"]), [1.0, 1.0] + scales
+        if self.opset < 9:
+            return self.move(self.node("Upsample", [self.at], shape, mode=mode, scales=scales))
+        if self.opset < 11:
+            op = "Upsample" if self.opset == 9 else "Resize"
+            return self.move(self.node(op, [self.at, self.floats(scales, "scales")], shape, mode=mode))
+        places = ["half_pixel", "asymmetric", "align_corners"] if mode == "linear" else ["asymmetric"]
+        names = [self.at, self.floats([], "region") if self.opset < 13 else "", self.floats(scales, "scales")]
+        return self.move(self.node("Resize", names, shape, mode=mode, nearest_mode="floor" if mode == "nearest" else None,
+                                   coordinate_transformation_mode=self.pick.choice(places)))
+
+    def transposed_conv(self):
+        """Twice as large, by a convolution."""
+        channels, height, width = self.shape
+        if max(height, width) > 7:
+            return False
+        outputs, k = self.width(), self.pick.choice([2, 3])
+        divisors = [g for g in (1, 1, 2) if channels % g == 0 and outputs % g == 0]
+        groups = self.pick.choice(divisors)
+        w = self.weights(channels, outputs // groups, k, k, fan_in=channels // groups * 2)
+        names = [self.at, self.floats(w, "weight")]
+        names += [self.floats(self.normal(outputs, scale=0.3), "bias")] if self.chance(0.5) else []
+        form = dict(strides=[2, 2], pads=[k // 2] * 2 + [0] * 2 if k == 3 else None, group=groups)
+        y = self.node("ConvTranspose", names, (outputs, 2 * height, 2 * width), **form)
+        return self.move(self.tail(y))
+
+    def depth_space(self):
+        channels, height, width = self.shape
+        if channels % 4 == 0 and max(height, width) <= 7 and self.chance(0.6):
+            mode = self.pick.choice([None, "DCR", "CRD"]) if self.opset >= 11 else None
+            return self.move(self.node("DepthToSpace", [self.at], (channels // 4, 2 * height, 2 * width), blocksize=2,
+                                       mode=mode))
+        if height % 2 or width % 2 or channels > 16:
+            return False
+        return self.move(self.node("SpaceToDepth", [self.at], (4 * channels, height // 2, width // 2), blocksize=2))
+
+    def neighbours(self):
+        return self.move(self.node("LRN", [self.at], self.shape, size=self.pick.choice([1, 3, 5]), alpha=0.1, bias=1.5))
+
+    def reduced(self):
+        """Along the height or the width."""
+        axis, op = self.pick.choice([2, 3]), self.pick.choice(["ReduceSum", "ReduceMax", "ReduceL2", "ReduceMin"])
+        shape = list(self.shape)
+        factor, shape[axis - 1] = self.shape[axis - 1], 1
+        y = self.axes_of(op, 13 if op == "ReduceSum" else 18, self.at, shape, [self.axis(axis, 4)])
+        if op != "ReduceSum":
+            return self.move(y)
+        return self.move(self.node("Mul", [y, self.floats(1 / factor)], shape))
+
+    def picked(self):
+        """Entries along an axis, in another order."""
+        axis = self.pick.randint(1, self.rank - 1)
+        shape = list(self.shape)
+        places = [self.pick.randrange(shape[axis - 1]) for _ in range(self.pick.randint(2, shape[axis - 1] + 1))]
+        shape[axis - 1] = len(places)
+        return self.move(self.node("Gather", [self.at, self.ints(places, "places")], shape, axis=axis))
+
     def shuffle(self):
         channels, height, width = self.shape
         if channels % 2:
@@ -357,6 +440,22 @@ class Blocks(Functions):
             self.gemm() if self.chance(0.6) else self.linear_last()
         return True
 
+    def sequence_conv(self):
+        """A convolution or two over a sequence, a pooling between them."""
+        channels, length = self.shape
+        for _ in range(self.pick.choice([1, 2, 2])):
+            outputs, k = self.width(), self.pick.choice([1, 3, 3])
+            w = self.floats(self.weights(outputs, channels, k, fan_in=channels * k), "weight")
+            names = [self.at, w] + ([self.floats(self.normal(outputs, scale=0.3), "bias")] if self.chance(0.6) else [])
+            y = self.node("Conv", names, (outputs, length), pads=[k // 2] * 2)
+            self.move(self.tail(y))
+            channels = outputs
+            if length >= 4 and self.chance(0.4):
+                length = (length - 2) // 2 + 1
+                op = self.pick.choice(["MaxPool", "AveragePool"])
+                self.move(self.node(op, [self.at], (channels, length), kernel_shape=[2], strides=[2]))
+        return True
+
     def transpose(self):
         return self.move(self.node("Transpose", [self.at], (self.shape[1], self.shape[0]), perm=[0, 2, 1]))
 
@@ -373,9 +472,10 @@ class Blocks(Functions):
 
     IMAGE = dict(conv_chain=10, conv=5, grouped_conv=3, norm=2, other_norm=1, clamp=1, activation=4, residual=6,
                  branches=4, stack=1, slice=3, halves=2, shuffle=1, factor=4, gate=2, pool=5, pad=2, quiet=2,
+                 parts=3, resized=3, transposed_conv=2, depth_space=2, neighbours=1, reduced=2, picked=1,
                  linear_last=3, channels_last=2, flat_conv=2, softmax=1, product=1, to_vector=4, to_sequence=6)
     SEQUENCE = dict(linear_last=8, transformer=12, residual_vector=4, concat_vector=2, transpose=3, norm=3,
-                    other_norm=2, clamp=1, activation=2, factor=2, slice=2, pad=1, quiet=1, softmax=2,
+                    sequence_conv=4, picked=1, other_norm=2, clamp=1, activation=2, factor=2, slice=2, pad=1, quiet=1, softmax=2,
                     sequence_to_vector=5, sequence_to_image=3)
     VECTOR = dict(gemm=6, gemm_chain=8, linear_last=4, residual_vector=3, concat_vector=2, norm=3, clamp=1,
                   activation=2, factor=2, slice=2, quiet=2, vector_to_image=3, softmax=1)

@@ -76,8 +76,9 @@ def write(case, folder):
     model, data = os.path.join(folder, "model.onnx"), os.path.join(folder, "data.h5")
     if case.external:
         copy = onnx.ModelProto.FromString(case.model.SerializeToString())
+        sizes = {name for node in copy.graph.node if node.op_type in ("Resize", "Upsample") for name in node.input[1:]}
         for tensor in copy.graph.initializer:
-            if tensor.data_type != TensorProto.INT64:  # runtimes want shapes at hand
+            if tensor.data_type != TensorProto.INT64 and tensor.name not in sizes:  # runtimes want shapes at hand
                 set_external_data(tensor, "weights.bin")
         onnx.save_model(copy, model)
     else:
