@@ -197,6 +197,7 @@ static void cut_groups(const reap_graph *graph, reap_node *node, int axis, int64
 static void cut_output(reap_graph *graph, reap_node *node, const reap_member *member, int64_t count,
                        const int64_t *entries, int axis, int64_t left, const int64_t *kept) {
   const int64_t length = graph->values[member->value].dims[member->axis];
+  int own = -1;
   switch (node->op->id) {
     case REAP_OP_Reshape:
       cut_reshape(graph, node, member->axis, axis, left);
@@ -208,7 +209,8 @@ static void cut_output(reap_graph *graph, reap_node *node, const reap_member *me
       cut_sizes(graph, node, 1, axis, left);
       break;
     case REAP_OP_Gather:
-      if (left < reap_node_output(graph, node, 0)->dims[axis] || count < length)
+      if (reap_axis_resolve(graph, node, 0, &own) == REAP_OK && own == member->axis &&
+          (left < reap_node_output(graph, node, 0)->dims[axis] || count < length))
         cut_gather(graph, node, length, count, entries, left, kept);
       break;
     default:
