@@ -50,6 +50,17 @@ typedef struct row {
 
 static int64_t atom_at(const row *r, int64_t q) { return r->atoms[q / r->run % r->count]; }
 
+/* Channel and place along an axis with `behind` entries for each stay the same for so many entries. */
+static int64_t step_of(const row *r, int64_t behind) {
+  int64_t a = r->run, b = behind;
+  while (b != 0) {
+    const int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
 typedef struct ranked {
   int64_t root, index;
 } ranked;
@@ -84,7 +95,7 @@ static int64_t classes_along(const row *r, const int64_t *same, int64_t size, in
     classes += same[c] == c;
   }
   for (int64_t t = 0; t < size; t++) first[t] = -1;
-  for (int64_t q = 0; q < r->length; q++) {
+  for (int64_t q = 0; q < r->length; q += step_of(r, behind)) {
     const int64_t place = q / behind % size, a = lead_of(leads, q / r->run % r->count),
                   b = first[place] < 0 ? a : lead_of(leads, first[place]);
     classes -= a != b;
@@ -99,6 +110,11 @@ typedef struct scratch {
   ranked *sorted;
 } scratch;
 
+/* Each run has all places of the axis. */
+static bool is_within(const reap_value *y, const stretch *s, const row *r, int axis) {
+  return r->run % product(y->dims, axis, s->y_end) == 0;
+}
+
 /* The axis of the output along which the most classes remain; of equals the last one. What is normalised next has to
  * stay together, along all axes but one. */
 static int best_axis(const reap_value *y, const stretch *s, bool normalised, const row *r, const scratch *w) {
@@ -107,7 +123,9 @@ static int best_axis(const reap_value *y, const stretch *s, bool normalised, con
   for (int axis = s->y_first; axis < s->y_end; axis++) {
     if (normalised && axis != REAP_NORM_AXIS) continue;
     const int64_t size = y->dims[axis], behind = product(y->dims, axis + 1, s->y_end);
-    const int64_t classes = size > 1 ? classes_along(r, w->same, size, behind, w->leads, w->first) : 0;
+    const int64_t classes = size == 1                  ? 0
+                            : is_within(y, s, r, axis) ? 1
+                                                       : classes_along(r, w->same, size, behind, w->leads, w->first);
     if (size == 1 || classes < most) continue;
     most = classes;
     best = axis;
@@ -117,21 +135,24 @@ static int best_axis(const reap_value *y, const stretch *s, bool normalised, con
 
 static int split_with(const reap_graph *graph, const reap_node *node, reap_channel_map *map, const reap_value *y,
                       const stretch *s, const row *r, scratch *w) {
-  REAP_TRY(reap_channel_map_count(map, r->length));
+  const bool normalised = y->n_readers == 1 && !y->is_output && s->y_first <= REAP_NORM_AXIS &&
+                          s->y_end > REAP_NORM_AXIS && y->dims[REAP_NORM_AXIS] > 1 &&
+                          graph->nodes[y->reader]->op->id == REAP_OP_InstanceNormalization;
+  for (int i = s->y_first; i < s->y_end; i++)
+    if (y->dims[i] > 1 && !is_within(y, s, r, i) && (!normalised || i == REAP_NORM_AXIS))
+      REAP_TRY(reap_channel_map_count(map, r->length / step_of(r, product(y->dims, i + 1, s->y_end))));
   REAP_TRY(reap_alloc(&w->same, r->count, sizeof *w->same));
   REAP_TRY(reap_alloc(&w->leads, r->count, sizeof *w->leads));
   REAP_TRY(reap_alloc(&w->first, r->length, sizeof *w->first));
   REAP_TRY(reap_alloc(&w->sorted, r->count, sizeof *w->sorted));
   find_same(map, r, w->same, w->sorted);
-  const bool normalised = y->n_readers == 1 && !y->is_output && s->y_first <= REAP_NORM_AXIS &&
-                          s->y_end > REAP_NORM_AXIS && y->dims[REAP_NORM_AXIS] > 1 &&
-                          graph->nodes[y->reader]->op->id == REAP_OP_InstanceNormalization;
   const int axis = best_axis(y, s, normalised, r, w);
   const int64_t size = y->dims[axis], behind = product(y->dims, axis + 1, s->y_end);
   REAP_TRY(reap_channel_list_set(map, node->outputs[0], axis, size, 1));
   int64_t *atoms = map->values[node->outputs[0]].atoms;
   for (int64_t t = 0; t < size; t++) atoms[t] = atom_at(r, t * behind);
-  for (int64_t q = 0; q < r->length; q++) reap_channel_map_unite(map, atoms[q / behind % size], atom_at(r, q));
+  for (int64_t q = 0; q < r->length; q += step_of(r, behind))
+    reap_channel_map_unite(map, atoms[q / behind % size], atom_at(r, q));
   return REAP_OK;
 }
 
