@@ -279,7 +279,9 @@ class Sizes(Programs):
             for scale, size, more in zip(scales, sizes, itertools.cycle(extra)):
                 form = dict(mode=mode, coordinate_transformation_mode=place, **more)
                 region = "" if opset >= 13 else net.floats([])
-                net.case("Resize", "x", region, net.floats(scale), **form)
+                lengths = [np.float32(s) * d for s, d in zip(scale[1:], shape)]
+                if place != "align_corners" or all(length == int(length) for length in lengths):
+                    net.case("Resize", "x", region, net.floats(scale), **form)  # else refused: see Refusals
                 net.case("Resize", "x", region, net.floats([]) if region else "", net.constant(size), **form)
         self.check(net)
 
@@ -556,6 +558,8 @@ class Refusals(Programs):
         case("mode = best", "Resize", none, ([1, 1, 2, 2],), mode="best")
         case("tf_crop_and_resize", "Resize", none, ([1, 1, 2, 2],),
              coordinate_transformation_mode="tf_crop_and_resize")
+        case("7.5 pixels", "Resize", none, ([1, 1, 2, 1.5],), mode="linear",
+             coordinate_transformation_mode="align_corners")
         case("antialias", "Resize", none, ([1, 1, 0.5, 2],), mode="linear", antialias=1)
         case("keep_aspect_ratio_policy", "Resize", none, none, [1, 4, 9, 9], keep_aspect_ratio_policy="not_larger")
         case("named twice", "Resize", none, ([2, 2],), axes=[2, -2])

@@ -55,10 +55,21 @@ static int build(const pool_case *c, reap_graph **graph) {
   return reap_graph_prepare(*graph, 1);
 }
 
+/* Dilated windows that reach beyond padding that counts are refused: runtimes and the ONNX reference differ. */
+static bool is_ambiguous(const pool_case *c) {
+  const bool by_hand = strcmp(c->auto_pad, "NOTSET") == 0;
+  bool beyond = false;
+  for (int i = 0; i < 2; i++) {
+    const int64_t end = (c->out[i] - 1) * c->strides[i] + (c->kernel[i] - 1) * c->dilations[i] + 1;
+    beyond |= c->dilations[i] > 1 && end > c->size[i] + (by_hand ? c->pads[i] + c->pads[2 + i] : 0);
+  }
+  return beyond && c->counted && strcmp(c->op, "AveragePool") == 0 && strncmp(c->auto_pad, "SAME", 4) != 0;
+}
+
 static bool run_case(const pool_case *c) {
   float image[49], output[64] = {0};
   reap_graph *graph = NULL;
-  const bool wanted = c->out[0] > 0, found = build(c, &graph) == REAP_OK;
+  const bool wanted = c->out[0] > 0 && !is_ambiguous(c), found = build(c, &graph) == REAP_OK;
   bool right = wanted == found;
   if (wanted && found) {
     const reap_value *y = &graph->values[graph->outputs[0]];

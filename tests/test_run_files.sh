@@ -300,14 +300,18 @@ pairs=4
 [ "$ranks" = 1 ] || pairs=2
 [ -z "${REAP_TEST_LONG:-}" ] || pairs=50
 damaged=0
+damage() { # what is wrong with pair k
+  damaged=$((damaged + 1))
+  echo "pair $k: $1; statuses $codes; $(tail -q -n 3 ../pair-1.txt ../pair-2.txt)"
+}
 for ((k = 0; k < pairs; k++)); do
   codes=
   rm -f both.*
   for seed in 1 2; do
     if [ $((k % 2)) = 0 ]; then
-      "${launch[@]}" "$program" "${random[@]}" --seed $seed -o both.h5 --onnx both.onnx >/dev/null 2>&1 &
+      "${launch[@]}" "$program" "${random[@]}" --seed $seed -o both.h5 --onnx both.onnx >/dev/null 2>../pair-$seed.txt &
     else
-      "${launch[@]}" "$program" eval model-$seed.onnx --data sound.h5 --progress none --outputs both.h5 >/dev/null 2>&1 &
+      "${launch[@]}" "$program" eval model-$seed.onnx --data sound.h5 --progress none --outputs both.h5 >/dev/null 2>../pair-$seed.txt &
     fi
     pids[seed]=$!
   done
@@ -315,11 +319,13 @@ for ((k = 0; k < pairs; k++)); do
     wait "${pids[seed]}"
     codes+=$?
   done
-  if [ $((k % 2)) = 0 ]; then
+  if [ $codes != 00 ]; then
+    damage "a run failed"
+  elif [ $((k % 2)) = 0 ]; then
     "$program" export both.h5 exported.onnx >/dev/null 2>&1 && one_of exported.onnx model-1.onnx model-2.onnx &&
-      one_of both.onnx model-1.onnx model-2.onnx && [ $codes = 00 ] || damaged=$((damaged + 1))
+      one_of both.onnx model-1.onnx model-2.onnx || damage "a file is of neither run"
   else
-    one_of_outputs both.h5 outputs-1.h5 outputs-2.h5 && [ $codes = 00 ] || damaged=$((damaged + 1))
+    one_of_outputs both.h5 outputs-1.h5 outputs-2.h5 || damage "the outputs are of neither run"
   fi
 done
 check "$damaged of $pairs pairs of runs on one output are not whole and of one run" [ $damaged = 0 ]

@@ -173,6 +173,17 @@ int reap_conv_window(const reap_graph *graph, const reap_node *node, reap_window
   return finish(node, &f, false, w);
 }
 
+/* A dilated window that reaches beyond the padding, where padding counts: the ONNX reference counts what lies beyond,
+ * runtimes do not. */
+static int check_counted(const reap_node *node, const frame *f) {
+  for (int i = 0; i < AXES; i++)
+    if (f->dilation[i] > 1 && (f->out[i] - 1) * f->stride[i] + extent(f, i) > f->before[i] + f->size[i] + f->after[i])
+      return reap_node_error(node,
+                             "what ceil_mode adds to a dilated window is counted by some runtimes only; export it "
+                             "with count_include_pad = 0, or pad the image");
+  return REAP_OK;
+}
+
 int reap_pool_window(const reap_graph *graph, const reap_node *node, reap_window *w) {
   frame f;
   REAP_TRY(start(graph, node, &f, w));
@@ -180,6 +191,7 @@ int reap_pool_window(const reap_graph *graph, const reap_node *node, reap_window
   w->outputs = w->channels;
   w->count_padding = reap_node_int(node, "count_include_pad", 0) != 0;
   REAP_TRY(finish(node, &f, reap_node_int(node, "ceil_mode", 0) != 0, w));
+  if (w->count_padding) REAP_TRY(check_counted(node, &f));
   for (int i = 0; i < AXES; i++)
     if (f.before[i] >= extent(&f, i) || f.after[i] >= extent(&f, i))
       return reap_node_error(node, "its padding is as wide as its window, which would then see nothing but padding");

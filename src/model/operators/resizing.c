@@ -81,6 +81,11 @@ static int set_axis(const reap_node *node, reap_resize *r, int axis, float scale
   if (by_scale ? !(scale > 0 && length < (float)LARGEST) : size < 1 || size > LARGEST)
     return reap_node_error(node, by_scale ? "its scales are out of range" : "its sizes are out of range");
   r->out[axis] = by_scale ? (int64_t)length : size;
+  if (by_scale && r->place == REAP_ALIGN_CORNERS && (float)r->out[axis] != length)
+    return reap_node_error(node,
+                           "its corners are aligned to %g pixels, which runtimes round differently; export it "
+                           "with sizes in place of scales",
+                           (double)length);
   r->scale[axis] = by_scale ? scale : (float)size / (float)r->in[axis];
   if (r->out[axis] < 1) return reap_node_error(node, "its output is empty");
   return REAP_OK;
