@@ -1,5 +1,5 @@
 /* Convolutions of both backends, and patches, against sums written out. */
-#include "exec/kernels/im2col.h"
+#include "exec/primitives/im2col.h"
 #include "model/operators/geometry.h"
 #include "one_node.h"
 #include "windows.h"

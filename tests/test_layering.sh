@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # From the bottom up. A room is a folder below src, or one within it; it may use itself and those before it, but for the
 # layers that do not know each other.
-rooms=(base comm linalg model model/operators model/prepare model/groups io/files io/hdf5 io/onnx io exec/kernels exec stats
+rooms=(base comm linalg model model/operators model/prepare model/groups io/files io/hdf5 io/onnx io exec/primitives exec/kernels exec stats
   prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate prune/session
   app app/sweep app/commands)
 strangers=("model linalg")
@@ -118,7 +118,7 @@ rules=(
   '\<(MPI|PMPI)_[A-Za-z]' '^(src/(comm|linalg|io|stats|app)/|include/reap/comm\.h)' 'MPI is named in comm, linalg, io, stats and app only'
   '\<MPI_COMM_WORLD\>' '^src/app/main\.c' 'the world communicator belongs to main()'
   '\<H5[A-Z]*_?[A-Za-z]|<hdf5' '^src/io/' 'HDF5 is named in io only'
-  '\<dnnl_|<(oneapi|dnnl)' '^src/exec/kernels/onednn\.c' 'oneDNN is named in src/exec/kernels/onednn.c only'
+  '\<dnnl_|<(oneapi|dnnl)' '^src/exec/primitives/onednn\.c' 'oneDNN is named in src/exec/primitives/onednn.c only'
   '\<(ReapOnnx__|reap_onnx__|REAP_ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
   '\<C?blacs_|\<(numroc|descinit|indx[gl]2[gpl]|infog2l)_|\<p[sdcz](ge|po|sy|tr|la|dot|gemr|axpy|scal|copy|nrm)[a-z0-9]*_\>' '^src/linalg/' 'ScaLAPACK is named in linalg only'
   '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
@@ -126,8 +126,8 @@ rules=(
   '\<(exit|abort|_Exit|quick_exit|MPI_Abort)[[:space:]]*\(' '^$' 'a library returns its errors'
   '\<_exit[[:space:]]*\(' '^src/io/probe\.c' 'only the child of the probe ends so'
   # Which axis is which, which operator, which member: asked, not known.
-  '\<dims\[1\]' '^src/(model/operators/|model/tensor\.c|exec/kernels/|io/dataset\.c)' 'the axis of channels follows from the layout: reap_channel_axis(), reap_linear_axis(); columns of weights: reap_weights_inputs()'
-  '\<rank[[:space:]]*[!=]=[[:space:]]*4\>' '^src/(model/operators/|exec/kernels/|io/dataset\.c)' 'images are told by their operators, not by a rank: see layout.h, layer.h'
+  '\<dims\[1\]' '^src/(model/operators/|model/tensor\.c|exec/primitives/|exec/kernels/|io/dataset\.c)' 'the axis of channels follows from the layout: reap_channel_axis(), reap_linear_axis(); columns of weights: reap_weights_inputs()'
+  '\<rank[[:space:]]*[!=]=[[:space:]]*4\>' '^src/(model/operators/|exec/primitives/|exec/kernels/|io/dataset\.c)' 'images are told by their operators, not by a rank: see layout.h, layer.h'
   'axis(\([^;]*\))?[[:space:]]*[!=]=[[:space:]]*1\>' '^src/model/(operators/|groups/channel_map\.c)' 'the axis of channels follows from the layout'
   '(members|producers|consumers)\[0\]|members->' '^src/model/groups/' 'a group has any number of members: take all of a role, or reap_group_consumer() of an inner group'
   '\<str[a-z]*cmp[[:space:]]*\([^;]*op->name' '^$' 'operators are known by op->id'
@@ -252,7 +252,7 @@ plant include/reap/graph.h '#include "model/operators/layout.h"'
 plant src/prune/prune.c 'static MPI_Comm world;'
 plant src/stats/rows.c 'static void w(void) { MPI_Barrier(MPI_COMM_WORLD); }'
 plant src/exec/plan.c 'static hid_t f(void) { return H5Fopen("x", 0, 0); }'
-plant src/exec/kernels/im2col.c 'static dnnl_engine_t e;'
+plant src/exec/primitives/im2col.c 'static dnnl_engine_t e;'
 plant src/model/tensor.c 'static ReapOnnx__ModelProto *m;'
 plant src/prune/solver/elimination.c 'void f(void) { pdpotrf_("L"); }'
 plant src/comm/comm.c 'static int g(int *n) { return numroc_(n, n, n, n, n); }'

@@ -6,7 +6,7 @@
  */
 #include "rows.h"
 
-#include "exec/kernels/im2col.h"
+#include "exec/primitives/im2col.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -10,21 +10,11 @@
 
 #include <stdbool.h>
 
+#include "exec/primitives/fusion.h"
 #include "model/operators.h"
 #include "model/operators/layout.h"
 #include "reap/graph.h"
 #include "reap/network.h"
-
-/* What may be computed along with a node, while its output is still in the cache: output = clamp(node(x) + addend), or
- * chain(node(x)). */
-typedef struct reap_chain reap_chain; /* chain.h */
-
-typedef struct reap_fusion {
-  bool add;                /* the addend has the output's shape */
-  const reap_chain *chain; /* of a matrix product; NULL: none. Copied. */
-  bool clamp;              /* to low .. high: a Relu or a Clip */
-  float low, high;         /* -INFINITY, INFINITY: no such bound */
-} reap_fusion;
 
 typedef struct reap_kernel {
   /* Borrowed graph and node stay valid and unchanged while there is a state. *state is NULL before. It may stay NULL,

@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "base/numbers.h"
-#include "im2col.h"
+#include "exec/primitives/im2col.h"
+#include "exec/primitives/onednn.h"
 #include "kernels.h"
 #include "linalg/dense.h"
-#include "onednn.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

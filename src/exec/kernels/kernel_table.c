@@ -1,9 +1,9 @@
 /* Binds the operators of operators.def to their kernels. */
 #include <stddef.h>
 
+#include "exec/primitives/onednn.h"
 #include "kernels.h"
 #include "linalg/dense.h"
-#include "onednn.h"
 
 /* OpenMP's runtime comes with oneDNN, if at all: weak, so that reap links without it. */
 extern void omp_set_num_threads(int) __attribute__((weak));

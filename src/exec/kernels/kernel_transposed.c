@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/numbers.h"
-#include "im2col.h"
+#include "exec/primitives/im2col.h"
 #include "kernels.h"
 #include "linalg/dense.h"
 #include "reap/error.h"

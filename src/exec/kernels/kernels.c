@@ -2,8 +2,8 @@
  */
 #include "kernels.h"
 
+#include "exec/primitives/onednn.h"
 #include "linalg/dense.h"
-#include "onednn.h"
 
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/timer.h"
-#include "exec/kernels/im2col.h"
+#include "exec/primitives/im2col.h"
 #include "linalg/dense.h"
 #include "model/groups/surgery.h"
 #include "model/operators.h"

@@ -84,7 +84,7 @@ static dnnl_status_t append_clamp(dnnl_post_ops_t ops, const reap_fusion *f) {
 }
 
 #else
-#error "reap knows oneDNN 2 and 3; configure with -DREAP_ONEDNN=OFF, or adapt src/exec/kernels/onednn.c"
+#error "reap knows oneDNN 2 and 3; configure with -DREAP_ONEDNN=OFF, or adapt src/exec/primitives/onednn.c"
 #endif
 
 const char *reap_onednn_name(void) {

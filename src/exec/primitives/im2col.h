@@ -1,6 +1,6 @@
 /* Patches of an image as rows of a matrix: what convolutions multiply and what moments are made of. Local. */
-#ifndef REAP_EXEC_KERNELS_IM2COL_H
-#define REAP_EXEC_KERNELS_IM2COL_H
+#ifndef REAP_EXEC_PRIMITIVES_IM2COL_H
+#define REAP_EXEC_PRIMITIVES_IM2COL_H
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
 /* Convolutions and matrix products through oneDNN; private to src/exec. Only onednn.c includes the library. */
-#ifndef REAP_EXEC_KERNELS_ONEDNN_H
-#define REAP_EXEC_KERNELS_ONEDNN_H
+#ifndef REAP_EXEC_PRIMITIVES_ONEDNN_H
+#define REAP_EXEC_PRIMITIVES_ONEDNN_H
 
-#include "kernel.h"
+#include "fusion.h"
 #include "model/operators/geometry.h"
 
 typedef struct reap_onednn_conv reap_onednn_conv;

@@ -3,7 +3,9 @@
  * Method: the axes are sorted by operand 0's strides, largest first, and an axis is merged into the one outside it if
  * for every operand the outer stride is the inner one times the inner length. Cost: once per node, nothing per image.
  */
-#include "kernels.h"
+#include "nest.h"
+
+#include "model/tensor.h"
 
 /* Axes of more than one element, in the order of operand 0's strides; a stable insertion sort of at most eight. */
 static int sort_axes(int rank, const int64_t *dims, const int64_t *strides, int *order) {
