@@ -15,26 +15,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import unittest
 
-sys.dont_write_bytecode = True
-try:
-    import h5py
-    import numpy as np
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-except ImportError as error:
-    other = os.environ.pop("REAP_VENV_PYTHON", None)
-    if other and os.path.exists(other):
-        os.execv(other, [other, "-B"] + sys.argv)
-    print("SKIPPED: %s" % error)
-    sys.exit(77)
+from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime, scratch
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM = os.path.abspath(os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", "reap")))
-SCRATCH = os.path.join(os.path.dirname(PROGRAM), "scratch", "matmul")
+SCRATCH = scratch("matmul")
 IMAGES, HEIGHT, WIDTH = 130, 5, 6
 BEHIND = ["norm", "Relu", "Transpose", "Reshape"]
 

@@ -12,26 +12,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import unittest
 
-sys.dont_write_bytecode = True
-try:
-    import h5py
-    import numpy as np
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-except ImportError as error:
-    other = os.environ.pop("REAP_VENV_PYTHON", None)
-    if other and os.path.exists(other):
-        os.execv(other, [other, "-B"] + sys.argv)
-    print("SKIPPED: %s" % error)
-    sys.exit(77)
+from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime, scratch
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM = os.path.abspath(os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", "reap")))
-SCRATCH = os.path.join(os.path.dirname(PROGRAM), "scratch", "operators")
+SCRATCH = scratch("operators")
 IMAGES, CHANNELS, HEIGHT, WIDTH = 7, 6, 5, 3
 UNARY = dict(Abs=6, Neg=6, Reciprocal=6, Sqrt=6, Exp=6, Log=6, Sin=7, Cos=7, Erf=9, Tanh=6, Sigmoid=6, HardSigmoid=6, LeakyRelu=6,
              Elu=6, Selu=6, Softplus=6, Softsign=6, Celu=12, HardSwish=14, Mish=18, Gelu=20)

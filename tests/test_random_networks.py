@@ -32,26 +32,11 @@ import shutil
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.dont_write_bytecode = True
-try:
-    import h5py
-    import numpy as np
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-    from onnx.external_data_helper import set_external_data
-except ImportError as error:
-    other = os.environ.pop("REAP_VENV_PYTHON", None)
-    if other and os.path.exists(other):
-        os.execv(other, [other, "-B"] + sys.argv)
-    print("SKIPPED: %s" % error)
-    sys.exit(77)
+from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime, scratch
+from onnx.external_data_helper import set_external_data
+from random_network import make
 
-from random_network import make  # noqa: E402
-
-PROGRAM = os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", "reap"))
-SCRATCH = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "scratch", "random-networks")
+SCRATCH = scratch("random-networks")
 BASE, COUNT, LONG_COUNT = 0, 60, 300
 # Seeds that failed once. They mean the same networks only as long as the generator stays as it is.
 FAILED_ONCE = [86, 139, 151, 157, 163, 168, 171, 174, 181, 197, 226, 345, 363, 374, 426, 494, 519, 1071]

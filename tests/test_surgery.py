@@ -13,21 +13,8 @@ import subprocess
 import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-OTHER = os.environ.pop("REAP_VENV_PYTHON", None)
-if OTHER and os.path.exists(OTHER):
-    os.execv(OTHER, [OTHER, "-B"] + sys.argv)
-try:
-    import h5py
-    import numpy as np
-    import onnx
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-except ImportError as error:
-    print("SKIPPED: %s" % error)
-    sys.exit(77)
+from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime
 
-PROGRAM = os.environ.get("REAP_PROGRAM", os.path.join(HERE, os.pardir, "build", "reap"))
 RULE = ["--method", "l1", "--refit", "none", "--repair", "off", "--producers", "0", "--classifier", "keep"]
 RANDOM = np.random.RandomState(5)
 IMAGES = RANDOM.normal(size=(64, 3, 4, 4)).astype(np.float32)
