@@ -300,6 +300,8 @@ pairs=4
 [ "$ranks" = 1 ] || pairs=2
 [ -z "${REAP_TEST_LONG:-}" ] || pairs=50
 damaged=0
+# Open MPI, when it ends, removes the session folder in which another run may just make its own: each has one to itself.
+sessions=${OMPI_MCA_orte_tmpdir_base:-${TMPDIR:-/tmp}}
 damage() { # what is wrong with pair k
   damaged=$((damaged + 1))
   echo "pair $k: $1; statuses $codes; $(tail -q -n 3 ../pair-1.txt ../pair-2.txt)"
@@ -308,10 +310,12 @@ for ((k = 0; k < pairs; k++)); do
   codes=
   rm -f both.*
   for seed in 1 2; do
+    session=$sessions/pair-$seed
+    mkdir -p "$session"
     if [ $((k % 2)) = 0 ]; then
-      "${launch[@]}" "$program" "${random[@]}" --seed $seed -o both.h5 --onnx both.onnx >/dev/null 2>../pair-$seed.txt &
+      OMPI_MCA_orte_tmpdir_base=$session "${launch[@]}" "$program" "${random[@]}" --seed $seed -o both.h5 --onnx both.onnx >/dev/null 2>../pair-$seed.txt &
     else
-      "${launch[@]}" "$program" eval model-$seed.onnx --data sound.h5 --progress none --outputs both.h5 >/dev/null 2>../pair-$seed.txt &
+      OMPI_MCA_orte_tmpdir_base=$session "${launch[@]}" "$program" eval model-$seed.onnx --data sound.h5 --progress none --outputs both.h5 >/dev/null 2>../pair-$seed.txt &
     fi
     pids[seed]=$!
   done
