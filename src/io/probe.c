@@ -19,9 +19,9 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Processor time of a second, and one more for every megabyte of the file: a file of small objects takes a tenth of
- * that on a quiet machine. */
-enum { SECOND_BYTES = 1 << 20, MOST_SECONDS = 60 };
+/* Processor time of a second, and one more for every quarter of a megabyte of the file: a file of small objects takes a
+ * fortieth of that, ten times as much with the sanitizers. */
+enum { SECOND_BYTES = 1 << 18, MOST_SECONDS = 60 };
 
 /* Memory that looking may take, beside eight times the bytes of the file: what HDF5 keeps of small objects. */
 static const int64_t MOST_BYTES = (int64_t)160 << 20;

@@ -97,7 +97,7 @@ static int solve_side_by_side(const command_context *context, const solve_option
 }
 
 /* One layer by all ranks, read straight into the layout. */
-static int solve_together(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
+static int solve_distributed(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
                           reap_path_file *file) {
   const reap_solve_options options = reap_solver_distributed(context->comm, REAP_SOLVER_SCALAPACK, o->ridge);
   reap_stats_source *source = NULL;
@@ -142,7 +142,7 @@ static int solve_all(const command_context *context, const solve_options *o, rea
   for (int done = 0, count; status == REAP_OK && done < n; done += count) {
     count = done >= alone ? 1 : alone - done < size ? alone - done : size;
     status = done < alone ? solve_side_by_side(context, o, stats, count, layers + done, file)
-                          : solve_together(context, o, stats, layers[done], file);
+                          : solve_distributed(context, o, stats, layers[done], file);
     reap_progress_report(&view->callback, "solve", NULL, done + count, n, NULL);
   }
   reap_free(&layers);
