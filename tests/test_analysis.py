@@ -8,6 +8,7 @@ one that times without onnxruntime. REAP_PROGRAM names the program.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -182,7 +183,8 @@ class Analysis(unittest.TestCase):
             self.assertIn("%.4g" % report["pruned"]["loss"], page)
 
     def test_help(self):
-        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "measure/prune_floor.py"):
+        for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "measure/prune_floor.py",
+                     "measure/networks.py"):
             status, output = run(name, "--help")
             self.assertEqual(status, 0)
             self.assertIn("usage: " + os.path.basename(name), output)
@@ -245,10 +247,15 @@ class Analysis(unittest.TestCase):
         self.assertIn("no labels; give --teacher", output)
         self.assertFalse(os.path.exists(self.at("never.onnx")))
 
-    def test_latency(self):
+    def with_onnxruntime(self):
+        """A Python that has it."""
         python = os.environ.get("REAP_VENV_PYTHON", sys.executable)
         if not os.path.exists(python) or subprocess.run([python, "-c", "import onnxruntime"], stderr=subprocess.DEVNULL).returncode:
             self.skipTest("no onnxruntime")
+        return python
+
+    def test_latency(self):
+        python = self.with_onnxruntime()
         status, output = run("latency.py", MODEL, self.at("0.5.onnx"), "--batch", "4", "--seconds", "0.2", "--json", self.at("l.json"), python=python)
         self.assertEqual(status, 0, output)
         with open(self.at("l.json")) as f:
@@ -258,6 +265,30 @@ class Analysis(unittest.TestCase):
         status, output = run("latency.py", self.at("0.5.json"), python=python)
         self.assertEqual(status, 1)
         self.assertIn("0.5.json", output)
+
+    def networks(self, *words):
+        """(status, rows of the table as cells, rows of the JSON) of measure/networks.py."""
+        status, output = run("measure/networks.py", *words, "--images", "3", "--reap", PROGRAM, "--json", self.at("n.json"),
+                             python=self.with_onnxruntime())
+        with open(self.at("n.json")) as f:
+            rows = json.load(f)
+        return status, [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines()[2:]], rows
+
+    def test_networks(self):
+        folder = self.at("networks")
+        os.makedirs(os.path.join(folder, "below"))
+        shutil.copy(MODEL, os.path.join(folder, "below", "good.onnx"))
+        status, ((name, *cells, told),), (row,) = self.networks(folder, "--data", TEST)
+        self.assertEqual((status, name, told, cells[3]), (0, "below/good", "", "%.2f" % row["left"]))
+        self.assertTrue(0 < row["eval"] < 1e-4 and row["pruned"] < 1e-4 and row["masked"] < 1e-4 < row["moved"])
+        self.assertTrue(0 < row["prunable"] < row["cuttable"] <= row["groups"] and 0.2 < row["left"] < 0.3)
+        with open(self.at("bad.onnx"), "wb") as f:
+            f.write(b"no network")
+        status, table, rows = self.networks(MODEL, self.at("bad.onnx"), "--tolerance", "0")
+        self.assertEqual((status, table[0][0]), (1, "bad"))
+        self.assertRegex(table[0][-1], "^read: bad.onnx: .+")
+        self.assertIn("eval differs", table[1][-1])
+        self.assertNotEqual(rows[1]["eval"], row["eval"])  # other images
 
     def test_floor_adds_up(self):
         status, output = run("measure/prune_floor.py", MODEL, "--calib", CALIBRATION, "--images", "60", "--ranks", "1",
