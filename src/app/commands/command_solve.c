@@ -98,7 +98,7 @@ static int solve_side_by_side(const command_context *context, const solve_option
 
 /* One layer by all ranks, read straight into the layout. */
 static int solve_distributed(const command_context *context, const solve_options *o, reap_stats_file *stats, int layer,
-                          reap_path_file *file) {
+                             reap_path_file *file) {
   const reap_solve_options options = reap_solver_distributed(context->comm, REAP_SOLVER_SCALAPACK, o->ridge);
   reap_stats_source *source = NULL;
   reap_path *path = NULL;
