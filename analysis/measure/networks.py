@@ -207,15 +207,14 @@ def line(row, tolerance):
 
 
 def files_of(given):
-    """[(path, name)] of ONNX files and of all in and below folders, by name."""
-    found = []
-    for path in given:
-        if not os.path.isdir(path):
-            found.append((path, os.path.splitext(os.path.basename(path))[0]))
-        for where, _, names in os.walk(path):
-            paths = [os.path.join(where, name) for name in names if name.endswith(".onnx")]
-            found += [(p, os.path.relpath(p, path)[:-len(".onnx")]) for p in paths]
-    return sorted(found, key=lambda file: file[1])
+    """[(path, name)] of ONNX files and of all in and below folders; names are relative to the folder of them all."""
+    paths, folders = [], []
+    for path in map(os.path.abspath, given):
+        folders.append(path if os.path.isdir(path) else os.path.dirname(path))
+        paths += sorted(os.path.join(where, name) for where, _, names in os.walk(path) for name in names
+                        if name.endswith(".onnx")) if os.path.isdir(path) else [path]
+    root = os.path.commonpath(folders)
+    return [(path, os.path.splitext(os.path.relpath(path, root))[0]) for path in paths]
 
 
 def parse():
