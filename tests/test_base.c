@@ -148,6 +148,31 @@ static void memory_is_counted_and_aligned(void) {
   CU_ASSERT_EQUAL(reap_memory_live_blocks(), before);
 }
 
+static void shared_blocks_live_until_the_last_owner_goes(void) {
+  const int64_t blocks = reap_memory_live_blocks();
+  double *a = NULL, *b = NULL;
+  CHECK_OK(reap_alloc(&a, 100, sizeof *a));
+  for (int i = 0; i < 100; i++) a[i] = i;
+  b = reap_share(a);
+  CU_ASSERT_PTR_EQUAL(a, b);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), blocks + 1);
+  CHECK_OK(reap_own(&b, 100, sizeof *b)); /* a copy: there is another owner */
+  CU_ASSERT_PTR_NOT_EQUAL(a, b);
+  CU_ASSERT_EQUAL(memcmp(a, b, 100 * sizeof *a), 0);
+  double *own = a;
+  CHECK_OK(reap_own(&a, 100, sizeof *a)); /* none any more */
+  CU_ASSERT_PTR_EQUAL(a, own);
+  reap_free(&b);
+  b = reap_share(a);
+  reap_free(&a);
+  CU_ASSERT_PTR_NULL(a);
+  CU_ASSERT_EQUAL(b[99], 99);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), blocks + 1);
+  reap_free(&b);
+  CU_ASSERT_EQUAL(reap_memory_live_blocks(), blocks);
+  CU_ASSERT_PTR_NULL(reap_share(NULL));
+}
+
 static void short_blocks_are_aligned_for_any_type(void) {
   const int64_t before = reap_memory_live_blocks(), bytes = reap_memory_live_bytes();
   void *blocks[70] = {NULL};
@@ -323,6 +348,7 @@ const test_case test_cases[] = {
     {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
     {"names_are_shown_without_commands", names_are_shown_without_commands},
     {"printing_keeps_line_ends_of_the_format_alone", printing_keeps_line_ends_of_the_format_alone},
+    {"shared_blocks_live_until_the_last_owner_goes", shared_blocks_live_until_the_last_owner_goes},
     {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},
     {"a_table_finds_what_a_search_would", a_table_finds_what_a_search_would},
     {"random_samples_are_distinct_and_even", random_samples_are_distinct_and_even},

@@ -58,6 +58,7 @@ static void mask(reap_graph *g, const reap_groups *groups, int index, const bool
     const reap_node *node = g->nodes[group->members[c].node];
     if (group->members[c].role != REAP_CONSUMES || reap_node_int(node, "group", 1) > 1) continue;
     reap_tensor *w = g->values[node->inputs[1]].constant;
+    CHECK_OK(reap_own(&w->f32, w->count, sizeof *w->f32));
     const int64_t rows = node->linear ? w->dims[0] : 1; /* a transposed convolution has its inputs along axis 0 */
     int64_t *entries = NULL, columns = node->linear ? w->dims[1] : w->dims[0], inner = w->count / (rows * columns);
     CHECK_OK(reap_alloc(&entries, columns, sizeof *entries));
@@ -112,10 +113,33 @@ static int cut_all(reap_graph *cut, reap_graph *masked, uint64_t seed) {
   return count;
 }
 
+/* Says whether any constant of a graph was changed: of a clone's and its original's, which share them, none may be. */
+static uint64_t constants_digest(const reap_graph *g) {
+  uint64_t digest = 14695981039346656037u;
+  for (int i = 0; i < g->n_values; i++) {
+    const reap_tensor *t = g->values[i].constant;
+    for (int64_t k = 0; t && t->dtype == REAP_F32 && k < t->count; k++) {
+      uint32_t bits;
+      memcpy(&bits, &t->f32[k], sizeof bits);
+      digest = (digest ^ bits) * 1099511628211u;
+    }
+  }
+  for (int i = 0; i < g->n_nodes; i++) {
+    const reap_linear *linear = g->nodes[i]->linear;
+    for (int64_t k = 0; linear && k < linear->n_raw; k++) {
+      uint32_t bits;
+      memcpy(&bits, &linear->raw_weights[k], sizeof bits);
+      digest = (digest ^ bits) * 1099511628211u;
+    }
+  }
+  return digest;
+}
+
 static int networks_cut;
 
 static void compare_cut_and_masked(const char *name, const char *path) {
   reap_network network = load(path);
+  const uint64_t digest = constants_digest(network.graph);
   for (uint64_t seed = 1; seed <= 2; seed++) {
     reap_graph *masked = clone(network.graph), *cut = clone(network.graph);
     if (cut_all(cut, masked, seed) > 0) {
@@ -129,6 +153,7 @@ static void compare_cut_and_masked(const char *name, const char *path) {
       CU_ASSERT_TRUE(plain <= 1e-5);
       CU_ASSERT_TRUE(fast <= 1e-5);
       CU_ASSERT_TRUE(net_difference(network.graph, masked, REAP_BACKEND_PLAIN) > 1e-4); /* so that it says something */
+      CU_ASSERT_EQUAL(constants_digest(network.graph), digest);
     }
     reap_graph_destroy(&masked);
     reap_graph_destroy(&cut);
@@ -422,7 +447,9 @@ static void set_and_write(const char *name, const char *path) {
   reap_network network = load(path);
   reap_graph *g = clone(network.graph);
   /* At least as many outputs depend on the weights as not: some references have no layer at all. */
+  const uint64_t digest = constants_digest(network.graph);
   if (set_all(g, 7) > 0) {
+    CU_ASSERT_EQUAL(constants_digest(network.graph), digest);
     CU_ASSERT_TRUE(net_difference(network.graph, g, REAP_BACKEND_PLAIN) > 1e-4);
     write_and_compare(name, &network, g);
   }
@@ -441,7 +468,9 @@ static void cut_and_write(const char *name, const char *path) {
 static void cut_set_and_write(const char *name, const char *path) {
   reap_network network = load(path);
   reap_graph *g = clone(network.graph);
+  const uint64_t digest = constants_digest(network.graph);
   if (cut_all(g, NULL, 4) > 0 && set_all(g, 5) > 0) write_and_compare(name, &network, g);
+  CU_ASSERT_EQUAL(constants_digest(network.graph), digest);
   reap_graph_destroy(&g);
   reap_network_clear(&network);
 }

@@ -40,7 +40,7 @@ typedef struct reap_tensor {
   int64_t dims[REAP_MAX_RANK];
   int64_t count;            /* product of dims; 1 for a scalar (rank 0) */
   reap_precision precision; /* of REAP_F32: the type that the network has them in; the values fit it */
-  float *f32;               /* [count] row-major, owned, if dtype is REAP_F32 */
+  float *f32;               /* [count] row-major, owned, maybe shared, if dtype is REAP_F32 */
   int64_t *i64;             /* [count] row-major, owned, if dtype is REAP_I64 */
 } reap_tensor;
 

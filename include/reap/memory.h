@@ -30,6 +30,14 @@ int reap_grow(void *out, int64_t old_count, int64_t count, size_t size);
 /* Takes the ADDRESS of a pointer, frees what it points to and sets it to NULL. NULL is fine. */
 void reap_free(void *address);
 
+/* One more owner of a block of reap_alloc() (NULL is fine), which it returns: every owner gives it back with
+ * reap_free(), the last one frees it. Who wants to write to a block that may be shared calls reap_own() first. */
+void *reap_share(void *block);
+
+/* Makes the block of `count` elements of `size` bytes that `address` points to the caller's alone: a copy in its place
+ * if there are other owners. REAP_ERR_RESOURCE leaves it as it is. */
+int reap_own(void *address, int64_t count, size_t size);
+
 /* Copies a string (NULL gives NULL) or `length` bytes of it; the caller owns the copy. */
 int reap_strdup(char **out, const char *text);
 int reap_strndup(char **out, const char *text, size_t length);

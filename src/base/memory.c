@@ -17,7 +17,10 @@ enum { ALIGNMENT = 64, SMALL_ALIGNMENT = 16 };
 /* Kept right in front of every block. A block shorter than a cache line is aligned for any type and no more: names and
  * lists of a large network are millions of such blocks. */
 typedef union header {
-  size_t bytes;
+  struct {
+    size_t bytes;
+    atomic_int others; /* owners besides the first */
+  } of;
   char room[SMALL_ALIGNMENT];
 } header;
 
@@ -25,6 +28,8 @@ typedef union header {
 static size_t lead(size_t bytes) { return bytes < ALIGNMENT ? SMALL_ALIGNMENT : ALIGNMENT; }
 
 static header *header_of(void *block) { return (header *)(void *)((char *)block - sizeof(header)); }
+
+_Static_assert(sizeof(header) == SMALL_ALIGNMENT, "a short block is aligned");
 
 static atomic_llong live_blocks, live_bytes;
 
@@ -45,7 +50,8 @@ int reap_alloc(void *out, int64_t count, size_t size) {
                       "out of memory: %.1f MB more were needed; use more ranks on more nodes, or fewer images",
                       (double)bytes / 1e6);
   void *block = base + lead(bytes);
-  header_of(block)->bytes = bytes;
+  header_of(block)->of.bytes = bytes;
+  atomic_init(&header_of(block)->of.others, 0);
   memcpy(out, &block, sizeof block);
   atomic_fetch_add(&live_blocks, 1);
   atomic_fetch_add(&live_bytes, (long long)bytes);
@@ -75,12 +81,30 @@ void reap_free(void *address) {
   void *block;
   memcpy(&block, address, sizeof block);
   if (!block) return;
-  const size_t bytes = header_of(block)->bytes;
-  atomic_fetch_sub(&live_bytes, (long long)bytes);
-  atomic_fetch_sub(&live_blocks, 1);
-  free((char *)block - lead(bytes));
+  const size_t bytes = header_of(block)->of.bytes;
+  if (atomic_fetch_sub(&header_of(block)->of.others, 1) == 0) {
+    atomic_fetch_sub(&live_bytes, (long long)bytes);
+    atomic_fetch_sub(&live_blocks, 1);
+    free((char *)block - lead(bytes));
+  }
   block = NULL;
   memcpy(address, &block, sizeof block);
+}
+
+void *reap_share(void *block) {
+  if (block) atomic_fetch_add(&header_of(block)->of.others, 1);
+  return block;
+}
+
+int reap_own(void *address, int64_t count, size_t size) {
+  void *block, *copy = NULL;
+  memcpy(&block, address, sizeof block);
+  if (!block || atomic_load(&header_of(block)->of.others) == 0) return REAP_OK;
+  REAP_TRY(reap_alloc(&copy, count, size));
+  memcpy(copy, block, (size_t)count * size);
+  reap_free(address);
+  memcpy(address, &copy, sizeof copy);
+  return REAP_OK;
 }
 
 int reap_strndup(char **out, const char *text, size_t length) {

@@ -53,7 +53,7 @@ static int linear_clone(const reap_linear *from, reap_linear **out) {
   to->norm = NULL;
   to->raw_weights = to->raw_bias = NULL;
   if (from->norm) REAP_TRY(reap_norm_clone(from->norm, &to->norm));
-  REAP_TRY(reap_copy_floats(&to->raw_weights, from->raw_weights, from->n_raw));
+  to->raw_weights = reap_share(from->raw_weights);
   return reap_copy_floats(&to->raw_bias, from->raw_bias, from->norm ? from->norm->channels : 0);
 }
 

@@ -5,7 +5,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out) {
+/* Without elements yet. */
+static int create_empty(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out) {
   if (rank < 0 || rank > REAP_MAX_RANK)
     return reap_error(REAP_ERR_INPUT, "a tensor of rank %d is not supported (at most %d)", rank, REAP_MAX_RANK);
   for (int i = 0; i < rank; i++)
@@ -18,22 +19,38 @@ int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_ten
   t->rank = rank;
   if (rank > 0) memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
   t->count = count;
-  int status =
-      dtype == REAP_F32 ? reap_calloc(&t->f32, count, sizeof *t->f32) : reap_calloc(&t->i64, count, sizeof *t->i64);
+  *out = t;
+  return REAP_OK;
+}
+
+int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out) {
+  reap_tensor *t = NULL;
+  REAP_TRY(create_empty(dtype, rank, dims, &t));
+  int status = dtype == REAP_F32 ? reap_calloc(&t->f32, t->count, sizeof *t->f32)
+                                 : reap_calloc(&t->i64, t->count, sizeof *t->i64);
   if (status != REAP_OK) reap_tensor_destroy(&t);
   *out = t;
   return status;
 }
 
+int reap_tensor_of(int rank, const int64_t *dims, float *values, reap_tensor **out) {
+  REAP_TRY(create_empty(REAP_F32, rank, dims, out));
+  (*out)->f32 = reap_share(values);
+  return REAP_OK;
+}
+
 int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out) {
-  REAP_TRY(reap_tensor_create(tensor->dtype, tensor->rank, tensor->dims, out));
-  if (tensor->dtype == REAP_F32)
-    memcpy((*out)->f32, tensor->f32, (size_t)tensor->count * sizeof *tensor->f32);
-  else
+  if (tensor->dtype == REAP_F32) {
+    REAP_TRY(reap_tensor_of(tensor->rank, tensor->dims, tensor->f32, out));
+  } else {
+    REAP_TRY(reap_tensor_create(tensor->dtype, tensor->rank, tensor->dims, out));
     memcpy((*out)->i64, tensor->i64, (size_t)tensor->count * sizeof *tensor->i64);
+  }
   (*out)->precision = tensor->precision;
   return REAP_OK;
 }
+
+int reap_tensor_own(reap_tensor *tensor) { return reap_own(&tensor->f32, tensor->count, sizeof *tensor->f32); }
 
 int reap_tensor_transpose(const reap_tensor *matrix, reap_tensor **out) {
   const int64_t rows = matrix->dims[0], columns = matrix->dims[1];

@@ -6,7 +6,14 @@
 
 /* Zero-filled tensor; the caller owns it. REAP_ERR_INPUT for a rank or a dimension out of range. */
 int reap_tensor_create(reap_dtype dtype, int rank, const int64_t *dims, reap_tensor **out);
+
+/* Float tensor of values[product of dims], a block of reap_alloc() that it shares (reap/memory.h). */
+int reap_tensor_of(int rank, const int64_t *dims, float *values, reap_tensor **out);
+
+/* The clone shares the numbers (float32) until one of the two calls reap_tensor_own() in order to write to them. */
 int reap_tensor_clone(const reap_tensor *tensor, reap_tensor **out);
+int reap_tensor_own(reap_tensor *tensor);
+
 /* Copy of a float matrix, with rows for columns; its precision is float32. */
 int reap_tensor_transpose(const reap_tensor *matrix, reap_tensor **out);
 void reap_tensor_destroy(reap_tensor **tensor);

@@ -57,11 +57,21 @@ static void cut_layer(reap_graph *graph, const reap_member *member, int64_t coun
   }
 }
 
+/* What is cut in place is no other graph's. */
+static int own_constants(reap_graph *graph, reap_node *node) {
+  for (int slot = 0; slot < node->n_inputs; slot++) {
+    reap_value *v = reap_node_input(graph, node, slot);
+    if (v && v->constant && v->constant->dtype == REAP_F32) REAP_TRY(reap_tensor_own(v->constant));
+  }
+  return node->linear ? reap_linear_own(graph, node) : REAP_OK;
+}
+
 static int cut_members(reap_graph *graph, const reap_groups *groups, int index, const bool *keep) {
   const reap_group *group = reap_groups_at(groups, index);
   for (int k = 0; k < group->n_members; k++) {
     const reap_member *member = &group->members[k];
     int64_t *entries = NULL;
+    REAP_TRY(own_constants(graph, graph->nodes[member->node]));
     REAP_TRY(reap_alloc(&entries, graph->values[member->value].dims[member->axis], sizeof *entries));
     const int64_t count = reap_groups_entries(groups, member->value, index, keep, entries);
     int status = REAP_OK;
@@ -132,6 +142,7 @@ int reap_surgery_set_weights(reap_graph *graph, int index, const double *weights
   reap_linear *linear = node->linear;
   reap_tensor *w = graph->values[node->inputs[1]].constant, *b = graph->values[node->inputs[2]].constant;
   const int64_t m = w->dims[0], n = w->count / m;
+  REAP_TRY(reap_linear_own(graph, node));
   float *target = linear->norm ? linear->raw_weights : w->f32;
   for (int64_t j = 0; j < m; j++) {
     double factor = linear->norm ? usable_factor(linear->norm, j) : 1;
@@ -169,6 +180,7 @@ int reap_surgery_copy_weights(reap_graph *graph, int index, const reap_graph *fr
   const int64_t m = old_w->dims[0], columns = old_w->count / m / channels;
   if (w->dims[0] != m || w->count != m * n_kept * columns || !linear->norm != !old->norm)
     return reap_error(REAP_ERR_INTERNAL, "layer %s: weights to copy have another shape", node->layer);
+  REAP_TRY(reap_linear_own(graph, node));
   copy_columns(w->f32, old_w->f32, m, channels, columns, n_kept, kept);
   memcpy(b->f32, old_b->f32, (size_t)m * sizeof *b->f32);
   linear->bias_present = old->bias_present;
@@ -207,7 +219,12 @@ static int weight_edit(const reap_graph *graph, const reap_node *node, reap_edit
   reap_tensor view = *w;
   if (linear->norm) view.f32 = linear->raw_weights;
   REAP_TRY((linear->transposed ? reap_tensor_transpose : reap_tensor_clone)(&view, &t));
-  for (int64_t i = 0; linear->alpha != 1.0f && i < t->count; i++) t->f32[i] /= linear->alpha;
+  if (linear->alpha != 1.0f) {
+    const int status = reap_tensor_own(t);
+    if (status != REAP_OK) reap_tensor_destroy(&t);
+    REAP_TRY(status);
+    for (int64_t i = 0; i < t->count; i++) t->f32[i] /= linear->alpha;
+  }
   return reap_edits_add(edits, REAP_EDIT_INPUT, linear->weight_node, linear->weight_slot, t);
 }
 

@@ -52,6 +52,12 @@ int reap_fold_identity(reap_graph *graph, reap_node *node) {
   return set_copy(graph, node, reap_node_constant(graph, node, 0));
 }
 
+int reap_fold_onto(reap_graph *graph, reap_node *node, reap_tensor **out) {
+  REAP_TRY(reap_fold_identity(graph, node));
+  *out = reap_node_output(graph, node, 0)->constant;
+  return reap_tensor_own(*out);
+}
+
 /* Same elements, new shape. */
 int reap_fold_copy(reap_graph *graph, reap_node *node) {
   const reap_tensor *x = reap_node_constant(graph, node, 0);
@@ -65,8 +71,8 @@ int reap_fold_elementwise(reap_graph *graph, reap_node *node) {
   const reap_operator_id op = node->op->id;
   reap_elementwise f;
   REAP_TRY(reap_elementwise_of(node, &f));
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   if (t->dtype == REAP_F32) {
     f.apply(t->count, t->f32, f.a, f.b, t->f32);
     return REAP_OK;
@@ -311,8 +317,8 @@ int reap_fold_clip(reap_graph *graph, reap_node *node) {
   if ((low && low->count != 1) || (high && high->count != 1)) return reap_node_error(node, "its bounds are no numbers");
   const double least = low ? reap_tensor_number(low, 0) : (double)reap_node_float(node, "min", -INFINITY);
   const double most = high ? reap_tensor_number(high, 0) : (double)reap_node_float(node, "max", INFINITY);
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   for (int64_t k = 0; k < t->count; k++) {
     const double x = reap_tensor_number(t, k), raised = x < least ? least : x, found = raised > most ? most : raised;
     if (found == x || found != found) continue;
@@ -327,8 +333,8 @@ int reap_fold_clip(reap_graph *graph, reap_node *node) {
 /* Floor, Ceil and Round (a half to the even neighbour). */
 int reap_fold_round(reap_graph *graph, reap_node *node) {
   float (*const rounded)(float) = node->op->id == REAP_OP_Floor ? floorf : node->op->id == REAP_OP_Ceil ? ceilf : rintf;
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   for (int64_t k = 0; t->dtype == REAP_F32 && k < t->count; k++) t->f32[k] = rounded(t->f32[k]);
   return REAP_OK;
 }

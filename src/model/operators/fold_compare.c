@@ -52,8 +52,8 @@ int reap_fold_compare(reap_graph *graph, reap_node *node) {
 }
 
 int reap_fold_not(reap_graph *graph, reap_node *node) {
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   if (t->dtype != REAP_I64) return reap_node_error(node, "its input is not of booleans");
   for (int64_t k = 0; k < t->count; k++) t->i64[k] = !t->i64[k];
   return REAP_OK;

@@ -86,8 +86,8 @@ int reap_fold_scatter_nd(reap_graph *graph, reap_node *node) {
   if (updates->dtype != r.data->dtype || reap_multiply(r.rows, r.slice, &count) != REAP_OK || updates->count != count)
     return reap_node_error(node, "its updates do not have one slice for each index");
   REAP_TRY(reap_set_shape(graph, node, 0, r.data->dtype, r.data->rank, r.data->dims));
-  REAP_TRY(reap_fold_identity(graph, node));
-  const reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   const int64_t width = reap_fold_width(t), bytes = r.slice * width;
   for (int64_t k = 0; k < r.rows && count > 0; k++) {
     REAP_TRY(slice_start(node, &r, k, &start));
@@ -122,8 +122,8 @@ int reap_fold_trilu(reap_graph *graph, reap_node *node) {
     return reap_node_error(node, "its input is no matrix, or its diagonal is not one integer");
   const int64_t k = diagonal ? diagonal->i64[0] : 0, rows = x->dims[x->rank - 2], columns = x->dims[x->rank - 1];
   REAP_TRY(reap_set_shape(graph, node, 0, x->dtype, x->rank, x->dims));
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   for (int64_t i = 0; i < t->count; i++) {
     const int64_t row = i / columns % rows, column = i % columns;
     /* column - row lies within the matrix, so that k may be any number */

@@ -2,6 +2,7 @@
  * training mode, which takes mean and variance of each channel from what it normalises. Sums are in double precision.
  */
 #include <math.h>
+#include <stddef.h>
 
 #include "layout.h"
 #include "reap/error.h"
@@ -28,8 +29,8 @@ static void measure(const float *x, int64_t outer, int64_t inner, int64_t pitch,
 }
 
 int reap_fold_norm(reap_graph *graph, reap_node *node) {
-  REAP_TRY(reap_fold_identity(graph, node));
-  reap_tensor *t = reap_node_output(graph, node, 0)->constant;
+  reap_tensor *t = NULL;
+  REAP_TRY(reap_fold_onto(graph, node, &t));
   const reap_tensor *scale = reap_node_constant(graph, node, 1), *bias = reap_node_constant(graph, node, 2),
                     *means = reap_node_constant(graph, node, 3), *variances = reap_node_constant(graph, node, 4);
   const double epsilon = (double)reap_node_float(node, "epsilon", 1e-5f);

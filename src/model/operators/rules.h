@@ -56,6 +56,8 @@ int reap_shape_folded(reap_graph *graph, reap_node *node);
 
 #define reap_fold_none NULL
 int reap_fold_identity(reap_graph *graph, reap_node *node);
+/* The output as a copy of input 0 that the caller may write to. */
+int reap_fold_onto(reap_graph *graph, reap_node *node, reap_tensor **out);
 int reap_fold_copy(reap_graph *graph, reap_node *node);
 int reap_fold_norm(reap_graph *graph, reap_node *node);
 int reap_fold_elementwise(reap_graph *graph, reap_node *node);

@@ -22,7 +22,9 @@
 static int computation_weights(const reap_node *node, const reap_tensor *file, reap_tensor **out) {
   const reap_linear *linear = node->linear;
   REAP_TRY((linear->transposed ? reap_tensor_transpose : reap_tensor_clone)(file, out));
-  for (int64_t i = 0; linear->alpha != 1.0f && i < (*out)->count; i++) (*out)->f32[i] *= linear->alpha;
+  if (linear->alpha == 1.0f) return REAP_OK;
+  REAP_TRY(reap_tensor_own(*out));
+  for (int64_t i = 0; i < (*out)->count; i++) (*out)->f32[i] *= linear->alpha;
   return REAP_OK;
 }
 
@@ -90,7 +92,9 @@ static int collect_one(reap_graph *graph, reap_node *node) {
   REAP_TRY(describe(graph, node));
   reap_tensor *weights = NULL, *bias = NULL;
   REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(file)));
-  REAP_TRY(computation_weights(node, file, &weights));
+  int status = computation_weights(node, file, &weights);
+  if (status != REAP_OK) reap_tensor_destroy(&weights);
+  REAP_TRY(status);
   const int64_t m = weights->dims[0];
   const reap_tensor *file_bias = node->linear->bias_present ? reap_node_constant(graph, node, 2) : NULL;
   node->linear->precision = file->precision;
@@ -106,7 +110,7 @@ static int collect_one(reap_graph *graph, reap_node *node) {
     add->outputs[0] = -1; /* absorbed: nothing reads it any more */
   }
   node->linear->bias_precision = (file_bias ? file_bias : file)->precision;
-  int status = reap_graph_charge(graph, node, m * (int64_t)sizeof(float));
+  status = reap_graph_charge(graph, node, m * (int64_t)sizeof(float));
   if (status == REAP_OK) status = computation_bias(node, file_bias, m, &bias);
   if (status == REAP_OK) status = reap_grow(&node->inputs, node->n_inputs, 3, sizeof *node->inputs);
   if (status != REAP_OK) {
@@ -154,7 +158,7 @@ static int fold_norm(reap_graph *graph, reap_node *node, reap_node *norm_node) {
   linear->bias_precision = reap_node_constant(graph, norm_node, 2)->precision;
   linear->n_raw = weights->count;
   REAP_TRY(reap_graph_charge(graph, node, reap_tensor_bytes(weights)));
-  REAP_TRY(reap_copy_floats(&linear->raw_weights, weights->f32, weights->count));
+  linear->raw_weights = reap_share(weights->f32);
   REAP_TRY(reap_copy_floats(&linear->raw_bias, bias->f32, bias->count));
   node->outputs[0] = norm_node->outputs[0];
   norm_node->outputs[0] = -1;
@@ -185,6 +189,12 @@ int reap_linear_fold_norms(reap_graph *graph) {
   return REAP_OK;
 }
 
+int reap_linear_own(reap_graph *graph, reap_node *node) {
+  REAP_TRY(reap_tensor_own(graph->values[node->inputs[1]].constant));
+  REAP_TRY(reap_tensor_own(graph->values[node->inputs[2]].constant));
+  return reap_own(&node->linear->raw_weights, node->linear->n_raw, sizeof *node->linear->raw_weights);
+}
+
 double reap_norm_factor(const reap_norm *norm, int64_t j) {
   return (double)norm->scale[j] / sqrt((double)norm->var[j] + (double)norm->epsilon);
 }
@@ -193,6 +203,8 @@ int reap_linear_refresh(reap_graph *graph, reap_node *node) {
   reap_linear *linear = node->linear;
   if (!linear->norm) return REAP_OK;
   reap_tensor *weights = graph->values[node->inputs[1]].constant, *bias = graph->values[node->inputs[2]].constant;
+  REAP_TRY(reap_tensor_own(weights));
+  REAP_TRY(reap_tensor_own(bias));
   const int64_t m = bias->count, n = m > 0 ? weights->count / m : 0;
   for (int64_t j = 0; j < m; j++) {
     double s = reap_norm_factor(linear->norm, j);

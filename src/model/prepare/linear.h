@@ -12,6 +12,9 @@ int reap_linear_collect(reap_graph *graph);
  * along axis 1, which the norm works on. The norm's node is left without an output; others stay nodes. */
 int reap_linear_fold_norms(reap_graph *graph);
 
+/* Makes the layer's weights and bias, and what the file has of them, the graph's own, to be written to. */
+int reap_linear_own(reap_graph *graph, reap_node *node);
+
 /* Computation weights and bias (inputs 1 and 2) from the raw ones and the norm. Nothing to do without a norm. */
 int reap_linear_refresh(reap_graph *graph, reap_node *node);
 
