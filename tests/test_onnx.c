@@ -1,4 +1,5 @@
 /* onnx: what is read comes back unchanged; broken or hostile files are refused. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "io/onnx/onnx_message.h"
 #include "io/onnx/source.h"
 #include "onnx_builder.h"
 #include "reap/memory.h"
@@ -174,6 +176,98 @@ static void deep_nesting_is_refused(void) {
   CHECK_FAILS(load_all(path), REAP_ERR_INPUT, "nested");
 }
 
+/* Reads the file as the program does, and whole: the same message, or the same error, and the hash of the file. */
+static int compare_ways(const char *path) {
+  ReapOnnx__ModelProto *whole = NULL, *parts = NULL;
+  reap_hash *hash = NULL;
+  uint8_t *packed[2] = {NULL, NULL};
+  size_t sizes[2] = {0, 1};
+  char text[512], digest[2][REAP_HASH_LENGTH];
+  bytes b = read_bytes(path);
+  const int fd = open(path, O_RDONLY), status = reap_onnx_unpack(b.data, b.size, &whole);
+  snprintf(text, sizeof text, "%s", status == REAP_OK ? "" : reap_error_message());
+  CU_ASSERT_EQUAL(reap_onnx_read(fd, (int64_t)b.size, &hash, &parts), status);
+  close(fd);
+  if (status == REAP_OK) {
+    CHECK_OK(reap_hash_file(path, digest[0]));
+    CHECK_OK(reap_hash_finish(&hash, digest[1]));
+    CU_ASSERT_STRING_EQUAL(digest[0], digest[1]);
+    CHECK_OK(reap_onnx_pack(whole, &packed[0], &sizes[0]));
+    CHECK_OK(reap_onnx_pack(parts, &packed[1], &sizes[1]));
+    CU_ASSERT_TRUE(sizes[0] == sizes[1] && memcmp(packed[0], packed[1], sizes[0]) == 0);
+  } else {
+    CU_ASSERT_STRING_EQUAL(reap_error_message(), text);
+  }
+  reap_free(&packed[0]);
+  reap_free(&packed[1]);
+  reap_hash_destroy(&hash);
+  reap_onnx_free(&whole);
+  reap_onnx_free(&parts);
+  free(b.data);
+  return status;
+}
+
+/* A sound model with tensors that are read straight from the file, and others. */
+static const char *store_large(void) {
+  static const int64_t large[] = {150, 120}, other[] = {130, 130};
+  begin_model(8);
+  add_weights("w", 2, SQUARE);
+  add_weights("large", 2, large);
+  add_weights("v", 2, SQUARE);
+  add_weights("other", 2, other);
+  add_node("MatMul", "first", "x w", "y");
+  finish_model();
+  return store_model("large.onnx");
+}
+
+static void large_tensors_are_read_as_others(void) {
+  CU_ASSERT_EQUAL(compare_ways(store_large()), REAP_OK);
+  bytes b = read_bytes(test_scratch_path("large.onnx"));
+  const char *path = test_scratch_path("large-broken.onnx");
+  int sound = 0, broken = 0;
+  CU_ASSERT_TRUE_FATAL(b.size > 100000);
+  for (size_t i = 0; i < b.size; i += i % 1024 < 8 || i < 600 || i + 300 > b.size ? 1 : 509) {
+    write_bytes(path, b.data, i);
+    broken += compare_ways(path) == REAP_ERR_INPUT;
+    if (i > 600 && i + 300 < b.size) continue; /* numbers of a tensor, nearly all */
+    const uint8_t old = b.data[i], spoiled[4] = {0, 0xff, old ^ 0x80, old ^ 0x04};
+    for (int k = 0; k < 4; k++) {
+      b.data[i] = spoiled[k];
+      write_bytes(path, b.data, b.size);
+      sound += compare_ways(path) == REAP_OK;
+    }
+    b.data[i] = old;
+  }
+  CU_ASSERT_TRUE(sound > 100 && broken > 100);
+  free(b.data);
+}
+
+/* Short and long data in one tensor: the last count. */
+static void tensors_with_data_twice(void) {
+  static const int64_t lengths[] = {8, 70000};
+  for (int k = 0; k < 4; k++) {
+    const size_t room = 1 << 20, data[2] = {(size_t)lengths[k / 2], (size_t)lengths[k % 2]};
+    uint8_t *buffer = calloc(room, 1);
+    size_t size = 0;
+    for (int i = 1; i >= 0; i--) { /* from the end: wrap() puts heads in front of what is there */
+      const size_t before = size;
+      memset(buffer + room - before - data[i], 7 + i, data[i]);
+      size = before + wrap(buffer, room - before, data[i], 9);
+    }
+    buffer[room - size - 1] = 'w';
+    size += wrap(buffer, room - size, 1, 8);
+    size = wrap(buffer, room, size, 5);
+    size = wrap(buffer, room, size, 7);
+    const uint8_t head[] = {0x08, 8, 0x42, 2, 0x10, 13}; /* ir_version 8, opset 13 */
+    memcpy(buffer + room - size - sizeof head, head, sizeof head);
+    size += sizeof head;
+    const char *path = test_scratch_path("data-twice.onnx");
+    write_bytes(path, buffer + room - size, size);
+    CHECK_OK(compare_ways(path));
+    free(buffer);
+  }
+}
+
 static void parts_that_appear_twice_are_refused(void) {
   begin_model(8);
   add_weights("w", 2, SQUARE);
@@ -258,6 +352,8 @@ const test_case test_cases[] = {{"models_come_back_unchanged", models_come_back_
                                 {"newer_versions_are_read", newer_versions_are_read},
                                 {"broken_files_do_no_harm", broken_files_do_no_harm},
                                 {"deep_nesting_is_refused", deep_nesting_is_refused},
+                                {"large_tensors_are_read_as_others", large_tensors_are_read_as_others},
+                                {"tensors_with_data_twice", tensors_with_data_twice},
                                 {"parts_that_appear_twice_are_refused", parts_that_appear_twice_are_refused},
                                 {"missing_files_are_named", missing_files_are_named},
                                 {"external_data_move_in", external_data_move_in},

@@ -59,15 +59,14 @@ static int load(const char *path, const char *images, reap_network *out) {
     return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; one is supported", path, out->graph->n_inputs);
   int64_t block = reap_graph_block_size(out->graph);
   if (block == out->graph->batch && block > 1) return REAP_OK;
-  reap_graph *larger = NULL;
-  const int status = prepared(out, block > 1 ? block : 2, &larger, &mixes); /* one image has none to meet */
+  reap_graph_destroy(&out->graph); /* what is folded and transposed takes memory: one graph at a time */
+  const int status = prepared(out, block > 1 ? block : 2, &out->graph, &mixes); /* one image has none to meet */
+  if (status == REAP_OK && block > 1) return REAP_OK;
   /* The batch may be written into the network (a Reshape to [1, ...], say), or images may not stay one behind the
    * other: then what the file says stays, or one image. */
-  if (status == REAP_ERR_INPUT && !mixes) return REAP_OK;
-  REAP_TRY(status);
-  reap_graph_destroy(block > 1 ? &out->graph : &larger);
-  if (block > 1) out->graph = larger;
-  return REAP_OK;
+  if (status != REAP_ERR_INPUT || mixes) REAP_TRY(status);
+  reap_graph_destroy(&out->graph);
+  return prepared(out, fixed > 0 ? fixed : 1, &out->graph, &mixes);
 }
 
 /* Said where the network is read, not wherever its file is: once in a run. */

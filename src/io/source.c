@@ -28,23 +28,6 @@ static int open_model(const char *path, int *fd, int64_t *size) {
   return REAP_OK;
 }
 
-static int read_all(int fd, int64_t size, uint8_t **out) {
-  uint8_t *data = NULL;
-  REAP_TRY(reap_alloc(&data, size, 1));
-  for (int64_t done = 0; done < size;) {
-    ssize_t n = read(fd, data + done, (size_t)(size - done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      int status = n < 0 ? reap_error_system("cannot be read") : reap_error(REAP_ERR_INPUT, "ended while it was read");
-      reap_free(&data);
-      return status;
-    }
-    done += n;
-  }
-  *out = data;
-  return REAP_OK;
-}
-
 static bool is_hdf5(int fd) {
   static const uint8_t signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
   uint8_t first[8];
@@ -55,13 +38,8 @@ static int load_onnx(reap_source *source, int fd, int64_t size) {
   if (size > REAP_ONNX_MAX_BYTES)
     return reap_error(REAP_ERR_INPUT, "%s: has %.2f GB, and ONNX files end at 2 GB; store the weights as external data",
                       source->path, (double)size / 1e9);
-  uint8_t *data = NULL;
   reap_hash *hash = NULL;
-  int status = read_all(fd, size, &data);
-  if (status == REAP_OK) status = reap_hash_create(&hash);
-  if (status == REAP_OK) status = reap_hash_add(hash, data, (size_t)size);
-  if (status == REAP_OK) status = reap_onnx_unpack(data, (size_t)size, &source->model);
-  reap_free(&data); /* before external data come in: the message has a copy */
+  int status = reap_onnx_read(fd, size, &hash, &source->model);
   if (status == REAP_OK) status = reap_onnx_load_external(source, hash);
   if (status != REAP_OK) reap_error_prefix(status, "%s", source->path);
   if (status == REAP_OK) status = reap_hash_finish(&hash, source->hash);
@@ -115,14 +93,6 @@ int reap_source_unused_text(const reap_source *source, char **text) {
 int64_t reap_source_external_files(const reap_source *source) { return (int64_t)source->n_external; }
 const char *reap_source_external_file(const reap_source *source, int64_t index) { return source->external[index]; }
 
-/* What protobuf cannot pack (external data past 2 GB) has to come from the file again. */
-static int load_again(const reap_source *source, reap_source **out) {
-  REAP_TRY(reap_source_load(source->path, out));
-  if (strcmp((*out)->hash, source->hash) == 0) return REAP_OK;
-  reap_source_destroy(out);
-  return reap_error(REAP_ERR_INPUT, "%s: has changed since the run read it", source->path);
-}
-
 /* Which nodes were left out, and where the others stood. */
 static int copy_places(const reap_source *source, reap_source *copy) {
   const size_t nodes = source->model->graph->n_node;
@@ -134,20 +104,33 @@ static int copy_places(const reap_source *source, reap_source *copy) {
   return REAP_OK;
 }
 
+/* The copy's initialisers share the bytes of their data, which are left out of what is packed. */
 static int copy_model(const reap_source *source, reap_source *copy) {
+  const ReapOnnx__GraphProto *from = source->model->graph;
   uint8_t *data = NULL;
-  size_t size = 0;
+  size_t size = 0, *lengths = NULL;
+  REAP_TRY(reap_alloc(&lengths, (int64_t)from->n_initializer, sizeof *lengths));
+  for (size_t i = 0; i < from->n_initializer; i++) {
+    lengths[i] = from->initializer[i]->raw_data.len;
+    from->initializer[i]->raw_data.len = 0;
+  }
   int status = reap_onnx_pack(source->model, &data, &size);
+  for (size_t i = 0; i < from->n_initializer; i++) from->initializer[i]->raw_data.len = lengths[i];
   if (status == REAP_OK) status = reap_onnx_unpack(data, size, &copy->model);
+  for (size_t i = 0; status == REAP_OK && i < from->n_initializer; i++) {
+    ReapOnnx__TensorProto *to = copy->model->graph->initializer[i];
+    if (lengths[i] == 0) continue;
+    to->raw_data.data = reap_share(from->initializer[i]->raw_data.data);
+    to->raw_data.len = lengths[i];
+  }
   reap_free(&data);
+  reap_free(&lengths);
   return status;
 }
 
 int reap_source_copy(const reap_source *source, reap_source **out) {
   reap_source *copy = NULL;
   if (source->edited) return reap_error(REAP_ERR_INTERNAL, "%s: a source is copied after it was edited", source->path);
-  if (protobuf_c_message_get_packed_size(&source->model->base) > (size_t)REAP_ONNX_MAX_BYTES)
-    return load_again(source, out);
   REAP_TRY(reap_calloc(&copy, 1, sizeof *copy));
   memcpy(copy->hash, source->hash, sizeof copy->hash);
   int status = reap_strdup(&copy->path, source->path);

@@ -43,6 +43,11 @@ int reap_onnx_check_fields(const ProtobufCMessage *message);
 /* Unpacks and validates a message of `size` bytes; errors are without the file's name. */
 int reap_onnx_unpack(const uint8_t *data, size_t size, ReapOnnx__ModelProto **out);
 void reap_onnx_free(ReapOnnx__ModelProto **model);
+
+/* Reads, unpacks and validates a file of `size` bytes, each of which goes to a new hash: see onnx_stream.c. On failure
+ * there may be a message or a hash to be freed as well; errors are without the file's name. */
+int reap_onnx_read(int fd, int64_t size, reap_hash **hash, ReapOnnx__ModelProto **out);
+
 void reap_onnx_free_part(ProtobufCMessage *message);
 
 /* Reads external data, files below the source's folder, into the tensors; adds what was read to `hash`, the files to

@@ -194,14 +194,15 @@ int reap_onnx_read_tensor(const ReapOnnx__TensorProto *proto, const char *name, 
   reap_dtype dtype;
   int status = check_tensor(proto, &dtype);
   if (status != REAP_OK) return reap_error_prefix(status, "tensor \"%s\"", name);
+  const bool floats = proto->data_type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, raw = is_raw(proto);
+  if (floats && raw && proto->raw_data.len > 0) /* a block of reap_alloc(), as all of the message's are */
+    return reap_tensor_of((int)proto->n_dims, proto->dims, (float *)(void *)proto->raw_data.data, out);
   reap_tensor *tensor = NULL;
   REAP_TRY(reap_tensor_create(dtype, (int)proto->n_dims, proto->dims, &tensor));
-  bool floats = proto->data_type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
   if (tensor->count == 0) {
     /* nothing to copy, and no data to copy from */
   } else if (floats) {
-    memcpy(tensor->f32, is_raw(proto) ? (const void *)proto->raw_data.data : (const void *)proto->float_data,
-           (size_t)tensor->count * sizeof(float));
+    memcpy(tensor->f32, proto->float_data, (size_t)tensor->count * sizeof(float));
   } else if (reap_onnx_is_half(proto->data_type)) {
     tensor->precision = proto->data_type == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ? REAP_FLOAT16 : REAP_BFLOAT16;
     for (int64_t i = 0; i < tensor->count; i++) tensor->f32[i] = read_half(proto, i);
@@ -237,7 +238,7 @@ void reap_onnx_normalise(ReapOnnx__TensorProto *proto) {
 }
 
 static int fill_tensor(ReapOnnx__TensorProto *proto, const reap_tensor *tensor, const char *name) {
-  const void *data = tensor->dtype == REAP_F32 ? (const void *)tensor->f32 : (const void *)tensor->i64;
+  void *data = tensor->dtype == REAP_F32 ? (void *)tensor->f32 : (void *)tensor->i64;
   size_t width = tensor->dtype == REAP_F32 ? sizeof(float) : sizeof(int64_t);
   REAP_TRY(reap_strdup(&proto->name, name));
   if (tensor->rank > 0) {
@@ -245,10 +246,9 @@ static int fill_tensor(ReapOnnx__TensorProto *proto, const reap_tensor *tensor, 
     memcpy(proto->dims, tensor->dims, (size_t)tensor->rank * sizeof *proto->dims);
     proto->n_dims = (size_t)tensor->rank;
   }
-  REAP_TRY(reap_alloc(&proto->raw_data.data, tensor->count, width));
+  proto->raw_data.data = reap_share(data);
   proto->raw_data.len = (size_t)tensor->count * width;
   proto->has_raw_data = 1;
-  if (tensor->count > 0) memcpy(proto->raw_data.data, data, proto->raw_data.len);
   return REAP_OK;
 }
 
@@ -271,6 +271,7 @@ int reap_onnx_make_tensor(const reap_tensor *tensor, const char *name, ReapOnnx_
 int reap_onnx_to_half(ReapOnnx__TensorProto *proto, int32_t type) {
   if (!reap_onnx_is_half(type) || proto->data_type != REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) return REAP_OK;
   size_t count = proto->raw_data.len / sizeof(float);
+  REAP_TRY(reap_own(&proto->raw_data.data, (int64_t)proto->raw_data.len, 1));
   for (size_t i = 0; i < count; i++) { /* in place: never ahead of what is still to be read */
     float value;
     memcpy(&value, proto->raw_data.data + i * sizeof value, sizeof value);

@@ -35,9 +35,8 @@ int reap_source_unused_text(const reap_source *source, char **text);
 int64_t reap_source_external_files(const reap_source *source);
 const char *reap_source_external_file(const reap_source *source, int64_t index);
 
-/* A source of its own, as `source` was read, without reading its file again, which may have changed (past 2 GB it is
- * read again, and has to be the same). The names of files with external data are not copied. Not after
- * reap_source_apply(). */
+/* A source of its own, as `source` was read, without reading its file again, which may have changed. Both share the
+ * bytes of tensors. The names of files with external data are not copied. Not after reap_source_apply(). */
 int reap_source_copy(const reap_source *source, reap_source **out);
 
 /* A new, unprepared graph; the caller owns it. float16 and bfloat16 become float32. REAP_ERR_INPUT names the node: see
