@@ -55,6 +55,42 @@ static void survives(const char *path) {
   CU_ASSERT_TRUE(same);
 }
 
+/* A network past the limit of one file comes back from two as it was. */
+static void large_networks_are_two_files(void) {
+  static const char *const names[] = {"datasets/fashion/vgg-fashion.onnx",
+                                      "tests/references/kernels/network_vgg_batchnorm.onnx"};
+  char first[512], data[600], once[512], again[512];
+  snprintf(first, sizeof first, "%s", test_own_path("two.onnx"));
+  snprintf(data, sizeof data, "%s.data", first);
+  snprintf(once, sizeof once, "%s", test_own_path("one.onnx"));
+  snprintf(again, sizeof again, "%s", test_own_path("again.onnx"));
+  for (int k = 0; k < 2; k++) { /* the second one replaces the first */
+    reap_source *source = NULL, *copy = NULL;
+    CHECK_OK(reap_source_load(test_source_path(names[k]), &source));
+    CHECK_OK(reap_source_write_onnx(source, once));
+    CHECK_OK(reap_source_write_onnx_within(source, first, 1000));
+    CHECK_OK(reap_source_write_onnx(source, again)); /* the source has its data as before */
+    CU_ASSERT_TRUE(same_files(once, again));
+    reap_source_destroy(&source);
+    CU_ASSERT_FALSE(test_left_behind(first));
+    CU_ASSERT_FALSE(test_left_behind(data));
+    CHECK_OK(reap_source_load(first, &source));
+    CU_ASSERT_EQUAL(reap_source_external_files(source), 1);
+    CHECK_OK(reap_source_write_onnx(source, again));
+    CU_ASSERT_TRUE(same_files(once, again));
+    CHECK_OK(reap_source_copy(source, &copy));
+    CHECK_FAILS(reap_source_write_onnx_within(copy, first, 1000), REAP_ERR_INPUT, "two.onnx.data: the network is read");
+    CHECK_OK(reap_source_write_onnx(copy, again));
+    CU_ASSERT_TRUE(same_files(once, again));
+    reap_source_destroy(&copy);
+    reap_source_destroy(&source);
+  }
+  reap_source *source = NULL;
+  CHECK_OK(reap_source_load(first, &source));
+  CHECK_FAILS(reap_source_write_onnx_within(source, "/no/such/folder/m.onnx", 1000), REAP_ERR_INPUT, "/no/such/folder");
+  reap_source_destroy(&source);
+}
+
 static void models_survive_storing(void) {
   char line[256], name[512];
   FILE *file = fopen(test_source_path("tests/references/kernels/cases.txt"), "r");
@@ -167,6 +203,7 @@ static void models_that_cannot_be_written_are_named(void) {
 }
 
 const test_case test_cases[] = {{"models_survive_storing", models_survive_storing},
+                                {"large_networks_are_two_files", large_networks_are_two_files},
                                 {"model_files_have_the_documented_form", model_files_have_the_documented_form},
                                 {"spoiled_models_are_refused", spoiled_models_are_refused},
                                 {"models_that_cannot_be_written_are_named", models_that_cannot_be_written_are_named},

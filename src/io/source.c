@@ -104,6 +104,13 @@ static int copy_places(const reap_source *source, reap_source *copy) {
   return REAP_OK;
 }
 
+static int copy_external(const reap_source *source, reap_source *copy) {
+  REAP_TRY(reap_calloc(&copy->external, (int64_t)source->n_external, sizeof *copy->external));
+  for (; copy->n_external < source->n_external; copy->n_external++)
+    REAP_TRY(reap_strdup(&copy->external[copy->n_external], source->external[copy->n_external]));
+  return REAP_OK;
+}
+
 /* The copy's initialisers share the bytes of their data, which are left out of what is packed. */
 static int copy_model(const reap_source *source, reap_source *copy) {
   const ReapOnnx__GraphProto *from = source->model->graph;
@@ -136,6 +143,7 @@ int reap_source_copy(const reap_source *source, reap_source **out) {
   int status = reap_strdup(&copy->path, source->path);
   if (status == REAP_OK) status = copy_model(source, copy);
   if (status == REAP_OK) status = copy_places(source, copy);
+  if (status == REAP_OK) status = copy_external(source, copy);
   if (status == REAP_OK)
     *out = copy;
   else

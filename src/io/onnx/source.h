@@ -36,7 +36,7 @@ int64_t reap_source_external_files(const reap_source *source);
 const char *reap_source_external_file(const reap_source *source, int64_t index);
 
 /* A source of its own, as `source` was read, without reading its file again, which may have changed. Both share the
- * bytes of tensors. The names of files with external data are not copied. Not after reap_source_apply(). */
+ * bytes of tensors. Not after reap_source_apply(). */
 int reap_source_copy(const reap_source *source, reap_source **out);
 
 /* A new, unprepared graph; the caller owns it. float16 and bfloat16 become float32. REAP_ERR_INPUT names the node: see
@@ -50,8 +50,12 @@ int reap_source_graph(const reap_source *source, reap_graph **out);
  * source, as edits count nodes as they were loaded; after a failure the source can only be destroyed. */
 int reap_source_apply(reap_source *source, const reap_edits *edits);
 
-/* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded. REAP_ERR_INPUT if the file
- * cannot be written, REAP_ERR_RESOURCE if the disk is full. */
+/* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded; those of a network past 2 GB go to
+ * a second file, PATH.data, and what stood under both names is replaced. REAP_ERR_INPUT if a file cannot be written or
+ * if PATH.data is a file that the source was read from, REAP_ERR_RESOURCE if the disk is full. */
 int reap_source_write_onnx(const reap_source *source, const char *path);
+
+/* The same with another limit than 2 GB, in bytes. */
+int reap_source_write_onnx_within(const reap_source *source, const char *path, int64_t most);
 
 #endif
