@@ -65,7 +65,8 @@ class Blocks(Functions):
         if not divisors:
             return False
         groups = self.pick.choice(divisors)
-        y = self.conv_to(self.at, groups * self.pick.choice([1, 2]), groups=groups)
+        outputs = self.pick.choice([1, 2]) + (7 if channels // groups >= 8 else 0)  # wide groups stay so
+        y = self.conv_to(self.at, groups * outputs, groups=groups)
         return y is not None and self.move(self.tail(y))
 
     def norm(self):

@@ -267,6 +267,24 @@ static void grouped_and_depthwise(void) {
   finish(g, groups);
 }
 
+/* Of wide groups of a convolution each loses as many inputs, and as many outputs, by themselves. */
+static void wide_groups(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 6, 6);
+  net_conv3(g, "a", "x", 3, 16);
+  conv1(g, "wide", "a", 8, 18, "group=2");
+  net_conv3(g, "b", "wide", 18, 4);
+  net_finish(g, "b", 2);
+  reap_groups *groups = groups_of(g, 3);
+  check_group(g, groups, 0, "a", 8, "a", "wide", "coupled: a produces it; wide reads it more than once");
+  check_members(g, reap_groups_at(groups, 0),
+                "a:outp 0 1 2 3 4 5 6 7 0 1 2 3 4 5 6 7; wide:0c 0 1 2 3 4 5 6 7 0 1 2 3 4 5 6 7");
+  check_group(g, groups, 1, "wide", 9, "wide", "b", "coupled: wide produces it; b reads it more than once");
+  check_members(g, reap_groups_at(groups, 1),
+                "wide:outp 0 1 2 3 4 5 6 7 8 0 1 2 3 4 5 6 7 8; b:0c 0 1 2 3 4 5 6 7 8 0 1 2 3 4 5 6 7 8");
+  finish(g, groups);
+}
+
 static void outputs_and_constants_hold(void) {
   reap_graph *g = net_begin();
   net_image(g, "x", 3, 6, 6);
@@ -515,6 +533,7 @@ const test_case test_cases[] = {{"plain chain", plain_chain},
                                 {"slices", slices_and_spatial_steps},
                                 {"concatenation", concat_into_one_layer},
                                 {"grouped and depthwise", grouped_and_depthwise},
+                                {"wide convolution groups", wide_groups},
                                 {"outputs and constants hold", outputs_and_constants_hold},
                                 {"two consumers, one channel", two_consumers_and_one_channel},
                                 {"what is not followed holds", what_is_not_followed_holds},

@@ -56,21 +56,20 @@ static void mask(reap_graph *g, const reap_groups *groups, int index, const bool
   const reap_group *group = reap_groups_at(groups, index);
   for (int c = 0; c < group->n_members; c++) {
     const reap_node *node = g->nodes[group->members[c].node];
-    if (group->members[c].role != REAP_CONSUMES || reap_node_int(node, "group", 1) > 1) continue;
+    if (group->members[c].role != REAP_CONSUMES || (!node->linear && reap_node_int(node, "group", 1) > 1)) continue;
     reap_tensor *w = g->values[node->inputs[1]].constant;
     CHECK_OK(reap_own(&w->f32, w->count, sizeof *w->f32));
     const int64_t rows = node->linear ? w->dims[0] : 1; /* a transposed convolution has its inputs along axis 0 */
     int64_t *entries = NULL, columns = node->linear ? w->dims[1] : w->dims[0], inner = w->count / (rows * columns);
-    CHECK_OK(reap_alloc(&entries, columns, sizeof *entries));
+    const int64_t parts = node->linear ? reap_node_int(node, "group", 1) : 1;
+    CHECK_OK(reap_alloc(&entries, parts * columns, sizeof *entries));
     int64_t n = reap_groups_entries(groups, node->inputs[0], index, keep, entries);
-    CU_ASSERT_TRUE(n >= 0 && n < columns);
+    CU_ASSERT_TRUE(n >= 0 && n < parts * columns);
     for (int64_t j = 0; j < rows; j++)
-      for (int64_t e = 0, k = 0; e < columns; e++) {
-        if (k < n && entries[k] == e) {
-          k++;
-          continue;
-        }
-        for (int64_t t = 0; t < inner; t++) w->f32[(j * columns + e) * inner + t] = 0;
+      for (int64_t e = 0, k = 0; e < parts * columns; e++) { /* the inputs of all groups of a convolution */
+        const bool kept = k < n && entries[k] == e, own = e / columns == j / (rows / parts);
+        k += kept;
+        for (int64_t t = 0; own && !kept && t < inner; t++) w->f32[(j * columns + e % columns) * inner + t] = 0;
       }
     reap_free(&entries);
   }
@@ -220,6 +219,24 @@ static void groups_of_a_convolution(reap_graph *g) {
   net_step(g, "Relu", "y", "b");
 }
 
+/* Convolution groups that are wide: each loses as many channels. */
+static void wide_groups_of_a_convolution(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 16);
+  net_conv3(g, "b", "x", 3, 8);
+  net_node(g, "Concat", "both", "a b", "both", "axis=1");
+  conv1(g, "wide", "both", "27,8,1,1", "group=3");
+  net_norm_weights(g, "n", "27");
+  net_node(g, "BatchNormalization", "n", "wide n.scale n.shift n.mean n.var", "n", NULL);
+  net_step(g, "Relu", "r", "n");
+  conv1(g, "same", "r", "27,9,1,1", "group=3");
+  net_node(g, "Add", "sum", "same r", "sum", NULL);
+  conv1(g, "narrow", "sum", "18,3,1,1", "group=9");
+  net_conv3(g, "c", "narrow", 18, 24);
+  conv1(g, "last", "c", "20,12,1,1", "group=2");
+  net_conv3(g, "d", "last", 20, 6);
+  net_step(g, "Relu", "y", "d");
+}
+
 static void shuffle(reap_graph *g) {
   net_conv3(g, "a", "x", 3, 10);
   net_ints(g, "split", "-1,2,5,4,4");
@@ -353,10 +370,17 @@ static void coupled_groups_of_each_kind(void) {
   static const struct {
     void (*make)(reap_graph *g);
     int least; /* groups that can be cut */
-  } kinds[] = {{shortcut_by_pad, 2},  {parts_of_channels, 3}, {groups_of_a_convolution, 1},
-               {shuffle, 1},          {channels_last, 3},     {gates, 2},
-               {columns_joined, 1},   {normalised_groups, 2}, {moved_channels, 4},
-               {transposed_layers, 2}};
+  } kinds[] = {{shortcut_by_pad, 2},
+               {parts_of_channels, 3},
+               {groups_of_a_convolution, 1},
+               {shuffle, 1},
+               {channels_last, 3},
+               {gates, 2},
+               {columns_joined, 1},
+               {normalised_groups, 2},
+               {moved_channels, 4},
+               {transposed_layers, 2},
+               {wide_groups_of_a_convolution, 4}};
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     for (uint64_t seed = 1; seed <= 3; seed++) {
       reap_graph *g = net_begin();

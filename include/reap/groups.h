@@ -1,10 +1,10 @@
 /* Groups: units of a network that may leave it, and all the places where they stand.
  *
  * A unit is what leaves together: a channel, the same channel of all layers of a residual stream, a group of a grouped
- * convolution with its inputs and outputs, all with their entries in each tensor that carries them. Layers produce
- * units at their outputs and consume them at their inputs; element-wise operators, normalisations, pooling and what
- * moves data pass them on; additions make the units of both sides one; concatenations and slices rearrange them. Units
- * that have as many entries in every tensor form a group.
+ * convolution with its inputs and outputs, or one channel of each such group where they are wide, all with their
+ * entries in each tensor that carries them. Layers produce units at their outputs and consume them at their inputs;
+ * element-wise operators, normalisations, pooling and what moves data pass them on; additions make the units of both
+ * sides one; concatenations and slices rearrange them. Units that have as many entries in every tensor form a group.
  *
  * A member is one such place: an axis of a tensor that a node reads, or that a layer (or a Pad) makes. A unit has any
  * number of entries along it, not necessarily adjacent ones: one in an image, height * width behind a Flatten, several
@@ -70,6 +70,10 @@ int reap_group_producer(const reap_group *group);
 /* Unit that stands at each entry along the axis of a member, -1 for those that are none of the group's: fills units[]
  * (capacity: the length of the axis) and returns the number of entries. */
 int64_t reap_member_units(const reap_group *group, const reap_member *member, int64_t *units);
+
+/* True if each of `parts` parts of units[count] has the same units in the same order. The groups of a grouped
+ * convolution lose as many channels each then, otherwise whole ones of them leave. */
+bool reap_units_repeat(const int64_t *units, int64_t count, int64_t parts);
 
 /* Axis of `value` along which units of any group stand, or -1. */
 int reap_groups_axis(const reap_groups *groups, int value);

@@ -50,11 +50,35 @@ static int take_groups(reap_channel_map *map, int from, int64_t size, int to, in
   return REAP_OK;
 }
 
-/* Whole groups of a grouped convolution leave, with their inputs and outputs; of a depthwise one each channel. */
+/* A convolution group of fewer channels has too few sizes to lose channels one by one. */
+enum { LEAST_WIDTH = 8 };
+
+/* Of each of `groups` parts of a value's channels as many leave: those at one place of all parts become one. */
+static int unite_places(reap_channel_map *map, int value, int64_t groups, int64_t size) {
+  REAP_TRY(reap_channel_list_refine(map, value, common_divisor(map->values[value].repeat, size)));
+  const reap_channel_list *x = &map->values[value];
+  const int64_t places = x->count / groups;
+  REAP_TRY(reap_channel_map_count(map, x->count));
+  for (int64_t i = places; i < x->count; i++) reap_channel_map_unite(map, x->atoms[i % places], x->atoms[i]);
+  return REAP_OK;
+}
+
+/* Inputs and outputs leave by themselves, as many of each convolution group. */
+static int follow_wide_groups(reap_channel_map *map, int from, int to, int axis, int64_t groups, int64_t inputs,
+                              int64_t outputs) {
+  if (map->values[from].count > 0 && map->values[from].axis == axis) REAP_TRY(unite_places(map, from, groups, inputs));
+  REAP_TRY(reap_channel_list_fresh(map, to, axis, outputs * groups));
+  return unite_places(map, to, groups, outputs);
+}
+
+/* Narrow groups of a grouped convolution leave as a whole, with their inputs and outputs; of a depthwise one each
+ * channel. */
 static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int64_t groups) {
   const int from = node->inputs[0], to = node->outputs[0], axis = reap_linear_axis(graph, node);
   const reap_channel_list *x = &map->values[from];
   const int64_t inputs = graph->values[from].dims[axis] / groups, outputs = graph->values[to].dims[axis] / groups;
+  if (node->linear && inputs >= LEAST_WIDTH && outputs >= LEAST_WIDTH)
+    return follow_wide_groups(map, from, to, axis, groups, inputs, outputs);
   if (x->count == 0 || x->axis != axis) {
     REAP_TRY(reap_channel_list_fresh(map, to, axis, outputs * groups));
     return reap_channel_map_pin(map, to, "a grouped convolution makes it from channels that are not followed");

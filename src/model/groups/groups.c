@@ -58,6 +58,13 @@ int64_t reap_member_units(const reap_group *group, const reap_member *member, in
   return units_along(&group->groups->values[member->value], group->index, units, &carries);
 }
 
+bool reap_units_repeat(const int64_t *units, int64_t count, int64_t parts) {
+  const int64_t size = count / parts;
+  int64_t i = size;
+  while (i < count && units[i] == units[i - size]) i++;
+  return i == count;
+}
+
 int reap_groups_axis(const reap_groups *groups, int value) {
   return groups->values[value].count > 0 ? groups->values[value].axis : -1;
 }

@@ -44,17 +44,30 @@ static void cut_linear(reap_graph *graph, reap_node *node, int axis, int64_t cou
   linear->n_raw = linear->norm ? weights->count : 0;
 }
 
-/* A depthwise or grouped convolution loses whole groups: its rows, and as many of their number. */
-static void cut_layer(reap_graph *graph, const reap_member *member, int64_t count, const int64_t *entries) {
-  reap_node *node = graph->nodes[member->node];
-  const int64_t groups = reap_node_int(node, "group", 1),
-                rows = reap_node_constant(graph, node, 1)->dims[0] / (groups > 0 ? groups : 1);
-  if (member->role == REAP_PRODUCES) {
-    cut_linear(graph, node, 0, count, entries);
-    if (groups > 1) reap_cut_attribute(node, "group", count / rows);
-  } else if (groups == 1) {
-    cut_linear(graph, node, 1, count, entries);
+/* Of entries[count] in parts of `size` those in the first part that has any come first, counted from where it starts;
+ * *parts: how many have any. Returns their number. */
+static int64_t first_part(int64_t size, int64_t count, int64_t *entries, int64_t *parts) {
+  int64_t first = 0;
+  *parts = 0;
+  for (int64_t k = 0; k < count; k++) {
+    *parts += k == 0 || entries[k] / size != entries[k - 1] / size;
+    if (*parts == 1) first++;
   }
+  for (int64_t k = 0, start = entries[0] / size * size; k < first; k++) entries[k] -= start;
+  return first;
+}
+
+/* A grouped convolution loses groups, or as many inputs or outputs of each. */
+static void cut_layer(reap_graph *graph, const reap_member *member, int64_t count, int64_t *entries) {
+  reap_node *node = graph->nodes[member->node];
+  const int64_t groups = reap_node_int(node, "group", 1), parts = groups > 0 ? groups : 1,
+                size = graph->values[member->value].dims[member->axis] / parts;
+  const bool outputs = member->role == REAP_PRODUCES;
+  int64_t left = parts;
+  if (outputs) cut_linear(graph, node, 0, count, entries);
+  const int64_t first = groups > 1 ? first_part(size, count, entries, &left) : count;
+  if (!outputs) cut_linear(graph, node, 1, first, entries);
+  if (outputs && groups > 1) reap_cut_attribute(node, "group", left);
 }
 
 /* What is cut in place is no other graph's. */

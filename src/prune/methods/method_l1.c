@@ -17,20 +17,31 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* Adds |w| of a layer's weights to the units that stand along axis 0 or 1 of them. What a grouped convolution reads and
- * makes are the same units, which stand along axis 0. */
+/* The unit at each entry along axis 0 or 1 (*first or not) of a layer's weights. What a grouped convolution reads and
+ * makes are the same units, which stand along axis 0, where whole groups leave. */
+static void find_units(const reap_evidence *e, const reap_member *member, bool *first, int64_t *units) {
+  const reap_node *node = e->graph->nodes[member->node];
+  const bool outputs_first = node->linear != NULL;
+  const int64_t groups = reap_node_int(node, "group", 1), count = reap_member_units(e->group, member, units);
+  reap_member side = *member;
+  *first = (member->role == REAP_PRODUCES) == outputs_first;
+  if (*first || groups < 2 || reap_units_repeat(units, count, groups)) return;
+  *first = true;
+  side.value = outputs_first ? node->outputs[0] : node->inputs[0];
+  reap_member_units(e->group, &side, units);
+}
+
+/* Adds |w| of a layer's weights to the units that stand along one of its axes. */
 static int add_norms(const reap_evidence *e, const reap_member *member, double *scores) {
   const reap_node *node = e->graph->nodes[member->node];
   const reap_tensor *weights = reap_node_constant(e->graph, node, 1);
-  const bool outputs_first = node->linear != NULL, grouped = reap_node_int(node, "group", 1) > 1;
-  const bool first = grouped || (member->role == REAP_PRODUCES) == outputs_first;
-  const int64_t rows = weights->dims[0], length = first ? rows : reap_weights_inputs(weights),
-                run = weights->count / (first ? length : rows * length);
-  reap_member side = *member;
+  const int64_t rows = weights->dims[0], entries = e->graph->values[member->value].dims[member->axis];
   int64_t *units = NULL;
-  if (grouped) side.value = outputs_first ? node->outputs[0] : node->inputs[0];
-  REAP_TRY(reap_alloc(&units, length, sizeof *units));
-  reap_member_units(e->group, &side, units);
+  bool first;
+  REAP_TRY(reap_alloc(&units, entries > rows ? entries : rows, sizeof *units));
+  find_units(e, member, &first, units);
+  const int64_t length = first ? rows : reap_weights_inputs(weights),
+                run = weights->count / (first ? length : rows * length);
   for (int64_t i = 0; i < weights->count; i++) { /* of each entry `run` in turn */
     const int64_t unit = units[i / run % length];
     if (unit >= 0) scores[unit] += fabs((double)weights->f32[i]);

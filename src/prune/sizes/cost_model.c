@@ -128,23 +128,26 @@ static int append_part(parts *p, part added) {
   return REAP_OK;
 }
 
-/* Members where weights or parameters have a row or column for each entry. A grouped convolution has rows alone. */
+/* Members where weights or parameters have a row or column for each entry. */
 static bool has_entries(const reap_node *node, const reap_member *member) {
-  if (node->linear)
-    return member->role == REAP_PRODUCES || (member->role == REAP_CONSUMES && reap_node_int(node, "group", 1) == 1);
-  if (node->op->channels == REAP_CHANNELS_TRANSPOSED)
+  if (node->linear || node->op->channels == REAP_CHANNELS_TRANSPOSED)
     return member->role == REAP_PRODUCES || member->role == REAP_CONSUMES;
   return node->op->channels == REAP_CHANNELS_NORM && member->input > 0 && member->input < 2;
 }
 
+/* The columns of a grouped convolution are those of one group; it has rows alone for units that are whole ones. */
 static int add_member(const reap_graph *graph, const reap_group *group, const reap_member *member, parts *p) {
+  const reap_node *node = graph->nodes[member->node];
   const bool outputs = member->role != REAP_CONSUMES;
+  const int64_t groups = node->linear && !outputs ? reap_node_int(node, "group", 1) : 1;
   int64_t *units = NULL, entries = 0;
-  if (!has_entries(graph->nodes[member->node], member)) return REAP_OK;
+  if (!has_entries(node, member)) return REAP_OK;
   REAP_TRY(reap_alloc(&units, graph->values[member->value].dims[member->axis], sizeof *units));
   const int64_t count = reap_member_units(group, member, units);
-  for (int64_t i = 0; i < count; i++) entries += units[i] >= 0;
+  const bool none = groups > 1 && !reap_units_repeat(units, count, groups);
+  for (int64_t i = 0; i < count / groups; i++) entries += units[i] >= 0;
   reap_free(&units);
+  if (none) return REAP_OK;
   return append_part(p, (part){member->node, group->index, outputs, (double)entries / (double)group->units});
 }
 
