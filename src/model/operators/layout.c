@@ -64,14 +64,18 @@ int reap_layout_joined(const reap_graph *graph, const reap_node *node) {
   return found;
 }
 
-int reap_layout_reduced(const reap_graph *graph, const reap_node *node) {
-  const int axis = axis_of(graph, node, 0), rank = reap_node_input(graph, node, 0)->rank;
+int reap_axis_reduced(const reap_graph *graph, const reap_node *node, int axis) {
+  const int rank = reap_node_input(graph, node, 0)->rank;
   bool gone[REAP_MAX_RANK];
   if (axis < 0 || reap_axes_resolve(graph, node, rank, gone) != REAP_OK || gone[axis]) return -1;
   const bool kept = rank == reap_node_output(graph, node, 0)->rank;
   int out = axis;
   for (int i = 0; i < axis && !kept; i++) out -= gone[i];
   return out;
+}
+
+int reap_layout_reduced(const reap_graph *graph, const reap_node *node) {
+  return reap_axis_reduced(graph, node, axis_of(graph, node, 0));
 }
 
 /* The first axis that is flattened varies slowest: its entries become runs of columns. Those of others scatter. */

@@ -8,6 +8,9 @@
 void reap_layout_input(reap_value *value);
 void reap_layout_infer(reap_graph *graph, const reap_node *node);
 
+/* Axis of the output where that of the input lies behind a Reduce*; -1 if it is summed up, or is -1. */
+int reap_axis_reduced(const reap_graph *graph, const reap_node *node, int axis);
+
 int reap_layout_none(const reap_graph *graph, const reap_node *node);    /* not known */
 int reap_layout_second(const reap_graph *graph, const reap_node *node);  /* axis 1 */
 int reap_layout_product(const reap_graph *graph, const reap_node *node); /* the last one of a layer's outputs */
