@@ -334,7 +334,7 @@ static void what_is_not_followed_holds(void) {
   net_node(g, "MatMul", "m", "turned w", "m", NULL); /* channels last: [batch, 6, 6, 5] */
   net_finish(g, "m", 2);
   reap_groups *groups = groups_of(g, 3);
-  check_group(g, groups, 0, "a", 4, "a", "", "Softmax soft needs all its channels");
+  check_group(g, groups, 0, "a", 4, "a", "b", "Softmax soft needs all its channels");
   check_group(g, groups, 1, "b", 4, "b", "m", NULL); /* followed to the last axis */
   CU_ASSERT_EQUAL(reap_groups_axis(groups, reap_graph_find(g, "turned")), 3);
   finish(g, groups);

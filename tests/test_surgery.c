@@ -342,6 +342,32 @@ static void transposed_layers(reap_graph *g) {
   net_node(g, "ConvTranspose", "last", "r last.w", "y", NULL);
 }
 
+/* Two branches, weighted for each channel by a soft-max over the two; and a norm along another axis than that of the
+ * channels. */
+static void selective_kernels(reap_graph *g) {
+  net_conv3(g, "a", "x", 3, 8);
+  net_conv3(g, "b", "x", 3, 8);
+  net_ints(g, "stacked", "2,1,8,4,4");
+  net_node(g, "Reshape", "a1", "a stacked", "a1", NULL);
+  net_node(g, "Reshape", "b1", "b stacked", "b1", NULL);
+  net_node(g, "Concat", "stack", "a1 b1", "stack", "axis=1");
+  net_ints(g, "branches", "1");
+  net_node(g, "ReduceSum", "sum", "stack branches", "sum", "keepdims=0");
+  net_node(g, "GlobalAveragePool", "gap", "sum", "gap", NULL);
+  conv1(g, "down", "gap", "4,8,1,1", NULL);
+  net_step(g, "Relu", "r", "down");
+  conv1(g, "up", "r", "16,4,1,1", NULL);
+  net_ints(g, "split", "2,2,8,1,1");
+  net_node(g, "Reshape", "both", "up split", "both", NULL);
+  net_node(g, "Softmax", "weights", "both", "weights", "axis=1");
+  net_node(g, "Mul", "weighted", "stack weights", "weighted", NULL);
+  net_node(g, "ReduceSum", "chosen", "weighted branches", "chosen", "keepdims=0");
+  net_weights(g, "scale", "4");
+  net_node(g, "LayerNormalization", "rows", "chosen scale", "rows", NULL);
+  net_conv3(g, "c", "rows", 8, 6);
+  net_step(g, "Relu", "y", "c");
+}
+
 static void columns_joined(reap_graph *g) {
   net_conv3(g, "a", "x", 3, 4);
   net_node(g, "Flatten", "flat", "a", "flat", NULL);
@@ -380,7 +406,8 @@ static void coupled_groups_of_each_kind(void) {
                {normalised_groups, 2},
                {moved_channels, 4},
                {transposed_layers, 2},
-               {wide_groups_of_a_convolution, 4}};
+               {wide_groups_of_a_convolution, 4},
+               {selective_kernels, 2}};
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     for (uint64_t seed = 1; seed <= 3; seed++) {
       reap_graph *g = net_begin();

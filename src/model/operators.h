@@ -11,6 +11,7 @@ typedef enum reap_channel_rule {
   REAP_CHANNELS_LINEAR,     /* a product with weights: channels end here and new ones begin */
   REAP_CHANNELS_TRANSPOSED, /* the same, with weights [inputs, outputs of a group]; never re-solved */
   REAP_CHANNELS_PASS,       /* output channel c depends on input channel c alone */
+  REAP_CHANNELS_ALONG,      /* mixes what lies along some axes; passes channels along the others */
   REAP_CHANNELS_JOIN,       /* element-wise on several tensors: channel c of all of them is one */
   REAP_CHANNELS_NORM,       /* passes, with parameters for each channel or for groups of them */
   REAP_CHANNELS_CONCAT,     /* lists put behind each other */

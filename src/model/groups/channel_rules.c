@@ -104,11 +104,50 @@ static int follow_linear(const reap_graph *graph, const reap_node *node, reap_ch
 
 /* ------------------------------------------------------------------ one tensor passed on */
 
+/* Axes [*first, *end) of its input along which a Softmax, LRN, Layer- or RMSNormalization mixes. */
+static int mixed_axes(const reap_graph *graph, const reap_node *node, int *first, int *end) {
+  const reap_value *x = reap_node_input(graph, node, 0);
+  const bool to_the_end = !reap_operator_normalises(node->op), matrix = !to_the_end && graph->opset < 13;
+  *first = REAP_NORM_AXIS;
+  *end = REAP_NORM_AXIS + 1;
+  if (node->op->id == REAP_OP_LRN) return REAP_OK;
+  REAP_TRY(reap_axis_resolve(graph, node, matrix ? 1 : -1, first));
+  *end = to_the_end || matrix ? x->rank : *first + 1;
+  return REAP_OK;
+}
+
+/* Its parameters, if there are any, have numbers along axis `axis` of the input. */
+static bool has_numbers_along(const reap_graph *graph, const reap_node *node, int axis) {
+  for (int slot = 1; slot < node->n_inputs; slot++) {
+    const reap_value *v = reap_node_input(graph, node, slot);
+    const int own = v ? axis - (reap_node_input(graph, node, 0)->rank - v->rank) : -1;
+    if (own >= 0 && v->dims[own] > 1) return true;
+  }
+  return false;
+}
+
+/* Channels that it mixes are held, and followed on. */
+static int follow_along(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  int first, end;
+  if (x->count == 0) return REAP_OK;
+  REAP_TRY(mixed_axes(graph, node, &first, &end));
+  if ((x->axis >= first && x->axis < end) || has_numbers_along(graph, node, x->axis))
+    REAP_TRY(hold(graph, node, map,
+                  reap_operator_normalises(node->op) ? "needs all its channels" : "normalises over the channels"));
+  return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], x->axis);
+}
+
+static bool reduces(const reap_node *node) { return reap_rules_of(node->op)->channel_axis == reap_layout_reduced; }
+
 /* Where the axis of the channels lies behind a node that leaves it as it is; -1 if it does not. */
 static int passed_axis(const reap_graph *graph, const reap_node *node, int axis) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
   const bool same = reap_rules_of(node->op)->channel_axis == reap_layout_same;
-  const int to = same ? axis : axis == reap_channel_axis(x) ? reap_channel_axis(y) : -1;
+  const int to = same                           ? axis
+                 : reduces(node)                ? reap_axis_reduced(graph, node, axis)
+                 : axis == reap_channel_axis(x) ? reap_channel_axis(y)
+                                                : -1;
   return to >= 0 && x->dims[0] == y->dims[0] && x->dims[axis] == y->dims[to] ? to : -1;
 }
 
@@ -116,7 +155,7 @@ static int follow_pass(const reap_graph *graph, const reap_node *node, reap_chan
   const reap_channel_list *x = &map->values[node->inputs[0]];
   if (x->count == 0) return REAP_OK;
   const int axis = passed_axis(graph, node, x->axis);
-  if (axis < 0) return hold(graph, node, map, "changes the channel axis");
+  if (axis < 0) return hold(graph, node, map, reduces(node) ? "combines all channels" : "changes the channel axis");
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
 }
 
@@ -290,7 +329,7 @@ static int join_input(const reap_graph *graph, const reap_node *node, reap_chann
   if (list->count > 0 && list->count * list->repeat == map->values[lead].count * map->values[lead].repeat)
     return unite_with(map, lead, value);
   if (list->count > 0) return reap_channel_map_pin(map, value, "it is combined with every channel of a tensor");
-  return v->dims[axis] == 1 ? REAP_OK : hold(graph, node, map, "combines tensors of different shapes");
+  return v->dims[axis] == 1 ? REAP_OK : hold(graph, node, map, "combines them with channels that are not followed");
 }
 
 static int follow_join(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
@@ -349,6 +388,8 @@ static int follow(const reap_graph *graph, const reap_node *node, reap_channel_m
       return follow_norm(graph, node, map);
     case REAP_CHANNELS_PASS:
       return follow_pass(graph, node, map);
+    case REAP_CHANNELS_ALONG:
+      return follow_along(graph, node, map);
     case REAP_CHANNELS_RESHAPE:
       return reap_channel_reshape(graph, node, map);
     case REAP_CHANNELS_TRANSPOSE:
