@@ -87,10 +87,14 @@ static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_c
   return take_groups(map, from, inputs, to, axis, outputs);
 }
 
+static const char *const MULTIPLIES = "multiplies tensors that depend on the images, whose channels stay for now";
+static const char *const NORMALISES = "normalises over the channels, which stay for now";
+static const char *const COMBINES = "combines all channels, as a norm over them does; they stay for now";
+
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const bool transposed = node->op->channels == REAP_CHANNELS_TRANSPOSED,
              windows = transposed || reap_is_convolution(node);
-  if (!node->linear && !transposed) return hold(graph, node, map, "multiplies tensors that depend on the images");
+  if (!node->linear && !transposed) return hold(graph, node, map, MULTIPLIES);
   const reap_channel_list *x = &map->values[node->inputs[0]];
   const int axis = reap_linear_axis(graph, node);
   const int64_t groups = windows ? reap_node_int(node, "group", 1) : 1;
@@ -133,8 +137,7 @@ static int follow_along(const reap_graph *graph, const reap_node *node, reap_cha
   if (x->count == 0) return REAP_OK;
   REAP_TRY(mixed_axes(graph, node, &first, &end));
   if ((x->axis >= first && x->axis < end) || has_numbers_along(graph, node, x->axis))
-    REAP_TRY(hold(graph, node, map,
-                  reap_operator_normalises(node->op) ? "needs all its channels" : "normalises over the channels"));
+    REAP_TRY(hold(graph, node, map, reap_operator_normalises(node->op) ? "needs all its channels" : NORMALISES));
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], x->axis);
 }
 
@@ -155,7 +158,7 @@ static int follow_pass(const reap_graph *graph, const reap_node *node, reap_chan
   const reap_channel_list *x = &map->values[node->inputs[0]];
   if (x->count == 0) return REAP_OK;
   const int axis = passed_axis(graph, node, x->axis);
-  if (axis < 0) return hold(graph, node, map, reduces(node) ? "combines all channels" : "changes the channel axis");
+  if (axis < 0) return hold(graph, node, map, reduces(node) ? COMBINES : "changes the channel axis");
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
 }
 
@@ -179,7 +182,7 @@ static int follow_norm(const reap_graph *graph, const reap_node *node, reap_chan
   if (x->count == 0) return REAP_OK;
   if (x->axis != REAP_NORM_AXIS)
     return node->op->id == REAP_OP_BatchNormalization ? follow_pass(graph, node, map)
-                                                      : hold(graph, node, map, "normalises over the channels");
+                                                      : hold(graph, node, map, NORMALISES);
   const int64_t groups = reap_node_int(node, "num_groups", 0),
                 size = groups > 0 ? graph->values[from].dims[REAP_NORM_AXIS] / groups : 1;
   if (size > 1) {
