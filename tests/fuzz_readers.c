@@ -62,19 +62,27 @@ static int read_network(void) {
   return status;
 }
 
+static int read_last_image(reap_dataset *dataset, int input) {
+  int64_t dims[REAP_MAX_RANK], size = 0;
+  float *image = NULL;
+  const int rank = reap_dataset_shape(dataset, input, dims);
+  REAP_TRY(reap_product(dims + 1, rank - 1, &size)); /* an image fits into memory: the reader's promise */
+  REAP_TRY(reap_alloc(&image, size, sizeof *image));
+  const int status = reap_dataset_read(dataset, input, reap_dataset_images(dataset) - 1, 1, true, image);
+  reap_free(&image);
+  return status;
+}
+
 static int read_images(void) {
   reap_dataset *dataset = NULL;
-  int64_t dims[REAP_MAX_RANK], label = 0, size = 0;
-  float *image = NULL;
+  int64_t label = 0;
   REAP_TRY(reap_dataset_open(path, &dataset));
-  const int rank = reap_dataset_shape(dataset, dims);
   const int64_t count = reap_dataset_images(dataset);
-  int status = reap_product(dims + 1, rank - 1, &size); /* an image fits into memory: the reader's promise */
-  if (status == REAP_OK) status = reap_alloc(&image, size, sizeof *image);
-  if (status == REAP_OK && count > 0) status = reap_dataset_read(dataset, count - 1, 1, true, image);
-  if (status == REAP_OK && count > 0 && reap_dataset_has_labels(dataset))
+  int status = REAP_OK;
+  for (int k = 0; status == REAP_OK && (k == 0 || reap_dataset_input_name(dataset, k)); k++)
+    status = read_last_image(dataset, k);
+  if (status == REAP_OK && reap_dataset_has_labels(dataset))
     status = reap_dataset_read_labels(dataset, count - 1, 1, &label);
-  reap_free(&image);
   reap_dataset_close(&dataset);
   return status;
 }

@@ -38,7 +38,15 @@ write("net.onnx", onnx.model(
     [weights("w1", 4, 2, 3, 3), weights("b1", 4), weights("w2", 4, 4, 1, 1),
      weights("w3", 3, 4), weights("b3", 3)]))
 
+write("net_large.onnx", onnx.model(  # a tensor that is read past the message
+    [onnx.node("Gemm", ["x", "w1"], ["a"], "c1"), onnx.node("Relu", ["a"], ["b"], "r1"),
+     onnx.node("Gemm", ["b", "w2"], ["y"], "fc")],
+    [("x", [1, 130])], [("y", [1, 3])], [weights("w1", 130, 128), weights("w2", 128, 3)]))
+
 values = np.random.default_rng(4)
+with h5py.File(os.path.join(folder, "images_inputs.h5"), "w") as file:
+    file.create_dataset("inputs/x", data=values.standard_normal((30, 2, 4, 4), dtype="f4")).attrs["layout"] = "NCHW"
+    file.create_dataset("inputs/n", data=values.integers(0, 9, (30, 3)))
 for name, kind, packed in (("images.h5", "f4", None), ("images_u8.h5", "u1", None),
                            ("images_gzip.h5", "f4", "gzip")):
     with h5py.File(os.path.join(folder, name), "w") as file:

@@ -38,12 +38,12 @@ static int read_data(const char *path) {
   float *images = NULL;
   int64_t *labels = NULL, dims[REAP_MAX_RANK], image = 0;
   REAP_TRY(reap_dataset_open(path, &data));
-  const int rank = reap_dataset_shape(data, dims);
+  const int rank = reap_dataset_shape(data, 0, dims);
   const int64_t count = dims[0] < 16 ? dims[0] : 16; /* a block */
   int status = reap_product(dims + 1, rank - 1, &image);
   if (status == REAP_OK) status = reap_alloc(&images, count * image, sizeof *images);
   if (status == REAP_OK) status = reap_alloc(&labels, count, sizeof *labels);
-  if (status == REAP_OK) status = reap_dataset_read(data, 0, count, true, images);
+  if (status == REAP_OK) status = reap_dataset_read(data, 0, 0, count, true, images);
   if (status == REAP_OK && reap_dataset_has_labels(data)) status = reap_dataset_read_labels(data, 0, count, labels);
   reap_free(&images);
   reap_free(&labels);

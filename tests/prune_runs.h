@@ -199,7 +199,7 @@ static inline float *values_of(const reap_graph *g, int value, const outcome *o,
     CHECK_OK(reap_frontier_input(frontier, 0, b, &storage));
     memset(storage, 0, (size_t)reap_value_count(&g->values[g->inputs[0]]) * sizeof *storage);
     reap_shard_block(&o->shard, o->shard.first + b, &first_image, &images);
-    CHECK_OK(reap_dataset_read(o->images, first_image, images, true, storage));
+    CHECK_OK(reap_dataset_read(o->images, 0, first_image, images, true, storage));
   }
   CHECK_OK(reap_frontier_advance(frontier, &value, 1));
   for (int64_t b = 0; b < blocks; b++)

@@ -95,8 +95,8 @@ static void mixed_outputs_of(const reap_graph *g, const outcome *o, int64_t rows
     reap_frontier *front = NULL;
     float *storage = NULL;
     const int output = g->outputs[0];
-    CHECK_OK(reap_dataset_read(o->images, 10 * i + 9, 1, true, one));
-    CHECK_OK(reap_dataset_read(o->images, 10 * ((i + 1) % rows) + 9, 1, true, other));
+    CHECK_OK(reap_dataset_read(o->images, 0, 10 * i + 9, 1, true, one));
+    CHECK_OK(reap_dataset_read(o->images, 0, 10 * ((i + 1) % rows) + 9, 1, true, other));
     CHECK_OK(reap_frontier_create(g, 1, REAP_BACKEND_AUTO, &front));
     CHECK_OK(reap_frontier_input(front, 0, 0, &storage));
     memset(storage, 0, (size_t)(batch * size) * sizeof *storage);

@@ -102,11 +102,11 @@ static void check_bytes(const char *path) {
   CHECK_OK(reap_dataset_open(path, &data));
   if (!data) return;
   int64_t shape[REAP_MAX_RANK];
-  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, shape), 4);
+  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, 0, shape), 4);
   CU_ASSERT_TRUE(shape[0] == N && shape[1] == C && shape[2] == H && shape[3] == W);
   const float mean[C] = {0.485f, 0.456f, 0.406f}, std[C] = {0.229f, 0.25f, 0.225f};
   float images[3 * SIZE];
-  CHECK_OK(reap_dataset_read(data, 1, 3, true, images));
+  CHECK_OK(reap_dataset_read(data, 0, 1, 3, true, images));
   int wrong = 0;
   for (int i = 0; i < 3 * SIZE; i++) {
     int c = i % C, w = i / C % W, h = i / C / W % H, n = 1 + i / SIZE;
@@ -141,14 +141,14 @@ static void check_floats(const char *path, const float *values) {
   int64_t label;
   CHECK_FAILS(reap_dataset_read_labels(data, 0, 1, &label), REAP_ERR_INPUT, "no labels");
   float images[BATCHES];
-  CHECK_OK(reap_dataset_read(data, 0, N, true, images));
+  CHECK_OK(reap_dataset_read(data, 0, 0, N, true, images));
   int wrong = 0;
   for (int i = 0; i < BATCHES; i++) {
     int c = i % C, w = i / C % W, h = i / C / W % H, n = i / SIZE;
     wrong += images[i] != values[((n * C + c) * H + h) * W + w];
   }
   CU_ASSERT_EQUAL(wrong, 0);
-  CHECK_FAILS(reap_dataset_read(data, 4, 2, true, images), REAP_ERR_INTERNAL, "4 to 6 of 5");
+  CHECK_FAILS(reap_dataset_read(data, 0, 4, 2, true, images), REAP_ERR_INTERNAL, "4 to 6 of 5");
   reap_dataset_close(&data);
 }
 
@@ -170,8 +170,8 @@ static void images_that_are_not_finite_are_named(void) {
   for (int k = 0; k < 2; k++) {
     values[3 * SIZE + 7] = bad[k];
     CHECK_OK(reap_dataset_open(write_file("nan.h5", &SOUND, values, H5T_IEEE_F32LE), &data));
-    CHECK_OK(reap_dataset_read(data, 0, 3, true, images));
-    CHECK_FAILS(reap_dataset_read(data, 2, 3, true, images), REAP_ERR_INPUT, "image 3");
+    CHECK_OK(reap_dataset_read(data, 0, 0, 3, true, images));
+    CHECK_FAILS(reap_dataset_read(data, 0, 2, 3, true, images), REAP_ERR_INPUT, "image 3");
     reap_dataset_close(&data);
   }
 }
@@ -275,12 +275,12 @@ static void other_ranks_are_read(void) {
     H5Fclose(file);
     CHECK_OK(reap_dataset_open(path, &data));
     if (!data) return;
-    CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, found), rank);
-    CU_ASSERT_EQUAL(reap_dataset_is_raw(data), bytes != 0);
+    CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, 0, found), rank);
+    CU_ASSERT_EQUAL(reap_dataset_is_raw(data, 0), bytes != 0);
     for (int i = 0; i < rank; i++) CU_ASSERT_EQUAL(found[i], (int64_t)dims[i]);
     for (int i = 2; i < rank; i++) positions *= (int64_t)dims[i];
     for (int last = 0; last < 2; last++) {
-      CHECK_OK(reap_dataset_read(data, 0, N, last, images));
+      CHECK_OK(reap_dataset_read(data, 0, 0, N, last, images));
       for (int64_t i = 0; i < N * C * positions; i++) {
         const int64_t p = i % positions, c = i / positions % C, n = i / positions / C;
         wrong += images[last ? (n * positions + p) * C + c : i] != numbers[i];
@@ -354,12 +354,12 @@ static void embedded_example(void) {
   CHECK_OK(reap_dataset_open(path, &data));
   if (!data) return;
   int64_t labels[10], dims[REAP_MAX_RANK];
-  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, dims), 4);
+  CU_ASSERT_EQUAL_FATAL(reap_dataset_shape(data, 0, dims), 4);
   const int64_t n = reap_dataset_images(data), h = dims[2], w = dims[3];
   CU_ASSERT_TRUE(n >= 500 && n == dims[0] && dims[1] == 1 && h == 28 && w == 28);
   float *images = NULL;
   CHECK_OK(reap_alloc(&images, 10 * h * w, sizeof *images));
-  CHECK_OK(reap_dataset_read(data, n - 10, 10, true, images));
+  CHECK_OK(reap_dataset_read(data, 0, n - 10, 10, true, images));
   CHECK_OK(reap_dataset_read_labels(data, n - 10, 10, labels));
   for (int i = 0; i < 10; i++) CU_ASSERT_TRUE(labels[i] >= 0 && labels[i] < 10);
   for (int64_t i = 0; i < 10 * h * w; i++) CU_ASSERT_TRUE(fabsf(images[i]) < 3);

@@ -395,7 +395,7 @@ static float *run_held_out(const subject *s, const reap_graph *graph, int64_t *c
     CHECK_OK(reap_frontier_input(f, 0, 0, &storage));
     memset(storage, 0, (size_t)(batch * in) * sizeof *storage);
     for (int64_t i = at; i < at + batch && i < *count; i++)
-      CHECK_OK(reap_dataset_read(s->images, 10 * i + 9, 1, true, storage + (i - at) * in));
+      CHECK_OK(reap_dataset_read(s->images, 0, 10 * i + 9, 1, true, storage + (i - at) * in));
     CHECK_OK(reap_frontier_advance(f, graph->outputs, 1));
     reap_storage_to_rows(y, reap_frontier_value(f, graph->outputs[0], 0), rows + at * out);
     reap_frontier_destroy(&f);

@@ -27,6 +27,9 @@ REAP_API_BEGIN
 /* Constant tensors: weights, biases and folded shape arithmetic. */
 enum { REAP_MAX_RANK = 8 };
 
+/* Inputs of a network, at most. */
+enum { REAP_MOST_INPUTS = 16 };
+
 /* Weights are float32; every integer and boolean type of ONNX is held as int64. What depends on the images is computed
  * in float32 whatever its type. */
 typedef enum reap_dtype { REAP_F32, REAP_I64 } reap_dtype;

@@ -35,8 +35,8 @@ typedef struct reap_source reap_source;
 
 typedef struct reap_network {
   reap_source *source;
-  reap_graph *graph;            /* graph->batch images per block: a property of the network, the same on all ranks */
-  int64_t sizes[REAP_MAX_RANK]; /* along axes of the input that the file leaves free; 0 for others */
+  reap_graph *graph; /* graph->batch images per block: a property of the network, the same on all ranks */
+  int64_t sizes[REAP_MOST_INPUTS][REAP_MAX_RANK]; /* along axes of inputs that the file leaves free; 0 for others */
 } reap_network;
 
 /* Collective. Reads an .onnx or reap .h5 file on every rank and makes sure that all read the same. A network exported

@@ -102,7 +102,7 @@ static int set_up(runner *r, reap_backend backend) {
   REAP_TRY(reap_calloc(&r->losses, r->shard->blocks, sizeof *r->losses));
   REAP_TRY(reap_calloc(&r->divergences, r->shard->blocks * r->outputs.n, sizeof *r->divergences));
   REAP_TRY(set_up_reference(r));
-  REAP_TRY(allocate_value(r, graph->inputs[0]));
+  for (int i = 0; i < graph->n_inputs; i++) REAP_TRY(allocate_value(r, graph->inputs[i]));
   for (int i = 0; i < graph->n_outputs; i++) REAP_TRY(allocate_value(r, graph->outputs[i]));
   REAP_TRY_OR(reap_alloc(&nodes, graph->n_nodes, sizeof *nodes), done);
   REAP_TRY_OR(reap_calloc(&kept, graph->n_values, sizeof *kept), done);
@@ -186,12 +186,13 @@ static int store(runner *r, int64_t first, int64_t count) {
 }
 
 static int read_images(runner *r, int64_t first, int64_t count) {
-  const int v = r->graph->inputs[0];
-  const int64_t image = reap_value_count(&r->graph->values[v]) / r->graph->batch;
-  float *input = r->storage[v];
-  REAP_TRY(reap_images_read(r->graph, r->images, first, count, input));
-  for (int64_t i = count; i < r->shard->block; i++)
-    memcpy(input + i * image, input + (count - 1) * image, (size_t)image * sizeof *input);
+  for (int k = 0; k < r->graph->n_inputs; k++) {
+    const int64_t image = reap_images_size(r->graph, k);
+    float *input = r->storage[r->graph->inputs[k]];
+    REAP_TRY(reap_images_read(r->graph, k, r->images, first, count, input));
+    for (int64_t i = count; i < r->shard->block; i++)
+      memcpy(input + i * image, input + (count - 1) * image, (size_t)image * sizeof *input);
+  }
   return REAP_OK;
 }
 

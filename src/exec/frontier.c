@@ -119,10 +119,13 @@ int reap_frontier_input(reap_frontier *f, int input, int64_t block, float **stor
 }
 
 int reap_frontier_images(reap_frontier *f, reap_dataset *images, const reap_shard *shard) {
-  const int v = f->graph->inputs[0];
-  REAP_TRY(hold_value(f, v));
-  for (int64_t b = 0; b < f->n_blocks; b++) REAP_TRY(hold_block(f, v, b));
-  return reap_image_blocks_attach(f->graph, images, shard, f->store, f->n_blocks, f->blocks[v]);
+  for (int k = 0; k < f->graph->n_inputs; k++) {
+    const int v = f->graph->inputs[k];
+    REAP_TRY(hold_value(f, v));
+    for (int64_t b = 0; b < f->n_blocks; b++) REAP_TRY(hold_block(f, v, b));
+    REAP_TRY(reap_image_blocks_attach(f->graph, k, images, shard, f->store, f->n_blocks, f->blocks[v]));
+  }
+  return REAP_OK;
 }
 
 static int share_value(const reap_frontier *from, int v, reap_frontier *to) {

@@ -9,13 +9,17 @@
 #include "reap/graph.h"
 #include "shard.h"
 
-/* Images [first, first + count) in the order in which the graph stores its input. */
-int reap_images_read(const reap_graph *graph, reap_dataset *images, int64_t first, int64_t count, float *to);
+/* What the graph's input `input` (0, 1, ...) is given of images [first, first + count), in the order in which the graph
+ * stores it. */
+int reap_images_read(const reap_graph *graph, int input, reap_dataset *images, int64_t first, int64_t count, float *to);
 
-/* Gives blocks[count], block k being block shard->first + k of all, a maker that reads them; `images` is
- * borrowed, and they are for the graph's input 0. */
-int reap_image_blocks_attach(const reap_graph *graph, reap_dataset *images, const reap_shard *shard, block_store *store,
-                             int64_t count, value_block *const *blocks);
+/* Elements of that for one image. */
+int64_t reap_images_size(const reap_graph *graph, int input);
+
+/* Gives blocks[count] of that input, block k being block shard->first + k of all, a maker that reads them; `images` is
+ * borrowed. */
+int reap_image_blocks_attach(const reap_graph *graph, int input, reap_dataset *images, const reap_shard *shard,
+                             block_store *store, int64_t count, value_block *const *blocks);
 
 /* True if the block comes from a data set. */
 bool reap_image_blocks_make(const value_block *block);

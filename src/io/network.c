@@ -10,41 +10,57 @@
 #include "reap/log.h"
 #include "reap/memory.h"
 
+static int check_inputs(const char *path, const reap_graph *graph) {
+  if (graph->n_inputs <= REAP_MOST_INPUTS) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; at most %d are supported", path, graph->n_inputs,
+                    REAP_MOST_INPUTS);
+}
+
 /* A graph prepared for `batch` images; NULL on failure. *mixes: it failed as the network computes across images. */
 static int prepared(const reap_network *network, int64_t batch, reap_graph **out, bool *mixes) {
   REAP_TRY(reap_source_graph(network->source, out));
-  reap_value *x = (*out)->n_inputs > 0 ? &(*out)->values[(*out)->inputs[0]] : NULL;
-  for (int i = 1; x && i < x->rank; i++)
-    if (x->dims[i] < 0 && network->sizes[i] > 0) x->dims[i] = network->sizes[i];
+  for (int k = 0; k < (*out)->n_inputs && k < REAP_MOST_INPUTS; k++) {
+    reap_value *x = &(*out)->values[(*out)->inputs[k]];
+    for (int i = 1; i < x->rank; i++)
+      if (x->dims[i] < 0 && network->sizes[k][i] > 0) x->dims[i] = network->sizes[k][i];
+  }
   int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(network->source));
   *mixes = (*out)->mixes;
   if (status != REAP_OK) reap_graph_destroy(out);
   return status;
 }
 
-/* The sizes of the data set's images where the first input leaves its own free. */
-static int take_sizes(const char *path, const reap_value *x, int64_t sizes[REAP_MAX_RANK]) {
-  reap_dataset *images = NULL;
+/* The sizes of the data set's images where an input leaves its own free. */
+static void take_sizes(const reap_dataset *images, const reap_value *x, int64_t sizes[REAP_MAX_RANK]) {
   int64_t dims[REAP_MAX_RANK];
+  const int input = reap_dataset_find(images, x->name);
+  if (input < 0) return; /* refused with the images */
+  const int rank = reap_dataset_shape(images, input, dims);
+  for (int i = 1; i < x->rank && rank == x->rank; i++) sizes[i] = x->dims[i] < 0 ? dims[i] : 0;
+}
+
+static int take_all_sizes(const char *path, const reap_graph *graph, reap_network *network) {
+  reap_dataset *images = NULL;
   bool any = false;
-  for (int i = 1; i < x->rank; i++) any = any || x->dims[i] < 0;
+  for (int k = 0; k < graph->n_inputs; k++)
+    for (int i = 1; i < graph->values[graph->inputs[k]].rank; i++)
+      any = any || graph->values[graph->inputs[k]].dims[i] < 0;
   if (!any || !path) return REAP_OK;
   REAP_TRY(reap_dataset_open(path, &images));
-  const int rank = reap_dataset_shape(images, dims);
-  for (int i = 1; i < x->rank && rank == x->rank; i++) sizes[i] = x->dims[i] < 0 ? dims[i] : 0;
+  for (int k = 0; k < graph->n_inputs; k++) take_sizes(images, &graph->values[graph->inputs[k]], network->sizes[k]);
   reap_dataset_close(&images);
   return REAP_OK;
 }
 
-/* The batch that the first input is fixed to in the file; 0 if it is free. And what sizes it is to have. */
-static int look_at_input(const char *images, reap_network *network, int64_t *batch) {
+/* The batch that the first input is fixed to in the file; 0 if it is free. And what sizes the inputs are to have. */
+static int look_at_inputs(const char *images, reap_network *network, int64_t *batch) {
   reap_graph *graph = NULL;
-  int status = REAP_OK;
   *batch = 0;
   REAP_TRY(reap_source_graph(network->source, &graph));
   const reap_value *x = graph->n_inputs > 0 ? &graph->values[graph->inputs[0]] : NULL;
   if (x && x->rank > 0 && x->dims[0] > 0) *batch = x->dims[0];
-  if (x) status = take_sizes(images, x, network->sizes);
+  int status = check_inputs(reap_source_path(network->source), graph);
+  if (status == REAP_OK) status = take_all_sizes(images, graph, network);
   reap_graph_destroy(&graph);
   return status;
 }
@@ -53,10 +69,8 @@ static int load(const char *path, const char *images, reap_network *out) {
   int64_t fixed = 0;
   bool mixes = false;
   REAP_TRY(reap_source_load(path, &out->source));
-  REAP_TRY(look_at_input(images, out, &fixed));
+  REAP_TRY(look_at_inputs(images, out, &fixed));
   REAP_TRY(prepared(out, fixed > 0 ? fixed : 1, &out->graph, &mixes));
-  if (out->graph->n_inputs != 1)
-    return reap_error(REAP_ERR_INPUT, "%s: the network has %d inputs; one is supported", path, out->graph->n_inputs);
   int64_t block = reap_graph_block_size(out->graph);
   if (block == out->graph->batch && block > 1) return REAP_OK;
   reap_graph_destroy(&out->graph); /* what is folded and transposed takes memory: one graph at a time */
@@ -152,17 +166,46 @@ static const char *shape_text(int rank, const int64_t *dims, char text[256]) {
   return text;
 }
 
-int reap_network_check_images(const reap_network *network, const reap_dataset *images) {
-  const reap_value *x = &network->graph->values[network->graph->inputs[0]];
+/* "a", "b" and what follows: what the data set has. */
+static const char *names_text(const reap_dataset *images, char text[256]) {
+  text[0] = '\0';
+  for (int k = 0; reap_dataset_input_name(images, k) && strlen(text) < 200; k++) {
+    const size_t used = strlen(text);
+    snprintf(text + used, 256 - used, "%s\"%.60s\"", k > 0 ? ", " : "", reap_dataset_input_name(images, k));
+  }
+  return text;
+}
+
+static int check_input(const reap_network *network, const reap_value *x, const reap_dataset *images) {
   const char *path = reap_dataset_path(images), *model = reap_source_path(network->source);
+  const int input = reap_dataset_find(images, x->name);
   int64_t dims[REAP_MAX_RANK];
   char held[256], wanted[256];
-  const int rank = reap_dataset_shape(images, dims);
+  if (input < 0)
+    return reap_error(REAP_ERR_INPUT,
+                      "%s has data for the inputs %s; %s takes \"%s\", of %s, as well: store \"inputs/%s\"", path,
+                      names_text(images, held), model, x->name, shape_text(x->rank, x->dims, wanted), x->name);
+  const int rank = reap_dataset_shape(images, input, dims);
+  const char *name = reap_dataset_input_name(images, input);
   if (!reap_same_dims(x->rank - 1, x->dims + 1, rank - 1, dims + 1))
-    return reap_error(REAP_ERR_INPUT, "%s holds images of %s; %s takes %s", path, shape_text(rank, dims, held), model,
-                      shape_text(x->rank, x->dims, wanted));
-  if (x->dtype == REAP_I64 && !reap_dataset_is_raw(images))
-    return reap_error(REAP_ERR_INPUT, "%s takes whole numbers; store uint8 images with scale 1, mean 0 and std 1 (%s)",
-                      model, path);
+    return name ? reap_error(REAP_ERR_INPUT, "%s holds \"inputs/%s\" of %s; %s takes %s", path, name,
+                             shape_text(rank, dims, held), model, shape_text(x->rank, x->dims, wanted))
+                : reap_error(REAP_ERR_INPUT, "%s holds images of %s; %s takes %s", path, shape_text(rank, dims, held),
+                             model, shape_text(x->rank, x->dims, wanted));
+  if (x->dtype == REAP_I64 && !reap_dataset_is_raw(images, input))
+    return reap_error(REAP_ERR_INPUT,
+                      "%s takes whole numbers%s%s; store uint8 images with scale 1, mean 0 and std 1 (%s)", model,
+                      name ? " for " : "", name ? name : "", path);
+  return REAP_OK;
+}
+
+int reap_network_check_images(const reap_network *network, const reap_dataset *images) {
+  const reap_graph *graph = network->graph;
+  if (graph->n_inputs > 1 && !reap_dataset_input_name(images, 0))
+    return reap_error(
+        REAP_ERR_INPUT, "%s holds \"images\" alone; %s has %d inputs (%s, %s%s): store \"inputs/NAME\" for each",
+        reap_dataset_path(images), reap_source_path(network->source), graph->n_inputs,
+        graph->values[graph->inputs[0]].name, graph->values[graph->inputs[1]].name, graph->n_inputs > 2 ? ", ..." : "");
+  for (int k = 0; k < graph->n_inputs; k++) REAP_TRY(check_input(network, &graph->values[graph->inputs[k]], images));
   return REAP_OK;
 }

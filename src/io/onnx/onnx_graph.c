@@ -120,17 +120,31 @@ fail:
 
 /* ------------------------------------------------------------------ the graph's parts */
 
+static bool is_whole(int32_t type) {
+  switch (type) {
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__UINT8:
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__UINT16:
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT16:
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT32:
+    case REAP_ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+      return true;
+    default:
+      return false;
+  }
+}
+
 static int add_input(reap_graph *graph, const ReapOnnx__ValueInfoProto *info) {
   const char *name = reap_onnx_text(info->name);
   const ReapOnnx__TypeProto *type = info->type;
   if (!type || type->value_case != REAP_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type)
     return reap_error(REAP_ERR_INPUT, "input \"%s\" is not a tensor; only tensor inputs are supported", name);
   int32_t element = type->tensor_type->has_elem_type ? type->tensor_type->elem_type : 0;
-  const bool bytes = element == REAP_ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
-  if (element != REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !reap_onnx_is_half(element) && !bytes)
+  const bool whole = is_whole(element);
+  if (element != REAP_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && !reap_onnx_is_half(element) && !whole)
     return reap_error(REAP_ERR_INPUT,
-                      "input \"%s\" has element type %s; float32, float16, bfloat16 and uint8 are supported", name,
-                      reap_onnx_type_name(element));
+                      "input \"%s\" has element type %s; float32, float16, bfloat16 and whole numbers are supported",
+                      name, reap_onnx_type_name(element));
   const ReapOnnx__TensorShapeProto *shape = type->tensor_type->shape;
   if (!shape) return reap_error(REAP_ERR_INPUT, "input \"%s\" has no shape; export the model with input shapes", name);
   if (shape->n_dim > REAP_MAX_RANK)
@@ -142,7 +156,7 @@ static int add_input(reap_graph *graph, const ReapOnnx__ValueInfoProto *info) {
     bool known = dim->value_case == REAP_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dim->dim_value > 0;
     dims[i] = known ? dim->dim_value : -1; /* some exporters write 0 or -1 for a free dimension */
   }
-  return reap_graph_add_input(graph, name, bytes ? REAP_I64 : REAP_F32, (int)shape->n_dim, dims, NULL);
+  return reap_graph_add_input(graph, name, whole ? REAP_I64 : REAP_F32, (int)shape->n_dim, dims, NULL);
 }
 
 static int add_constants(reap_graph *graph, const ReapOnnx__GraphProto *proto) {

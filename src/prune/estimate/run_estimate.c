@@ -289,14 +289,16 @@ typedef struct measurement {
 
 static int make_images(measurement *m, reap_backend backend) {
   const reap_graph *graph = m->setting->graph;
-  const int64_t blocks = m->shard.last - m->shard.first, count = reap_value_count(&graph->values[graph->inputs[0]]);
+  const int64_t blocks = m->shard.last - m->shard.first;
   reap_random random = reap_random_init(1, (uint64_t)m->shard.first, 0);
   REAP_TRY(reap_frontier_create(graph, blocks, backend, &m->front));
-  for (int64_t b = 0; b < blocks; b++) {
-    float *x = NULL;
-    REAP_TRY(reap_frontier_input(m->front, 0, b, &x));
-    for (int64_t i = 0; i < count; i++) x[i] = (float)reap_random_normal(&random);
-  }
+  for (int64_t b = 0; b < blocks; b++)
+    for (int k = 0; k < graph->n_inputs; k++) {
+      const int64_t count = reap_value_count(&graph->values[graph->inputs[k]]);
+      float *x = NULL;
+      REAP_TRY(reap_frontier_input(m->front, k, b, &x));
+      for (int64_t i = 0; i < count; i++) x[i] = (float)reap_random_normal(&random);
+    }
   return REAP_OK;
 }
 

@@ -52,30 +52,35 @@ typedef struct mixup {
   const run *run;
   reap_shard shard; /* of the mixed images */
   int64_t *indices; /* [rows] images held out */
-  float *other;     /* one image */
+  float *other;     /* one image: the largest of the inputs */
 } mixup;
 
 /* One mixed image, or the image it is made of where there is only one. */
-static int mix(const mixup *x, int64_t row, int64_t size, float *out) {
+static int mix(const mixup *x, int input, int64_t row, int64_t size, float *out) {
   const int64_t next = (row + 1) % x->shard.images;
-  REAP_TRY(reap_images_read(x->run->pruned, x->run->images, x->indices[row], 1, out));
-  REAP_TRY(reap_images_read(x->run->pruned, x->run->images, x->indices[next], 1, x->other));
+  REAP_TRY(reap_images_read(x->run->pruned, input, x->run->images, x->indices[row], 1, out));
+  REAP_TRY(reap_images_read(x->run->pruned, input, x->run->images, x->indices[next], 1, x->other));
   for (int64_t i = 0; i < size; i++) out[i] += SHARE * (x->other[i] - out[i]);
   return REAP_OK;
 }
 
-static int load(const mixup *x, const reap_graph *graph, int64_t size, reap_frontier *front) {
-  for (int64_t b = x->shard.first; b < x->shard.last; b++) {
-    float *storage = NULL;
-    int64_t first, count;
-    REAP_TRY(reap_frontier_input(front, 0, b - x->shard.first, &storage));
-    reap_shard_block(&x->shard, b, &first, &count);
-    for (int64_t i = 0; i < graph->batch; i++) /* the tail is padded with the last one */
-      if (i < count)
-        REAP_TRY(mix(x, first + i, size, storage + i * size));
-      else
-        memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
-  }
+static int load_block(const mixup *x, const reap_graph *graph, int input, int64_t b, reap_frontier *front) {
+  const int64_t size = reap_images_size(graph, input);
+  float *storage = NULL;
+  int64_t first, count;
+  REAP_TRY(reap_frontier_input(front, input, b - x->shard.first, &storage));
+  reap_shard_block(&x->shard, b, &first, &count);
+  for (int64_t i = 0; i < graph->batch; i++) /* the tail is padded with the last one */
+    if (i < count)
+      REAP_TRY(mix(x, input, first + i, size, storage + i * size));
+    else
+      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
+  return REAP_OK;
+}
+
+static int load(const mixup *x, const reap_graph *graph, reap_frontier *front) {
+  for (int64_t b = x->shard.first; b < x->shard.last; b++)
+    for (int k = 0; k < graph->n_inputs; k++) REAP_TRY(load_block(x, graph, k, b, front));
   return REAP_OK;
 }
 
@@ -91,13 +96,13 @@ static int read_rows(const mixup *x, reap_frontier *front, int value, int64_t m,
   return REAP_OK;
 }
 
-static int run_network(const mixup *x, const reap_graph *graph, int value, int64_t size, int64_t m, double *out) {
+static int run_network(const mixup *x, const reap_graph *graph, int value, int64_t m, double *out) {
   const reap_prune_options *o = x->run->options;
   reap_frontier *front = NULL;
   int status = reap_frontier_create(graph, x->shard.last - x->shard.first, o->backend, &front);
   if (status == REAP_OK) {
     reap_frontier_limit(front, o->memory, o->scratch);
-    status = load(x, graph, size, front);
+    status = load(x, graph, front);
   }
   if (status == REAP_OK) status = read_rows(x, front, value, m, out);
   reap_frontier_destroy(&front);
@@ -110,15 +115,17 @@ static int run_network(const mixup *x, const reap_graph *graph, int value, int64
  * REAP_ERR_INPUT if an image cannot be read. */
 static int reap_mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *wanted, double *logits) {
   const reap_graph *graph = r->original;
-  const int64_t size = reap_value_count(&graph->values[graph->inputs[0]]) / graph->batch;
+  int64_t size = 0;
+  for (int k = 0; k < graph->n_inputs; k++)
+    if (reap_images_size(graph, k) > size) size = reap_images_size(graph, k);
   mixup x = {.run = r, .shard = reap_shard_make(rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
   int status = reap_alloc(&x.indices, rows, sizeof *x.indices);
   if (status == REAP_OK) status = reap_alloc(&x.other, size, sizeof *x.other);
   if (status == REAP_OK) {
     reap_split_list(REAP_SPLIT_TENTH, r->shard->images, rows, x.indices);
-    status = run_network(&x, r->original, value, size, m, wanted);
+    status = run_network(&x, r->original, value, m, wanted);
   }
-  if (status == REAP_OK) status = run_network(&x, r->pruned, value, size, m, logits);
+  if (status == REAP_OK) status = run_network(&x, r->pruned, value, m, logits);
   reap_free(&x.indices);
   reap_free(&x.other);
   return status;

@@ -41,23 +41,27 @@ typedef struct study {
 
 static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.first; }
 
+static int load_block(study *s, int input, int64_t b) {
+  const int64_t size = reap_images_size(s->graph, input);
+  float *storage = NULL;
+  int64_t first, count;
+  REAP_TRY(reap_frontier_input(s->base, input, b, &storage));
+  reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
+  for (int64_t i = 0; i < s->shard.block; i++) /* the tail is padded with the last image */
+    if (i < count)
+      REAP_TRY(
+          reap_images_read(s->graph, input, s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
+    else
+      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
+  return REAP_OK;
+}
+
 static int load_images(study *s) {
-  const reap_value *x = &s->graph->values[s->graph->inputs[0]];
-  const int64_t size = reap_value_count(x) / s->graph->batch;
   REAP_TRY(reap_frontier_create(s->graph, local_blocks(s), s->setting->backend, &s->base));
   reap_frontier_limit(s->base, s->setting->memory, s->setting->scratch);
   reap_frontier_keep(s->base, s->outputs.values, s->outputs.n);
-  for (int64_t b = 0; b < local_blocks(s); b++) {
-    float *storage = NULL;
-    int64_t first, count;
-    REAP_TRY(reap_frontier_input(s->base, 0, b, &storage));
-    reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
-    for (int64_t i = 0; i < s->shard.block; i++) /* the tail is padded with the last image */
-      if (i < count)
-        REAP_TRY(reap_images_read(s->graph, s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
-      else
-        memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
-  }
+  for (int64_t b = 0; b < local_blocks(s); b++)
+    for (int k = 0; k < s->graph->n_inputs; k++) REAP_TRY(load_block(s, k, b));
   return REAP_OK;
 }
 
