@@ -50,7 +50,7 @@ make_seeds() {
   quietly "$reap" bench layers "$net" -o "$made/latency.json"
   local reader
   for reader in onnx model images stats activations paths sweep plan latency; do mkdir -p "$fuzz/seeds/$reader"; done
-  cp "$here"/references/kernels/*.onnx "$here"/references/malformed/*.onnx "$net" "$fuzz/seeds/onnx/"
+  cp "$here"/references/kernels/*.onnx "$here"/references/malformed/*.onnx "$made"/net*.onnx "$fuzz/seeds/onnx/"
   cp "$made/model.h5" "$fuzz/seeds/model/"
   cp "$images" "$made"/images_*.h5 "$fuzz/seeds/images/"
   cp "$made/stats.h5" "$made/more.h5" "$fuzz/seeds/stats/"

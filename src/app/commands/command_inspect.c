@@ -16,7 +16,7 @@
 #include "reap/memory.h"
 #include "reap/network.h"
 
-static const char *const SYNOPSIS = "reap inspect MODEL [--json] [--estimate P]";
+static const char *const SYNOPSIS = "reap inspect MODEL [--data D.h5] [--json] [--estimate P]";
 static const char *const ABOUT =
     "Lists a network's linear layers with their costs, its channel groups and its outputs. A group names the\n"
     "layers that produce and consume its channels, the multiply-adds that go with them, and the reason if it\n"
@@ -159,11 +159,13 @@ static int show(const command_context *context, const char *model, bool json, co
 }
 
 int command_inspect(const command_context *context) {
-  const char *model = NULL, *output_kind = NULL;
+  const char *model = NULL, *data = NULL, *output_kind = NULL;
   bool json = false, done;
   estimate_options asked = ESTIMATE_DEFAULTS;
   estimate_figures estimate = {0};
   const option options[] = {{"--json", NULL, OPTION_FLAG, NULL, "print JSON", &json, 0},
+                            {"--data", NULL, OPTION_TEXT, "D.h5",
+                             "data set whose images have the sizes that the network leaves free", &data, 0},
                             OUTPUT_KIND_OPTION(output_kind),
                             ESTIMATE_OPTIONS(asked),
                             {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
@@ -175,7 +177,7 @@ int command_inspect(const command_context *context) {
   REAP_TRY(estimate_options_check(&asked));
   reap_network network = {0};
   const double start = reap_seconds();
-  REAP_TRY(reap_network_load(context->comm, model, &network));
+  REAP_TRY(reap_network_load_for(context->comm, model, data, &network));
   int status = reap_comm_agree(context->comm, reap_network_set_output_kinds(&network, output_kind));
   if (status == REAP_OK && asked.ranks > 0) status = reap_comm_agree(context->comm, reap_kernels_set_threads(1));
   if (status == REAP_OK && asked.ranks > 0)

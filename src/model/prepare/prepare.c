@@ -29,8 +29,7 @@ static int bind_inputs(reap_graph *graph, int64_t batch) {
       if (v->dims[k] < 1)
         return reap_error(REAP_ERR_INPUT,
                           "the network's input \"%s\" has no fixed size along axis %d, and no images are given whose "
-                          "it could be; export it "
-                          "with one",
+                          "it could be; give a data set (reap inspect --data), or export the network with a size",
                           v->name, k);
       else if (v->dims[k] > LARGEST_INPUT || reap_multiply(count, v->dims[k], &count) != REAP_OK)
         return reap_error(REAP_ERR_INPUT,
