@@ -5,6 +5,8 @@ Two networks: ResNet-56 for 32x32 images (--model, or random weights) in blocks 
 weights at 224x224, built here and exported to a temporary folder. reap is measured by `reap eval --report` (seconds
 of its forward pass), the others by running the same number of images in blocks of 64 or 8. Each figure is the best
 of --repeat runs, the three taking turns. onnxruntime may live in another Python: --ort-python.
+
+With ONNX files as arguments (of one square image each) these are measured in place of the two, without PyTorch.
 """
 import argparse
 import json
@@ -103,16 +105,44 @@ def measure(name, path, model, torch, options, batch, images, size, folder):
         note("reap", time_reap(options.reap, path, data, folder))
         if options.ort_python:
             note("onnxruntime", time_ort(options.ort_python, path, batch, images, size))
-        note("PyTorch, NCHW", time_torch(torch, model, batch, images, size, False))
-        note("PyTorch, channels last", time_torch(torch, model, batch, images, size, True))
+        if model:
+            note("PyTorch, NCHW", time_torch(torch, model, batch, images, size, False))
+            note("PyTorch, channels last", time_torch(torch, model, batch, images, size, True))
     print(f"\n{name}: {images} images of {size}x{size}, blocks of {batch}, one thread, best of {options.repeat}")
     for key, seconds in best.items():
         print(f"  {key:24} {1000 * seconds / images:9.3f} ms an image   {seconds / best['reap']:5.2f} x reap's time")
     return {"name": name, "images": images, "seconds": best}
 
 
+def image_size(path):
+    import onnx
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {t.name for t in graph.initializer}
+    shape = [i.type.tensor_type.shape.dim for i in graph.input if i.name not in constants][0]
+    return shape[-1].dim_value
+
+
+def measure_own(options, folder):
+    """Networks of 3 x 32 x 32 and random weights, and of 3 x 224 x 224, built here."""
+    import torch
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    results = []
+    small = torch_resnet(torch, [9, 9, 9], [16, 32, 64], "cifar", 10)
+    large = torch_resnet(torch, [2, 2, 2, 2], [64, 128, 256, 512], "imagenet", 1000)
+    cases = [("ResNet-56", small, 64, 640, 32, options.model), ("ResNet-18", large, 8, 32, 224, None)]
+    for name, model, batch, images, size, path in cases:
+        if not path:
+            path = os.path.join(folder, f"{name}.onnx")
+            torch.onnx.export(model, torch.randn(1, 3, size, size), path, input_names=["x"], opset_version=13,
+                              dynamic_axes={"x": {0: "batch"}})
+        results.append(measure(name, path, model, torch, options, batch, images, size, folder))
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", help="ONNX files; default: the two networks above")
     parser.add_argument("--reap", default="build/reap", help="the program (default: %(default)s)")
     parser.add_argument("--model", help="ONNX file of ResNet-56 for 32x32 images; default: random weights")
     parser.add_argument("--ort-python", help="Python that has onnxruntime; without it onnxruntime is left out")
@@ -122,23 +152,11 @@ def main():
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        import h5py  # noqa: F401
-        import torch
+        with tempfile.TemporaryDirectory() as folder:
+            results = [measure(path, path, None, None, options, 8, 32, image_size(path), folder)
+                       for path in options.networks] or measure_own(options, folder)
     except ImportError as error:
-        sys.exit(f"forward_speed.py: {error}; needs torch and h5py")
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    results = []
-    with tempfile.TemporaryDirectory() as folder:
-        small = torch_resnet(torch, [9, 9, 9], [16, 32, 64], "cifar", 10)
-        large = torch_resnet(torch, [2, 2, 2, 2], [64, 128, 256, 512], "imagenet", 1000)
-        cases = [("ResNet-56", small, 64, 640, 32, options.model), ("ResNet-18", large, 8, 32, 224, None)]
-        for name, model, batch, images, size, path in cases:
-            if not path:
-                path = os.path.join(folder, f"{name}.onnx")
-                torch.onnx.export(model, torch.randn(1, 3, size, size), path, input_names=["x"], opset_version=13,
-                                  dynamic_axes={"x": {0: "batch"}})
-            results.append(measure(name, path, model, torch, options, batch, images, size, folder))
+        sys.exit(f"forward_speed.py: {error}; needs h5py, and torch or onnx")
     if options.json:
         with open(options.json, "w") as f:
             json.dump(results, f, indent=1)
