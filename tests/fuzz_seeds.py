@@ -41,7 +41,7 @@ write("net.onnx", onnx.model(
 write("net_large.onnx", onnx.model(  # a tensor that is read past the message
     [onnx.node("Gemm", ["x", "w1"], ["a"], "c1"), onnx.node("Relu", ["a"], ["b"], "r1"),
      onnx.node("Gemm", ["b", "w2"], ["y"], "fc")],
-    [("x", [1, 130])], [("y", [1, 3])], [weights("w1", 130, 128), weights("w2", 128, 3)]))
+    [("x", [1, 34])], [("y", [1, 3])], [weights("w1", 34, 32), weights("w2", 32, 3)]))
 
 values = np.random.default_rng(4)
 with h5py.File(os.path.join(folder, "images_inputs.h5"), "w") as file:

@@ -206,8 +206,12 @@ static void a_table_finds_what_a_search_would(void) {
     wrong += reap_name_table_find(table, names[i]) != last;
   }
   CU_ASSERT_EQUAL(wrong, 0);
+  char *gone = NULL;
+  CHECK_OK(reap_strdup(&gone, "a name that is given back before the table"));
+  CHECK_OK(reap_name_table_set(table, gone, N));
   CU_ASSERT_EQUAL(reap_name_table_find(table, "layer"), -1);
   CU_ASSERT_EQUAL(reap_name_table_find(table, ""), -1);
+  reap_free(&gone);
   reap_name_table_destroy(&table);
   reap_name_table_destroy(&table);
 }

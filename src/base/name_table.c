@@ -31,11 +31,14 @@ static int compare(const void *a, const void *b) { return strcmp(((const named *
 
 int reap_name_table_create(reap_name_table **out) { return reap_calloc(out, 1, sizeof **out); }
 
+/* Of the root with itself: names may be gone by now. */
+static int no_order(const void *a, const void *b) { return a != b; }
+
 void reap_name_table_destroy(reap_name_table **table) {
   if (!*table) return;
   while ((*table)->root) { /* a node of the tree starts with the address of its named */
     const named *first = *(named **)(*table)->root;
-    tdelete(first, &(*table)->root, compare);
+    tdelete(first, &(*table)->root, no_order);
   }
   for (chunk *c = (*table)->chunks, *next; c; c = next) {
     next = c->next;

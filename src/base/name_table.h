@@ -1,6 +1,7 @@
 /* Names and the numbers that belong to them, found in logarithmic time.
  *
- * The names are borrowed: they must not move before the table is destroyed. All calls are local.
+ * The names are borrowed: they must not move as long as the table is used, and may be gone when it is destroyed. All
+ * calls are local.
  */
 #ifndef REAP_BASE_NAME_TABLE_H
 #define REAP_BASE_NAME_TABLE_H

@@ -293,8 +293,8 @@ int reap_onnx_inline(ReapOnnx__ModelProto *model) {
   if (status == REAP_OK) status = any_call(&in, &any);
   if (status == REAP_OK && any) status = expand_all(&in, model->graph);
   if (any) replace_nodes(&in, model, status);
+  reap_name_table_destroy(&in.functions);
   for (size_t i = 0; in.keys && i < n; i++) reap_free(&in.keys[i]);
   reap_free(&in.keys);
-  reap_name_table_destroy(&in.functions);
   return status;
 }

@@ -14,7 +14,7 @@
 #include "reap/memory.h"
 
 /* Data of a tensor that are not unpacked by protobuf-c: from so many bytes on. */
-enum { LARGE = 1 << 16, CHUNK = 1 << 16 };
+enum { LARGE = 1 << 12, CHUNK = 1 << 16 };
 
 /* Field numbers of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data. */
 enum { GRAPH, TENSOR_LIST, TENSOR };
