@@ -39,7 +39,8 @@ from random_network import make
 SCRATCH = scratch("random-networks")
 BASE, COUNT, LONG_COUNT = 0, 60, 300
 # Seeds that failed once. They mean the same networks only as long as the generator stays as it is.
-FAILED_ONCE = [86, 139, 151, 157, 163, 168, 171, 174, 181, 197, 226, 345, 363, 374, 426, 494, 519, 1071]
+FAILED_ONCE = [70, 86, 139, 151, 157, 163, 168, 171, 174, 176, 181, 197, 209, 222, 226, 257, 345, 363, 374, 426, 494,
+               519, 1071]
 MOST_REFUSED, LEAST_PRUNED = 0.2, 0.6
 # Of the largest output. Both sides compute in float32, through at most some fifty nodes.
 TOLERANCE = 1e-4
@@ -92,11 +93,11 @@ def close(found, wanted, what, moved=0.0):
         raise Failure("%s: %.3g apart, outputs up to %.3g" % (what, apart, most))
 
 
-def session_of(model, case):
+def session_of(model, case, optimised=False):
     """onnxruntime's, for a path or a ModelProto."""
-    options = onnxruntime.SessionOptions()
+    options, levels = onnxruntime.SessionOptions(), onnxruntime.GraphOptimizationLevel
     options.intra_op_num_threads, options.log_severity_level = 1, 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     if not isinstance(model, str):
         source = model.SerializeToString()
     elif case.swaps:
@@ -119,16 +120,19 @@ def runtime(model, case):
 
 
 def shaken(path, case):
-    """Outputs of a network, and how far the first moves where the images move by a millionth, some rounding errors.
+    """Outputs of a network, and how far roundings may move them.
 
     Weights that were re-solved from few images can be large and cancel each other. No two runtimes agree on such a
-    network any better than that.
+    network any better than outputs do where the images move by a millionth, some rounding errors; nor much better than
+    onnxruntime agrees with itself where it folds batch norms into weights, as reap does.
     """
     session, x = session_of(path, case), case.seen()
     outputs = run(session, x, case)
     noise = np.random.RandomState(1).choice([-1, 1], x.shape) * 1e-6
     other = run(session, (x * (1 + noise)).astype(np.float32), case)
-    return outputs, max(float(np.abs(y - z).max()) for y, z in zip(outputs, other))
+    folded = run(session_of(path, case, optimised=True), x, case)
+    moved, apart = (max(float(np.abs(y - z).max()) for y, z in zip(outputs, found)) for found in (other, folded))
+    return outputs, max(moved, 4 * apart)
 
 
 def constants_of(graph):
@@ -172,24 +176,39 @@ def masked(case, names, layers):
     return model
 
 
-def masked_members(case, names, cuts):
-    """The original with the weights set to zero that read what was cut: of each group, in each layer."""
+def names_of(case):
+    """The names that reap gives the nodes of the file, in its order."""
+    names, taken = [], set()
+    for i, node in enumerate(case.model.graph.node):
+        name = swapped(node.name.encode(), case).decode("utf-8", "backslashreplace")
+        name = (name[1:] if name.startswith("/") else name) or "%s_%d" % (node.op_type, i)
+        name = name.replace("/", ".")
+        while name == "." or name in taken:
+            name = "%s_%d" % (name, i)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def masked_members(case, cuts):
+    """The original with zeros where a layer reads what was cut: a Mul in front of each, of ones and zeros."""
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
-    known, masks = constants_of(model.graph), {}
-    nodes = dict(zip(names, linear_nodes(model.graph, known)))
+    graph, known, names, masks, nodes = model.graph, constants_of(model.graph), names_of(case), {}, []
     for member in (m for cut in cuts for m in cut["members"] if m["role"] == "consumes"):
-        node = nodes[member["layer"]]
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if given.get("group", 1) > 1:
-            continue  # what it makes of them is read by others
-        w = masks.setdefault(member["layer"], known[node.input[1]].astype(np.float32))
-        axis = 1 if node.op_type == "Conv" or given.get("transB") else 0
-        if w.shape[axis] != member["entries"]:
-            raise Failure("layer %s: %d entries of %s" % (member["layer"], member["entries"], w.shape))
-        w[(slice(None), member["removed"]) if axis else member["removed"]] = 0
-    for i, (name, w) in enumerate(masks.items()):
-        nodes[name].input[1] = "masked weights %d" % i
-        model.graph.initializer.append(numpy_helper.from_array(w, nodes[name].input[1]))
+        place = names.index(member["layer"])
+        masks.setdefault(place, np.ones(member["entries"], np.float32))[member["removed"]] = 0
+    for i, node in enumerate(graph.node):
+        if i in masks:
+            conv = node.op_type in ("Conv", "ConvTranspose")
+            behind = known[node.input[1]].ndim - 2 if conv else 0
+            mask, read = "mask %d" % i, "masked %d" % i
+            graph.initializer.append(numpy_helper.from_array(masks[i].reshape([-1] + [1] * behind), mask))
+            nodes.append(helper.make_node("Mul", [node.input[0], mask], [read]))
+            node.input[0] = read
+        nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
     model.ir_version = max(model.ir_version, 4)
     return model
 
@@ -213,12 +232,14 @@ def checked(path, case):
             accepts(lambda: onnx.shape_inference.infer_shapes(model, **strict))]
 
 
-def solved_output(graph, node, rank):
+def solved_output(graph, known, node, rank):
     """What a layer is solved for: behind the Add of a MatMul's bias and behind a batch norm that is folded."""
     name = node.output[0]
     folds = node.op_type == "Conv" or rank == 2  # else the norm works along another axis
     for op in (["Add"] if node.op_type == "MatMul" else []) + (["BatchNormalization"] if folds else []):
         readers = [n for n in graph.node if name in n.input]
+        if op == "Add" and readers and not any(i in known for i in readers[0].input):
+            continue  # of two tensors: a shortcut
         if len(readers) == 1 and readers[0].op_type == op and all(o.name != name for o in graph.output):
             name = readers[0].output[0]
     return name
@@ -353,7 +374,7 @@ class Trial:
         multiple = self.pick.choice([1, 1, 2, 4])
         options = ["--keep", "0.5", "--scope", "all", "--method", "l1", "--multiple-of", multiple]
         report = self.prune("coupled", *options, *PLAIN)
-        wanted = runtime(masked_members(self.case, self.layers, report.get("cuts", [])), self.case)
+        wanted = runtime(masked_members(self.case, report.get("cuts", [])), self.case)
         for k, (y, z) in enumerate(zip(runtime(self.at("coupled.onnx"), self.case), wanted)):
             close(y, z, "coupled: output %d against the masked original" % k)
         found = self.evaluate(self.at("coupled.h5"), "coupled-h5.h5", report["pruned"])
@@ -390,7 +411,7 @@ class Trial:
         close(onnx_outputs, wanted[0], "pruned with %s: eval of the .onnx" % options, moved)
         if not np.array_equal(self.evaluate(self.at("all.h5"), "all-h5.h5", report["pruned"]), onnx_outputs):
             raise Failure("pruned with %s: eval of the .h5 and of the .onnx differ" % options)
-        if "--positions" not in options:
+        if "--positions" not in options and moved <= TOLERANCE * max(float(np.abs(y).max()) for y in wanted):
             self.honest("all", report)
         if ranks > 1:
             self.on_ranks(ranks, options, report, wanted, moved)
@@ -401,11 +422,12 @@ class Trial:
         Not those that make up for a shortcut's error: their target is another one.
         """
         graph = self.case.model.graph
-        nodes = dict(zip(self.layers, linear_nodes(graph, constants_of(graph))))
+        known = constants_of(graph)
+        nodes = dict(zip(self.layers, linear_nodes(graph, known)))
         again = {layer["producer"]["name"] for layer in report["layers"] if layer.get("producer")}
         told = [r for r in report["layers"] + report.get("repaired", [])
                 if r["name"] not in again and not r["repairs_shortcut"]]
-        names = [solved_output(graph, nodes[r["name"]], self.ranks[r["name"]]) for r in told]
+        names = [solved_output(graph, known, nodes[r["name"]], self.ranks[r["name"]]) for r in told]
         if not told or self.case.external:
             return
         values = [inner_values(path, self.case, names) for path in (self.model, self.at(name + ".onnx"))]
