@@ -43,6 +43,15 @@ write("net_large.onnx", onnx.model(  # a tensor that is read past the message
      onnx.node("Gemm", ["b", "w2"], ["y"], "fc")],
     [("x", [1, 34])], [("y", [1, 3])], [weights("w1", 34, 32), weights("w2", 32, 3)]))
 
+own = (onnx.field(1, "twice") + onnx.field(4, "a") + onnx.field(5, "c") + onnx.field(7, onnx.node("Relu", ["a"], ["b"])) +
+       onnx.field(7, onnx.node("Add", ["b", "a"], ["c"])) + onnx.field(9, onnx.field(1, "") + onnx.field(2, 13)) +
+       onnx.field(10, "own"))
+write("net_function.onnx", onnx.model(
+    [onnx.node("Gemm", ["x", "w1"], ["p"], "c1"), onnx.node("twice", ["p"], ["q"], "f") + onnx.field(7, "own"),
+     onnx.node("Gemm", ["q", "w2"], ["y"], "fc")],
+    [("x", [1, 4])], [("y", [1, 3])], [weights("w1", 4, 4), weights("w2", 4, 3)]) +
+      onnx.field(8, onnx.field(1, "own") + onnx.field(2, 1)) + onnx.field(25, own))
+
 values = np.random.default_rng(4)
 with h5py.File(os.path.join(folder, "images_inputs.h5"), "w") as file:
     file.create_dataset("inputs/x", data=values.standard_normal((30, 2, 4, 4), dtype="f4")).attrs["layout"] = "NCHW"
