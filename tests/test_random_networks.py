@@ -32,9 +32,12 @@ import shutil
 import subprocess
 import sys
 
-from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime, scratch
+from judged import HERE, PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime, scratch
 from onnx.external_data_helper import set_external_data
 from random_network import make
+
+sys.path.append(os.path.join(HERE, os.pardir, "analysis", "measure"))
+import masked_network  # noqa: E402
 
 SCRATCH = scratch("random-networks")
 BASE, COUNT, LONG_COUNT = 0, 60, 300
@@ -176,40 +179,10 @@ def masked(case, names, layers):
     return model
 
 
-def names_of(case):
-    """The names that reap gives the nodes of the file, in its order."""
-    names, taken = [], set()
-    for i, node in enumerate(case.model.graph.node):
-        name = swapped(node.name.encode(), case).decode("utf-8", "backslashreplace")
-        name = (name[1:] if name.startswith("/") else name) or "%s_%d" % (node.op_type, i)
-        name = name.replace("/", ".")
-        while name == "." or name in taken:
-            name = "%s_%d" % (name, i)
-        taken.add(name)
-        names.append(name)
-    return names
-
-
 def masked_members(case, cuts):
-    """The original with zeros where a layer reads what was cut: a Mul in front of each, of ones and zeros."""
+    """The original with zeros where a layer reads what was cut."""
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
-    graph, known, names, masks, nodes = model.graph, constants_of(model.graph), names_of(case), {}, []
-    for member in (m for cut in cuts for m in cut["members"] if m["role"] == "consumes"):
-        place = names.index(member["layer"])
-        masks.setdefault(place, np.ones(member["entries"], np.float32))[member["removed"]] = 0
-    for i, node in enumerate(graph.node):
-        if i in masks:
-            conv = node.op_type in ("Conv", "ConvTranspose")
-            behind = known[node.input[1]].ndim - 2 if conv else 0
-            mask, read = "mask %d" % i, "masked %d" % i
-            graph.initializer.append(numpy_helper.from_array(masks[i].reshape([-1] + [1] * behind), mask))
-            nodes.append(helper.make_node("Mul", [node.input[0], mask], [read]))
-            node.input[0] = read
-        nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
-    model.ir_version = max(model.ir_version, 4)
+    masked_network.mask(model, cuts, lambda name: swapped(name.encode(), case).decode("utf-8", "backslashreplace"))
     return model
 
 

@@ -10,11 +10,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 
-def names_of(graph):
-    """The names that reap gives the nodes of the file in its reports, in the file's order."""
+def names_of(graph, shown=str):
+    """The names that reap gives the nodes of the file in its reports, in the file's order.
+
+    `shown` makes of a node's name what reports show of it, where the file has other bytes than the message here.
+    """
     names, taken = [], set()
     for i, node in enumerate(graph.node):
-        name = (node.name[1:] if node.name.startswith("/") else node.name) or "%s_%d" % (node.op_type, i)
+        name = shown(node.name)
+        name = (name[1:] if name.startswith("/") else name) or "%s_%d" % (node.op_type, i)
         name = name.replace("/", ".")
         while name == "." or name in taken:
             name = "%s_%d" % (name, i)
@@ -24,16 +28,21 @@ def names_of(graph):
 
 
 def spatial_dimensions(graph, node):
-    """Of a convolution's input, from its window or its weights."""
+    """Of a convolution's input, from its window or its weights, which may come by way of other nodes."""
     for attribute in node.attribute:
         if attribute.name == "kernel_shape":
             return len(attribute.ints)
-    return next(len(t.dims) - 2 for t in graph.initializer if t.name == node.input[1])
+    makers = {name: other for other in graph.node for name in other.output}
+    name = node.input[1]
+    while name in makers and makers[name].op_type != "Constant":
+        name = makers[name].input[0]
+    constants = [makers[name].attribute[0].t] if name in makers else graph.initializer
+    return next(len(t.dims) - 2 for t in constants if name in makers or t.name == name)
 
 
-def mask(model, cuts):
+def mask(model, cuts, shown=str):
     """Changes the model; `cuts` as in the report of `reap prune`. ValueError where a layer is no node of the file."""
-    graph, names, masks, nodes = model.graph, names_of(model.graph), {}, []
+    graph, names, masks, nodes = model.graph, names_of(model.graph, shown), {}, []
     for member in (m for cut in cuts for m in cut["members"] if m["role"] == "consumes"):
         masks.setdefault(names.index(member["layer"]), np.ones(member["entries"], np.float32))[member["removed"]] = 0
     for i, node in enumerate(graph.node):
