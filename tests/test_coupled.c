@@ -258,4 +258,57 @@ static void coupled_groups_of_each_kind(void) {
     }
 }
 
-const test_case test_cases[] = {{"coupled groups of each kind", coupled_groups_of_each_kind}, {NULL, NULL}};
+/* Conv a, whose second half of outputs is the first again, a norm over all of them, Conv b. */
+static void normalised_as_one(reap_graph *g, bool written_out) {
+  net_conv3(g, "a", "x", 3, 12);
+  for (int slot = 1; slot < 3; slot++) {
+    const reap_tensor *t = g->values[g->nodes[0]->inputs[slot]].constant;
+    memcpy(t->f32 + t->count / 2, t->f32, (size_t)(t->count / 2) * sizeof *t->f32);
+  }
+  net_weights(g, "scale", written_out ? "1" : "12");
+  net_weights(g, "shift", written_out ? "1" : "12");
+  net_ints(g, "join", "0,1,-1");
+  net_ints(g, "part", "2,12,4,4");
+  if (written_out) {
+    net_node(g, "Reshape", "joined", "a join", "joined", NULL);
+    net_node(g, "InstanceNormalization", "norm", "joined scale shift", "norm", NULL);
+    net_node(g, "Reshape", "whole", "norm part", "whole", NULL);
+  } else {
+    net_node(g, "GroupNormalization", "norm", "a scale shift", "whole", "num_groups=1");
+  }
+  net_step(g, "Relu", "r", "whole");
+  net_conv3(g, "b", "r", 12, 6);
+  net_node(g, "AveragePool", "y", "b", "y", "kernel_shape=[2,2]");
+}
+
+/* Mean and variance are those of the channels that stay. The half that stays has those of all, so that the cut network
+ * computes what the masked one does. */
+static void norm_over_all_channels(void) {
+  static const int64_t kept[] = {0, 1, 2, 3, 4, 5};
+  const bool keep[12] = {true, true, true, true, true, true};
+  for (int written_out = 0; written_out < 2; written_out++) {
+    reap_groups *groups = NULL;
+    reap_graph *g = net_begin();
+    g->opset = 21;
+    net_image(g, "x", 3, 4, 4);
+    normalised_as_one(g, written_out);
+    net_finish(g, "y", 2);
+    reap_graph *cut = clone(g), *masked = clone(g);
+    CHECK_OK(reap_groups_find(cut, &groups));
+    const reap_group *group = reap_groups_at(groups, 0);
+    CU_ASSERT_TRUE(group->cuttable && !group->inner && !group->prunable);
+    CU_ASSERT_PTR_NOT_NULL(strstr(group->reason, "normalises over all of it"));
+    mask(masked, groups, 0, keep);
+    CHECK_OK(reap_surgery_cut(cut, groups, 0, 6, kept));
+    CU_ASSERT_TRUE(net_difference(masked, cut, REAP_BACKEND_PLAIN) <= 1e-5);
+    CU_ASSERT_TRUE(net_difference(g, masked, REAP_BACKEND_PLAIN) > 1e-4);
+    reap_groups_destroy(&groups);
+    reap_graph_destroy(&g);
+    reap_graph_destroy(&cut);
+    reap_graph_destroy(&masked);
+  }
+}
+
+const test_case test_cases[] = {{"coupled groups of each kind", coupled_groups_of_each_kind},
+                                {"a norm over all channels of an image", norm_over_all_channels},
+                                {NULL, NULL}};

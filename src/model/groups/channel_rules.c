@@ -11,6 +11,7 @@
 #include "model/operators/layer.h"
 #include "model/operators/layout_rules.h"
 #include "model/operators/moving.h"
+#include "model/operators/normalisation.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
 #include "reap/error.h"
@@ -146,7 +147,8 @@ static bool reduces(const reap_node *node) { return reap_rules_of(node->op)->cha
 /* Where the axis of the channels lies behind a node that leaves it as it is; -1 if it does not. */
 static int passed_axis(const reap_graph *graph, const reap_node *node, int axis) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
-  const bool same = reap_rules_of(node->op)->channel_axis == reap_layout_same;
+  const bool windows = reap_rules_of(node->op)->channel_axis == reap_layout_windows && axis < REAP_NORM_AXIS + 1,
+             same = windows || reap_rules_of(node->op)->channel_axis == reap_layout_same;
   const int to = same                           ? axis
                  : reduces(node)                ? reap_axis_reduced(graph, node, axis)
                  : axis == reap_channel_axis(x) ? reap_channel_axis(y)
@@ -167,7 +169,8 @@ static int follow_pass(const reap_graph *graph, const reap_node *node, reap_chan
 static int label_parameters(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int64_t size) {
   const int64_t before = map->entries, channels = map->values[node->inputs[0]].count;
   for (int slot = 1; slot < node->n_inputs; slot++) {
-    const bool of_groups = size > 1 && graph->values[node->inputs[slot]].dims[0] < channels;
+    const bool of_groups = graph->values[node->inputs[slot]].dims[0] < channels;
+    if (of_groups && size == 1) continue; /* that of the only group */
     REAP_TRY(of_groups ? take_groups(map, node->inputs[0], size, node->inputs[slot], 0, 1)
                        : reap_channel_list_pass(map, node->inputs[0], node->inputs[slot], 0));
     map->entries = before;
@@ -175,15 +178,18 @@ static int label_parameters(const reap_graph *graph, const reap_node *node, reap
   return REAP_OK;
 }
 
-/* Along its axis a normalisation treats each channel alone, or whole groups of them, which can leave together. */
+/* Along its axis a normalisation treats each channel alone, or whole groups of them, which can leave together. If all
+ * channels are one group, they leave one by one, and it normalises over those that stay. */
 static int follow_norm(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const int from = node->inputs[0];
   const reap_channel_list *x = &map->values[from];
   if (x->count == 0) return REAP_OK;
+  const bool together = reap_normalises_as_one(graph, node);
   if (x->axis != REAP_NORM_AXIS)
     return node->op->id == REAP_OP_BatchNormalization ? follow_pass(graph, node, map)
+           : together                                 ? reap_channel_list_pass(map, from, node->outputs[0], x->axis)
                                                       : hold(graph, node, map, NORMALISES);
-  const int64_t groups = reap_node_int(node, "num_groups", 0),
+  const int64_t groups = together ? 0 : reap_node_int(node, "num_groups", 0),
                 size = groups > 0 ? graph->values[from].dims[REAP_NORM_AXIS] / groups : 1;
   if (size > 1) {
     REAP_TRY(reap_channel_list_refine(map, from, 1));

@@ -187,9 +187,10 @@ static void cut_transposed(reap_graph *graph, reap_node *node, const reap_member
   node->cut |= 1u << 2;
 }
 
-/* A GroupNormalization loses whole groups. */
+/* A GroupNormalization loses whole groups, unless it has one only. */
 static void cut_groups(const reap_graph *graph, reap_node *node, int axis, int64_t count) {
   const int64_t groups = reap_node_int(node, "num_groups", 1);
+  if (groups == 1) return;
   reap_cut_attribute(node, "num_groups", count / (reap_node_input(graph, node, 0)->dims[axis] / groups));
 }
 

@@ -15,6 +15,7 @@
 #include "model/operators.h"
 #include "model/operators/layer.h"
 #include "model/operators/layout.h"
+#include "model/operators/normalisation.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -313,6 +314,15 @@ static bool is_plain(const search *s, int node) {
   return node >= 0 && s->graph->nodes[node]->linear && reap_node_int(s->graph->nodes[node], "group", 1) == 1;
 }
 
+/* The norm by which one group's channels depend on each other; NULL if there is none. */
+static const reap_node *find_norm(const search *s, const reap_group *group) {
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_node *node = s->graph->nodes[group->members[k].node];
+    if (group->members[k].role == REAP_PASSES && reap_normalises_as_one(s->graph, node)) return node;
+  }
+  return NULL;
+}
+
 static bool has_consumer(const reap_group *group) {
   for (int k = 0; k < group->n_members; k++)
     if (group->members[k].role == REAP_CONSUMES) return true;
@@ -328,9 +338,12 @@ static int judge(search *s, int index) {
       consumer >= 0 && (s->g->values[input].repeat == 1 || !reap_is_convolution(s->graph->nodes[consumer]));
   group->inner = is_plain(s, producer) && is_plain(s, consumer) && read == group->units && adjacent &&
                  produced_list(s, producer)->count == read;
+  const reap_node *norm = group->inner ? find_norm(s, group) : NULL;
+  if (norm) group->inner = false;
   if (s->pins[index]) return reap_strdup(&group->reason, s->pins[index]);
   const reap_first_few others = consumer < 0 ? (reap_first_few){0, {0}} : others_of(s, index, consumer);
   group->cuttable = group->units > 1 && has_consumer(group);
+  if (norm) return reap_format(&group->reason, "coupled: %s normalises over all of it", reap_node_title(norm));
   if (!group->inner) return reap_coupled_reason(s->graph, group, &others, adjacent ? read : INT64_MAX, &group->reason);
   if (group->units < 2) return reap_strdup(&group->reason, "a single channel");
   group->prunable = true;

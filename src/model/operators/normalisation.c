@@ -79,6 +79,12 @@ int reap_normalisation_resolve(const reap_graph *graph, const reap_node *node, r
                                                                             : resolve_channels(graph, node, n);
 }
 
+bool reap_normalises_as_one(const reap_graph *graph, const reap_node *node) {
+  return node->op->id == REAP_OP_GroupNormalization
+             ? reap_node_int(node, "num_groups", 0) == 1
+             : node->op->id == REAP_OP_InstanceNormalization && reap_node_input(graph, node, 0)->dims[1] == 1;
+}
+
 int reap_shape_normalisation(reap_graph *graph, reap_node *node) {
   reap_normalisation n;
   REAP_TRY(reap_normalisation_resolve(graph, node, &n));

@@ -28,4 +28,8 @@ typedef struct reap_normalisation {
  * that are no multiple of the groups. Scale is input 1; bias is input 2 and may be absent. */
 int reap_normalisation_resolve(const reap_graph *graph, const reap_node *node, reap_normalisation *n);
 
+/* True if it takes one mean over all channels of an image: a GroupNormalization of one group, also as exporters write
+ * it for older opsets, an InstanceNormalization of one instance. */
+bool reap_normalises_as_one(const reap_graph *graph, const reap_node *node);
+
 #endif
