@@ -44,7 +44,7 @@ def spatial_dimensions(graph, node):
 def one_group(node, shapes):
     if node.op_type == "GroupNormalization":
         return any(a.name == "num_groups" and a.i == 1 for a in node.attribute)
-    return node.op_type == "InstanceNormalization" and shapes.get(node.input[0], [0, 0])[1] == 1
+    return node.op_type == "InstanceNormalization" and (shapes.get(node.input[0]) or [0, 0])[1] == 1
 
 
 def staying(name, makers, made):
