@@ -38,6 +38,9 @@ typedef struct reap_gram {
   int64_t diagonal_step;
   const double *sum_x, *sum_y;
   const reap_moments *moments; /* all of them, in this rank's memory; NULL: there are only pieces */
+  /* The rows that they are of, [samples, n] and [samples, m] row-major, the same on all ranks; NULL: there are none. A
+   * layer with fewer rows than columns is solved from them. */
+  const double *rows_x, *rows_y;
   void *context;
   /* Rows row .. row + rows and columns column .. of X'X or X'Y into out, COLUMN-major with leading dimension ld. */
   int (*gram)(void *context, int64_t row, int64_t rows, int64_t column, int64_t columns, double *out, int64_t ld);
@@ -48,7 +51,8 @@ typedef struct reap_gram {
    *   before: all ranks pass the same `slots` channels, ascending
    *   after:  every rank has received every panel, from the first on
    *
-   * `cross` then serves only the outputs that reap_comm_share() assigns to the rank. */
+   * `cross` then serves only the outputs that reap_comm_share() assigns to the rank. With rows_x every rank forms all
+   * pieces from its own copy: local. */
   int (*gram_panels)(void *context, int64_t slots, const int64_t *channel, reap_panel_visitor visit, void *visitor);
 } reap_gram;
 

@@ -13,6 +13,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/solver.h"
+#include "sample_space.h"
 
 void reap_fit_facts(const reap_normal_equations *e, reap_path *path) {
   path->energy = e->energy;
@@ -120,26 +121,34 @@ int reap_fit_weights(const fit *f, reap_path *path, double *error, double *plain
   return status;
 }
 
-/* One try with the ridge that the equations have. */
-static int refit_once(const reap_gram *gram, double ridge, const reap_grid *grid, reap_path *path, bool *singular) {
-  const reap_comm *comm = reap_grid_comm(grid);
-  reap_normal_equations *equations = NULL;
+/* By the normal equations. */
+static int fit_columns(const reap_normal_equations *equations, const reap_grid *grid, reap_path *path, double *error,
+                       double *plain, bool *singular) {
   reap_symmetric *matrix = NULL;
-  double error = 0, plain = 0;
-  int status = reap_normal_create(gram, path->n_kept, path->kept, ridge, &equations);
-  status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = reap_symmetric_create(grid, path->n_kept, gram->block, &matrix);
+  int status = reap_symmetric_create(grid, path->n_kept, equations->gram.block, &matrix);
   if (status == REAP_OK) status = reap_normal_set(equations, matrix);
   if (status == REAP_OK) {
-    const fit f = {equations, matrix, comm, path->n_kept, path->kept};
-    status = reap_fit_weights(&f, path, &error, &plain, singular);
-    reap_fit_facts(equations, path);
+    const fit f = {equations, matrix, reap_grid_comm(grid), path->n_kept, path->kept};
+    status = reap_fit_weights(&f, path, error, plain, singular);
   }
+  reap_symmetric_destroy(&matrix);
+  return status;
+}
+
+int reap_fit_kept(const reap_gram *gram, double ridge, const reap_grid *grid, reap_path *path, bool *singular) {
+  reap_normal_equations *equations = NULL;
+  double error = 0, plain = 0;
+  int status = reap_normal_create(gram, path->n_kept, path->kept, ridge, &equations);
+  status = reap_comm_agree(reap_grid_comm(grid), status);
+  if (status == REAP_OK)
+    status = sample_space_serves(gram, path->n_kept * gram->block)
+                 ? reap_sample_space_fit(equations, path, &error, &plain, singular)
+                 : fit_columns(equations, grid, path, &error, &plain, singular);
+  if (status == REAP_OK) reap_fit_facts(equations, path);
   if (status == REAP_OK && path->n_removed > 0) {
     path->error[path->n_removed - 1] = error;
     path->error_plain[path->n_removed - 1] = plain;
   }
-  reap_symmetric_destroy(&matrix);
   reap_normal_destroy(&equations);
   return status;
 }
@@ -148,7 +157,7 @@ static int refit_once(const reap_gram *gram, double ridge, const reap_grid *grid
 static int refit(const reap_gram *gram, double ridge, const reap_grid *grid, reap_path *path) {
   bool singular = true;
   for (;;) {
-    REAP_TRY(refit_once(gram, ridge, grid, path, &singular));
+    REAP_TRY(reap_fit_kept(gram, ridge, grid, path, &singular));
     if (!singular) return REAP_OK;
     if (ridge >= 1)
       return reap_error(REAP_ERR_NUMERIC, "the Gram matrix is not that of any data, even with a ridge of %g", ridge);
@@ -183,10 +192,10 @@ int reap_refit(const reap_gram *gram, int64_t n_kept, const int64_t *kept, const
   if (status == REAP_OK && !options->no_weights) status = reap_path_add_weights(path);
   if (status == REAP_OK) status = bare_order(n_kept, kept, path);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
+  if (status == REAP_OK && comm && !sample_space_serves(gram, gram->n)) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
     path->distributed = comm != NULL;
-    status = refit(gram, options->ridge, grid, path);
+    status = reap_comm_agree(grid ? NULL : comm, refit(gram, options->ridge, grid, path));
   }
   reap_grid_destroy(&grid);
   if (status != REAP_OK) reap_path_destroy(&path);
@@ -194,21 +203,25 @@ int reap_refit(const reap_gram *gram, int64_t n_kept, const int64_t *kept, const
   return reap_error_prefix(status, "%s", what);
 }
 
+int reap_fit_channels_left(const reap_path *path, int64_t removed, int64_t *left) {
+  bool *gone = NULL;
+  REAP_TRY(reap_calloc(&gone, path->channels, sizeof *gone));
+  for (int64_t i = 0; i < removed; i++) gone[path->order[i]] = true;
+  for (int64_t c = 0; c < path->channels; c++)
+    if (!gone[c]) *left++ = c;
+  reap_free(&gone);
+  return REAP_OK;
+}
+
 int reap_path_weights(const reap_gram *gram, const reap_path *path, int64_t n_kept, const char *what, reap_path **out) {
   const reap_solve_options options = {.solver = REAP_SOLVER_LOCAL, .ridge = path->ridge};
-  bool *gone = NULL;
   int64_t *kept = NULL;
   const int64_t removed = path->channels - n_kept;
   if (n_kept < path->n_kept || removed < 0 || path->channels != gram->channels || path->block != gram->block)
     return reap_error(REAP_ERR_USAGE, "%s: the path does not pass %lld channels", what, (long long)n_kept);
-  int status = reap_calloc(&gone, path->channels, sizeof *gone);
-  if (status == REAP_OK) status = reap_alloc(&kept, n_kept, sizeof *kept);
-  if (status == REAP_OK) {
-    for (int64_t i = 0; i < removed; i++) gone[path->order[i]] = true;
-    for (int64_t c = 0, k = 0; c < path->channels; c++)
-      if (!gone[c]) kept[k++] = c;
-    status = reap_refit(gram, n_kept, kept, &options, what, out);
-  }
+  int status = reap_alloc(&kept, n_kept, sizeof *kept);
+  if (status == REAP_OK) status = reap_fit_channels_left(path, removed, kept);
+  if (status == REAP_OK) status = reap_refit(gram, n_kept, kept, &options, what, out);
   if (status == REAP_OK) { /* the order and the errors on the way; the last ones are of the fresh solve */
     memcpy((*out)->order, path->order, (size_t)removed * sizeof *path->order);
     for (int64_t i = 0; i + 1 < removed; i++) {
@@ -218,7 +231,6 @@ int reap_path_weights(const reap_gram *gram, const reap_path *path, int64_t n_ke
     (*out)->rcond = path->rcond;
     (*out)->drift = path->drift;
   }
-  reap_free(&gone);
   reap_free(&kept);
   return status;
 }

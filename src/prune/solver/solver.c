@@ -10,6 +10,8 @@
 #include "fit.h"
 #include "reap/error.h"
 #include "reap/log.h"
+#include "reap/memory.h"
+#include "sample_space.h"
 
 /* Above this drift, relative to E, an elimination is repeated with regular factorisations. */
 static const double DRIFT = 1e-9;
@@ -69,6 +71,75 @@ static int run(dual_system *d, int64_t interval, reap_path *path, bool *singular
   return REAP_OK;
 }
 
+/* ------------------------------------------------------------------ fewer rows than columns */
+
+/* The rest of a path, behind `count` removals, by the small dual system of the channels left. Local. */
+static int finish_elimination(const reap_gram *gram, double ridge, int64_t interval, int64_t count, reap_path *path,
+                              bool *singular) {
+  dual_system d = {0};
+  reap_normal_equations *equations = NULL;
+  reap_path rest = *path;
+  const int64_t n_left = path->channels - count;
+  int64_t *left = NULL;
+  rest.n_removed -= count;
+  rest.order += count;
+  rest.error += count;
+  rest.error_plain += count;
+  REAP_TRY(reap_alloc(&left, n_left, sizeof *left));
+  int status = reap_fit_channels_left(path, count, left);
+  if (status == REAP_OK) status = reap_normal_create(gram, n_left, left, ridge, &equations);
+  if (status == REAP_OK) status = reap_dual_create(equations, NULL, rest.n_removed, DUAL_ROUTE_AUTO, &d);
+  if (status == REAP_OK) status = reap_dual_start(&d, singular);
+  if (status == REAP_OK && !*singular && count > 0)
+    path->drift = fmax(path->drift, reap_relative_error(fabs(d.error - path->error[count - 1]), d.equations->energy));
+  if (status == REAP_OK && !*singular) status = reap_elimination_run(&d, interval, &rest, singular);
+  path->refreshes = rest.refreshes;
+  reap_dual_clear(&d);
+  reap_free(&left);
+  return status;
+}
+
+/* What decides whether there is another attempt, and its statuses. Collective. */
+static int agree(const reap_comm *comm, int status, reap_path *path, bool *singular) {
+  double facts[] = {path->drift, *singular};
+  REAP_TRY(reap_comm_agree(comm, status));
+  if (comm) REAP_TRY(reap_comm_max(comm, facts, 2));
+  path->drift = facts[0];
+  *singular = facts[1] != 0;
+  return REAP_OK;
+}
+
+/* Elimination by the rows as long as there are fewer of them than columns, and fresh weights. Ranks other than the
+ * first one go without weights. */
+static int attempt_few_rows(const reap_gram *gram, double ridge, int64_t interval, const reap_comm *comm,
+                            reap_path *path, bool *singular) {
+  reap_normal_equations *equations = NULL;
+  int64_t count = 0;
+  double start = reap_seconds();
+  int status = reap_comm_agree(comm, reap_normal_create(gram, 0, NULL, ridge, &equations));
+  if (status == REAP_OK) status = reap_sample_space_eliminate(equations, comm, interval, path, &count, singular);
+  reap_normal_destroy(&equations);
+  if (status != REAP_OK || *singular) return status;
+  if (count < path->n_removed)
+    status = finish_elimination(gram, ridge, interval, count, path, singular);
+  else
+    status = reap_fit_channels_left(path, count, path->kept);
+  REAP_TRY(agree(comm, status, path, singular));
+  path->seconds.eliminate = reap_seconds() - start;
+  if (*singular) return REAP_OK;
+  start = reap_seconds();
+  const int64_t last = path->n_removed - 1;
+  const double error = last >= 0 ? path->error[last] : 0;
+  if (!path->weights && !(comm && reap_comm_rank(comm) > 0)) status = reap_path_add_weights(path);
+  if (status == REAP_OK) status = reap_fit_kept(gram, ridge, NULL, path, singular);
+  path->seconds.weights = reap_seconds() - start;
+  if (last >= 0 && status == REAP_OK && !*singular)
+    path->drift = fmax(path->drift, reap_relative_error(fabs(error - path->error[last]), path->energy));
+  return agree(comm, status, path, singular);
+}
+
+/* ------------------------------------------------------------------ either */
+
 /* One try with a ridge, on a system of its own. */
 static int attempt(const reap_gram *gram, double ridge, int64_t interval, const reap_grid *grid, reap_route route,
                    reap_path *path, bool *singular) {
@@ -100,7 +171,8 @@ static int solve(const reap_gram *gram, const reap_solve_options *o, const reap_
   for (;;) {
     bool singular = false;
     path->refreshes = 0;
-    REAP_TRY(attempt(gram, ridge, interval, grid, o->route, path, &singular));
+    REAP_TRY(sample_space_serves(gram, gram->n) ? attempt_few_rows(gram, ridge, interval, fit_comm(o), path, &singular)
+                                                : attempt(gram, ridge, interval, grid, o->route, path, &singular));
     if (!singular && (path->drift <= DRIFT || interval > 0 || path->n_removed == 0)) break;
     if (!singular) {
       interval = 1 + path->n_removed / 8;
@@ -126,7 +198,7 @@ int reap_solve(const reap_gram *gram, int64_t n_kept, const reap_solve_options *
   int status = check_arguments(gram, n_kept, options->ridge);
   if (status == REAP_OK) status = reap_path_create_bare(gram->channels, gram->block, gram->m, n_kept, &path);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK && comm) status = reap_grid_create(comm, &grid);
+  if (status == REAP_OK && comm && !sample_space_serves(gram, gram->n)) status = reap_grid_create(comm, &grid);
   if (status == REAP_OK) {
     path->distributed = comm != NULL;
     status = solve(gram, options, grid, what, path);
