@@ -10,6 +10,7 @@
 #include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "stats/moments_panels.h"
+#include "stats/row_residual.h"
 #include "windows.h"
 
 const char *const test_suite_name = "moments_panels";
@@ -188,7 +189,8 @@ static void check_rest(const reap_gram *source, const reap_moments *expected) {
   reap_free(&piece);
 }
 
-static void check_residual(reap_moments_panels *panels, scene *s, const reap_moments *moments) {
+static void check_residual(scene *s, const reap_moments *moments) {
+  const reap_samples samples = samples_of(s);
   reap_held_out_error found = {0}, expected = {0};
   reap_random random = reap_random_init(3, 1, 4);
   int64_t kept[64], n_kept = 0;
@@ -201,12 +203,12 @@ static void check_residual(reap_moments_panels *panels, scene *s, const reap_mom
   for (int64_t i = 0; i < count; i++) weights[i] = 0.1 * reap_random_normal(&random);
   for (int64_t j = 0; j < s->layer.m; j++) bias[j] = reap_random_normal(&random);
   reap_moments *again = accumulate(s, n_kept, kept, weights, bias, &expected);
-  CHECK_OK(reap_moments_panels_residual(panels, true, n_kept, kept, weights, bias, &found));
+  CHECK_OK(reap_row_residual(test_comm(), &samples, true, n_kept, kept, weights, bias, &found));
   CU_ASSERT_EQUAL(found.samples, expected.samples);
   CHECK_NEAR(found.error, expected.error, 1e-12 * expected.error);
   CHECK_NEAR(found.energy, expected.energy, 1e-12 * expected.energy);
   CHECK_OK(reap_moments_error(moments, n_kept, kept, weights, bias, &error));
-  CHECK_OK(reap_moments_panels_residual(panels, false, n_kept, kept, weights, bias, &found));
+  CHECK_OK(reap_row_residual(test_comm(), &samples, false, n_kept, kept, weights, bias, &found));
   CU_ASSERT_EQUAL(found.samples, moments->samples);
   CHECK_NEAR(found.error, error, 1e-11 * (error + moments->energy));
   CHECK_NEAR(found.energy, reap_moments_centred_energy(moments), 1e-12 * moments->energy);
@@ -233,7 +235,7 @@ static void check_layer(const reap_layer *layer, int64_t positions, int64_t imag
     check_rest(source, expected);
     check_gram(source, expected, layer->channels, all, width);
     check_gram(source, expected, n_some, some, width);
-    if (w == 1) check_residual(panels, &s, expected);
+    if (w == 1) check_residual(&s, expected);
     CU_ASSERT_TRUE(reap_moments_panels_multiply_adds(panels) > 0);
     reap_moments_panels_destroy(&panels);
   }

@@ -4,6 +4,7 @@
 #include "small_networks.h"
 #include "stats/accumulator.h"
 #include "stats/moments_panels.h"
+#include "stats/row_residual.h"
 #include "stats/rows.h"
 
 const char *const test_suite_name = "rows";
@@ -316,7 +317,7 @@ static void check_panels(product *p, const reap_sampling *sampling, const bool *
     for (int held_out = 0; held_out < 2; held_out++) {
       reap_held_out_error error;
       weights_of(p, own ? 1 : 0.5, w, bias);
-      CHECK_OK(reap_moments_panels_residual(panels, held_out, 6, kept, w, bias, &error));
+      CHECK_OK(reap_row_residual(test_comm(), &samples, held_out, 6, kept, w, bias, &error));
       CHECK_NEAR(error.error, brute_residual(p, used, held_out, w, bias), 1e-12 * wanted->energy);
       CU_ASSERT_TRUE(own ? error.error < 1e-10 * error.energy : error.error > 1e-3 * error.energy);
     }

@@ -25,7 +25,7 @@ static int gather_distributed(const reap_samples *samples, reap_layer_gram *g) {
 }
 
 int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_layer_gram *g) {
-  *g = (reap_layer_gram){.comm = comm};
+  *g = (reap_layer_gram){.comm = comm, .samples = *samples};
   return distributed ? gather_distributed(samples, g) : gather_replicated(samples, g);
 }
 
@@ -74,6 +74,6 @@ void reap_gram_clear(reap_layer_gram *g) {
 
 int reap_gram_residual(const reap_layer_gram *g, bool held_out, int64_t n_kept, const int64_t *kept,
                        const double *weights, const double *bias, reap_held_out_error *out) {
-  return g->panels ? reap_moments_panels_residual(g->panels, held_out, n_kept, kept, weights, bias, out)
+  return g->panels ? reap_row_residual(g->comm, &g->samples, held_out, n_kept, kept, weights, bias, out)
                    : reap_accumulator_residual(g->accumulator, g->comm, n_kept, kept, weights, bias, out);
 }

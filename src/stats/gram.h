@@ -6,6 +6,7 @@
 #include "accumulator.h"
 #include "moments_panels.h"
 #include "reap/stats_file.h"
+#include "row_residual.h"
 
 typedef struct reap_layer_gram {
   reap_gram view; /* for the solver; view.moments is there where they are replicated. Zero on ranks that want none */
@@ -13,6 +14,7 @@ typedef struct reap_layer_gram {
   double multiply_adds;           /* of the sums over all ranks, at best; 0 from a file */
   double seconds, seconds_reduce; /* this rank's: the sums, adding up the ranks'; 0 from a file */
   const reap_comm *comm;
+  reap_samples samples;          /* that it was gathered from */
   reap_accumulator *accumulator; /* of replicated moments from rows */
   reap_moments_panels *panels;   /* of those that no rank holds: X'X is summed anew whenever it is wanted */
   reap_stats_source *stored;     /* of those in a file: every rank reads the pieces that it needs */

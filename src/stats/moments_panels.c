@@ -23,7 +23,7 @@
 #include "reap/memory.h"
 #include "rows.h"
 
-static const int64_t PANEL_BYTES = (int64_t)64 << 20, ROWS_BYTES = (int64_t)64 << 20;
+static const int64_t PANEL_BYTES = (int64_t)64 << 20;
 enum { SHARE = 16, TILE = 4096 /* rows of a panel between two turns of MPI */ };
 
 struct reap_moments_panels {
@@ -46,7 +46,7 @@ int64_t reap_moments_panels_width(int64_t n, int ranks) {
 double reap_moments_panels_bytes(const reap_layer *layer, int ranks) {
   const double n = (double)layer->n, m = (double)layer->m;
   return 8 * (3 * n * (double)reap_moments_panels_width(layer->n, ranks) + n * m / ranks + 3 * n + m) +
-         (double)ROWS_BYTES;
+         (double)REAP_ROWS_BYTES;
 }
 
 void reap_moments_panels_destroy(reap_moments_panels **panels) {
@@ -133,16 +133,6 @@ static int form(panel *p, int status, reap_rows *rows, const reap_walk *walk,
   return status;
 }
 
-/* Rows of some channels and of `outputs` outputs at a time; no more of them than a rank has, held out or not. */
-static int open_rows(const reap_moments_panels *m, int64_t slots, const int64_t *channel, int64_t outputs,
-                     reap_rows *rows) {
-  const reap_samples *s = &m->samples;
-  const int64_t images = reap_samples_blocks(s) * s->shard.block;
-  const int64_t all = images < 1 ? 1 : images * reap_samples_per_image(s);
-  const int64_t most = reap_rows_capacity(ROWS_BYTES, slots * s->layer.block + outputs, 16);
-  return reap_rows_create(s, slots, channel, outputs, most < all ? most : all, rows);
-}
-
 /* ------------------------------------------------------------------ X'X, streamed */
 
 static int hand_over(panel *p, int status, int64_t block, reap_panel_visitor visit, void *visitor) {
@@ -177,7 +167,7 @@ static int gram_panels(void *context, int64_t slots, const int64_t *channel, rea
   panel panels[2] = {{0}, {0}};
   int64_t size = 0;
   int status = reap_multiply(slots * b, width < slots * b ? width : slots * b, &size);
-  if (status == REAP_OK) status = open_rows(m, slots, channel, 0, &rows);
+  if (status == REAP_OK) status = reap_rows_open(&m->samples, slots, channel, 0, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&panels[k].values, size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
   if (status == REAP_OK) status = reap_comm_agree(m->comm, stream(m, &rows, slots, panels, visit, visitor));
@@ -223,7 +213,7 @@ static int gather(reap_moments_panels *m) {
   double *buffers[2] = {NULL, NULL};
   int64_t size = 0;
   int status = reap_multiply(n, width, &size);
-  if (status == REAP_OK) status = open_rows(m, m->gram.channels, NULL, width, &rows);
+  if (status == REAP_OK) status = reap_rows_open(&m->samples, m->gram.channels, NULL, width, &rows);
   for (int k = 0; k < 2 && status == REAP_OK; k++) status = reap_alloc(&buffers[k], size, sizeof(double));
   status = reap_comm_agree(m->comm, status);
   if (status == REAP_OK) status = reap_comm_agree(m->comm, gather_cross(m, &rows, width, buffers));
@@ -293,63 +283,5 @@ int reap_moments_panels_create(const reap_comm *comm, const reap_samples *sample
     m->gram.gram_panels = gram_panels;
   }
   *out = m;
-  return status;
-}
-
-/* ------------------------------------------------------------------ errors of given weights */
-
-typedef struct residual {
-  int64_t columns, m; /* of X, of Y */
-  const double *weights, *bias;
-  double *product; /* [TILE_ROWS, m] */
-  reap_held_out_sums sums;
-} residual;
-
-enum { TILE_ROWS = 256 };
-
-static int use_residual(residual *r, int64_t block, int64_t samples, const double *x, const double *y) {
-  const int64_t m = r->m;
-  for (int64_t from = 0; from < samples; from += TILE_ROWS) {
-    const int64_t count = samples - from < TILE_ROWS ? samples - from : TILE_ROWS;
-    REAP_TRY(reap_dgemm('N', 'N', m, count, r->columns, 1, r->weights, m, x + from * r->columns, r->columns, 0,
-                        r->product, m));
-    for (int64_t i = 0; i < count; i++)
-      for (int64_t j = 0; j < m; j++) {
-        const double value = y[(from + i) * m + j], rest = value - r->product[i * m + j] - r->bias[j];
-        r->sums.errors[block] += rest * rest;
-        r->sums.squares[block] += value * value;
-        r->sums.y[j] += value;
-      }
-  }
-  r->sums.samples += samples;
-  return REAP_OK;
-}
-
-static int residual_blocks(const reap_moments_panels *p, bool held_out, reap_rows *rows, residual *r) {
-  for (int64_t b = 0, count = 0; b < reap_samples_blocks(&p->samples); b++) {
-    const reap_walk walk = {.part = held_out ? REAP_HELD_OUT : REAP_IN_SUMS, .begin = b, .end = b + 1, .y_count = r->m};
-    reap_rows_start(rows, &walk);
-    do {
-      REAP_TRY(reap_rows_next(rows, &count));
-      REAP_TRY(use_residual(r, p->samples.shard.first + b, count, rows->x, rows->y));
-    } while (count > 0);
-  }
-  return REAP_OK;
-}
-
-int reap_moments_panels_residual(reap_moments_panels *p, bool held_out, int64_t n_kept, const int64_t *kept,
-                                 const double *weights, const double *bias, reap_held_out_error *out) {
-  const int64_t m = p->gram.m;
-  residual r = {.columns = n_kept * p->gram.block, .m = m, .weights = weights, .bias = bias};
-  reap_rows rows = {0};
-  int status = open_rows(p, n_kept, kept, m, &rows);
-  if (status == REAP_OK) status = reap_alloc(&r.product, TILE_ROWS * m, sizeof *r.product);
-  if (status == REAP_OK) status = reap_held_out_begin(p->samples.shard.blocks, m, &r.sums);
-  if (status == REAP_OK) status = residual_blocks(p, held_out, &rows, &r);
-  status = reap_comm_agree(p->comm, status);
-  if (status == REAP_OK) status = reap_held_out_finish(p->comm, &r.sums, out);
-  reap_rows_clear(&rows);
-  reap_free(&r.product);
-  reap_held_out_clear(&r.sums);
   return status;
 }

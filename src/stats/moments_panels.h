@@ -33,9 +33,4 @@ double reap_moments_panels_bytes(const reap_layer *layer, int ranks);
 /* Multiply-adds of the moments of all ranks, X'X taken once. Local. */
 double reap_moments_panels_multiply_adds(const reap_moments_panels *panels);
 
-/* Collective: squared error of weights [n_kept * block, m] (row-major) and bias [m] on the channels kept[n_kept], and
- * the centred energy of Y, on the images held out or on those in the moments. */
-int reap_moments_panels_residual(reap_moments_panels *panels, bool held_out, int64_t n_kept, const int64_t *kept,
-                                 const double *weights, const double *bias, reap_held_out_error *out);
-
 #endif

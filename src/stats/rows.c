@@ -32,6 +32,13 @@ int reap_rows_create(const reap_samples *samples, int64_t slots, const int64_t *
   return REAP_OK;
 }
 
+int reap_rows_open(const reap_samples *s, int64_t slots, const int64_t *channel, int64_t outputs, reap_rows *rows) {
+  const int64_t images = reap_samples_blocks(s) * s->shard.block;
+  const int64_t all = images < 1 ? 1 : images * reap_samples_per_image(s);
+  const int64_t most = reap_rows_capacity(REAP_ROWS_BYTES, slots * s->layer.block + outputs, 16);
+  return reap_rows_create(s, slots, channel, outputs, most < all ? most : all, rows);
+}
+
 void reap_rows_clear(reap_rows *r) {
   reap_cursor_clear(&r->cursor);
   reap_free(&r->channel);

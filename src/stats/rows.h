@@ -35,6 +35,11 @@ int reap_rows_create(const reap_samples *samples, int64_t slots, const int64_t *
                      int64_t capacity, reap_rows *rows);
 void reap_rows_clear(reap_rows *rows);
 
+/* The same with chunks of REAP_ROWS_BYTES at most, and no more rows than the rank has, held out or not. */
+enum { REAP_ROWS_BYTES = 64 << 20 };
+int reap_rows_open(const reap_samples *samples, int64_t slots, const int64_t *channel, int64_t outputs,
+                   reap_rows *rows);
+
 void reap_rows_start(reap_rows *rows, const reap_walk *walk);
 
 /* The next chunk into x and y, in the order of images and positions; *count 0: there are no more. A chunk may end
