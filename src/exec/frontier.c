@@ -264,32 +264,18 @@ typedef struct stay {
   int64_t count, *entries; /* along the axis; count -1: all */
 } stay;
 
-static void pick(float *restrict to, const float *restrict from, int64_t rows, int64_t width, int64_t count,
-                 const int64_t *restrict entries) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t k = 0; k < count; k++) to[r * count + k] = from[r * width + entries[k]];
-}
-
 /* Keeps the entries of one block, in new memory of the smaller size. */
 static int cut_block(reap_frontier *f, int v, int64_t block, const stay *stays) {
   const reap_value *value = &f->graph->values[v];
-  const int64_t count = stays->count, *entries = stays->entries;
   value_block *fresh = NULL;
   float *old = NULL;
-  int64_t strides[REAP_MAX_RANK];
-  reap_storage_strides(value, strides);
-  const int axis = stays->axis;
-  const int64_t inner = strides[axis], width = value->dims[axis], outer = reap_value_count(value) / (inner * width);
+  const int64_t width = value->dims[stays->axis];
   REAP_TRY(reap_block_fetch(f->store, f->blocks[v][block], &old));
-  REAP_TRY(reap_block_create(block, outer * count * inner, &fresh));
+  REAP_TRY(reap_block_create(block, reap_value_count(value) / width * stays->count, &fresh));
   int status = reap_block_allocate(f->store, fresh);
   if (status != REAP_OK) reap_block_drop(f->store, &fresh);
   REAP_TRY(status);
-  if (inner == 1) pick(fresh->data, old, outer, width, count, entries);
-  for (int64_t o = 0; o < outer && inner > 1; o++)
-    for (int64_t k = 0; k < count; k++)
-      memcpy(fresh->data + (o * count + k) * inner, old + (o * width + entries[k]) * inner,
-             (size_t)inner * sizeof(float));
+  reap_storage_pick(value, stays->axis, stays->count, stays->entries, old, fresh->data);
   reap_block_drop(f->store, &f->blocks[v][block]);
   f->blocks[v][block] = fresh;
   return REAP_OK;

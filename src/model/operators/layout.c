@@ -6,6 +6,8 @@
  */
 #include "layout.h"
 
+#include <string.h>
+
 #include "layout_rules.h"
 #include "model/operators.h"
 #include "reap/error.h"
@@ -148,6 +150,23 @@ void reap_storage_strides(const reap_value *value, int64_t strides[REAP_MAX_RANK
 
 bool reap_same_storage(const reap_value *a, const reap_value *b) {
   return reap_same_dims(a->rank, a->dims, b->rank, b->dims) && reap_stored_row_major(a) == reap_stored_row_major(b);
+}
+
+static void pick(float *restrict to, const float *restrict from, int64_t rows, int64_t width, int64_t count,
+                 const int64_t *restrict entries) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t k = 0; k < count; k++) to[r * count + k] = from[r * width + entries[k]];
+}
+
+void reap_storage_pick(const reap_value *value, int axis, int64_t count, const int64_t *entries, const float *from,
+                       float *to) {
+  int64_t strides[REAP_MAX_RANK];
+  reap_storage_strides(value, strides);
+  const int64_t inner = strides[axis], width = value->dims[axis], outer = reap_value_count(value) / (inner * width);
+  if (inner == 1) pick(to, from, outer, width, count, entries);
+  for (int64_t o = 0; o < outer && inner > 1; o++)
+    for (int64_t k = 0; k < count; k++)
+      memcpy(to + (o * count + k) * inner, from + (o * width + entries[k]) * inner, (size_t)inner * sizeof(float));
 }
 
 /* ---------------------------------------------------------------- rows */

@@ -41,6 +41,10 @@ bool reap_stored_row_major(const reap_value *value);
 /* True if the values' blocks have one shape and one order. */
 bool reap_same_storage(const reap_value *a, const reap_value *b);
 
+/* A block of the value with only `count` of its entries along `axis`: entries[count], ascending. `to` is not `from`. */
+void reap_storage_pick(const reap_value *value, int axis, int64_t count, const int64_t *entries, const float *from,
+                       float *to);
+
 /* Where the rows of a value lie in a block. A row has the entries along one axis; there is one for each position on the
  * other axes of an image, in ONNX's row-major order of these. All zero: one row behind the other, without gaps. */
 typedef struct reap_row_layout {
