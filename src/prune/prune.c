@@ -78,7 +78,7 @@ static int take_step(run *r, const reap_step *what) {
 done:
   reap_gram_clear(&s.gram);
   reap_frontier_destroy(&s.before);
-  reap_free(&s.taps.target);
+  reap_step_clear_taps(&s);
   reap_decision_clear(&s.decision);
   return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s",
                            r->pruned->nodes[s.node]->layer);
@@ -96,7 +96,9 @@ static int check_method(const run *r) {
   if (r->options->cut_only && (method->gives & (REAP_GIVES_WEIGHTS | REAP_GIVES_PATH)))
     return reap_error(REAP_ERR_USAGE, "method %s gives weights, which groups that are only cut do not take",
                       method->name);
-  for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
+  const bool jointly = method->gives & REAP_GIVES_PATH; /* by joint elimination (coupled_choice.c) */
+  const bool coupled = method->can & REAP_CAN_COUPLED && (jointly || !(method->needs & REAP_NEEDS_GRAM));
+  for (int k = 0; k < r->steps.n && !coupled; k++) {
     if (r->steps.list[k].group < 0) continue;
     const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
     if (!group->inner)
@@ -162,6 +164,8 @@ void reap_run_destroy(reap_run **r) {
   reap_frontier_destroy(&(*r)->front_original);
   reap_frontier_destroy(&(*r)->front_pruned);
   reap_steps_clear(&(*r)->steps);
+  reap_run_clear_stays(*r);
+  reap_run_clear_choices(*r);
   reap_free(r);
 }
 

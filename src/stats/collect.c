@@ -96,7 +96,8 @@ static void note_use(pass *p) {
 /* Without a shortcut: nothing has drifted. */
 static reap_samples samples_of(const pass *p, const reap_layer *layer, reap_taps *taps) {
   const reap_node *node = p->graph->nodes[layer->node];
-  *taps = (reap_taps){p->front, p->front, layer->input, layer->output, -1, 0, NULL};
+  *taps = (reap_taps){
+      .inputs = p->front, .outputs = p->front, .input = layer->input, .output = layer->output, .shortcut = -1};
   return (reap_samples){.layer = *layer,
                         .name = node->layer,
                         .node = node->name,
@@ -157,11 +158,13 @@ static int collect_layer(pass *p, const reap_layer *layer) {
 int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                  const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result) {
   pass p = {.comm = comm, .graph = graph, .images = images, .shard = shard, .options = options, .result = result};
-  reap_layer *layers = NULL;
-  int count = 0;
+  const reap_layer *layers = options->layers;
+  reap_layer *found = NULL;
+  int count = options->n_layers, status = REAP_OK;
   memset(result, 0, sizeof *result);
-  int status = reap_collect_layers(graph, groups, options->all, &count, &layers);
-  if (status == REAP_OK && options->chosen) count = keep_chosen(groups, options->chosen, count, layers);
+  if (!layers) status = reap_collect_layers(graph, groups, options->all, &count, &found);
+  if (status == REAP_OK && options->chosen && !layers) count = keep_chosen(groups, options->chosen, count, found);
+  if (!layers) layers = found;
   if (status == REAP_OK) status = load_images(&p);
   status = reap_comm_agree(comm, status);
   for (int k = 0; status == REAP_OK && k < count; k++) {
@@ -171,6 +174,6 @@ int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_grou
   result->n_layers = count;
   note_use(&p);
   reap_frontier_destroy(&p.front);
-  reap_free(&layers);
+  reap_free(&found);
   return status;
 }

@@ -30,8 +30,10 @@ typedef struct reap_moments_visitor {
 } reap_moments_visitor;
 
 typedef struct reap_collect_options {
-  bool all;           /* every linear layer but grouped convolutions, not only consumers of prunable groups */
-  const bool *chosen; /* [groups] only consumers of these; NULL: of all */
+  bool all;                 /* every linear layer but grouped convolutions, not only consumers of prunable groups */
+  const bool *chosen;       /* [groups] only consumers of these; NULL: of all */
+  const reap_layer *layers; /* [n_layers] these layers and no others, in topological order; NULL: by the groups */
+  int n_layers;
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats; /* takes up the moments; NULL: they are not stored */

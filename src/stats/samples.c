@@ -31,13 +31,22 @@ void reap_samples_positions(const reap_samples *s, int64_t image, int64_t *posit
   reap_random_sample(&random, s->layer.positions, s->sampling.positions, positions);
 }
 
+/* A value of the second network with the first one's channels; `room` is for those. */
+static int read_kept(const reap_taps *t, int value, int64_t b, float *room, const float **out) {
+  REAP_TRY(reap_frontier_read(t->outputs, value, b, out));
+  if (!t->kept) return REAP_OK;
+  reap_storage_pick(t->whole, t->axis, t->n_kept, t->kept, *out, room);
+  *out = room;
+  return REAP_OK;
+}
+
 int reap_taps_read(void *context, int64_t b, const float **x, const float **y) {
   const reap_taps *t = context;
   const float *before = NULL, *now = NULL;
   if (x) REAP_TRY(reap_frontier_read(t->inputs, t->input, b, x));
-  if (y) REAP_TRY(reap_frontier_read(t->outputs, t->output, b, y));
+  if (y) REAP_TRY(read_kept(t, t->output, b, t->target, y));
   if (!y || t->shortcut < 0) return REAP_OK;
-  REAP_TRY(reap_frontier_read(t->outputs, t->shortcut, b, &before));
+  REAP_TRY(read_kept(t, t->shortcut, b, t->before, &before));
   REAP_TRY(reap_frontier_read(t->inputs, t->shortcut, b, &now));
   for (int64_t i = 0; i < t->count; i++) t->target[i] = (*y)[i] + (before[i] - now[i]);
   *y = t->target;

@@ -49,12 +49,18 @@ void reap_samples_positions(const reap_samples *samples, int64_t image, int64_t 
 /* ---- from two networks that stand side by side */
 
 /* The layer's input in one network and its output in another one (or the same), with what the shortcut beside it has
- * lost added: the sum behind the shortcut comes out right if the branch makes up for that. */
+ * lost added: the sum behind the shortcut comes out right if the branch makes up for that. The first network may have
+ * fewer channels in the output than the second. */
 typedef struct reap_taps {
   const reap_frontier *inputs, *outputs; /* of the networks; both hold the shortcut too */
   int input, output, shortcut;           /* values; -1: no shortcut */
-  int64_t count;                         /* elements of a block's output */
-  float *target;                         /* [count]; NULL without a shortcut. To be freed (reap_free) */
+  const reap_value *whole;               /* the output in the second network, */
+  int axis;                              /* along which the first has */
+  int64_t n_kept;
+  const int64_t *kept; /* these entries of it only; NULL: all. Shortcuts lose the same ones */
+  int64_t count;       /* elements of a block's output in the first network */
+  float *target;       /* [count]; NULL with neither shortcut nor kept. To be freed (reap_free) */
+  float *before;       /* [count]; NULL unless there are both. To be freed */
 } reap_taps;
 
 /* reap_samples.read with a reap_taps as context. */

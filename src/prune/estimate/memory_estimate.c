@@ -15,6 +15,7 @@
 #include "exec/output_set.h"
 #include "linalg/placement.h"
 #include "model/operators/layer.h"
+#include "prune/run/steps.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"
 #include "reap/log.h"
@@ -151,6 +152,18 @@ int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int 
   return note_network(graph, 1, images, out);
 }
 
+/* Layers that read a coupled group are repaired, all of them (repair needs no distributed moments). */
+static int note_readers(const reap_graph *graph, const reap_group *group, int ranks, reap_memory_estimate *out) {
+  for (int k = 0; k < group->n_members; k++) {
+    const int node = group->members[k].node;
+    reap_layer layer;
+    if (group->members[k].role != REAP_CONSUMES || !reap_repair_possible(graph, node)) continue;
+    REAP_TRY(reap_layer_view(graph, node, reap_repair_channels(graph, node), &layer));
+    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, false, ranks, out));
+  }
+  return REAP_OK;
+}
+
 int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
                         const bool *distributed, int ranks, reap_memory_estimate *out) {
   memset(out, 0, sizeof *out);
@@ -158,6 +171,10 @@ int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, cons
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
+    if (!group->prunable) {
+      REAP_TRY(note_readers(graph, group, ranks, out));
+      continue;
+    }
     REAP_TRY(reap_layer_view(graph, reap_group_consumer(group), group->units, &layer));
     REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, distributed && distributed[g], ranks, out));
   }

@@ -227,6 +227,7 @@ static int cut(tracker *t, int group) {
 
 static int take_step(tracker *t, const reap_step *at) {
   const reap_run_setting *s = t->setting;
+  if (at->kind == REAP_STEP_CUT) return cut(t, at->group);
   const int64_t channels = reap_step_channels(s->graph, s->groups, at);
   reap_layer layer;
   reap_layer_estimate cost = {0, 0, 0};
@@ -335,7 +336,8 @@ static int measure_layer(measurement *m, int group) {
   double spent = m->moments_seconds;
   REAP_TRY(reap_comm_max(m->comm, &spent, 1));
   if (spent > ENOUGH_SECONDS || (layer.n > MOST_COLUMNS && m->moments_work > 0)) return REAP_OK;
-  reap_taps taps = {m->front, m->front, layer.input, layer.output, -1, 0, NULL};
+  reap_taps taps = {
+      .inputs = m->front, .outputs = m->front, .input = layer.input, .output = layer.output, .shortcut = -1};
   const reap_samples samples = {.layer = layer,
                                 .name = s->graph->nodes[node]->layer,
                                 .split = REAP_SPLIT_TENTH,

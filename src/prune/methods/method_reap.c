@@ -14,5 +14,5 @@ const reap_method reap_method_reap = {
     .summary = "least reconstruction error of the consumer's outputs, weights re-solved (Kamma and Wada, 2019)",
     .needs = REAP_NEEDS_GRAM,
     .gives = REAP_GIVES_PATH,
-    .can = REAP_CAN_DISTRIBUTED | REAP_CAN_SIZES,
+    .can = REAP_CAN_COUPLED | REAP_CAN_DISTRIBUTED | REAP_CAN_SIZES,
     .score = score};

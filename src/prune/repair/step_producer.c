@@ -330,7 +330,7 @@ static int conclude(run *r, step *s, const search *x, reap_graph *const before[2
     status = reap_comm_agree(r->comm, status);
   }
   reap_gram_clear(&after.gram);
-  reap_free(&after.taps.target);
+  reap_step_clear_taps(&after);
   reap_decision_clear(&after.decision);
   return status;
 }

@@ -18,7 +18,7 @@ typedef enum reap_step_kind {
   REAP_STEP_PRUNE,  /* the layer loses inputs and is re-solved */
   REAP_STEP_REPAIR, /* the layer keeps its inputs, which earlier steps changed, and is re-solved */
   REAP_STEP_SCALE,  /* a classifier's last layer, scaled after all others: temperature scaling */
-  REAP_STEP_CUT     /* a group of any kind is cut, and nothing re-solved */
+  REAP_STEP_CUT     /* a group of any kind is cut at once; layers that are re-solved have steps of their own */
 } reap_step_kind;
 
 typedef struct reap_step_record {

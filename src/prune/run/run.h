@@ -6,12 +6,19 @@
 #ifndef REAP_PRUNE_RUN_RUN_H
 #define REAP_PRUNE_RUN_RUN_H
 
+#include "coupled_choice.h"
 #include "decision.h"
 #include "exec/frontier.h"
 #include "model/operators/layer.h"
 #include "stats/gram.h"
 #include "steps.h"
 #include "types.h"
+
+/* What is left of a value's entries along its axis of channels. */
+typedef struct stay {
+  int axis;
+  int64_t count, *entries; /* [count] of the original; NULL: all */
+} stay;
 
 typedef struct run {
   const reap_comm *comm;
@@ -25,6 +32,8 @@ typedef struct run {
   void *method_state; /* from its prepare */
   bool prepared;
   reap_frontier *front_original, *front_pruned;
+  reap_coupled_choice *choices; /* [groups] of coupled ones, from the first cut on; NULL: made by weights */
+  stay *stays;                  /* [n_values] after cuts of coupled groups; NULL: there is none */
   reap_steps steps;
   int next; /* the next one to be taken */
   double work_done;
@@ -39,7 +48,7 @@ typedef struct step {
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
   reap_layer_gram gram;
   reap_samples data; /* of the layer as it was when its moments were gathered */
-  reap_taps taps;
+  reap_taps taps;    /* to be cleared (reap_step_clear_taps) */
   decision decision;
   reap_held_out_error held_out;
   double start;
@@ -59,9 +68,9 @@ int reap_run_advance(run *r, step *s);
 int reap_run_advance_again(run *r, const step *s);
 void reap_run_note_use(run *r);
 
-/* run_images.c: the layer's rows as both networks stand, into s->data (borrows the step; the caller frees
- * s->taps.target). Local. */
+/* run_images.c: the layer's rows as both networks stand, into s->data (borrows the step). Local. */
 int reap_step_samples(const run *r, step *s);
+void reap_step_clear_taps(step *s);
 
 /* step_moments.c: the layer's moments from images or from a file into s->gram, distributed if no rank is to hold them;
  * kept for those who want to see them; the error on images held out of weights [n_kept * block, m] and bias [m] on the
@@ -89,9 +98,11 @@ int reap_step_producer(run *r, step *s);
 void reap_run_keep_classifiers(run *r);
 int reap_step_scale_classifier(run *r, const reap_step *at);
 
-/* step_cut.c: a step of a run that only cuts: units chosen by weights, the group cut, and what was done in the result.
- * Collective. */
+/* step_cut.c: a group cut at once, its units given or chosen by weights, and what was done in the result. Collective.
+ * What is left of values (local). */
 int reap_step_cut(run *r, const reap_step *what);
+void reap_run_clear_stays(run *r);
+void reap_run_clear_choices(run *r);
 
 /* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int reap_step_decide(run *r, step *s);

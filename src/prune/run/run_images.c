@@ -15,10 +15,11 @@ int reap_run_load_images(run *r) {
   return reap_frontier_images(r->front_original, r->images, r->shard);
 }
 
-/* Up to the first layer both networks are one: it is computed once, and what is held there is shared. */
+/* Up to the first layer both networks are one: it is computed once, and what is held there is shared. If coupled groups
+ * are cut already, it is the images that they share. */
 static int start_pruned(run *r, const int *inputs, int count) {
   if (r->front_pruned) return REAP_OK;
-  REAP_TRY(reap_frontier_advance(r->front_original, inputs, count));
+  if (!r->stays) REAP_TRY(reap_frontier_advance(r->front_original, inputs, count));
   return reap_frontier_fork(r->front_original, r->pruned, &r->front_pruned);
 }
 
@@ -79,8 +80,21 @@ int reap_run_advance_again(run *r, const step *s) {
 
 int reap_step_samples(const run *r, step *s) {
   const reap_node *node = r->pruned->nodes[s->node];
-  const int64_t count = s->shortcut < 0 ? 0 : reap_value_count(&r->pruned->values[s->layer.output]);
-  s->taps = (reap_taps){r->front_pruned, r->front_original, s->layer.input, s->layer.output, s->shortcut, count, NULL};
+  const int output = s->layer.output;
+  const stay *left = r->stays && r->stays[output].entries ? &r->stays[output] : NULL;
+  const int64_t count = s->shortcut < 0 && !left ? 0 : reap_value_count(&r->pruned->values[output]);
+  s->taps = (reap_taps){.inputs = r->front_pruned,
+                        .outputs = r->front_original,
+                        .input = s->layer.input,
+                        .output = output,
+                        .shortcut = s->shortcut,
+                        .whole = &r->original->values[output],
+                        .count = count};
+  if (left) {
+    s->taps.axis = left->axis;
+    s->taps.n_kept = left->count;
+    s->taps.kept = left->entries;
+  }
   s->data = (reap_samples){.layer = s->layer,
                            .name = node->layer,
                            .node = node->name,
@@ -89,7 +103,13 @@ int reap_step_samples(const run *r, step *s) {
                            .shard = *r->shard,
                            .read = reap_taps_read,
                            .context = &s->taps};
+  if (left && s->shortcut >= 0) REAP_TRY(reap_alloc(&s->taps.before, count, sizeof *s->taps.before));
   return reap_alloc(&s->taps.target, count, sizeof *s->taps.target);
+}
+
+void reap_step_clear_taps(step *s) {
+  reap_free(&s->taps.target);
+  reap_free(&s->taps.before);
 }
 
 void reap_run_note_use(run *r) {

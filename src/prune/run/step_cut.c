@@ -1,5 +1,5 @@
-/* Groups of any kind, coupled ones too, cut without re-solving anything: the method chooses by weights, images are not
- * looked at. Cost: that of the method and of the cut. */
+/* Groups of any kind, coupled ones too, cut at once: the method chooses by weights, images are not looked at. Layers
+ * that are re-solved afterwards have steps of their own. Cost: that of the method and of the cut. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,14 @@
 #include "reap/memory.h"
 #include "run.h"
 
+/* Choices of all coupled groups by moments, before the first is cut. Collective. */
+static int choose_jointly(run *r) {
+  const reap_method *method = r->options->method;
+  if (r->choices || r->options->cut_only || !(method->gives & REAP_GIVES_PATH)) return REAP_OK;
+  REAP_TRY(reap_comm_agree(r->comm, reap_calloc(&r->choices, reap_groups_count(r->groups), sizeof *r->choices)));
+  return reap_coupled_choose(r->comm, r->original, r->groups, r->images, r->shard, r->options, r->choices);
+}
+
 /* Local. */
 static int choose(const run *r, int index, reap_step_record *record) {
   const int64_t *given = r->options->given ? r->options->given[index] : NULL;
@@ -18,10 +26,11 @@ static int choose(const run *r, int index, reap_step_record *record) {
                                   .group = reap_groups_at(r->groups, index),
                                   .n_kept = record->n_kept,
                                   .seed = r->options->seed};
+  const reap_coupled_choice *chosen = r->choices && r->choices[index].kept ? &r->choices[index] : NULL;
   reap_path *path = NULL;
-  if (given) {
-    memcpy(record->kept, given, (size_t)record->n_kept * sizeof *given);
-    reap_channels_left_out(record->channels, record->n_kept, given, record->removed);
+  if (chosen || given) {
+    memcpy(record->kept, chosen ? chosen->kept : given, (size_t)record->n_kept * sizeof *given);
+    reap_channels_left_out(record->channels, record->n_kept, record->kept, record->removed);
     return REAP_OK;
   }
   const int status =
@@ -49,15 +58,72 @@ static int make_record(const run *r, int index, reap_step_record *record) {
   return describe(r, group, record);
 }
 
+/* ------------------------------------------------------------------ what is left of values */
+
+/* Of the value's entries, which are present ones, entries[count] stay. */
+static void compose(stay *s, int64_t count, const int64_t *present, int64_t *entries) {
+  for (int64_t k = 0; s->entries && k < count; k++) entries[k] = s->entries[present[k]];
+  reap_free(&s->entries);
+  s->entries = entries;
+  s->count = count;
+}
+
+static int note_value(run *r, int group, const bool *keep, int value) {
+  stay *s = &r->stays[value];
+  const int axis = reap_groups_axis(r->groups, value);
+  int64_t *entries = NULL;
+  if (axis < 0) return REAP_OK;
+  REAP_TRY(reap_alloc(&entries, r->pruned->values[value].dims[axis], sizeof *entries));
+  const int64_t count = reap_groups_entries(r->groups, value, group, keep, entries);
+  if (count < 0) {
+    reap_free(&entries);
+    return REAP_OK;
+  }
+  s->axis = axis;
+  compose(s, count, entries, entries);
+  return REAP_OK;
+}
+
+/* Before the cut. Layers behind it are solved for those of the original's outputs that stay. */
+static int note_stays(run *r, int group, const reap_step_record *record) {
+  bool *keep = NULL;
+  if (!r->stays) REAP_TRY(reap_calloc(&r->stays, r->pruned->n_values, sizeof *r->stays));
+  REAP_TRY(reap_calloc(&keep, record->channels, sizeof *keep));
+  for (int64_t k = 0; k < record->n_kept; k++) keep[record->kept[k]] = true;
+  int status = REAP_OK;
+  for (int v = 0; status == REAP_OK && v < r->pruned->n_values; v++) status = note_value(r, group, keep, v);
+  reap_free(&keep);
+  return status;
+}
+
+void reap_run_clear_stays(run *r) {
+  for (int v = 0; r->stays && v < r->pruned->n_values; v++) reap_free(&r->stays[v].entries);
+  reap_free(&r->stays);
+}
+
+void reap_run_clear_choices(run *r) {
+  for (int g = 0; r->choices && g < reap_groups_count(r->groups); g++) reap_coupled_choice_clear(&r->choices[g]);
+  reap_free(&r->choices);
+}
+
+/* ------------------------------------------------------------------ the step */
+
+/* Local. */
+static int cut(run *r, int group, const reap_step_record *record) {
+  if (!r->options->cut_only) REAP_TRY(note_stays(r, group, record));
+  return reap_surgery_cut(r->pruned, r->groups, group, record->n_kept, record->kept);
+}
+
 int reap_step_cut(run *r, const reap_step *what) {
   const double start = reap_seconds();
   reap_step_record *record = &r->result->steps[r->result->n++];
   char detail[96];
+  REAP_TRY(choose_jointly(r));
   REAP_TRY(reap_comm_agree(r->comm, make_record(r, what->group, record)));
   const int status = reap_comm_rank(r->comm) == 0 ? choose(r, what->group, record) : REAP_OK;
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_record_broadcast(r->comm, record));
-  REAP_TRY(reap_comm_agree(r->comm, reap_surgery_cut(r->pruned, r->groups, what->group, record->n_kept, record->kept)));
+  REAP_TRY(reap_comm_agree(r->comm, cut(r, what->group, record)));
   record->seconds = reap_seconds() - start;
   r->work_done += what->work;
   snprintf(detail, sizeof detail, "%lld -> %lld units", (long long)record->channels, (long long)record->n_kept);

@@ -19,6 +19,7 @@
 #include "exec/output_set.h"
 #include "model/operators.h"
 #include "model/operators/layer.h"
+#include "model/operators/normalisation.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -52,16 +53,35 @@ static bool reads_marked(const reap_graph *graph, int node, const bool *marked) 
 
 enum { NO_STEP = -2, NO_GROUP = -1 };
 
+static bool loses_units(const reap_groups *groups, const reap_steps_wishes *wishes, int g) {
+  return wishes->chosen[g] && wishes->counts[g] < reap_groups_at(groups, g)->units;
+}
+
+/* Layers that read units of a coupled group which is cut have their inputs already; norms over all of it change what
+ * they pass on. */
+static void mark_readers(const reap_graph *graph, const reap_group *group, int *group_of, bool *drifted) {
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    const int node = member->node;
+    const bool reads = member->role == REAP_CONSUMES;
+    if (reads && reap_repair_possible(graph, node) && group_of[node] == NO_STEP) group_of[node] = NO_GROUP;
+    drifted[node] |= reads || (member->role == REAP_PASSES && reap_normalises_as_one(graph, graph->nodes[node]));
+  }
+}
+
 /* group_of[n_nodes]: the group pruned at a layer, NO_GROUP if it is repaired. */
 static void find_layers(const reap_graph *graph, const reap_groups *groups, const reap_steps_wishes *wishes,
                         int *group_of, bool *drifted) {
   for (int i = 0; i < graph->n_nodes; i++) group_of[i] = NO_STEP;
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    if (wishes->chosen[g] && wishes->counts[g] < group->units) group_of[reap_group_consumer(group)] = g;
+    if (loses_units(groups, wishes, g) && group->prunable) group_of[reap_group_consumer(group)] = g;
   }
+  for (int g = 0; g < reap_groups_count(groups); g++)
+    if (loses_units(groups, wishes, g) && !reap_groups_at(groups, g)->prunable)
+      mark_readers(graph, reap_groups_at(groups, g), group_of, drifted);
   for (int i = 0; wishes->repair && i < graph->n_nodes; i++) {
-    drifted[i] = reads_marked(graph, i, drifted);
+    drifted[i] |= reads_marked(graph, i, drifted);
     if (drifted[i] && group_of[i] == NO_STEP && wishes->repair[i] && reap_repair_possible(graph, i))
       group_of[i] = NO_GROUP;
     drifted[i] |= group_of[i] != NO_STEP;
@@ -103,8 +123,10 @@ static bool depends_on(const reap_graph *graph, int value, const int *step_of, i
 /* A step carries the shortcut's drift if steps before it changed the shortcut and none to come will. */
 static void find_shortcuts(const reap_graph *graph, int *step_of, bool *marked, reap_steps *steps) {
   for (int i = 0; i < graph->n_nodes; i++) step_of[i] = -1;
-  for (int k = 0; k < steps->n; k++) step_of[steps->list[k].node] = k;
+  for (int k = 0; k < steps->n; k++)
+    if (steps->list[k].node >= 0) step_of[steps->list[k].node] = k;
   for (int k = 0; k < steps->n; k++) {
+    if (steps->list[k].node < 0) continue;
     const int other = find_shortcut(graph, graph->nodes[steps->list[k].node]->outputs[0]);
     if (other >= 0 && depends_on(graph, other, step_of, 0, k, marked) &&
         !depends_on(graph, other, step_of, k, steps->n, marked))
@@ -137,14 +159,12 @@ static int add_classifiers(const reap_graph *graph, const reap_steps_wishes *wis
   return REAP_OK;
 }
 
-/* A step for each group, in their order. */
-static int list_cuts(const reap_groups *groups, const reap_steps_wishes *wishes, reap_steps *out) {
-  REAP_TRY(reap_alloc(&out->list, reap_groups_count(groups), sizeof *out->list));
+/* A step for each group, in their order; where layers are re-solved for each coupled one. */
+static void list_cuts(const reap_groups *groups, const reap_steps_wishes *wishes, reap_steps *out) {
   for (int g = 0; g < reap_groups_count(groups); g++)
-    if (wishes->chosen[g] && wishes->counts[g] < reap_groups_at(groups, g)->units)
+    if (loses_units(groups, wishes, g) && (wishes->cut_only || !reap_groups_at(groups, g)->prunable))
       out->list[out->n++] = (reap_step){REAP_STEP_CUT, -1, g, -1, 1};
   out->work = out->n;
-  return REAP_OK;
 }
 
 int reap_steps_make(const reap_graph *graph, const reap_groups *groups, const reap_steps_wishes *wishes,
@@ -152,8 +172,9 @@ int reap_steps_make(const reap_graph *graph, const reap_groups *groups, const re
   int *of_node = NULL, status = REAP_OK;
   bool *marked = NULL;
   memset(out, 0, sizeof *out);
-  if (wishes->cut_only) return list_cuts(groups, wishes, out);
-  REAP_TRY(reap_alloc(&out->list, graph->n_nodes + graph->n_outputs, sizeof *out->list));
+  REAP_TRY(reap_alloc(&out->list, reap_groups_count(groups) + graph->n_nodes + graph->n_outputs, sizeof *out->list));
+  list_cuts(groups, wishes, out);
+  if (wishes->cut_only) return REAP_OK;
   REAP_TRY(reap_alloc(&of_node, graph->n_nodes, sizeof *of_node));
   REAP_TRY_OR(reap_calloc(&marked, graph->n_nodes, sizeof *marked), done);
   find_layers(graph, groups, wishes, of_node, marked);

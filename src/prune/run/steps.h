@@ -20,16 +20,18 @@ typedef struct reap_step {
 
 typedef struct reap_steps {
   int n, n_scaled; /* in all; of them scaled */
-  reap_step *list; /* [n] in topological order of the layers, those that are scaled behind all others */
+  reap_step *list; /* [n] cuts of coupled groups first; then in topological order of the layers, those that are scaled
+                      behind all others */
   double work;     /* of all the others */
 } reap_steps;
 
 /* What is asked of a run; lists are borrowed. */
 typedef struct reap_steps_wishes {
-  bool cut_only;                  /* one REAP_STEP_CUT for each group, and nothing else */
-  const bool *chosen;             /* [groups] groups that may be pruned */
-  const int64_t *counts;          /* [groups] channels to keep: a group that keeps all of them has no step */
-  const bool *repair;             /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none */
+  bool cut_only;         /* one REAP_STEP_CUT for each group, and nothing else */
+  const bool *chosen;    /* [groups] groups that may be pruned */
+  const int64_t *counts; /* [groups] channels to keep: a group that keeps all of them has no step */
+  const bool *repair;    /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Those that
+                            read a coupled group that is cut are re-solved in any case, if they can be */
   reap_scaled_outputs classifier; /* outputs that may be scaled, if their last layer may be repaired */
 } reap_steps_wishes;
 

@@ -31,7 +31,7 @@ static int check_size(const reap_session_settings *o, const reap_network *networ
   for (int g = 0; o->activations && g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
-    if (!chosen[g]) continue;
+    if (!chosen[g] || !group->prunable) continue;
     REAP_TRY(reap_layer_view(network->graph, reap_group_consumer(group), group->units, &layer));
     bytes += reap_collect_stored_bytes(&layer, 1, &sampling, images);
   }

@@ -1,0 +1,304 @@
+/* Choices of coupled groups; see coupled_choice.h.
+ *
+ * Layers that read a coupled group lie along the network, so the choice is made before anything is cut: one walk
+ * through the original network gathers the moments of all of them. Those of a group wait on their owners until the last
+ * has come; owners are dealt out by n^3, the most work first served by the rank that has the least. A layer that reads
+ * two groups gives its moments to both.
+ *
+ * A layer with few rows for its columns (a classifier behind global pooling has one for each image) fits whatever is
+ * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough.
+ *
+ * Cost: a forward pass, the layers' moments, and the eliminations (solver/joint_elimination.c). Memory: the moments of
+ * the layers of all groups that are open at a place of the network.
+ */
+#include "coupled_choice.h"
+
+#include <string.h>
+
+#include "prune/solver/joint_elimination.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+#include "stats/collect.h"
+
+enum { ROWS_PER_COLUMN = 5 };
+
+/* A layer that reads a group. */
+typedef struct reader {
+  int group, layer; /* index among the layers */
+  int64_t *unit, *produced;
+  int owner;
+} reader;
+
+typedef struct choice {
+  const reap_comm *comm;
+  const reap_graph *graph;
+  const reap_groups *groups;
+  const reap_prune_options *options;
+  reap_coupled_choice *out;
+  int n_layers, n_readers;
+  reap_layer *layers;     /* in topological order */
+  reap_moments **moments; /* [n_layers] of those that came, on owners */
+  int64_t *samples;       /* [n_layers] */
+  reader *readers;        /* by groups, then in topological order */
+  int next;               /* layer that comes */
+} choice;
+
+void reap_coupled_choice_clear(reap_coupled_choice *c) {
+  reap_free(&c->order);
+  reap_free(&c->kept);
+  reap_free(&c->error);
+  *c = (reap_coupled_choice){0};
+}
+
+static void clear(choice *c) {
+  for (int i = 0; i < c->n_readers; i++) {
+    reap_free(&c->readers[i].unit);
+    reap_free(&c->readers[i].produced);
+  }
+  for (int i = 0; c->moments && i < c->n_layers; i++) reap_moments_destroy(&c->moments[i]);
+  reap_free(&c->readers);
+  reap_free(&c->moments);
+  reap_free(&c->samples);
+  reap_free(&c->layers);
+}
+
+/* ------------------------------------------------------------------ which layers */
+
+static bool is_chosen(const choice *c, int g) {
+  const reap_group *group = reap_groups_at(c->groups, g);
+  return c->options->chosen[g] && !group->prunable && c->options->counts[g] < group->units &&
+         !(c->options->given && c->options->given[g]);
+}
+
+/* A layer whose least-squares problem is known: no grouped and no transposed convolution. */
+static bool votes(const reap_graph *graph, const reap_member *member) {
+  const reap_node *node = graph->nodes[member->node];
+  return member->role == REAP_CONSUMES && node->linear && reap_node_int(node, "group", 1) == 1;
+}
+
+static int find_layer(const choice *c, int node) {
+  for (int k = 0; k < c->n_layers; k++)
+    if (c->layers[k].node == node) return k;
+  return -1;
+}
+
+/* Layers of all chosen groups. */
+static int list_layers(choice *c) {
+  bool *wanted = NULL;
+  REAP_TRY(reap_calloc(&wanted, c->graph->n_nodes, sizeof *wanted));
+  int status = reap_calloc(&c->layers, c->graph->n_nodes, sizeof *c->layers);
+  for (int g = 0; g < reap_groups_count(c->groups); g++) {
+    const reap_group *group = reap_groups_at(c->groups, g);
+    for (int k = 0; is_chosen(c, g) && k < group->n_members; k++) {
+      c->n_readers += votes(c->graph, &group->members[k]);
+      wanted[group->members[k].node] |= votes(c->graph, &group->members[k]);
+    }
+  }
+  for (int i = 0; status == REAP_OK && i < c->graph->n_nodes; i++)
+    if (wanted[i])
+      status =
+          reap_layer_view(c->graph, i, reap_layer_channels(c->graph, c->graph->nodes[i]), &c->layers[c->n_layers++]);
+  reap_free(&wanted);
+  return status;
+}
+
+/* Units of the layer's columns, from those of the entries that it reads. */
+static int list_columns(const reap_group *group, const reap_member *member, const reap_layer *layer, int64_t length,
+                        reader *r) {
+  int64_t *units = NULL;
+  REAP_TRY(reap_alloc(&units, length, sizeof *units));
+  int status = reap_alloc(&r->unit, layer->n, sizeof *r->unit);
+  if (status == REAP_OK) {
+    const int64_t entries = reap_member_units(group, member, units), each = layer->n / entries;
+    for (int64_t i = 0; i < layer->n; i++) r->unit[i] = units[i / each];
+  }
+  reap_free(&units);
+  return status;
+}
+
+/* Units that the layer itself makes. */
+static int list_outputs(const reap_group *group, const reap_layer *layer, reader *r) {
+  for (int k = 0; k < group->n_members; k++) {
+    const reap_member *member = &group->members[k];
+    if (member->node != layer->node || member->role != REAP_PRODUCES || r->produced) continue;
+    REAP_TRY(reap_alloc(&r->produced, layer->m, sizeof *r->produced));
+    reap_member_units(group, member, r->produced);
+  }
+  return REAP_OK;
+}
+
+static int list_readers(choice *c) {
+  const int count = c->n_readers;
+  c->n_readers = 0;
+  REAP_TRY(reap_calloc(&c->readers, count, sizeof *c->readers));
+  for (int g = 0; g < reap_groups_count(c->groups); g++) {
+    const reap_group *group = reap_groups_at(c->groups, g);
+    for (int k = 0; is_chosen(c, g) && k < group->n_members; k++) {
+      const reap_member *member = &group->members[k];
+      if (!votes(c->graph, member)) continue;
+      reader *r = &c->readers[c->n_readers++];
+      r->group = g;
+      r->layer = find_layer(c, member->node);
+      REAP_TRY(
+          list_columns(group, member, &c->layers[r->layer], c->graph->values[member->value].dims[member->axis], r));
+      REAP_TRY(list_outputs(group, &c->layers[r->layer], r));
+    }
+  }
+  return REAP_OK;
+}
+
+/* To the rank with the least work so far. A layer's readers share its moments and its owner. */
+static int deal(choice *c) {
+  const int ranks = reap_comm_size(c->comm);
+  double *work = NULL;
+  REAP_TRY(reap_calloc(&work, ranks, sizeof *work));
+  for (int i = 0; i < c->n_readers; i++) {
+    const double n = (double)c->layers[c->readers[i].layer].n;
+    int owner = -1;
+    for (int k = 0; k < i; k++)
+      if (c->readers[k].layer == c->readers[i].layer) owner = c->readers[k].owner;
+    if (owner < 0) {
+      owner = 0;
+      for (int rank = 1; rank < ranks; rank++)
+        if (work[rank] < work[owner]) owner = rank;
+    }
+    c->readers[i].owner = owner;
+    work[owner] += n * n * n;
+  }
+  reap_free(&work);
+  return REAP_OK;
+}
+
+static int set_up(choice *c) {
+  REAP_TRY(list_layers(c));
+  REAP_TRY(list_readers(c));
+  REAP_TRY(reap_calloc(&c->moments, c->n_layers, sizeof *c->moments));
+  REAP_TRY(reap_calloc(&c->samples, c->n_layers, sizeof *c->samples));
+  return deal(c);
+}
+
+/* ------------------------------------------------------------------ one group */
+
+/* The readers first .. end of the group; *some: one has enough rows. */
+static bool have_rows(const choice *c, int first, int end, int i) {
+  bool some = false;
+  for (int k = first; k < end; k++)
+    some |= c->samples[c->readers[k].layer] >= ROWS_PER_COLUMN * c->layers[c->readers[k].layer].n;
+  return !some || c->samples[c->readers[i].layer] >= ROWS_PER_COLUMN * c->layers[c->readers[i].layer].n;
+}
+
+static int allocate(const choice *c, int g, reap_coupled_choice *out) {
+  out->units = reap_groups_at(c->groups, g)->units;
+  out->n_kept = c->options->counts[g];
+  REAP_TRY(reap_alloc(&out->order, out->units - out->n_kept, sizeof *out->order));
+  REAP_TRY(reap_alloc(&out->error, out->units - out->n_kept, sizeof *out->error));
+  return reap_alloc(&out->kept, out->n_kept, sizeof *out->kept);
+}
+
+/* Collective. */
+static int eliminate(choice *c, int g, int first, int end) {
+  reap_coupled_choice *out = &c->out[g];
+  reap_joint_system *systems = NULL;
+  reap_gram *grams = NULL;
+  const int n = end - first;
+  int status = allocate(c, g, out);
+  if (status == REAP_OK) status = reap_calloc(&systems, n, sizeof *systems);
+  if (status == REAP_OK) status = reap_calloc(&grams, n, sizeof *grams);
+  status = reap_comm_agree(c->comm, status);
+  for (int k = 0; status == REAP_OK && k < n; k++) {
+    const reader *r = &c->readers[first + k];
+    const reap_layer *layer = &c->layers[r->layer];
+    grams[k] = reap_gram_of(c->moments[r->layer]);
+    systems[k] =
+        (reap_joint_system){c->graph->nodes[layer->node]->layer,         layer->n, layer->m, r->unit, r->produced,
+                            have_rows(c, first, end, first + k) ? 1 : 0, r->owner, &grams[k]};
+    if (systems[k].weight > 0 && (out->samples == 0 || c->samples[r->layer] < out->samples))
+      out->samples = c->samples[r->layer];
+  }
+  if (status == REAP_OK)
+    status = reap_joint_eliminate(c->comm, n, systems, out->units, out->n_kept, c->options->ridge, out->order,
+                                  out->error, out->kept);
+  reap_free(&systems);
+  reap_free(&grams);
+  if (status != REAP_OK) return reap_error_prefix(status, "group %s", reap_groups_at(c->groups, g)->name);
+  return reap_comm_broadcast(c->comm, out->kept, (size_t)out->n_kept * sizeof *out->kept, 0);
+}
+
+/* Readers from *first on are of one group; *last: the last of their layers. */
+static int group_end(const choice *c, int first, int *last) {
+  int end = first;
+  *last = -1;
+  for (; end < c->n_readers && c->readers[end].group == c->readers[first].group; end++)
+    if (c->readers[end].layer > *last) *last = c->readers[end].layer;
+  return end;
+}
+
+/* Moments that no group waits for any more. */
+static void drop(choice *c) {
+  for (int k = 0; k < c->next; k++) {
+    bool waits = false;
+    for (int first = 0, end, last; first < c->n_readers; first = end) {
+      end = group_end(c, first, &last);
+      for (int i = first; i < end; i++) waits |= c->readers[i].layer == k && last >= c->next;
+    }
+    if (!waits) reap_moments_destroy(&c->moments[k]);
+  }
+}
+
+/* Collective. Groups whose last layer this is are chosen. */
+static int take(void *context, const reap_layer *layer, reap_layer_gram *gram) {
+  choice *c = context;
+  const int k = c->next++;
+  bool own = false;
+  (void)layer;
+  c->samples[k] = gram->view.samples;
+  for (int i = 0; i < c->n_readers; i++)
+    own |= c->readers[i].layer == k && c->readers[i].owner == reap_comm_rank(c->comm);
+  if (own) {
+    c->moments[k] = gram->moments;
+    gram->moments = NULL;
+  }
+  for (int first = 0, end, last; first < c->n_readers; first = end) {
+    end = group_end(c, first, &last);
+    if (last == k) REAP_TRY(eliminate(c, c->readers[first].group, first, end));
+  }
+  drop(c);
+  return REAP_OK;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+/* A group that only grouped or transposed convolutions read. */
+static int check_readers(const choice *c) {
+  for (int g = 0; g < reap_groups_count(c->groups); g++) {
+    bool found = !is_chosen(c, g);
+    for (int i = 0; i < c->n_readers; i++) found |= c->readers[i].group == g;
+    if (!found)
+      return reap_error(REAP_ERR_INPUT,
+                        "group %s: no layer that can be re-solved reads it, so nothing tells which of its channels are "
+                        "needed; exclude it, or choose by a method that goes by the weights",
+                        reap_groups_at(c->groups, g)->name);
+  }
+  return REAP_OK;
+}
+
+int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                        const reap_shard *shard, const reap_prune_options *o, reap_coupled_choice *choices) {
+  choice c = {.comm = comm, .graph = graph, .groups = groups, .options = o, .out = choices};
+  const reap_moments_visitor visitor = {take, false, &c};
+  reap_collect_result result;
+  int status = set_up(&c);
+  if (status == REAP_OK) status = check_readers(&c);
+  status = reap_comm_agree(comm, status);
+  const reap_collect_options options = {.layers = c.layers,
+                                        .n_layers = c.n_layers,
+                                        .sampling = {o->positions, o->seed},
+                                        .backend = o->backend,
+                                        .memory = o->memory,
+                                        .scratch = o->scratch,
+                                        .visitor = &visitor,
+                                        .progress = o->progress};
+  if (status == REAP_OK && c.n_layers > 0) status = reap_collect(comm, graph, groups, images, shard, &options, &result);
+  clear(&c);
+  return status;
+}
