@@ -353,6 +353,18 @@ class Trial:
         found = self.evaluate(self.at("coupled.h5"), "coupled-h5.h5", report["pruned"])
         close(found, runtime(self.at("coupled.onnx"), self.case)[0], "coupled: eval of the .h5")
 
+    def resolved(self):
+        """Groups of any kind, and everything behind them re-solved."""
+        options = self.pick.choice([["--keep", 0.6], ["--keep", 0.6, "--method", "l1"], ["--flops", 0.7]])
+        report = self.prune("resolved", *options, "--scope", "all", also=(2, 3))
+        if report is None:  # out of reach, or no layer that is solved reads a group
+            report = self.prune("resolved", "--keep", 0.6, "--scope", "all", "--method", "l1")
+        wanted, moved = shaken(self.at("resolved.onnx"), self.case)
+        onnx_outputs = self.evaluate(self.at("resolved.onnx"), "resolved-onnx.h5", report["pruned"])
+        close(onnx_outputs, wanted[0], "re-solved with %s: eval of the .onnx" % options, moved)
+        if not np.array_equal(self.evaluate(self.at("resolved.h5"), "resolved-h5.h5", report["pruned"]), onnx_outputs):
+            raise Failure("re-solved with %s: eval of the .h5 and of the .onnx differ" % options)
+
     def planned(self):
         """Channels drawn here; the report has to tell them again."""
         prunable = [g for g in self.groups if g["prunable"]]
@@ -439,6 +451,7 @@ class Trial:
             self.everything({0: 2, 5: 3}.get(self.seed % 10, 1))
         if any(group["cuttable"] for group in self.groups):
             self.coupled()
+            self.resolved()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -59,8 +59,9 @@ typedef enum reap_ratios {
 /* Which groups are pruned (see reap/groups.h). */
 typedef enum reap_scope {
   REAP_SCOPE_INNER, /* inner ones */
-  REAP_SCOPE_ALL    /* coupled ones too. Their layers are not re-solved yet: needs refit off, a method that goes by the
-                       weights, and uniform ratios */
+  REAP_SCOPE_ALL    /* coupled ones too: chosen jointly over all layers that read them and cut first, then everything
+                       behind is re-solved. Without refit by a method that goes by the weights, with uniform ratios.
+                       Needs images; no times, no files of statistics, activations or paths yet */
 } reap_scope;
 
 typedef enum reap_switch { REAP_SWITCH_AUTO, REAP_SWITCH_ON, REAP_SWITCH_OFF } reap_switch;

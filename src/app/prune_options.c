@@ -86,8 +86,7 @@ void prune_options_table(prune_options *o, option *table) {
        &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, SCOPES,
        "which groups: those with one producer and one consumer, or coupled ones\n"
-       "too (with --refit none and --method l1, l1-filter or random; default\n"
-       "inner)",
+       "too, as far as the budget makes that worth while (default inner)",
        &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
@@ -233,24 +232,18 @@ static int check_size(const prune_options *o) {
   return REAP_OK;
 }
 
-/* Coupled groups are cut without re-solving anything. */
+/* What coupled groups do not have. */
 static int check_scope(const prune_options *o) {
   const reap_session_settings *s = &o->settings;
   if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
-  if (s->refit)
-    return reap_error(REAP_ERR_USAGE,
-                      "%s: --scope all cannot re-solve layers of coupled groups yet; it goes with --refit none and "
-                      "--method l1, l1-filter or random",
-                      o->title);
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
     return reap_error(
         REAP_ERR_USAGE,
-        "%s: --scope all goes by the weights: --from-stats, --save-stats, --activations, --save-paths and "
-        "--from-paths do not go with it",
+        "%s: --from-stats, --save-stats, --activations, --save-paths and --from-paths do not go with --scope all yet",
         o->title);
-  if (o->latency_text || s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT)
-    return reap_error(REAP_ERR_USAGE,
-                      "%s: --scope all does not go with --latency, --ratios path and --ratios output yet", o->title);
+  if (o->latency_text) return reap_error(REAP_ERR_USAGE, "%s: --scope all does not go with --latency yet", o->title);
+  if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
+    return reap_error(REAP_ERR_USAGE, "%s: --scope all with --refit none goes with --ratios uniform only", o->title);
   return REAP_OK;
 }
 

@@ -50,14 +50,16 @@ static double worst_error(const reap_step_record *l) {
   return isnan(l->held_out_error) ? l->relative_error : l->held_out_error;
 }
 
-static void print_worst(const reap_prune_result *result) {
+static void print_worst(const reap_prune_result *result, bool refit) {
   const int count = reap_prune_count(result, REAP_STEP_PRUNE), cut = reap_prune_count(result, REAP_STEP_CUT);
   const reap_step_record *worst = reap_prune_record(result, REAP_STEP_PRUNE, 0);
   for (int i = 1; i < count; i++) {
     const reap_step_record *l = reap_prune_record(result, REAP_STEP_PRUNE, i);
     if (worst_error(l) > worst_error(worst)) worst = l;
   }
-  if (cut > 0) reap_print(stdout, "%-16s %d groups, nothing re-solved\n", "cut", cut);
+  if (cut > 0)
+    reap_print(stdout, "%-16s %d %s\n", "cut", cut,
+               refit ? "coupled groups, everything behind them re-solved" : "groups, nothing re-solved");
   if (!worst) return;
   reap_print(stdout, "%-16s %d groups; largest error of a layer's output %.3g", "pruned", count, worst->relative_error);
   if (!isnan(worst->held_out_error)) reap_print(stdout, " (on held-out images %.3g)", worst->held_out_error);
@@ -104,7 +106,7 @@ int prune_output_write(const prune_run *p, double start) {
   if (prune_options_latency(o))
     reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image",
                info->plan.whole, info->measured_ms, 100 * info->measured_ms / info->plan.whole, info->plan.cost);
-  print_worst(&info->result);
+  print_worst(&info->result, o->settings.refit);
   print_files(o);
   memory_figures_print(&p->memory, &o->memory);
   const int ranks = reap_comm_size(p->context->comm);

@@ -78,7 +78,7 @@ static void report_joint(const reap_session_info *info, cJSON *report) {
   const reap_group_paths *paths = info->paths;
   if (!paths || info->plan.ratios != REAP_RATIOS_OUTPUT) return;
   cJSON *joint = cJSON_AddObjectToObject(report, "joint");
-  JSON_NUMBERS(joint, {"power", paths->power}, {"tilt", paths->tilt});
+  JSON_NUMBERS(joint, {"power", paths->power}, {"tilt", paths->tilt}, {"coupled", info->plan.coupled});
   cJSON *trials = cJSON_AddArrayToObject(joint, "trials");
   for (int i = 0; i < REAP_PATHS_TRIALS && paths->trials[i].moved > 0; i++) {
     cJSON *trial = cJSON_CreateObject();

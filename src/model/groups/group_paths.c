@@ -223,3 +223,18 @@ double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t k
   const double behind = paths->n > 1 ? (double)(paths->n - 1 - index) / (double)(paths->n - 1) : 0;
   return moved > 0 ? pow(moved, paths->power) * exp(-paths->tilt * behind) : 0;
 }
+
+int reap_group_path_keep(const reap_group_path *p, int64_t size, int64_t **kept) {
+  bool *mask = NULL;
+  int64_t count = 0;
+  *kept = NULL;
+  int status = reap_alloc(&mask, p->channels, sizeof *mask);
+  if (status == REAP_OK) status = reap_alloc(kept, size, sizeof **kept);
+  if (status == REAP_OK) {
+    reap_group_path_mask(p, size, mask);
+    for (int64_t c = 0; c < p->channels; c++)
+      if (mask[c]) (*kept)[count++] = c;
+  }
+  reap_free(&mask);
+  return status;
+}

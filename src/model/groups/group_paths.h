@@ -108,4 +108,7 @@ double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t k
 /* Fills kept[channels]: true for the channels left at size `size` (at least the smallest one). */
 void reap_group_path_mask(const reap_group_path *path, int64_t size, bool *kept);
 
+/* The same as a list: *kept [size] ascending, which the caller frees. */
+int reap_group_path_keep(const reap_group_path *path, int64_t size, int64_t **kept);
+
 #endif

@@ -30,7 +30,8 @@ static int find_path(const reap_group_paths *paths, const reap_group *group) {
   return -1;
 }
 
-static int fill(const reap_group_paths *paths, const reap_group *group, bool output, int64_t *least, double **loss) {
+static int fill(const reap_group_paths *paths, const reap_group *group, bool output, double factor, int64_t *least,
+                double **loss) {
   const int index = find_path(paths, group);
   if (index < 0)
     return reap_error(
@@ -45,15 +46,17 @@ static int fill(const reap_group_paths *paths, const reap_group *group, bool out
                       group->name);
   REAP_TRY(reap_alloc(loss, group->units + 1, sizeof **loss));
   for (int64_t k = 0; k <= group->units; k++)
-    (*loss)[k] = output ? reap_group_paths_loss(paths, index, k) : reap_group_path_error(path, k);
+    (*loss)[k] = factor * (output ? reap_group_paths_loss(paths, index, k) : reap_group_path_error(path, k));
   if (*least < reap_group_path_least(path)) *least = reap_group_path_least(path);
   return REAP_OK;
 }
 
 int reap_joint_losses(const reap_groups *groups, const bool *chosen, const reap_group_paths *paths, bool output,
-                      int64_t *least, double **losses) {
-  for (int g = 0; g < reap_groups_count(groups); g++)
-    if (chosen[g]) REAP_TRY(fill(paths, reap_groups_at(groups, g), output, &least[g], &losses[g]));
+                      double coupled, int64_t *least, double **losses) {
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (chosen[g]) REAP_TRY(fill(paths, group, output, group->prunable ? 1 : coupled, &least[g], &losses[g]));
+  }
   return REAP_OK;
 }
 
@@ -92,7 +95,7 @@ static int choose(fitting *f) {
     reap_free(&f->losses[g]);
     f->least[g] = 1;
   }
-  REAP_TRY(reap_joint_losses(f->groups, f->chosen, f->paths, true, f->least, f->losses));
+  REAP_TRY(reap_joint_losses(f->groups, f->chosen, f->paths, true, 1, f->least, f->losses));
   reap_ratio_problem problem = {f->cost, (const double *const *)f->losses, f->least, NULL, 0};
   for (int g = 0; g < f->n; g++) f->counts[g] = reap_ratios_least(&problem, g);
   problem.budget = (f->cost->whole + reap_cost_model_at(f->cost, f->counts)) / 2;
@@ -127,7 +130,7 @@ int reap_joint_fit(const reap_comm *comm, const reap_graph *graph, const reap_gr
                    const reap_shard *shard, const reap_prune_options *options, reap_group_paths *paths) {
   fitting f = {.groups = groups, .chosen = options->chosen, .paths = paths};
   for (int i = 0; i < REAP_PATHS_TRIALS; i++) paths->trials[i] = (reap_paths_trial){LAWS[i][0], LAWS[i][1], NAN};
-  if (!images || paths->measured_images == 0) return REAP_OK;
+  if (!images || paths->measured_images == 0 || paths->n == 0) return REAP_OK;
   int status = reap_comm_agree(comm, set_up(graph, &f));
   if (status == REAP_OK) status = try_laws(comm, graph, images, shard, options, &f, paths);
   clear(&f);

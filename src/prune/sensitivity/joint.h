@@ -21,9 +21,9 @@ int reap_joint_fit(const reap_comm *comm, const reap_graph *graph, const reap_gr
 
 /* Local. Losses of every size of the chosen groups, losses[groups][channels + 1] owned by the caller (NULL for other
  * groups); least[groups] is raised to what the paths reach. output: by reap_group_paths_loss, else the relative error
- * of the consumer's output. REAP_ERR_INPUT names a group that the paths do not have, or not with this number of
- * channels, or without the output's movement. */
+ * of the consumer's output. Those of coupled groups are multiplied by `coupled`. REAP_ERR_INPUT names a group that the
+ * paths do not have, or not with this number of channels, or without the output's movement. */
 int reap_joint_losses(const reap_groups *groups, const bool *chosen, const reap_group_paths *paths, bool output,
-                      int64_t *least, double **losses);
+                      double coupled, int64_t *least, double **losses);
 
 #endif

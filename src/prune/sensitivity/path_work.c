@@ -141,9 +141,7 @@ int reap_path_work_allocate(const reap_paths_options *o, const char *group, cons
   return reap_calloc(&w->bias, most, sizeof *w->bias);
 }
 
-/* Sizes to measure: evenly spaced below the one at which errors begin to count, and where they never do (fewer rows
- * than columns of one channel) the least. Returns their number. */
-static int spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
+int reap_path_spread_sizes(const reap_group_path *p, int most, int64_t *sizes) {
   int64_t whole = p->channels;
   int count = 0;
   while (whole > 1 && whole > reap_group_path_least(p) && reap_group_path_error(p, whole - 1) < NEGLIGIBLE) whole--;
@@ -171,27 +169,11 @@ static void take_path(const reap_path *from, int64_t samples, reap_group_path *t
 
 /* ------------------------------------------------------------------ weights at the measured sizes */
 
-/* Channels left at a size, ascending; the caller frees them. */
-static int channels_at(const reap_group_path *p, int64_t size, int64_t **kept) {
-  bool *mask = NULL;
-  int64_t count = 0;
-  *kept = NULL;
-  int status = reap_alloc(&mask, p->channels, sizeof *mask);
-  if (status == REAP_OK) status = reap_alloc(kept, size, sizeof **kept);
-  if (status == REAP_OK) {
-    reap_group_path_mask(p, size, mask);
-    for (int64_t c = 0; c < p->channels; c++)
-      if (mask[c]) (*kept)[count++] = c;
-  }
-  reap_free(&mask);
-  return status;
-}
-
 /* Size number i, of which this rank wants the weights or not. Collective if the options say ScaLAPACK. */
 static int solve_size(const reap_gram *gram, const reap_solve_options *options, int i, path_work *w) {
   int64_t *kept = NULL;
   reap_path *at = NULL;
-  int status = channels_at(w->path, w->path->sizes[i], &kept);
+  int status = reap_group_path_keep(w->path, w->path->sizes[i], &kept);
   status = reap_comm_agree(options->comm, status);
   if (status == REAP_OK) status = reap_refit(gram, w->path->sizes[i], kept, options, w->path->group, &at);
   if (status == REAP_OK && at->weights) { /* arrays change hands: weights of several sizes are large enough */
@@ -212,7 +194,7 @@ static int solve_sizes(int most, const reap_gram *gram, const reap_solve_options
   options.ridge = w->path->ridge;
   options.no_weights = !wanted;
   pieces.moments = NULL;
-  w->path->n_sizes = spread_sizes(w->path, most, w->path->sizes);
+  w->path->n_sizes = reap_path_spread_sizes(w->path, most, w->path->sizes);
   for (int i = 0; i < w->path->n_sizes; i++) REAP_TRY(solve_size(&pieces, &options, i, w));
   return REAP_OK;
 }

@@ -42,6 +42,10 @@ int reap_path_works_deal(const reap_graph *graph, int sizes, int64_t blocks, int
 int reap_path_works_plan(const reap_graph *graph, const reap_groups *groups, const reap_paths_options *options,
                          int64_t images, int ranks, int64_t *count, path_works *out);
 
+/* Local. Sizes to measure, at most `most`: evenly spaced below the one at which errors begin to count, and where they
+ * never do (fewer rows than columns of one channel) the least. Returns their number. */
+int reap_path_spread_sizes(const reap_group_path *path, int most, int64_t *sizes);
+
 /* Local: room for the group's result. */
 int reap_path_work_allocate(const reap_paths_options *options, const char *group, const char *layer, path_work *w);
 

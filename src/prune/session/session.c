@@ -14,6 +14,7 @@
 #include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "scope_trials.h"
 #include "session_settings.h"
 #include "session_state.h"
 
@@ -124,14 +125,9 @@ reap_latency *reap_session_take_latency(reap_session *s) {
   return latency;
 }
 
-/* Rank 0's sizes hold on all ranks. */
 int reap_session_plan(reap_session *s) {
-  reap_size_plan *p = &s->info.plan;
   REAP_TRY(reap_session_measure(s));
-  const int status =
-      reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
-  REAP_TRY(reap_comm_agree(s->comm, status));
-  return reap_comm_broadcast(s->comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
+  return reap_session_finish_plan(s);
 }
 
 /* ------------------------------------------------------------------ the steps */
@@ -143,7 +139,7 @@ static int find_distributed(const reap_session *s, bool *distributed) {
   for (int g = 0; status == REAP_OK && g < reap_groups_count(s->groups); g++) {
     const reap_group *group = reap_groups_at(s->groups, g);
     reap_layer layer;
-    if (!s->info.plan.chosen[g]) continue;
+    if (!s->info.plan.chosen[g] || !group->prunable) continue;
     status = reap_layer_view(s->pruned, reap_group_consumer(group), group->units, &layer);
     if (status == REAP_OK) distributed[g] = !whole && reap_prune_distributes(s->comm, &s->options, layer.n, layer.m);
   }

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "io/paths_file.h"
+#include "prune/sensitivity/coupled_paths.h"
 #include "prune/sensitivity/joint.h"
 #include "reap/error.h"
+#include "reap/memory.h"
 #include "session_settings.h"
 #include "session_state.h"
 
@@ -60,20 +62,66 @@ static int check_memory(const reap_session *s, const reap_paths_options *options
       "choose sizes without following paths (ratios uniform)");
 }
 
-/* The paths and, where the divergence of the outputs was measured, how losses combine; also for a file that serves
- * later choices. Collective. */
+/* Paths of inner groups and, where the divergence of the outputs was measured, how losses combine. Collective. */
+static int collect_inner(reap_session *s, const bool *inner, const reap_paths_options *options,
+                         reap_group_paths **paths) {
+  const reap_graph *graph = s->network->graph;
+  reap_prune_options trial = reap_session_prune_options(s);
+  trial.chosen = inner;
+  REAP_TRY(check_memory(s, options));
+  REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, options,
+                              &s->info.paths_times, paths));
+  if (options->sizes == 0) return REAP_OK;
+  return reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths);
+}
+
+/* Of a network without inner groups. */
+static int make_empty(const reap_session *s, const reap_paths_options *options, reap_group_paths **paths) {
+  REAP_TRY(reap_group_paths_create(0, paths));
+  (*paths)->images = s->shard.images;
+  (*paths)->positions = options->sampling.positions;
+  (*paths)->seed = options->sampling.seed;
+  (*paths)->ridge = options->ridge;
+  if (options->sizes > 0)
+    (*paths)->measured_images = reap_split_list(REAP_SPLIT_TENTH, s->shard.images, options->measured_images, NULL);
+  return reap_paths_measure_of(s->network->graph, options->measure, &(*paths)->measure);
+}
+
+/* Measured sizes of a coupled group: each takes a trial. */
+enum { COUPLED_SIZES = 3 };
+
+/* Inner groups first, which settle how losses combine. Collective. */
+static int collect_all(reap_session *s, bool *inner, reap_paths_options *options, reap_group_paths **paths) {
+  const reap_prune_options trial = reap_session_prune_options(s);
+  bool some = false;
+  for (int g = 0; g < s->info.plan.n_groups; g++) {
+    inner[g] = s->info.plan.chosen[g] && reap_groups_at(s->groups, g)->prunable;
+    some |= inner[g];
+  }
+  if (!options->chosen) some = true;
+  if (options->chosen) options->chosen = inner;
+  if (some)
+    REAP_TRY(collect_inner(s, inner, options, paths));
+  else
+    REAP_TRY(reap_comm_agree(s->comm, make_empty(s, options, paths)));
+  if (s->settings.scope != REAP_SCOPE_ALL) return REAP_OK;
+  const int sizes = options->sizes < COUPLED_SIZES ? options->sizes : COUPLED_SIZES;
+  return reap_coupled_paths_add(s->comm, s->network->graph, s->groups, s->images, &s->shard, &trial,
+                                (*paths)->measured_images > 0 ? sizes : 0, *paths);
+}
+
+/* All paths; also for a file that serves later choices. Collective. */
 static int collect(reap_session *s, reap_group_paths **paths) {
   const bool output = s->info.plan.ratios != REAP_RATIOS_PATH;
   const char *file = s->settings.from_stats;
-  const reap_graph *graph = s->network->graph;
-  const reap_prune_options trial = reap_session_prune_options(s);
+  bool *inner = NULL;
   int status = file && !s->stored.from ? reap_session_stats_open(s->network, file, &s->stored.from) : REAP_OK;
-  REAP_TRY(reap_comm_agree(s->comm, status));
-  const reap_paths_options options = paths_options(s, output);
-  REAP_TRY(check_memory(s, &options));
-  REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, &options,
-                              &s->info.paths_times, paths));
-  return output ? reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths) : REAP_OK;
+  if (status == REAP_OK) status = reap_calloc(&inner, s->info.plan.n_groups, sizeof *inner);
+  status = reap_comm_agree(s->comm, status);
+  reap_paths_options options = paths_options(s, output);
+  if (status == REAP_OK) status = collect_all(s, inner, &options, paths);
+  reap_free(&inner);
+  return status;
 }
 
 /* Rank 0, with the hash of the data known. */

@@ -36,19 +36,15 @@ const char *reap_ratios_name(reap_ratios ratios) {
   return names[ratios];
 }
 
-/* Coupled groups are cut, and no more. */
+/* What coupled groups do not have. */
 static int check_scope(const reap_session_settings *s) {
   if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
-  if (s->refit)
-    return reap_error(
-        REAP_ERR_USAGE,
-        "layers of coupled groups cannot be re-solved yet: choose all groups by a method that goes by the "
-        "weights, without refit");
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
     return reap_error(REAP_ERR_USAGE, "coupled groups have no statistics, activations or paths yet");
-  if ((s->ratios != REAP_RATIOS_AUTO && s->ratios != REAP_RATIOS_UNIFORM) || reap_settings_need_latency(s))
-    return reap_error(REAP_ERR_USAGE,
-                      "sizes of coupled groups are uniform or given, not chosen by losses or times yet");
+  if (reap_settings_need_latency(s))
+    return reap_error(REAP_ERR_USAGE, "sizes of coupled groups are not chosen by times yet");
+  if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
+    return reap_error(REAP_ERR_USAGE, "sizes of coupled groups are not chosen by losses without refit");
   return REAP_OK;
 }
 
@@ -79,7 +75,7 @@ reap_ratios reap_settings_ratios(const reap_session_settings *s) {
   if (s->budget == REAP_BUDGET_SIZES) return REAP_RATIOS_GIVEN;
   if (s->budget == REAP_BUDGET_KEEP) return REAP_RATIOS_UNIFORM;
   if (s->ratios != REAP_RATIOS_AUTO) return s->ratios;
-  if (s->scope == REAP_SCOPE_ALL) return REAP_RATIOS_UNIFORM;
+  if (s->scope == REAP_SCOPE_ALL && !s->refit) return REAP_RATIOS_UNIFORM;
   return s->from_stats ? REAP_RATIOS_PATH : REAP_RATIOS_OUTPUT;
 }
 
@@ -127,7 +123,7 @@ reap_prune_options reap_session_prune_options(const reap_session *s) {
   const reap_session_settings *o = &s->settings;
   return (reap_prune_options){.method = o->method,
                               .refit = o->refit,
-                              .cut_only = o->scope == REAP_SCOPE_ALL,
+                              .cut_only = o->scope == REAP_SCOPE_ALL && !o->refit,
                               .chosen = s->info.plan.chosen,
                               .counts = s->info.plan.counts,
                               .given = s->info.plan.given,

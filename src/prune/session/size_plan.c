@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "prune/sensitivity/coupled_paths.h"
 #include "prune/sensitivity/joint.h"
 #include "prune/sizes/budget.h"
 #include "prune/sizes/ratios.h"
@@ -188,8 +189,14 @@ static int begin_budget(const reap_graph *graph, const reap_groups *groups, cons
 
 static int allocate(const reap_groups *groups, reap_size_plan *plan) {
   const int n = reap_groups_count(groups);
-  *plan = (reap_size_plan){
-      .n_groups = n, .asked = NAN, .limit = NAN, .cost = NAN, .whole = NAN, .predicted_loss = NAN, .gap = NAN};
+  *plan = (reap_size_plan){.n_groups = n,
+                           .coupled = 1,
+                           .asked = NAN,
+                           .limit = NAN,
+                           .cost = NAN,
+                           .whole = NAN,
+                           .predicted_loss = NAN,
+                           .gap = NAN};
   REAP_TRY(reap_calloc(&plan->chosen, n, sizeof *plan->chosen));
   REAP_TRY(reap_calloc(&plan->counts, n, sizeof *plan->counts));
   REAP_TRY(reap_calloc(&plan->least, n, sizeof *plan->least));
@@ -219,7 +226,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
                   double **losses, reap_size_plan *plan) {
   const bool output = plan->ratios == REAP_RATIOS_OUTPUT;
   reap_ratio_outcome outcome;
-  REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->least, losses));
+  REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->coupled, plan->least, losses));
   REAP_TRY(check_reach(model, plan));
   if (output && paths->power == 0) {
     reap_log(REAP_LOG_INFO, "pilot runs found no sizes with a smaller divergence of the outputs than uniform ones");
@@ -227,6 +234,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
   }
   const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, plan->multiple, plan->limit};
   REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
+  REAP_TRY(reap_coupled_paths_give(groups, paths, plan->counts, plan->given));
   plan->cost = outcome.cost;
   plan->predicted_loss = outcome.loss;
   plan->gap = reap_ratios_gap(&outcome);

@@ -29,6 +29,7 @@ typedef struct reap_size_plan {
   double asked;              /* the settings' amount; NaN for sizes that were given */
   double limit, cost, whole; /* multiply-adds, parameters or milliseconds: allowed, of the plan, of the whole network */
   double predicted_loss, gap; /* NaN where no losses were looked at */
+  double coupled;             /* what losses of coupled groups are multiplied by (scope_trials.h) */
 } reap_size_plan;
 
 /* REAP_ERR_USAGE for names that do not exist and budgets out of reach, REAP_ERR_INPUT for a network without prunable
@@ -39,8 +40,8 @@ int reap_size_plan_begin(const reap_graph *graph, const reap_groups *groups, con
 /* For REAP_BUDGET_SIZES; see reap_session_set_sizes(). */
 int reap_size_plan_give(const reap_groups *groups, const int64_t *counts, int64_t *const *kept, reap_size_plan *plan);
 
-/* Chooses the sizes unless that is done. paths: losses of all chosen groups, if the ratios need them; latency: if the
- * budget is a time. Else NULL. */
+/* Chooses the sizes unless that is done (plan->complete, which may be set back to choose anew). paths: losses of all
+ * chosen groups, if the ratios need them; latency: if the budget is a time. Else NULL. */
 int reap_size_plan_finish(const reap_graph *graph, const reap_groups *groups, const reap_session_settings *settings,
                           const reap_group_paths *paths, const reap_latency *latency, reap_size_plan *plan);
 void reap_size_plan_clear(reap_size_plan *plan);

@@ -1,0 +1,82 @@
+/* Coupled groups in a choice of sizes; see scope_trials.h.
+ *
+ * Losses are measured with one group cut alone. Those of coupled groups tell too little then: a layer that reads two of
+ * them, as behind a padded shortcut, makes up for the one by the other, and a stream that has lost channels leaves
+ * little room for what inner groups lose. By how much they have to count more depends on the network and the budget. So
+ * sizes are chosen with several factors, the network is pruned in small with each (trial.h), and the sizes are taken
+ * whose outputs move least on images held out. The first factor leaves coupled groups alone wherever inner groups reach
+ * the budget; another has to be better by more than trials differ by chance.
+ *
+ * Cost: a trial for each factor, of those that come to different sizes.
+ */
+#include "scope_trials.h"
+
+#include <string.h>
+
+#include "prune/sensitivity/trial.h"
+#include "reap/error.h"
+#include "reap/log.h"
+#include "reap/memory.h"
+
+static const double FACTORS[] = {1e6, 4, 2, 1};
+enum { N_FACTORS = sizeof FACTORS / sizeof FACTORS[0] };
+static const double WORTH_CHANGING = 0.05;
+
+/* Rank 0's sizes hold on all ranks. */
+static int finish(reap_session *s, double coupled) {
+  reap_size_plan *p = &s->info.plan;
+  p->coupled = coupled;
+  const int status =
+      reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  return reap_comm_broadcast(s->comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
+}
+
+/* Whether sizes hang on losses of coupled groups that trials can settle. */
+static bool needs_trials(const reap_session *s) {
+  const reap_size_plan *p = &s->info.plan;
+  const reap_group_paths *paths = s->info.paths;
+  bool some = false;
+  for (int g = 0; g < p->n_groups; g++) some |= p->chosen[g] && !reap_groups_at(s->groups, g)->prunable;
+  return some && !p->complete && p->ratios == REAP_RATIOS_OUTPUT && s->images && paths && paths->measured_images > 0 &&
+         paths->power != 0;
+}
+
+/* One factor: sizes, and how far the outputs move; < 0: sizes that were tried before, tried[N_FACTORS][groups]. */
+static int try_factor(reap_session *s, int i, int64_t *tried, double *moved) {
+  reap_size_plan *p = &s->info.plan;
+  int64_t *own = tried + i * p->n_groups;
+  p->complete = false;
+  REAP_TRY(finish(s, FACTORS[i]));
+  memcpy(own, p->counts, (size_t)p->n_groups * sizeof *own);
+  *moved = -1;
+  for (int k = 0; k < i; k++)
+    if (memcmp(own, tried + k * p->n_groups, (size_t)p->n_groups * sizeof *own) == 0) return REAP_OK;
+  const reap_prune_options options = reap_session_prune_options(s);
+  REAP_TRY(reap_trial(s->comm, s->network->graph, s->images, &s->shard, &options, moved));
+  reap_log(REAP_LOG_DEBUG, "coupled groups' losses times %g: the outputs move by %.4g", FACTORS[i], *moved);
+  return REAP_OK;
+}
+
+static int try_all(reap_session *s, int64_t *tried) {
+  double least = 0, moved;
+  int best = 0;
+  for (int i = 0; i < N_FACTORS; i++) {
+    REAP_TRY(try_factor(s, i, tried, &moved));
+    reap_progress_report(s->settings.progress, "trials of scope", "", i + 1, N_FACTORS, NULL);
+    if (i > 0 && !(moved >= 0 && moved < (best == 0 ? 1 - WORTH_CHANGING : 1) * least)) continue;
+    best = i;
+    least = moved;
+  }
+  s->info.plan.complete = false;
+  return finish(s, FACTORS[best]);
+}
+
+int reap_session_finish_plan(reap_session *s) {
+  int64_t *tried = NULL;
+  if (!needs_trials(s)) return finish(s, 1);
+  REAP_TRY(reap_comm_agree(s->comm, reap_calloc(&tried, N_FACTORS * s->info.plan.n_groups, sizeof *tried)));
+  const int status = try_all(s, tried);
+  reap_free(&tried);
+  return status;
+}
