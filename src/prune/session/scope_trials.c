@@ -11,6 +11,7 @@
  */
 #include "scope_trials.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "prune/sensitivity/trial.h"
@@ -30,6 +31,20 @@ static int finish(reap_session *s, double coupled) {
       reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
   REAP_TRY(reap_comm_agree(s->comm, status));
   return reap_comm_broadcast(s->comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
+}
+
+/* Sizes that were chosen here, by losses. */
+static void announce(const reap_size_plan *p) {
+  if (isnan(p->predicted_loss)) return;
+  reap_log(REAP_LOG_INFO, "sizes by %s: predicted loss %.4g, at most %.2g %% above the least possible",
+           reap_ratios_name(p->ratios), p->predicted_loss, 100 * p->gap);
+}
+
+static int finish_and_tell(reap_session *s, double coupled) {
+  const bool chosen = !s->info.plan.complete;
+  REAP_TRY(finish(s, coupled));
+  if (chosen) announce(&s->info.plan);
+  return REAP_OK;
 }
 
 /* Whether sizes hang on losses of coupled groups that trials can settle. */
@@ -69,12 +84,12 @@ static int try_all(reap_session *s, int64_t *tried) {
     least = moved;
   }
   s->info.plan.complete = false;
-  return finish(s, FACTORS[best]);
+  return finish_and_tell(s, FACTORS[best]);
 }
 
 int reap_session_finish_plan(reap_session *s) {
   int64_t *tried = NULL;
-  if (!needs_trials(s)) return finish(s, 1);
+  if (!needs_trials(s)) return finish_and_tell(s, 1);
   REAP_TRY(reap_comm_agree(s->comm, reap_calloc(&tried, N_FACTORS * s->info.plan.n_groups, sizeof *tried)));
   const int status = try_all(s, tried);
   reap_free(&tried);

@@ -239,8 +239,6 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
   plan->predicted_loss = outcome.loss;
   plan->gap = reap_ratios_gap(&outcome);
   plan->complete = true;
-  reap_log(REAP_LOG_INFO, "sizes by %s: predicted loss %.4g, at most %.2g %% above the least possible",
-           reap_ratios_name(plan->ratios), plan->predicted_loss, 100 * plan->gap);
   return REAP_OK;
 }
 
