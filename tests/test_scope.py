@@ -162,12 +162,26 @@ def check_budget(folder):
             raise Failure("%s: %s left of %s" % (options, report["pruned"][key], report["baseline"][key]))
 
 
+def check_default(folder, make):
+    """Coupled groups take part only where inner ones do not reach the budget."""
+    command = ["prune", "model.onnx", "--calib", "data.h5", "-o", "out.h5", "--report", "out.json", "--progress", "none", "--flops"]
+    for options, scope in (([0.5], "inner" if make in (joined, residual) else "all"), ([0.1], "all")):
+        run(folder, *command, *options)
+        with open(os.path.join(folder, "out.json"), encoding="utf-8") as file:
+            found = json.load(file)["options"]["scope"]
+        if found != scope:
+            raise Failure("--flops %s: scope %s, not %s" % (options[0], found, scope))
+    if "cannot be reached" not in run(folder, *command, 0.1, "--scope", "inner", status=2).stderr:
+        raise Failure("inner groups reach 0.1 of the multiply-adds")
+
+
 def main():
     failed = 0
     for make in (depthwise, joined, written_and_read, residual):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 check(make, folder)
+                check_default(folder, make)
                 if make is residual:
                     check_budget(folder)
             except Failure as failure:

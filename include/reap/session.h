@@ -58,6 +58,7 @@ typedef enum reap_ratios {
 
 /* Which groups are pruned (see reap/groups.h). */
 typedef enum reap_scope {
+  REAP_SCOPE_AUTO,  /* inner ones; coupled ones too if these do not reach the budget, or if there are none */
   REAP_SCOPE_INNER, /* inner ones */
   REAP_SCOPE_ALL    /* coupled ones too: chosen jointly over all layers that read them and cut first, then everything
                        behind is re-solved. Without refit by a method that goes by the weights, with uniform ratios.
@@ -74,7 +75,7 @@ typedef struct reap_session_settings {
   reap_ratios ratios;   /* REAP_RATIOS_AUTO */
   reap_measure measure; /* of several outputs: the largest */
   double min_keep;      /* of every group: below 1 a share, else a number of channels. 0: no limit */
-  reap_scope scope;     /* REAP_SCOPE_INNER */
+  reap_scope scope;     /* REAP_SCOPE_AUTO */
   int64_t multiple_of;  /* channels that layers keep of a group are multiples of it, unless all stay. 1: any number */
   const char *exclude;  /* groups and layers left alone, "conv1,fc2"; NULL */
 

@@ -9,7 +9,7 @@
 #include "reap/error.h"
 
 /* In the order of reap_ratios and reap_switch, behind what stands for no choice. */
-static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "inner|all";
+static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "auto|inner|all";
 
 void prune_options_table(prune_options *o, option *table) {
   reap_method_names(o->methods, sizeof o->methods);
@@ -85,8 +85,9 @@ void prune_options_table(prune_options *o, option *table) {
        "the labels are ignored)",
        &o->classifier, 0},
       {"--scope", NULL, OPTION_CHOICE, SCOPES,
-       "which groups: those with one producer and one consumer, or coupled ones\n"
-       "too, as far as the budget makes that worth while (default inner)",
+       "which groups: those with one producer and one consumer (inner), or\n"
+       "coupled ones too, as far as that loses less (all); default: inner if\n"
+       "that reaches the budget, else all",
        &o->scope, 0},
       {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
@@ -235,7 +236,7 @@ static int check_size(const prune_options *o) {
 /* What coupled groups do not have. */
 static int check_scope(const prune_options *o) {
   const reap_session_settings *s = &o->settings;
-  if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
+  if (s->scope != REAP_SCOPE_ALL) return REAP_OK;
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
     return reap_error(
         REAP_ERR_USAGE,

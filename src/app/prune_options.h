@@ -28,11 +28,11 @@ typedef struct prune_options {
   reap_session_settings settings;
 } prune_options;
 
-#define PRUNE_DEFAULTS(t)                                                                                      \
-  {                                                                                                            \
-    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "inner", \
-    .solver = "auto", .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS,                        \
-    .settings = reap_session_defaults()                                                                        \
+#define PRUNE_DEFAULTS(t)                                                                                     \
+  {                                                                                                           \
+    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "auto", \
+    .solver = "auto", .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS,                       \
+    .settings = reap_session_defaults()                                                                       \
   }
 
 #define MEASURE_HELP                                                                                                \

@@ -20,13 +20,13 @@ static void report_seconds(const prune_run *run, cJSON *report, double total, do
   cJSON_AddNumberToObject(seconds, "write", writing);
 }
 
-static void report_options(const prune_options *o, cJSON *report) {
+static void report_options(const prune_options *o, reap_scope scope, cJSON *report) {
   cJSON *options = cJSON_AddObjectToObject(report, "options");
   cJSON_AddStringToObject(options, "method", o->method);
   cJSON_AddStringToObject(options, "refit", o->refit);
   cJSON_AddBoolToObject(options, "repair", reap_settings_repair(&o->settings));
   cJSON_AddNumberToObject(options, "producers", reap_settings_producer_rounds(&o->settings));
-  cJSON_AddStringToObject(options, "scope", o->scope);
+  cJSON_AddStringToObject(options, "scope", scope == REAP_SCOPE_ALL ? "all" : "inner");
   JSON_NUMBERS(options, {"multiple_of", (double)o->settings.multiple_of}, {"keep", o->keep > 0 ? o->keep : NAN},
                {"flops", o->flops > 0 ? o->flops : NAN}, {"params", o->params > 0 ? o->params : NAN});
   if (o->settings.ridge_auto)
@@ -175,7 +175,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &info->result);
   report_add_classifiers(report, &info->result);
-  report_options(o, report);
+  report_options(o, info->plan.scope, report);
   report_plan(&info->plan, reap_session_groups(run->session), report);
   report_joint(info, report);
   if (prune_options_latency(o)) report_latency(info, report);

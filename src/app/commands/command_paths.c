@@ -152,6 +152,7 @@ int command_paths(const command_context *context) {
   REAP_TRY(check(&o));
   if (sizes > 64) return reap_error(REAP_ERR_USAGE, "reap paths: --sizes %lld: at most 64", (long long)sizes);
   REAP_TRY(prune_options_read_common(&o));
+  o.settings.scope = REAP_SCOPE_INNER;
   o.settings.budget = REAP_BUDGET_KEEP; /* all groups are measured, and nothing is pruned */
   o.settings.amount = 1;
   o.settings.save_paths = o.output;

@@ -141,6 +141,7 @@ static int make_setting(const sweep_options *o, int64_t index, int64_t n_budgets
     rest /= list->count;
   }
   REAP_TRY(prune_options_read(&s->options));
+  if (s->options.settings.scope == REAP_SCOPE_AUTO) s->options.settings.scope = REAP_SCOPE_INNER; /* one for all */
   REAP_TRY(prune_options_check(&s->options));
   return make_name(s);
 }

@@ -13,6 +13,7 @@
 #include "model/edits.h"
 #include "model/groups/surgery.h"
 #include "reap/error.h"
+#include "reap/log.h"
 #include "reap/memory.h"
 #include "scope_trials.h"
 #include "session_settings.h"
@@ -28,6 +29,21 @@ static int open_images(reap_session *s) {
   return REAP_OK;
 }
 
+/* Inner groups alone; all of them if that fails and the settings leave it open. */
+static int begin_plan(reap_session *s) {
+  reap_session_settings *o = &s->settings;
+  const bool open = o->scope == REAP_SCOPE_AUTO;
+  if (open) o->scope = REAP_SCOPE_INNER;
+  const int status = reap_size_plan_begin(s->network->graph, s->groups, o, &s->info.plan);
+  const bool out_of_reach = status == REAP_ERR_USAGE && o->budget != REAP_BUDGET_KEEP;
+  if (!open || !(status == REAP_ERR_INPUT || out_of_reach) || !reap_settings_allow_coupled(o)) return status;
+  reap_size_plan_clear(&s->info.plan);
+  o->scope = REAP_SCOPE_ALL;
+  REAP_TRY(reap_size_plan_begin(s->network->graph, s->groups, o, &s->info.plan));
+  reap_log(REAP_LOG_INFO, "coupled groups take part: inner ones alone do not reach the budget");
+  return REAP_OK;
+}
+
 /* Local: everything that can be found wrong before work starts. */
 static int set_up(reap_session *s) {
   const reap_session_settings *o = &s->settings;
@@ -35,7 +51,7 @@ static int set_up(reap_session *s) {
   REAP_TRY(reap_settings_check(o, s->images));
   if (o->memory > 0) REAP_TRY(reap_scratch_folder_check(o->scratch));
   REAP_TRY(reap_groups_find(graph, &s->groups));
-  int status = reap_size_plan_begin(graph, s->groups, o, &s->info.plan);
+  int status = begin_plan(s);
   if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", reap_source_path(s->network->source));
   REAP_TRY(status);
   REAP_TRY(open_images(s));

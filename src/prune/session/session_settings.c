@@ -14,6 +14,7 @@
 reap_session_settings reap_session_defaults(void) {
   return (reap_session_settings){.budget = REAP_BUDGET_FLOPS,
                                  .amount = 0.5,
+                                 .scope = REAP_SCOPE_AUTO,
                                  .multiple_of = 1,
                                  .method = reap_method_find("reap"),
                                  .refit = true,
@@ -38,7 +39,7 @@ const char *reap_ratios_name(reap_ratios ratios) {
 
 /* What coupled groups do not have. */
 static int check_scope(const reap_session_settings *s) {
-  if (s->scope == REAP_SCOPE_INNER) return REAP_OK;
+  if (s->scope != REAP_SCOPE_ALL) return REAP_OK;
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
     return reap_error(REAP_ERR_USAGE, "coupled groups have no statistics, activations or paths yet");
   if (reap_settings_need_latency(s))
@@ -46,6 +47,13 @@ static int check_scope(const reap_session_settings *s) {
   if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
     return reap_error(REAP_ERR_USAGE, "sizes of coupled groups are not chosen by losses without refit");
   return REAP_OK;
+}
+
+bool reap_settings_allow_coupled(const reap_session_settings *s) {
+  const bool files = s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths;
+  const bool losses = s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT;
+  return !files && !reap_settings_need_latency(s) && s->budget != REAP_BUDGET_SIZES && (s->refit || !losses) &&
+         s->method->can & REAP_CAN_COUPLED;
 }
 
 int reap_settings_check(const reap_session_settings *s, const reap_dataset *images) {

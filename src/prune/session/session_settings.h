@@ -30,4 +30,7 @@ int reap_settings_repair_layers(const reap_session_settings *settings, const rea
 reap_scaled_outputs reap_settings_scaled_outputs(const reap_session_settings *settings, const reap_graph *graph,
                                                  const reap_dataset *images);
 
+/* Whether coupled groups could be pruned with these settings. */
+bool reap_settings_allow_coupled(const reap_session_settings *settings);
+
 #endif

@@ -211,6 +211,7 @@ int reap_size_plan_begin(const reap_graph *graph, const reap_groups *groups, con
   REAP_TRY(allocate(groups, plan));
   plan->ratios = reap_settings_ratios(o);
   plan->budget = o->budget;
+  plan->scope = o->scope;
   REAP_TRY(choose_groups(graph, groups, o, plan));
   if (o->budget == REAP_BUDGET_SIZES) return REAP_OK;
   plan->asked = o->amount;
@@ -223,7 +224,7 @@ int reap_size_plan_begin(const reap_graph *graph, const reap_groups *groups, con
 /* ------------------------------------------------------------------ by losses */
 
 static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model,
-                  double **losses, reap_size_plan *plan) {
+                  double **losses, bool jointly, reap_size_plan *plan) {
   const bool output = plan->ratios == REAP_RATIOS_OUTPUT;
   reap_ratio_outcome outcome;
   REAP_TRY(reap_joint_losses(groups, plan->chosen, paths, output, plan->coupled, plan->least, losses));
@@ -234,7 +235,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
   }
   const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, plan->multiple, plan->limit};
   REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
-  REAP_TRY(reap_coupled_paths_give(groups, paths, plan->counts, plan->given));
+  if (jointly) REAP_TRY(reap_coupled_paths_give(groups, paths, plan->counts, plan->given));
   plan->cost = outcome.cost;
   plan->predicted_loss = outcome.loss;
   plan->gap = reap_ratios_gap(&outcome);
@@ -248,11 +249,13 @@ int reap_size_plan_finish(const reap_graph *graph, const reap_groups *groups, co
   double **losses = NULL;
   if (plan->complete) return REAP_OK;
   if (o->budget == REAP_BUDGET_SIZES) return reap_error(REAP_ERR_USAGE, "sizes are to be given, and are not there");
+  const bool jointly = o->method->gives & REAP_GIVES_PATH; /* the paths' units are the method's */
   int status = reap_calloc(&losses, plan->n_groups, sizeof *losses);
   if (status == REAP_OK) status = cost_model(graph, groups, latency, plan, &model);
   if (status == REAP_OK) status = check_reach(model, plan);
   if (status == REAP_OK)
-    status = reap_settings_need_losses(o) ? choose(groups, paths, model, losses, plan) : choose_uniform(model, plan);
+    status = reap_settings_need_losses(o) ? choose(groups, paths, model, losses, jointly, plan)
+                                          : choose_uniform(model, plan);
   for (int g = 0; losses && g < plan->n_groups; g++) reap_free(&losses[g]);
   reap_free(&losses);
   reap_cost_model_destroy(&model);

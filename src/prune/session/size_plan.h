@@ -24,6 +24,7 @@ typedef struct reap_size_plan {
   int64_t *least;    /* [groups] the fewest allowed */
   int64_t *multiple; /* [groups] sizes are multiples of it, or all */
   bool complete;     /* counts are final */
+  reap_scope scope;  /* inner or all */
   reap_ratios ratios;
   reap_budget budget;
   double asked;              /* the settings' amount; NaN for sizes that were given */
