@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train the two small Fashion-MNIST networks and export them as ONNX."""
+"""Train small Fashion-MNIST networks and export them as ONNX."""
 
 import argparse
+import inspect
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import time
 
 import common
 import fashion_mnist
+import fashion_networks
 
 numpy = torch = nn = F = onnx = None
 
@@ -118,15 +120,23 @@ def build_resnet():
 
 
 # Name of each network, how to build it, and whether its batch norms are
-# folded: one network of each kind, as both are met in practice.
+# folded: one network of each kind, as both are met in practice. None: where
+# the exporter can. The first two are embedded.
 NETWORKS = {
     "vgg-fashion": (build_vgg, True),
     "resnet-fashion": (build_resnet, False),
+    "mobile-fashion": (lambda: fashion_networks.build_mobile(nn, F), None),
+    "dense-fashion": (lambda: fashion_networks.build_dense(nn, F), None),
+    "resnext-fashion": (lambda: fashion_networks.build_resnext(nn, F), None),
+    "vit-fashion": (lambda: fashion_networks.build_vit(nn, F), None),
 }
+EMBEDDED = ("vgg-fashion", "resnet-fashion")
 
 
 def initialise(model):
     """He initialisation: the networks have to train in few epochs."""
+    if getattr(model, "initialised", False):
+        return
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out",
@@ -228,7 +238,7 @@ def check(path, folded):
     if folded and norms:
         raise common.DataError(path, "%d batch norms were not folded"
                                % len(norms))
-    if not folded and not norms:
+    if folded is False and not norms:
         raise common.DataError(path, "the batch norms were folded away")
     if any(len(n.output) != 1 for n in norms):
         raise common.DataError(path, "a batch norm is in training form")
@@ -258,12 +268,14 @@ def export(model, path, name, folded):
         # PRESERVE keeps batch norms apart from the convolutions, and writes
         # them in inference form because the model is in evaluation mode.
         mode = torch.onnx.TrainingMode
+        plain = {"dynamo": False} if "dynamo" in inspect.signature(
+            torch.onnx.export).parameters else {}
         torch.onnx.export(
             model, torch.zeros(1, 1, 28, 28), aside, opset_version=13,
             input_names=["input"], output_names=["logits"],
             dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
-            training=mode.EVAL if folded else mode.PRESERVE,
-            do_constant_folding=folded)
+            training=mode.PRESERVE if folded is False else mode.EVAL,
+            do_constant_folding=folded is not False, **plain)
         network = onnx.load(aside)
         network.graph.name = name
         untie(network.graph)
@@ -334,13 +346,15 @@ def main():
         "NAME.onnx (opset 13, input \"input\" [batch, 1, 28, 28], output "
         "\"logits\" [batch, 10]) with its settings and measured accuracy in "
         "NAME.json. vgg-fashion has its batch norms folded into the "
-        "convolutions, resnet-fashion keeps them as BatchNormalization.",
+        "convolutions, resnet-fashion keeps them as BatchNormalization; of the "
+        "others those are folded that stand behind a convolution.",
         epilog="Needs PyTorch and onnx. Results repeat exactly only with the "
         "same version of PyTorch, processor type, precision and number of "
         "threads. Exit status: 0 done, 2 wrong option, 3 unusable file.")
     parser.add_argument(
         "network", nargs="*", metavar="NETWORK",
-        help="vgg-fashion, resnet-fashion (default: both, one after another)")
+        help="%s (default: the first two, one after another)"
+        % ", ".join(NETWORKS))
     parser.add_argument(
         "--source", metavar="FOLDER", default=fashion_mnist.SOURCE,
         help="folder with the four idx files (default: %(default)s)")
@@ -385,7 +399,7 @@ def main():
     data = ((images[:options.limit], labels[:options.limit]),
             fashion_mnist.load(options.source, "test"))
     common.make_folder(options.output)
-    for name in options.network or NETWORKS:
+    for name in options.network or EMBEDDED:
         run_network(name, data, options)
     return 0
 
