@@ -40,7 +40,7 @@ for budget in flops params; do
   ends 0 "" prune "$vgg" --calib "$calib" "${few[@]}" -o out.h5 --$budget 0.6 --report vgg.json
   met vgg.json $budget 0.6
 done
-ends 2 "params 0.001 cannot be reached" "${prune[@]}" --params 0.001
+ends 2 "params 0.001 cannot be reached" "${prune[@]}" --params 0.001 --scope inner
 ends 2 "flops 0.5 cannot be reached" "${prune[@]}" --flops 0.5 --min-keep 0.9
 ends 0 "" "${prune[@]}" --flops 0.5 --min-keep 8 --report least.json
 awk '/"groups"/ { inside = 1 } inside && /"kept"/ { gsub(/[^0-9]/, ""); if ($0 + 0 < 8) exit 1 }' least.json || fail "a group keeps fewer than 8"

@@ -89,7 +89,8 @@ static int measure_size(work *w, int g, int i, reap_group_path *p) {
   w->options.counts = w->counts;
   w->options.given = w->given;
   w->options.repair = NULL;
-  const int status = reap_trial(w->comm, w->graph, w->images, w->shard, &w->options, &p->moved[i]);
+  const int status =
+      reap_trial(w->comm, w->graph, w->images, w->shard, &w->options, REAP_TRIAL_FEW_IMAGES, &p->moved[i]);
   reap_free(&w->given[g]);
   return status;
 }

@@ -116,7 +116,7 @@ static int try_laws(const reap_comm *comm, const reap_graph *graph, reap_dataset
     paths->tilt = t->tilt;
     REAP_TRY(reap_comm_agree(comm, choose(f)));
     REAP_TRY(reap_comm_broadcast(comm, f->counts, (size_t)f->n * sizeof *f->counts, 0));
-    REAP_TRY(reap_trial(comm, graph, images, shard, &o, &t->moved));
+    REAP_TRY(reap_trial(comm, graph, images, shard, &o, REAP_TRIAL_IMAGES, &t->moved));
     reap_progress_report(options->progress, "trials", "", i + 1, REAP_PATHS_TRIALS, NULL);
     const double least = best == 0 ? (1 - WORTH_CHANGING) * trials[0].moved : trials[best].moved;
     if (t->moved < least) best = i;

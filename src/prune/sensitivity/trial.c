@@ -37,9 +37,9 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
 }
 
 int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
-               const reap_prune_options *options, double *moved) {
-  const int64_t count = shard->images < REAP_TRIAL_IMAGES ? shard->images : REAP_TRIAL_IMAGES;
-  const reap_shard few = reap_shard_make(count, shard->block, reap_comm_rank(comm), reap_comm_size(comm));
+               const reap_prune_options *options, int64_t few, double *moved) {
+  const int64_t count = shard->images < few ? shard->images : few;
+  const reap_shard part = reap_shard_make(count, shard->block, reap_comm_rank(comm), reap_comm_size(comm));
   reap_prune_options o = *options;
   reap_graph *pruned = NULL;
   o.save_stats = NULL;
@@ -55,7 +55,7 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   o.seed = 0; /* whatever the run's, sizes are the same */
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
   int status = reap_comm_agree(comm, reap_graph_clone(original, &pruned));
-  if (status == REAP_OK) status = prune(comm, original, pruned, images, &few, &o);
+  if (status == REAP_OK) status = prune(comm, original, pruned, images, &part, &o);
   if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, &o, moved);
   reap_graph_destroy(&pruned);
   return status;

@@ -68,7 +68,7 @@ static int try_factor(reap_session *s, int i, int64_t *tried, double *moved) {
   for (int k = 0; k < i; k++)
     if (memcmp(own, tried + k * p->n_groups, (size_t)p->n_groups * sizeof *own) == 0) return REAP_OK;
   const reap_prune_options options = reap_session_prune_options(s);
-  REAP_TRY(reap_trial(s->comm, s->network->graph, s->images, &s->shard, &options, moved));
+  REAP_TRY(reap_trial(s->comm, s->network->graph, s->images, &s->shard, &options, REAP_TRIAL_FEW_IMAGES, moved));
   reap_log(REAP_LOG_DEBUG, "coupled groups' losses times %g: the outputs move by %.4g", FACTORS[i], *moved);
   return REAP_OK;
 }
