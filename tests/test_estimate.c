@@ -10,7 +10,7 @@
 const char *const test_suite_name = "estimate";
 
 /* 25,088 columns behind a Flatten, as in VGG's first matrix product, with few outputs; and a plain convolution. */
-enum { LARGE = 512 * 49, OUTPUTS = 10 };
+enum { LARGE = 512 * 49, OUTPUTS = 10, MANY = 5000 /* images: too many for few rows */ };
 
 typedef struct subject {
   reap_graph *graph;
@@ -58,9 +58,9 @@ static reap_memory_estimate of_paths(const subject *s, int64_t images, const rea
 static void paths_of_large_layers_are_distributed(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
-  const reap_memory_estimate distributed = of_paths(&s, 100, &options);
+  const reap_memory_estimate distributed = of_paths(&s, MANY, &options);
   options.solver = REAP_SOLVER_LOCAL;
-  const reap_memory_estimate whole = of_paths(&s, 100, &options);
+  const reap_memory_estimate whole = of_paths(&s, MANY, &options);
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE);
   CU_ASSERT_TRUE((double)whole.deciding_rank > 3 * WHOLE);
   CU_ASSERT_TRUE((double)distributed.every_rank > WHOLE / test_ranks());
@@ -77,7 +77,7 @@ static void weights_that_are_measured_count(void) {
   subject s = subject_make();
   reap_paths_options options = {.sizes = 4, .measured_images = 500};
   const double large = 2.0 * 8 * LARGE * OUTPUTS, small = 2.0 * 8 * 16 * 9 * 512;
-  const reap_memory_estimate measured = of_paths(&s, 100, &options), unmeasured = of_paths(&s, 9, &options);
+  const reap_memory_estimate measured = of_paths(&s, MANY, &options), unmeasured = of_paths(&s, 9, &options);
   CU_ASSERT_TRUE((double)measured.weights == large || (double)measured.weights == large + small);
   if (test_ranks() == 1) CU_ASSERT_EQUAL((double)measured.weights, large + small);
   /* A team that every rank is in, or one team for each. */
@@ -85,7 +85,8 @@ static void weights_that_are_measured_count(void) {
   CU_ASSERT_TRUE(all == large + small || all == test_ranks() * (large + small));
   CU_ASSERT_TRUE(measured.all_weights >= measured.weights && unmeasured.all_weights == 0);
   CU_ASSERT_EQUAL(unmeasured.weights, 0);
-  CU_ASSERT_EQUAL(unmeasured.every_rank, measured.every_rank);
+  options.sizes = 0;
+  CU_ASSERT_EQUAL(of_paths(&s, MANY, &options).every_rank, measured.every_rank);
   subject_clear(&s);
 }
 
@@ -97,7 +98,7 @@ static void outputs_that_are_kept_count(void) {
   const int64_t image = 2 * (int64_t)sizeof(float) * (reap_value_count(y) / s.graph->batch);
   for (int64_t images = 10; images >= 5; images -= 5) { /* on one team of all ranks, or one for each */
     options.measured_images = images;
-    const int64_t outputs = of_paths(&s, 100, &options).outputs;
+    const int64_t outputs = of_paths(&s, MANY, &options).outputs;
     CU_ASSERT_TRUE(outputs == images * image || outputs == test_ranks() * images * image);
   }
   CU_ASSERT_EQUAL(of_paths(&s, 9, &options).outputs, 0);
@@ -106,10 +107,11 @@ static void outputs_that_are_kept_count(void) {
 
 static void moments_that_are_stored_take_less(void) {
   subject s = subject_make();
-  const bool distributed[] = {false, true};
+  const reap_gram_place place[] = {REAP_GRAM_WHOLE, REAP_GRAM_DISTRIBUTED}, none[] = {REAP_GRAM_WHOLE, REAP_GRAM_WHOLE};
+  const reap_estimate_images images = {.count = MANY};
   reap_memory_estimate panels, whole;
-  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, distributed, 2, &panels));
-  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, 100, REAP_ESTIMATE_STORE, NULL, 2, &whole));
+  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, &images, REAP_ESTIMATE_STORE, place, 2, &panels));
+  CHECK_OK(reap_estimate_layers(s.graph, s.layers, 2, &images, REAP_ESTIMATE_STORE, none, 2, &whole));
   CU_ASSERT_TRUE((double)whole.every_rank > 2 * WHOLE && whole.deciding_rank == 0);
   CU_ASSERT_EQUAL(panels.every_rank, (int64_t)reap_moments_panels_bytes(&s.layers[1], 2));
   CU_ASSERT_TRUE((double)panels.every_rank < WHOLE / 4);
@@ -130,16 +132,28 @@ static void runs_with_panels(void) {
                                       .groups = s.groups,
                                       .chosen = chosen,
                                       .counts = counts,
-                                      .shard = reap_shard_make(100, 5, 0, ranks),
+                                      .shard = reap_shard_make(MANY, 5, 0, ranks),
                                       .ranks = ranks};
     reap_run_estimate f;
+    const reap_estimate_images images = {.count = MANY};
     int64_t every = 0, deciding = 0;
     CHECK_OK(reap_estimate_run(&setting, 0, &f));
-    CHECK_OK(reap_estimate_matrices(&s.layers[1], REAP_ESTIMATE_PRUNE, true, ranks, &every, &deciding));
+    CHECK_OK(reap_estimate_matrices(&s.layers[1], &images, REAP_ESTIMATE_PRUNE, REAP_GRAM_DISTRIBUTED, ranks, &every,
+                                    &deciding));
     CU_ASSERT_EQUAL(f.matrices, (double)every);
     CU_ASSERT_TRUE(f.matrices < 1.5 * WHOLE / ranks + 1e9);
     CU_ASSERT_TRUE(f.moments_work > 0.9 * (double)(setting.shard.last * 5) * LARGE * (0.5 * LARGE));
   }
+  subject_clear(&s);
+}
+
+/* A hundred images, which are ninety rows of the product, take a hundredth of a matrix. */
+static void few_rows_take_little(void) {
+  subject s = subject_make();
+  reap_paths_options options = {.sizes = 4, .measured_images = 500};
+  const reap_memory_estimate paths = of_paths(&s, 100, &options);
+  CU_ASSERT_TRUE((double)paths.every_rank > 8.0 * 2 * 90 * LARGE && (double)paths.every_rank < WHOLE / 50);
+  CU_ASSERT_EQUAL(paths.deciding_rank, 0);
   subject_clear(&s);
 }
 
@@ -148,4 +162,5 @@ const test_case test_cases[] = {{"paths of large layers are distributed", paths_
                                 {"outputs that are kept count", outputs_that_are_kept_count},
                                 {"moments that are stored take less", moments_that_are_stored_take_less},
                                 {"runs with panels", runs_with_panels},
+                                {"few rows take little", few_rows_take_little},
                                 {NULL, NULL}};

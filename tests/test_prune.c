@@ -19,6 +19,24 @@ static void ranks_without_images_do_no_harm(void) {
   check_any_ranks(&(setting){VGG, "random", false, 70, 4, 1, 3, false, false, 0}); /* two, the second with six images */
 }
 
+/* Layers of one row an image, solved from them. */
+static void few_rows_are_the_same_on_any_ranks(void) {
+  const setting one = {VGG, "reap", true, 70, 1, 0, 3, false, false, 0},
+                given = {VGG, "l1", true, 70, 1, 0, 3, true, false, 0};
+  outcome o;
+  check_any_ranks(&one);
+  check_any_ranks(&given);
+  run(test_comm(), &one, &o);
+  const int count = reap_prune_count(&o.result, REAP_STEP_PRUNE);
+  CU_ASSERT_EQUAL(count, 3);
+  for (int i = 0; i < count; i++) {
+    const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, i);
+    CU_ASSERT_STRING_EQUAL(l->moments, i < 2 ? "rows" : "whole"); /* the last layer has two columns for each row */
+    if (i < 2) CU_ASSERT_TRUE(l->relative_error < 1e-4);          /* more columns are left than rows */
+  }
+  clear(&o);
+}
+
 /* ---------------------------------------------------------------- moments that no rank holds */
 
 static void check_near_layer(const reap_step_record *distributed, const reap_step_record *whole) {
@@ -26,7 +44,10 @@ static void check_near_layer(const reap_step_record *distributed, const reap_ste
   CU_ASSERT_EQUAL(memcmp(distributed->kept, whole->kept, (size_t)whole->n_kept * sizeof *whole->kept), 0);
   CU_ASSERT_EQUAL(memcmp(distributed->removed, whole->removed, (size_t)whole->n_removed * sizeof *whole->removed), 0);
   CU_ASSERT_EQUAL(distributed->samples, whole->samples);
-  CU_ASSERT_TRUE(distributed->by_panels && distributed->distributed && !whole->by_panels && !whole->distributed);
+  const bool few = strcmp(whole->moments, "rows") == 0;
+  CU_ASSERT_STRING_EQUAL(whole->moments, few ? "rows" : "whole");
+  CU_ASSERT_STRING_EQUAL(distributed->moments, few ? "rows" : "panels");
+  CU_ASSERT_TRUE(distributed->distributed == !few && !whole->distributed);
   CHECK_NEAR(distributed->relative_error, whole->relative_error, 1e-6 * whole->relative_error + 1e-9);
   CHECK_NEAR(distributed->held_out_error, whole->held_out_error, 1e-4 * whole->held_out_error + 1e-9);
   CU_ASSERT_EQUAL(isnan(distributed->predicted_relative_error), isnan(whole->predicted_relative_error));
@@ -479,6 +500,7 @@ static void cuts_follow_the_frontier(void) {
 const test_case test_cases[] = {{"VGG is the same on any ranks", vgg_is_the_same_on_any_ranks},
                                 {"ResNet is the same on any ranks", resnet_is_the_same_on_any_ranks},
                                 {"ranks without images do no harm", ranks_without_images_do_no_harm},
+                                {"few rows are the same on any ranks", few_rows_are_the_same_on_any_ranks},
                                 {"moments by panels give the same networks", moments_by_panels_give_the_same_networks},
                                 {"errors are plausible", errors_are_plausible},
                                 {"errors are those of the outputs", errors_are_those_of_the_outputs},

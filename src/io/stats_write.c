@@ -192,6 +192,7 @@ static int stream(const reap_comm *comm, const reap_gram *s, output *o) {
   int status = reap_comm_agree(comm, reap_alloc(&all, s->channels, sizeof *all));
   for (int64_t c = 0; status == REAP_OK && c < s->channels; c++) all[c] = c;
   if (status == REAP_OK) status = s->gram_panels(s->context, s->channels, all, take_panel, o);
+  status = reap_comm_agree(comm, status); /* panels of few rows are each rank's own */
   reap_free(&all);
   return status == REAP_OK ? write_cross(comm, o) : status;
 }

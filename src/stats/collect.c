@@ -117,16 +117,17 @@ static int advance(pass *p, const reap_layer *layer) {
   return status;
 }
 
-static bool is_distributed(const pass *p, const reap_layer *layer) {
+static reap_gram_place place_of(const pass *p, const reap_layer *layer) {
   const reap_collect_options *o = p->options;
-  if (o->visitor ? !o->visitor->distributed : !o->stats) return false;
-  return o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m);
+  if (o->visitor ? !o->visitor->distributed : !o->stats) return REAP_GRAM_WHOLE;
+  if (o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m)) return REAP_GRAM_DISTRIBUTED;
+  return o->visitor ? REAP_GRAM_FREE : REAP_GRAM_WHOLE;
 }
 
 static int gather(pass *p, const reap_samples *samples, reap_layer_gram *gram) {
   const double start = reap_seconds();
   const reap_collect_options *o = p->options;
-  int status = reap_gram_gather(p->comm, samples, is_distributed(p, &samples->layer), gram);
+  int status = reap_gram_gather(p->comm, samples, place_of(p, &samples->layer), gram);
   if (status == REAP_OK && o->stats)
     status = reap_stats_writer_add(o->stats, samples->name, samples->node, &gram->view);
   p->result->seconds_moments += reap_seconds() - start;

@@ -25,7 +25,7 @@
  * It may keep gram->moments by setting the pointer to NULL. */
 typedef struct reap_moments_visitor {
   int (*visit)(void *context, const reap_layer *layer, reap_layer_gram *gram);
-  bool distributed; /* takes moments that no rank holds, too; else all are replicated */
+  bool distributed; /* takes moments that no rank holds whole, too; else all are replicated */
   void *context;
 } reap_moments_visitor;
 

@@ -40,7 +40,7 @@ static int gather(const reap_comm *comm, const reap_samples *samples, stored *s,
   int status = reap_alloc(&s->x, BLOCK_ROWS * samples->layer.n, sizeof *s->x);
   if (status == REAP_OK) status = reap_alloc(&s->y, BLOCK_ROWS * samples->layer.m, sizeof *s->y);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = reap_gram_gather(comm, samples, false, gram);
+  if (status == REAP_OK) status = reap_gram_gather(comm, samples, REAP_GRAM_WHOLE, gram);
   reap_free(&s->x);
   reap_free(&s->y);
   return status;

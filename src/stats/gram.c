@@ -24,9 +24,22 @@ static int gather_distributed(const reap_samples *samples, reap_layer_gram *g) {
   return REAP_OK;
 }
 
-int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, bool distributed, reap_layer_gram *g) {
+/* Products are formed where they are wanted; sample space wants those of the rows with one another. */
+static int gather_rows(const reap_samples *samples, reap_layer_gram *g) {
+  const double start = reap_seconds();
+  REAP_TRY(reap_gather_rows(g->comm, samples, &g->rows));
+  g->view = reap_few_rows_gram(g->rows);
+  const double rows = (double)g->view.samples;
+  g->multiply_adds = 0.5 * rows * rows * ((double)g->view.n + (double)g->view.m);
+  g->seconds = reap_seconds() - start;
+  return REAP_OK;
+}
+
+int reap_gram_gather(const reap_comm *comm, const reap_samples *samples, reap_gram_place place, reap_layer_gram *g) {
   *g = (reap_layer_gram){.comm = comm, .samples = *samples};
-  return distributed ? gather_distributed(samples, g) : gather_replicated(samples, g);
+  if (place != REAP_GRAM_WHOLE && reap_rows_are_few(reap_samples_rows(samples), samples->layer.n))
+    return gather_rows(samples, g);
+  return place == REAP_GRAM_DISTRIBUTED ? gather_distributed(samples, g) : gather_replicated(samples, g);
 }
 
 /* ------------------------------------------------------------------ from a file */
@@ -68,12 +81,13 @@ void reap_gram_clear(reap_layer_gram *g) {
   reap_moments_destroy(&g->moments);
   reap_accumulator_destroy(&g->accumulator);
   reap_moments_panels_destroy(&g->panels);
+  reap_few_rows_destroy(&g->rows);
   reap_stats_source_close(&g->stored);
   g->view = (reap_gram){0};
 }
 
 int reap_gram_residual(const reap_layer_gram *g, bool held_out, int64_t n_kept, const int64_t *kept,
                        const double *weights, const double *bias, reap_held_out_error *out) {
-  return g->panels ? reap_row_residual(g->comm, &g->samples, held_out, n_kept, kept, weights, bias, out)
-                   : reap_accumulator_residual(g->accumulator, g->comm, n_kept, kept, weights, bias, out);
+  return !g->accumulator ? reap_row_residual(g->comm, &g->samples, held_out, n_kept, kept, weights, bias, out)
+                         : reap_accumulator_residual(g->accumulator, g->comm, n_kept, kept, weights, bias, out);
 }

@@ -89,14 +89,17 @@ static int check_disk(const job *j) {
 static int check_memory(job *j) {
   const stats_options *o = j->options;
   const reap_comm *comm = j->context->comm;
-  bool *distributed = NULL;
+  const reap_estimate_images images = {j->shard.images - o->first, {o->positions, (uint64_t)o->seed}};
+  reap_gram_place *place = NULL;
   REAP_TRY(memory_options_check(comm, &o->memory));
-  REAP_TRY(reap_comm_alloc(comm, &distributed, j->n_layers, sizeof *distributed));
+  REAP_TRY(reap_comm_alloc(comm, &place, j->n_layers, sizeof *place));
   for (int i = 0; i < j->n_layers; i++)
-    distributed[i] = o->panels || reap_solver_distributes(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m);
-  int status = reap_estimate_layers(j->network.graph, j->layers, j->n_layers, j->shard.images - o->first,
-                                    REAP_ESTIMATE_STORE, distributed, reap_comm_size(comm), &j->estimate);
-  reap_free(&distributed);
+    place[i] = o->panels || reap_solver_distributes(comm, REAP_SOLVER_AUTO, j->layers[i].n, j->layers[i].m)
+                   ? REAP_GRAM_DISTRIBUTED
+                   : REAP_GRAM_WHOLE;
+  int status = reap_estimate_layers(j->network.graph, j->layers, j->n_layers, &images, REAP_ESTIMATE_STORE, place,
+                                    reap_comm_size(comm), &j->estimate);
+  reap_free(&place);
   REAP_TRY(reap_comm_agree(comm, status));
   return reap_estimate_check(comm, &j->estimate, o->memory.bytes,
                              "sum it by panels (--panels), put fewer ranks on a node, or use nodes with more memory");

@@ -3,7 +3,8 @@
  * Matrices of a layer with n columns and m outputs, in float64: every rank sums G and C over its blocks with one more
  * of each for the block at hand (2 n^2 + 2 n m); for the rank that solves 3 n^2 + 4 n m are set aside, an upper bound
  * of the moments, the array that holds G and H, and the weights. Where the layer is distributed and moments go by
- * panels, each has its share of all that, and panels. Activations: the values that cross the widest cut, once for each
+ * panels, each has its share of all that, and panels. Few rows stand on every rank, with what sample space makes of
+ * them (sample_elimination.c). Activations: the values that cross the widest cut, once for each
  * network. Paths: besides the largest layer's matrices, the weights at several sizes that wait to be measured, and the
  * network's outputs that they are measured by.
  */
@@ -82,13 +83,25 @@ static double shared_solver(const reap_layer *layer, int ranks) {
   return 8 * (squares * n * n / ranks + 2 * n * m / ranks + n * COLUMNS);
 }
 
-int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool distributed, int ranks,
-                           int64_t *every_rank, int64_t *deciding_rank) {
+/* Rows and a copy of them, matrices of that order, and the blocks of a share of the channels. */
+static double few_rows(const reap_layer *layer, double rows, int ranks) {
+  const double n = (double)layer->n;
+  return 8 * (rows * (3 * n + 2 * (double)layer->m + 5 * rows) + 4 * n * (double)layer->block / ranks);
+}
+
+int reap_estimate_matrices(const reap_layer *layer, const reap_estimate_images *images, reap_estimate_use use,
+                           reap_gram_place place, int ranks, int64_t *every_rank, int64_t *deciding_rank) {
+  const reap_samples samples = {.layer = *layer,
+                                .sampling = images->sampling,
+                                .split = REAP_SPLIT_TENTH,
+                                .shard = reap_shard_make(images->count, 1, 0, 1)};
+  const int64_t rows = reap_samples_rows(&samples);
+  const bool few = place != REAP_GRAM_WHOLE && reap_rows_are_few(rows, layer->n);
   REAP_TRY(whole(layer, every_rank, deciding_rank)); /* that everything fits its type, too */
   if (use == REAP_ESTIMATE_STORE) *deciding_rank = 0;
-  if (!distributed) return REAP_OK;
-  double bytes = reap_moments_panels_bytes(layer, ranks);
-  if (use != REAP_ESTIMATE_STORE) bytes += shared_solver(layer, ranks);
+  if (!few && place != REAP_GRAM_DISTRIBUTED) return REAP_OK;
+  double bytes = few ? few_rows(layer, (double)rows, ranks) : reap_moments_panels_bytes(layer, ranks);
+  if (use != REAP_ESTIMATE_STORE && !few) bytes += shared_solver(layer, ranks);
   if (use == REAP_ESTIMATE_PRUNE) bytes += 8 * (double)layer->n * (double)layer->m; /* the new weights */
   *every_rank = (int64_t)bytes;
   *deciding_rank = 0;
@@ -103,31 +116,39 @@ static int layer_whole(const reap_samples *samples, reap_layer_estimate *out) {
   return reap_accumulator_cost(samples, &out->moments, &out->multiply_adds);
 }
 
-/* Panels and a share of the matrices. */
-static int layer_distributed(const reap_samples *samples, int ranks, reap_layer_estimate *out) {
+/* Panels and a share of the matrices, or few rows. */
+static int layer_distributed(const reap_samples *samples, bool few, int ranks, reap_layer_estimate *out) {
   const reap_layer *layer = &samples->layer;
+  const reap_estimate_images images = {samples->shard.images, samples->sampling};
   const int64_t positions = samples->sampling.positions;
   int64_t solver = 0, deciding = 0;
-  REAP_TRY(reap_estimate_matrices(layer, REAP_ESTIMATE_PRUNE, true, ranks, &solver, &deciding));
-  out->moments = reap_moments_panels_bytes(layer, ranks);
+  REAP_TRY(
+      reap_estimate_matrices(layer, &images, REAP_ESTIMATE_PRUNE, REAP_GRAM_DISTRIBUTED, ranks, &solver, &deciding));
   out->solver = (double)solver;
+  out->moments = few ? out->solver : reap_moments_panels_bytes(layer, ranks);
+  out->multiply_adds = 0;
+  if (few) return REAP_OK;
   out->multiply_adds = (double)(positions <= 0 || positions >= layer->positions ? layer->positions : positions) *
                        (double)layer->n * (0.5 * (double)layer->n + (double)layer->m);
   return REAP_OK;
 }
 
 int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
-                        bool distributed, int ranks, reap_layer_estimate *out) {
+                        reap_gram_place place, int ranks, reap_layer_estimate *out) {
   const reap_samples samples = {
       .layer = *layer, .name = "", .sampling = *sampling, .split = REAP_SPLIT_TENTH, .shard = *shard};
-  return distributed ? layer_distributed(&samples, ranks, out) : layer_whole(&samples, out);
+  const int64_t rows = reap_samples_rows(&samples);
+  const bool few = place != REAP_GRAM_WHOLE && reap_rows_are_few(rows, layer->n);
+  out->rows = few ? (double)rows : 0;
+  return few || place == REAP_GRAM_DISTRIBUTED ? layer_distributed(&samples, few, ranks, out)
+                                               : layer_whole(&samples, out);
 }
 
 /* The layer that takes most. */
-static int note_layer(const reap_graph *graph, const reap_layer *layer, reap_estimate_use use, bool distributed,
-                      int ranks, reap_memory_estimate *out) {
+static int note_layer(const reap_graph *graph, const reap_layer *layer, const reap_estimate_images *images,
+                      reap_estimate_use use, reap_gram_place place, int ranks, reap_memory_estimate *out) {
   int64_t every = 0, deciding = 0;
-  REAP_TRY(reap_estimate_matrices(layer, use, distributed, ranks, &every, &deciding));
+  REAP_TRY(reap_estimate_matrices(layer, images, use, place, ranks, &every, &deciding));
   if (every <= out->every_rank) return REAP_OK;
   out->every_rank = every;
   out->deciding_rank = deciding;
@@ -144,41 +165,43 @@ static int note_network(const reap_graph *graph, int64_t networks, int64_t image
   return reap_multiply(networks * images, cut, &out->frontier);
 }
 
-int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
-                         reap_estimate_use use, const bool *distributed, int ranks, reap_memory_estimate *out) {
+int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count,
+                         const reap_estimate_images *images, reap_estimate_use use, const reap_gram_place *place,
+                         int ranks, reap_memory_estimate *out) {
   memset(out, 0, sizeof *out);
-  for (int i = 0; i < count; i++)
-    REAP_TRY(note_layer(graph, &layers[i], use, distributed && distributed[i], ranks, out));
-  return note_network(graph, 1, images, out);
+  for (int i = 0; i < count; i++) REAP_TRY(note_layer(graph, &layers[i], images, use, place[i], ranks, out));
+  return note_network(graph, 1, images->count, out);
 }
 
 /* Layers that read a coupled group are repaired, all of them (repair needs no distributed moments). */
-static int note_readers(const reap_graph *graph, const reap_group *group, int ranks, reap_memory_estimate *out) {
+static int note_readers(const reap_graph *graph, const reap_group *group, const reap_estimate_images *images, int ranks,
+                        reap_memory_estimate *out) {
   for (int k = 0; k < group->n_members; k++) {
     const int node = group->members[k].node;
     reap_layer layer;
     if (group->members[k].role != REAP_CONSUMES || !reap_repair_possible(graph, node)) continue;
     REAP_TRY(reap_layer_view(graph, node, reap_repair_channels(graph, node), &layer));
-    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, false, ranks, out));
+    REAP_TRY(note_layer(graph, &layer, images, REAP_ESTIMATE_PRUNE, REAP_GRAM_WHOLE, ranks, out));
   }
   return REAP_OK;
 }
 
-int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
-                        const bool *distributed, int ranks, reap_memory_estimate *out) {
+int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                        const reap_estimate_images *images, const reap_gram_place *place, int ranks,
+                        reap_memory_estimate *out) {
   memset(out, 0, sizeof *out);
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     reap_layer layer;
     if (!chosen[g]) continue;
     if (!group->prunable) {
-      REAP_TRY(note_readers(graph, group, ranks, out));
+      REAP_TRY(note_readers(graph, group, images, ranks, out));
       continue;
     }
     REAP_TRY(reap_layer_view(graph, reap_group_consumer(group), group->units, &layer));
-    REAP_TRY(note_layer(graph, &layer, REAP_ESTIMATE_PRUNE, distributed && distributed[g], ranks, out));
+    REAP_TRY(note_layer(graph, &layer, images, REAP_ESTIMATE_PRUNE, place[g], ranks, out));
   }
-  return note_network(graph, 2, images, out);
+  return note_network(graph, 2, images->count, out);
 }
 
 /* ------------------------------------------------------------------ paths of all groups */
@@ -214,9 +237,9 @@ static int note_outputs(const reap_graph *graph, int teams, int64_t images, reap
   return status;
 }
 
-static int allocate_layers(const path_works *works, reap_layer **layers, bool **distributed) {
+static int allocate_layers(const path_works *works, reap_layer **layers, reap_gram_place **place) {
   REAP_TRY(reap_alloc(layers, works->n, sizeof **layers));
-  REAP_TRY(reap_alloc(distributed, works->n, sizeof **distributed));
+  REAP_TRY(reap_alloc(place, works->n, sizeof **place));
   for (int k = 0; k < works->n; k++) (*layers)[k] = works->list[k].layer;
   return REAP_OK;
 }
@@ -226,14 +249,16 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   const int ranks = reap_comm_size(comm);
   path_works works = {0};
   reap_layer *layers = NULL;
-  bool *distributed = NULL;
+  reap_gram_place *place = NULL;
+  const reap_estimate_images all = {images, options->sampling};
   int64_t count = 0;
   int status = reap_path_works_plan(graph, groups, options, images, ranks, &count, &works);
-  if (status == REAP_OK) status = allocate_layers(&works, &layers, &distributed);
+  if (status == REAP_OK) status = allocate_layers(&works, &layers, &place);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   for (int k = 0; k < works.n; k++)
-    distributed[k] = reap_solver_distributes(comm, options->solver, layers[k].n, layers[k].m);
-  status = reap_estimate_layers(graph, layers, works.n, images, REAP_ESTIMATE_FOLLOW, distributed, ranks, out);
+    place[k] = reap_solver_distributes(comm, options->solver, layers[k].n, layers[k].m) ? REAP_GRAM_DISTRIBUTED
+                                                                                        : REAP_GRAM_FREE;
+  status = reap_estimate_layers(graph, layers, works.n, &all, REAP_ESTIMATE_FOLLOW, place, ranks, out);
   if (status == REAP_OK && count > 0) {
     note_weights(&works, options->sizes, ranks, out);
     status = note_outputs(graph, works.teams, count, out);
@@ -242,7 +267,7 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
 done:
   reap_path_works_clear(&works);
   reap_free(&layers);
-  reap_free(&distributed);
+  reap_free(&place);
   return status;
 }
 

@@ -11,7 +11,7 @@
 #include "reap/comm.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
-#include "stats/accumulator.h"
+#include "stats/gram.h"
 
 typedef struct reap_memory_estimate {
   int64_t model;         /* bytes of the graph's weights */
@@ -29,31 +29,39 @@ typedef struct reap_memory_estimate {
  */
 typedef enum reap_estimate_use { REAP_ESTIMATE_STORE, REAP_ESTIMATE_FOLLOW, REAP_ESTIMATE_PRUNE } reap_estimate_use;
 
-/* Bytes of matrices of one layer on each of `ranks` ranks, and besides on the one that solves; distributed: no rank
- * holds the moments (see moments_panels.h), and all ranks solve. */
-int reap_estimate_matrices(const reap_layer *layer, reap_estimate_use use, bool distributed, int ranks,
-                           int64_t *every_rank, int64_t *deciding_rank);
+/* How many images there are, and which of their positions count. */
+typedef struct reap_estimate_images {
+  int64_t count;
+  reap_sampling sampling;
+} reap_estimate_images;
+
+/* Bytes of matrices of one layer on each of `ranks` ranks, and besides on the one that solves; place: where its moments
+ * are to be. */
+int reap_estimate_matrices(const reap_layer *layer, const reap_estimate_images *images, reap_estimate_use use,
+                           reap_gram_place place, int ranks, int64_t *every_rank, int64_t *deciding_rank);
 
 /* What a layer of a run takes at its peak: bytes while moments are summed, bytes on the rank that solves, and
  * multiply-adds of the moments for an image. The check before a run sets aside more (reap_estimate_matrices). */
 typedef struct reap_layer_estimate {
   double moments, solver, multiply_adds;
+  double rows; /* where they are few, and the layer is solved from them; else 0 */
 } reap_layer_estimate;
 
 int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
-                        bool distributed, int ranks, reap_layer_estimate *out);
+                        reap_gram_place place, int ranks, reap_layer_estimate *out);
 
 /* Bytes of a graph's weights. */
 int64_t reap_estimate_weights(const reap_graph *graph);
 
-/* For pruning the chosen groups with `images` images. Matrices of groups with distributed[group] are distributed
- * over `ranks` ranks (see moments_panels.h); distributed NULL: none do. */
-int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t images,
-                        const bool *distributed, int ranks, reap_memory_estimate *out);
+/* For pruning the chosen groups on `ranks` ranks; place[groups]: where the moments of their layers are to be. */
+int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                        const reap_estimate_images *images, const reap_gram_place *place, int ranks,
+                        reap_memory_estimate *out);
 
-/* For layers[count] of one network that stays as it is; distributed[count] as above, by layer. */
-int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count, int64_t images,
-                         reap_estimate_use use, const bool *distributed, int ranks, reap_memory_estimate *out);
+/* For layers[count] of one network that stays as it is; place[count] as above, by layer. */
+int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int count,
+                         const reap_estimate_images *images, reap_estimate_use use, const reap_gram_place *place,
+                         int ranks, reap_memory_estimate *out);
 
 /* Collective. What reap_paths_collect() will hold, with a shard of `images` images (0: none); options->from_stats is of
  * no concern. */

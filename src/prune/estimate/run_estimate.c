@@ -134,9 +134,10 @@ static void note_held(tracker *t, double passing) {
 static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const reap_layer_estimate *cost) {
   reap_run_estimate *f = t->out;
   const double n = (double)layer->n, m = (double)layer->m, r = (double)(kept * layer->block);
-  const double flops = kept < layer->channels
-                           ? n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m
-                           : RIDGE_MOST_CANDIDATES * (n * n * n / 3 + 2 * n * n * m);
+  const double flops = kept == layer->channels ? RIDGE_MOST_CANDIDATES * (n * n * n / 3 + 2 * n * n * m)
+                       : cost->rows > 0        ? (n * n - r * r) / 2 * (4 * cost->rows + 11 * (double)layer->block) +
+                                              25 * cost->rows * cost->rows * n + 2 * cost->rows * r * m
+                                        : n * n * n + 2 * n * n * m + (n * n * n - r * r * r) / 3 + (n * n - r * r) * m;
   const double images = (double)(t->setting->shard.last - t->setting->shard.first) * (double)t->setting->shard.block;
   f->matrices = fmax(f->matrices, fmax(cost->moments, cost->solver));
   f->moments = fmax(f->moments, cost->moments);
@@ -167,13 +168,13 @@ static int note_producer(tracker *t, const reap_layer *layer, int group) {
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
   const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->units;
   reap_layer producer;
-  reap_layer_estimate before = {0, 0, 0}, after = {0, 0, 0};
+  reap_layer_estimate before = {0}, after = {0};
   REAP_TRY(reap_layer_view(s->graph, node, reap_repair_channels(s->graph, node), &producer));
   const double inputs = t->pruned.share[producer.input] * (double)producer.channels;
   const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, s->counts[group]);
   const reap_layer second = shrunk(layer, s->counts[group], layer->m);
-  REAP_TRY(reap_estimate_layer(&first, &s->sampling, &s->shard, false, s->ranks, &before));
-  REAP_TRY(reap_estimate_layer(&second, &s->sampling, &s->shard, false, s->ranks, &after));
+  REAP_TRY(reap_estimate_layer(&first, &s->sampling, &s->shard, REAP_GRAM_WHOLE, s->ranks, &before));
+  REAP_TRY(reap_estimate_layer(&second, &s->sampling, &s->shard, REAP_GRAM_WHOLE, s->ranks, &after));
   const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
   const double theirs = kept * t->pruned.share[producer.input] * (double)reap_node_flops(s->graph, node);
   reap_run_estimate *f = t->out;
@@ -230,10 +231,12 @@ static int take_step(tracker *t, const reap_step *at) {
   if (at->kind == REAP_STEP_CUT) return cut(t, at->group);
   const int64_t channels = reap_step_channels(s->graph, s->groups, at);
   reap_layer layer;
-  reap_layer_estimate cost = {0, 0, 0};
+  reap_layer_estimate cost = {0};
   REAP_TRY(reap_layer_view(s->graph, at->node, channels, &layer));
-  const bool distributed = at->group >= 0 && layer.n > REAP_SOLVER_MOST_WHOLE;
-  REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, distributed, s->ranks, &cost));
+  const reap_gram_place place = at->group < 0                      ? REAP_GRAM_WHOLE
+                                : layer.n > REAP_SOLVER_MOST_WHOLE ? REAP_GRAM_DISTRIBUTED
+                                                                   : REAP_GRAM_FREE;
+  REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, place, s->ranks, &cost));
   advance_both(t, &layer, at->shortcut);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
   if (at->group < 0) return REAP_OK;

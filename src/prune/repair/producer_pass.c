@@ -326,7 +326,7 @@ static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, c
   samples.stride = p->stride;
   samples.read = read;
   samples.context = context;
-  const int status = reap_gram_gather(p->run->comm, &samples, false, &gram);
+  const int status = reap_gram_gather(p->run->comm, &samples, REAP_GRAM_WHOLE, &gram);
   *moments = gram.moments;
   gram.moments = NULL;
   reap_gram_clear(&gram);

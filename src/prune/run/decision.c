@@ -4,10 +4,10 @@
  * Rank 0's decision is broadcast: solves repeated on every rank could diverge where processors differ. From replicated
  * moments rank 0 chooses and solves, or all ranks do where the solver is distributed.
  *
- * From moments that no rank holds all ranks choose and solve, with the options' ridge. Memory of a rank besides its
- * share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the channels kept, which
- * become part of the network on every rank; rank 0's are the solver's own array. The plain error comes from the last
- * solve (fit.c): where it is below what rounding leaves, it is 0.
+ * From few rows, and from moments that no rank holds, all ranks choose and solve, with the options' ridge. Memory of a
+ * rank besides its share of the solver (elimination.c) and of the moments (moments_panels.h): the weights of the
+ * channels kept, which become part of the network on every rank; rank 0's are the solver's own array. The plain error
+ * comes from the last solve (fit.c): where it is below what rounding leaves, it is 0.
  */
 #include <math.h>
 #include <string.h>
@@ -153,7 +153,7 @@ static int make(const run *r, const step *s, const ridge_choice *ridge, const do
   if (!has_weights) status = fit(r, &gram, &solve, group->name, d, &path);
   if (status == REAP_OK && path) take_path(path, has_path, d);
   if (status == REAP_OK && first) status = take(r, plain, pulled != NULL, present_weights, present_bias, path, d);
-  d->record.distributed = solve.comm != NULL;
+  d->record.distributed = solve.comm != NULL && !s->gram.rows;
   d->record.ridge_trained = ridge->trained;
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
   status = share(r->comm, d); /* numbers that every rank works out for itself may differ where processors do */

@@ -34,12 +34,12 @@ int reap_step_note(run *r, step *s) {
   l->samples = s->gram.view.samples;
   l->moments_flops = s->gram.multiply_adds;
   l->moments_seconds = s->gram.seconds;
-  l->by_panels = !s->gram.moments;
   l->few_samples = reap_step_has_few_samples(s);
   l->repaired_shortcut = s->shortcut >= 0;
   l->seconds = reap_seconds() - s->start;
   if (!l->has_path) reap_free(&l->path);
   REAP_TRY(reap_strdup(&l->layer, r->pruned->nodes[s->node]->layer));
+  REAP_TRY(reap_strdup(&l->moments, s->gram.rows ? "rows" : s->gram.moments ? "whole" : "panels"));
   if (s->group < 0) return REAP_OK;
   l->held_out_error = reap_step_held_out_error(&s->held_out);
   return reap_strdup(&l->group, reap_groups_at(r->groups, s->group)->name);

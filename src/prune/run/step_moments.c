@@ -1,8 +1,8 @@
 /* Sums over the images of the layer at hand: its moments, and what is left of its target on images held out.
  *
  * Moments are distributed for layers that go to the solver on all ranks, or to that of a single rank, which then needs
- * one matrix less. The ridge that images held out prefer takes replicated moments (ridge.c), and so do errors of
- * weights that were not re-solved where there are no images.
+ * one matrix less. Few rows stay rows, and are solved from (sample_space.c). The ridge that images held out prefer
+ * takes replicated moments (ridge.c), and so do errors of weights that were not re-solved where there are no images.
  */
 #include "base/timer.h"
 #include "linalg/placement.h"
@@ -11,15 +11,15 @@
 #include "run.h"
 #include "stats/store_rows.h"
 
-bool reap_prune_distributes(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
-  if (options->ridge_auto || (options->from_stats && !options->refit)) return false;
-  if (reap_method_holds_moments(options->method)) return false;
-  return reap_solver_distributes(comm, options->solver, n, m);
+reap_gram_place reap_prune_place(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
+  if (options->ridge_auto || (options->from_stats && !options->refit)) return REAP_GRAM_WHOLE;
+  if (reap_method_holds_moments(options->method)) return REAP_GRAM_WHOLE;
+  return reap_solver_distributes(comm, options->solver, n, m) ? REAP_GRAM_DISTRIBUTED : REAP_GRAM_FREE;
 }
 
-static int gather(run *r, step *s, bool distributed) {
+static int gather(run *r, step *s, reap_gram_place place) {
   REAP_TRY(reap_comm_agree(r->comm, reap_step_samples(r, s)));
-  REAP_TRY(reap_gram_gather(r->comm, &s->data, distributed, &s->gram));
+  REAP_TRY(reap_gram_gather(r->comm, &s->data, place, &s->gram));
   r->result->seconds_moments += s->gram.seconds;
   r->result->seconds_reduce += s->gram.seconds_reduce;
   return REAP_OK;
@@ -27,10 +27,11 @@ static int gather(run *r, step *s, bool distributed) {
 
 int reap_step_moments(run *r, step *s) {
   const double start = reap_seconds();
-  const bool distributed = s->group >= 0 && reap_prune_distributes(r->comm, r->options, s->layer.n, s->layer.m);
-  if (!reap_run_frozen(r)) return gather(r, s, distributed);
-  REAP_TRY(reap_gram_read(r->comm, r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer, distributed,
-                          true, &s->gram));
+  const reap_gram_place place =
+      s->group < 0 ? REAP_GRAM_WHOLE : reap_prune_place(r->comm, r->options, s->layer.n, s->layer.m);
+  if (!reap_run_frozen(r)) return gather(r, s, place);
+  REAP_TRY(reap_gram_read(r->comm, r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer,
+                          place == REAP_GRAM_DISTRIBUTED, true, &s->gram));
   r->result->seconds_read += reap_seconds() - start;
   return REAP_OK;
 }

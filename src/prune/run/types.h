@@ -19,6 +19,7 @@
 #include "reap/path.h"
 #include "reap/stats_file.h"
 #include "record.h"
+#include "stats/gram.h"
 
 typedef enum reap_scaled_outputs {
   REAP_SCALE_NONE,
@@ -67,9 +68,8 @@ typedef struct reap_prune_result {
       seconds_read, seconds_store;
 } reap_prune_result;
 
-/* Whether the moments of a layer with n columns and m outputs are distributed over all ranks, so that no rank holds
- * them (then its matrices take a share of every rank's memory only). The same on all ranks. Collective. */
-bool reap_prune_distributes(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m);
+/* Where the moments of a pruned layer with n columns and m outputs are to be. The same on all ranks. Collective. */
+reap_gram_place reap_prune_place(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m);
 
 /* Steps of a kind, and one of them. */
 int reap_prune_count(const reap_prune_result *result, reap_step_kind kind);

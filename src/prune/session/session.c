@@ -148,8 +148,8 @@ int reap_session_plan(reap_session *s) {
 
 /* ------------------------------------------------------------------ the steps */
 
-/* Groups whose layer's moments are distributed over the ranks. Collective. */
-static int find_distributed(const reap_session *s, bool *distributed) {
+/* Where the moments of each group's layer are to be. Collective. */
+static int find_places(const reap_session *s, reap_gram_place *place) {
   const bool whole = s->settings.from_stats && !s->options.refit;
   int status = REAP_OK;
   for (int g = 0; status == REAP_OK && g < reap_groups_count(s->groups); g++) {
@@ -157,19 +157,21 @@ static int find_distributed(const reap_session *s, bool *distributed) {
     reap_layer layer;
     if (!s->info.plan.chosen[g] || !group->prunable) continue;
     status = reap_layer_view(s->pruned, reap_group_consumer(group), group->units, &layer);
-    if (status == REAP_OK) distributed[g] = !whole && reap_prune_distributes(s->comm, &s->options, layer.n, layer.m);
+    if (status == REAP_OK)
+      place[g] = whole ? REAP_GRAM_WHOLE : reap_prune_place(s->comm, &s->options, layer.n, layer.m);
   }
   return status;
 }
 
 static int check_memory(reap_session *s) {
-  bool *distributed = NULL;
-  int status = reap_comm_agree(s->comm, reap_calloc(&distributed, reap_groups_count(s->groups), sizeof *distributed));
-  if (status == REAP_OK) status = find_distributed(s, distributed);
+  const reap_estimate_images images = {s->shard.images, {s->options.positions, s->options.seed}};
+  reap_gram_place *place = NULL;
+  int status = reap_comm_agree(s->comm, reap_calloc(&place, reap_groups_count(s->groups), sizeof *place));
+  if (status == REAP_OK) status = find_places(s, place);
   if (status == REAP_OK)
-    status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, s->shard.images, distributed,
-                                 reap_comm_size(s->comm), &s->info.memory_estimate);
-  reap_free(&distributed);
+    status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, &images, place, reap_comm_size(s->comm),
+                                 &s->info.memory_estimate);
+  reap_free(&place);
   REAP_TRY(reap_comm_agree(s->comm, status));
   return reap_estimate_check(
       s->comm, &s->info.memory_estimate, s->settings.memory,
