@@ -6,15 +6,18 @@
  * two groups gives its moments to both.
  *
  * A layer with few rows for its columns (a classifier behind global pooling has one for each image) fits whatever is
- * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough.
+ * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough. A group that
+ * only grouped or transposed convolutions read is chosen by its weights.
  *
  * Cost: a forward pass, the layers' moments, and the eliminations (solver/joint_elimination.c). Memory: the moments of
  * the layers of all groups that are open at a place of the network.
  */
 #include "coupled_choice.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "prune/methods/methods.h"
 #include "prune/solver/joint_elimination.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -268,16 +271,58 @@ static int take(void *context, const reap_layer *layer, reap_layer_gram *gram) {
 
 /* ------------------------------------------------------------------ all of it */
 
-/* A group that only grouped or transposed convolutions read. */
-static int check_readers(const choice *c) {
+typedef struct scored {
+  double score;
+  int64_t unit;
+} scored;
+
+/* Of units with equal scores the one of higher index goes first, as with methods that give scores. */
+static int by_score(const void *a, const void *b) {
+  const scored *x = a, *y = b;
+  return x->score != y->score ? (x->score > y->score) - (x->score < y->score)
+                              : (x->unit < y->unit) - (x->unit > y->unit);
+}
+
+/* Only grouped or transposed convolutions read the group, of which no least-squares problem is known: its order is that
+ * of the weights. The errors are shares of what was removed, so that they ascend. Local. */
+static int choose_by_weights(const choice *c, int g, scored *list, double *scores) {
+  reap_coupled_choice *out = &c->out[g];
+  const reap_evidence evidence = {.graph = c->graph, .group = reap_groups_at(c->groups, g), .n_kept = 1};
+  reap_choice scored_units = {.scores = scores};
+  double all = 0, gone = 0;
+  REAP_TRY(allocate(c, g, out));
+  REAP_TRY(reap_method_l1.score(NULL, &evidence, &scored_units));
+  for (int64_t u = 0; u < out->units; u++) {
+    list[u] = (scored){scores[u], u};
+    all += scores[u];
+  }
+  qsort(list, (size_t)out->units, sizeof *list, by_score);
+  for (int64_t k = 0; k < out->units - out->n_kept; k++) {
+    out->order[k] = list[k].unit;
+    gone += list[k].score;
+    out->error[k] = all > 0 ? gone / all : 0;
+    scores[list[k].unit] = -1;
+  }
+  for (int64_t u = 0, left = 0; u < out->units; u++)
+    if (scores[u] >= 0) out->kept[left++] = u;
+  return REAP_OK;
+}
+
+/* Local. Groups that no reader has. */
+static int choose_others(const choice *c) {
   for (int g = 0; g < reap_groups_count(c->groups); g++) {
     bool found = !is_chosen(c, g);
+    scored *list = NULL;
+    double *scores = NULL;
     for (int i = 0; i < c->n_readers; i++) found |= c->readers[i].group == g;
-    if (!found)
-      return reap_error(REAP_ERR_INPUT,
-                        "group %s: no layer that can be re-solved reads it, so nothing tells which of its channels are "
-                        "needed; exclude it, or choose by a method that goes by the weights",
-                        reap_groups_at(c->groups, g)->name);
+    if (found) continue;
+    const int64_t units = reap_groups_at(c->groups, g)->units;
+    int status = reap_alloc(&list, units, sizeof *list);
+    if (status == REAP_OK) status = reap_alloc(&scores, units, sizeof *scores);
+    if (status == REAP_OK) status = choose_by_weights(c, g, list, scores);
+    reap_free(&list);
+    reap_free(&scores);
+    REAP_TRY(status);
   }
   return REAP_OK;
 }
@@ -288,7 +333,7 @@ int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const re
   const reap_moments_visitor visitor = {take, false, &c};
   reap_collect_result result;
   int status = set_up(&c);
-  if (status == REAP_OK) status = check_readers(&c);
+  if (status == REAP_OK) status = choose_others(&c);
   status = reap_comm_agree(comm, status);
   const reap_collect_options options = {.layers = c.layers,
                                         .n_layers = c.n_layers,

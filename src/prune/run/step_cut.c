@@ -72,7 +72,7 @@ static int note_value(run *r, int group, const bool *keep, int value) {
   stay *s = &r->stays[value];
   const int axis = reap_groups_axis(r->groups, value);
   int64_t *entries = NULL;
-  if (axis < 0) return REAP_OK;
+  if (axis < 0 || r->pruned->values[value].constant) return REAP_OK;
   REAP_TRY(reap_alloc(&entries, r->pruned->values[value].dims[axis], sizeof *entries));
   const int64_t count = reap_groups_entries(r->groups, value, group, keep, entries);
   if (count < 0) {
