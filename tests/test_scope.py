@@ -95,6 +95,14 @@ def written_and_read():
     return net.model(net.conv("last", net.node("Add", x + " b", "sum"), UNITS, 6), 6)
 
 
+def grouped():
+    """Only a convolution in wide groups reads what the first layer makes."""
+    net = Network()
+    x = net.conv("a", "x", 3, 16)
+    x = net.conv("wide", x, 16, 16, group=2)
+    return net.model(net.conv("last", x, 16, 6), 6)
+
+
 class Failure(Exception):
     pass
 
@@ -123,10 +131,7 @@ def prune(folder, *options, ranks=1):
 
 
 def check(make, folder):
-    onnx.save(make(), os.path.join(folder, "model.onnx"))
-    with h5py.File(os.path.join(folder, "data.h5"), "w") as file:
-        file["images"] = IMAGES
-        file["images"].attrs["layout"] = "NCHW"
+    write(make, folder)
     groups = json.loads(run(folder, "inspect", "model.onnx", "--json").stdout)["groups"]
     name = next(g["name"] for g in groups if "a" in g["producers"])
     with open(os.path.join(folder, "plan.json"), "w", encoding="utf-8") as file:
@@ -162,6 +167,23 @@ def check_budget(folder):
             raise Failure("%s: %s left of %s" % (options, report["pruned"][key], report["baseline"][key]))
 
 
+def write(make, folder):
+    onnx.save(make(), os.path.join(folder, "model.onnx"))
+    with h5py.File(os.path.join(folder, "data.h5"), "w") as file:
+        file["images"] = IMAGES
+        file["images"].attrs["layout"] = "NCHW"
+
+
+def check_grouped(folder):
+    """Nothing tells of such units but the weights; the network is pruned all the same."""
+    write(grouped, folder)
+    kept, apart = prune(folder, "--keep", 0.5)
+    for options, ranks in (([], 2), (["--method", "l1"], 1)):
+        other = prune(folder, "--keep", 0.5, *options, ranks=ranks)[0]
+        if len(kept) != 4 or other != kept or not apart < 2:
+            raise Failure("keeps %s, and %s with %s; outputs differ by %.2g" % (kept, other, options, apart))
+
+
 def check_default(folder, make):
     """Coupled groups take part only where inner ones do not reach the budget."""
     command = ["prune", "model.onnx", "--calib", "data.h5", "-o", "out.h5", "--report", "out.json", "--progress", "none", "--flops"]
@@ -177,9 +199,12 @@ def check_default(folder, make):
 
 def main():
     failed = 0
-    for make in (depthwise, joined, written_and_read, residual):
+    for make in (grouped, depthwise, joined, written_and_read, residual):
         with tempfile.TemporaryDirectory() as folder:
             try:
+                if make is grouped:
+                    check_grouped(folder)
+                    continue
                 check(make, folder)
                 check_default(folder, make)
                 if make is residual:

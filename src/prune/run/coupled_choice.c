@@ -14,6 +14,7 @@
  */
 #include "coupled_choice.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -301,10 +302,10 @@ static int choose_by_weights(const choice *c, int g, scored *list, double *score
     out->order[k] = list[k].unit;
     gone += list[k].score;
     out->error[k] = all > 0 ? gone / all : 0;
-    scores[list[k].unit] = -1;
+    scores[list[k].unit] = NAN;
   }
   for (int64_t u = 0, left = 0; u < out->units; u++)
-    if (scores[u] >= 0) out->kept[left++] = u;
+    if (!isnan(scores[u])) out->kept[left++] = u;
   return REAP_OK;
 }
 
@@ -318,7 +319,7 @@ static int choose_others(const choice *c) {
     if (found) continue;
     const int64_t units = reap_groups_at(c->groups, g)->units;
     int status = reap_alloc(&list, units, sizeof *list);
-    if (status == REAP_OK) status = reap_alloc(&scores, units, sizeof *scores);
+    if (status == REAP_OK) status = reap_calloc(&scores, units, sizeof *scores);
     if (status == REAP_OK) status = choose_by_weights(c, g, list, scores);
     reap_free(&list);
     reap_free(&scores);
