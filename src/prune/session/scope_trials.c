@@ -21,7 +21,7 @@
 
 static const double FACTORS[] = {1e6, 4, 2, 1};
 enum { N_FACTORS = sizeof FACTORS / sizeof FACTORS[0] };
-static const double WORTH_CHANGING = 0.05;
+static const double WORTH_CHANGING = 0.1; /* as in sensitivity/joint.c */
 
 /* Rank 0's sizes hold on all ranks. */
 static int finish(reap_session *s, double coupled) {
