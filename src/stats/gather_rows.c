@@ -15,9 +15,9 @@
 #include "reap/memory.h"
 #include "rows.h"
 
-enum { FEW = 8 /* columns for each row */ };
+enum { FEW = 8 /* columns for each row */, LEAST = 1024 /* columns: smaller systems cost next to nothing */ };
 
-bool reap_rows_are_few(int64_t rows, int64_t columns) { return rows > 0 && rows <= columns / FEW; }
+bool reap_rows_are_few(int64_t rows, int64_t columns) { return rows > 0 && columns >= LEAST && rows <= columns / FEW; }
 
 /* Of the blocks before block `end` of all. */
 static int64_t rows_before(const reap_samples *s, int64_t end) {

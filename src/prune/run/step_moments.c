@@ -27,8 +27,9 @@ static int gather(run *r, step *s, reap_gram_place place) {
 
 int reap_step_moments(run *r, step *s) {
   const double start = reap_seconds();
-  const reap_gram_place place =
+  reap_gram_place place =
       s->group < 0 ? REAP_GRAM_WHOLE : reap_prune_place(r->comm, r->options, s->layer.n, s->layer.m);
+  if (place == REAP_GRAM_FREE && s->producer >= 0) place = REAP_GRAM_WHOLE; /* which the rounds with it take */
   if (!reap_run_frozen(r)) return gather(r, s, place);
   REAP_TRY(reap_gram_read(r->comm, r->options->from_stats, r->pruned->nodes[s->node]->layer, &s->layer,
                           place == REAP_GRAM_DISTRIBUTED, true, &s->gram));
