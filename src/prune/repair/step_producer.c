@@ -307,7 +307,7 @@ static int restore(run *r, int node, const reap_graph *before) {
 static int conclude(run *r, step *s, const search *x, reap_graph *const before[2]) {
   step after = {.group = s->group,
                 .node = s->node,
-                .producer = -1,
+                .producer = s->producer, /* its moments are whole, too */
                 .layer = x->pass.consumer,
                 .shortcut = s->shortcut,
                 .start = s->start};
