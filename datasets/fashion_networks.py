@@ -1,4 +1,94 @@
-"""Small networks of further kinds for Fashion-MNIST, 28 x 28 pixels; built by train.py."""
+"""The small networks for Fashion-MNIST, 28 x 28 pixels, that train.py trains."""
+
+
+def build_vgg(nn, F):
+    """Six 3x3 convolutions in three blocks, two fully connected layers."""
+
+    class Vgg(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = []
+            width = 1
+            for block, channels in enumerate((32, 64, 128), 1):
+                for index in (1, 2):
+                    conv = "conv%d_%d" % (block, index)
+                    norm = "bn%d_%d" % (block, index)
+                    self.add_module(conv, nn.Conv2d(width, channels, 3,
+                                                    padding=1, bias=False))
+                    self.add_module(norm, nn.BatchNorm2d(channels))
+                    self.layers.append((conv, norm, index == 2))
+                    width = channels
+            # 28 -> 14 -> 7 -> 3 pixels after the three poolings.
+            self.fc1 = nn.Linear(128 * 3 * 3, 128)
+            self.drop = nn.Dropout(0.5)
+            self.fc2 = nn.Linear(128, 10)
+
+        def forward(self, x):
+            for conv, norm, pool in self.layers:
+                x = F.relu(getattr(self, norm)(getattr(self, conv)(x)))
+                if pool:
+                    x = F.max_pool2d(x, 2)
+            x = x.flatten(1)
+            return self.fc2(self.drop(F.relu(self.fc1(x))))
+
+        def fold(self):
+            """Move each batch norm into its convolution.
+
+            The exporter would do the same, but drops the parameter names.
+            """
+            for conv, norm, _ in self.layers:
+                setattr(self, conv, nn.utils.fusion.fuse_conv_bn_eval(
+                    getattr(self, conv), getattr(self, norm)))
+                setattr(self, norm, nn.Identity())
+
+    return Vgg()
+
+
+def build_resnet(nn, F):
+    """ResNet-20: three stages of three basic blocks, projection shortcuts."""
+
+    class Block(nn.Module):
+        def __init__(self, width, channels, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(width, channels, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(channels)
+            self.shortcut = None
+            if stride != 1 or width != channels:
+                self.shortcut = nn.Sequential()
+                self.shortcut.add_module("conv", nn.Conv2d(
+                    width, channels, 1, stride, bias=False))
+                self.shortcut.add_module("bn", nn.BatchNorm2d(channels))
+
+        def forward(self, x):
+            y = F.relu(self.bn1(self.conv1(x)))
+            y = self.bn2(self.conv2(y))
+            return F.relu(y + (self.shortcut(x) if self.shortcut else x))
+
+    class ResNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(1, 16, 3, 1, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(16)
+            width = 16
+            for stage, channels in enumerate((16, 32, 64), 1):
+                blocks = nn.Sequential()
+                for index in range(3):
+                    stride = 2 if stage > 1 and index == 0 else 1
+                    blocks.add_module(str(index),
+                                      Block(width, channels, stride))
+                    width = channels
+                self.add_module("stage%d" % stage, blocks)
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x):
+            x = F.relu(self.bn1(self.conv1(x)))
+            x = self.stage3(self.stage2(self.stage1(x)))
+            x = F.adaptive_avg_pool2d(x, 1)
+            return self.fc(x.flatten(1))
+
+    return ResNet()
 
 
 def build_mobile(nn, F):
