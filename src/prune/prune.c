@@ -164,8 +164,7 @@ void reap_run_destroy(reap_run **r) {
   reap_frontier_destroy(&(*r)->front_original);
   reap_frontier_destroy(&(*r)->front_pruned);
   reap_steps_clear(&(*r)->steps);
-  reap_run_clear_stays(*r);
-  reap_run_clear_choices(*r);
+  reap_run_clear_cuts(*r);
   reap_free(r);
 }
 

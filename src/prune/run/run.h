@@ -99,10 +99,9 @@ void reap_run_keep_classifiers(run *r);
 int reap_step_scale_classifier(run *r, const reap_step *at);
 
 /* step_cut.c: a group cut at once, its units given or chosen by weights, and what was done in the result. Collective.
- * What is left of values (local). */
+ * What it keeps in the run is given back by the second (local). */
 int reap_step_cut(run *r, const reap_step *what);
-void reap_run_clear_stays(run *r);
-void reap_run_clear_choices(run *r);
+void reap_run_clear_cuts(run *r);
 
 /* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int reap_step_decide(run *r, step *s);

@@ -68,6 +68,7 @@ static void compose(stay *s, int64_t count, const int64_t *present, int64_t *ent
   s->count = count;
 }
 
+/* Constants are no layer's outputs. */
 static int note_value(run *r, int group, const bool *keep, int value) {
   stay *s = &r->stays[value];
   const int axis = reap_groups_axis(r->groups, value);
@@ -96,12 +97,9 @@ static int note_stays(run *r, int group, const reap_step_record *record) {
   return status;
 }
 
-void reap_run_clear_stays(run *r) {
+void reap_run_clear_cuts(run *r) {
   for (int v = 0; r->stays && v < r->pruned->n_values; v++) reap_free(&r->stays[v].entries);
   reap_free(&r->stays);
-}
-
-void reap_run_clear_choices(run *r) {
   for (int g = 0; r->choices && g < reap_groups_count(r->groups); g++) reap_coupled_choice_clear(&r->choices[g]);
   reap_free(&r->choices);
 }

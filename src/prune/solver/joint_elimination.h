@@ -19,10 +19,11 @@ typedef struct reap_joint_system {
   const reap_gram *gram;   /* there, whole; ignored elsewhere */
 } reap_joint_system;
 
-/* Collective. Removes units - n_kept of `units` units: order[units - n_kept], and error[units - n_kept], the weighted
- * sum of the layers' relative errors (of outputs that are still there, over the energy of all at the start) after each
- * removal. kept[n_kept] ascending. The same on all ranks and for any owners, but for rounding where processors differ.
- * ridge: relative to each column's own scale; raised where a system is singular. REAP_ERR_NUMERIC names the layer. */
+/* Collective. Removes units - n_kept of `units` units: order[units - n_kept], and error[units - n_kept], after each
+ * removal the weighted sum of the layers' errors at the start and of what removals so far have added to the error of
+ * outputs that were still there, relative to the energy of all outputs. kept[n_kept] ascending. The same on all ranks
+ * and for any owners, but for rounding where processors differ. ridge: relative to each column's own scale; raised
+ * where a system is singular. REAP_ERR_NUMERIC names the layer. */
 int reap_joint_eliminate(const reap_comm *comm, int n_systems, const reap_joint_system *systems, int64_t units,
                          int64_t n_kept, double ridge, int64_t *order, double *error, int64_t *kept);
 
