@@ -54,6 +54,33 @@ static reap_memory_estimate of_paths(const subject *s, int64_t images, const rea
   return f;
 }
 
+/* Systems of all layers that read a coupled group stand side by side: four of 144 columns and 8 outputs. */
+static void coupled_systems_stand_side_by_side(void) {
+  static const char *const readers[] = {"p", "q", "r", "s"};
+  const reap_estimate_images images = {.count = MANY};
+  const double system = 8.0 * (2 * 144.0 * 144 + 2 * 144.0 * 8);
+  reap_graph *g = net_begin();
+  reap_groups *groups = NULL;
+  bool chosen[8] = {false};
+  net_image(g, "x", 3, 7, 7);
+  net_conv3(g, "a", "x", 3, 16);
+  for (int k = 0; k < 4; k++) net_conv3(g, readers[k], "a", 16, 8);
+  net_node(g, "Sum", "y", "p q r s", "y", NULL);
+  net_finish(g, "y", 5);
+  CHECK_OK(reap_groups_find(g, &groups));
+  CU_ASSERT_TRUE(reap_groups_at(groups, 0)->cuttable && !reap_groups_at(groups, 0)->prunable);
+  chosen[0] = true;
+  for (int ranks = 1; ranks <= 4; ranks++) {
+    reap_memory_estimate found;
+    CHECK_OK(reap_estimate_prune(g, groups, chosen, &images, NULL, ranks, &found));
+    const double together = system * (1 + 4.0 / ranks), alone = system * 1.5;
+    CU_ASSERT_TRUE((double)(found.every_rank + found.deciding_rank) >= fmax(together, alone) - 1);
+    CU_ASSERT_EQUAL(found.columns, 144);
+  }
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&g);
+}
+
 /* Left to choose, paths of a layer that large need a share of one matrix and some panels, on one rank as well. */
 static void paths_of_large_layers_are_distributed(void) {
   subject s = subject_make();
@@ -163,4 +190,5 @@ const test_case test_cases[] = {{"paths of large layers are distributed", paths_
                                 {"moments that are stored take less", moments_that_are_stored_take_less},
                                 {"runs with panels", runs_with_panels},
                                 {"few rows take little", few_rows_take_little},
+                                {"coupled systems stand side by side", coupled_systems_stand_side_by_side},
                                 {NULL, NULL}};

@@ -16,6 +16,7 @@
 #include "exec/output_set.h"
 #include "linalg/placement.h"
 #include "model/operators/layer.h"
+#include "prune/run/coupled_choice.h"
 #include "prune/run/steps.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"
@@ -173,16 +174,31 @@ int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int 
   return note_network(graph, 1, images->count, out);
 }
 
-/* Layers that read a coupled group are repaired, all of them (repair needs no distributed moments). */
+/* Layers that read a coupled group are repaired one by one, from whole moments. Before that the systems of all of them
+ * stand side by side, each with its moments on one rank (joint_elimination.c), while every rank sums the next. */
 static int note_readers(const reap_graph *graph, const reap_group *group, const reap_estimate_images *images, int ranks,
                         reap_memory_estimate *out) {
+  double all = 0, largest = 0;
+  reap_layer widest = {.n = 0};
   for (int k = 0; k < group->n_members; k++) {
     const int node = group->members[k].node;
     reap_layer layer;
-    if (group->members[k].role != REAP_CONSUMES || !reap_repair_possible(graph, node)) continue;
+    int64_t system = 0, deciding = 0;
+    if (!reap_coupled_votes(graph, &group->members[k])) continue;
     REAP_TRY(reap_layer_view(graph, node, reap_repair_channels(graph, node), &layer));
-    REAP_TRY(note_layer(graph, &layer, images, REAP_ESTIMATE_PRUNE, REAP_GRAM_WHOLE, ranks, out));
+    REAP_TRY(whole(&layer, &system, &deciding));
+    all += (double)system;
+    if ((double)system > largest) widest = layer;
+    largest = fmax(largest, (double)system);
+    if (reap_repair_possible(graph, node))
+      REAP_TRY(note_layer(graph, &layer, images, REAP_ESTIMATE_PRUNE, REAP_GRAM_WHOLE, ranks, out));
   }
+  const int64_t together = (int64_t)(largest + fmax(largest, all / ranks));
+  if (widest.n == 0 || together <= out->every_rank + out->deciding_rank) return REAP_OK;
+  out->every_rank = together;
+  out->deciding_rank = 0;
+  out->layer = graph->nodes[widest.node]->layer;
+  out->columns = widest.n;
   return REAP_OK;
 }
 

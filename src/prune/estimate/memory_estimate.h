@@ -53,7 +53,8 @@ int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, 
 /* Bytes of a graph's weights. */
 int64_t reap_estimate_weights(const reap_graph *graph);
 
-/* For pruning the chosen groups on `ranks` ranks; place[groups]: where the moments of their layers are to be. */
+/* For pruning the chosen groups on `ranks` ranks; place[groups]: where the moments of inner ones' layers are to be
+ * (NULL: there are none). */
 int reap_estimate_prune(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                         const reap_estimate_images *images, const reap_gram_place *place, int ranks,
                         reap_memory_estimate *out);

@@ -2,8 +2,8 @@
  *
  * Layers that read a coupled group lie along the network, so the choice is made before anything is cut: one walk
  * through the original network gathers the moments of all of them. Those of a group wait on their owners until the last
- * has come; owners are dealt out by n^3, the most work first served by the rank that has the least. A layer that reads
- * two groups gives its moments to both.
+ * has come; layers go to the rank that has the least work, n^3 for each, so far. A layer that reads two groups gives
+ * its moments to both.
  *
  * A layer with few rows for its columns (a classifier behind global pooling has one for each image) fits whatever is
  * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough. A group that
@@ -74,8 +74,7 @@ static bool is_chosen(const choice *c, int g) {
          !(c->options->given && c->options->given[g]);
 }
 
-/* A layer whose least-squares problem is known: no grouped and no transposed convolution. */
-static bool votes(const reap_graph *graph, const reap_member *member) {
+bool reap_coupled_votes(const reap_graph *graph, const reap_member *member) {
   const reap_node *node = graph->nodes[member->node];
   return member->role == REAP_CONSUMES && node->linear && reap_node_int(node, "group", 1) == 1;
 }
@@ -94,8 +93,8 @@ static int list_layers(choice *c) {
   for (int g = 0; g < reap_groups_count(c->groups); g++) {
     const reap_group *group = reap_groups_at(c->groups, g);
     for (int k = 0; is_chosen(c, g) && k < group->n_members; k++) {
-      c->n_readers += votes(c->graph, &group->members[k]);
-      wanted[group->members[k].node] |= votes(c->graph, &group->members[k]);
+      c->n_readers += reap_coupled_votes(c->graph, &group->members[k]);
+      wanted[group->members[k].node] |= reap_coupled_votes(c->graph, &group->members[k]);
     }
   }
   for (int i = 0; status == REAP_OK && i < c->graph->n_nodes; i++)
@@ -139,7 +138,7 @@ static int list_readers(choice *c) {
     const reap_group *group = reap_groups_at(c->groups, g);
     for (int k = 0; is_chosen(c, g) && k < group->n_members; k++) {
       const reap_member *member = &group->members[k];
-      if (!votes(c->graph, member)) continue;
+      if (!reap_coupled_votes(c->graph, member)) continue;
       reader *r = &c->readers[c->n_readers++];
       r->group = g;
       r->layer = find_layer(c, member->node);
@@ -183,8 +182,8 @@ static int set_up(choice *c) {
 
 /* ------------------------------------------------------------------ one group */
 
-/* The readers first .. end of the group; *some: one has enough rows. */
-static bool have_rows(const choice *c, int first, int end, int i) {
+/* Whether reader i, of the group's first .. end, has a say. */
+static bool has_say(const choice *c, int first, int end, int i) {
   bool some = false;
   for (int k = first; k < end; k++)
     some |= c->samples[c->readers[k].layer] >= ROWS_PER_COLUMN * c->layers[c->readers[k].layer].n;
@@ -214,8 +213,8 @@ static int eliminate(choice *c, int g, int first, int end) {
     const reap_layer *layer = &c->layers[r->layer];
     grams[k] = reap_gram_of(c->moments[r->layer]);
     systems[k] =
-        (reap_joint_system){c->graph->nodes[layer->node]->layer,         layer->n, layer->m, r->unit, r->produced,
-                            have_rows(c, first, end, first + k) ? 1 : 0, r->owner, &grams[k]};
+        (reap_joint_system){c->graph->nodes[layer->node]->layer,       layer->n, layer->m, r->unit, r->produced,
+                            has_say(c, first, end, first + k) ? 1 : 0, r->owner, &grams[k]};
     if (systems[k].weight > 0 && (out->samples == 0 || c->samples[r->layer] < out->samples))
       out->samples = c->samples[r->layer];
   }
@@ -224,11 +223,10 @@ static int eliminate(choice *c, int g, int first, int end) {
                                   out->error, out->kept);
   reap_free(&systems);
   reap_free(&grams);
-  if (status != REAP_OK) return reap_error_prefix(status, "group %s", reap_groups_at(c->groups, g)->name);
-  return reap_comm_broadcast(c->comm, out->kept, (size_t)out->n_kept * sizeof *out->kept, 0);
+  return reap_error_prefix(status, "group %s", reap_groups_at(c->groups, g)->name);
 }
 
-/* Readers from *first on are of one group; *last: the last of their layers. */
+/* The readers of the group of reader `first` end here; *last: the last of their layers. */
 static int group_end(const choice *c, int first, int *last) {
   int end = first;
   *last = -1;
@@ -270,7 +268,7 @@ static int take(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   return REAP_OK;
 }
 
-/* ------------------------------------------------------------------ all of it */
+/* ------------------------------------------------------------------ groups without a reader */
 
 typedef struct scored {
   double score;
@@ -328,6 +326,21 @@ static int choose_others(const choice *c) {
   return REAP_OK;
 }
 
+/* ------------------------------------------------------------------ all of it */
+
+/* Rank 0's to all: numbers that every rank works out for itself may differ where processors do. */
+static int share(const choice *c) {
+  for (int g = 0; g < reap_groups_count(c->groups); g++) {
+    reap_coupled_choice *out = &c->out[g];
+    if (!out->kept) continue;
+    const size_t removed = (size_t)(out->units - out->n_kept);
+    REAP_TRY(reap_comm_broadcast(c->comm, out->order, removed * sizeof *out->order, 0));
+    REAP_TRY(reap_comm_broadcast(c->comm, out->error, removed * sizeof *out->error, 0));
+    REAP_TRY(reap_comm_broadcast(c->comm, out->kept, (size_t)out->n_kept * sizeof *out->kept, 0));
+  }
+  return REAP_OK;
+}
+
 int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                         const reap_shard *shard, const reap_prune_options *o, reap_coupled_choice *choices) {
   choice c = {.comm = comm, .graph = graph, .groups = groups, .options = o, .out = choices};
@@ -345,6 +358,7 @@ int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const re
                                         .visitor = &visitor,
                                         .progress = o->progress};
   if (status == REAP_OK && c.n_layers > 0) status = reap_collect(comm, graph, groups, images, shard, &options, &result);
+  if (status == REAP_OK) status = share(&c);
   clear(&c);
   return status;
 }

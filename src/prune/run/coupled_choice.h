@@ -17,6 +17,10 @@ typedef struct reap_coupled_choice {
  * pass over the shard's images through `graph`. The same on all ranks. */
 int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                         const reap_shard *shard, const reap_prune_options *options, reap_coupled_choice *choices);
+/* Local. Whether a member's layer has a least-squares problem of its own: it reads the units, and is no grouped and no
+ * transposed convolution. */
+bool reap_coupled_votes(const reap_graph *graph, const reap_member *member);
+
 void reap_coupled_choice_clear(reap_coupled_choice *choice);
 
 #endif

@@ -87,11 +87,25 @@ static int make_empty(const reap_session *s, const reap_paths_options *options, 
   return reap_paths_measure_of(s->network->graph, options->measure, &(*paths)->measure);
 }
 
+/* Of the pass that follows coupled groups: chosen[groups]. Collective. */
+static int check_coupled_memory(const reap_session *s, const bool *chosen) {
+  const reap_estimate_images images = {s->shard.images, {s->settings.positions, s->settings.seed}};
+  reap_memory_estimate expected;
+  const int status =
+      reap_estimate_prune(s->network->graph, s->groups, chosen, &images, NULL, reap_comm_size(s->comm), &expected);
+  REAP_TRY(reap_comm_agree(s->comm, status));
+  return reap_estimate_check(
+      s->comm, &expected, s->settings.memory,
+      "exclude it, put fewer ranks on a node, use more nodes, or prune inner groups alone (scope "
+      "inner)");
+}
+
 /* Measured sizes of a coupled group: each takes a trial. */
 enum { COUPLED_SIZES = 3 };
 
-/* Inner groups first, which settle how losses combine. Collective. */
-static int collect_all(reap_session *s, bool *inner, reap_paths_options *options, reap_group_paths **paths) {
+/* Inner groups first, which settle how losses combine; inner[groups], others[groups]: scratch. Collective. */
+static int collect_all(reap_session *s, bool *inner, bool *others, reap_paths_options *options,
+                       reap_group_paths **paths) {
   const reap_prune_options trial = reap_session_prune_options(s);
   bool some = false;
   for (int g = 0; g < s->info.plan.n_groups; g++) {
@@ -105,6 +119,8 @@ static int collect_all(reap_session *s, bool *inner, reap_paths_options *options
   else
     REAP_TRY(reap_comm_agree(s->comm, make_empty(s, options, paths)));
   if (s->settings.scope != REAP_SCOPE_ALL) return REAP_OK;
+  for (int g = 0; g < s->info.plan.n_groups; g++) others[g] = s->info.plan.chosen[g] && !inner[g];
+  REAP_TRY(check_coupled_memory(s, others));
   const int sizes = options->sizes < COUPLED_SIZES ? options->sizes : COUPLED_SIZES;
   return reap_coupled_paths_add(s->comm, s->network->graph, s->groups, s->images, &s->shard, &trial,
                                 (*paths)->measured_images > 0 ? sizes : 0, *paths);
@@ -114,13 +130,15 @@ static int collect_all(reap_session *s, bool *inner, reap_paths_options *options
 static int collect(reap_session *s, reap_group_paths **paths) {
   const bool output = s->info.plan.ratios != REAP_RATIOS_PATH;
   const char *file = s->settings.from_stats;
-  bool *inner = NULL;
+  bool *inner = NULL, *others = NULL;
   int status = file && !s->stored.from ? reap_session_stats_open(s->network, file, &s->stored.from) : REAP_OK;
   if (status == REAP_OK) status = reap_calloc(&inner, s->info.plan.n_groups, sizeof *inner);
+  if (status == REAP_OK) status = reap_calloc(&others, s->info.plan.n_groups, sizeof *others);
   status = reap_comm_agree(s->comm, status);
   reap_paths_options options = paths_options(s, output);
-  if (status == REAP_OK) status = collect_all(s, inner, &options, paths);
+  if (status == REAP_OK) status = collect_all(s, inner, others, &options, paths);
   reap_free(&inner);
+  reap_free(&others);
   return status;
 }
 
