@@ -184,29 +184,6 @@ def check_grouped(folder):
             raise Failure("keeps %s, and %s with %s; outputs differ by %.2g" % (kept, other, options, apart))
 
 
-def wide():
-    """Matrix products of many columns, which have one row for each image."""
-    net, x = Network(), "flat"
-    net.node("Flatten", "x", x)
-    for name, inputs, outputs in (("a", 108, 2048), ("b", 2048, 1400), ("c", 1400, 5)):
-        net.constant(name + ".w", RANDOM.normal(size=(inputs, outputs)) * (2 / inputs) ** 0.5)
-        x = net.node("Gemm", "%s %s.w" % (x, name), "y" if name == "c" else name)
-        x = net.node("Relu", x, name + ".r") if name != "c" else x
-    graph = helper.make_graph(net.nodes, "network", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 6, 6])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])], net.constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-
-
-def check_few_rows(folder):
-    """They are solved with their producers, and without; both runs come to an end."""
-    write(wide, folder)
-    for options in ([], ["--producers", 0]):
-        run(folder, "prune", "model.onnx", "--calib", "data.h5", "--images", 40, "--keep", 0.75, "-o", "out.h5", "--onnx", "out.onnx",
-            "--progress", "none", *options)
-        if not np.isfinite(outputs(os.path.join(folder, "out.onnx"))).all():
-            raise Failure("few rows: outputs that are not finite")
-
-
 def check_default(folder, make):
     """Coupled groups take part only where inner ones do not reach the budget."""
     command = ["prune", "model.onnx", "--calib", "data.h5", "-o", "out.h5", "--report", "out.json", "--progress", "none", "--flops"]
@@ -218,15 +195,23 @@ def check_default(folder, make):
             raise Failure("--flops %s: scope %s, not %s" % (options[0], found, scope))
     if "cannot be reached" not in run(folder, *command, 0.1, "--scope", "inner", status=2).stderr:
         raise Failure("inner groups reach 0.1 of the multiply-adds")
+    kept = []
+    for options in ([0.1, "--save-plan", "saved.json"], ["--plan", "saved.json"]):
+        words = command if options[0] == 0.1 else command[:-1]
+        run(folder, *words, *options)
+        with open(os.path.join(folder, "out.json"), encoding="utf-8") as file:
+            kept.append([(cut["group"], cut["kept"]) for cut in json.load(file)["cuts"]])
+    if kept[0] != kept[1]:
+        raise Failure("a saved plan keeps %s, the run that saved it kept %s" % (kept[1], kept[0]))
 
 
 def main():
     failed = 0
-    for make in (wide, grouped, depthwise, joined, written_and_read, residual):
+    for make in (grouped, depthwise, joined, written_and_read, residual):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                if make in (wide, grouped):
-                    (check_grouped if make is grouped else check_few_rows)(folder)
+                if make is grouped:
+                    check_grouped(folder)
                     continue
                 check(make, folder)
                 check_default(folder, make)

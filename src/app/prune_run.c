@@ -47,7 +47,7 @@ void prune_inputs_close(prune_inputs *in) {
 static int give_sizes(prune_run *r) {
   const char *path = r->options->plan;
   const reap_groups *groups = reap_session_groups(r->session);
-  const bool coupled = r->options->settings.scope == REAP_SCOPE_ALL;
+  const bool coupled = r->options->settings.scope != REAP_SCOPE_INNER;
   const int n = reap_groups_count(groups);
   int64_t *counts = NULL, **given = NULL;
   int status = reap_calloc(&counts, n, sizeof *counts);

@@ -29,17 +29,21 @@ static int open_images(reap_session *s) {
   return REAP_OK;
 }
 
+static int begin_scope(reap_session *s, reap_scope scope) {
+  s->settings.scope = scope;
+  reap_size_plan_clear(&s->info.plan);
+  return reap_size_plan_begin(s->network->graph, s->groups, &s->settings, &s->info.plan);
+}
+
 /* Inner groups alone; all of them if that fails and the settings leave it open. */
 static int begin_plan(reap_session *s) {
-  reap_session_settings *o = &s->settings;
-  const bool open = o->scope == REAP_SCOPE_AUTO;
-  if (open) o->scope = REAP_SCOPE_INNER;
-  const int status = reap_size_plan_begin(s->network->graph, s->groups, o, &s->info.plan);
+  const reap_session_settings *o = &s->settings;
+  s->scope_open = o->scope == REAP_SCOPE_AUTO && reap_settings_allow_coupled(o);
+  const int status = begin_scope(s, o->scope == REAP_SCOPE_AUTO ? REAP_SCOPE_INNER : o->scope);
   const bool out_of_reach = status == REAP_ERR_USAGE && o->budget != REAP_BUDGET_KEEP;
-  if (!open || !(status == REAP_ERR_INPUT || out_of_reach) || !reap_settings_allow_coupled(o)) return status;
-  reap_size_plan_clear(&s->info.plan);
-  o->scope = REAP_SCOPE_ALL;
-  REAP_TRY(reap_size_plan_begin(s->network->graph, s->groups, o, &s->info.plan));
+  if (!s->scope_open || !(status == REAP_ERR_INPUT || out_of_reach) || !(o->method->can & REAP_CAN_COUPLED))
+    return status;
+  REAP_TRY(begin_scope(s, REAP_SCOPE_ALL));
   reap_log(REAP_LOG_INFO, "coupled groups take part: inner ones alone do not reach the budget");
   return REAP_OK;
 }
@@ -89,7 +93,18 @@ void reap_session_destroy(reap_session **session) {
 
 /* ------------------------------------------------------------------ the plan */
 
+/* Whether sizes take units of a coupled group. */
+static bool cuts_coupled(const reap_session *s, const int64_t *counts) {
+  bool some = false;
+  for (int g = 0; g < reap_groups_count(s->groups); g++) {
+    const reap_group *group = reap_groups_at(s->groups, g);
+    some |= group->cuttable && !group->prunable && counts[g] < group->units;
+  }
+  return some;
+}
+
 int reap_session_set_sizes(reap_session *s, const int64_t *counts, int64_t *const *kept) {
+  if (s->scope_open && cuts_coupled(s, counts)) REAP_TRY(begin_scope(s, REAP_SCOPE_ALL));
   return reap_size_plan_give(s->groups, counts, kept, &s->info.plan);
 }
 

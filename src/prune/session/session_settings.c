@@ -37,23 +37,21 @@ const char *reap_ratios_name(reap_ratios ratios) {
   return names[ratios];
 }
 
-/* What coupled groups do not have. */
-static int check_scope(const reap_session_settings *s) {
-  if (s->scope != REAP_SCOPE_ALL) return REAP_OK;
+/* Why coupled groups cannot be pruned with these settings; NULL: they can. */
+static const char *coupled_obstacle(const reap_session_settings *s) {
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
-    return reap_error(REAP_ERR_USAGE, "coupled groups have no statistics, activations or paths yet");
-  if (reap_settings_need_latency(s))
-    return reap_error(REAP_ERR_USAGE, "sizes of coupled groups are not chosen by times yet");
+    return "coupled groups have no statistics, activations or paths yet";
+  if (reap_settings_need_latency(s)) return "sizes of coupled groups are not chosen by times yet";
   if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
-    return reap_error(REAP_ERR_USAGE, "sizes of coupled groups are not chosen by losses without refit");
-  return REAP_OK;
+    return "sizes of coupled groups are not chosen by losses without refit";
+  return NULL;
 }
 
-bool reap_settings_allow_coupled(const reap_session_settings *s) {
-  const bool files = s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths;
-  const bool losses = s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT;
-  return !files && !reap_settings_need_latency(s) && s->budget != REAP_BUDGET_SIZES && (s->refit || !losses) &&
-         s->method->can & REAP_CAN_COUPLED;
+bool reap_settings_allow_coupled(const reap_session_settings *s) { return !coupled_obstacle(s); }
+
+static int check_scope(const reap_session_settings *s) {
+  const char *obstacle = s->scope == REAP_SCOPE_ALL ? coupled_obstacle(s) : NULL;
+  return obstacle ? reap_error(REAP_ERR_USAGE, "%s", obstacle) : REAP_OK;
 }
 
 int reap_settings_check(const reap_session_settings *s, const reap_dataset *images) {

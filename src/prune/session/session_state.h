@@ -19,6 +19,7 @@ struct reap_session {
   reap_session_info info;
   reap_group_paths *own_paths; /* what info.paths and info.latency point to, unless they are lent */
   reap_latency *own_latency;
+  bool scope_open;            /* coupled groups take part if the sizes want it */
   bool *repair;               /* [nodes] layers that may be repaired; NULL: none */
   reap_prune_options options; /* of the steps */
   session_stored stored;

@@ -237,7 +237,10 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
   REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
   if (jointly) REAP_TRY(reap_coupled_paths_give(groups, paths, plan->counts, plan->given));
   plan->cost = outcome.cost;
-  plan->predicted_loss = outcome.loss;
+  plan->predicted_loss = 0; /* as measured, not as coupled groups were made to count */
+  for (int g = 0; g < plan->n_groups; g++)
+    if (plan->chosen[g])
+      plan->predicted_loss += losses[g][plan->counts[g]] / (reap_groups_at(groups, g)->prunable ? 1 : plan->coupled);
   plan->gap = reap_ratios_gap(&outcome);
   plan->complete = true;
   return REAP_OK;
