@@ -9,6 +9,8 @@ what they make, with a batch norm, a Relu, a Transpose or a Reshape behind them.
   - pruned in front of them, no product moves further with repair than without, the errors reported on images held out are those of
     the written network, and both files compute the same.
 
+And matrix products with more columns than there are images, solved from their rows.
+
 Exit status 77 where numpy, h5py, onnx or onnxruntime are missing.
 """
 import json
@@ -215,6 +217,40 @@ class Products(unittest.TestCase):
         """As many outputs as channels, more, fewer: the norm is along another axis each time."""
         for more in (-2, 0, 3):
             self.check(31 + more, 4, "norm", more)
+
+
+class FewRows(unittest.TestCase):
+    """Layers of 1024 columns and more, with one row for each image, also when they have lost a part of their columns."""
+
+    def test_with_and_without_producers(self):
+        os.makedirs(SCRATCH, exist_ok=True)
+        random, sizes = np.random.default_rng(3), [108, 2048, 1400, 5]
+        nodes, weights, x = [helper.make_node("Flatten", ["x"], ["flat"])], [], "flat"
+        for k in range(3):
+            values = random.normal(size=sizes[k:k + 2]) * (2 / sizes[k]) ** 0.5
+            weights.append(numpy_helper.from_array(values.astype(np.float32), "w%d" % k))
+            nodes.append(helper.make_node("MatMul", [x, "w%d" % k], ["y" if k == 2 else "m%d" % k], "product %d" % k))
+            if k < 2:
+                nodes.append(helper.make_node("Relu", ["m%d" % k], ["r%d" % k]))
+            x = "r%d" % k
+        graph = helper.make_graph(nodes, "wide", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 6, 6])],
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])], weights)
+        model, data, written = (os.path.join(SCRATCH, name) for name in ("wide.onnx", "wide.h5", "few.onnx"))
+        images = random.normal(size=(40, 3, 6, 6)).astype(np.float32)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), model)
+        with h5py.File(data, "w") as f:
+            f["images"] = images
+            f["images"].attrs["layout"] = "NCHW"
+        for rounds in ("4", "0"):
+            for ranks in (1, 2):
+                path = "%s.%s" % (written, ranks)
+                run = subprocess.run(["mpirun", "--oversubscribe", "-n", str(ranks), PROGRAM, "prune", model, "--calib", data, "--keep",
+                                      "0.75", "--producers", rounds, "--onnx", path + ".onnx", "-o", path + ".h5", "--progress", "none"],
+                                     capture_output=True, text=True, timeout=600)
+                self.assertEqual(run.returncode, 0, run.stderr)
+            found = [onnxruntime.InferenceSession("%s.%d.onnx" % (written, ranks)).run(None, {"x": images})[0] for ranks in (1, 2)]
+            self.assertTrue(np.isfinite(found[0]).all())
+            self.assertLess(np.abs(found[0] - found[1]).max(), 1e-4 * np.abs(found[0]).max())
 
 
 if __name__ == "__main__":
