@@ -79,7 +79,10 @@ wrong "group $group has to keep at least one" "{ \"groups\": { \"$group\": [] } 
 wrong "group $group: channel 3 is named twice" "{ \"groups\": { \"$group\": [3, 1, 3] } }"
 for value in 64 -1 0.5 '"1"' '[1]'; do wrong "group $group: indices of channels" "{ \"groups\": { \"$group\": [0, $value] } }"; done
 wrong "group $group is named twice" "{ \"groups\": { \"$group\": 3, \"$group\": 4 } }"
-wrong "group conv1.Conv cannot be pruned: coupled" '{ "groups": { "conv1.Conv": 3 } }'
+plan '{ "groups": { "conv1.Conv": 3 } }' # coupled: a plan opens the scope, unless the user closed it
+ends 3 "plan.json: group conv1.Conv cannot be pruned: coupled" "${prune[@]}" --plan plan.json --scope inner
+ends 0 "" "${prune[@]}" --plan plan.json --report coupled.json
+tr -d ' \t\n' <coupled.json | grep -q '"group":"conv1.Conv","units":16,"kept":\[[0-9]*,[0-9]*,[0-9]*\]' || fail "three channels of a coupled group were asked for"
 ends 3 "none.json: cannot be read" "${prune[@]}" --plan none.json
 plan "{ \"groups\": { \"$group\": 3 } }"
 ends 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --exclude "$group"
