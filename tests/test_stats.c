@@ -41,14 +41,19 @@ static int run_on(const reap_comm *comm, const char *line) {
     argc++;
   }
   argv[argc] = NULL;
-  const command_context context = {comm, argc, argv, line};
+  options_given given = {0};
+  const command_context context = {comm, argc, argv, line, &given};
   const struct {
     const char *name;
     int (*run)(const command_context *);
   } commands[] = {
       {"stats", command_stats}, {"merge", command_merge}, {"prune", command_prune}, {"solve", command_solve}};
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-    if (strcmp(argv[0], commands[i].name) == 0) return commands[i].run(&context);
+    if (strcmp(argv[0], commands[i].name) == 0) {
+      const int status = commands[i].run(&context);
+      options_given_clear(&given);
+      return status;
+    }
   return reap_error(REAP_ERR_INTERNAL, "no command %s", argv[0]);
 }
 

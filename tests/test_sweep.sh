@@ -84,7 +84,7 @@ refused() { # "WORDS" ARGS...
   says "S.h5.d"
 }
 refused '--ridge was "", and is "1e-3" now' "${data[@]}" --ridge 1e-3
-refused '--images was "60", and is "59" now' "${data[@]}" --images 59
+refused '--images was "60", and is "59" now' "$network" --calib sound.h5 --images 59 --eval sound.h5 --log-level info
 if [ "$ranks" = 1 ]; then
   refused calibration_sha256 "$network" --calib few.h5 --images 60 --eval sound.h5
   refused evaluation_sha256 "$network" --calib sound.h5 --images 60 --eval few.h5

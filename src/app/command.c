@@ -12,7 +12,7 @@
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done) {
   *done = false;
-  REAP_TRY(options_parse(line, context->argc, context->argv));
+  REAP_TRY(options_parse(line, context->argc, context->argv, context->given));
   if (!line->help) return REAP_OK;
   *done = true;
   if (reap_comm_rank(context->comm) != 0) return REAP_OK;

@@ -13,7 +13,8 @@ typedef struct command_context {
   const reap_comm *comm;
   int argc; /* of the command's own words, argv[0] being its name */
   char **argv;
-  const char *typed; /* the whole command line as typed, for reports */
+  const char *typed;    /* the whole command line as typed, for reports */
+  options_given *given; /* empty: for command_begin() */
 } command_context;
 
 typedef struct command {
@@ -63,7 +64,7 @@ typedef struct common_options {
   {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
 
 #define OUTPUT_KIND_OPTION(text)                                            \
-  {"--output-kind", NULL, OPTION_TEXT, "NAME=KIND,...",                     \
+  {"--output-kind", NULL, OPTION_LIST, "NAME=KIND,...",                     \
    "outputs that are \"scores\" of classes [N, C] (judged by the KL\n"      \
    "divergence), or any other \"values\" (by their squared error), where\n" \
    "their form tells otherwise: see reap inspect",                          \

@@ -72,43 +72,69 @@ int option_text(const option *o, char **out) {
   }
 }
 
-static int parse_option(command_line *line, int argc, char **argv, int *at) {
+void options_given_clear(options_given *given) {
+  for (int i = 0; i < OPTIONS_MOST; i++) reap_free(&given->list[i]);
+}
+
+/* What an option given once more comes to. */
+static int add_up(const command_line *line, const option *o, const char *text, options_given *given) {
+  const size_t k = (size_t)(o - line->options);
+  char *longer = NULL;
+  if (o->kind == OPTION_FLAG) return reap_error(REAP_ERR_USAGE, "%s: %s is given twice", line->command, o->name);
+  if (o->kind != OPTION_LIST)
+    return reap_error(REAP_ERR_USAGE, "%s: %s is given twice, as \"%s\" and as \"%s\"; which one is meant?",
+                      line->command, o->name, given->first[k], text);
+  REAP_TRY(reap_format(&longer, "%s,%s", *(const char **)o->target, text));
+  reap_free(&given->list[k]);
+  *(const char **)o->target = given->list[k] = longer;
+  return REAP_OK;
+}
+
+static int take(const command_line *line, const option *o, const char *text, options_given *given) {
+  const char **first = &given->first[o - line->options];
+  if (*first) return add_up(line, o, text, given);
+  *first = text;
+  if (o->kind != OPTION_FLAG) return option_store(line->command, o, text);
+  *(bool *)o->target = true;
+  return REAP_OK;
+}
+
+static int parse_option(command_line *line, int argc, char **argv, int *at, options_given *given) {
   const char *word = argv[*at], *equals = strchr(word, '=');
   size_t length = equals ? (size_t)(equals - word) : strlen(word);
   const option *o = find(line->options, word, length);
   if (!o) return reap_error(REAP_ERR_USAGE, "%s: there is no option \"%.*s\"", line->command, (int)length, word);
   if (o->kind == OPTION_FLAG) {
     if (equals) return reap_error(REAP_ERR_USAGE, "%s: %s takes no value", line->command, o->name);
-    *(bool *)o->target = true;
-    return REAP_OK;
+    return take(line, o, "", given);
   }
-  if (equals) return option_store(line->command, o, equals + 1);
+  if (equals) return take(line, o, equals + 1, given);
   if (*at + 1 >= argc)
     return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
-  return option_store(line->command, o, argv[++*at]);
+  return take(line, o, argv[++*at], given);
 }
 
-int options_parse(command_line *line, int argc, char **argv) {
+int options_parse(command_line *line, int argc, char **argv, options_given *given) {
   for (int i = 1; i < argc; i++)
     if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
       line->help = true;
       return REAP_OK;
     }
-  int given = 0;
+  int words = 0;
   bool only_names = false;
   for (int i = 1; i < argc; i++) {
     if (!only_names && strcmp(argv[i], "--") == 0) {
       only_names = true;
     } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
-      REAP_TRY(parse_option(line, argc, argv, &i));
-    } else if (given == line->n_positional) {
+      REAP_TRY(parse_option(line, argc, argv, &i, given));
+    } else if (words == line->n_positional) {
       return reap_error(REAP_ERR_USAGE, "%s: \"%s\" is one word too many", line->command, argv[i]);
     } else {
-      line->positional[given++] = argv[i];
+      line->positional[words++] = argv[i];
     }
   }
-  if (given < line->n_positional)
-    return reap_error(REAP_ERR_USAGE, "%s: %s is missing", line->command, line->positional_names[given]);
+  if (words < line->n_positional)
+    return reap_error(REAP_ERR_USAGE, "%s: %s is missing", line->command, line->positional_names[words]);
   return REAP_OK;
 }
 

@@ -11,6 +11,7 @@ typedef enum option_kind {
   OPTION_INT,    /* int64_t, at least `least` */
   OPTION_NUMBER, /* double */
   OPTION_TEXT,   /* const char * */
+  OPTION_LIST,   /* const char *, "a,b"; given again, it adds up */
   OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
   OPTION_HEADING /* no option: a line in the help text */
 } option_kind;
@@ -25,6 +26,15 @@ typedef struct option {
   int64_t least;
 } option;
 
+/* What was given, by the option's place in its table. */
+enum { OPTIONS_MOST = 80 };
+typedef struct options_given {
+  const char *first[OPTIONS_MOST]; /* the value, "" of a flag; NULL: not given */
+  char *list[OPTIONS_MOST];        /* lists given more than once, whole; owned */
+} options_given;
+
+void options_given_clear(options_given *given);
+
 /* What a command expects besides options. */
 typedef struct command_line {
   const char *command; /* "reap prune" */
@@ -35,8 +45,9 @@ typedef struct command_line {
   bool help; /* --help was given: nothing else was checked */
 } command_line;
 
-/* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. */
-int options_parse(command_line *line, int argc, char **argv);
+/* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. Lists that are given more
+ * than once add up, any other option is given once. `given` begins empty, and lives as long as the options' values. */
+int options_parse(command_line *line, int argc, char **argv, options_given *given);
 
 /* Local. Which one of `choices` ("a|b|c") `text` is; -1: none of them, or NULL. */
 int option_index(const char *choices, const char *text);

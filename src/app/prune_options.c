@@ -89,7 +89,7 @@ void prune_options_table(prune_options *o, option *table) {
        "coupled ones too, as far as that loses less (all); default: inner if\n"
        "that reaches the budget, else all",
        &o->scope, 0},
-      {"--exclude", NULL, OPTION_TEXT, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
+      {"--exclude", NULL, OPTION_LIST, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       POSITIONS_OPTION(o->positions_text),

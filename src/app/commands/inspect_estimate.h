@@ -25,7 +25,7 @@ typedef struct estimate_options {
    &(e).ranks, 1},                                                                                                 \
   {"--images", NULL, OPTION_INT, "N", "of that run: calibration images (default 4000)", &(e).images, 1},           \
   {"--keep", NULL, OPTION_NUMBER, "F", "of that run: share of channels kept (default 0.5)", &(e).keep, 0},         \
-  {"--exclude", NULL, OPTION_TEXT, "NAME,...", "of that run: groups or layers left alone", &(e).exclude, 0},       \
+  {"--exclude", NULL, OPTION_LIST, "NAME,...", "of that run: groups or layers left alone", &(e).exclude, 0},       \
   {"--memory", NULL, OPTION_TEXT, "BYTES", "of that run: limit for values and buffers on a rank",                  \
    &(e).memory.text, 0}
 /* clang-format on */

@@ -86,8 +86,10 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
     if (strcmp(argv[1], commands[i].name) != 0) continue;
     char *typed = NULL;
     int status = reap_comm_agree(comm, typed_line(argc, argv, &typed));
-    const command_context context = {comm, argc - 1, argv + 1, typed};
+    options_given given = {0};
+    const command_context context = {comm, argc - 1, argv + 1, typed, &given};
     if (status == REAP_OK) status = commands[i].run(&context);
+    options_given_clear(&given);
     reap_free(&typed);
     return status;
   }

@@ -32,7 +32,7 @@ static option make_list(sweep_options *o, const option *single) {
   sweep_list *list = &o->lists[o->n_lists++];
   *list = (sweep_list){.single = *single, .budget = is_one_of(single->name, budgets)};
   option many = *single;
-  many.kind = OPTION_TEXT;
+  many.kind = OPTION_LIST;
   many.target = &list->text;
   for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++)
     if (strcmp(single->argument, arguments[i].single) == 0) many.argument = arguments[i].list;

@@ -19,11 +19,11 @@ typedef struct sweep_list {
 } sweep_list;
 
 enum { SWEEP_LISTS_MOST = 8 };
+_Static_assert(PRUNE_OPTIONS_MOST + 8 <= OPTIONS_MOST, "OPTIONS_MOST is too small");
 
 typedef struct sweep_options {
-  prune_options prune; /* what all settings have in common */
-  option table[PRUNE_OPTIONS_MOST + 8],
-      common[PRUNE_OPTIONS_MOST]; /* common: those of reap prune that results depend on */
+  prune_options prune;                                    /* what all settings have in common */
+  option table[OPTIONS_MOST], common[PRUNE_OPTIONS_MOST]; /* common: those of reap prune that results depend on */
   sweep_list lists[SWEEP_LISTS_MOST];
   int n_lists, n_common;
   const char *save_models; /* "h5", "onnx" or NULL */

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The words of the command line: what is typed twice, mistyped, abbreviated or left out, and what the program answers.
+#
+#   test_cli_words.sh PROGRAM MAKER SCRATCH RANKS      MAKER: tests/make_cli_files.c, built
+#
+# Most mistakes are found before any work, and are looked at on one rank only.
+program=$1 maker=$2 scratch=$3/ranks-$4 ranks=$4
+. "$(dirname "${BASH_SOURCE[0]}")/shell.sh"
+fresh "$scratch"
+"$maker" . || { echo "FAILED: test files could not be made"; exit 1; }
+
+# answers "LINE" ARGS...: a usage error; LINE is the first line, whole.
+answers() {
+  local line=$1
+  shift
+  run "$@"
+  checks=$((checks + 1))
+  if [ "$status" != 2 ] || [ "$(head -n 1 err.txt)" != "$line" ]; then fail "status $status; not \"$line\": reap $*"; fi
+}
+
+# groups ARGS...: the groups that a run over few images prunes, by their names up to the point, in alphabetical order. (A layer that is
+# excluded takes the groups with it that it reads and makes.)
+groups() {
+  works prune "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --refit none --progress none -o out.h5 --report r.json "$@"
+  grep -o '"group":[^,]*' r.json | sed 's/.*"\([^".]*\).*"$/\1/' | LC_ALL=C sort | tr '\n' ' '
+}
+
+prune=(prune "$vgg" --calib few.h5 -o out.h5)
+
+# ------------------------------------------------------------------ options given more than once
+
+if [ "$ranks" = 1 ]; then
+  answers 'reap prune: --keep is given twice, as "0.5" and as "0.6"; which one is meant?' "${prune[@]}" --keep 0.5 --keep=0.6
+  answers 'reap prune: --output is given twice, as "out.h5" and as "b.h5"; which one is meant?' "${prune[@]}" --keep 0.5 -o b.h5
+  answers 'reap inspect: --json is given twice' inspect "$vgg" --json --json
+  answers 'reap sweep: --calib is given twice, as "few.h5" and as "many.h5"; which one is meant?' \
+    sweep "$vgg" --calib few.h5 --calib many.h5 --flops 0.5
+fi
+check "every --exclude counts" [ "$(groups --keep 0.5 --exclude conv1_1.Conv --exclude=conv3_2.Conv --exclude fc2.Gemm)" = "conv1_2 conv2_1 conv2_2 " ]
+works sweep "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --method random --refit none --keep 0.5,0.6 --keep 0.7 \
+  --log-level quiet --progress none -o sweep.h5
+check "lists of a sweep add up" [ "$(grep -c '^\(l1\|random\)-uniform-keep-0\.[567]-seed0 ' out.txt)" = 6 ]
+
+finish
