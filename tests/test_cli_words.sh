@@ -25,13 +25,13 @@ groups() {
   grep -o '"group":[^,]*' r.json | sed 's/.*"\([^".]*\).*"$/\1/' | LC_ALL=C sort | tr '\n' ' '
 }
 
-prune=(prune "$vgg" --calib few.h5 -o out.h5)
+prune=(prune "$vgg" --calib few.h5 -o never.h5) # by these tests
 
 # ------------------------------------------------------------------ options given more than once
 
 if [ "$ranks" = 1 ]; then
   answers 'reap prune: --keep is given twice, as "0.5" and as "0.6"; which one is meant?' "${prune[@]}" --keep 0.5 --keep=0.6
-  answers 'reap prune: --output is given twice, as "out.h5" and as "b.h5"; which one is meant?' "${prune[@]}" --keep 0.5 -o b.h5
+  answers 'reap prune: --output is given twice, as "never.h5" and as "b.h5"; which one is meant?' "${prune[@]}" --keep 0.5 -o b.h5
   answers 'reap inspect: --json is given twice' inspect "$vgg" --json --json
   answers 'reap sweep: --calib is given twice, as "few.h5" and as "many.h5"; which one is meant?' \
     sweep "$vgg" --calib few.h5 --calib many.h5 --flops 0.5
@@ -41,4 +41,31 @@ works sweep "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --method
   --log-level quiet --progress none -o sweep.h5
 check "lists of a sweep add up" [ "$(grep -c '^\(l1\|random\)-uniform-keep-0\.[567]-seed0 ' out.txt)" = 6 ]
 
+# ------------------------------------------------------------------ words mistyped
+
+if [ "$ranks" = 1 ]; then
+  answers 'reap: there is no command "prun"; did you mean prune?' prun
+  answers 'reap: there is no command "frobnicate"' frobnicate
+  answers 'reap bench: give solve or layers, not "solv"; did you mean solve?' bench solv
+  answers 'reap prune: there is no option "--flop"; did you mean --flops?' prune "$vgg" --flop 0.5
+  answers 'reap prune: there is no option "--fOlps"; did you mean --flops?' prune "$vgg" --fOlps=0.5
+  answers 'reap prune: there is no option "-keep"; did you mean --keep?' prune "$vgg" -keep 0.5
+  answers 'reap prune: there is no option "--calibration"; did you mean --calib?' prune "$vgg" --calibration few.h5
+  answers 'reap prune: there is no option "--save"; did you mean --save-stats, --save-plan or --save-paths?' prune "$vgg" --save x
+  answers 'reap prune: there is no option "--data"' prune "$vgg" --data few.h5
+  answers 'reap prune: --method wants one of reap|l1|l1-filter|random, not "filter"; did you mean l1-filter?' prune "$vgg" --method filter
+  answers 'reap prune: --ratios wants one of uniform|path|output, not "unifrom"; did you mean uniform?' prune "$vgg" --ratios unifrom
+  answers 'reap: "logit" is given a kind, and is no output of this network; did you mean "logits"?' inspect "$vgg" --output-kind logit=values
+  excluded='is to be excluded, and is no group or layer of this network'
+  answers "reap: \"conv1_1\" $excluded; did you mean \"conv1_1.Conv\"? (see --exclude)" "${prune[@]}" --keep 0.5 --exclude conv1_1
+  answers "reap: \"conv1\" $excluded; did you mean \"conv1_1.Conv\" or \"conv1_2.Conv\"? (see --exclude)" "${prune[@]}" --keep 0.5 --exclude conv1
+  answers "reap: \"conv\" $excluded; did you mean \"conv1_1.Conv\", \"conv1_2.Conv\", \"conv2_1.Conv\", ...? (see --exclude)" "${prune[@]}" --keep 0.5 --exclude conv
+  answers "reap: \"nothing\" $excluded (see --exclude)" "${prune[@]}" --keep 0.5 --exclude nothing
+  answers "reap: \"$(printf '%0300d' 0)\" $excluded (see --exclude)" "${prune[@]}" --keep 0.5 --exclude "$(printf '%0300d' 0)"
+  echo '{"groups": {"conv1_1": 8}}' >plan.json
+  run "${prune[@]}" --plan plan.json
+  says 'plan.json: "conv1_1" is no channel group of this network; did you mean "conv1_1.Conv"?'
+fi
+
+check "mistakes write nothing" [ ! -e never.h5 ]
 finish

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -23,6 +24,17 @@ int option_index(const char *choices, const char *text) {
   for (const char *c = choices; n > 0 && c; c = strchr(c, '|'), c = c ? c + 1 : NULL, index++)
     if (strncmp(c, text, n) == 0 && (c[n] == '|' || c[n] == '\0')) return index;
   return -1;
+}
+
+static int refuse_choice(const char *command, const option *o, const char *text) {
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(text, strlen(text));
+  for (const char *c = o->argument; *c; c += c[strcspn(c, "|")] == '|') {
+    reap_nearest_offer(&near, c, strcspn(c, "|"));
+    c += strcspn(c, "|");
+  }
+  return reap_error(REAP_ERR_USAGE, "%s: %s wants one of %s, not \"%s\"%s", command, o->name, o->argument, text,
+                    reap_nearest_text(&near, "", nearest));
 }
 
 int option_store(const char *command, const option *o, const char *text) {
@@ -45,8 +57,7 @@ int option_store(const char *command, const option *o, const char *text) {
       return REAP_OK;
     }
     case OPTION_CHOICE:
-      if (option_index(o->argument, text) < 0)
-        return reap_error(REAP_ERR_USAGE, "%s: %s wants one of %s, not \"%s\"", command, o->name, o->argument, text);
+      if (option_index(o->argument, text) < 0) return refuse_choice(command, o, text);
       *(const char **)o->target = text;
       return REAP_OK;
     default:
@@ -99,11 +110,20 @@ static int take(const command_line *line, const option *o, const char *text, opt
   return REAP_OK;
 }
 
+static int refuse_option(const command_line *line, const char *word, size_t length) {
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(word, length);
+  for (const option *o = line->options; o->name; o++)
+    if (o->kind != OPTION_HEADING) reap_nearest_offer(&near, o->name, strlen(o->name));
+  return reap_error(REAP_ERR_USAGE, "%s: there is no option \"%.*s\"%s", line->command, (int)length, word,
+                    reap_nearest_text(&near, "", nearest));
+}
+
 static int parse_option(command_line *line, int argc, char **argv, int *at, options_given *given) {
   const char *word = argv[*at], *equals = strchr(word, '=');
   size_t length = equals ? (size_t)(equals - word) : strlen(word);
   const option *o = find(line->options, word, length);
-  if (!o) return reap_error(REAP_ERR_USAGE, "%s: there is no option \"%.*s\"", line->command, (int)length, word);
+  if (!o) return refuse_option(line, word, length);
   if (o->kind == OPTION_FLAG) {
     if (equals) return reap_error(REAP_ERR_USAGE, "%s: %s takes no value", line->command, o->name);
     return take(line, o, "", given);

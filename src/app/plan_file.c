@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "json_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -16,14 +17,16 @@ typedef struct reader {
 } reader;
 
 static int find_group(const reader *r, const char *name, int *group) {
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(name, strlen(name));
   for (int g = 0; g < reap_groups_count(r->groups); g++) {
     const reap_group *candidate = reap_groups_at(r->groups, g);
-    if (!candidate->name || strcmp(candidate->name, name) != 0) continue;
     *group = g;
-    return REAP_OK;
+    if (strcmp(candidate->name, name) == 0) return REAP_OK;
+    reap_nearest_offer(&near, candidate->name, strlen(candidate->name));
   }
-  return reap_error(REAP_ERR_INPUT, "%s: \"%s\" is no channel group of this network; reap inspect lists them", r->path,
-                    name);
+  return reap_error(REAP_ERR_INPUT, "%s: \"%s\" is no channel group of this network%s%s", r->path, name,
+                    reap_nearest_text(&near, "\"", nearest), near.count ? "" : "; reap inspect lists them");
 }
 
 /* A whole number in least .. most. */

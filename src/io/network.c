@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/text.h"
 #include "io/onnx/source.h"
 #include "reap/error.h"
@@ -119,6 +120,8 @@ int reap_network_set_batch(reap_network *network, int64_t batch) {
 
 static int say(reap_graph *graph, const char *name, int length, const char *kind, int kind_length) {
   static const char *const kinds[] = {"", "scores", "values"};
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(name, (size_t)length);
   int found = 0, said = 0;
   for (int i = 1; i < 3; i++)
     if ((int)strlen(kinds[i]) == kind_length && strncmp(kinds[i], kind, (size_t)kind_length) == 0) said = i;
@@ -127,6 +130,7 @@ static int say(reap_graph *graph, const char *name, int length, const char *kind
                       kind_length, kind);
   for (int k = 0; k < graph->n_outputs; k++) {
     reap_value *y = &graph->values[graph->outputs[k]];
+    reap_nearest_offer(&near, y->name, strlen(y->name));
     if (!reap_text_names(name, (size_t)length, y->name)) continue;
     if (said == REAP_OUTPUT_IS_SCORES && (y->rank != 2 || reap_value_count(y) / y->dims[0] < 2))
       return reap_error(REAP_ERR_USAGE, "output \"%.*s\" cannot be scores: its shape is not [N, classes]", length,
@@ -135,7 +139,8 @@ static int say(reap_graph *graph, const char *name, int length, const char *kind
     found = 1;
   }
   if (found) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is given a kind, and is no output of this network", length, name);
+  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is given a kind, and is no output of this network%s", length, name,
+                    reap_nearest_text(&near, "\"", nearest));
 }
 
 int reap_network_set_output_kinds(reap_network *network, const char *kinds) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "base/nearest.h"
 #include "reap/error.h"
 
 static const char *const HELP =
@@ -20,5 +21,11 @@ int command_bench(const command_context *context) {
     if (first) fputs(HELP, stdout);
     return REAP_OK;
   }
-  return reap_error(REAP_ERR_USAGE, "reap bench: give solve or layers%s%s", what ? ", not " : "", what ? what : "");
+  if (!what) return reap_error(REAP_ERR_USAGE, "reap bench: give solve or layers");
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(what, strlen(what));
+  reap_nearest_offer(&near, "solve", 5);
+  reap_nearest_offer(&near, "layers", 6);
+  return reap_error(REAP_ERR_USAGE, "reap bench: give solve or layers, not \"%s\"%s", what,
+                    reap_nearest_text(&near, "", nearest));
 }

@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "app/json.h"
+#include "base/nearest.h"
 #include "base/text.h"
 #include "io/model_file.h"
 #include "linalg/dense.h"
@@ -70,6 +71,13 @@ static int typed_line(int argc, char **argv, char **out) {
   return REAP_OK;
 }
 
+static int refuse_command(const char *word) {
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(word, strlen(word));
+  for (int i = 0; i < N_COMMANDS; i++) reap_nearest_offer(&near, commands[i].name, strlen(commands[i].name));
+  return reap_error(REAP_ERR_USAGE, "reap: there is no command \"%s\"%s", word, reap_nearest_text(&near, "", nearest));
+}
+
 int program_run(const reap_comm *comm, int argc, char **argv) {
   json_set_up();
   bool first = reap_comm_rank(comm) == 0;
@@ -93,7 +101,7 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
     reap_free(&typed);
     return status;
   }
-  return reap_error(REAP_ERR_USAGE, "reap: there is no command \"%s\"", argv[1]);
+  return refuse_command(argv[1]);
 }
 
 void program_complain(int argc, char **argv, int status) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/text.h"
 #include "prune/sensitivity/coupled_paths.h"
 #include "prune/sensitivity/joint.h"
@@ -24,6 +25,17 @@ static bool has_layer(const reap_group *group, int node) {
   return false;
 }
 
+static int refuse_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length) {
+  char nearest[REAP_NEAREST_TEXT];
+  reap_nearest near = reap_nearest_to(name, length);
+  for (int g = 0; g < reap_groups_count(groups); g++)
+    reap_nearest_offer(&near, reap_groups_at(groups, g)->name, strlen(reap_groups_at(groups, g)->name));
+  for (int i = 0; i < graph->n_nodes; i++)
+    if (graph->nodes[i]->linear) reap_nearest_offer(&near, graph->nodes[i]->layer, strlen(graph->nodes[i]->layer));
+  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is to be excluded, and is no group or layer of this network%s",
+                    (int)length, name, reap_nearest_text(&near, "\"", nearest));
+}
+
 /* Takes the groups that one name stands for out of the choice. */
 static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length,
                         bool *chosen) {
@@ -39,9 +51,7 @@ static int exclude_name(const reap_graph *graph, const reap_groups *groups, cons
       if (has_layer(reap_groups_at(groups, g), i)) chosen[g] = false;
     found = true;
   }
-  if (found) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is to be excluded, and is no group or layer of this network", (int)length,
-                    name);
+  return found ? REAP_OK : refuse_name(graph, groups, name, length);
 }
 
 static int exclude_all(const reap_graph *graph, const reap_groups *groups, const char *list, bool *chosen) {
