@@ -78,6 +78,17 @@ static void names_are_shown_without_commands(void) {
   CU_ASSERT_STRING_EQUAL(few, "abcd"); /* no half of an escape */
 }
 
+static bool fits(const char *given, const char *name) { return reap_text_fits(given, strlen(given), name); }
+
+static void patterns_fit_names(void) {
+  CU_ASSERT_TRUE(fits("layer1*", "layer1") && fits("*/conv?", "a/b/conv2") && fits("[a-c]1", "b1"));
+  CU_ASSERT_FALSE(fits("layer1", "layer10") || fits("conv?", "conv") || fits("[a-c]1", "d1") || fits("", "a"));
+  CU_ASSERT_TRUE(fits("a[0]", "a[0]") && fits("a*b", "a*b"));        /* names themselves */
+  CU_ASSERT_TRUE(fits("\\x1b*", "\x1b[0m") && fits("a\\*", "a\\b")); /* escaped as they are shown */
+  CU_ASSERT_TRUE(reap_text_fits("ab*,c", 3, "abc"));
+  CU_ASSERT_FALSE(reap_text_is_pattern("ab,*", 2));
+}
+
 /* What is printed, against a file. */
 static void printing_keeps_line_ends_of_the_format_alone(void) {
   char text[9000], longer[2000];
@@ -351,6 +362,7 @@ const test_case test_cases[] = {
     {"sizes_are_checked", sizes_are_checked},
     {"memory_is_counted_and_aligned", memory_is_counted_and_aligned},
     {"names_are_shown_without_commands", names_are_shown_without_commands},
+    {"patterns_fit_names", patterns_fit_names},
     {"printing_keeps_line_ends_of_the_format_alone", printing_keeps_line_ends_of_the_format_alone},
     {"shared_blocks_live_until_the_last_owner_goes", shared_blocks_live_until_the_last_owner_goes},
     {"short_blocks_are_aligned_for_any_type", short_blocks_are_aligned_for_any_type},

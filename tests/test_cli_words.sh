@@ -67,5 +67,25 @@ if [ "$ranks" = 1 ]; then
   says 'plan.json: "conv1_1" is no channel group of this network; did you mean "conv1_1.Conv"?'
 fi
 
+# ------------------------------------------------------------------ patterns of names
+
+check "a pattern excludes all that it fits" [ "$(groups --keep 0.5 --exclude 'conv1*')" = "conv2_1 conv2_2 conv3_1 conv3_2 fc1 " ]
+check "patterns, in a list" [ "$(groups --keep 0.5 --exclude 'conv[13]_1*,fc?.Gem*')" = "conv1_2 conv2_1 " ]
+sizes() { # ARGS...: the sizes of all groups, in their order
+  works prune "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --refit none --progress none -o out.h5 --save-plan sizes.json "$@"
+  sed -n 's/.*\(Conv\|Gemm\)":[[:space:]]*\([0-9]*\).*/\2/p' sizes.json | tr '\n' ' '
+}
+check "--min-keep K" [ "$(sizes --keep 0.25 --min-keep 20)" = "20 20 20 20 32 32 32 " ]
+check "--min-keep NAME=K" [ "$(sizes --keep 0.25 --min-keep 20 --min-keep 'conv3*=0.5,conv1_2.Conv=40,conv3_2.Conv=7')" = "20 32 20 20 64 32 32 " ]
+if [ "$ranks" = 1 ]; then
+  answers "reap: \"conv4*\" is to be excluded, and fits no group or layer of this network (see --exclude)" "${prune[@]}" --keep 0.5 --exclude 'fc1*,conv4*'
+  answers 'reap: "conv1_1" is given a least size, and is no group of this network; did you mean "conv1_1.Conv"? (see --min-keep)' \
+    "${prune[@]}" --keep 0.5 --min-keep conv1_1=8
+  answers 'reap: "layer*" is given a least size, and fits no group of this network (see --min-keep)' "${prune[@]}" --keep 0.5 --min-keep 8,layer*=9
+  for amount in 1.5 -1 x conv1_1.Conv= nan; do
+    answers "reap: least size \"$amount\": a number of channels, or a share below 1, is wanted (see --min-keep)" "${prune[@]}" --keep 0.5 --min-keep 8,$amount,9
+  done
+fi
+
 check "mistakes write nothing" [ ! -e never.h5 ]
 finish

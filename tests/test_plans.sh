@@ -89,7 +89,7 @@ ends 2 "plan.json: group $group is excluded" "${prune[@]}" --plan plan.json --ex
 ends 2 "give exactly one of" "${prune[@]}" --plan plan.json --keep 0.5
 ends 2 "give exactly one of" "${prune[@]}" --params 0.5 --flops 0.5
 ends 2 "--min-keep does not go with --plan" "${prune[@]}" --plan plan.json --min-keep 2
-ends 2 "--min-keep wants" "${prune[@]}" --flops 0.5 --min-keep 2.5
+ends 2 'least size "2.5"' "${prune[@]}" --flops 0.5 --min-keep 2.5
 ends 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
 
 # ------------------------------------------------------------------ sizes by losses

@@ -51,6 +51,7 @@ void command_hint(const char *message, char hint[COMMAND_HINT]) {
                                          {"latency", "--latency"},
                                          {"excluded", "--exclude"},
                                          {"exclude", "--exclude"},
+                                         {"least size", "--min-keep"},
                                          {"memory limit", "--memory"},
                                          {"ridge", "--ridge"},
                                          {"scratch folder", "--scratch"},

@@ -53,9 +53,10 @@ void prune_options_table(prune_options *o, option *table) {
        &o->ratios, 0},
       {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o->measure, 0},
       OUTPUT_KIND_OPTION(o->output_kind),
-      {"--min-keep", NULL, OPTION_NUMBER, "K",
+      {"--min-keep", NULL, OPTION_LIST, "K|NAME=K,...",
        "keep at least this number of channels of every group, or (below 1)\n"
-       "this share of them",
+       "this share of them; NAME=K: of this group, or of those that a pattern\n"
+       "fits (\"layer3*=16\"); the last that fits counts",
        &o->settings.min_keep, 0},
       {"--multiple-of", NULL, OPTION_INT, "N", "layers keep multiples of N channels of each group, or all of them",
        &o->settings.multiple_of, 1},
@@ -89,7 +90,8 @@ void prune_options_table(prune_options *o, option *table) {
        "coupled ones too, as far as that loses less (all); default: inner if\n"
        "that reaches the budget, else all",
        &o->scope, 0},
-      {"--exclude", NULL, OPTION_LIST, "NAME,...", "groups or layers to leave alone (names as reap inspect shows them)",
+      {"--exclude", NULL, OPTION_LIST, "NAME,...",
+       "groups or layers to leave alone: names as reap inspect shows them, or\npatterns (\"layer3*\")",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       POSITIONS_OPTION(o->positions_text),
@@ -226,9 +228,7 @@ static int check_size(const prune_options *o) {
     return reap_error(REAP_ERR_USAGE,
                       "%s: --ratios output needs images, or --from-paths; with --from-stats there is --ratios path",
                       o->title);
-  if (o->settings.min_keep < 0 || (o->settings.min_keep >= 1 && o->settings.min_keep != floor(o->settings.min_keep)))
-    return reap_error(REAP_ERR_USAGE, "%s: --min-keep wants a number of channels, or a share below 1", o->title);
-  if (o->settings.min_keep > 0 && o->plan)
+  if (o->settings.min_keep && o->plan)
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep does not go with --plan, which fixes all sizes", o->title);
   return REAP_OK;
 }

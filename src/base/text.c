@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,22 @@ bool reap_text_names(const char *given, size_t length, const char *name) {
     i += byte > 0 ? 4 : 1;
   }
   return *name == '\0';
+}
+
+bool reap_text_is_pattern(const char *given, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if (strchr("*?[", given[i])) return true;
+  return false;
+}
+
+bool reap_text_fits(const char *given, size_t length, const char *name) {
+  char pattern[1024];
+  if (reap_text_names(given, length, name)) return true;
+  if (length >= sizeof pattern || !reap_text_is_pattern(given, length)) return false;
+  memcpy(pattern, given, length);
+  pattern[length] = '\0';
+  reap_text_unescape(pattern);
+  return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
 }
 
 /* What stands between line ends. */

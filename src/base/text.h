@@ -24,6 +24,13 @@ void reap_text_unescape(char *text);
 /* True if `given`, of `length` bytes, is the name or its escaped form. */
 bool reap_text_names(const char *given, size_t length, const char *name);
 
+/* True if `given` is the name, as above, or a pattern that fits the whole of it: * stands for any bytes, ? for one,
+ * [a-c] for one of these, as in a shell. */
+bool reap_text_fits(const char *given, size_t length, const char *name);
+
+/* True if there is any of these signs in it. */
+bool reap_text_is_pattern(const char *given, size_t length);
+
 /* Bytes that the character at `text` takes if it is whole UTF-8, else 0. */
 size_t reap_text_character(const char *text);
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "exec/output_set.h"
+#include "group_names.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -61,9 +61,8 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
   if (s->budget != REAP_BUDGET_SIZES && !(s->amount > 0 && isfinite(s->amount) && (!share || s->amount <= 1)))
     return reap_error(REAP_ERR_USAGE, "budget %s: %g is not %s", reap_budget_name(s->budget), s->amount,
                       share ? "a share above 0 and up to 1" : "a number of milliseconds");
-  if (!(s->ridge >= 0 && isfinite(s->ridge)) || !(s->min_keep >= 0) || s->producer_rounds < 0 || s->positions < 0)
-    return reap_error(REAP_ERR_USAGE,
-                      "ridge, least number of channels, rounds with the producer and positions must not be negative");
+  if (!(s->ridge >= 0 && isfinite(s->ridge)) || s->producer_rounds < 0 || s->positions < 0)
+    return reap_error(REAP_ERR_USAGE, "ridge, rounds with the producer and positions must not be negative");
   if (s->multiple_of < 1)
     return reap_error(REAP_ERR_USAGE, "channels cannot be multiples of %lld", (long long)s->multiple_of);
   REAP_TRY(check_scope(s));
@@ -100,21 +99,11 @@ int reap_settings_producer_rounds(const reap_session_settings *s) {
   return reap_settings_repair(s) ? s->producer_rounds : 0;
 }
 
-/* Whether the comma-separated list holds the name. */
-static bool is_listed(const char *list, const char *name) {
-  while (list && *list) {
-    const size_t length = strcspn(list, ",");
-    if (reap_text_names(list, length, name)) return true;
-    list += length + (list[length] == ',');
-  }
-  return false;
-}
-
 int reap_settings_repair_layers(const reap_session_settings *s, const reap_graph *graph, bool **layers) {
   *layers = NULL;
   if (!s->refit || !s->repair) return REAP_OK;
   REAP_TRY(reap_calloc(layers, graph->n_nodes, sizeof **layers));
-  for (int i = 0; i < graph->n_nodes; i++) (*layers)[i] = !is_listed(s->exclude, graph->nodes[i]->layer);
+  for (int i = 0; i < graph->n_nodes; i++) (*layers)[i] = !reap_group_names_layer(s->exclude, graph->nodes[i]->layer);
   return REAP_OK;
 }
 

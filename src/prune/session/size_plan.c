@@ -3,8 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/nearest.h"
-#include "base/text.h"
+#include "group_names.h"
 #include "prune/sensitivity/coupled_paths.h"
 #include "prune/sensitivity/joint.h"
 #include "prune/sizes/budget.h"
@@ -15,54 +14,6 @@
 #include "session_settings.h"
 
 /* ------------------------------------------------------------------ which groups */
-
-/* Whether a layer makes or reads units of the group. */
-static bool has_layer(const reap_group *group, int node) {
-  for (int k = 0; k < group->n_members; k++) {
-    const reap_member *member = &group->members[k];
-    if (member->node == node && (member->role == REAP_PRODUCES || member->role == REAP_CONSUMES)) return true;
-  }
-  return false;
-}
-
-static int refuse_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length) {
-  char nearest[REAP_NEAREST_TEXT];
-  reap_nearest near = reap_nearest_to(name, length);
-  for (int g = 0; g < reap_groups_count(groups); g++)
-    reap_nearest_offer(&near, reap_groups_at(groups, g)->name, strlen(reap_groups_at(groups, g)->name));
-  for (int i = 0; i < graph->n_nodes; i++)
-    if (graph->nodes[i]->linear) reap_nearest_offer(&near, graph->nodes[i]->layer, strlen(graph->nodes[i]->layer));
-  return reap_error(REAP_ERR_USAGE, "\"%.*s\" is to be excluded, and is no group or layer of this network%s",
-                    (int)length, name, reap_nearest_text(&near, "\"", nearest));
-}
-
-/* Takes the groups that one name stands for out of the choice. */
-static int exclude_name(const reap_graph *graph, const reap_groups *groups, const char *name, size_t length,
-                        bool *chosen) {
-  bool found = false;
-  for (int g = 0; g < reap_groups_count(groups); g++) {
-    if (!reap_text_names(name, length, reap_groups_at(groups, g)->name)) continue;
-    chosen[g] = false;
-    found = true;
-  }
-  for (int i = 0; i < graph->n_nodes; i++) {
-    if (!graph->nodes[i]->linear || !reap_text_names(name, length, graph->nodes[i]->layer)) continue;
-    for (int g = 0; g < reap_groups_count(groups); g++)
-      if (has_layer(reap_groups_at(groups, g), i)) chosen[g] = false;
-    found = true;
-  }
-  return found ? REAP_OK : refuse_name(graph, groups, name, length);
-}
-
-static int exclude_all(const reap_graph *graph, const reap_groups *groups, const char *list, bool *chosen) {
-  for (const char *name = list; name && *name;) {
-    size_t length = strcspn(name, ",");
-    if (length > 0) REAP_TRY(exclude_name(graph, groups, name, length, chosen));
-    name += length;
-    if (*name == ',') name++;
-  }
-  return REAP_OK;
-}
 
 static int64_t common_divisor(int64_t a, int64_t b) { return b == 0 ? a : common_divisor(b, a % b); }
 
@@ -96,15 +47,12 @@ static int choose_groups(const reap_graph *graph, const reap_groups *groups, con
     const reap_group *group = reap_groups_at(groups, g);
     plan->chosen[g] = o->scope == REAP_SCOPE_ALL ? group->cuttable : group->prunable;
   }
-  REAP_TRY(exclude_all(graph, groups, o->exclude, plan->chosen));
+  REAP_TRY(reap_group_names_exclude(graph, groups, o->exclude, plan->chosen));
+  REAP_TRY(reap_group_names_least(groups, o->min_keep, plan->least));
   for (int g = 0; g < plan->n_groups; g++) {
     const int64_t channels = reap_groups_at(groups, g)->units;
-    const double share = o->min_keep; /* below 1 a share, else a number */
-    const int64_t least = share < 1                  ? reap_budget_round(share, channels)
-                          : share < (double)channels ? (int64_t)share
-                                                     : channels;
     REAP_TRY(find_multiple(graph, reap_groups_at(groups, g), o->multiple_of, &plan->multiple[g]));
-    plan->least[g] = round_up(least, plan->multiple[g], channels);
+    plan->least[g] = round_up(plan->least[g], plan->multiple[g], channels);
     count += plan->chosen[g];
   }
   if (count > 0) return REAP_OK;
