@@ -8,7 +8,7 @@ import os
 import sys
 
 # Times, sizes in memory, and what tells the version or the place.
-IGNORED = {"seconds", "images_per_second", "moments_seconds", "memory", "peak_resident_bytes", "reap_version", "command", "libraries", "inputs"}
+IGNORED = {"seconds", "forward_seconds", "images_per_second", "moments_seconds", "memory", "peak_resident_bytes", "reap_version", "commit", "date", "host", "command", "libraries", "inputs"}
 
 
 def differences(old, new, at=""):

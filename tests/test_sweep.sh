@@ -22,7 +22,7 @@ sweep() { # STATUS ARGS...
 # memory, the command line, the number of ranks.
 lasting() {
   tr -d ' \t' | sed '/^"seconds":{$/,/^},\{0,1\}$/d' |
-    grep -v -E '^"(seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|frontier|images_read_bytes|command|ranks|path)":-?["0-9]' |
+    grep -v -E '^"(seconds|images_per_second|moments_flops|moments_seconds|peak_[a-z_]*|frontier|images_read_bytes|forward_seconds|command|date|ranks|path)":-?["0-9]' |
     grep -v '^$'
 }
 report_in() { h5dump -d "$2" "$1" | sed -n '/(0): "/,$p' | sed 's/^ *(0): "//' | sed '/^ *}"$/,$d'; }

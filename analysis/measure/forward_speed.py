@@ -90,7 +90,7 @@ def time_reap(program, path, data, folder):
     report = os.path.join(folder, "report.json")
     subprocess.run([program, "eval", path, "--data", data, "--report", report], check=True, capture_output=True)
     with open(report) as f:
-        return json.load(f)["seconds"]["forward"]
+        return json.load(f)["baseline"]["forward_seconds"]
 
 
 def measure(name, path, model, torch, options, batch, images, size, folder):

@@ -14,6 +14,7 @@ typedef struct command_context {
   int argc; /* of the command's own words, argv[0] being its name */
   char **argv;
   const char *typed;    /* the whole command line as typed, for reports */
+  const char *commit;   /* of the build; "unknown": it was made from an archive */
   options_given *given; /* empty: for command_begin() */
 } command_context;
 

@@ -94,14 +94,14 @@ static int write_report(const prune_run *p, double total, double writing) {
   return status;
 }
 
-int prune_output_write(const prune_run *p, double start) {
+int prune_output_write(const prune_run *p) {
   double writing = reap_seconds();
   const prune_options *o = p->options;
   const reap_session_info *info = p->info;
   REAP_TRY(prune_output_write_models(p, p->inputs->network.source, o->output, o->onnx));
   if (o->save_plan) REAP_TRY(prune_run_save_plan(p));
   double now = reap_seconds();
-  if (o->report) REAP_TRY(write_report(p, now - start, now - writing));
+  if (o->report) REAP_TRY(write_report(p, now - p->start, now - writing));
   prune_run_print(p);
   if (prune_options_latency(o))
     reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image",
@@ -110,6 +110,6 @@ int prune_output_write(const prune_run *p, double start) {
   print_files(o);
   memory_figures_print(&p->memory, &o->memory);
   const int ranks = reap_comm_size(p->context->comm);
-  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - start, ranks, ranks > 1 ? "s" : "");
+  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - p->start, ranks, ranks > 1 ? "s" : "");
   return REAP_OK;
 }

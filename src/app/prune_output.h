@@ -9,8 +9,7 @@
  * it stands for the pruned network afterwards. */
 int prune_output_write_models(const prune_run *run, reap_source *source, const char *output, const char *onnx);
 
-/* Writes all files asked for, each whole or not at all, and prints the table. start: reap_seconds() when the run began.
- */
-int prune_output_write(const prune_run *run, double start);
+/* Writes all files asked for, each whole or not at all, and prints the table. */
+int prune_output_write(const prune_run *run);
 
 #endif

@@ -9,15 +9,26 @@
 #include "reap/memory.h"
 #include "report.h"
 
-static void report_seconds(const prune_run *run, cJSON *report, double total, double writing) {
+static void report_seconds(const prune_run *run, double total, double writing, cJSON *report) {
   const reap_prune_result *r = &run->info->result;
-  cJSON *seconds = report_add_seconds(report, total);
-  JSON_NUMBERS(seconds, {"read", r->seconds_read}, {"forward", r->seconds_forward}, {"moments", r->seconds_moments},
-               {"reduce", r->seconds_reduce}, {"solve", r->seconds_solve}, {"producers", r->seconds_producers},
-               {"held_out", r->seconds_held_out}, {"store", r->seconds_store});
-  if (run->inputs->evaluation)
-    cJSON_AddNumberToObject(seconds, "evaluate", (run->baseline ? 0 : run->before.seconds) + run->after.seconds);
-  cJSON_AddNumberToObject(seconds, "write", writing);
+  const reap_session_times *t = &run->info->times;
+  const json_number phases[] = {{"load", run->seconds_load},
+                                {"latency", t->latency},
+                                {"paths", t->paths},
+                                {"sensitivity", t->sensitivity},
+                                {"sizes", t->sizes},
+                                {"read", r->seconds_read},
+                                {"forward", r->seconds_forward},
+                                {"moments", r->seconds_moments},
+                                {"reduce", r->seconds_reduce},
+                                {"solve", r->seconds_solve},
+                                {"producers", r->seconds_producers},
+                                {"held_out", r->seconds_held_out},
+                                {"store", r->seconds_store},
+                                {"evaluate", run->seconds_evaluate},
+                                {"write", writing},
+                                {NULL, 0}};
+  report_add_seconds(report, total, phases);
 }
 
 static void report_options(const prune_options *o, reap_scope scope, cJSON *report) {
@@ -170,7 +181,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   const reap_session_info *info = run->info;
   const report_network before = original_of(run), after = pruned_of(run);
   const bool stats = o->settings.from_stats != NULL;
-  report_seconds(run, report, total, writing);
+  report_seconds(run, total, writing, report);
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &info->result);
@@ -189,7 +200,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
 }
 
 int prune_run_report(const prune_run *run, double total, double writing, cJSON **report) {
-  *report = report_create(run->context, run->options->settings.backend);
+  *report = report_create(run->context, "reap-report", run->options->settings.backend);
   fill_report(run, total, writing, *report);
   return report_cuts(run, *report);
 }

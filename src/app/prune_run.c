@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/timer.h"
 #include "latency_file.h"
 #include "plan_file.h"
 #include "reap/error.h"
@@ -77,6 +78,7 @@ static int evaluate(prune_run *r) {
   const reap_graph *original = r->inputs->network.graph;
   reap_dataset *images = r->inputs->evaluation;
   if (!images) return REAP_OK;
+  const double start = reap_seconds();
   const reap_shard shard = reap_shard_of(comm, images, 0, original->batch);
   reap_reference *reference = NULL;
   reap_evaluate_options e = {.backend = settings->backend,
@@ -93,10 +95,12 @@ static int evaluate(prune_run *r) {
   e.against = r->baseline ? r->reference : reference;
   int status = reap_evaluate_with(comm, reap_session_graph(r->session), images, &shard, &e, &r->after);
   reap_reference_destroy(&reference);
+  r->seconds_evaluate = reap_seconds() - start;
   return status;
 }
 
 int prune_run_do(prune_run *r) {
+  r->seconds_load = reap_seconds() - r->start;
   REAP_TRY(reap_session_plan(r->session));
   for (bool more = true; more;) REAP_TRY(reap_session_step(r->session, NULL, &more));
   REAP_TRY(reap_session_finish(r->session));

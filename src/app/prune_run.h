@@ -31,6 +31,7 @@ typedef struct prune_run {
   const prune_options *options;
   const prune_inputs *inputs;
   const reap_progress *progress;
+  double start;                    /* reap_seconds() when the run began */
   const char *data_hash;           /* see reap_session_settings */
   const run_files *files;          /* for the report */
   const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */
@@ -38,9 +39,10 @@ typedef struct prune_run {
       *reference; /* with baseline: this rank's outputs of the original network; NULL: KL stays unknown */
 
   reap_session *session;
-  const reap_session_info *info; /* the session's */
-  reap_evaluation before, after; /* set with --eval */
-  memory_figures memory;         /* what was used */
+  const reap_session_info *info;         /* the session's */
+  reap_evaluation before, after;         /* set with --eval */
+  double seconds_load, seconds_evaluate; /* before prune_run_do(); of the evaluations */
+  memory_figures memory;                 /* what was used */
 } prune_run;
 
 /* Collective. The session, with the sizes of --plan and inputs->latency; finds wishes that cannot be

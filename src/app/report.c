@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "exec/output_set.h"
@@ -14,10 +16,26 @@
 #include "reap/memory.h"
 #include "standard_output.h"
 
-cJSON *report_create(const command_context *context, reap_backend backend) {
+/* The time in UTC, as in ISO 8601. */
+static void add_date(cJSON *report) {
+  const time_t now = time(NULL);
+  struct tm parts;
+  char text[32] = "";
+  if (gmtime_r(&now, &parts)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  cJSON_AddStringToObject(report, "date", text);
+}
+
+cJSON *report_create(const command_context *context, const char *format, reap_backend backend) {
   cJSON *report = cJSON_CreateObject();
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  cJSON_AddStringToObject(report, "format", format);
+  cJSON_AddNumberToObject(report, "version", 1);
   cJSON_AddStringToObject(report, "reap_version", REAP_VERSION);
+  cJSON_AddStringToObject(report, "commit", context->commit);
   cJSON_AddStringToObject(report, "command", context->typed);
+  add_date(report);
+  cJSON_AddStringToObject(report, "host", host);
   cJSON_AddNumberToObject(report, "ranks", reap_comm_size(context->comm));
   cJSON *libraries = cJSON_AddObjectToObject(report, "libraries");
   cJSON_AddStringToObject(libraries, "kernels", reap_backend_name(backend));
@@ -53,14 +71,17 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
     if (compared) add_outputs(object, e);
   }
   if (!e) return;
-  JSON_NUMBERS(object, {"images", (double)e->images}, {"seconds", e->seconds},
+  JSON_NUMBERS(object, {"images", (double)e->images}, {"seconds", e->seconds}, {"forward_seconds", e->seconds_forward},
                {"images_per_second", e->seconds > 0 ? (double)e->images / e->seconds : 0});
 }
 
-cJSON *report_add_seconds(cJSON *report, double total) {
+void report_add_seconds(cJSON *report, double total, const json_number *phases) {
   cJSON *seconds = cJSON_AddObjectToObject(report, "seconds");
+  double other = total;
+  for (const json_number *p = phases; p->name; p++) other -= p->value;
   cJSON_AddNumberToObject(seconds, "total", total);
-  return seconds;
+  json_add_numbers(seconds, phases);
+  cJSON_AddNumberToObject(seconds, "other", other);
 }
 
 static cJSON *index_array(const int64_t *values, int64_t count) {

@@ -15,15 +15,15 @@ typedef struct report_network {
   int64_t flops, params;
 } report_network;
 
-/* Object with reap_version, command, ranks, libraries; the caller owns it (cJSON_Delete). What there is no memory for
- * is missing: see json.h. */
-cJSON *report_create(const command_context *context, reap_backend backend);
+/* Object with format ("reap-report", say) and its version, what made it, when and where; the caller owns it
+ * (cJSON_Delete). What there is no memory for is missing: see json.h. */
+cJSON *report_create(const command_context *context, const char *format, reap_backend backend);
 
 /* "baseline", or "pruned": that one also tells how far its outputs are from the original's. */
 void report_add_network(cJSON *report, const char *name, const report_network *network);
 
-/* seconds: total and phases. */
-cJSON *report_add_seconds(cJSON *report, double total);
+/* seconds: total, the phases (up to a name of NULL), and as "other" what they leave of the total. */
+void report_add_seconds(cJSON *report, double total, const json_number *phases);
 
 /* layers, one object per pruned consumer; repaired, one per layer that was re-solved without losing inputs. */
 void report_add_layers(cJSON *report, const reap_prune_result *result);

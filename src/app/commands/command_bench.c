@@ -14,7 +14,8 @@ static const char *const HELP =
 int command_bench(const command_context *context) {
   const bool first = reap_comm_rank(context->comm) == 0;
   const char *what = context->argc > 1 ? context->argv[1] : NULL;
-  const command_context inner = {context->comm, context->argc - 1, context->argv + 1, context->typed, context->given};
+  const command_context inner = {context->comm,  context->argc - 1, context->argv + 1,
+                                 context->typed, context->commit,   context->given};
   if (what && strcmp(what, "solve") == 0) return command_bench_solve(&inner);
   if (what && strcmp(what, "layers") == 0) return command_bench_layers(&inner);
   if (what && (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0)) {

@@ -288,14 +288,15 @@ static void print_table(const bench_options *o, const figures *f) {
 }
 
 static int print_json(const command_context *context, const bench_options *o, const figures *f) {
-  cJSON *report = report_create(context, REAP_BACKEND_AUTO), *seconds = report_add_seconds(report, f->seconds);
+  cJSON *report = report_create(context, "reap-bench", REAP_BACKEND_AUTO);
+  cJSON *seconds = cJSON_AddObjectToObject(report, "seconds");
   JSON_NUMBERS(report, {"n", (double)o->n}, {"block", (double)o->block}, {"m", (double)o->m},
                {"kept", (double)f->path->n_kept});
   cJSON_AddStringToObject(report, "solver", f->distributed ? "scalapack" : "local");
   cJSON_AddNumberToObject(report, "ranks_used", f->ranks);
-  JSON_NUMBERS(seconds, {"making_statistics", f->making_seconds}, {"factor", f->path->seconds.factor},
-               {"eliminate", f->path->seconds.eliminate}, {"weights", f->path->seconds.weights},
-               {"potrf_potri", f->factor_seconds > 0 ? f->factor_seconds : NAN},
+  JSON_NUMBERS(seconds, {"total", f->seconds}, {"making_statistics", f->making_seconds},
+               {"factor", f->path->seconds.factor}, {"eliminate", f->path->seconds.eliminate},
+               {"weights", f->path->seconds.weights}, {"potrf_potri", f->factor_seconds > 0 ? f->factor_seconds : NAN},
                {"update_pdsyrk", f->pdsyrk_seconds > 0 ? f->pdsyrk_seconds : NAN},
                {"update_panel", f->panel_seconds > 0 ? f->panel_seconds : NAN},
                {"plain", f->plain_seconds > 0 ? f->plain_seconds : NAN},

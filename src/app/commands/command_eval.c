@@ -34,6 +34,7 @@ typedef struct job {
   run_files files;
   char data_hash[REAP_HASH_LENGTH]; /* for the report */
   reap_evaluation figures, original_figures;
+  double start, seconds_load, seconds_evaluate; /* start: of reap_seconds() */
 } job;
 
 /* Local. */
@@ -85,13 +86,12 @@ static report_network figures_of(const reap_network *network, const reap_evaluat
 }
 
 /* With --against the networks are called as reap prune calls them. */
-static int write_report(const job *j, double total) {
+static int write_report(const job *j) {
   const eval_options *o = j->options;
   const report_network first = figures_of(&j->network, &j->figures);
-  cJSON *report = report_create(j->context, command_backend(o->common.kernels));
-  cJSON *seconds = report_add_seconds(report, total);
-  JSON_NUMBERS(seconds, {"evaluate", j->figures.seconds + (o->against ? j->original_figures.seconds : 0)},
-               {"forward", j->figures.seconds_forward});
+  cJSON *report = report_create(j->context, "reap-eval", command_backend(o->common.kernels));
+  report_add_seconds(report, reap_seconds() - j->start,
+                     (const json_number[]){{"load", j->seconds_load}, {"evaluate", j->seconds_evaluate}, {NULL, 0}});
   if (o->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
     report_add_network(report, "baseline", &original);
@@ -107,7 +107,7 @@ static int write_report(const job *j, double total) {
   return status;
 }
 
-static int show(const job *j, double start) {
+static int show(const job *j) {
   const report_network figures = figures_of(&j->network, &j->figures);
   if (j->options->against) {
     const report_network original = figures_of(&j->original, &j->original_figures);
@@ -117,7 +117,7 @@ static int show(const job *j, double start) {
   }
   reap_print(stdout, "%-16s %12lld in %.2f s (%.0f a second)\n", "images", (long long)j->figures.images,
              j->figures.seconds, (double)j->figures.images / j->figures.seconds);
-  return j->options->report ? write_report(j, reap_seconds() - start) : REAP_OK;
+  return j->options->report ? write_report(j) : REAP_OK;
 }
 
 static int check_files(job *j) {
@@ -141,20 +141,21 @@ static int load_networks(job *j) {
 }
 
 static int run(const command_context *context, const eval_options *o) {
-  double start = reap_seconds();
   progress_view view;
-  job j = {.context = context, .options = o, .view = &view};
+  job j = {.context = context, .options = o, .view = &view, .start = reap_seconds()};
   int status = REAP_OK;
   REAP_TRY(command_set_up(context, &o->common, &view));
   REAP_TRY_OR(check_files(&j), done);
   REAP_TRY_OR(load_networks(&j), done);
   if (o->report) REAP_TRY_OR(run_files_hash(context->comm, o->data, j.data_hash), done);
   REAP_TRY_OR(reap_comm_agree(context->comm, open_data(&j)), done);
+  j.seconds_load = reap_seconds() - j.start;
   status = evaluate(&j);
+  j.seconds_evaluate = reap_seconds() - j.start - j.seconds_load;
   progress_view_finish(&view);
   if (status == REAP_OK) status = image_range_warn(context->comm, j.data);
   if (status == REAP_OK) image_range_warn_figures(&j.figures, o->data);
-  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j, start);
+  if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j);
   status = reap_comm_agree(context->comm, status);
   run_files_warn(&j.files);
 done:

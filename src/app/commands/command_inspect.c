@@ -104,7 +104,7 @@ static int print_json(const command_context *context, const char *model, const r
                       const reap_groups *groups, const inspect_reach *reach, const estimate_options *asked,
                       const estimate_figures *estimate) {
   const reap_graph *graph = network->graph;
-  cJSON *report = report_create(context, REAP_BACKEND_AUTO);
+  cJSON *report = report_create(context, "reap-inspect", REAP_BACKEND_AUTO);
   report_add_input(report, "model", model, reap_source_hash(network->source));
   JSON_NUMBERS(report, {"flops", (double)reap_graph_flops(graph)}, {"params", (double)reap_graph_params(graph)},
                {"block", (double)graph->batch});

@@ -16,11 +16,15 @@ static const char *const ABOUT =
     "each layer's outputs can be reconstructed without them. Nothing is retrained, and labels are not used.\n";
 
 static int run(const command_context *context, prune_options *o) {
-  const double start = reap_seconds();
   progress_view view;
   prune_inputs inputs = {0};
   run_files files = {0};
-  prune_run job = {.context = context, .options = o, .inputs = &inputs, .progress = &view.callback, .files = &files};
+  prune_run job = {.context = context,
+                   .options = o,
+                   .inputs = &inputs,
+                   .progress = &view.callback,
+                   .start = reap_seconds(),
+                   .files = &files};
   int status = REAP_OK;
   REAP_TRY(command_set_up(context, &o->common, &view));
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
@@ -38,7 +42,7 @@ static int run(const command_context *context, prune_options *o) {
   if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
     REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
   image_range_warn_figures(&job.after, o->evaluation);
-  if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job, start);
+  if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job);
   status = reap_comm_agree(context->comm, status);
   run_files_warn(&files);
 done:

@@ -95,7 +95,7 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
     char *typed = NULL;
     int status = reap_comm_agree(comm, typed_line(argc, argv, &typed));
     options_given given = {0};
-    const command_context context = {comm, argc - 1, argv + 1, typed, &given};
+    const command_context context = {comm, argc - 1, argv + 1, typed, *REAP_COMMIT ? REAP_COMMIT : "unknown", &given};
     if (status == REAP_OK) status = commands[i].run(&context);
     options_given_clear(&given);
     reap_free(&typed);

@@ -83,15 +83,15 @@ static int save_model(const worker *w, const sweep_setting *setting, const prune
 }
 
 /* By the group's leader. The setting's file comes last: it stands for all. */
-static int save(const worker *w, const sweep_setting *setting, const prune_run *run, double start) {
+static int save(const worker *w, const sweep_setting *setting, const prune_run *run) {
   const double writing = reap_seconds();
   REAP_TRY(save_model(w, setting, run));
   const double now = reap_seconds();
   cJSON *report = NULL;
   char *text = NULL;
-  int status = prune_run_report(run, now - start, now - writing, &report);
+  int status = prune_run_report(run, now - run->start, now - writing, &report);
   if (status == REAP_OK) status = json_print(report, true, &text);
-  if (status == REAP_OK) status = sweep_folder_write(&w->s->folder, setting, run, text, now - start);
+  if (status == REAP_OK) status = sweep_folder_write(&w->s->folder, setting, run, text, now - run->start);
   reap_free(&text);
   cJSON_Delete(report);
   return status;
@@ -113,8 +113,8 @@ static void tell(worker *w, const sweep_setting *setting, const prune_run *run, 
 
 static void run_setting(worker *w, int index) {
   const sweep_setting *setting = &w->s->settings[index];
-  const double start = reap_seconds();
   prune_run run = {.context = &w->context,
+                   .start = reap_seconds(),
                    .options = &setting->options,
                    .inputs = &w->s->inputs,
                    .progress = &w->progress.inside,
@@ -128,7 +128,7 @@ static void run_setting(worker *w, int index) {
     status = reap_session_hash_data(run.session);
   }
   if (status == REAP_OK) status = prune_run_do(&run);
-  if (status == REAP_OK && w->leader) status = save(w, setting, &run, start);
+  if (status == REAP_OK && w->leader) status = save(w, setting, &run);
   status = reap_comm_agree(w->group, status);
   if (w->leader) {
     w->outcomes[index].status = status;

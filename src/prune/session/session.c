@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/timer.h"
 #include "exec/layer_time.h"
 #include "io/scratch_file.h"
 #include "model/edits.h"
@@ -128,6 +129,7 @@ void reap_session_lend(reap_session *s, const reap_group_paths *paths, const rea
 /* One rank measures while the others wait. */
 static int measure_latency(reap_session *s) {
   const reap_session_settings *o = &s->settings;
+  const double start = reap_seconds();
   int status = REAP_OK;
   if (!reap_settings_need_latency(o) || s->info.latency) return REAP_OK;
   if (reap_comm_rank(s->comm) == 0)
@@ -135,6 +137,7 @@ static int measure_latency(reap_session *s) {
   REAP_TRY(reap_comm_agree(s->comm, status));
   REAP_TRY(reap_latency_broadcast(s->comm, &s->own_latency));
   s->info.latency = s->own_latency;
+  s->info.times.latency += reap_seconds() - start;
   return REAP_OK;
 }
 
@@ -158,7 +161,10 @@ reap_latency *reap_session_take_latency(reap_session *s) {
 
 int reap_session_plan(reap_session *s) {
   REAP_TRY(reap_session_measure(s));
-  return reap_session_finish_plan(s);
+  const double start = reap_seconds();
+  const int status = reap_session_finish_plan(s);
+  s->info.times.sizes += reap_seconds() - start;
+  return status;
 }
 
 /* ------------------------------------------------------------------ the steps */
@@ -241,12 +247,14 @@ int reap_session_step(reap_session *s, reap_session_record *record, bool *more) 
 /* ------------------------------------------------------------------ the result */
 
 static int time_pruned(reap_session *s) {
+  const double start = reap_seconds();
   double seconds = 0;
   int status = REAP_OK;
   if (!reap_settings_need_latency(&s->settings)) return REAP_OK;
   if (reap_comm_rank(s->comm) == 0) status = reap_graph_seconds(s->pruned, s->settings.backend, &seconds);
   REAP_TRY(reap_comm_agree(s->comm, status));
   s->info.measured_ms = 1000 * seconds;
+  s->info.times.latency += reap_seconds() - start;
   return reap_comm_broadcast(s->comm, &s->info.measured_ms, sizeof s->info.measured_ms, 0);
 }
 

@@ -10,6 +10,14 @@
 #include "reap/session.h"
 #include "size_plan.h"
 
+/* Where this rank's time went before the steps, and after them. */
+typedef struct reap_session_times {
+  double latency;     /* timing layers, and the pruned network */
+  double paths;       /* paths of all groups, or reading them */
+  double sensitivity; /* outputs compared with groups pruned alone */
+  double sizes;       /* choosing sizes, with trials */
+} reap_session_times;
+
 /* What a session has found so far. */
 typedef struct reap_session_info {
   char data_hash[REAP_HASH_LENGTH]; /* of the images' file, or of the statistics'; "" until it is asked for */
@@ -17,6 +25,7 @@ typedef struct reap_session_info {
   const reap_group_paths *paths; /* that the plan goes by; NULL: it needs none, or they are not there yet */
   const reap_latency *latency;   /* the same */
   reap_paths_times paths_times;
+  reap_session_times times;
   reap_memory_estimate memory_estimate; /* memory that the steps were expected to take */
   reap_prune_result result;             /* of the steps done */
   double measured_ms; /* of one image in the pruned network, after reap_session_finish(), if that is the budget */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "io/paths_file.h"
 #include "prune/sensitivity/coupled_paths.h"
 #include "prune/sensitivity/joint.h"
@@ -72,7 +73,10 @@ static int collect_inner(reap_session *s, const bool *inner, const reap_paths_op
   REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, options,
                               &s->info.paths_times, paths));
   if (options->sizes == 0) return REAP_OK;
-  return reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths);
+  const double start = reap_seconds();
+  const int status = reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths);
+  s->info.times.sizes += reap_seconds() - start;
+  return status;
 }
 
 /* Of a network without inner groups. */
@@ -152,11 +156,16 @@ static int save(const reap_session *s, reap_group_paths *paths) {
 int reap_session_paths_get(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   reap_group_paths **paths = &s->own_paths;
+  reap_session_times *t = &s->info.times;
+  const double start = reap_seconds();
   if (s->info.paths || !(reap_settings_need_losses(o) || o->save_paths)) return REAP_OK;
   if (o->from_paths)
     REAP_TRY(reap_comm_agree(s->comm, read_file(s, paths)));
   else
     REAP_TRY(collect(s, paths));
   s->info.paths = *paths;
-  return reap_comm_agree(s->comm, o->save_paths && reap_comm_rank(s->comm) == 0 ? save(s, *paths) : REAP_OK);
+  REAP_TRY(reap_comm_agree(s->comm, o->save_paths && reap_comm_rank(s->comm) == 0 ? save(s, *paths) : REAP_OK));
+  t->sensitivity = s->info.paths_times.measure;
+  t->paths = reap_seconds() - start - t->sensitivity - t->sizes;
+  return REAP_OK;
 }
