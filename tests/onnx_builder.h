@@ -214,7 +214,7 @@ static inline ReapOnnx__ModelProto *apply(reap_edits *edits) {
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(from, &source));
   if (source) {
-    CHECK_OK(reap_source_apply(source, edits));
+    CHECK_OK(reap_source_apply(source, edits, NULL));
     CHECK_OK(reap_source_write_onnx(source, to));
   }
   reap_source_destroy(&source);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares the results of this working tree with those of another commit: pruned ONNX files bit for bit, kept channels and
+# Compares the results of this working tree with those of another commit: pruned networks bit for bit, kept channels and
 # all of the reports but times and memory, for twelve commands on several numbers of ranks.
 #
 #   tests/same_results.sh [--only NAME,...] COMMIT [RANKS...]     default: all commands, ranks 1 2 3

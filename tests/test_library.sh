@@ -86,7 +86,7 @@ for ranks in 1 2; do
   check "prune on $ranks ranks" mpirun -n $ranks programs/prune "$network" "$images" small.onnx
   cp out.txt said.txt
   check "nothing is written past the program on $ranks ranks" eval '! grep "^reap: " err.txt'
-  check "prune on $ranks ranks prunes as reap prune does" cmp small.onnx wanted.onnx
+  check "prune on $ranks ranks prunes as reap prune does" python3 -B "$here/same_network.py" small.onnx wanted.onnx
   check "prune on $ranks ranks: only its own progress and messages" eval 'grep -q "^prune .*100 %$" said.txt && ! grep -vE "^(prune .* %|warning: .*)$" said.txt'
 done
 

@@ -37,10 +37,13 @@ static void tensors_of_one_user_are_replaced(void) {
   CU_ASSERT_TRUE(w && w->doc_string && strcmp(w->doc_string, "mine") == 0);
   CU_ASSERT_EQUAL(first(find(m, "v")), 3);
   CU_ASSERT_EQUAL(m->graph->n_value_info, 0);
-  CU_ASSERT_STRING_EQUAL(m->producer_name, "somebody");
-  CU_ASSERT_EQUAL_FATAL(m->n_metadata_props, 1);
+  CU_ASSERT_STRING_EQUAL(m->producer_name, "reap");
+  CU_ASSERT_STRING_EQUAL(m->producer_version, REAP_VERSION);
+  CU_ASSERT_EQUAL_FATAL(m->n_metadata_props, 2);
   CU_ASSERT_STRING_EQUAL(m->metadata_props[0]->key, "reap");
   CU_ASSERT_STRING_EQUAL(m->metadata_props[0]->value, REAP_VERSION);
+  CU_ASSERT_STRING_EQUAL(m->metadata_props[1]->key, "reap.made_from");
+  CU_ASSERT_STRING_EQUAL(m->metadata_props[1]->value, "somebody");
   done(m);
 }
 
@@ -199,7 +202,7 @@ static void unused_nodes_are_left_out(void) {
   done(m);
   CHECK_OK(reap_source_load(store_model("unused.onnx"), &source));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
-  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_INTERNAL, "node 1");
+  CHECK_FAILS(reap_source_apply(source, &edits, NULL), REAP_ERR_INTERNAL, "node 1");
   reap_edits_clear(&edits);
   reap_source_destroy(&source);
 }
@@ -346,7 +349,7 @@ static void numbers_too_large_for_halves_are_refused(void) {
   CHECK_OK(reap_source_load(store_model("large.onnx"), &source));
   reap_edits edits = {0, 0, NULL};
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 0, 1, new_tensor(2, SQUARE, 65520)));
-  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_NUMERIC,
+  CHECK_FAILS(reap_source_apply(source, &edits, NULL), REAP_ERR_NUMERIC,
               "tensor \"tiny\": 65520 does not fit its type, float16");
   reap_edits_clear(&edits);
   reap_source_destroy(&source);
@@ -360,9 +363,9 @@ static void edits_out_of_range_are_refused(void) {
   reap_source *source = NULL;
   CHECK_OK(reap_source_load(store_model("range.onnx"), &source));
   reap_edits edits = {0, 0, NULL};
-  CHECK_OK(reap_source_apply(source, &edits));
+  CHECK_OK(reap_source_apply(source, &edits, NULL));
   CHECK_OK(reap_edits_add(&edits, REAP_EDIT_INPUT, 1, 1, new_tensor(2, SQUARE, 2)));
-  CHECK_FAILS(reap_source_apply(source, &edits), REAP_ERR_INTERNAL, "node 1");
+  CHECK_FAILS(reap_source_apply(source, &edits, NULL), REAP_ERR_INTERNAL, "node 1");
   reap_edits_clear(&edits);
   reap_source_destroy(&source);
 }

@@ -139,7 +139,7 @@ static void write_and_compare(const char *name, const reap_network *network, con
   const reap_model_record record = {0, NULL, 0, NULL};
   const char *onnx = test_scratch_path("pruned.onnx"), *hdf5 = test_scratch_path("pruned.h5");
   CHECK_OK(reap_surgery_edits(g, &edits));
-  CHECK_OK(reap_source_apply(network->source, &edits));
+  CHECK_OK(reap_source_apply(network->source, &edits, g));
   reap_edits_clear(&edits);
   CHECK_OK(reap_source_write_onnx(network->source, onnx));
   CHECK_OK(reap_model_file_write(network->source, &record, hdf5));
@@ -199,7 +199,7 @@ static void cut_weights_stay_as_they_are(void) {
   const int producer = reap_group_producer(reap_groups_at(groups, 0));
   CHECK_OK(reap_surgery_cut(g, groups, 0, 3, kept));
   CHECK_OK(reap_surgery_edits(g, &edits));
-  CHECK_OK(reap_source_apply(network.source, &edits));
+  CHECK_OK(reap_source_apply(network.source, &edits, g));
   reap_edits_clear(&edits);
   CHECK_OK(reap_source_write_onnx(network.source, path));
   again = load(path);

@@ -184,6 +184,10 @@ int reap_graph_find(const reap_graph *graph, const char *name);
  * fit, weights that are not finite, nothing to compute. */
 int reap_graph_prepare(reap_graph *graph, int64_t batch);
 
+/* Shapes alone, for blocks of `batch` images: those of all values that a shape rule tells of, also where nodes are
+ * folded away. The graph can only be asked for them and destroyed afterwards. */
+int reap_graph_infer(reap_graph *graph, int64_t batch);
+
 /* Infers shape and layout of what node `index` computes again, after its inputs or its weights were cut. */
 int reap_graph_infer_node(reap_graph *graph, int index);
 

@@ -3,9 +3,9 @@
 
 #include "onnx_inputs.h"
 #include "onnx_names.h"
+#include "onnx_shapes.h"
 #include "onnx_types.h"
 #include "onnx_unused.h"
-#include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -242,31 +242,6 @@ static int edit_add(editor *e, const reap_edit *edit) {
 
 /* ------------------------------------------------------------------ all of them */
 
-/* Says in the file that reap changed it. */
-static int note_version(ReapOnnx__ModelProto *model) {
-  static const char key[] = "reap";
-  for (size_t i = 0; i < model->n_metadata_props; i++) {
-    ReapOnnx__StringStringEntryProto *entry = model->metadata_props[i];
-    if (strcmp(reap_onnx_text(entry->key), key) != 0) continue;
-    reap_free(&entry->value);
-    return reap_strdup(&entry->value, REAP_VERSION);
-  }
-  ReapOnnx__StringStringEntryProto *entry = NULL;
-  REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
-  reap_onnx__string_string_entry_proto__init(entry);
-  int status = reap_strdup(&entry->key, key);
-  if (status == REAP_OK) status = reap_strdup(&entry->value, REAP_VERSION);
-  if (status == REAP_OK) status = reap_onnx_append(&model->metadata_props, &model->n_metadata_props, entry);
-  if (status != REAP_OK) reap_onnx_free_part(&entry->base);
-  return status;
-}
-
-static void drop_value_info(ReapOnnx__GraphProto *graph) {
-  for (size_t i = 0; i < graph->n_value_info; i++) reap_onnx_free_part(&graph->value_info[i]->base);
-  reap_free(&graph->value_info);
-  graph->n_value_info = 0;
-}
-
 static int apply_all(editor *e, const reap_edits *edits) {
   for (int i = 0; i < edits->count; i++) {
     const reap_edit *edit = &edits->list[i];
@@ -279,19 +254,17 @@ static int apply_all(editor *e, const reap_edits *edits) {
   return reap_onnx_remove_unused(e->graph, &e->lost);
 }
 
-int reap_source_apply(reap_source *source, const reap_edits *edits) {
+int reap_source_apply(reap_source *source, const reap_edits *edits, const reap_graph *graph) {
+  ReapOnnx__GraphProto *proto = source->model->graph;
   if (source->edited) return reap_error(REAP_ERR_INTERNAL, "%s: edits were applied before", source->path);
   if (edits->count == 0) return REAP_OK;
   source->edited = true;
-  ReapOnnx__GraphProto *graph = source->model->graph;
-  editor e = {source->model, graph, NULL, graph->n_node + source->n_dead, {NULL, 0}};
+  editor e = {source->model, proto, NULL, proto->n_node + source->n_dead, {NULL, 0}};
   int status = reap_calloc(&e.original, (int64_t)e.n_original, sizeof(ReapOnnx__NodeProto *));
-  for (size_t i = 0; status == REAP_OK && i < graph->n_node; i++) e.original[source->places[i]] = graph->node[i];
+  for (size_t i = 0; status == REAP_OK && i < proto->n_node; i++) e.original[source->places[i]] = proto->node[i];
   if (status == REAP_OK) status = apply_all(&e, edits);
-  if (status == REAP_OK) {
-    drop_value_info(graph);
-    status = note_version(source->model);
-  }
+  if (status == REAP_OK) status = reap_onnx_update_shapes(source->model, graph);
+  if (status == REAP_OK) status = reap_source_note_maker(source);
   reap_name_list_clear(&e.lost);
   reap_free(&e.original);
   return reap_error_prefix(status, "%s", source->path);

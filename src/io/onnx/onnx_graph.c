@@ -210,8 +210,8 @@ static int add_nodes(reap_graph *graph, const ReapOnnx__GraphProto *proto, const
     int status = convert_attributes(node, &attributes);
     if (status != REAP_OK) return reap_error_prefix(status, "node %s %s", op, name);
     const char *domain = reap_onnx_default_domain(node->domain) ? "" : node->domain;
-    REAP_TRY(reap_graph_add_node(graph, op, domain, name, (int)places[i], (int)node->n_input, node->input,
-                                 (int)node->n_output, node->output, (int)node->n_attribute, attributes));
+    REAP_TRY(reap_graph_add_node(graph, op, domain, name, places ? (int)places[i] : (int)i, (int)node->n_input,
+                                 node->input, (int)node->n_output, node->output, (int)node->n_attribute, attributes));
   }
   return REAP_OK;
 }
@@ -223,20 +223,24 @@ static int add_outputs(reap_graph *graph, const ReapOnnx__GraphProto *proto) {
   return REAP_OK;
 }
 
-int reap_source_graph(const reap_source *source, reap_graph **out) {
-  const ReapOnnx__GraphProto *proto = source->model->graph;
+int reap_onnx_graph(const ReapOnnx__ModelProto *model, const size_t *places, reap_graph **out) {
+  const ReapOnnx__GraphProto *proto = model->graph;
   reap_graph *graph = NULL;
   int64_t opset = 0;
-  reap_onnx_opset(source->model, &opset); /* there is one: checked on loading */
+  reap_onnx_opset(model, &opset); /* there is one: checked on loading */
   int status = reap_graph_create(opset, &graph);
   if (status == REAP_OK) status = add_constants(graph, proto);
   if (status == REAP_OK) status = add_inputs(graph, proto);
-  if (status == REAP_OK) status = add_nodes(graph, proto, source->places);
+  if (status == REAP_OK) status = add_nodes(graph, proto, places);
   if (status == REAP_OK) status = add_outputs(graph, proto);
   if (status == REAP_OK) {
     *out = graph;
     return REAP_OK;
   }
   reap_graph_destroy(&graph);
-  return reap_error_prefix(status, "%s", source->path);
+  return status;
+}
+
+int reap_source_graph(const reap_source *source, reap_graph **out) {
+  return reap_error_prefix(reap_onnx_graph(source->model, source->places, out), "%s", source->path);
 }

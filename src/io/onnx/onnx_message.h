@@ -30,6 +30,13 @@ struct reap_source {
   size_t n_external;
 };
 
+/* The message as a graph, unprepared; see reap_source_graph(). places[nodes]: of the nodes in the file; NULL: as they
+ * stand. Errors are without the file's name. */
+int reap_onnx_graph(const ReapOnnx__ModelProto *model, const size_t *places, reap_graph **out);
+
+/* Names reap as the maker of an edited network, and notes who was before. */
+int reap_source_note_maker(reap_source *source);
+
 /* The allocator for protobuf-c calls; *failed is set when memory runs out. */
 ProtobufCAllocator reap_onnx_allocator(bool *failed);
 

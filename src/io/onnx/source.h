@@ -45,10 +45,16 @@ int reap_source_graph(const reap_source *source, reap_graph **out);
 
 /* Puts the edits into the message. A tensor that only the edited input uses is replaced under its own name; one
  * with other users (also through Identity nodes) stays, and the edited input gets a new one. Tensors and nodes
- * that nothing uses any more because of the edits are removed, stale value_info is dropped. In a float16 or bfloat16
+ * that nothing uses any more because of the edits are removed. Shapes that the file tells of tensors between nodes are
+ * inferred anew, with the sizes that inputs have in `graph`, the edited network, or dropped if it is NULL. reap becomes
+ * the file's producer; who was before is noted as "reap.made_from", reap's version as "reap". In a float16 or bfloat16
  * network new tensors have its type (REAP_ERR_NUMERIC names the one that holds a number too large for it). Once per
  * source, as edits count nodes as they were loaded; after a failure the source can only be destroyed. */
-int reap_source_apply(reap_source *source, const reap_edits *edits);
+int reap_source_apply(reap_source *source, const reap_edits *edits, const reap_graph *graph);
+
+/* Adds a note (metadata_props), or replaces the one of that key, in a source that reap_source_apply() has changed; one
+ * that is as it was read stays so. */
+int reap_source_note(reap_source *source, const char *key, const char *value);
 
 /* Writes ONNX, beside its name and renamed when complete. Tensor data are embedded; those of a network past 2 GB go to
  * a second file, PATH.data, and what stood under both names is replaced. REAP_ERR_INPUT if a file cannot be written or

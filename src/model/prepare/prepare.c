@@ -297,11 +297,15 @@ static int check_outcome(const reap_graph *graph) {
   return graph->n_nodes > 0 ? REAP_OK : reap_error(REAP_ERR_INPUT, "the network computes nothing");
 }
 
-int reap_graph_prepare(reap_graph *graph, int64_t batch) {
+int reap_graph_infer(reap_graph *graph, int64_t batch) {
   graph->batch = batch;
   REAP_TRY(bind_inputs(graph, batch));
+  return infer_all(graph);
+}
+
+int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(name_layers(graph));
-  REAP_TRY(infer_all(graph));
+  REAP_TRY(reap_graph_infer(graph, batch));
   REAP_TRY(drop_unused(graph));
   REAP_TRY(check_outputs(graph));
   REAP_TRY(reap_linear_collect(graph));

@@ -279,7 +279,7 @@ const reap_session_info *reap_session_get_info(const reap_session *s) { return &
 int reap_session_apply(const reap_session *s, reap_source *source) {
   reap_edits edits = {0};
   int status = reap_surgery_edits(s->pruned, &edits);
-  if (status == REAP_OK) status = reap_source_apply(source, &edits);
+  if (status == REAP_OK) status = reap_source_apply(source, &edits, s->pruned);
   reap_edits_clear(&edits);
   return status;
 }

@@ -1,0 +1,50 @@
+/* What a file that reap has changed says of itself: its maker, and notes under names (metadata_props). */
+#include <string.h>
+
+#include "onnx_message.h"
+#include "reap/api.h"
+#include "reap/error.h"
+#include "reap/memory.h"
+
+static int put(char **field, const char *text) {
+  char *copy = NULL;
+  REAP_TRY(reap_strdup(&copy, text));
+  reap_free(field);
+  *field = copy;
+  return REAP_OK;
+}
+
+static int add(ReapOnnx__ModelProto *model, const char *key, const char *value) {
+  ReapOnnx__StringStringEntryProto *entry = NULL;
+  REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
+  reap_onnx__string_string_entry_proto__init(entry);
+  int status = put(&entry->key, key);
+  if (status == REAP_OK) status = put(&entry->value, value);
+  if (status == REAP_OK) status = reap_onnx_append(&model->metadata_props, &model->n_metadata_props, entry);
+  if (status != REAP_OK) reap_onnx_free_part(&entry->base);
+  return status;
+}
+
+int reap_source_note(reap_source *source, const char *key, const char *value) {
+  ReapOnnx__ModelProto *model = source->model;
+  if (!source->edited) return REAP_OK;
+  for (size_t i = 0; i < model->n_metadata_props; i++)
+    if (strcmp(reap_onnx_text(model->metadata_props[i]->key), key) == 0)
+      return put(&model->metadata_props[i]->value, value);
+  return add(model, key, value);
+}
+
+int reap_source_note_maker(reap_source *source) {
+  ReapOnnx__ModelProto *model = source->model;
+  const char *name = reap_onnx_text(model->producer_name), *version = reap_onnx_text(model->producer_version);
+  char *before = NULL;
+  REAP_TRY(reap_source_note(source, "reap", REAP_VERSION));
+  if (strcmp(name, "reap") != 0 && *name) {
+    REAP_TRY(reap_format(&before, "%s%s%s", name, *version ? " " : "", version));
+    const int status = reap_source_note(source, "reap.made_from", before);
+    reap_free(&before);
+    REAP_TRY(status);
+  }
+  REAP_TRY(put(&model->producer_name, "reap"));
+  return put(&model->producer_version, REAP_VERSION);
+}
