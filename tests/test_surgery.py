@@ -243,7 +243,28 @@ def check_gone(path, gone):
     assert not left & set(gone), "%s are still there" % (left & set(gone))
 
 
+def shapes(model):
+    """Of tensors between nodes, as the model tells them: numbers, or names of free sizes."""
+    return {v.name: [d.dim_value if d.HasField("dim_value") else d.dim_param for d in v.type.tensor_type.shape.dim]
+            for v in model.graph.value_info}
+
+
+def check_shapes(path, before):
+    """All that were told still are, of tensors that are left, with the sizes that the onnx package infers."""
+    model = onnx.load(path)
+    told, left = shapes(model), {n.output[0] for n in model.graph.node}  # of masks and indices reap knows nothing
+    missing = set(shapes(before)) & left - set(told)
+    assert told and not missing, "the shapes of %s are not told" % missing
+    del model.graph.value_info[:]
+    wanted = shapes(onnx.shape_inference.infer_shapes(model))
+    wrong = {name for name in set(told) & set(wanted) if any(isinstance(a, int) and isinstance(b, int) and a != b
+                                                            for a, b in zip(told[name], wanted[name]))}
+    assert set(told) & set(wanted) and not wrong, "the shapes of %s are wrong" % wrong
+    assert model.producer_name == "reap"
+
+
 def check(model, net, folder):
+    model = onnx.shape_inference.infer_shapes(model)
     path, exported, pruned = (os.path.join(folder, name) for name in ("m.onnx", "exported.onnx", "o.onnx"))
     with open(path, "wb") as file:
         file.write(model.SerializeToString())
@@ -255,6 +276,7 @@ def check(model, net, folder):
     check_gone(exported, net.gone)
     layers = prune(folder, "--keep", "0.5", *RULE)
     assert sum(len(layer["removed"]) for layer in layers) > 0, "nothing was removed"
+    check_shapes(pruned, model)
     close(runtime(pruned), runtime(masked(model, layers)), "masked")
     for options, end in ((["--keep", "0.5"], "onnx"), (["--flops", "0.7"], "h5")):
         prune(folder, *options)
