@@ -7,6 +7,7 @@ weights set to zero; pruned with everything on, the two written files compute th
 as the original; what has to be gone is gone. Exit status 77 where numpy, h5py, onnx or onnxruntime are missing.
 """
 import concurrent.futures
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 
 from judged import PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime
+from same_network import same
 
 RULE = ["--method", "l1", "--refit", "none", "--repair", "off", "--producers", "0", "--classifier", "keep"]
 RANDOM = np.random.RandomState(5)
@@ -211,10 +213,14 @@ def evaluate(path, folder):
 
 def prune(folder, *options):
     """Prunes to o.h5 and o.onnx; the layers of the report."""
+    return report(folder, *options)["layers"]
+
+
+def report(folder, *options):
     words = ["prune", "m.onnx", "--calib", "data.h5", "-o", "o.h5", "--onnx", "o.onnx", "--report", "o.json"]
     reap(*[os.path.join(folder, w) if "." in w else w for w in words], "--progress", "none", "--log-level", "quiet", *options)
     with open(os.path.join(folder, "o.json")) as file:
-        return json.load(file)["layers"]
+        return json.load(file)
 
 
 def masked(model, layers):
@@ -263,6 +269,27 @@ def check_shapes(path, before):
     assert model.producer_name == "reap"
 
 
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def check_notes(folder, options, groups):
+    """The file tells its making, by nothing that changes from run to run: its plan alone makes it again."""
+    path, again = (os.path.join(folder, name) for name in ("o.onnx", "again.onnx"))
+    notes = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert notes["reap.command"] == " ".join(["reap prune"] + options), notes["reap.command"]
+    assert json.loads(notes["reap.plan"]) == {"groups": {name: g["kept"] for name, g in groups.items()}}
+    for key, name in (("model", "m.onnx"), ("calibration", "data.h5")):
+        assert notes["reap.%s_sha256" % key] == sha256(os.path.join(folder, name)), key
+    reap("export", os.path.join(folder, "o.h5"), again)
+    assert sha256(again) == sha256(path), "o.h5 and o.onnx differ"
+    with open(os.path.join(folder, "plan.json"), "w") as file:
+        file.write(notes["reap.plan"])
+    report(folder, "--plan", os.path.join(folder, "plan.json"), *RULE)
+    assert same(again, path), "the plan makes another network"
+
+
 def check(model, net, folder):
     model = onnx.shape_inference.infer_shapes(model)
     path, exported, pruned = (os.path.join(folder, name) for name in ("m.onnx", "exported.onnx", "o.onnx"))
@@ -274,9 +301,11 @@ def check(model, net, folder):
     reap("export", path, exported)
     close(runtime(exported), runtime(path), "export")
     check_gone(exported, net.gone)
-    layers = prune(folder, "--keep", "0.5", *RULE)
+    pruning = report(folder, "--keep", "0.5", *RULE)
+    layers = pruning["layers"]
     assert sum(len(layer["removed"]) for layer in layers) > 0, "nothing was removed"
     check_shapes(pruned, model)
+    check_notes(folder, ["--keep 0.5 --method l1 --refit none --repair off --producers 0 --classifier keep"], pruning["groups"])
     close(runtime(pruned), runtime(masked(model, layers)), "masked")
     for options, end in ((["--keep", "0.5"], "onnx"), (["--flops", "0.7"], "h5")):
         prune(folder, *options)

@@ -66,14 +66,32 @@ int option_store(const char *command, const option *o, const char *text) {
   }
 }
 
+void option_number(double value, char text[OPTION_NUMBER_TEXT]) {
+  for (int digits = 6; digits <= 17; digits++) {
+    snprintf(text, OPTION_NUMBER_TEXT, "%.*g", digits, value);
+    if (strtod(text, NULL) == value) break;
+  }
+}
+
+int options_add_word(char **line, const char *word) {
+  char *longer = NULL;
+  const char *quote = word[0] == '\0' || strpbrk(word, " \t\n\"'$\\*?") ? "'" : "";
+  REAP_TRY(reap_format(&longer, "%s %s%s%s", *line, quote, word, quote));
+  reap_free(line);
+  *line = longer;
+  return REAP_OK;
+}
+
 int option_text(const option *o, char **out) {
+  char number[OPTION_NUMBER_TEXT];
   switch (o->kind) {
     case OPTION_FLAG:
       return reap_strdup(out, *(const bool *)o->target ? "on" : "off");
     case OPTION_INT:
       return reap_format(out, "%lld", (long long)*(const int64_t *)o->target);
     case OPTION_NUMBER:
-      return reap_format(out, "%.17g", *(const double *)o->target);
+      option_number(*(const double *)o->target, number);
+      return reap_strdup(out, number);
     case OPTION_HEADING:
       return reap_strdup(out, "");
     default: {

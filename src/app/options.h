@@ -58,6 +58,13 @@ int option_store(const char *command, const option *o, const char *text);
 /* Local. The present value as text ("" for a text not given) in a new string that the caller owns. */
 int option_text(const option *o, char **out);
 
+/* Local. Shortest text that reads back as the same number, so that 0.5 and 0.50 are one. */
+enum { OPTION_NUMBER_TEXT = 32 };
+void option_number(double value, char text[OPTION_NUMBER_TEXT]);
+
+/* Local. Adds a word to a command line as a shell takes it; the line is the caller's. */
+int options_add_word(char **line, const char *word);
+
 /* Prints the table, aligned. */
 void options_print(FILE *to, const option *options);
 

@@ -105,9 +105,9 @@ int plan_file_read(const char *path, const reap_groups *groups, bool coupled, in
   return status;
 }
 
-int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
-                    int64_t *const *given, cJSON *facts) {
-  cJSON *list = cJSON_AddObjectToObject(facts, "groups");
+void plan_file_add_groups(const reap_groups *groups, const bool *chosen, const int64_t *counts, int64_t *const *given,
+                          cJSON *object) {
+  cJSON *list = cJSON_AddObjectToObject(object, "groups");
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
     if (!chosen[g]) continue;
@@ -118,6 +118,11 @@ int plan_file_write(const char *path, const reap_groups *groups, const bool *cho
     cJSON *indices = cJSON_AddArrayToObject(list, group->name);
     for (int64_t k = 0; k < counts[g]; k++) json_append(indices, cJSON_CreateNumber((double)given[g][k]));
   }
+}
+
+int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
+                    int64_t *const *given, cJSON *facts) {
+  plan_file_add_groups(groups, chosen, counts, given, facts);
   int status = report_write(facts, path);
   cJSON_Delete(facts);
   return status;

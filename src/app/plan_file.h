@@ -20,8 +20,13 @@
  * cannot be pruned, that are named twice, numbers out of range, indices named twice. */
 int plan_file_read(const char *path, const reap_groups *groups, bool coupled, int64_t *counts, int64_t **given);
 
-/* Writes the sizes of groups with chosen[group] (indices in place of numbers where given[group] is there; given may be
- * NULL). `facts` is taken over and written in front: an object with further facts about the plan. */
+/* Adds "groups" to an object: the sizes of groups with chosen[group], indices in place of numbers where given[group] is
+ * there (given may be NULL). */
+void plan_file_add_groups(const reap_groups *groups, const bool *chosen, const int64_t *counts, int64_t *const *given,
+                          cJSON *object);
+
+/* Writes the sizes of groups as plan_file_add_groups(). `facts` is taken over and written in front: an object with
+ * further facts about the plan. */
 int plan_file_write(const char *path, const reap_groups *groups, const bool *chosen, const int64_t *counts,
                     int64_t *const *given, cJSON *facts);
 

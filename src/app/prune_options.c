@@ -108,6 +108,16 @@ void prune_options_table(prune_options *o, option *table) {
   memcpy(table, options, sizeof options);
 }
 
+bool prune_option_decides(const char *name) {
+  static const char *const others[] = {
+      "--calib",    "--eval",      "--from-stats", "--from-paths",  "--latency-table", "--plan",       "--output",
+      "--onnx",     "--report",    "--save-stats", "--activations", "--save-plan",     "--save-paths", "--threads",
+      "--progress", "--log-level", "--memory",     "--scratch",     "--help"};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (strcmp(name, others[i]) == 0) return false;
+  return true;
+}
+
 /* A number, or "auto". */
 static int read_ridge(prune_options *o) {
   const char *text = o->ridge_text;

@@ -54,6 +54,9 @@ int prune_options_read_common(prune_options *o);
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
 int prune_options_check(const prune_options *o);
 
+/* Whether results depend on an option of that name. Files do not count: their hashes tell what was in them. */
+bool prune_option_decides(const char *name);
+
 /* Collective. Checks all files that the options name (run_files.h). An -o that ends in .onnx becomes `onnx` after that.
  */
 int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files *files);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "io/model_file.h"
+#include "prune_notes.h"
 #include "prune_report.h"
 #include "reap/api.h"
 #include "reap/error.h"
@@ -82,6 +83,7 @@ static void print_files(const prune_options *o) {
 
 int prune_output_write_models(const prune_run *p, reap_source *source, const char *output, const char *onnx) {
   REAP_TRY(reap_session_apply(p->session, source));
+  REAP_TRY(prune_notes_add(p, source));
   if (output) REAP_TRY(write_model(p, source, output));
   return onnx ? reap_source_write_onnx(source, onnx) : REAP_OK;
 }

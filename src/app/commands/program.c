@@ -61,13 +61,7 @@ static void print_version(void) {
 /* The command line as typed, for provenance; the caller frees it. */
 static int typed_line(int argc, char **argv, char **out) {
   REAP_TRY(reap_strdup(out, "reap"));
-  for (int i = 1; i < argc; i++) {
-    char *longer = NULL;
-    const char *quote = argv[i][0] == '\0' || strpbrk(argv[i], " \t\n\"'$\\*?") ? "'" : "";
-    REAP_TRY(reap_format(&longer, "%s %s%s%s", *out, quote, argv[i], quote));
-    reap_free(out);
-    *out = longer;
-  }
+  for (int i = 1; i < argc; i++) REAP_TRY(options_add_word(out, argv[i]));
   return REAP_OK;
 }
 

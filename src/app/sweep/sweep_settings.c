@@ -13,11 +13,6 @@ static const char *const grid[] = {"--method", "--ratios", "--seed", NULL};
 /* What belongs to a single run. */
 static const char *const left_out[] = {"--onnx",      "--report", "--save-stats", "--activations",
                                        "--save-plan", "--plan",   "--save-paths", NULL};
-/* Options without effect on results, and inputs, which are compared by their hashes. */
-static const char *const apart[] = {
-    "--calib",    "--eval",      "--from-stats", "--from-paths", "--latency-table", "--output", "--threads",
-    "--progress", "--log-level", "--memory",     "--scratch",    "--help",          NULL};
-
 static bool is_one_of(const char *name, const char *const *names) {
   for (; *names; names++)
     if (strcmp(name, *names) == 0) return true;
@@ -68,7 +63,7 @@ void sweep_options_table(sweep_options *o) {
       o->table[n].help = "all results in one file; SWEEP.h5.d/ keeps those of single settings;\nrequired";
     }
     n++;
-    if (!heading && !list && !is_one_of(p->name, apart)) o->common[o->n_common++] = *p;
+    if (!heading && !list && prune_option_decides(p->name)) o->common[o->n_common++] = *p;
   }
   o->table[n] = (option){.name = NULL};
 }
@@ -103,15 +98,10 @@ static int put(const sweep_options *o, sweep_setting *setting, const sweep_list 
   return REAP_OK;
 }
 
-/* Shortest text that reads back as the same number, so that 0.5 and 0.50 are one setting; with the unit, if there is
- * one ("2.5ms"). */
+/* With the unit, if there is one ("2.5ms"). */
 static void value_text(const sweep_setting *s, char text[64]) {
   char *unit = NULL;
-  const double value = strtod(s->typed, &unit);
-  for (int digits = 6; digits <= 17; digits++) {
-    snprintf(text, 64, "%.*g", digits, value);
-    if (strtod(text, NULL) == value) break;
-  }
+  option_number(strtod(s->typed, &unit), text);
   const size_t length = strlen(text);
   snprintf(text + length, 64 - length, "%s", unit);
 }

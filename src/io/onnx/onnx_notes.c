@@ -6,6 +6,8 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
+static const char MADE_FROM[] = "reap.made_from";
+
 static int put(char **field, const char *text) {
   char *copy = NULL;
   REAP_TRY(reap_strdup(&copy, text));
@@ -34,14 +36,29 @@ int reap_source_note(reap_source *source, const char *key, const char *value) {
   return add(model, key, value);
 }
 
+/* Notes of an earlier run of reap would be of another network. */
+static void drop_notes(ReapOnnx__ModelProto *model) {
+  size_t kept = 0;
+  for (size_t i = 0; i < model->n_metadata_props; i++) {
+    ReapOnnx__StringStringEntryProto *entry = model->metadata_props[i];
+    const char *key = reap_onnx_text(entry->key);
+    if (strncmp(key, "reap.", 5) == 0 && strcmp(key, MADE_FROM) != 0)
+      reap_onnx_free_part(&entry->base);
+    else
+      model->metadata_props[kept++] = entry;
+  }
+  model->n_metadata_props = kept;
+}
+
 int reap_source_note_maker(reap_source *source) {
   ReapOnnx__ModelProto *model = source->model;
   const char *name = reap_onnx_text(model->producer_name), *version = reap_onnx_text(model->producer_version);
   char *before = NULL;
+  drop_notes(model);
   REAP_TRY(reap_source_note(source, "reap", REAP_VERSION));
   if (strcmp(name, "reap") != 0 && *name) {
     REAP_TRY(reap_format(&before, "%s%s%s", name, *version ? " " : "", version));
-    const int status = reap_source_note(source, "reap.made_from", before);
+    const int status = reap_source_note(source, MADE_FROM, before);
     reap_free(&before);
     REAP_TRY(status);
   }

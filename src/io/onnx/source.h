@@ -47,7 +47,8 @@ int reap_source_graph(const reap_source *source, reap_graph **out);
  * with other users (also through Identity nodes) stays, and the edited input gets a new one. Tensors and nodes
  * that nothing uses any more because of the edits are removed. Shapes that the file tells of tensors between nodes are
  * inferred anew, with the sizes that inputs have in `graph`, the edited network, or dropped if it is NULL. reap becomes
- * the file's producer; who was before is noted as "reap.made_from", reap's version as "reap". In a float16 or bfloat16
+ * the file's producer; who was before is noted as "reap.made_from", reap's version as "reap", and
+ * notes "reap.*" of an earlier run go. In a float16 or bfloat16
  * network new tensors have its type (REAP_ERR_NUMERIC names the one that holds a number too large for it). Once per
  * source, as edits count nodes as they were loaded; after a failure the source can only be destroyed. */
 int reap_source_apply(reap_source *source, const reap_edits *edits, const reap_graph *graph);
