@@ -1,189 +1,288 @@
 """Pictures, each on its own matplotlib figure: accuracy and divergence against cost, channels, error paths, predicted
-against actual errors, scaling. Data come from results.py.
+against actual errors, scaling. Data come from results.py. Legends stand outside of the data.
 """
 import math
+
+import results
 
 # Okabe and Ito's colours, distinguishable with colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+PALE, GREY = "#d5d9de", "#999999"
 
 
-def figure(width, height, columns=1):
+def figure(width, height, columns=1, rows=1, **options):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    drawing, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False)
-    for axis in axes[0]:
+    drawing, axes = pyplot.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+    for axis in axes.flat:
         axis.grid(True, alpha=0.3, linewidth=0.6)
         axis.set_axisbelow(True)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    return drawing, list(axes[0])
+    return drawing, list(axes.flat)
 
 
-def finish(drawing):
+def finish(drawing, title=None):
     from matplotlib import pyplot
+    if title:
+        drawing.suptitle(title, fontsize=10)
     drawing.tight_layout()
     pyplot.close(drawing)
     return drawing
 
 
-def _label(keys, varying):
-    parts = [str(v) if k != "repair" else "repair %s" % v for k, v in keys.items() if k in varying and v is not None]
-    return ", ".join(parts) or "pruned"
+def one_legend(drawing, axes, above=False):
+    """One legend for all axes, to the right of the figure or above it."""
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncol": 3} if above else {
+        "loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    drawing.legend(entries.values(), entries.keys(), frameon=False, fontsize=8, **place)
 
 
-def _series(frame):
-    """(label, rows) of what differs in method, refit, ratios, repair; seeds make several points in one series."""
-    keys = ["method", "refit", "ratios", "repair"]
-    varying = [k for k in keys if frame[k].astype(str).nunique() > 1]
-    for values, rows in frame.groupby([frame[k].astype(str) for k in keys], sort=False):
-        first = dict(zip(keys, (rows.iloc[0][k] for k in keys)))
-        yield _label(first, varying), rows.sort_values("flops_share")
+def legend_above(axis, columns):
+    axis.legend(frameon=False, fontsize=8, ncol=columns, loc="lower center", bbox_to_anchor=(0.5, 1.01))
+
+
+def logarithmic(axis, *names):
+    """Makes axes ("x", "y") logarithmic, with labels that do not overlap: decades, or some numbers within one."""
+    from matplotlib import ticker
+    for name in names:
+        getattr(axis, "set_%sscale" % name)("log")
+        low, high = getattr(axis, "get_%slim" % name)()
+        decades, along = abs(math.log10(high / low)), getattr(axis, name + "axis")
+        narrow = ticker.MaxNLocator(4) if decades < 0.5 else ticker.LogLocator(subs=(1, 2, 5))
+        along.set_major_locator(ticker.LogLocator(numticks=8) if decades >= 2 else narrow)
+        along.set_major_formatter(ticker.FuncFormatter(lambda value, _: "%g" % value))
+        along.set_minor_formatter(ticker.NullFormatter())
 
 
 def _measures(frame):
-    """What there is to draw: (column, title, the original's value or None, logarithmic)."""
+    """What there is to draw: (column, title, the original's value, on a logarithmic axis)."""
     found = []
     if frame["top1"].notna().any():
-        found.append(("top1", "top-1 accuracy, %", frame["original_top1"].dropna().iloc[0], False))
+        original = frame["original_top1"].dropna().iloc[0]
+        found.append(("top1", "top-1 accuracy, % (bars: 95 % interval)", original, False))
     if frame["kl"].notna().any():
-        found.append(("kl", "KL divergence to the original, nats", None, True))
+        found.append(("kl", "KL divergence to the original, nats", 0, True))
     elif frame["loss"].notna().any():
         found.append(("loss", "loss, nats", frame["original_loss"].dropna().iloc[0], False))
     if not found and frame["output_error"].notna().any():
-        found.append(("output_error", "relative squared error of the output", None, True))
+        found.append(("output_error", "relative squared error of the output", 0, True))
     return found
 
 
+def _add_series(axis, rows, cost, column, style, aside):
+    """Every run as a point, a line through the medians of each budget; for a share of counted images bars, which are
+    moved aside by so many per cent so that those of several series do not overlap."""
+    factor = 100 if column == "top1" else 1
+    middle = rows.groupby(rows["value"].fillna(rows[cost]))[[cost, column, "images"]].median().sort_values(cost)
+    axis.plot(100 * rows[cost], factor * rows[column], linestyle="none", markersize=5, alpha=0.8, **style)
+    axis.plot(100 * middle[cost], factor * middle[column], color=style["color"], linewidth=1.3)
+    for at, share, images in middle.itertuples(index=False):
+        if column == "top1" and images > 0:
+            low, high = results.binomial_interval(share, images)
+            axis.errorbar([100 * at + aside], [100 * share], yerr=[[100 * (share - low)], [100 * (high - share)]],
+                          color=style["color"], linewidth=1, capsize=2, fmt="none", alpha=0.7)
+
+
+def _add_original(axis, value):
+    """A star at the cost of the original; on a logarithmic axis, where its zero is nowhere, at the lower edge."""
+    star = {"marker": "*", "markersize": 13, "color": "black", "linestyle": "none", "label": "original", "zorder": 5,
+            "clip_on": False}
+    if axis.get_yscale() == "log":
+        axis.plot([100], [0], transform=axis.get_xaxis_transform(), **star)
+        axis.annotate("0", (100, 0), xycoords=axis.get_xaxis_transform(), xytext=(0, 8), textcoords="offset points",
+                      ha="center", fontsize=8)
+    else:
+        axis.plot([100], [value], **star)
+
+
 def tradeoff(frame):
-    """Accuracy and divergence against multiply-adds, the original marked."""
+    """Accuracy and divergence against multiply-adds (against parameters, if all budgets are of them)."""
     measures = _measures(frame)
     if not measures:
-        raise ValueError("no report has accuracies: run reap prune or reap sweep with --eval")
-    drawing, axes = figure(5.2 * len(measures), 3.8, len(measures))
-    for axis, (column, title, original, logarithmic) in zip(axes, measures):
-        factor = 100 if column == "top1" else 1
-        for k, (label, rows) in enumerate(_series(frame)):
-            rows = rows[rows[column].notna() & ((rows[column] > 0) | (not logarithmic))]
-            middle = rows.groupby("flops_share")[column].median()
-            colour = COLOURS[k % len(COLOURS)]
-            axis.plot(100 * middle.index, factor * middle.values, color=colour, linewidth=1.4)
-            axis.plot(100 * rows["flops_share"], factor * rows[column], linestyle="none", color=colour,
-                      marker=MARKERS[k % len(MARKERS)], markersize=5, label=label)
-        if original is not None:
-            axis.plot([100], [factor * original], marker="*", markersize=13, color="black", linestyle="none",
-                      label="original", clip_on=False, zorder=5)
-        if logarithmic:
-            axis.set_yscale("log")
-        axis.set_xlabel("multiply-adds left, % of the original's")
-        axis.set_ylabel(title)
-        axis.legend(frameon=False, fontsize=9)
+        raise results.ResultError("no report has accuracies: run reap prune or reap sweep with --eval")
+    of_params = (frame["budget"] == "params").all()
+    cost, title = ("params_share", "parameters") if of_params else ("flops_share", "multiply-adds")
+    drawing, axes = figure(4.8 * len(measures), 3.8, len(measures))
+    for axis, (column, label, original, log) in zip(axes, measures):
+        series = list(frame.groupby("series"))
+        for k, (name, rows) in enumerate(series):
+            style = {"color": COLOURS[k % 7], "marker": MARKERS[(k + k // 7) % 7], "label": name}
+            _add_series(axis, rows[rows[column] > 0] if log else rows.dropna(subset=[column]), cost, column, style,
+                        min(0.7, 5 / len(series)) * (k - (len(series) - 1) / 2))
+        if log:
+            logarithmic(axis, "y")
+        _add_original(axis, 100 * original if column == "top1" else original)
+        axis.set_xlabel(title + " left, % of the original's")
+        axis.set_ylabel(label)
+    one_legend(drawing, axes)
     return finish(drawing)
+
+
+def _room_for_names(names):
+    """Inches that upright names of layers take below an axis."""
+    return 0.15 + 0.06 * max(len(results.short(n)) for n in names)
+
+
+def _name_ticks(axis, names, step=1):
+    axis.set_xticks(range(0, len(names), step))
+    axis.set_xticklabels([results.short(n) for n in names[::step]], rotation=90, fontsize=7)
 
 
 def channels(frame, title=None):
-    """Channels per layer before and after, one bar a layer in the order of pruning."""
-    from results import short
-    drawing, (axis,) = figure(max(5.5, 0.27 * len(frame) + 2), 4.2)
-    places = range(len(frame))
-    axis.bar(places, frame["channels"], color="#d5d9de", width=0.8, label="original")
-    axis.bar(places, frame["kept"], color=COLOURS[0], width=0.8, label="kept")
-    for x, row in zip(places, frame.itertuples()):
-        axis.annotate("%.0f" % (100 * row.share), (x, row.channels), ha="center", va="bottom", fontsize=6.5,
-                      color="#444444")
-    axis.set_xticks(list(places))
-    axis.set_xticklabels([short(n) for n in frame["group"]], rotation=90, fontsize=7)
-    axis.set_ylabel("channels (above: % kept)")
-    axis.margins(x=0.01, y=0.12)
-    axis.legend(frameon=False, fontsize=9, loc="upper left")
-    if title:
-        axis.set_title(title, fontsize=10)
+    """Channels of each group before and after, one bar a group in the order of the network, at most 32 in a row."""
+    rows = -(-len(frame) // 32)
+    per_row = -(-len(frame) // rows)
+    drawing, axes = figure(max(5.0, 0.27 * per_row + 1.6), (2.4 + _room_for_names(frame["group"])) * rows, rows=rows)
+    for k, axis in enumerate(axes):
+        part = frame.iloc[k * per_row:(k + 1) * per_row]
+        places = list(range(len(part)))
+        axis.bar(places, part["channels"], color=PALE, width=0.8, label="original")
+        axis.bar(places, part["kept"], color=COLOURS[0], width=0.8, label="kept")
+        for x, row in zip(places, part.itertuples()):
+            axis.annotate("%.0f" % (100 * row.share), (x, row.channels), ha="center", va="bottom", fontsize=6.5)
+        _name_ticks(axis, list(part["group"]))
+        axis.set_xlim(-0.6, per_row - 0.4)
+        axis.set_ylabel("channels (above: % kept)")
+    one_legend(drawing, axes)
+    return finish(drawing, title)
+
+
+def _grid(count, columns, width, height, below):
+    """Small panels of one scale; those that are not needed are hidden. (figure, axes in use, those with x labels)"""
+    rows = -(-count // columns)
+    drawing, axes = figure(width * columns + 0.6, height * rows + below, columns, rows, sharex=True, sharey=True)
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    lowest = axes[max(0, count - columns):count]
+    for axis in axes[:count]:
+        axis.tick_params(labelsize=7, labelbottom=axis in lowest)
+    return drawing, axes[:count], lowest
+
+
+def kept_shares(runs):
+    """Small multiples: the share kept of each group, a panel for each of [(title, budget, frame of groups)], as many in
+    a row as there are budgets."""
+    names = list(dict.fromkeys(name for _, _, frame in runs for name in frame["group"]))
+    budgets = len({str(budget) for _, budget, _ in runs})
+    columns = min(budgets if 2 <= budgets <= 6 else 4, len(runs))
+    width = max(9.6 / columns, 0.06 * len(names))
+    drawing, axes, lowest = _grid(len(runs), columns, width, 1.25, _room_for_names(names))
+    for axis, (title, _, frame) in zip(axes, runs):
+        shares = 100 * frame.set_index("group")["share"].reindex(names).fillna(1)
+        axis.bar(range(len(names)), [100] * len(names), color=PALE, width=0.85)
+        axis.bar(range(len(names)), shares, color=COLOURS[0], width=0.85)
+        axis.set_title(title, fontsize=7, pad=3)
+    axes[0].set_yticks([0, 50, 100])
+    axes[0].set_ylim(0, 100)
+    axes[0].set_xlim(-0.6, len(names) - 0.4)
+    for axis in lowest:
+        _name_ticks(axis, names, math.ceil(0.14 * len(names) / width))
+    drawing.supylabel("channels kept, %", fontsize=9)
     return finish(drawing)
 
 
-def error_paths(found, title=None):
-    """Relative error of each layer's output, and divergence of the network's output (dots), against channels left."""
-    from matplotlib import cm
-    from results import short
-    measured = any(p["sizes"] is not None and len(p["sizes"]) for p in found.values())
-    drawing, axes = figure(10.4 if measured else 6.4, 4.4, 2 if measured else 1)
-    for k, (name, path) in enumerate(found.items()):
-        colour = cm.viridis(k / max(1, len(found) - 1))
-        left = [100 * (1 - (i + 1) / path["channels"]) for i in range(len(path["error"]))]
-        axes[0].plot(left, path["error"], color=colour, linewidth=1, label=short(name))
-        if measured and path["sizes"] is not None:
-            axes[1].plot([100 * s / path["channels"] for s in path["sizes"]], path["moved"], color=colour, linewidth=1,
-                         marker="o", markersize=3, label=short(name))
-    for axis, label in zip(axes, ("relative error of the layer's output", "divergence of the network's output")):
-        axis.set_yscale("log")
-        axis.set_xlim(100, 0)
-        axis.set_xlabel("channels left, %")
-        axis.set_ylabel(label)
-    axes[0].set_ylim(bottom=max(1e-8, axes[0].get_ylim()[0]))
-    axes[-1].legend(frameon=False, fontsize=6.5, ncol=1 + len(found) // 20, loc="center left", bbox_to_anchor=(1, 0.5))
-    if title:
-        axes[0].set_title(title, fontsize=10)
+def error_paths(found):
+    """Small multiples, a panel for each group with all others in grey: relative error of the layer's output, and
+    divergence of the network's output (dots), against channels left."""
+    lines = {name: ([100 * (1 - (i + 1) / p["channels"]) for i in range(len(p["error"]))], p["error"])
+             for name, p in found.items() if len(p["error"])}
+    dots = {name: ([100 * s / p["channels"] for s in p["sizes"]], p["moved"])
+            for name, p in found.items() if p["sizes"] is not None and len(p["sizes"])}
+    if not lines:
+        raise results.ResultError("no group has lost a channel: there is no error path to draw")
+    columns = min(len(lines), 3 if len(lines) <= 9 else 6)
+    drawing, axes, lowest = _grid(len(lines), columns, 2.2 if columns <= 3 else 1.8, 1.5, 0.5)
+    for axis, (name, (left, error)) in zip(axes, lines.items()):
+        for x, y in lines.values():
+            axis.plot(x, y, color=PALE, linewidth=0.7, label="other groups" if len(lines) > 1 else None)
+        axis.plot(left, error, color=COLOURS[0], linewidth=1.6, label="relative error of the layer's output")
+        axis.plot(left[-1:], error[-1:], color=COLOURS[0], marker="o", markersize=3.5)
+        if name in dots:
+            axis.plot(*dots[name], color=COLOURS[1], linestyle=":", marker="o", markersize=3,
+                      label="divergence of the network's output")
+        axis.set_title(results.short(name), fontsize=8, pad=3)
+    xs, ys = zip(*lines.values(), *dots.values())
+    smallest, positive = min(map(min, xs)), [y for part in ys for y in part if y > 0] or [1]
+    axes[0].set_xlim(100, smallest - 0.04 * (100 - smallest))
+    axes[0].set_ylim(max(1e-8 * max(positive), min(positive) / 1.5), 1.5 * max(positive))
+    logarithmic(axes[0], "y")
+    for axis in lowest:
+        axis.set_xlabel("channels left, %", fontsize=8)
+    one_legend(drawing, axes, above=True)
     return finish(drawing)
 
 
 def predicted(frame, title=None):
     """Errors predicted by the elimination against measured errors, on the images in the moments and on held-out images.
     Both are those before producers were solved, which lowers them further."""
-    drawing, (axis,) = figure(4.8, 4.4)
     frame = frame[(frame["predicted"] > 0) & (frame["alone_error"] > 0)]
     if frame.empty:
-        raise ValueError("no layer has a predicted error (only the method reap predicts)")
-    values = list(frame["predicted"]) + list(frame["alone_error"])
-    low, high = min(values) * 0.7, max(values + list(frame["alone_held_out"].dropna())) * 1.4
-    axis.plot([low, high], [low, high], color="#999999", linewidth=1, label="equal")
+        raise results.ResultError("no layer has a predicted error (only the method reap predicts)")
+    drawing, (axis,) = figure(4.6, 4.4)
+    held = frame[frame["alone_held_out"] > 0]
+    values = list(frame["predicted"]) + list(frame["alone_error"]) + list(held["alone_held_out"])
+    low, high = min(values) * 0.7, max(values) * 1.4
+    axis.plot([low, high], [low, high], color=GREY, linewidth=1, label="equal")
     axis.plot(frame["predicted"], frame["alone_error"], linestyle="none", marker="o", markersize=5, color=COLOURS[0],
               label="images in the moments")
-    held = frame[frame["alone_held_out"] > 0]
-    if len(held):
-        axis.plot(held["predicted"], held["alone_held_out"], linestyle="none", marker="x", markersize=5,
-                  color=COLOURS[1], label="held-out images")
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+    axis.plot(held["predicted"], held["alone_held_out"], linestyle="none", marker="x", markersize=5, color=COLOURS[1],
+              label="held-out images")
+    axis.set_xlim(low, high)
+    axis.set_ylim(low, high)
+    logarithmic(axis, "x", "y")
     axis.set_xlabel("relative error, predicted")
     axis.set_ylabel("relative error, actual")
-    axis.legend(frameon=False, fontsize=9)
-    if title:
-        axis.set_title(title, fontsize=10)
-    return finish(drawing)
+    legend_above(axis, 3)
+    return finish(drawing, title)
+
+
+def _stack_phases(axis, points):
+    """Seconds of the phases that take longest, one bar for each number of ranks; all others are the rest."""
+    total = {}
+    for _, seconds in points:
+        for phase, value in seconds.items():
+            if phase not in ("total", "other") and isinstance(value, (int, float)):
+                total[phase] = total.get(phase, 0) + value
+    longest = sorted(total, key=total.get, reverse=True)[:len(COLOURS)]
+    phases = [p for p in longest if total[p] > 0.01 * sum(s["total"] for _, s in points)]
+    places, bottom = list(range(len(points))), [0.0] * len(points)
+    for k, phase in enumerate(phases):
+        heights = [float(s.get(phase) or 0) for _, s in points]
+        axis.bar(places, heights, bottom=bottom, width=0.6, color=COLOURS[k], label=phase.replace("_", " "))
+        bottom = [b + h for b, h in zip(bottom, heights)]
+    rest = [max(0.0, s["total"] - b) for (_, s), b in zip(points, bottom)]
+    axis.bar(places, rest, bottom=bottom, width=0.6, color=PALE, label="rest")
+    axis.set_xticks(places)
+    axis.set_xticklabels([str(r) for r, _ in points])
+    axis.set_ylabel("seconds")
+
+
+def _add_speedup(axis, points):
+    from matplotlib import ticker
+    ranks, (fewest, slowest) = [r for r, _ in points], points[0]
+    axis.plot(ranks, [r / fewest for r in ranks], color=GREY, linewidth=1, label="ideal")
+    axis.plot(ranks, [slowest["total"] / s["total"] for _, s in points], marker="o", color=COLOURS[0], label="measured")
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log", base=2)
+    axis.set_xticks(ranks)
+    axis.set_xticklabels([str(r) for r in ranks])
+    axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: "%g" % value))
+    for along in (axis.xaxis, axis.yaxis):
+        along.set_minor_locator(ticker.NullLocator())
+    axis.set_ylabel("times faster than on %d rank%s" % (fewest, "" if fewest == 1 else "s"))
 
 
 def scaling(points):
     """points: [(ranks, seconds dictionary)]. Time by phase, and speed-up against the fewest ranks."""
     points = sorted(points, key=lambda p: p[0])
-    drawing, axes = figure(9.6, 3.8, 2)
-    phases = [p for p in points[0][1] if p != "total" and
-              any(isinstance(s.get(p), (int, float)) and s[p] > 0.01 * s["total"] for _, s in points)]
-    places, bottom = list(range(len(points))), [0.0] * len(points)
-    for k, phase in enumerate(phases):
-        heights = [float(s.get(phase) or 0) for _, s in points]
-        axes[0].bar(places, heights, bottom=bottom, width=0.6, color=COLOURS[k % len(COLOURS)], label=phase)
-        bottom = [b + h for b, h in zip(bottom, heights)]
-    rest = [max(0.0, s["total"] - b) for (_, s), b in zip(points, bottom)]
-    axes[0].bar(places, rest, bottom=bottom, width=0.6, color="#d5d9de", label="rest")
-    axes[0].set_xticks(places)
-    axes[0].set_xticklabels([str(r) for r, _ in points])
-    axes[0].set_xlabel("ranks")
-    axes[0].set_ylabel("seconds")
-    axes[0].legend(frameon=False, fontsize=8)
-    ranks = [r for r, _ in points]
-    first = points[0]
-    axes[1].plot(ranks, [r / first[0] for r in ranks], color="#999999", linewidth=1, label="ideal")
-    axes[1].plot(ranks, [first[1]["total"] / s["total"] for _, s in points], marker="o", color=COLOURS[0],
-                 label="measured")
-    axes[1].set_xscale("log", base=2)
-    axes[1].set_yscale("log", base=2)
-    axes[1].set_xticks(ranks)
-    axes[1].set_xticklabels([str(r) for r in ranks])
-    top = int(math.ceil(math.log2(max(2, ranks[-1] / first[0]))))
-    axes[1].set_yticks([2 ** k for k in range(top + 1)])
-    axes[1].set_yticklabels([str(2 ** k) for k in range(top + 1)])
-    axes[1].set_xlabel("ranks")
-    axes[1].set_ylabel("times faster than on %d rank%s" % (first[0], "" if first[0] == 1 else "s"))
-    axes[1].legend(frameon=False, fontsize=9)
+    drawing, axes = figure(9.6, 4.0, 2)
+    _stack_phases(axes[0], points)
+    _add_speedup(axes[1], points)
+    for axis in axes:
+        axis.set_xlabel("ranks")
+        legend_above(axis, 4)
     return finish(drawing)

@@ -2,26 +2,19 @@
 """Pictures of what reap left behind: reports (`--report`), sweeps, pruned models, paths.
 
   plot.py tradeoff  REPORT.json|SWEEP.h5 ...   accuracy and KL divergence against multiply-adds, the original marked
-  plot.py channels  REPORT.json                channels kept per layer
+  plot.py channels  REPORT.json|SWEEP.h5 ...   channels kept of each group; of several runs, a small picture for each
   plot.py paths     OUT.h5|PATHS.h5|SWEEP.h5   error of each layer (and movement of the output) as channels go
   plot.py predicted REPORT.json                predicted against actual errors
   plot.py scaling   REPORT.json ...            time by phase and speed-up, reports on different numbers of ranks
 """
 import argparse
-import sys
 
-
-def one_report(found):
-    import results
-    pruned = [(n, r) for n, r in found if r.get("layers")]
-    if len(pruned) != 1:
-        raise results.ResultError("wanted one report of a pruned network, got %d; name a single report" % len(pruned))
-    return pruned[0]
+import results
+import script
 
 
 def fastest(found):
     """[(ranks, seconds)], the fastest run of each number of ranks."""
-    import results
     best = {}
     for _, report in found:
         ranks, seconds = report["ranks"], report["seconds"]
@@ -32,20 +25,31 @@ def fastest(found):
     return sorted(best.items())
 
 
-def draw(kind, inputs):
+def draw_reports(kind, found):
     import pictures
-    import results
-    if kind == "paths":
-        if len(inputs) != 1:
-            raise results.ResultError("paths: one file at a time")
-        return pictures.error_paths(results.paths(inputs[0]))
-    found = results.reports(inputs)
-    if kind == "tradeoff":
-        return pictures.tradeoff(results.table(found))
     if kind == "scaling":
         return pictures.scaling(fastest(found))
-    name, report = one_report(found)
-    return {"channels": pictures.channels, "predicted": pictures.predicted}[kind](results.layers(report), name)
+    frame = results.table(found)
+    if kind == "tradeoff":
+        return pictures.tradeoff(frame)
+    if kind == "channels" and len(frame) > 1:
+        return pictures.kept_shares(results.all_groups(found))
+    if len(frame) > 1:
+        raise results.ResultError("predicted: wanted one report, got %d; name a single one" % len(frame))
+    name, report = next((n, r) for n, r in found if r.get("pruned"))
+    if kind == "channels":
+        return pictures.channels(results.groups(report), name)
+    return pictures.predicted(results.layers(report), name)
+
+
+def draw(kind, inputs):
+    if kind != "paths":
+        return draw_reports(kind, results.reports(inputs))
+    if len(inputs) != 1:
+        raise results.ResultError("paths: one file at a time")
+    found = results.paths(inputs[0])
+    import pictures
+    return pictures.error_paths(found)
 
 
 def main():
@@ -56,16 +60,15 @@ def main():
     parser.add_argument("-o", "--output", metavar="PICTURE",
                         help="file to write: .png, .svg or .pdf (default: KIND.png)")
     arguments = parser.parse_args()
-    import results
     output = arguments.output or arguments.kind + ".png"
+    drawing = draw(arguments.kind, arguments.inputs)
+    script.check_output(output)
     try:
-        draw(arguments.kind, arguments.inputs).savefig(output, dpi=150, bbox_inches="tight")
-    except (results.ResultError, ValueError, OSError, KeyError) as error:
-        sys.exit("plot.py: %s" % error)
-    except ImportError as error:
-        sys.exit("plot.py: %s; see analysis/requirements.txt" % error)
+        drawing.savefig(output, dpi=150, bbox_inches="tight")
+    except ValueError as error:  # a format that matplotlib does not know
+        raise script.UserError("%s: %s" % (output, error))
     print(output)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

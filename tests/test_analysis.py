@@ -5,6 +5,7 @@
 Exit status 77 (skipped) where pandas, matplotlib or h5py are missing; the tests that train are skipped without PyTorch, the
 one that times without onnxruntime. REAP_PROGRAM names the program.
 """
+import functools
 import json
 import os
 import re
@@ -74,9 +75,15 @@ class Analysis(unittest.TestCase):
     def at(cls, name):
         return os.path.join(cls.folder.name, name)
 
-    def report(self, share):
-        with open(self.at(share + ".json")) as f:
+    @classmethod
+    def report(cls, share):
+        with open(cls.at(share + ".json")) as f:
             return json.load(f)
+
+    def cut_off(self):
+        with open(self.at("0.5.h5"), "rb") as whole, open(self.at("cut.h5"), "wb") as f:
+            f.write(whole.read()[:5000])
+        return self.at("cut.h5")
 
     def sweep(self):
         """A merged file as `reap sweep` leaves it."""
@@ -127,7 +134,11 @@ class Analysis(unittest.TestCase):
             f.write('{"baseline": ')
         for words, wanted in ((["tradeoff", "nothing.json"], "no such file"),
                               (["tradeoff", self.at("broken.json")], "not a JSON report"),
-                              (["channels", self.at("0.5.json"), self.at("0.7.json")], "single report"),
+                              (["predicted", self.at("0.5.json"), self.at("0.7.json")], "wanted one report, got 2"),
+                              (["channels", MODEL], "not a JSON report, nor a sweep"),
+                              (["channels", self.folder.name], "a folder; wanted a sweep"),
+                              (["channels", self.test_images], "another kind (data set); wanted a sweep"),
+                              (["tradeoff", self.cut_off()], "damaged HDF5 file"),
                               (["paths", self.at("0.5.json")], "not an HDF5 file"),
                               (["paths", self.test_images], "no error path"),
                               (["tradeoff", self.at("0.5.h5")], "reap-model"),
@@ -138,7 +149,108 @@ class Analysis(unittest.TestCase):
             self.assertEqual(output.count("\n"), 1, output)
             self.assertFalse(os.path.exists(self.at("no.png")))
 
+    def test_output_is_checked(self):
+        for script in (["plot.py", "channels"], ["html_report.py"]):
+            status, output = run(*script, self.at("0.5.json"), "-o", self.at("none/x.png"))
+            self.assertEqual((status, output.count("\n")), (1, 1), output)
+            self.assertIn("none does not exist", output)
+
+    @classmethod
+    def variant(cls, name, share="0.7", **changes):
+        """(name, report) of a run with other options; `ratios` stands beside them in reports."""
+        report = cls.report(share)
+        report["ratios"] = changes.pop("ratios", report["ratios"])
+        report["options"].update(changes)
+        return name, report
+
+    def test_series_are_what_differs(self):
+        found = [self.variant("a"), self.variant("b", "0.5"), self.variant("c", ratios="output"),
+                 self.variant("d", method="l1", repair=False),
+                 self.variant("e", "0.5", method="l1", repair=False, seed=3)]
+        frame = results.table(found).set_index("name")["series"]
+        self.assertEqual(list(frame[list("abcde")]), [
+            "reap, repair on, uniform sizes", "reap, repair on, uniform sizes", "reap, repair on, sizes by output",
+            "l1, repair off, uniform sizes", "l1, repair off, uniform sizes"])
+        self.assertEqual(set(results.table(found[:2])["series"]), {"pruned"})
+
+    def test_interval_is_wilsons(self):
+        for share, trials in ((0.95, 200), (1.0, 50), (0.0, 7), (0.5, 3)):
+            low, high = results.binomial_interval(share, trials)
+            self.assertTrue(-1e-12 <= low <= share <= high <= 1 + 1e-12)
+            for end in (low, high):  # where the share is as far as 1.96 standard deviations of this end
+                self.assertAlmostEqual((share - end) ** 2, 1.96 ** 2 * end * (1 - end) / trials, delta=1e-12)
+
+    def test_speedup(self):
+        report = {"baseline": {"seconds": 3.0, "forward_seconds": 2.0},
+                  "pruned": {"seconds": 2.0, "forward_seconds": 1.0}}
+        self.assertEqual(results.speedup(report), 2)
+        del report["pruned"]["forward_seconds"]
+        self.assertEqual(results.speedup(report), 1.5)
+        self.assertEqual(results.speedup({**report, "latency_ms": {"original": 4.0, "measured": 1.0}}), 4)
+        self.assertIsNone(results.speedup({"baseline": {}, "pruned": {}}))
+
+    def test_layers_are_sorted_by_number(self):
+        self.assertEqual(sorted(["b10.x", "b2.x", "b2", "a"], key=results.natural), ["a", "b2", "b2.x", "b10.x"])
+
     # -------------------------------------------------------------- pictures
+
+    @classmethod
+    @functools.lru_cache(None)
+    def pictures(cls):
+        """One figure of each kind, of many layers and series."""
+        found = [cls.variant("%s %s %s" % (m, r, s), s, method=m, ratios=r) for m in ("reap", "l1", "random")
+                 for r in ("output", "uniform") for s in ("0.7", "0.5")]
+        wide = cls.report("0.5")
+        wide["groups"] = {"block%d.layer%d.convolution.Conv" % (k // 10, k): {"channels": 64, "kept": k + 1}
+                          for k in range(50)}
+        paths, seconds = results.paths(cls.at("0.5.h5")), cls.report("0.5")["seconds"]
+        many = {"block%d.layer%d.convolution" % (k // 10, k): p for k in range(20) for p in list(paths.values())[:1]}
+        return {"tradeoff": pictures.tradeoff(results.table(found)), "channels": pictures.channels(results.groups(wide)),
+                "kept": pictures.kept_shares(results.all_groups(found)),
+                "kept of many": pictures.kept_shares([(name, 0.5, results.groups(wide)) for name in "xy"]),
+                "predicted": pictures.predicted(results.layers(cls.report("0.5"))), "paths": pictures.error_paths(paths),
+                "many paths": pictures.error_paths(many),
+                "scaling": pictures.scaling([(ranks, seconds) for ranks in (1, 2, 4)])}
+
+    def test_nothing_overlaps(self):
+        for name, drawing in self.pictures().items():
+            drawing.canvas.draw()
+            axes = [a for a in drawing.axes if a.get_visible()]
+            boxes = [a.get_window_extent() for a in axes]
+            for legend in drawing.legends + [a.get_legend() for a in axes if a.get_legend()]:
+                place = legend.get_window_extent()
+                self.assertFalse([b for b in boxes if b.overlaps(place)], name + ": legend on the data")
+            ticks = [a.get_xticklabels() for a in axes] + [a.get_yticklabels() for a in axes]
+            for labels in ticks + [[a.title for a in axes]]:
+                shown = [t.get_window_extent() for t in labels if t.get_text() and t.get_visible()]
+                for k, one in enumerate(shown):
+                    self.assertFalse([o for o in shown[k + 1:] if one.overlaps(o)], name + ": labels overlap")
+
+    def test_every_series_has_bars_and_its_own_mark(self):
+        drawing = self.pictures()["tradeoff"]
+        self.assertEqual(len(drawing.axes), 2)
+        labels = [t.get_text() for t in drawing.legends[0].get_texts()]
+        self.assertEqual(len(labels), 7)
+        self.assertIn("random, sizes by output", labels)
+        bars = [c for c in drawing.axes[0].containers if hasattr(c, "has_yerr")]
+        self.assertEqual(len(bars), 12)
+        ends = sorted(segment[:, 1].tolist() for c in bars for segment in c.lines[2][0].get_segments())
+        low, high = results.binomial_interval(self.report("0.5")["pruned"]["top1"], 200)
+        self.assertTrue(any(abs(a - 100 * low) < 1e-6 and abs(b - 100 * high) < 1e-6 for a, b in ends))
+        for axis in drawing.axes:
+            stars = [line for line in axis.lines if line.get_marker() == "*"]
+            self.assertEqual([list(line.get_xdata()) for line in stars], [[100]])
+            marks = {(l.get_marker(), l.get_color()) for l in axis.lines if l.get_marker() in pictures.MARKERS}
+            self.assertEqual(len(marks), 6)
+
+    def test_small_multiples(self):
+        drawn = self.pictures()
+        self.assertEqual(sum(a.get_visible() for a in drawn["kept"].axes), 12)
+        groups = self.report("0.5")["groups"]
+        self.assertEqual(sum(a.get_visible() for a in drawn["paths"].axes), len(groups))
+        axis = drawn["paths"].axes[0]
+        self.assertGreater(axis.get_xlim()[1], 40)  # half of the channels are left: no empty half
+        self.assertLess(axis.get_ylim()[1] / min(min(l.get_ydata()) for l in axis.lines), 1e9)
 
     def assert_drawn(self, path):
         pixels = picture_file.imread(path)
@@ -170,7 +282,7 @@ class Analysis(unittest.TestCase):
             self.assertIn((round(x, 6), round(100 * report["pruned"]["top1"], 6)), drawn)
 
     def test_html_report(self):
-        for inputs, pictures_wanted in (([self.at("0.5.json"), "--model", self.at("0.5.h5")], 3), ([self.sweep()], 3)):
+        for inputs, pictures_wanted in (([self.at("0.5.json"), "--model", self.at("0.5.h5")], 3), ([self.sweep()], 2)):
             path = self.at("page.html")
             status, output = run("html_report.py", *inputs, "-o", path)
             self.assertEqual(status, 0, output)
@@ -178,9 +290,53 @@ class Analysis(unittest.TestCase):
                 page = f.read()
             self.assertEqual(page.count("data:image/png;base64,"), pictures_wanted)
             self.assertIsNone(re.search(r'(src|href)="(?!data:)', page))  # nothing from elsewhere
+            self.assertNotIn("//", re.sub(r"base64,[^\"]*|<code>.*?</code>", "", page))
             report = self.report("0.5")
             self.assertIn("%.1f" % (100 * report["pruned"]["flops"] / report["baseline"]["flops"]), page)
             self.assertIn("%.4g" % report["pruned"]["loss"], page)
+
+    def page_of_run(self):
+        status, output = run("html_report.py", self.at("0.5.json"), "-o", self.at("run.html"))
+        self.assertEqual(status, 0, output)
+        with open(self.at("run.html")) as f:
+            return f.read()
+
+    def test_html_report_has_repaired_layers_and_speed(self):
+        page, report = self.page_of_run(), self.report("0.5")
+        self.assertTrue(report["repaired"])
+        repaired = page[page.index("Repaired layers"):]
+        for layer in report["repaired"]:
+            self.assertRegex(repaired, "%s</td>.*>%.3g</td>.*>%.3g</td>" % (
+                re.escape(layer["name"]), layer["relative_error_before"], layer["relative_error"]))
+        self.assertIn("%.2f times as fast" % results.speedup(report), page)
+
+    def test_tables_sort(self):
+        """The page's own script, run by node on a stand-in of the document."""
+        node = shutil.which("node")
+        if not node:
+            self.skipTest("no node")
+        page = self.page_of_run()
+        table = re.findall(r"<table>.*?</table>", page[page.index("Pruned layers"):], re.S)[0]
+        cells = [re.findall(r'data-value="([^"]*)"', row) for row in re.findall(r"<tr><td.*?</tr>", table)]
+        cells[2][6] = ""  # a layer without this figure stays below
+        stand_in = """
+            const heads = CELLS[0].map(() => ({a: {}, getAttribute(k) { return this.a[k]; },
+              setAttribute(k, v) { this.a[k] = v; }, removeAttribute(k) { delete this.a[k]; }}));
+            const buttons = heads.map(h => ({parentElement: h, addEventListener(_, f) { this.click = f; }}));
+            const rows = CELLS.map(r => ({cells: r.map(value => ({dataset: {value}}))}));
+            const body = {rows, append(...r) { this.rows = r; }};
+            const table = {querySelectorAll: s => s === "th" ? heads : buttons, tBodies: [body]};
+            const document = {querySelectorAll: () => [table]};
+            """.replace("CELLS", json.dumps(cells))
+        clicks = """
+            const shown = k => [heads.map(h => h.a["aria-sort"]).join(""), ...body.rows.map(r => r.cells[k].dataset.value)];
+            console.log(JSON.stringify([6, 6, 0, 0].map(k => (buttons[k].click(), shown(k)))));"""
+        code = stand_in + re.search(r"<script>(.*)</script>", page, re.S).group(1) + clicks
+        done = json.loads(subprocess.run([node, "-e", code], stdout=subprocess.PIPE, check=True).stdout)
+        numbers = sorted((c[6] for c in cells if c[6]), key=float)
+        names = sorted((c[0] for c in cells), key=results.natural)
+        self.assertEqual(done, [["ascending", *numbers, ""], ["descending", *numbers[::-1], ""], ["ascending", *names],
+                                ["descending", *names[::-1]]])
 
     def test_help(self):
         for name in ("plot.py", "html_report.py", "finetune.py", "latency.py", "measure/prune_floor.py",
@@ -194,7 +350,7 @@ class Analysis(unittest.TestCase):
             command = [sys.executable, "-S", "-E", "-B", os.path.join(SCRIPTS, words[0]), *words[1:]]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stdout, r"\A%s: No module named '\w+'; see analysis/requirements.txt\n\Z" % words[0])
+            self.assertRegex(done.stdout, r"\A%s: No module named '\w+' \(Debian: python3-\w+\); see analysis/requirements.txt\n\Z" % words[0])
 
     # -------------------------------------------------------------- training and timing
 
