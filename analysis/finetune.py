@@ -10,14 +10,19 @@ import os
 import sys
 import time
 
+import results
+import script
+
 
 class ImageFile:
     """A data set of reap's, normalised as the network sees it."""
 
     def __init__(self, path, limit):
-        import h5py
         import torch
-        with h5py.File(path, "r") as f:
+        self.path = path
+        with results.hdf5(path, "a data set with images") as f:
+            if "images" not in f:
+                raise script.UserError("%s: no /images in it; wanted a data set for a network of one input" % path)
             data = f["images"]
             self.images = torch.from_numpy(data[:limit or None])
             self.labels = torch.from_numpy(f["labels"][:limit or None].astype("int64")) if "labels" in f else None
@@ -135,36 +140,60 @@ def options():
     return parser.parse_args()
 
 
+def check_sizes(path, module, data):
+    """Before any training: images fit the network, and labels its classes."""
+    import torch
+    wanted, given = module.input_shape, list(data.images.shape)
+    if len(wanted) != len(given) or any(w not in (None, g) for w, g in zip(wanted[1:], given[1:])):
+        raise script.UserError("%s: images of %s; %s takes %s (? is any)" % (
+            data.path, "x".join(map(str, given[1:])), path, "x".join(str(w or "?") for w in wanted[1:])))
+    x, labels = data.batch(slice(0, 2))
+    module.eval()
+    with torch.no_grad():
+        outputs = module(x)
+    if outputs.dim() != 2:
+        raise script.UserError("%s: its output has the shape %s; wanted scores of classes"
+                               % (path, list(outputs.shape)))
+    if labels is not None and int(data.labels.max()) >= outputs.shape[1]:
+        raise script.UserError("%s: label %d, but %s has %d classes"
+                               % (data.path, data.labels.max(), path, outputs.shape[1]))
+
+
+def load(arguments):
+    """(network, teacher or None, training images, test images or None), which fit one another."""
+    import onnx_torch
+    module = onnx_torch.load(arguments.model)
+    teacher = onnx_torch.load(arguments.teacher).eval() if arguments.teacher else None
+    data = ImageFile(arguments.data, arguments.images)
+    test = ImageFile(arguments.eval, 0) if arguments.eval else None
+    if data.labels is None and not teacher:
+        raise script.UserError("%s has no labels; give --teacher ORIGINAL.onnx to learn from" % arguments.data)
+    if test and test.labels is None:
+        raise script.UserError("%s has no labels to measure accuracy with" % arguments.eval)
+    for path, network, images in ((arguments.model, module, data), (arguments.teacher, teacher, data),
+                                  (arguments.model, module, test)):
+        if network and images:
+            check_sizes(path, network, images)
+    return module, teacher, data, test
+
+
 def main():
     arguments = options()
-    try:
-        import torch
-        import onnx_torch
-    except ImportError as error:
-        sys.exit("finetune.py: %s; see analysis/requirements.txt" % error)
+    script.check_output(arguments.output)
+    import torch
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    try:
-        module = onnx_torch.load(arguments.model)
-        teacher = onnx_torch.load(arguments.teacher).eval() if arguments.teacher else None
-        data = ImageFile(arguments.data, arguments.images)
-        test = ImageFile(arguments.eval, 0) if arguments.eval else None
-        if data.labels is None and not teacher:
-            sys.exit("finetune.py: %s has no labels; give --teacher ORIGINAL.onnx to learn from" % arguments.data)
-        if test and test.labels is None:
-            sys.exit("finetune.py: %s has no labels to measure accuracy with" % arguments.eval)
-        if test:
-            print("before: " + accuracy_text(module, test), flush=True)
-        train(module, teacher, data, test, arguments)
-        module.eval()
-        beside = arguments.output + ".part"
-        module.write(beside)
-        os.replace(beside, arguments.output)
-    except (onnx_torch.UnsupportedNetwork, OSError, KeyError) as error:
-        sys.exit("finetune.py: %s" % error)
+    module, teacher, data, test = load(arguments)
+    if test:
+        print("before: " + accuracy_text(module, test), flush=True)
+    train(module, teacher, data, test, arguments)
+    module.eval()
+    beside = arguments.output + ".part"
+    module.write(beside)
+    os.replace(beside, arguments.output)
     print("written %s" % arguments.output)
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

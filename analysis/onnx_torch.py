@@ -12,8 +12,10 @@ import torch
 from onnx import numpy_helper
 from torch.nn import functional
 
+import script
 
-class UnsupportedNetwork(Exception):
+
+class UnsupportedNetwork(script.UserError):
     pass
 
 
@@ -161,7 +163,8 @@ def _constant(module, node, a):
 
 
 def _cast(module, node, a, x):
-    return x.to(torch.from_numpy(numpy.zeros(1, onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[a["to"]])).dtype)
+    empty = numpy_helper.to_array(onnx.TensorProto(data_type=a["to"], dims=[0]))
+    return x.to(torch.from_numpy(empty).dtype)
 
 
 def _div(module, node, a, x, y):
@@ -207,11 +210,12 @@ class OnnxModule(torch.nn.Module):
         if missing:
             raise UnsupportedNetwork("operators that cannot be trained here: %s" % ", ".join(missing))
         self.held = {t.name: torch.from_numpy(numpy.array(numpy_helper.to_array(t))) for t in model.graph.initializer}
-        inputs = [i.name for i in model.graph.input if i.name not in self.held]
+        inputs = [i for i in model.graph.input if i.name not in self.held]
         if len(inputs) != 1 or len(model.graph.output) != 1:
             raise UnsupportedNetwork("%d inputs and %d outputs; wanted one of each"
                                      % (len(inputs), len(model.graph.output)))
-        self.input, self.output = inputs[0], model.graph.output[0].name
+        self.input, self.output = inputs[0].name, model.graph.output[0].name
+        self.input_shape = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim]  # None: free
         self.learned = {}
         self._find_parameters()
 
@@ -271,4 +275,10 @@ class OnnxModule(torch.nn.Module):
 
 
 def load(path):
-    return OnnxModule(onnx.load(path))
+    try:
+        model = onnx.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf has exception types of its own
+        raise UnsupportedNetwork("%s: not a readable ONNX file" % path) from error
+    return OnnxModule(model)

@@ -5,6 +5,7 @@
 Exit status 77 (skipped) where pandas, matplotlib or h5py are missing; the tests that train are skipped without PyTorch, the
 one that times without onnxruntime. REAP_PROGRAM names the program.
 """
+import argparse
 import functools
 import json
 import os
@@ -402,6 +403,31 @@ class Analysis(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("no labels; give --teacher", output)
         self.assertFalse(os.path.exists(self.at("never.onnx")))
+
+    def test_finetuning_checks_before_it_trains(self):
+        try:
+            import torch  # noqa: F401
+            import onnx  # noqa: F401
+        except ImportError as error:
+            self.skipTest(str(error))
+        large, labels = self.at("large.h5"), self.at("labels.h5")
+        for path, shape in ((large, (4, 3, 32, 32)), (labels, (4, 1, 28, 28))):
+            with h5py.File(path, "w") as f:
+                f["images"], f["labels"] = np.zeros(shape, np.float32), np.arange(7, 11)
+        import finetune
+        import script
+        small, model = self.at("few.h5"), self.at("0.5.onnx")
+        images_to(small, CALIBRATION, 8)
+        for network, data, test, wanted in ((model, large, None, "images of 3x32x32; %s takes 1x28x28" % model),
+                                            (model, small, large, "large.h5: images of 3x32x32"),
+                                            (model, labels, None, "label 10, but %s has 10 classes" % model),
+                                            (model, self.at("0.5.h5"), None, "no /images in it"),
+                                            (self.at("0.5.h5"), small, None, "not a readable ONNX file")):
+            with self.assertRaisesRegex(script.UserError, re.escape(wanted)):
+                finetune.load(argparse.Namespace(model=network, data=data, eval=test, teacher=None, images=0))
+        status, told = run("finetune.py", model, "--data", small, "-o", self.at("none/x.onnx"))
+        self.assertEqual((status, told.count("\n")), (1, 1), told)
+        self.assertIn("none does not exist", told)
 
     def with_onnxruntime(self):
         """A Python that has it."""
