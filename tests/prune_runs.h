@@ -26,7 +26,7 @@ typedef struct setting {
   bool refit;
   int64_t images, positions;
   uint64_t seed;
-  int last;    /* > 0: only the last so many prunable groups */
+  int last;    /* > 0: only the last so many prunable groups; -1: only the first */
   bool repair; /* of every layer */
   reap_scaled_outputs classifier;
   double keep; /* 0: half */
@@ -50,10 +50,11 @@ static inline void choose_share(outcome *o, int last, double keep) {
   const int n = reap_groups_count(o->groups);
   CHECK_OK(reap_calloc(&o->chosen, n, sizeof *o->chosen));
   CHECK_OK(reap_calloc(&o->counts, n, sizeof *o->counts));
-  int found = 0;
+  int found = 0, all = 0;
+  for (int g = 0; g < n; g++) all += reap_groups_at(o->groups, g)->prunable;
   for (int g = n - 1; g >= 0; g--) {
     const reap_group *group = reap_groups_at(o->groups, g);
-    o->chosen[g] = group->prunable && (last == 0 || found < last);
+    o->chosen[g] = group->prunable && (last == 0 || (last > 0 ? found < last : found == all - 1));
     found += group->prunable;
     o->counts[g] = o->chosen[g] ? reap_budget_round(keep, group->units) : group->units;
   }

@@ -72,28 +72,62 @@ static void a_pair_that_is_linear_becomes_exact(void) {
 
 /* ---------------------------------------------------------------- on real networks */
 
-/* Reported is what the finished network does, on images in the moments and on those held out. */
+/* What is reported of a layer of the finished network is what it does, on images in the moments and on those held out.
+ */
+static void check_reported(const outcome *o, const reap_step_record *l) {
+  const int layer = net_layer(o->pruned, l->layer), before = net_layer(o->network.graph, l->layer);
+  int64_t count;
+  CU_ASSERT_TRUE_FATAL(layer >= 0 && before >= 0);
+  const int value = o->pruned->nodes[layer]->outputs[0];
+  const reap_value *v = &o->pruned->values[value];
+  float *y = values_of(o->network.graph, o->network.graph->nodes[before]->outputs[0], o, &count);
+  float *z = values_of(o->pruned, value, o, &count);
+  const int64_t m = v->dims[1], positions = reap_value_count(v) / v->dims[0] / m;
+  CHECK_NEAR(measured_error(o, y, z, m, positions, false), l->relative_error, 1e-4 * l->relative_error);
+  CHECK_NEAR(measured_error(o, y, z, m, positions, true), l->held_out_error, 1e-4 * l->held_out_error);
+  reap_free(&y);
+  reap_free(&z);
+}
+
 static void errors_fall_as_reported(void) {
   outcome o;
-  int64_t count;
   run_rounds(test_comm(), 3, &(setting){RESNET, "reap", true, 120, 0, 1, 1, true, false, 0.3}, &o);
   CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
   const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0);
-  const int consumer = net_layer(o.pruned, l->layer), before = net_layer(o.network.graph, l->layer);
-  CU_ASSERT_TRUE_FATAL(consumer >= 0 && before >= 0 && l->producer);
-  CU_ASSERT_TRUE(l->producer_changed);
+  CU_ASSERT_TRUE(l->producer && l->producer_changed);
   CU_ASSERT_TRUE(l->relative_error < 0.99 * l->alone_error);
   CU_ASSERT_TRUE(l->held_out_error < l->alone_held_out);
-  const int value = o.pruned->nodes[consumer]->outputs[0];
-  const reap_value *v = &o.pruned->values[value];
-  float *y = values_of(o.network.graph, o.network.graph->nodes[before]->outputs[0], &o, &count);
-  float *z = values_of(o.pruned, value, &o, &count);
-  const int64_t m = v->dims[1], positions = reap_value_count(v) / v->dims[0] / m;
-  CHECK_NEAR(measured_error(&o, y, z, m, positions, false), l->relative_error, 1e-4 * l->relative_error);
-  CHECK_NEAR(measured_error(&o, y, z, m, positions, true), l->held_out_error, 1e-4 * l->held_out_error);
-  reap_free(&y);
-  reap_free(&z);
+  check_reported(&o, l);
   clear(&o);
+}
+
+/* Layers behind a cut that lose nothing themselves; returns how many were changed with their producers. */
+static int check_repaired(const char *model, bool with_drift) {
+  outcome o, alone;
+  int found = 0;
+  const setting s = {model, "reap", true, 120, 0, 1, -1, true, false, 0.2};
+  run_rounds(test_comm(), 3, &s, &o);
+  run_rounds(test_comm(), 0, &s, &alone);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
+  for (int k = 0; k < reap_prune_count(&o.result, REAP_STEP_REPAIR); k++) {
+    const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_REPAIR, k);
+    CU_ASSERT_PTR_NULL(reap_prune_record(&alone.result, REAP_STEP_REPAIR, k)->producer);
+    if (!l->producer) continue;
+    CU_ASSERT_TRUE(l->held_out_error <= l->alone_held_out && l->held_out_error <= l->held_out_before);
+    CU_ASSERT_TRUE(l->changed || !l->producer_changed);
+    if (!l->producer_changed) CU_ASSERT_EQUAL(l->relative_error, l->alone_error);
+    CU_ASSERT_TRUE(!l->repaired_shortcut || with_drift);
+    if (l->producer_changed && !with_drift) check_reported(&o, l);
+    found += l->producer_changed;
+  }
+  clear(&o);
+  clear(&alone);
+  return found;
+}
+
+static void repaired_layers_have_producers(void) {
+  CU_ASSERT_TRUE(check_repaired(VGG, false) > 0);
+  CU_ASSERT_TRUE(check_repaired(RESNET, true) > 0);
 }
 
 /* Between conv1_2 and conv2_1 there is a pooling, and conv1_1 has no producer that is pruned with it. */
@@ -153,6 +187,7 @@ static void the_result_is_the_same_on_any_ranks(void) {
 
 const test_case test_cases[] = {{"a pair that is linear becomes exact", a_pair_that_is_linear_becomes_exact},
                                 {"errors fall as reported", errors_fall_as_reported},
+                                {"repaired layers have producers", repaired_layers_have_producers},
                                 {"only neighbours are solved together", only_neighbours_are_solved_together},
                                 {"images held out never pay", images_held_out_never_pay},
                                 {"excluded producers stay", excluded_producers_stay},

@@ -129,11 +129,11 @@ void report_add_layers(cJSON *report, const reap_prune_result *result) {
   cJSON *repaired = cJSON_AddArrayToObject(report, "repaired");
   for (int k = 0; k < result->n; k++) {
     const reap_step_record *r = &result->steps[k];
-    if (r->kind == REAP_STEP_REPAIR) json_append(repaired, record_object(r, REAP_REPORT_REPAIR));
-    if (r->kind != REAP_STEP_PRUNE) continue;
-    cJSON *object = record_object(r, REAP_REPORT_LAYER);
+    if (r->kind != REAP_STEP_PRUNE && r->kind != REAP_STEP_REPAIR) continue;
+    const bool pruned = r->kind == REAP_STEP_PRUNE;
+    cJSON *object = record_object(r, pruned ? REAP_REPORT_LAYER : REAP_REPORT_REPAIR);
     json_add(object, "producer", r->producer ? record_object(r, REAP_REPORT_PRODUCER) : cJSON_CreateNull());
-    json_append(layers, object);
+    json_append(pruned ? layers : repaired, object);
   }
 }
 

@@ -160,19 +160,20 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
 
 /* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both,
  * forwards four times and, the layer, backwards twice; before and after them the layer's moments are summed. */
-static int note_producer(tracker *t, const reap_layer *layer, int group) {
+static int note_producer(tracker *t, const reap_layer *layer) {
   const reap_run_setting *s = t->setting;
-  const int node = s->producer_rounds > 0 ? reap_producer_pass_find(s->graph, s->groups, group, NULL) : -1;
+  const int node = s->producer_rounds > 0 ? reap_producer_pass_find(s->graph, layer->node, NULL) : -1;
   if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
-  const double kept = (double)s->counts[group] / (double)reap_groups_at(s->groups, group)->units;
+  const double kept = t->pruned.share[layer->input];
+  const int64_t between = (int64_t)fmax(1, round(kept * (double)layer->channels));
   reap_layer producer;
   reap_layer_estimate before = {0}, after = {0};
   REAP_TRY(reap_layer_view(s->graph, node, reap_repair_channels(s->graph, node), &producer));
   const double inputs = t->pruned.share[producer.input] * (double)producer.channels;
-  const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, s->counts[group]);
-  const reap_layer second = shrunk(layer, s->counts[group], layer->m);
+  const reap_layer first = shrunk(&producer, inputs < 1 ? 1 : (int64_t)inputs, between);
+  const reap_layer second = shrunk(layer, between, layer->m);
   REAP_TRY(reap_estimate_layer(&first, &s->sampling, &s->shard, REAP_GRAM_WHOLE, s->ranks, &before));
   REAP_TRY(reap_estimate_layer(&second, &s->sampling, &s->shard, REAP_GRAM_WHOLE, s->ranks, &after));
   const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
@@ -239,9 +240,8 @@ static int take_step(tracker *t, const reap_step *at) {
   REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, place, s->ranks, &cost));
   advance_both(t, &layer, at->shortcut);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
-  if (at->group < 0) return REAP_OK;
-  REAP_TRY(cut(t, at->group));
-  return note_producer(t, &layer, at->group);
+  if (at->group >= 0) REAP_TRY(cut(t, at->group));
+  return note_producer(t, &layer);
 }
 
 /* Scaling a classifier takes next to nothing. */

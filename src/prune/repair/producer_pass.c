@@ -97,12 +97,25 @@ static bool rows_have_gaps(const reap_graph *graph, const reap_node *node) {
   return reap_rows_have_gaps(&x) || reap_rows_have_gaps(&y);
 }
 
-int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front) {
+/* The first layer on the way back from the consumer's inputs, along the first inputs that are no constants; or -1. */
+static int nearest_layer(const reap_graph *graph, int consumer) {
+  int value = graph->nodes[consumer]->inputs[0];
+  for (;;) {
+    const int maker = graph->values[value].producer;
+    if (maker < 0 || graph->nodes[maker]->linear) return maker;
+    const reap_node *node = graph->nodes[maker];
+    if (!is_elementwise(node)) return -1;
+    int k = 0;
+    while (k < node->n_inputs && (node->inputs[k] < 0 || graph->values[node->inputs[k]].constant)) k++;
+    if (k == node->n_inputs) return -1;
+    value = node->inputs[k];
+  }
+}
+
+int reap_producer_pass_find(const reap_graph *graph, int consumer, const reap_frontier *front) {
   between found;
-  if (group < 0) return -1;
-  const reap_group *g = reap_groups_at(groups, group);
-  const int producer = reap_group_producer(g), consumer = reap_group_consumer(g);
-  if (producer < 0 || consumer < 0) return -1;
+  const int producer = nearest_layer(graph, consumer);
+  if (producer < 0) return -1;
   if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
   if (!find_between(graph, producer, consumer, &found)) return -1;
   if (rows_have_gaps(graph, graph->nodes[producer]) || rows_have_gaps(graph, graph->nodes[consumer])) return -1;
@@ -133,8 +146,8 @@ static int allocate(producer_pass *p) {
 }
 
 int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
-  const reap_group *group = reap_groups_at(r->groups, s->group);
   const int producer = s->producer, consumer = s->node;
+  const reap_step at = {.node = consumer, .group = s->group};
   memset(p, 0, sizeof *p);
   p->run = r;
   p->step = s;
@@ -148,7 +161,7 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
   memcpy(p->between, found.nodes, sizeof found.nodes);
   p->relu = found.n == 1 && reap_operator_rectifies(r->pruned->nodes[found.nodes[0]]->op);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
-  REAP_TRY(reap_layer_view(r->pruned, consumer, group->units, &p->consumer));
+  REAP_TRY(reap_layer_view(r->pruned, consumer, reap_step_channels(r->pruned, r->groups, &at), &p->consumer));
   return allocate(p);
 }
 

@@ -40,10 +40,10 @@ typedef struct producer_pass {
       *slope; /* a block of the producer's outputs, and of the function's derivative; NULL without function */
 } producer_pass;
 
-/* The layer that step `node` of `group` (-1: none) gets its inputs from, if the two can be solved in turn: one
- * producer, convolutions or matrix products without channel groups, small enough to be repaired, nothing but a function
- * of each number between them, and not computed yet where `front` stands. -1: there is none. */
-int reap_producer_pass_find(const reap_graph *graph, const reap_groups *groups, int group, const reap_frontier *front);
+/* The layer that `consumer` gets its inputs from, if the two can be solved in turn: one producer, convolutions or
+ * matrix products without channel groups, small enough to be repaired, nothing but a function of each number between
+ * them, and not computed yet where `front` stands (NULL: does not matter). -1: there is none. Local. */
+int reap_producer_pass_find(const reap_graph *graph, int consumer, const reap_frontier *front);
 
 /* To be cleared also after an error. Local. */
 int reap_producer_pass_create(const run *r, const step *s, producer_pass *out);

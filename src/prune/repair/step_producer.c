@@ -67,7 +67,7 @@ typedef struct search {
 
 int reap_step_find_producer(const run *r, const step *s) {
   if (r->options->producer_rounds <= 0 || !r->options->refit || reap_run_frozen(r)) return -1;
-  const int producer = reap_producer_pass_find(r->pruned, r->groups, s->group, r->front_pruned);
+  const int producer = reap_producer_pass_find(r->pruned, s->node, r->front_pruned);
   if (producer < 0) return -1;
   return r->options->repair && r->options->repair[producer] ? producer : -1;
 }
@@ -362,6 +362,10 @@ int reap_step_producer(run *r, step *s) {
   record->alone_held_out = reap_step_held_out_error(&s->held_out);
   int status = reap_comm_agree(r->comm, reap_strdup(&record->producer, r->pruned->nodes[s->producer]->layer));
   if (status == REAP_OK) status = solve_both(r, s);
+  if (s->group < 0) {
+    record->changed |= record->producer_changed;
+    record->held_out_error = reap_step_held_out_error(&s->held_out);
+  }
   record->producer_seconds = reap_seconds() - start;
   return reap_error_prefix(status, "solving %s with the layer before", r->pruned->nodes[s->node]->layer);
 }

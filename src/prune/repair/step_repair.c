@@ -72,6 +72,7 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   if (d->record.changed) return REAP_OK;
   d->record.relative_error = d->record.error_before;
   d->record.held_out_error = d->record.held_out_before;
+  s->held_out.error = d->record.held_out_before * before->energy; /* of the weights that stay */
   return REAP_OK;
 }
 

@@ -49,7 +49,10 @@ void reap_step_announce(run *r, const step *s) {
   char detail[160];
   const reap_step_record *l = &r->result->steps[r->result->n - 1];
   r->work_done += (double)reap_node_flops(r->original, s->node);
-  if (l->kind == REAP_STEP_REPAIR)
+  if (l->kind == REAP_STEP_REPAIR && l->producer_changed)
+    snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g, with the layer before %.3g", l->error_before,
+             l->alone_error, l->relative_error);
+  else if (l->kind == REAP_STEP_REPAIR)
     snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g", l->error_before, l->relative_error);
   else if (l->producer_changed)
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g, with the layer before %.3g",
