@@ -20,6 +20,7 @@
 #ifndef REAP_SESSION_H
 #define REAP_SESSION_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -115,6 +116,15 @@ typedef struct reap_session_settings {
   int64_t memory;                /* limit in bytes for both networks' values and buffers on a rank; 0: none */
   const char *scratch;           /* scratch folder for what exceeds it: "/tmp" */
   const reap_progress *progress; /* called at every step, on every rank; NULL */
+
+  /* Going on after an end that was not meant. */
+  const char *checkpoint; /* file that tells what was found and done so far, rewritten as the run goes on; NULL. Not
+                             with save_stats or activations */
+  bool resume; /* go on from it, with as many ranks as there are, if it is there: the channels are those of a run that
+                  was never broken, the weights too where each layer is solved on one rank and ranks are as many: false
+                */
+  const volatile sig_atomic_t *stop; /* once it is not zero on some rank, plan and step return REAP_STOPPED on all of
+                                        them, as soon as what is at hand is done and written; NULL */
 } reap_session_settings;
 
 reap_session_settings reap_session_defaults(void);
@@ -170,6 +180,9 @@ int reap_session_finish(reap_session *session);
 const reap_groups *reap_session_groups(const reap_session *session);
 const int64_t *reap_session_sizes(const reap_session *session);
 const reap_graph *reap_session_graph(const reap_session *session);
+
+/* Local. The results are where they belong: rank 0 removes the checkpoint, if there is one. */
+void reap_session_remove_checkpoint(const reap_session *session);
 
 /* Local: rank 0 should do it. The pruned network as it is now, whole or not at all. */
 int reap_session_write_onnx(const reap_session *session, const char *path);

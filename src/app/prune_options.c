@@ -103,6 +103,14 @@ void prune_options_table(prune_options *o, option *table) {
       SOLVER_OPTION(o->solver),
       {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),
+      {"--checkpoint", NULL, OPTION_TEXT, "C.h5",
+       "write here what was found and done so far, after every step, until the\n"
+       "run is complete; SIGUSR1 ends it after the step at hand, with status 6",
+       &o->settings.checkpoint, 0},
+      {"--resume", NULL, OPTION_FLAG, NULL,
+       "go on from --checkpoint if it is there, on any number of ranks; else\n"
+       "start afresh",
+       &o->settings.resume, 0},
       COMMON_OPTIONS(o->common)};
   _Static_assert(sizeof options / sizeof options[0] <= PRUNE_OPTIONS_MOST, "PRUNE_OPTIONS_MOST is too small");
   memcpy(table, options, sizeof options);
@@ -204,7 +212,8 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
                             RUN_OUTPUT("--save-stats", o->settings.save_stats, FORM_HDF5),
                             RUN_OUTPUT("--activations", o->settings.activations, FORM_HDF5),
                             RUN_OUTPUT("--save-plan", o->save_plan, FORM_JSON),
-                            RUN_OUTPUT("--save-paths", o->settings.save_paths, FORM_HDF5)};
+                            RUN_OUTPUT("--save-paths", o->settings.save_paths, FORM_HDF5),
+                            RUN_OUTPUT("--checkpoint", o->settings.checkpoint, FORM_HDF5)};
   if (form == FORM_ONNX && o->onnx)
     return reap_error(REAP_ERR_USAGE,
                       "%s: -o %s and --onnx %s would be the same, twice; give one of them, or an .h5 with -o", o->title,
@@ -275,6 +284,15 @@ static int check_repair(const prune_options *o) {
   return reap_error(REAP_ERR_USAGE, "%s: --repair on re-solves weights; it does not go with --refit none", o->title);
 }
 
+static int check_checkpoint(const prune_options *o) {
+  const reap_session_settings *s = &o->settings;
+  if (s->resume && !s->checkpoint)
+    return reap_error(REAP_ERR_USAGE, "%s: --resume goes on from a checkpoint: name it with --checkpoint", o->title);
+  if (s->checkpoint && (s->save_stats || s->activations))
+    return reap_error(REAP_ERR_USAGE, "%s: --checkpoint does not go with --save-stats and --activations", o->title);
+  return REAP_OK;
+}
+
 int prune_options_check(const prune_options *o) {
   if (!o->calibration && !o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE,
@@ -297,6 +315,7 @@ int prune_options_check(const prune_options *o) {
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
                       o->title);
   REAP_TRY(check_repair(o));
+  REAP_TRY(check_checkpoint(o));
   if (o->settings.save_paths && o->settings.from_paths)
     return reap_error(REAP_ERR_USAGE, "%s: --save-paths would only copy --from-paths", o->title);
   return REAP_OK;

@@ -55,10 +55,12 @@ int reap_paths_write_groups(hid_t file, const reap_group_paths *paths) {
   return status;
 }
 
-static int write_all(hid_t file, const void *context) {
-  REAP_TRY(write_root(file, context));
-  return reap_paths_write_groups(file, context);
+int reap_paths_write(hid_t parent, const reap_group_paths *paths) {
+  REAP_TRY(write_root(parent, paths));
+  return reap_paths_write_groups(parent, paths);
 }
+
+static int write_all(hid_t file, const void *context) { return reap_paths_write(file, context); }
 
 int reap_paths_file_write(const char *path, const reap_group_paths *paths) {
   return reap_h5_write_file(path, FORMAT, write_all, paths);
@@ -205,17 +207,16 @@ static int read_groups(hid_t groups, const char *path, int64_t count, char **nam
   return REAP_OK;
 }
 
-static int read_all(hid_t file, const char *path, reap_group_paths **out) {
+int reap_paths_read(hid_t parent, const char *path, reap_group_paths **out) {
   hid_t groups = REAP_H5_NONE;
   char **names = NULL;
   int64_t count = 0;
-  int status = reap_h5_check_format(file, FORMAT);
-  if (status == REAP_OK) status = reap_h5_open_group(file, "groups", &groups);
+  int status = reap_h5_open_group(parent, "groups", &groups);
   if (status == REAP_OK) status = reap_h5_list(groups, &count, &names);
   if (status == REAP_OK && (count == 0 || count > INT32_MAX))
     status = reap_error(REAP_ERR_INPUT, "%s: holds no groups", path);
   if (status == REAP_OK) status = reap_group_paths_create((int)count, out);
-  if (status == REAP_OK) status = read_root(file, *out);
+  if (status == REAP_OK) status = read_root(parent, *out);
   if (status == REAP_OK) status = read_groups(groups, path, count, names, *out);
   if (status == REAP_OK) status = reap_group_paths_check(*out, path);
   reap_h5_free_names(count, &names);
@@ -227,7 +228,8 @@ int reap_paths_file_read(const char *path, reap_group_paths **out) {
   hid_t file = REAP_H5_NONE;
   *out = NULL;
   REAP_TRY(reap_h5_open(path, &file));
-  int status = read_all(file, path, out);
+  int status = reap_h5_check_format(file, FORMAT);
+  if (status == REAP_OK) status = reap_paths_read(file, path, out);
   reap_h5_close(&file);
   if (status != REAP_OK) reap_group_paths_destroy(out);
   return status;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "exec/shard.h"
+#include "model/groups/layer_state.h"
 #include "prune/run/types.h"
 #include "reap/comm.h"
 #include "reap/dataset.h"
@@ -32,6 +33,25 @@ int reap_run_steps(const reap_run *run);
 /* Collective. The next step, at most reap_run_steps() times; its record is the last one of the
  * result, on all ranks. */
 int reap_run_step(reap_run *run);
+
+/* What a step has left behind: its record, and the weights of its layer and of the layer before, where they changed. */
+typedef struct reap_step_past {
+  reap_step_record record;
+  reap_layer_state layer, producer;
+} reap_step_past;
+
+/* Local. Of the step last done, in a run that decides by the images; to be cleared also after an error. */
+int reap_run_take_past(const reap_run *run, reap_step_past *past);
+void reap_step_past_clear(reap_step_past *past);
+
+/* Collective. The next step as it was done before in a run of the same network, images and options: nothing is decided
+ * or solved, the images only pass. Behind it, all is bit for bit as it was, if the ranks are as many. REAP_ERR_INPUT if
+ * `past` is not of this step. */
+int reap_run_repeat(reap_run *run, const reap_step_past *past);
+
+/* Local. Whether a run can go on from here by repeating what was done: not between cuts of coupled groups, which are
+ * chosen all at once. */
+bool reap_run_may_pause(const reap_run *run);
 
 /* Collective. After the last step: the outputs of classifiers, if they are to be scaled. */
 int reap_run_finish(reap_run *run);

@@ -4,6 +4,7 @@
 #include "app/command.h"
 #include "app/image_range.h"
 #include "app/prune_output.h"
+#include "app/stop_request.h"
 #include "base/timer.h"
 #include "reap/error.h"
 
@@ -27,6 +28,7 @@ static int run(const command_context *context, prune_options *o) {
                    .files = &files};
   int status = REAP_OK;
   REAP_TRY(command_set_up(context, &o->common, &view));
+  o->settings.stop = stop_request_watch(o->settings.checkpoint, reap_comm_rank(context->comm) == 0);
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(
       reap_network_load_for(context->comm, o->model, o->calibration ? o->calibration : o->evaluation, &inputs.network),
@@ -42,8 +44,10 @@ static int run(const command_context *context, prune_options *o) {
   if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
     REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
   image_range_warn_figures(&job.after, o->evaluation);
+  stop_request_outputs();
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job);
   status = reap_comm_agree(context->comm, status);
+  if (status == REAP_OK) reap_session_remove_checkpoint(job.session);
   run_files_warn(&files);
 done:
   progress_view_finish(&view);

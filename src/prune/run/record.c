@@ -46,6 +46,31 @@ int reap_record_broadcast(const reap_comm *comm, reap_step_record *record) {
   return REAP_OK;
 }
 
+/* Of a text or an array, in place of the pointer that was copied. */
+static int copy_field(const reap_step_record *from, const reap_record_field *f, reap_step_record *to) {
+  const void *data = NULL;
+  void *copy = NULL;
+  memcpy(&data, reap_record_at(from, f), sizeof data);
+  const bool text = f->type == REAP_FIELD_TEXT;
+  const size_t size = text ? 1 : f->type == REAP_FIELD_INDICES ? sizeof(int64_t) : sizeof(double);
+  const int64_t count = !data ? 0 : text ? (int64_t)strlen(data) + 1 : reap_record_count(from, f);
+  if (!data) return REAP_OK;
+  REAP_TRY(reap_alloc(&copy, count, size));
+  memcpy(copy, data, (size_t)count * size);
+  memcpy((char *)to + f->offset, &copy, sizeof copy);
+  return REAP_OK;
+}
+
+int reap_record_copy(const reap_step_record *from, reap_step_record *to) {
+  void *none = NULL;
+  *to = *from;
+  for (const reap_record_field *f = reap_record_fields; f->member; f++)
+    if (is_owned(f)) memcpy((char *)to + f->offset, &none, sizeof none);
+  for (const reap_record_field *f = reap_record_fields; f->member; f++)
+    if (is_owned(f)) REAP_TRY(copy_field(from, f, to));
+  return REAP_OK;
+}
+
 void reap_record_clear(reap_step_record *record) {
   for (const reap_record_field *f = reap_record_fields; f->member; f++)
     if (is_owned(f)) reap_free((char *)record + f->offset);

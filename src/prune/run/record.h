@@ -77,6 +77,9 @@ static inline int64_t reap_record_count(const reap_step_record *record, const re
 /* Collective: the numbers and arrays of rank 0, which are as long everywhere; text stays each rank's own. */
 int reap_record_broadcast(const reap_comm *comm, reap_step_record *record);
 
+/* A copy that owns its text and arrays; to be cleared also after an error. */
+int reap_record_copy(const reap_step_record *from, reap_step_record *to);
+
 void reap_record_clear(reap_step_record *record);
 
 #endif

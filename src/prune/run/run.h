@@ -98,9 +98,9 @@ int reap_step_producer(run *r, step *s);
 void reap_run_keep_classifiers(run *r);
 int reap_step_scale_classifier(run *r, const reap_step *at);
 
-/* step_cut.c: a group cut at once, its units given or chosen by weights, and what was done in the result. Collective.
- * What it keeps in the run is given back by the second (local). */
-int reap_step_cut(run *r, const reap_step *what);
+/* step_cut.c: a group cut at once, its units given or chosen by weights, or those that `past` keeps (NULL: there is no
+ * past), and what was done in the result. Collective. What it keeps in the run is given back by the second (local). */
+int reap_step_cut(run *r, const reap_step *what, const reap_step_record *past);
 void reap_run_clear_cuts(run *r);
 
 /* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */

@@ -112,17 +112,25 @@ static int cut(run *r, int group, const reap_step_record *record) {
   return reap_surgery_cut(r->pruned, r->groups, group, record->n_kept, record->kept);
 }
 
-int reap_step_cut(run *r, const reap_step *what) {
+/* Units to keep into the record. Collective. */
+static int decide(run *r, int group, reap_step_record *record) {
+  REAP_TRY(choose_jointly(r));
+  REAP_TRY(reap_comm_agree(r->comm, make_record(r, group, record)));
+  const int status = reap_comm_rank(r->comm) == 0 ? choose(r, group, record) : REAP_OK;
+  REAP_TRY(reap_comm_agree(r->comm, status));
+  return reap_record_broadcast(r->comm, record);
+}
+
+int reap_step_cut(run *r, const reap_step *what, const reap_step_record *past) {
   const double start = reap_seconds();
   reap_step_record *record = &r->result->steps[r->result->n++];
   char detail[96];
-  REAP_TRY(choose_jointly(r));
-  REAP_TRY(reap_comm_agree(r->comm, make_record(r, what->group, record)));
-  const int status = reap_comm_rank(r->comm) == 0 ? choose(r, what->group, record) : REAP_OK;
-  REAP_TRY(reap_comm_agree(r->comm, status));
-  REAP_TRY(reap_record_broadcast(r->comm, record));
+  if (past)
+    REAP_TRY(reap_comm_agree(r->comm, reap_record_copy(past, record)));
+  else
+    REAP_TRY(decide(r, what->group, record));
   REAP_TRY(reap_comm_agree(r->comm, cut(r, what->group, record)));
-  record->seconds = reap_seconds() - start;
+  if (!past) record->seconds = reap_seconds() - start;
   r->work_done += what->work;
   snprintf(detail, sizeof detail, "%lld -> %lld units", (long long)record->channels, (long long)record->n_kept);
   reap_progress_report(r->options->progress, "prune", record->group, r->work_done, r->steps.work, detail);

@@ -89,6 +89,7 @@ static int try_all(reap_session *s, int64_t *tried) {
 
 int reap_session_finish_plan(reap_session *s) {
   int64_t *tried = NULL;
+  if (s->info.plan.complete && s->checkpoint.stage == STAGE_PLAN) return REAP_OK; /* it was read */
   if (!needs_trials(s)) return finish_and_tell(s, 1);
   REAP_TRY(reap_comm_agree(s->comm, reap_calloc(&tried, N_FACTORS * s->info.plan.n_groups, sizeof *tried)));
   const int status = try_all(s, tried);

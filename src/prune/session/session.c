@@ -54,6 +54,7 @@ static int set_up(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   const reap_graph *graph = s->network->graph;
   REAP_TRY(reap_settings_check(o, s->images));
+  REAP_TRY(reap_session_checkpoint_check(o));
   if (o->memory > 0) REAP_TRY(reap_scratch_folder_check(o->scratch));
   REAP_TRY(reap_groups_find(graph, &s->groups));
   int status = begin_plan(s);
@@ -81,6 +82,7 @@ void reap_session_destroy(reap_session **session) {
   reap_session *s = *session;
   if (!s) return;
   reap_run_destroy(&s->run);
+  reap_session_checkpoint_clear(&s->checkpoint);
   reap_session_stored_close(&s->stored);
   reap_prune_result_clear(&s->info.result);
   reap_size_plan_clear(&s->info.plan);
@@ -160,11 +162,13 @@ reap_latency *reap_session_take_latency(reap_session *s) {
 }
 
 int reap_session_plan(reap_session *s) {
+  if (s->settings.checkpoint) REAP_TRY(reap_session_hash_data(s));
+  REAP_TRY(reap_session_checkpoint_read(s));
   REAP_TRY(reap_session_measure(s));
   const double start = reap_seconds();
   const int status = reap_session_finish_plan(s);
   s->info.times.sizes += reap_seconds() - start;
-  return status;
+  return status == REAP_OK ? reap_session_checkpoint_stage(s, STAGE_PLAN) : status;
 }
 
 /* ------------------------------------------------------------------ the steps */
@@ -231,14 +235,27 @@ static reap_session_record last_record(const reap_session *s) {
                                .seconds = l->seconds};
 }
 
+/* A step that was read is repeated; on ranks that do not write, it is not needed any more. */
+static int take_step(reap_session *s) {
+  session_checkpoint *c = &s->checkpoint;
+  if (s->done >= c->n_read) {
+    REAP_TRY(reap_run_step(s->run));
+    s->done++;
+    return reap_session_checkpoint_step(s);
+  }
+  REAP_TRY(reap_error_prefix(reap_run_repeat(s->run, &c->past[s->done]), "%s", s->settings.checkpoint));
+  if (reap_comm_rank(s->comm) > 0) reap_step_past_clear(&c->past[s->done]);
+  s->done++;
+  return REAP_OK;
+}
+
 int reap_session_step(reap_session *s, reap_session_record *record, bool *more) {
   *more = false;
   if (!s->run) REAP_TRY(begin(s));
   const int count = reap_run_steps(s->run);
   if (record) *record = (reap_session_record){.index = s->done, .count = count, .error = NAN, .held_out_error = NAN};
   if (s->done == count) return REAP_OK;
-  REAP_TRY(reap_run_step(s->run));
-  s->done++;
+  REAP_TRY(take_step(s));
   *more = s->done < count;
   if (record) *record = last_record(s);
   return REAP_OK;
@@ -266,6 +283,10 @@ int reap_session_finish(reap_session *s) {
   REAP_TRY(reap_session_stored_commit(&s->stored));
   reap_session_stored_close(&s->stored);
   return time_pruned(s);
+}
+
+void reap_session_remove_checkpoint(const reap_session *s) {
+  if (reap_comm_rank(s->comm) == 0) reap_session_checkpoint_remove(&s->settings);
 }
 
 const reap_groups *reap_session_groups(const reap_session *s) { return s->groups; }

@@ -69,14 +69,17 @@ static int collect_inner(reap_session *s, const bool *inner, const reap_paths_op
   const reap_graph *graph = s->network->graph;
   reap_prune_options trial = reap_session_prune_options(s);
   trial.chosen = inner;
-  REAP_TRY(check_memory(s, options));
-  REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, options,
-                              &s->info.paths_times, paths));
-  if (options->sizes == 0) return REAP_OK;
+  if (s->checkpoint.stage < STAGE_PATHS) {
+    REAP_TRY(check_memory(s, options));
+    REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, options,
+                                &s->info.paths_times, paths));
+    REAP_TRY(reap_session_checkpoint_stage(s, STAGE_PATHS));
+  }
+  if (options->sizes == 0 || s->checkpoint.stage >= STAGE_LAW) return REAP_OK;
   const double start = reap_seconds();
   const int status = reap_joint_fit(s->comm, graph, s->groups, s->images, &s->shard, &trial, *paths);
   s->info.times.sizes += reap_seconds() - start;
-  return status;
+  return status == REAP_OK ? reap_session_checkpoint_stage(s, STAGE_LAW) : status;
 }
 
 /* Of a network without inner groups. */
@@ -120,14 +123,15 @@ static int collect_all(reap_session *s, bool *inner, bool *others, reap_paths_op
   if (options->chosen) options->chosen = inner;
   if (some)
     REAP_TRY(collect_inner(s, inner, options, paths));
-  else
+  else if (s->checkpoint.stage < STAGE_COUPLED)
     REAP_TRY(reap_comm_agree(s->comm, make_empty(s, options, paths)));
-  if (s->settings.scope != REAP_SCOPE_ALL) return REAP_OK;
+  if (s->settings.scope != REAP_SCOPE_ALL || s->checkpoint.stage >= STAGE_COUPLED) return REAP_OK;
   for (int g = 0; g < s->info.plan.n_groups; g++) others[g] = s->info.plan.chosen[g] && !inner[g];
   REAP_TRY(check_coupled_memory(s, others));
   const int sizes = options->sizes < COUPLED_SIZES ? options->sizes : COUPLED_SIZES;
-  return reap_coupled_paths_add(s->comm, s->network->graph, s->groups, s->images, &s->shard, &trial,
-                                (*paths)->measured_images > 0 ? sizes : 0, *paths);
+  REAP_TRY(reap_coupled_paths_add(s->comm, s->network->graph, s->groups, s->images, &s->shard, &trial,
+                                  (*paths)->measured_images > 0 ? sizes : 0, *paths));
+  return reap_session_checkpoint_stage(s, STAGE_COUPLED);
 }
 
 /* All paths; also for a file that serves later choices. Collective. */

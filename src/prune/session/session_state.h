@@ -2,6 +2,7 @@
 #ifndef REAP_PRUNE_SESSION_SESSION_STATE_H
 #define REAP_PRUNE_SESSION_SESSION_STATE_H
 
+#include "checkpoint.h"
 #include "exec/shard.h"
 #include "prune/prune.h"
 #include "reap/session.h"
@@ -25,6 +26,7 @@ struct reap_session {
   session_stored stored;
   reap_run *run; /* from the first step on */
   int done;      /* steps */
+  session_checkpoint checkpoint;
 };
 
 /* session_paths.c: info.paths from a file or from a pass over the images; writes save_paths. Collective. */

@@ -1,0 +1,19 @@
+/* Signals that ask a run to end; private to src/app. Local, once in a process.
+ *
+ * SIGUSR1, and SIGTERM, let a run with a checkpoint finish the step at hand, write, and leave with status 6; the second
+ * one ends it at once. Without a checkpoint, and for SIGINT, the run ends at once. Rank 0 says in a line what there is.
+ */
+#ifndef REAP_APP_STOP_REQUEST_H
+#define REAP_APP_STOP_REQUEST_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* checkpoint: a file name that lasts, or NULL. speaks: on the rank that tells the user. The result, which never goes
+ * back to 0, is for reap_session_settings. */
+const volatile sig_atomic_t *stop_request_watch(const char *checkpoint, bool speaks);
+
+/* From now on outputs appear: nothing is said of them any more. */
+void stop_request_outputs(void);
+
+#endif
