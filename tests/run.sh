@@ -59,7 +59,8 @@ reap_python_environment() {
   # The version that the backend tests are of; another serves the rest where Python is too new for it.
   timeout "$patience" bash -c '
     fetch=("$1/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 10 --only-binary onnx)
-    python3 -m venv "$1" && { "${fetch[@]}" onnx==1.16.2 onnxruntime h5py numpy || "${fetch[@]}" onnx onnxruntime h5py numpy; }
+    python3 -m venv "$1" && { "${fetch[@]}" onnx==1.16.2 onnxruntime h5py numpy || "${fetch[@]}" onnx onnxruntime h5py numpy; } &&
+      "${fetch[@]}" jsonschema
     ' bash "$venv" >"$reap_build/venv.log" 2>&1 || {
     reap_say "SKIPPED tests that need onnxruntime or onnx 1.16.2: they cannot be fetched (see $reap_build/venv.log)"
     "$venv/bin/python" -c "$any" 2>/dev/null || rm -rf "$venv"
