@@ -7,6 +7,8 @@
 #ifndef REAP_LOG_H
 #define REAP_LOG_H
 
+#include <stddef.h>
+
 #include "reap/api.h"
 
 REAP_API_BEGIN
@@ -21,15 +23,17 @@ void reap_log_set_level(reap_log_level level);
 typedef void reap_log_sink(void *context, reap_log_level level, const char *message);
 void reap_log_set_sink(reap_log_sink *sink, void *context);
 
-/* Prints "reap: warning: ..." (one line) if the level allows; clears a progress bar standing on the line. */
+/* Prints "reap: warning: ..." (one line) if the level allows. */
 void reap_log(reap_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* How far a long call has come: reported by callback, shown by the program. */
+/* How far a long call has come: reported by callback, shown by the program. A phase begins with an event of which
+ * nothing is done. */
 typedef struct reap_progress_event {
   const char *phase;  /* "prune", "evaluate", ... */
   const char *item;   /* current layer, or NULL */
   double done, total; /* work so far and in all, in any unit */
-  const char *detail; /* "16 -> 8 channels, error 0.012", or NULL */
+  const char *detail; /* of what has been done: "16 -> 8 channels, error 0.012", or NULL */
+  const char *part;   /* of the work on the item, which begins now: "moments", or NULL */
 } reap_progress_event;
 
 typedef struct reap_progress {
@@ -39,7 +43,7 @@ typedef struct reap_progress {
 
 static inline void reap_progress_report(const reap_progress *progress, const char *phase, const char *item, double done,
                                         double total, const char *detail) {
-  reap_progress_event event = {phase, item, done, total, detail};
+  reap_progress_event event = {phase, item, done, total, detail, NULL};
   if (progress && progress->report) progress->report(progress->context, &event);
 }
 

@@ -336,6 +336,7 @@ int reap_evaluate_with(const reap_comm *comm, const reap_graph *graph, reap_data
   int status = reap_comm_agree(comm, begin(&r));
   if (status == REAP_OK) status = find_judged(comm, &r);
   if (status == REAP_OK) {
+    reap_progress_report(options->progress, "evaluate", options->label, 0, (double)(shard->last - shard->first), NULL);
     status = set_up(&r, options->backend);
     for (int64_t b = shard->first; status == REAP_OK && b < shard->last; b++) {
       status = run_block(&r, b);

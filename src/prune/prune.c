@@ -25,7 +25,12 @@ static int list_steps(run *r) {
   const reap_prune_options *o = r->options;
   const bool repair = o->repair && o->refit && !reap_run_frozen(r);
   const reap_steps_wishes wishes = {o->cut_only, o->chosen, o->counts, repair ? o->repair : NULL, o->classifier};
-  return reap_steps_make(r->pruned, r->groups, &wishes, &r->steps);
+  reap_steps *steps = &r->steps;
+  REAP_TRY(reap_steps_make(r->pruned, r->groups, &wishes, steps));
+  if (!o->work || o->n_work != steps->n - steps->n_scaled) return REAP_OK;
+  steps->work = 0;
+  for (int k = 0; k < o->n_work; k++) steps->work += steps->list[k].work = o->work[k];
+  return REAP_OK;
 }
 
 /* The layer as it is now, and whether it is to carry a shortcut's drift. Local. */
@@ -39,10 +44,12 @@ static int begin_step(run *r, const reap_step *what, step *s) {
 
 /* Channels and weights from the moments. Collective. */
 static int solve(run *r, step *s) {
+  reap_step_tell(r, s, s->group < 0 ? "repair" : "channels");
   if (s->group < 0) return reap_step_repair(r, s);
   REAP_TRY(reap_step_keep_data(r, s));
   reap_step_warn_few_samples(r, s);
   REAP_TRY(reap_step_decide(r, s));
+  reap_step_tell(r, s, "held out");
   return reap_step_measure_held_out(r, s, s->decision.weights, s->decision.bias, &s->held_out);
 }
 
@@ -80,8 +87,10 @@ static int take_step(run *r, const reap_step *what) {
                              reap_groups_at(r->groups, what->group)->name);
   step s = {.group = what->group, .node = what->node, .producer = -1, .start = reap_seconds()};
   int status = begin_step(r, what, &s);
+  reap_step_tell(r, &s, "forward");
   if (status == REAP_OK) status = reap_run_advance(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
+  reap_step_tell(r, &s, "moments");
   REAP_TRY_OR(reap_step_moments(r, &s), done);
   REAP_TRY_OR(solve(r, &s), done);
   REAP_TRY_OR(reap_comm_agree(r->comm, cut(r, &s)), done);
@@ -89,7 +98,7 @@ static int take_step(run *r, const reap_step *what) {
   REAP_TRY_OR(reap_step_producer(r, &s), done);
   status = reap_step_note(r, &s);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  reap_step_announce(r, &s);
+  reap_step_announce(r);
 done:
   end_step(&s);
   return reap_error_prefix(status, s.group < 0 ? "repairing %s" : "pruning the inputs of %s",
@@ -152,11 +161,11 @@ int reap_run_begin(const reap_comm *comm, const reap_graph *original, reap_graph
                 .result = result};
   int status = reap_comm_agree(comm, prepare(*out));
   if (status == REAP_OK) status = prepare_method(*out);
-  if (status == REAP_OK)
-    reap_run_keep_classifiers(*out);
-  else
-    reap_run_destroy(out);
-  return status;
+  if (status != REAP_OK) reap_run_destroy(out);
+  REAP_TRY(status);
+  reap_run_keep_classifiers(*out);
+  reap_progress_report(options->progress, "prune", NULL, 0, (*out)->steps.work, NULL);
+  return REAP_OK;
 }
 
 int reap_run_steps(const reap_run *r) { return r->steps.n - r->steps.n_scaled; }
@@ -228,7 +237,7 @@ int reap_run_repeat(reap_run *r, const reap_step_past *past) {
     return reap_error_prefix(status, "cutting group %s once more", reap_groups_at(r->groups, what->group)->name);
   }
   const int status = reap_comm_agree(r->comm, repeat(r, what, past, &s));
-  if (status == REAP_OK) reap_step_announce(r, &s);
+  if (status == REAP_OK) reap_step_announce(r);
   end_step(&s);
   return reap_error_prefix(status, "step %d once more, layer %s", r->next, r->pruned->nodes[what->node]->layer);
 }

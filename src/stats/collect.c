@@ -156,6 +156,31 @@ static int collect_layer(pass *p, const reap_layer *layer) {
   return reap_error_prefix(status, "statistics of %s", node->layer);
 }
 
+/* Multiply-adds of an image that the layer's turn takes, in those of moments: a forward pass is some four times as
+ * fast.
+ */
+static double turn_work(const pass *p, const reap_layer *layers, int k) {
+  const reap_layer *l = &layers[k];
+  const int64_t drawn = p->options->sampling.positions;
+  const double positions = (double)(drawn > 0 && drawn < l->positions ? drawn : l->positions);
+  double work = positions * (double)l->n * ((double)l->n / 2 + (double)l->m);
+  for (int i = k > 0 ? layers[k - 1].node + 1 : 0; i <= l->node; i++) work += (double)reap_node_flops(p->graph, i) / 4;
+  return work;
+}
+
+static int collect_all(pass *p, const reap_layer *layers, int count) {
+  double done = 0, total = 0;
+  int status = REAP_OK;
+  for (int k = 0; k < count; k++) total += turn_work(p, layers, k);
+  reap_progress_report(p->options->progress, "statistics", NULL, 0, total, NULL);
+  for (int k = 0; status == REAP_OK && k < count; k++) {
+    status = collect_layer(p, &layers[k]);
+    done += turn_work(p, layers, k);
+    reap_progress_report(p->options->progress, "statistics", p->graph->nodes[layers[k].node]->layer, done, total, NULL);
+  }
+  return status;
+}
+
 int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
                  const reap_shard *shard, const reap_collect_options *options, reap_collect_result *result) {
   pass p = {.comm = comm, .graph = graph, .images = images, .shard = shard, .options = options, .result = result};
@@ -168,10 +193,7 @@ int reap_collect(const reap_comm *comm, const reap_graph *graph, const reap_grou
   if (!layers) layers = found;
   if (status == REAP_OK) status = load_images(&p);
   status = reap_comm_agree(comm, status);
-  for (int k = 0; status == REAP_OK && k < count; k++) {
-    status = collect_layer(&p, &layers[k]);
-    reap_progress_report(options->progress, "statistics", graph->nodes[layers[k].node]->layer, k + 1, count, NULL);
-  }
+  if (status == REAP_OK) status = collect_all(&p, layers, count);
   result->n_layers = count;
   note_use(&p);
   reap_frontier_destroy(&p.front);

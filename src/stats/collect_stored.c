@@ -69,6 +69,7 @@ int reap_collect_stored(const reap_comm *comm, reap_activations_reader *activati
   const double start = reap_seconds();
   memset(result, 0, sizeof *result);
   int status = REAP_OK;
+  reap_progress_report(progress, "statistics", NULL, 0, reap_activations_layers(activations), NULL);
   for (int i = 0; status == REAP_OK && i < reap_activations_layers(activations); i++) {
     status = collect_layer(comm, activations, i, stats);
     reap_progress_report(progress, "statistics", reap_activations_layer_at(activations, i)->name, i + 1,

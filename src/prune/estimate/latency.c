@@ -128,6 +128,7 @@ static int measure(const reap_graph *graph, const reap_groups *groups, reap_back
                    const reap_progress *progress, shape *shapes, reap_latency *l) {
   int at = 0;
   double seconds = 0;
+  reap_progress_report(progress, "latency", NULL, 0, l->n, NULL);
   REAP_TRY(reap_graph_seconds(graph, backend, &seconds));
   l->whole = 1000 * seconds;
   for (int i = 0; i < graph->n_nodes; i++) {

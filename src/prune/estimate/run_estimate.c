@@ -53,6 +53,9 @@ typedef struct tracker {
   bool *segment, *needed, *shared; /* [n_nodes], [n_values] scratch; [n_values] held by both since the fork */
   double limit;
   reap_run_estimate *out;
+  double *reached; /* with speeds: seconds at each step's end; NULL */
+  const reap_speeds *speeds;
+  int steps;
 } tracker;
 
 static int side_create(const reap_graph *graph, side *s) {
@@ -244,37 +247,67 @@ static int take_step(tracker *t, const reap_step *at) {
   return note_producer(t, &layer);
 }
 
+/* Multiply-adds forward are counted for an image until the run is over. */
+static double images_of(const reap_run_setting *s) {
+  return (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
+}
+
+static void note_step(tracker *t) {
+  if (!t->reached) return;
+  reap_run_estimate so_far = *t->out;
+  so_far.forward = (t->original.work + t->pruned.work) * images_of(t->setting);
+  t->reached[t->steps++] = reap_estimate_seconds(&so_far, t->speeds, t->setting->ranks);
+}
+
 /* Scaling a classifier takes next to nothing. */
 static int take_steps(tracker *t) {
   const reap_run_setting *s = t->setting;
   const reap_steps_wishes wishes = {false, s->chosen, s->counts, s->repair, REAP_SCALE_NONE};
   reap_steps steps;
   int status = reap_steps_make(s->graph, s->groups, &wishes, &steps);
-  for (int k = 0; status == REAP_OK && k < steps.n; k++) status = take_step(t, &steps.list[k]);
+  for (int k = 0; status == REAP_OK && k < steps.n; k++) {
+    status = take_step(t, &steps.list[k]);
+    note_step(t);
+  }
   reap_steps_clear(&steps);
+  return status;
+}
+
+static int follow(tracker *t) {
+  const reap_graph *graph = t->setting->graph;
+  reap_run_estimate *out = t->out;
+  int status = REAP_OK;
+  memset(out, 0, sizeof *out);
+  out->model = (double)reap_estimate_weights(graph);
+  REAP_TRY_OR(side_create(graph, &t->original), done);
+  REAP_TRY_OR(side_create(graph, &t->pruned), done);
+  REAP_TRY_OR(reap_calloc(&t->segment, graph->n_nodes, sizeof *t->segment), done);
+  REAP_TRY_OR(reap_calloc(&t->needed, graph->n_values, sizeof *t->needed), done);
+  REAP_TRY_OR(reap_calloc(&t->shared, graph->n_values, sizeof *t->shared), done);
+  status = take_steps(t);
+  out->forward *= images_of(t->setting);
+done:
+  side_clear(&t->original);
+  side_clear(&t->pruned);
+  reap_free(&t->segment);
+  reap_free(&t->needed);
+  reap_free(&t->shared);
   return status;
 }
 
 int reap_estimate_run(const reap_run_setting *setting, int64_t limit, reap_run_estimate *out) {
   tracker t = {.setting = setting, .limit = (double)limit, .out = out};
-  const reap_graph *graph = setting->graph;
-  int status = REAP_OK;
-  memset(out, 0, sizeof *out);
-  out->model = (double)reap_estimate_weights(graph);
-  REAP_TRY_OR(side_create(graph, &t.original), done);
-  REAP_TRY_OR(side_create(graph, &t.pruned), done);
-  REAP_TRY_OR(reap_calloc(&t.segment, graph->n_nodes, sizeof *t.segment), done);
-  REAP_TRY_OR(reap_calloc(&t.needed, graph->n_values, sizeof *t.needed), done);
-  REAP_TRY_OR(reap_calloc(&t.shared, graph->n_values, sizeof *t.shared), done);
-  status = take_steps(&t);
-  out->forward *= (double)(setting->shard.last - setting->shard.first) * (double)setting->shard.block;
-done:
-  side_clear(&t.original);
-  side_clear(&t.pruned);
-  reap_free(&t.segment);
-  reap_free(&t.needed);
-  reap_free(&t.shared);
-  return status;
+  return follow(&t);
+}
+
+int reap_estimate_steps(const reap_run_setting *setting, int64_t limit, const reap_speeds *speeds, double *seconds,
+                        int *n) {
+  reap_run_estimate whole;
+  tracker t = {.setting = setting, .limit = (double)limit, .out = &whole, .reached = seconds, .speeds = speeds};
+  REAP_TRY(follow(&t));
+  *n = t.steps;
+  for (int k = t.steps - 1; k > 0; k--) seconds[k] -= seconds[k - 1];
+  return REAP_OK;
 }
 
 /* ------------------------------------------------------------------ speeds */
@@ -406,6 +439,8 @@ int reap_estimate_speeds(const reap_comm *comm, const reap_run_setting *s, reap_
   reap_frontier_destroy(&m.front);
   return status;
 }
+
+const reap_speeds reap_nominal_speeds = {30e9, 10e9, 25e9};
 
 double reap_estimate_seconds(const reap_run_estimate *f, const reap_speeds *s, int ranks) {
   static const double SOLVER = 0.5, SHARED = 0.35; /* of DGEMM's rate: what one rank's solves reach, and those of all */

@@ -52,7 +52,15 @@ int reap_estimate_speeds(const reap_comm *comm, const reap_run_setting *setting,
  * three. */
 int reap_dgemm_rate(const reap_comm *comm, int64_t n, double *rate);
 
+/* Of some machine: enough to compare parts of a run. */
+extern const reap_speeds reap_nominal_speeds;
+
 /* Seconds of the run's parts that depend on the images. */
 double reap_estimate_seconds(const reap_run_estimate *estimate, const reap_speeds *speeds, int ranks);
+
+/* Local. The same of each step (steps.h) but those that scale, which take next to nothing: seconds[groups + nodes], of
+ * which the first *n are set. */
+int reap_estimate_steps(const reap_run_setting *setting, int64_t limit, const reap_speeds *speeds, double *seconds,
+                        int *n);
 
 #endif

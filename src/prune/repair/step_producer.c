@@ -358,6 +358,7 @@ int reap_step_producer(run *r, step *s) {
   if (s->producer < 0 || !s->before || !s->gram.moments) return REAP_OK;
   const double start = reap_seconds();
   reap_step_record *record = &s->decision.record;
+  reap_step_tell(r, s, "producer");
   record->alone_error = record->relative_error;
   record->alone_held_out = reap_step_held_out_error(&s->held_out);
   int status = reap_comm_agree(r->comm, reap_strdup(&record->producer, r->pruned->nodes[s->producer]->layer));

@@ -45,10 +45,10 @@ int reap_step_note(run *r, step *s) {
   return reap_strdup(&l->group, reap_groups_at(r->groups, s->group)->name);
 }
 
-void reap_step_announce(run *r, const step *s) {
+void reap_step_announce(run *r) {
   char detail[160];
   const reap_step_record *l = &r->result->steps[r->result->n - 1];
-  r->work_done += (double)reap_node_flops(r->original, s->node);
+  r->work_done += r->steps.list[r->next - 1].work;
   if (l->kind == REAP_STEP_REPAIR && l->producer_changed)
     snprintf(detail, sizeof detail, "repaired, error %.3g -> %.3g, with the layer before %.3g", l->error_before,
              l->alone_error, l->relative_error);
@@ -61,6 +61,13 @@ void reap_step_announce(run *r, const step *s) {
     snprintf(detail, sizeof detail, "%lld -> %lld channels, error %.3g", (long long)l->channels, (long long)l->n_kept,
              l->relative_error);
   reap_progress_report(r->options->progress, "prune", l->layer, r->work_done, r->steps.work, detail);
+}
+
+void reap_step_tell(const run *r, const step *s, const char *part) {
+  const reap_progress *progress = r->options->progress;
+  const reap_progress_event event = {"prune", r->pruned->nodes[s->node]->layer, r->work_done, r->steps.work, NULL,
+                                     part};
+  if (progress && progress->report) progress->report(progress->context, &event);
 }
 
 int reap_prune_count(const reap_prune_result *result, reap_step_kind kind) {

@@ -106,11 +106,12 @@ void reap_run_clear_cuts(run *r);
 /* decision.c: channels and weights into s->decision, the same on all ranks. Collective. */
 int reap_step_decide(run *r, step *s);
 
-/* prune_result.c: what was done, into the result and to the user. Local. */
+/* prune_result.c: what was done, into the result and to the user; what part of a step begins, to the user. Local. */
 bool reap_step_has_few_samples(const step *s);
 double reap_step_held_out_error(const reap_held_out_error *error);
 void reap_step_warn_few_samples(const run *r, const step *s);
 int reap_step_note(run *r, step *s);
-void reap_step_announce(run *r, const step *s);
+void reap_step_announce(run *r);
+void reap_step_tell(const run *r, const step *s, const char *part);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress_span.h"
 #include "base/timer.h"
 #include "model/groups/surgery.h"
 #include "prune/methods/methods.h"
@@ -16,7 +17,11 @@ static int choose_jointly(run *r) {
   const reap_method *method = r->options->method;
   if (r->choices || r->options->cut_only || !(method->gives & REAP_GIVES_PATH)) return REAP_OK;
   REAP_TRY(reap_comm_agree(r->comm, reap_calloc(&r->choices, reap_groups_count(r->groups), sizeof *r->choices)));
-  return reap_coupled_choose(r->comm, r->original, r->groups, r->images, r->shard, r->options, r->choices);
+  reap_prune_options options = *r->options;
+  reap_progress_span span; /* of no length: cuts have next to none */
+  reap_progress_span_begin(&span, r->options->progress, "prune", r->work_done, 0, r->steps.work);
+  options.progress = &span.inner;
+  return reap_coupled_choose(r->comm, r->original, r->groups, r->images, r->shard, &options, r->choices);
 }
 
 /* Local. */

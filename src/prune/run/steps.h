@@ -15,7 +15,7 @@ typedef struct reap_step {
   int node;     /* the linear layer; -1 for REAP_STEP_CUT */
   int group;    /* pruned here, all of it read by the layer; -1: none */
   int shortcut; /* value that the layer's output is added to and whose drift its target carries; -1: none */
-  double work;  /* multiply-adds of the layer for an image */
+  double work;  /* for progress: multiply-adds of the layer for an image, or what the options say */
 } reap_step;
 
 typedef struct reap_steps {

@@ -52,6 +52,9 @@ typedef struct reap_prune_options {
   const char *scratch;  /* folder for what exceeds them */
   reap_measure measure; /* of several outputs, by which trials judge a network (trial.h) */
   const reap_progress *progress;
+  const double *work; /* [n_work] for progress: what each step takes of all, but those that scale, in any unit. NULL, or
+                         as many as there are not: the layers' multiply-adds */
+  int n_work;
   bool quiet;                         /* no warnings: a trial */
   reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
   reap_activations_file *activations; /* takes up inputs and targets as used; NULL: they are not kept */

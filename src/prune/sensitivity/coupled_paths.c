@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/progress_span.h"
 #include "path_work.h"
 #include "prune/run/coupled_choice.h"
 #include "reap/error.h"
@@ -25,6 +26,9 @@ typedef struct work {
   reap_dataset *images;
   const reap_shard *shard;
   reap_prune_options options;
+  const reap_progress *progress;
+  reap_progress_span span; /* of the choice, or of the trial at hand */
+  double done, total;      /* of these */
   int sizes, n;
   bool *chosen;
   int64_t *counts, **given;
@@ -89,6 +93,7 @@ static int measure_size(work *w, int g, int i, reap_group_path *p) {
   w->options.counts = w->counts;
   w->options.given = w->given;
   w->options.repair = NULL;
+  reap_progress_span_begin(&w->span, w->progress, "coupled paths", w->done + i, 1, w->total);
   const int status =
       reap_trial(w->comm, w->graph, w->images, w->shard, &w->options, REAP_TRIAL_FEW_IMAGES, &p->moved[i]);
   reap_free(&w->given[g]);
@@ -140,22 +145,23 @@ static int add(work *w, int g, reap_group_paths *paths) {
 int reap_coupled_paths_add(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups,
                            reap_dataset *images, const reap_shard *shard, const reap_prune_options *options, int sizes,
                            reap_group_paths *paths) {
-  work w = {comm, graph, groups, images, shard, *options, .sizes = sizes};
+  work w = {comm, graph, groups, images, shard, *options, options->progress, .total = 1, .sizes = sizes};
   w.options.given = NULL;
-  int total = 0, done = 0;
+  w.options.progress = &w.span.inner;
   int status = reap_comm_agree(comm, set_up(&w));
   w.options.counts = w.counts;
+  for (int g = 0; status == REAP_OK && g < w.n; g++) w.total += is_coupled(&w, g) ? sizes : 0;
+  reap_progress_span_begin(&w.span, w.progress, "coupled paths", 0, 1, w.total);
   if (status == REAP_OK) status = reap_coupled_choose(comm, graph, groups, images, shard, &w.options, w.choices);
   const bool *chosen = options->chosen;
-  for (int g = 0; g < w.n; g++) {
-    total += is_coupled(&w, g);
-    if (w.counts) w.counts[g] = reap_groups_at(groups, g)->units;
-  }
+  for (int g = 0; w.counts && g < w.n; g++) w.counts[g] = reap_groups_at(groups, g)->units;
+  w.done = 1;
   for (int g = 0; status == REAP_OK && g < w.n; g++) {
     w.options.chosen = chosen;
     if (!is_coupled(&w, g)) continue;
     status = add(&w, g, paths);
-    reap_progress_report(options->progress, "coupled paths", reap_groups_at(groups, g)->name, ++done, total, NULL);
+    w.done += sizes;
+    reap_progress_report(w.progress, "coupled paths", reap_groups_at(groups, g)->name, w.done, w.total, NULL);
   }
   clear(&w);
   return status;

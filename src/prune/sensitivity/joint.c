@@ -13,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/progress_span.h"
 #include "prune/sizes/cost_model.h"
 #include "prune/sizes/ratios.h"
 #include "reap/error.h"
@@ -107,20 +108,23 @@ static int try_laws(const reap_comm *comm, const reap_graph *graph, reap_dataset
                     const reap_prune_options *options, fitting *f, reap_group_paths *paths) {
   reap_paths_trial *trials = paths->trials;
   reap_prune_options o = *options;
+  reap_progress_span span;
   int best = 0;
   o.counts = f->counts;
   o.given = NULL;
+  o.progress = &span.inner;
   for (int i = 0; i < REAP_PATHS_TRIALS; i++) {
     reap_paths_trial *t = &trials[i];
     paths->power = t->power;
     paths->tilt = t->tilt;
+    reap_progress_span_begin(&span, options->progress, "trials", i, 1, REAP_PATHS_TRIALS);
     REAP_TRY(reap_comm_agree(comm, choose(f)));
     REAP_TRY(reap_comm_broadcast(comm, f->counts, (size_t)f->n * sizeof *f->counts, 0));
     REAP_TRY(reap_trial(comm, graph, images, shard, &o, REAP_TRIAL_IMAGES, &t->moved));
-    reap_progress_report(options->progress, "trials", "", i + 1, REAP_PATHS_TRIALS, NULL);
     const double least = best == 0 ? (1 - WORTH_CHANGING) * trials[0].moved : trials[best].moved;
     if (t->moved < least) best = i;
   }
+  reap_progress_report(options->progress, "trials", NULL, REAP_PATHS_TRIALS, REAP_PATHS_TRIALS, NULL);
   paths->power = trials[best].power;
   paths->tilt = trials[best].tilt;
   return REAP_OK;

@@ -132,6 +132,7 @@ static int solve_stored(run *r, const path_work *w, const char *layer) {
 
 static int from_stats(run *r) {
   REAP_TRY(reap_comm_agree(r->comm, take_origin(r)));
+  reap_progress_report(r->options->progress, "paths", NULL, 0, r->works.n, NULL);
   for (int k = 0; k < r->works.n; k++) {
     const path_work *w = &r->works.list[k];
     const char *layer = r->graph->nodes[w->layer.node]->layer;

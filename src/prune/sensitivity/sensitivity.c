@@ -257,8 +257,9 @@ static int set_up_team(study *s, const reap_comm *team, const path_works *works,
 static int measure_team(study *s, const reap_comm *team, const path_works *works, int which,
                         const reap_progress *progress, reap_divergence *slots) {
   double done = 0, total = 0;
-  int status = set_up_team(s, team, works, which);
   for (int k = 0; k < works->n; k++) total += works->list[k].team == which ? works->list[k].cost : 0;
+  reap_progress_report(progress, "sensitivity", NULL, 0, total, NULL);
+  int status = set_up_team(s, team, works, which);
   for (int k = 0; status == REAP_OK && k < works->n; k++) {
     const path_work *w = &works->list[k];
     if (w->team == which && w->path->n_sizes > 0) {

@@ -44,7 +44,6 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   reap_graph *pruned = NULL;
   o.save_stats = NULL;
   o.activations = NULL;
-  o.progress = NULL;
   o.quiet = true;
   o.ridge_auto = false;
   o.producer_rounds = 0;          /* would take longer than all else */

@@ -8,7 +8,7 @@
 /* Defaults: calibration images of a trial, positions sampled of each, images held out that it is measured on. */
 enum { REAP_TRIAL_IMAGES = 1000, REAP_TRIAL_FEW_IMAGES = 500, REAP_TRIAL_POSITIONS = 64, REAP_TRIAL_MEASURED = 500 };
 
-/* Collective. Prunes a clone of `original` as `options` say (its stores, progress, ridge_auto, classifier, method and
+/* Collective. Prunes a clone of `original` as `options` say (its stores, ridge_auto, classifier, method and
  * seed aside: it is the method reap with weights re-solved, outputs not scaled) with the first `few` of the shard's
  * images, and measures on held-out images of the whole shard how far the output moves, as group_paths.h does. *moved:
  * NaN if there are no images held out. The same on all ranks and for any number of them. */

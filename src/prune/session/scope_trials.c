@@ -14,13 +14,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/progress_span.h"
 #include "prune/sensitivity/trial.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 
-static const double FACTORS[] = {1e6, 4, 2, 1};
-enum { N_FACTORS = sizeof FACTORS / sizeof FACTORS[0] };
+static const double FACTORS[REAP_SCOPE_TRIALS] = {1e6, 4, 2, 1};
 static const double WORTH_CHANGING = 0.1; /* as in sensitivity/joint.c */
 
 /* Rank 0's sizes hold on all ranks. */
@@ -57,8 +57,9 @@ static bool needs_trials(const reap_session *s) {
          paths->power != 0;
 }
 
-/* One factor: sizes, and how far the outputs move; < 0: sizes that were tried before, tried[N_FACTORS][groups]. */
-static int try_factor(reap_session *s, int i, int64_t *tried, double *moved) {
+/* One factor: sizes, and how far the outputs move; < 0: sizes that were tried before, tried[REAP_SCOPE_TRIALS][groups].
+ */
+static int try_factor(reap_session *s, int i, const reap_progress *progress, int64_t *tried, double *moved) {
   reap_size_plan *p = &s->info.plan;
   int64_t *own = tried + i * p->n_groups;
   p->complete = false;
@@ -67,7 +68,8 @@ static int try_factor(reap_session *s, int i, int64_t *tried, double *moved) {
   *moved = -1;
   for (int k = 0; k < i; k++)
     if (memcmp(own, tried + k * p->n_groups, (size_t)p->n_groups * sizeof *own) == 0) return REAP_OK;
-  const reap_prune_options options = reap_session_prune_options(s);
+  reap_prune_options options = reap_session_prune_options(s);
+  options.progress = progress;
   REAP_TRY(reap_trial(s->comm, s->network->graph, s->images, &s->shard, &options, REAP_TRIAL_FEW_IMAGES, moved));
   reap_log(REAP_LOG_DEBUG, "coupled groups' losses times %g: the outputs move by %.4g", FACTORS[i], *moved);
   return REAP_OK;
@@ -76,9 +78,10 @@ static int try_factor(reap_session *s, int i, int64_t *tried, double *moved) {
 static int try_all(reap_session *s, int64_t *tried) {
   double least = 0, moved;
   int best = 0;
-  for (int i = 0; i < N_FACTORS; i++) {
-    REAP_TRY(try_factor(s, i, tried, &moved));
-    reap_progress_report(s->settings.progress, "trials of scope", "", i + 1, N_FACTORS, NULL);
+  reap_progress_span span;
+  for (int i = 0; i < REAP_SCOPE_TRIALS; i++) {
+    reap_progress_span_begin(&span, s->settings.progress, "trials of scope", i, 1, REAP_SCOPE_TRIALS);
+    REAP_TRY(try_factor(s, i, &span.inner, tried, &moved));
     if (i > 0 && !(moved >= 0 && moved < (best == 0 ? 1 - WORTH_CHANGING : 1) * least)) continue;
     best = i;
     least = moved;
@@ -91,7 +94,7 @@ int reap_session_finish_plan(reap_session *s) {
   int64_t *tried = NULL;
   if (s->info.plan.complete && s->checkpoint.stage == STAGE_PLAN) return REAP_OK; /* it was read */
   if (!needs_trials(s)) return finish_and_tell(s, 1);
-  REAP_TRY(reap_comm_agree(s->comm, reap_calloc(&tried, N_FACTORS * s->info.plan.n_groups, sizeof *tried)));
+  REAP_TRY(reap_comm_agree(s->comm, reap_calloc(&tried, REAP_SCOPE_TRIALS * s->info.plan.n_groups, sizeof *tried)));
   const int status = try_all(s, tried);
   reap_free(&tried);
   return status;

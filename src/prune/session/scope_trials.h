@@ -4,6 +4,8 @@
 
 #include "session_state.h"
 
+enum { REAP_SCOPE_TRIALS = 4 }; /* at most */
+
 /* Collective. Finishes the session's plan; the same on all ranks. */
 int reap_session_finish_plan(reap_session *session);
 

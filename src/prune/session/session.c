@@ -17,6 +17,7 @@
 #include "reap/log.h"
 #include "reap/memory.h"
 #include "scope_trials.h"
+#include "session_phases.h"
 #include "session_settings.h"
 #include "session_state.h"
 
@@ -89,6 +90,7 @@ void reap_session_destroy(reap_session **session) {
   reap_group_paths_destroy(&s->own_paths);
   reap_latency_destroy(&s->own_latency);
   reap_free(&s->repair);
+  reap_free(&s->step_seconds);
   reap_groups_destroy(&s->groups);
   reap_graph_destroy(&s->pruned);
   reap_free(session);
@@ -188,10 +190,23 @@ static int find_places(const reap_session *s, reap_gram_place *place) {
   return status;
 }
 
+/* For progress alone. Steps from a checkpoint only run the networks. Local. */
+static int weigh_steps(reap_session *s) {
+  static const double REPEATED = 0.15; /* of a step's time */
+  const int most = reap_groups_count(s->groups) + s->network->graph->n_nodes;
+  REAP_TRY(reap_alloc(&s->step_seconds, most, sizeof *s->step_seconds));
+  s->options.work = s->step_seconds;
+  REAP_TRY(reap_session_step_seconds(s, s->step_seconds, &s->options.n_work));
+  for (int k = 0; k < s->checkpoint.n_read && k < s->options.n_work; k++) s->step_seconds[k] *= REPEATED;
+  return REAP_OK;
+}
+
 static int check_memory(reap_session *s) {
   const reap_estimate_images images = {s->shard.images, {s->options.positions, s->options.seed}};
   reap_gram_place *place = NULL;
-  int status = reap_comm_agree(s->comm, reap_calloc(&place, reap_groups_count(s->groups), sizeof *place));
+  int status = reap_calloc(&place, reap_groups_count(s->groups), sizeof *place);
+  if (status == REAP_OK) status = weigh_steps(s);
+  status = reap_comm_agree(s->comm, status);
   if (status == REAP_OK) status = find_places(s, place);
   if (status == REAP_OK)
     status = reap_estimate_prune(s->pruned, s->groups, s->info.plan.chosen, &images, place, reap_comm_size(s->comm),

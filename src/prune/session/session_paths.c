@@ -107,9 +107,6 @@ static int check_coupled_memory(const reap_session *s, const bool *chosen) {
       "inner)");
 }
 
-/* Measured sizes of a coupled group: each takes a trial. */
-enum { COUPLED_SIZES = 3 };
-
 /* Inner groups first, which settle how losses combine; inner[groups], others[groups]: scratch. Collective. */
 static int collect_all(reap_session *s, bool *inner, bool *others, reap_paths_options *options,
                        reap_group_paths **paths) {
@@ -128,7 +125,7 @@ static int collect_all(reap_session *s, bool *inner, bool *others, reap_paths_op
   if (s->settings.scope != REAP_SCOPE_ALL || s->checkpoint.stage >= STAGE_COUPLED) return REAP_OK;
   for (int g = 0; g < s->info.plan.n_groups; g++) others[g] = s->info.plan.chosen[g] && !inner[g];
   REAP_TRY(check_coupled_memory(s, others));
-  const int sizes = options->sizes < COUPLED_SIZES ? options->sizes : COUPLED_SIZES;
+  const int sizes = options->sizes < REAP_COUPLED_SIZES ? options->sizes : REAP_COUPLED_SIZES;
   REAP_TRY(reap_coupled_paths_add(s->comm, s->network->graph, s->groups, s->images, &s->shard, &trial,
                                   (*paths)->measured_images > 0 ? sizes : 0, *paths));
   return reap_session_checkpoint_stage(s, STAGE_COUPLED);

@@ -9,6 +9,9 @@
 #include "session_info.h"
 #include "session_stored.h"
 
+/* Measured sizes of a coupled group: each takes a trial. */
+enum { REAP_COUPLED_SIZES = 3 };
+
 struct reap_session {
   const reap_comm *comm;
   const reap_network *network;
@@ -23,6 +26,7 @@ struct reap_session {
   bool scope_open;            /* coupled groups take part if the sizes want it */
   bool *repair;               /* [nodes] layers that may be repaired; NULL: none */
   reap_prune_options options; /* of the steps */
+  double *step_seconds;       /* what they may take: options.work */
   session_stored stored;
   reap_run *run; /* from the first step on */
   int done;      /* steps */
