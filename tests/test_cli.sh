@@ -200,7 +200,7 @@ for name in kept.h5 kept.onnx kept.json; do check "$name is as it was" grep -qx 
 
 works prune "$resnet" --calib "$fashion/fashion-calib.h5" --images 300 --positions 6 --keep 0.5 -o p.h5 --report p.json \
   --eval few.h5 --progress json --log-level warning
-grep -v '^reap: warning' err.txt >progress.txt
+cp err.txt progress.txt
 check "progress tells each of the nine groups and eleven repaired layers" [ "$(grep -c '"detail"' progress.txt)" = 20 ]
 check "the report tells of repaired layers" [ "$(grep -c '"relative_error_before"' p.json)" = 11 ]
 check "and of the producers solved with the nine pruned layers" [ "$(grep -c '"alone_relative_error"' p.json)" = 9 ]
@@ -266,14 +266,17 @@ for group in inspected["groups"]:
     assert group["prunable"] == (group["reason"] is None)
     if group["prunable"]:
         assert len(group["producers"]) == len(group["consumers"]) == 1
-last = 0
-for line in open("progress.txt"):
-    event = json.loads(line)
-    assert {"phase", "share", "seconds", "seconds_left"} <= set(event) and 0 <= event["share"] <= 1
-    if event["phase"] == "prune" and "detail" in event:
-        assert event["share"] >= last
-        last = event["share"]
-assert last == 1
+events = [json.loads(line) for line in open("progress.txt")]
+assert events[0]["event"] == "start" and (events[0]["format"], events[0]["version"]) == ("reap-progress", 1)
+assert (events[-1]["event"], events[-1]["status"], events[-1]["share"], events[-1]["seconds_left"]) == ("end", "done", 1, 0)
+for before, event in zip(events, events[1:]):
+    assert before["share"] <= event["share"] and before["seconds"] <= event["seconds"]
+    assert event["seconds_left"] is None or event["seconds_left"] > 0 or event is events[-1]
+    assert event["event"] in ("phase", "progress", "log", "end")
+    assert ("phase" in event) == (event["event"] in ("phase", "progress"))
+    assert ("message" in event) == (event["event"] == "log")
+assert [e["phase"] for e in events if e["event"] == "phase"] == ["prune", "evaluate", "write"]
+assert all(e["share"] < 1 for e in events[:-1])
 json.dump([[l["kept"], l["relative_error"], l["held_out_error"]] for l in report["layers"]], open("choice.json", "w"))
 PYTHON
   checks=$((checks + 1))
@@ -295,7 +298,8 @@ check "few images held out: the classifier is left alone" [ "$(number off.json c
 check "an excluded layer is not repaired" [ "$(grep -c '"relative_error_before"' off.json)$(grep -c '"name":.*"fc.Gemm"' off.json)" = 100 ]
 works prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 64 --positions 2 --flops 0.5 --method random --refit none \
   -o v.h5 --onnx v.onnx --report v.json --progress lines
-check "lines of progress" grep -q '^reap: prune 100 %' err.txt
+check "lines of progress" grep -q '^reap: *[0-9]* %, .* left  prune .*: .* channels, error' err.txt
+check "every phase begins with a line" [ "$(grep -cE '^reap: .*  (prune|write)$' err.txt)" = 2 ]
 check "half the multiply-adds" awk -v a="$(number v.json flops 1)" -v b="$(number v.json flops 2)" \
   'BEGIN { exit !(b <= a / 2 && b > 0.48 * a) }'
 check "accuracy is null without --eval" [ "$(number v.json top1 1)$(number v.json loss 2)" = nullnull ]

@@ -135,10 +135,10 @@ class Names(unittest.TestCase):
                 "--save-plan", plan, "--progress", style)
             if style == "json":
                 events = [json.loads(line) for line in
-                          run.stderr.decode().splitlines()
-                          if line.startswith("{")]
+                          run.stderr.decode().splitlines()]
                 self.check_names({e["item"] for e in events
-                                  if e["phase"] == "prune" and e.get("item")} or
+                                  if e.get("phase") == "prune" and
+                                  e.get("item")} or
                                  set(), NAMES[1:])
         with open(report, encoding="utf-8") as file:
             self.check_names([layer["name"] for layer in

@@ -96,11 +96,10 @@ static void test_waiting(void) {
   CU_ASSERT_TRUE(isnan(progress_model_look(&m, 5).left));
   CU_ASSERT_TRUE(progress_model_report(&m, "prune", 0, 0));
   CU_ASSERT_TRUE(progress_model_report(&m, "prune", 0.5, 10));
-  double share = 0.45, left = 11;
+  double share = 0.45;
   for (double now = 10; now < 1000; now *= 1.1) {
     const progress_figures f = progress_model_look(&m, now);
-    CU_ASSERT_TRUE(f.left > 0 && f.left < left && f.share > share && f.share <= 0.99);
-    left = f.left;
+    CU_ASSERT_TRUE(f.left > 0 && f.left < 15 && f.share > share && f.share <= 0.99);
     share = fmin(f.share, 0.989);
   }
   CU_ASSERT_TRUE(progress_model_report(&m, "prune", 1, 1000));

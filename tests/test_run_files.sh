@@ -242,9 +242,9 @@ meanwhile() {
     cp "$fashion/fashion-calib.h5" c.h5
     rm -f kept.*
     : >../err.txt
-    "${launch[@]}" "$program" prune m.onnx --calib c.h5 --images "$images" --keep 0.5 --progress json -o kept.h5 --report kept.json >../out.txt 2>../err.txt &
+    "${launch[@]}" "$program" prune m.onnx --calib c.h5 --images "$images" --keep 0.5 --progress lines -o kept.h5 --report kept.json >../out.txt 2>../err.txt &
     pid=$!
-    until grep -q '"phase"' ../err.txt || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+    until grep -q 'left  ' ../err.txt || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
     "change_$1"
     if kill -0 $pid 2>/dev/null && [ ! -e kept.json ]; then
       status=0

@@ -27,12 +27,12 @@ void command_set_log(const command_context *context, const common_options *commo
   reap_log_set_level(first ? (reap_log_level)option_index(LOG_LEVELS, common->log_level) : REAP_LOG_QUIET);
 }
 
-int command_set_up(const command_context *context, const common_options *common, progress_view *view) {
+int command_set_up(const command_context *context, const common_options *common) {
   const char *variable = getenv("OMP_NUM_THREADS");
   int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
   const int status = reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
   command_set_log(context, common);
-  progress_view_start(view, reap_comm_rank(context->comm) == 0 ? common->progress : "none");
+  progress_view_start(reap_comm_rank(context->comm) == 0 ? common->progress : "none", true);
   return reap_comm_agree(context->comm, status);
 }
 

@@ -57,7 +57,7 @@ typedef struct common_options {
   {"--threads", NULL, OPTION_INT, "N", "threads of each rank (default: OMP_NUM_THREADS, else 1)", &(c).threads, 1}, \
   {"--kernels", NULL, OPTION_CHOICE, KERNELS,                                                                       \
    "how convolutions are computed (default auto: oneDNN if built in)", &(c).kernels, 0},                            \
-  {"--progress", NULL, OPTION_CHOICE, "auto|bar|lines|json|none",                                                   \
+  {"--progress", NULL, OPTION_CHOICE, PROGRESS_STYLES,                                                              \
    "how progress is shown on standard error", &(c).progress, 0},                                                    \
   {"--log-level", NULL, OPTION_CHOICE, LOG_LEVELS,                                                                  \
    "what is logged on standard error (default info)", &(c).log_level, 0},                                           \
@@ -88,9 +88,9 @@ typedef struct common_options {
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done);
 
-/* Collective: applies threads and log level; progress to `view`. REAP_ERR_RESOURCE if a rank has no room for its
- * threads. */
-int command_set_up(const command_context *context, const common_options *common, progress_view *view);
+/* Collective: applies threads and log level, and starts the view of progress. REAP_ERR_RESOURCE if a rank has no room
+ * for its threads. */
+int command_set_up(const command_context *context, const common_options *common);
 
 /* The log level alone: rank 0's as asked for, silence on the others. */
 void command_set_log(const command_context *context, const common_options *common);

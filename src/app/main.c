@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
   if (status == REAP_OK) status = reap_comm_agree(comm, probed);
   if (status == REAP_OK) status = program_run(comm, argc, argv);
   fflush(stdout);
-  if (status != REAP_OK && rank == 0) program_complain(argc, argv, status);
+  if (rank == 0) program_end(argc, argv, status);
   reap_comm_destroy(&comm);
   MPI_Finalize();
   return status;

@@ -86,6 +86,7 @@ progress_figures progress_model_look(progress_model *m, double now) {
   const double waited = now - m->event;
   if (f.share == 1) return f;
   if (f.left > 0) f.left *= f.left / (f.left + waited);
+  f.left = isnan(f.left) ? NAN : fmax(f.left, (1 / MOST_SHARE - 1) * f.seconds);
   if (f.seconds > 0 && !isnan(f.left)) m->share = fmax(m->share, fmin(MOST_SHARE, f.seconds / (f.seconds + f.left)));
   f.share = m->share;
   return f;

@@ -104,6 +104,7 @@ int prune_output_write(const prune_run *p) {
   if (o->save_plan) REAP_TRY(prune_run_save_plan(p));
   double now = reap_seconds();
   if (o->report) REAP_TRY(write_report(p, now - p->start, now - writing));
+  progress_view_finish();
   prune_run_print(p);
   if (prune_options_latency(o))
     reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted %.4f ms)\n", "time of an image",

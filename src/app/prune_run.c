@@ -2,9 +2,13 @@
 
 #include <string.h>
 
+#include "base/progress_span.h"
 #include "base/timer.h"
 #include "latency_file.h"
 #include "plan_file.h"
+#include "progress_view.h"
+#include "prune/estimate/run_estimate.h"
+#include "prune/session/session_phases.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -44,6 +48,13 @@ void prune_inputs_close(prune_inputs *in) {
 
 /* ------------------------------------------------------------------ the run */
 
+/* Multiply-adds on a rank: of the original network, and of the pruned one as far as it is pruned. */
+static double evaluation_work(const prune_run *r) {
+  const double share = (double)reap_dataset_images(r->inputs->evaluation) / reap_comm_size(r->context->comm);
+  const double whole = (double)reap_graph_flops(r->inputs->network.graph);
+  return share * ((r->baseline ? 0 : whole) + (double)reap_graph_flops(reap_session_graph(r->session)));
+}
+
 /* Local. */
 static int give_sizes(prune_run *r) {
   const char *path = r->options->plan;
@@ -61,6 +72,24 @@ static int give_sizes(prune_run *r) {
   return status;
 }
 
+static void expect(const prune_run *r, const char *phase, double seconds) {
+  if (r->phases)
+    progress_model_expect(r->phases, phase, seconds);
+  else
+    progress_view_expect(phase, seconds);
+}
+
+/* The phases to come. Local. */
+static int expect_phases(const prune_run *r) {
+  reap_session_phase phases[REAP_SESSION_PHASES];
+  int n = 0;
+  REAP_TRY(reap_session_phases(r->session, &n, phases));
+  for (int i = 0; i < n; i++) expect(r, phases[i].name, phases[i].seconds);
+  if (r->inputs->evaluation) expect(r, "evaluate", evaluation_work(r) / reap_nominal_speeds.forward);
+  expect(r, "write", 0);
+  return REAP_OK;
+}
+
 int prune_run_open(prune_run *r) {
   const reap_comm *comm = r->context->comm;
   reap_session_settings settings = r->options->settings;
@@ -69,7 +98,9 @@ int prune_run_open(prune_run *r) {
   REAP_TRY(reap_session_create(comm, &r->inputs->network, r->inputs->calibration, &settings, &r->session));
   r->info = reap_session_get_info(r->session);
   reap_session_lend(r->session, NULL, r->inputs->latency);
-  return r->options->plan ? reap_comm_agree(comm, give_sizes(r)) : REAP_OK;
+  int status = r->options->plan ? give_sizes(r) : REAP_OK;
+  if (status == REAP_OK) status = expect_phases(r);
+  return reap_comm_agree(comm, status);
 }
 
 static int evaluate(prune_run *r) {
@@ -81,15 +112,20 @@ static int evaluate(prune_run *r) {
   const double start = reap_seconds();
   const reap_shard shard = reap_shard_of(comm, images, 0, original->batch);
   reap_reference *reference = NULL;
+  const double work = r->baseline ? 0 : (double)reap_graph_flops(original);
+  const double total = work + (double)reap_graph_flops(reap_session_graph(r->session));
+  reap_progress_span span;
   reap_evaluate_options e = {.backend = settings->backend,
-                             .progress = r->progress,
+                             .progress = &span.inner,
                              .label = "original",
                              .keep = &reference,
                              .measure = settings->measure};
+  reap_progress_span_begin(&span, r->progress, "evaluate", 0, work, total);
   if (r->baseline)
     r->before = *r->baseline;
   else
     REAP_TRY(reap_evaluate_with(comm, original, images, &shard, &e, &r->before));
+  reap_progress_span_begin(&span, r->progress, "evaluate", work, total - work, total);
   e.label = "pruned";
   e.keep = NULL;
   e.against = r->baseline ? r->reference : reference;
@@ -102,6 +138,7 @@ static int evaluate(prune_run *r) {
 int prune_run_do(prune_run *r) {
   r->seconds_load = reap_seconds() - r->start;
   REAP_TRY(reap_session_plan(r->session));
+  REAP_TRY(reap_comm_agree(r->context->comm, expect_phases(r)));
   for (bool more = true; more;) REAP_TRY(reap_session_step(r->session, NULL, &more));
   REAP_TRY(reap_session_finish(r->session));
   REAP_TRY(evaluate(r));

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "exec/evaluate.h"
 #include "memory_figures.h"
+#include "progress_model.h"
 #include "prune/session/session_info.h"
 #include "prune_options.h"
 #include "reap/dataset.h"
@@ -32,6 +33,7 @@ typedef struct prune_run {
   const prune_inputs *inputs;
   const reap_progress *progress;
   double start;                    /* reap_seconds() when the run began */
+  progress_model *phases;          /* told what is to come; NULL: progress is shown directly, so the view is */
   const char *data_hash;           /* see reap_session_settings */
   const run_files *files;          /* for the report */
   const reap_evaluation *baseline; /* of the original network, if known already; NULL: evaluated in this run */

@@ -2,7 +2,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "text.h"
 
@@ -28,8 +27,5 @@ void reap_log(reap_log_level level, const char *format, ...) {
     receiver(receiver_context, level, line);
     return;
   }
-  /* On a terminal a progress bar may stand on this line: overwrite it. */
-  const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : "";
-  fputs(clear, stderr);
   reap_print(stderr, "reap: %s%s\n", level == REAP_LOG_WARNING ? "warning: " : "", line);
 }

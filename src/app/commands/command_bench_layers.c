@@ -48,6 +48,7 @@ static int measure(const command_context *context, const reap_network *network, 
       if (output) status = report_write(table, output);
       cJSON_Delete(table);
     }
+    progress_view_finish();
     if (status == REAP_OK) print(latency);
   }
   reap_latency_destroy(&latency);
@@ -63,20 +64,19 @@ int command_bench_layers(const command_context *context) {
       COMMON_OPTIONS(common)};
   static const char *const names[] = {"MODEL"};
   command_line line = {"reap bench layers", options, 1, names, &model, false};
-  progress_view view;
   reap_network network = {0};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
-  REAP_TRY(command_set_up(context, &common, &view));
+  REAP_TRY(command_set_up(context, &common));
   const run_file table[] = {RUN_INPUT("MODEL", model), RUN_OUTPUT("-o", output, FORM_JSON)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap bench layers", table, 2, &files);
   if (status == REAP_OK) status = reap_network_load(context->comm, model, &network);
   if (status == REAP_OK) status = run_files_check_network(context->comm, &network, "MODEL's data", &files);
   if (status == REAP_OK) status = run_files_announce(context->comm, &files);
-  if (status == REAP_OK) status = measure(context, &network, &common, &view.callback, output);
-  progress_view_finish(&view);
+  if (status == REAP_OK) status = measure(context, &network, &common, progress_view_progress(), output);
+  progress_view_finish();
   run_files_clear(&files);
   reap_network_clear(&network);
   return status;

@@ -405,9 +405,9 @@ static int measure(const command_context *context, const bench_options *o, const
 }
 
 static int run(const command_context *context, const bench_options *o) {
-  progress_view view;
   reap_comm *workers = NULL;
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
+  progress_view_finish(); /* nothing else is to run meanwhile */
   const bool distributed = reap_solver_choose(context->comm, (reap_solver)option_index(SOLVERS, o->solver), o->n,
                                               o->m) == REAP_SOLVER_SCALAPACK;
   const bool works = distributed || reap_comm_rank(context->comm) == 0;

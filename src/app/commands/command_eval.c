@@ -6,6 +6,7 @@
 #include "app/report.h"
 #include "app/run_files.h"
 #include "base/hash.h"
+#include "base/progress_span.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "exec/evaluate.h"
@@ -28,7 +29,6 @@ typedef struct eval_options {
 typedef struct job {
   const command_context *context;
   const eval_options *options;
-  progress_view *view;
   reap_network network, original; /* original: empty without --against */
   reap_dataset *data;
   run_files files;
@@ -59,12 +59,16 @@ static int evaluate(job *j) {
   int status = REAP_OK;
   const reap_shard shard = reap_shard_of(comm, j->data, o->images, j->network.graph->batch);
   reap_shard_warn_idle(comm, shard.blocks);
+  const double work = (double)reap_graph_flops(j->network.graph);
+  const double before = o->against ? (double)reap_graph_flops(j->original.graph) : 0;
+  reap_progress_span span;
   reap_evaluate_options e = {.backend = command_backend(o->common.kernels),
-                             .progress = &j->view->callback,
+                             .progress = &span.inner,
                              .measure = (reap_measure)option_index(MEASURES, o->measure)};
   if (o->against) {
     e.keep = &reference;
     e.label = o->against;
+    reap_progress_span_begin(&span, progress_view_progress(), "evaluate", 0, before, before + work);
     REAP_TRY(reap_evaluate_with(comm, j->original.graph, j->data, &shard, &e, &j->original_figures));
     e.keep = NULL;
     e.against = reference;
@@ -73,6 +77,7 @@ static int evaluate(job *j) {
     REAP_TRY_OR(reap_evaluate_create_file(comm, j->network.graph, o->outputs, shard.images, &outputs), done);
   e.outputs = outputs;
   e.label = o->data;
+  reap_progress_span_begin(&span, progress_view_progress(), "evaluate", before, work, before + work);
   status = reap_evaluate_with(comm, j->network.graph, j->data, &shard, &e, &j->figures);
   if (status == REAP_OK && outputs) status = reap_outputs_file_commit(&outputs);
   reap_outputs_file_destroy(&outputs);
@@ -141,10 +146,9 @@ static int load_networks(job *j) {
 }
 
 static int run(const command_context *context, const eval_options *o) {
-  progress_view view;
-  job j = {.context = context, .options = o, .view = &view, .start = reap_seconds()};
+  job j = {.context = context, .options = o, .start = reap_seconds()};
   int status = REAP_OK;
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
   REAP_TRY_OR(check_files(&j), done);
   REAP_TRY_OR(load_networks(&j), done);
   if (o->report) REAP_TRY_OR(run_files_hash(context->comm, o->data, j.data_hash), done);
@@ -152,7 +156,7 @@ static int run(const command_context *context, const eval_options *o) {
   j.seconds_load = reap_seconds() - j.start;
   status = evaluate(&j);
   j.seconds_evaluate = reap_seconds() - j.start - j.seconds_load;
-  progress_view_finish(&view);
+  progress_view_finish();
   if (status == REAP_OK) status = image_range_warn(context->comm, j.data);
   if (status == REAP_OK) image_range_warn_figures(&j.figures, o->data);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j);

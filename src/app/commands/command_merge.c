@@ -99,10 +99,9 @@ static int add_all(const command_context *context, const merge *g, reap_stats_wr
 }
 
 static int run(const command_context *context, const merge_options *o) {
-  progress_view view;
   merge g = {.options = o};
   reap_stats_writer *writer = NULL;
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
   const run_file table[] = {RUN_INPUT("A.h5", o->inputs[0]), RUN_INPUT("B.h5", o->inputs[1]),
                             RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
@@ -110,8 +109,10 @@ static int run(const command_context *context, const merge_options *o) {
   if (status == REAP_OK) status = run_files_announce(context->comm, &files);
   if (status == REAP_OK) status = reap_comm_agree(context->comm, open_both(&g));
   if (status == REAP_OK) status = reap_stats_writer_create(context->comm, o->output, &g.origin, &writer);
+  if (status == REAP_OK) reap_progress_report(progress_view_progress(), "merge", NULL, 0, 1, NULL);
   if (status == REAP_OK) status = add_all(context, &g, writer);
   if (status == REAP_OK) status = reap_stats_writer_commit(&writer);
+  progress_view_finish();
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
     reap_print(stdout, "%-16s %d of %lld images\n", "layers", reap_stats_file_layers(g.files[0]),
                (long long)reap_origin_count(&g.origin));

@@ -78,12 +78,11 @@ static void show(const job *j, double start) {
 
 static int run(const command_context *context, prune_options *o) {
   const double start = reap_seconds();
-  progress_view view;
   job j = {.context = context, .options = o};
   const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration),
                             RUN_INPUT("--from-stats", o->settings.from_stats), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
-  REAP_TRY(command_set_up(context, &o->common, &view));
-  o->settings.progress = &view.callback;
+  REAP_TRY(command_set_up(context, &o->common));
+  o->settings.progress = progress_view_progress();
   int status = run_files_check(context->comm, "reap paths", table, 4, &j.files);
   if (status == REAP_OK) status = reap_network_load_for(context->comm, o->model, o->calibration, &j.network);
   if (status == REAP_OK)
@@ -92,7 +91,7 @@ static int run(const command_context *context, prune_options *o) {
   if (status == REAP_OK) status = run_files_announce(context->comm, &j.files);
   if (status == REAP_OK) status = measure(&j);
   if (status == REAP_OK) status = image_range_warn(context->comm, j.images);
-  progress_view_finish(&view);
+  progress_view_finish();
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) show(&j, start);
   run_files_warn(&j.files);
   run_files_clear(&j.files);

@@ -17,17 +17,16 @@ static const char *const ABOUT =
     "each layer's outputs can be reconstructed without them. Nothing is retrained, and labels are not used.\n";
 
 static int run(const command_context *context, prune_options *o) {
-  progress_view view;
   prune_inputs inputs = {0};
   run_files files = {0};
   prune_run job = {.context = context,
                    .options = o,
                    .inputs = &inputs,
-                   .progress = &view.callback,
+                   .progress = progress_view_progress(),
                    .start = reap_seconds(),
                    .files = &files};
   int status = REAP_OK;
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
   o->settings.stop = stop_request_watch(o->settings.checkpoint, reap_comm_rank(context->comm) == 0);
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(
@@ -39,7 +38,7 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(prune_run_open(&job), done);
   REAP_TRY_OR(reap_session_hash_data(job.session), done);
   REAP_TRY_OR(prune_run_do(&job), done);
-  progress_view_finish(&view);
+  reap_progress_report(job.progress, "write", NULL, 0, 1, NULL);
   REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
   if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
     REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
@@ -50,7 +49,7 @@ static int run(const command_context *context, prune_options *o) {
   if (status == REAP_OK) reap_session_remove_checkpoint(job.session);
   run_files_warn(&files);
 done:
-  progress_view_finish(&view);
+  progress_view_finish();
   run_files_clear(&files);
   prune_run_clear(&job);
   prune_inputs_close(&inputs);

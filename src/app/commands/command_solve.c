@@ -134,27 +134,27 @@ static int deal_layers(const command_context *context, const solve_options *o, r
 }
 
 static int solve_all(const command_context *context, const solve_options *o, reap_stats_file *stats,
-                     reap_path_file *file, progress_view *view) {
+                     reap_path_file *file) {
   const int size = reap_comm_size(context->comm), n = reap_stats_file_layers(stats);
   int *layers = NULL, alone = 0, status = reap_alloc(&layers, n, sizeof *layers);
   status = reap_comm_agree(context->comm, status);
   if (status == REAP_OK) status = deal_layers(context, o, stats, layers, &alone);
+  if (status == REAP_OK) reap_progress_report(progress_view_progress(), "solve", NULL, 0, n, NULL);
   for (int done = 0, count; status == REAP_OK && done < n; done += count) {
     count = done >= alone ? 1 : alone - done < size ? alone - done : size;
     status = done < alone ? solve_side_by_side(context, o, stats, count, layers + done, file)
                           : solve_distributed(context, o, stats, layers[done], file);
-    reap_progress_report(&view->callback, "solve", NULL, done + count, n, NULL);
+    reap_progress_report(progress_view_progress(), "solve", NULL, done + count, n, NULL);
   }
   reap_free(&layers);
   return status;
 }
 
 static int run(const command_context *context, const solve_options *o) {
-  progress_view view;
   reap_stats_file *stats = NULL;
   reap_path_file *file = NULL;
   bool first = reap_comm_rank(context->comm) == 0;
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
   const run_file table[] = {RUN_INPUT("STATS.h5", o->stats), RUN_OUTPUT("-o", o->output, FORM_HDF5)};
   run_files files = {0};
   int status = run_files_check(context->comm, "reap solve", table, 2, &files);
@@ -162,8 +162,8 @@ static int run(const command_context *context, const solve_options *o) {
   if (status == REAP_OK) status = reap_stats_file_open(o->stats, &stats);
   if (status == REAP_OK && first) status = reap_path_file_create(o->output, &file);
   status = reap_comm_agree(context->comm, status);
-  if (status == REAP_OK) status = solve_all(context, o, stats, file, &view);
-  progress_view_finish(&view);
+  if (status == REAP_OK) status = solve_all(context, o, stats, file);
+  progress_view_finish();
   if (status == REAP_OK && first) status = reap_path_file_commit(&file);
   status = reap_comm_agree(context->comm, status);
   run_files_warn(&files);

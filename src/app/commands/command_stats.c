@@ -37,7 +37,6 @@ typedef struct stats_options {
 typedef struct job {
   const command_context *context;
   const stats_options *options;
-  progress_view *view;
   run_files files;
   char data_hash[REAP_HASH_LENGTH];
   reap_network network;
@@ -138,8 +137,9 @@ static int from_images(job *j) {
                                         .activations = j->activations,
                                         .memory = o->memory.bytes,
                                         .scratch = o->memory.folder,
-                                        .progress = &j->view->callback};
+                                        .progress = progress_view_progress()};
   REAP_TRY(reap_collect(comm, j->network.graph, j->groups, j->images, &j->shard, &options, &j->result));
+  reap_progress_report(progress_view_progress(), "write", NULL, 0, 1, NULL);
   if (j->activations) REAP_TRY(reap_activations_file_commit(&j->activations));
   return reap_stats_writer_commit(&j->stats);
 }
@@ -152,7 +152,7 @@ static int from_activations(job *j) {
   if (status == REAP_OK) status = reap_origin_copy(reap_activations_origin(reader), &j->origin);
   status = reap_comm_agree(comm, status);
   if (status == REAP_OK) status = reap_stats_writer_create(comm, j->options->output, &j->origin, &j->stats);
-  if (status == REAP_OK) status = reap_collect_stored(comm, reader, j->stats, &j->view->callback, &j->result);
+  if (status == REAP_OK) status = reap_collect_stored(comm, reader, j->stats, progress_view_progress(), &j->result);
   if (status == REAP_OK) status = reap_stats_writer_commit(&j->stats);
   reap_activations_close(&reader);
   return status;
@@ -160,15 +160,14 @@ static int from_activations(job *j) {
 
 static int run(const command_context *context, const stats_options *o) {
   const double start = reap_seconds();
-  progress_view view;
-  job j = {.context = context, .options = o, .view = &view};
+  job j = {.context = context, .options = o};
   const run_file table[] = {RUN_INPUT("MODEL", o->model), RUN_INPUT("--calib", o->calibration),
                             RUN_INPUT("--from", o->from), RUN_OUTPUT("-o", o->output, FORM_HDF5),
                             RUN_OUTPUT("--activations", o->activations, FORM_HDF5)};
-  REAP_TRY(command_set_up(context, &o->common, &view));
+  REAP_TRY(command_set_up(context, &o->common));
   int status = run_files_check(context->comm, "reap stats", table, 5, &j.files);
   if (status == REAP_OK) status = o->from ? from_activations(&j) : from_images(&j);
-  progress_view_finish(&view);
+  progress_view_finish();
   if (status == REAP_OK) status = image_range_warn(context->comm, j.images);
   if (status == REAP_OK) status = memory_figures_gather(context->comm, &o->memory, &j.result.use, NULL, &j.memory);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {

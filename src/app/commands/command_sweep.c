@@ -8,6 +8,7 @@
 #include "app/sweep/sweep_run.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "prune/estimate/run_estimate.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -123,10 +124,11 @@ static void show(const sweep *s, const sweep_outcome *outcomes, int n, const rea
                  double start) {
   const int ranks = reap_comm_size(s->context->comm);
   for (int i = 0; i < s->count; i++) {
-    char hint[COMMAND_HINT];
+    char hint[COMMAND_HINT], text[1024];
     if (s->done[i]) continue;
     command_hint(outcomes[i].message, hint);
-    reap_print(stderr, "reap: %s failed: %s%s\n", s->settings[i].name, outcomes[i].message, hint);
+    snprintf(text, sizeof text, "%s failed: %s%s", s->settings[i].name, outcomes[i].message, hint);
+    progress_view_complain(text);
   }
   print_table(s, n, settings);
   reap_print(stdout, "%-16s %s\n", "written", s->options->no_merge ? s->folder.path : s->options->prune.output);
@@ -156,21 +158,35 @@ static int finish(const sweep *s, const sweep_outcome *outcomes, double start) {
                                        n_failures, s->count);
 }
 
+/* Where no choice of sizes tells more (sweep_choices.c): both networks, their moments and repairs. */
+static void expect_work(const sweep *s) {
+  static const double ROUGHLY = 20; /* forward passes that a setting takes */
+  const prune_inputs *in = &s->inputs;
+  const double pass =
+      (double)reap_graph_flops(in->network.graph) / reap_nominal_speeds.forward / reap_comm_size(s->context->comm);
+  const double evaluated = in->evaluation ? (double)reap_dataset_images(in->evaluation) : 0;
+  const double images = in->calibration ? (double)reap_dataset_images(in->calibration) : 0;
+  double todo = 0;
+  for (int i = 0; i < s->count; i++) todo += !s->done[i];
+  progress_view_expect("choices", 0);
+  progress_view_expect("evaluate", evaluated * pass);
+  progress_view_expect("sweep", todo * (ROUGHLY * images + evaluated) * pass);
+}
+
 static int run(const command_context *context, sweep_options *o) {
   const double start = reap_seconds();
-  progress_view view;
   sweep_outcome *outcomes = NULL;
   sweep s = {.context = context, .options = o};
   int status = reap_comm_agree(context->comm, sweep_settings_make(o, &s.count, &s.settings));
   if (status != REAP_OK) goto done;
-  REAP_TRY_OR(command_set_up(context, &o->prune.common, &view), done);
+  REAP_TRY_OR(command_set_up(context, &o->prune.common), done);
   REAP_TRY_OR(set_up(&s), done);
-  status = sweep_choices_make(context, &s.folder, &s.inputs, s.hashes.data, s.count, s.settings, s.done, &view.callback,
-                              &s.choices);
-  progress_view_finish(&view);
+  expect_work(&s);
+  status = sweep_choices_make(context, &s.folder, &s.inputs, s.hashes.data, s.count, s.settings, s.done, &s.choices);
   if (status != REAP_OK) goto done;
   REAP_TRY_OR(reap_comm_agree(context->comm, reap_calloc(&outcomes, s.count, sizeof *outcomes)), done);
   REAP_TRY_OR(sweep_run(&s, outcomes), done);
+  progress_view_finish();
   status = finish(&s, outcomes, start);
   command_set_log(context, &o->prune.common); /* settings have silenced it */
   run_files_warn(&s.files);

@@ -98,17 +98,19 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
   return refuse_command(argv[1]);
 }
 
-void program_complain(int argc, char **argv, int status) {
+void program_end(int argc, char **argv, int status) {
   bool known = false;
   for (int i = 0; argc > 1 && i < N_COMMANDS; i++) known |= strcmp(argv[1], commands[i].name) == 0;
   const char *message = reap_error_message();
-  char hint[COMMAND_HINT];
+  char hint[COMMAND_HINT], whole[1024 + COMMAND_HINT];
   command_hint(message, hint);
+  snprintf(whole, sizeof whole, "%s%s", message[0] ? message : reap_status_name(status), hint);
+  if (progress_view_end(status, whole) || status == REAP_OK) return;
   if (status == REAP_ERR_USAGE) {
     bool named = strncmp(message, "reap", 4) == 0;
     reap_print(stderr, "%s%s%s\n", named ? "" : "reap: ", message, hint);
     reap_print(stderr, "try \"reap%s%s --help\"\n", known ? " " : "", known ? argv[1] : "");
   } else {
-    reap_print(stderr, "reap: %s%s\n", message[0] ? message : reap_status_name(status), hint);
+    reap_print(stderr, "reap: %s\n", whole);
   }
 }

@@ -7,8 +7,8 @@
 /* Collective: finds the command and runs it. Its status, the same on all ranks. */
 int program_run(const reap_comm *comm, int argc, char **argv);
 
-/* Local: prints the message of a run that failed on standard error, for one rank to call; after a usage error a second
- * line points to the help. */
-void program_complain(int argc, char **argv, int status);
+/* Local, for one rank to call: the message of a run that failed on standard error, after a usage error with a second
+ * line that points to the help; or the last event of progress as JSON. */
+void program_end(int argc, char **argv, int status);
 
 #endif

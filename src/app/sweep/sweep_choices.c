@@ -4,10 +4,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/progress_view.h"
+#include "prune/session/session_phases.h"
 #include "prune/session/session_settings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "reap/method.h"
+#include "sweep_progress.h"
 
 /* Short text that differs when anything that the settings have in common does. */
 static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH]) {
@@ -68,13 +71,29 @@ static int is_there(const reap_comm *comm, const char *file, bool *there) {
   return reap_comm_broadcast(comm, there, sizeof *there, 0);
 }
 
+/* What is to come of a choice and, if it is the first, of the sweep. Local. */
+static int expect_phases(const reap_session *session, int todo, sweep_progress *progress) {
+  reap_session_phase phases[REAP_SESSION_PHASES];
+  int n = 0;
+  double sum = 0;
+  REAP_TRY(reap_session_phases(session, &n, phases));
+  for (int i = 0; i < n - 1; i++) {
+    sum += phases[i].seconds;
+    progress_model_expect(&progress->model, phases[i].name, phases[i].seconds);
+  }
+  if (progress->own > 0) return REAP_OK;
+  progress_view_expect("choices", (double)progress->total * sum);
+  progress_view_expect("sweep", todo * phases[n - 1].seconds); /* the last phase is that of the steps */
+  return REAP_OK;
+}
+
 /* For one setting: paths into its item, times into the inputs. */
 static int get(const reap_comm *comm, const reap_session_settings *wanted, const char *data_hash, sweep_choice *item,
-               prune_inputs *inputs, const reap_progress *progress) {
+               prune_inputs *inputs, int todo, sweep_progress *progress) {
   reap_session_settings settings = *wanted;
   reap_session *session = NULL;
   bool there = false;
-  settings.progress = progress;
+  settings.progress = &progress->inside;
   settings.data_hash = data_hash;
   if (item && !item->paths && !settings.from_paths) {
     REAP_TRY(is_there(comm, item->file, &there));
@@ -84,23 +103,31 @@ static int get(const reap_comm *comm, const reap_session_settings *wanted, const
   if (status == REAP_ERR_USAGE || status == REAP_ERR_INPUT) return REAP_OK; /* the setting itself will say why */
   REAP_TRY(status);
   reap_session_lend(session, item ? item->paths : NULL, inputs->latency);
-  status = reap_session_measure(session);
+  status = reap_comm_agree(comm, expect_phases(session, todo, progress));
+  if (status == REAP_OK) status = reap_session_measure(session);
   if (!inputs->latency) inputs->latency = reap_session_take_latency(session);
   if (item && !item->paths) item->paths = reap_session_take_paths(session);
   reap_session_destroy(&session);
+  if (status == REAP_OK && reap_comm_rank(comm) == 0) sweep_progress_next(progress, NULL);
   return status;
 }
 
 int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs,
                        const char *data_hash, int count, const sweep_setting *settings, const bool *done,
-                       const reap_progress *progress, sweep_choices *out) {
+                       sweep_choices *out) {
+  const bool first = reap_comm_rank(context->comm) == 0;
+  sweep_progress progress = {0};
+  int todo = 0;
   memset(out, 0, sizeof *out);
+  for (int i = 0; i < count; i++) todo += !done[i];
   REAP_TRY(reap_comm_agree(context->comm, make_items(folder, count, settings, out)));
   for (int i = 0; i < count; i++) {
     sweep_choice *item = out->of[i] >= 0 ? &out->items[out->of[i]] : NULL;
     const bool times = prune_options_latency(&settings[i].options) && !inputs->latency;
     if (done[i] || (!times && (!item || item->paths))) continue;
-    REAP_TRY(get(context->comm, &settings[i].options.settings, data_hash, item, inputs, progress));
+    if (progress.total == 0) sweep_progress_start(&progress, "choices", first, NULL, out->n > 0 ? out->n : 1);
+    sweep_progress_begin(&progress);
+    REAP_TRY(get(context->comm, &settings[i].options.settings, data_hash, item, inputs, todo, &progress));
   }
   return REAP_OK;
 }

@@ -22,7 +22,7 @@ typedef struct sweep_choices {
  * has are read. data_hash: of the images. To be cleared also after an error. */
 int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs,
                        const char *data_hash, int count, const sweep_setting *settings, const bool *done,
-                       const reap_progress *progress, sweep_choices *out);
+                       sweep_choices *out);
 void sweep_choices_clear(sweep_choices *choices);
 
 /* Local. The paths that setting `index` chooses by; NULL: it needs none. */

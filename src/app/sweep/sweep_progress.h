@@ -1,4 +1,5 @@
-/* Progress of a sweep: settings done of all, time to go; private to src/app. Local, but for the shared count.
+/* Progress of a sweep: what runs report of themselves becomes a share of one of many; private to src/app. Local, but
+ * for the shared count.
  *
  * Rank 0 shows how far all are, the first rank of each group what its setting came to.
  */
@@ -8,27 +9,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/progress_view.h"
+#include "app/progress_model.h"
 #include "comm/counter.h"
 #include "reap/comm.h"
+#include "reap/log.h"
 
 typedef struct sweep_progress {
-  progress_view view;
-  reap_counter *done; /* settings finished, by all groups */
-  int64_t total;
-  bool first;           /* rank 0 of all */
-  double fraction;      /* of the current setting */
+  const char *phase;    /* "choices" or "sweep" */
+  reap_counter *shared; /* settings finished, by all groups; NULL: own counts */
+  int64_t own, total;
+  progress_model model; /* of the run at hand: its phases are expected by whoever starts it */
   double last;          /* when something was shown */
   reap_progress inside; /* to hand to the runs */
 } sweep_progress;
 
-/* leader: first rank of a group; style: the command line's. The clock starts here. */
-void sweep_progress_start(sweep_progress *p, const reap_comm *all, bool leader, const char *style, reap_counter *done,
-                          int64_t total);
+/* Of `total` runs that are said to be over by sweep_progress_next(); shared: counts those of all groups, or NULL.
+ * first: this process speaks for the sweep. */
+void sweep_progress_start(sweep_progress *p, const char *phase, bool first, reap_counter *shared, int64_t total);
 
-/* By the group's leader: a setting is finished, and what it came to. */
-void sweep_progress_finished(sweep_progress *p, const char *what);
+/* A run begins; its phases may be expected from here on. */
+void sweep_progress_begin(sweep_progress *p);
 
-void sweep_progress_end(sweep_progress *p);
+/* A run is over: by the leader of its group; what it came to, or NULL. */
+void sweep_progress_next(sweep_progress *p, const char *what);
 
 #endif

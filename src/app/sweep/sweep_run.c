@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/json_file.h"
+#include "app/progress_view.h"
 #include "app/prune_output.h"
 #include "app/prune_report.h"
 #include "app/report.h"
@@ -108,7 +109,7 @@ static void tell(worker *w, const sweep_setting *setting, const prune_run *run, 
              share);
   else
     snprintf(text, sizeof text, "%s: %.1f %% of the multiply-adds", setting->name, share);
-  sweep_progress_finished(&w->progress, text);
+  sweep_progress_next(&w->progress, text);
 }
 
 static void run_setting(worker *w, int index) {
@@ -118,10 +119,12 @@ static void run_setting(worker *w, int index) {
                    .options = &setting->options,
                    .inputs = &w->s->inputs,
                    .progress = &w->progress.inside,
+                   .phases = &w->progress.model,
                    .data_hash = w->s->hashes.data,
                    .files = &w->s->files,
                    .baseline = w->s->inputs.evaluation ? &w->baseline : NULL,
                    .reference = w->reference};
+  sweep_progress_begin(&w->progress);
   int status = prune_run_open(&run);
   if (status == REAP_OK) {
     reap_session_lend(run.session, sweep_choices_paths(&w->s->choices, index), run.inputs->latency);
@@ -172,18 +175,15 @@ int sweep_run(sweep *s, sweep_outcome *outcomes) {
   const reap_comm *all = s->context->comm;
   const char *style = s->options->prune.common.progress;
   worker w = {.s = s, .outcomes = outcomes};
-  progress_view view;
   int status = REAP_OK;
   REAP_TRY_OR(reap_comm_agree(all, list_todo(&w)), done);
   if (w.n_todo == 0) goto done;
   REAP_TRY_OR(make_groups(&w), done);
-  progress_view_start(&view, reap_comm_rank(all) == 0 ? style : "none");
-  status = evaluate_original(&w, &view.callback);
-  progress_view_finish(&view);
+  status = evaluate_original(&w, progress_view_progress());
   if (status != REAP_OK) goto done;
-  sweep_progress_start(&w.progress, all, w.leader, style, w.finished, w.n_todo);
+  if (w.leader && reap_comm_rank(all) > 0) progress_view_start(strcmp(style, "bar") == 0 ? "none" : style, false);
+  sweep_progress_start(&w.progress, "sweep", reap_comm_rank(all) == 0, w.finished, w.n_todo);
   status = work(&w);
-  sweep_progress_end(&w.progress);
   status = reap_comm_agree(all, status);
   if (status == REAP_OK) status = share_outcomes(&w);
 done:
