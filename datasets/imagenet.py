@@ -62,7 +62,7 @@ def in_folders(folder, pairs, synsets):
         if not SYNSET.fullmatch(name):
             raise common.DataError(
                 os.path.join(folder, name), "its name is no synset such as "
-                "n01440764; for folders of other names see folder.py")
+                "n01440764; for folders of other names see convert.py")
     if synsets is None:
         synsets = [name for name, _ in pairs]
     order = {synset: i for i, synset in enumerate(synsets)}

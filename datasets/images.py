@@ -33,7 +33,8 @@ BATCH = 8
 Item = collections.namedtuple("Item", "path label")
 
 Geometry = collections.namedtuple(
-    "Geometry", "resize crop stretch filter orientation")
+    "Geometry", "resize crop stretch filter orientation grey",
+    defaults=(False,))
 
 
 # --- one image ---------------------------------------------------------------
@@ -91,22 +92,25 @@ def fit(image, geometry):
 
 
 def decode(path, geometry):
-    """One image file as uint8 [3, H, W]; raises nearly anything if broken."""
+    """One image file as uint8 [C, H, W]; raises nearly anything if broken."""
     numpy = common.require("numpy", "numpy")
     Image, ImageOps = pillow()
     with Image.open(path) as image:
         image.load()
         if geometry.orientation == "exif":
             image = ImageOps.exif_transpose(image) or image
-        pixels = numpy.asarray(fit(to_rgb(image), geometry))
+        image = to_rgb(image)
+        image = image.convert("L") if geometry.grey else image
+        pixels = numpy.atleast_3d(numpy.asarray(fit(image, geometry)))
     return numpy.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def output_shape(geometry):
     """[C, H, W] of what decode() gives."""
+    channels = 1 if geometry.grey else 3
     if geometry.stretch:
-        return (3,) + tuple(geometry.stretch)
-    return (3, geometry.crop, geometry.crop)
+        return (channels,) + tuple(geometry.stretch)
+    return (channels, geometry.crop, geometry.crop)
 
 
 # --- many images -------------------------------------------------------------
@@ -221,14 +225,15 @@ def write(path, items, options, name, source, classes, labelled=True):
     if folder:
         common.make_folder(folder)
     geometry = geometry_of(options)
+    scale, mean, std = normalisation_of(options, output_shape(geometry)[0])
     progress = Progress(os.path.basename(path), len(items), options.quiet)
     images = converted(items, geometry, options.jobs, options.strict, progress)
     try:
         common.stream_dataset(
             path, len(items), output_shape(geometry), images,
             name=plain(name), source=plain(source),
-            classes=[plain(c) for c in classes], scale=SCALE,
-            mean=options.mean, std=options.std, labelled=labelled,
+            classes=[plain(c) for c in classes], scale=scale,
+            mean=mean, std=std, labelled=labelled,
             level=options.compress, jobs=options.jobs)
     finally:
         images.close()
@@ -345,7 +350,7 @@ def load_mat(path):
 # --- options -----------------------------------------------------------------
 
 def add_geometry_options(parser, resize=256, crop=224, filter="bilinear",
-                         orientation="exif"):
+                         orientation="exif", any_channels=False):
     group = parser.add_argument_group("what becomes of each image")
     group.add_argument(
         "--resize", metavar="N", type=common.count, default=resize,
@@ -364,14 +369,25 @@ def add_geometry_options(parser, resize=256, crop=224, filter="bilinear",
         "--orientation", choices=("exif", "ignore"), default=orientation,
         help="turn images as their EXIF data say, or leave them as stored "
         "(default: %(default)s)")
+    nargs = ({"nargs": "+", "metavar": "M"} if any_channels
+             else {"nargs": 3, "metavar": ("R", "G", "B")})
     group.add_argument(
-        "--mean", metavar=("R", "G", "B"), nargs=3, type=common.number,
-        default=MEAN, help="mean of each channel, of pixels in 0..1 "
-        "(default: 0.485 0.456 0.406, as ImageNet networks use)")
+        "--mean", type=common.number, **nargs,
+        help="mean of each channel, of pixels in 0..1 (default for colour "
+        "images in files: 0.485 0.456 0.406, as ImageNet networks use)")
     group.add_argument(
-        "--std", metavar=("R", "G", "B"), nargs=3, type=common.positive,
-        default=STD, help="standard deviation of each channel "
-        "(default: 0.229 0.224 0.225)")
+        "--std", type=common.positive, **nargs,
+        help="standard deviation of each channel (default for colour images "
+        "in files: 0.229 0.224 0.225)")
+    if any_channels:
+        group.add_argument(
+            "--grey", action="store_true", help="colours become one channel "
+            "of grey; --mean and --std have one value then")
+        group.add_argument(
+            "--raw", action="store_true", help="the network takes bytes: "
+            "neither scale, mean nor std")
+    else:
+        parser.set_defaults(grey=False, raw=False)
 
 
 def seed(text):
@@ -444,12 +460,25 @@ def check_options(parser, options):
     if not options.stretch and options.crop > options.resize:
         parser.error("--crop %d does not fit into --resize %d"
                      % (options.crop, options.resize))
+    if options.raw and (options.mean or options.std):
+        parser.error("--raw leaves nothing for --mean and --std to do")
+
+
+def normalisation_of(options, channels):
+    """(scale, mean, std) of decoded images."""
+    if options.raw:
+        return 1, [0] * channels, [1] * channels
+    if options.grey and not (options.mean and options.std):
+        raise common.DataError("--grey", "needs --mean and --std of grey "
+                               "images, as the network was trained, or --raw")
+    return SCALE, *(list(values) * channels if len(values) == 1 else values
+                    for values in (options.mean or MEAN, options.std or STD))
 
 
 def geometry_of(options):
     stretch = tuple(options.stretch) if options.stretch else None
     return Geometry(options.resize, options.crop, stretch, options.filter,
-                    options.orientation)
+                    options.orientation, options.grey)
 
 
 EPILOG = ("Exit status: 0 done, 2 wrong option, 3 unusable file. An output "
