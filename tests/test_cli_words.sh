@@ -67,6 +67,24 @@ if [ "$ranks" = 1 ]; then
   says 'plan.json: "conv1_1" is no channel group of this network; did you mean "conv1_1.Conv"?'
 fi
 
+# ------------------------------------------------------------------ help and versions
+
+works --version
+mv out.txt version.txt
+works -V
+check "-V is --version" cmp -s out.txt version.txt
+if [ "$ranks" = 1 ]; then
+  for words in prune inspect stats "bench layers" bench; do
+    works $words --help
+    mv out.txt help.txt
+    works help $words
+    check "help $words is $words --help" cmp -s out.txt help.txt
+  done
+  works help
+  check "help alone lists the commands" grep -q 'reap prune ' out.txt
+  answers 'reap: there is no command "prun"; did you mean prune?' help prun
+fi
+
 # ------------------------------------------------------------------ patterns of names
 
 check "a pattern excludes all that it fits" [ "$(groups --keep 0.5 --exclude 'conv1*')" = "conv2_1 conv2_2 conv3_1 conv3_2 fc1 " ]

@@ -40,8 +40,8 @@ static void print_help(FILE *to) {
   for (int i = 0; i < N_COMMANDS; i++)
     fprintf(to, "  reap %-8s %-55s %s\n", commands[i].name, commands[i].synopsis, commands[i].summary);
   fprintf(to,
-          "\n  reap COMMAND --help    arguments and options of a command\n  reap --version         versions of reap "
-          "and its libraries\n");
+          "\n  reap help COMMAND, reap COMMAND --help    arguments and options of a command\n"
+          "  reap --version, reap -V                   versions of reap and its libraries\n");
 }
 
 static void print_version(void) {
@@ -72,15 +72,24 @@ static int refuse_command(const char *word) {
   return reap_error(REAP_ERR_USAGE, "reap: there is no command \"%s\"%s", word, reap_nearest_text(&near, "", nearest));
 }
 
+/* "help COMMAND ..." becomes "COMMAND ... --help". */
+static void turn_help(int argc, char **argv) {
+  static char flag[] = "--help";
+  if (argc < 3 || strcmp(argv[1], "help") != 0) return;
+  memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof *argv);
+  argv[argc - 1] = flag;
+}
+
 int program_run(const reap_comm *comm, int argc, char **argv) {
   json_set_up();
   bool first = reap_comm_rank(comm) == 0;
   if (argc < 2) return reap_error(REAP_ERR_USAGE, "reap: a command is missing");
+  turn_help(argc, argv);
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
     if (first) print_help(stdout);
     return REAP_OK;
   }
-  if (strcmp(argv[1], "--version") == 0) {
+  if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
     if (first) print_version();
     return REAP_OK;
   }
