@@ -118,8 +118,8 @@ if [ "$ranks" = 1 ]; then
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 1.5
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0
   wrong "--flops wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --flops -0.5
-  wrong "--keep wants a number" prune "$vgg" --calib sound.h5 -o out.h5 --keep half
-  wrong "--keep wants a number" prune "$vgg" --calib sound.h5 -o out.h5 --keep nan
+  wrong "--keep wants a share" prune "$vgg" --calib sound.h5 -o out.h5 --keep half
+  wrong "--keep wants a share" prune "$vgg" --calib sound.h5 -o out.h5 --keep nan
   wrong "--method wants one of" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --method best
   wrong "--refit wants one of" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --refit maybe
   wrong "--positions wants" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --positions none
@@ -139,7 +139,7 @@ if [ "$ranks" = 1 ]; then
   wrong "cannot be scores" inspect "$source/tests/references/kernels/average_pool_2x2.onnx" --output-kind output=scores
   wrong '"nosuchlayer"' prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --exclude nosuchlayer
   wrong "-o is missing" solve stats.h5 --keep 0.5
-  wrong "--keep wants a share above 0" solve stats.h5 -o path.h5
+  wrong "--keep is missing" solve stats.h5 -o path.h5
   wrong "OUT.onnx is missing" export out.h5
 fi
 

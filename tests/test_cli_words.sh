@@ -25,6 +25,11 @@ groups() {
   grep -o '"group":[^,]*' r.json | sed 's/.*"\([^".]*\).*"$/\1/' | LC_ALL=C sort | tr '\n' ' '
 }
 
+sizes() { # ARGS...: the sizes of all groups, in their order
+  works prune "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --refit none --progress none -o out.h5 --save-plan sizes.json "$@"
+  sed -n 's/.*\(Conv\|Gemm\)":[[:space:]]*\([0-9]*\).*/\2/p' sizes.json | tr '\n' ' '
+}
+
 prune=(prune "$vgg" --calib few.h5 -o never.h5) # by these tests
 
 # ------------------------------------------------------------------ options given more than once
@@ -85,14 +90,27 @@ if [ "$ranks" = 1 ]; then
   answers 'reap: there is no command "prun"; did you mean prune?' help prun
 fi
 
+# ------------------------------------------------------------------ amounts and their units
+
+check "--keep 25%" [ "$(sizes --keep 25%)" = "8 8 16 16 32 32 32 " ]
+check "12.5% is 0.125" [ "$(sizes --keep 12.5%)" = "4 4 8 8 16 16 16 " ]
+if [ "$ranks" = 1 ]; then
+  wants='wants a share above 0 and up to 1 (0.5, or 50%), not'
+  for amount in half nan 0 -1 150 150% 50%% %; do
+    answers "reap prune: --flops $wants \"$amount\"" "${prune[@]}" --flops "$amount"
+  done
+  answers "reap prune: --params $wants \"50\"; did you mean 50%?" "${prune[@]}" --params 50
+  answers "reap solve: --keep $wants \"1.5\"" solve stats.h5 -o never.h5 --keep 1.5
+  wants='--latency wants a share above 0 and up to 1 (0.5, or 50%), or milliseconds with their unit (2.5ms), not'
+  answers "reap prune: $wants \"2.5\"; did you mean 2.5ms?" "${prune[@]}" --latency 2.5
+  for amount in 250% 2.5s ms 0 infms; do answers "reap prune: $wants \"$amount\"" "${prune[@]}" --latency "$amount"; done
+  answers "reap sweep: the setting reap-output-flops-0.333-seed0 is asked for twice" sweep "$vgg" --calib few.h5 --flops 33.3%,0.333 -o never.h5
+fi
+
 # ------------------------------------------------------------------ patterns of names
 
 check "a pattern excludes all that it fits" [ "$(groups --keep 0.5 --exclude 'conv1*')" = "conv2_1 conv2_2 conv3_1 conv3_2 fc1 " ]
 check "patterns, in a list" [ "$(groups --keep 0.5 --exclude 'conv[13]_1*,fc?.Gem*')" = "conv1_2 conv2_1 " ]
-sizes() { # ARGS...: the sizes of all groups, in their order
-  works prune "$vgg" --calib few.h5 --images 20 --positions 2 --method l1 --refit none --progress none -o out.h5 --save-plan sizes.json "$@"
-  sed -n 's/.*\(Conv\|Gemm\)":[[:space:]]*\([0-9]*\).*/\2/p' sizes.json | tr '\n' ' '
-}
 check "--min-keep K" [ "$(sizes --keep 0.25 --min-keep 20)" = "20 20 20 20 32 32 32 " ]
 check "--min-keep NAME=K" [ "$(sizes --keep 0.25 --min-keep 20 --min-keep 'conv3*=0.5,conv1_2.Conv=40,conv3_2.Conv=7')" = "20 32 20 20 64 32 32 " ]
 if [ "$ranks" = 1 ]; then

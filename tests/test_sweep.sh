@@ -139,8 +139,8 @@ if [ "$ranks" = 1 ]; then
   }
   wrong "no budget is given" "${data[@]}" -o W.h5
   wrong "asked for twice" "${data[@]}" --flops 0.5,0.50 -o W.h5
-  wrong 'wants a number, not "x"' "${data[@]}" --flops 0.5,x -o W.h5
-  wrong 'wants a number, not ""' "${data[@]}" --flops 0.5, -o W.h5
+  wrong 'not "x"' "${data[@]}" --flops 0.5,x -o W.h5
+  wrong 'not ""' "${data[@]}" --flops 0.5, -o W.h5
   wrong 'not "best"' "${data[@]}" --flops 0.5 --method reap,best -o W.h5
   wrong "share above 0" "${data[@]}" --flops 0.5,1.5 -o W.h5
   wrong "--groups 2" "${data[@]}" --flops 0.5 --groups 2 -o W.h5

@@ -26,6 +26,30 @@ int option_index(const char *choices, const char *text) {
   return -1;
 }
 
+/* Digits are scaled, not the number: 33.3% is 0.333. */
+bool option_read_share(const char *text, double *value) {
+  char number[64], *end = NULL;
+  *value = strtod(text, &end);
+  if (end != text && *end == '%' && !end[1] && end - text < (long)sizeof number - 4) {
+    snprintf(number, sizeof number, "%.*se-2", (int)(end - text), text);
+    *value = strtod(number, &end);
+    return !*end && isfinite(*value);
+  }
+  return end != text && !*end && isfinite(*value);
+}
+
+static int store_share(const char *command, const option *o, const char *text) {
+  double value;
+  const bool read = option_read_share(text, &value);
+  if (read && value > 0 && value <= 1) {
+    *(double *)o->target = value;
+    return REAP_OK;
+  }
+  const bool percent = read && value >= 10 && value <= 100 && !strchr(text, '%');
+  return reap_error(REAP_ERR_USAGE, "%s: %s wants a share above 0 and up to 1 (0.5, or 50%%), not \"%s\"%s%s%s",
+                    command, o->name, text, percent ? "; did you mean " : "", percent ? text : "", percent ? "%?" : "");
+}
+
 static int refuse_choice(const char *command, const option *o, const char *text) {
   char nearest[REAP_NEAREST_TEXT];
   reap_nearest near = reap_nearest_to(text, strlen(text));
@@ -56,6 +80,8 @@ int option_store(const char *command, const option *o, const char *text) {
       *(double *)o->target = value;
       return REAP_OK;
     }
+    case OPTION_SHARE:
+      return store_share(command, o, text);
     case OPTION_CHOICE:
       if (option_index(o->argument, text) < 0) return refuse_choice(command, o, text);
       *(const char **)o->target = text;
@@ -90,6 +116,7 @@ int option_text(const option *o, char **out) {
     case OPTION_INT:
       return reap_format(out, "%lld", (long long)*(const int64_t *)o->target);
     case OPTION_NUMBER:
+    case OPTION_SHARE:
       option_number(*(const double *)o->target, number);
       return reap_strdup(out, number);
     case OPTION_HEADING:

@@ -10,6 +10,7 @@ typedef enum option_kind {
   OPTION_FLAG,   /* bool: becomes true */
   OPTION_INT,    /* int64_t, at least `least` */
   OPTION_NUMBER, /* double */
+  OPTION_SHARE,  /* double, above 0 and up to 1: "0.5" or "50%" */
   OPTION_TEXT,   /* const char * */
   OPTION_LIST,   /* const char *, "a,b"; given again, it adds up */
   OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
@@ -51,6 +52,9 @@ int options_parse(command_line *line, int argc, char **argv, options_given *give
 
 /* Local. Which one of `choices` ("a|b|c") `text` is; -1: none of them, or NULL. */
 int option_index(const char *choices, const char *text);
+
+/* Local. A number, or one in per cent ("50%"); false for any other text. */
+bool option_read_share(const char *text, double *value);
 
 /* Local. Puts one value into its variable, as the command line does. */
 int option_store(const char *command, const option *o, const char *text);

@@ -32,13 +32,14 @@ void prune_options_table(prune_options *o, option *table) {
        &o->settings.save_stats, 0},
       {"--activations", NULL, OPTION_TEXT, "A.h5", "write the layers' inputs and targets, all in one file",
        &o->settings.activations, 0},
-      {"How much (one of):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
-      {"--keep", NULL, OPTION_NUMBER, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
-      {"--flops", NULL, OPTION_NUMBER, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
-      {"--params", NULL, OPTION_NUMBER, "F", "end at or just below this share of the parameters", &o->params, 0},
+      {"How much (one of; F is a share: 0.5 or 50%):", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
+      {"--keep", NULL, OPTION_SHARE, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
+      {"--flops", NULL, OPTION_SHARE, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
+      {"--params", NULL, OPTION_SHARE, "F", "end at or just below this share of the parameters", &o->params, 0},
       {"--latency", NULL, OPTION_TEXT, "F|MSms",
-       "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\"), as measured "
-       "on this machine",
+       "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\", with the "
+       "unit), "
+       "as measured on this\nmachine",
        &o->latency_text, 0},
       {"--latency-table", NULL, OPTION_TEXT, "L.json",
        "with --latency: times from reap bench layers, in place of measuring", &o->latency_table, 0},
@@ -140,16 +141,20 @@ static int read_ridge(prune_options *o) {
   return REAP_OK;
 }
 
-/* A share up to 1, or milliseconds: a number with "ms" behind it, or one above 1. */
+/* A share, or milliseconds with their unit. */
 static int read_latency(prune_options *o) {
   char *end = NULL;
-  const double value = strtod(o->latency_text, &end);
-  const bool unit = strcmp(end, "ms") == 0;
-  if (end == o->latency_text || (*end && !unit) || !isfinite(value) || value <= 0)
+  const char *text = o->latency_text;
+  double value = strtod(text, &end);
+  const bool unit = end != text && strcmp(end, "ms") == 0, forgotten = end != text && !*end && value > 1;
+  const bool number = unit || (option_read_share(text, &value) && value <= 1);
+  if (!number || !isfinite(value) || value <= 0)
     return reap_error(REAP_ERR_USAGE,
-                      "%s: --latency wants a share above 0 and up to 1, or milliseconds (\"2.5ms\"), not \"%s\"",
-                      o->title, o->latency_text);
-  o->settings.budget = unit || value > 1 ? REAP_BUDGET_MILLISECONDS : REAP_BUDGET_LATENCY;
+                      "%s: --latency wants a share above 0 and up to 1 (0.5, or 50%%), or milliseconds with their unit "
+                      "(2.5ms), not \"%s\"%s%s%s",
+                      o->title, text, forgotten ? "; did you mean " : "", forgotten ? text : "",
+                      forgotten ? "ms?" : "");
+  o->settings.budget = unit ? REAP_BUDGET_MILLISECONDS : REAP_BUDGET_LATENCY;
   o->settings.amount = value;
   return REAP_OK;
 }
@@ -192,11 +197,6 @@ int prune_options_read(prune_options *o) {
   return prune_options_read_common(o);
 }
 
-static int check_share(const prune_options *o, const char *name, double share) {
-  if (isnan(share) || (share > 0 && share <= 1)) return REAP_OK;
-  return reap_error(REAP_ERR_USAGE, "%s: %s wants a share above 0 and up to 1", o->title, name);
-}
-
 int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files *files) {
   const file_form form = o->output && run_files_form(o->output) == FORM_ONNX ? FORM_ONNX : FORM_HDF5;
   const run_file table[] = {RUN_INPUT("MODEL", o->model),
@@ -234,9 +234,6 @@ static int check_size(const prune_options *o) {
                       o->title);
   if (o->latency_table && !o->latency_text)
     return reap_error(REAP_ERR_USAGE, "%s: --latency-table goes with --latency", o->title);
-  REAP_TRY(check_share(o, "--keep", o->keep));
-  REAP_TRY(check_share(o, "--flops", o->flops));
-  REAP_TRY(check_share(o, "--params", o->params));
   const reap_ratios ratios = o->settings.ratios;
   if (o->ratios && (o->plan || (!isnan(o->keep) && ratios != REAP_RATIOS_UNIFORM)))
     return reap_error(REAP_ERR_USAGE, "%s: --ratios %s chooses sizes under a budget; %s fixes them", o->title,

@@ -424,7 +424,7 @@ int command_bench_solve(const command_context *context) {
       {"--n", NULL, OPTION_INT, "N", "columns of the layer's inputs (default 2304)", &o.n, 1},
       {"--block", NULL, OPTION_INT, "B", "columns of a channel, a divisor of N (default 9)", &o.block, 1},
       {"--m", NULL, OPTION_INT, "M", "outputs (default 256)", &o.m, 1},
-      {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep (default 0.5)", &o.keep, 0},
+      {"--keep", NULL, OPTION_SHARE, "F", "share of the channels to keep (default 0.5)", &o.keep, 0},
       {"--solver", NULL, OPTION_CHOICE, SOLVERS, "one rank or all (default auto)", &o.solver, 0},
       {"--route", NULL, OPTION_CHOICE, "auto|weights|product",
        "matrix updated beside H: W, or W W' (default auto: counted cost)", &o.route, 0},
@@ -444,7 +444,5 @@ int command_bench_solve(const command_context *context) {
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   if (o.n % o.block != 0) return reap_error(REAP_ERR_USAGE, "reap bench solve: --block has to divide --n");
-  if (!(o.keep > 0 && o.keep <= 1))
-    return reap_error(REAP_ERR_USAGE, "reap bench solve: --keep wants a share above 0 and up to 1");
   return run(context, &o);
 }

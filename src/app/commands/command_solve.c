@@ -176,7 +176,7 @@ static int run(const command_context *context, const solve_options *o) {
 int command_solve(const command_context *context) {
   solve_options o = {.ridge = REAP_DEFAULT_RIDGE, .solver = "auto", .common = COMMON_DEFAULTS};
   const option options[] = {
-      {"--keep", NULL, OPTION_NUMBER, "F", "share of the channels to keep, 0 < F <= 1; required", &o.keep, 0},
+      {"--keep", NULL, OPTION_SHARE, "F", "share of the channels to keep (0.5, or 50%); required", &o.keep, 0},
       {"--output", "-o", OPTION_TEXT, "PATH.h5", "where to write orders, errors and weights; required", &o.output, 0},
       {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)", &o.ridge, 0},
       {"--solver", NULL, OPTION_CHOICE, SOLVERS,
@@ -190,8 +190,7 @@ int command_solve(const command_context *context) {
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   if (!o.output) return reap_error(REAP_ERR_USAGE, "reap solve: -o is missing");
-  if (!(o.keep > 0 && o.keep <= 1))
-    return reap_error(REAP_ERR_USAGE, "reap solve: --keep wants a share above 0 and up to 1");
+  if (o.keep == 0) return reap_error(REAP_ERR_USAGE, "reap solve: --keep is missing");
   if (o.ridge < 0) return reap_error(REAP_ERR_USAGE, "reap solve: --ridge wants a number that is not negative");
   return run(context, &o);
 }

@@ -14,8 +14,6 @@
 int estimate_options_check(estimate_options *o) {
   if (o->ranks == 0 && (o->exclude || o->memory.text || o->images != 4000 || o->keep != 0.5))
     return reap_error(REAP_ERR_USAGE, "reap inspect: --images, --keep, --exclude and --memory belong to --estimate");
-  if (!(o->keep > 0 && o->keep <= 1))
-    return reap_error(REAP_ERR_USAGE, "reap inspect: --keep wants a share above 0 and up to 1");
   return memory_options_read("reap inspect", &o->memory);
 }
 

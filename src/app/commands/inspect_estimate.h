@@ -24,7 +24,7 @@ typedef struct estimate_options {
    "memory and time that reap prune would take on P ranks like this one;\nspeeds are measured, in a second or so", \
    &(e).ranks, 1},                                                                                                 \
   {"--images", NULL, OPTION_INT, "N", "of that run: calibration images (default 4000)", &(e).images, 1},           \
-  {"--keep", NULL, OPTION_NUMBER, "F", "of that run: share of channels kept (default 0.5)", &(e).keep, 0},         \
+  {"--keep", NULL, OPTION_SHARE, "F", "of that run: share of channels kept (default 0.5)", &(e).keep, 0},         \
   {"--exclude", NULL, OPTION_LIST, "NAME,...", "of that run: groups or layers left alone", &(e).exclude, 0},       \
   {"--memory", NULL, OPTION_TEXT, "BYTES", "of that run: limit for values and buffers on a rank",                  \
    &(e).memory.text, 0}

@@ -93,24 +93,15 @@ static int put(const sweep_options *o, sweep_setting *setting, const sweep_list 
   REAP_TRY(option_store(o->prune.title, &one, list->values[k]));
   if (!list->budget) return REAP_OK;
   setting->budget = list->single.name + 2;
-  setting->typed = list->values[k];
-  setting->value = strtod(setting->typed, NULL);
+  setting->unit = option_read_share(list->values[k], &setting->value) ? "" : "ms";
   return REAP_OK;
-}
-
-/* With the unit, if there is one ("2.5ms"). */
-static void value_text(const sweep_setting *s, char text[64]) {
-  char *unit = NULL;
-  option_number(strtod(s->typed, &unit), text);
-  const size_t length = strlen(text);
-  snprintf(text + length, 64 - length, "%s", unit);
 }
 
 static int make_name(sweep_setting *s) {
   char value[64];
-  value_text(s, value);
+  option_number(s->value, value);
   s->ratios = reap_ratios_name(reap_settings_ratios(&s->options.settings));
-  return reap_format(&s->name, "%s-%s-%s-%s-seed%lld", s->options.method, s->ratios, s->budget, value,
+  return reap_format(&s->name, "%s-%s-%s-%s%s-seed%lld", s->options.method, s->ratios, s->budget, value, s->unit,
                      (long long)s->options.seed);
 }
 

@@ -36,8 +36,8 @@ typedef struct sweep_setting {
   prune_options options;
   const char *ratios; /* as given, or what they are by default */
   const char *budget; /* "flops": the option without its dashes */
-  const char *typed;  /* its value as typed, and the number in it */
   double value;
+  const char *unit; /* of the value: "ms", or "" */
 } sweep_setting;
 
 /* Fills the table, bound to *o, which stays where it is from now on. */
