@@ -34,7 +34,7 @@ check "the line tells" grep -q '^memory .* in a scratch file in parked, ' out.tx
 check "the scratch folder is empty" empty parked
 works "${prune[@]}" -o again.h5 --report again.json --memory 24M --scratch parked --producers 0 # who reads often parks
 check "the first layers were computed again" above "$(number recomputed_bytes again.json)" 0
-TMPDIR=$PWD/parked works "${prune[@]}" -o c.h5 --onnx c.onnx --memory 1.5m
+TMPDIR=$PWD/parked works "${prune[@]}" -o c.h5 --onnx c.onnx --memory 7m
 check "same network within less than a block" cmp -s a.onnx c.onnx
 check "that is told" grep -q 'less than the values of one block' err.txt
 check "TMPDIR is the scratch folder" grep -q "in a scratch file in $PWD/parked" out.txt
@@ -49,7 +49,7 @@ fi
 check "the scratch folder is empty again" empty parked
 
 # ---- killed on the way
-"$program" "${prune[@]}" -o k.h5 --memory 2M --scratch parked >out.txt 2>err.txt &
+"$program" "${prune[@]}" -o k.h5 --memory 7M --scratch parked >out.txt 2>err.txt &
 victim=$!
 for _ in $(seq 200); do # until it holds an open file without a name there
   ls -l "/proc/$victim/fd" 2>/dev/null | grep -q 'parked/.*deleted' && break
@@ -68,6 +68,10 @@ for size in 0 -1 "" 2X 2GB 1e 0x10 inf " 2G" 99999999T; do
   [ "$3" = 1 ] || break
 done
 ends 2 "--memory wants a number of bytes" "${stats[@]}" -o x.h5 --memory 5Q
+floor='cannot be kept to: one layer, for one block of 64 images, takes 6.2M (see --memory)'
+ends 2 "a memory limit of 10 bytes $floor" "${prune[@]}" -o x.h5 --memory 10
+ends 2 "a memory limit of 6396313 bytes $floor" "${stats[@]}" -o x.h5 --memory 6.1M
+ends 2 "a memory limit of 10 bytes $floor" paths "$resnet" --calib "$images" -o x.h5 --memory 10
 ends 2 "--scratch is used with --memory only" "${prune[@]}" -o x.h5 --scratch parked
 ends 2 "--memory is for images" prune "$resnet" --from-stats a-stats.h5 --keep 0.5 -o x.h5 --memory 1G
 ends 3 "scratch folder nowhere/at/all: No such file" "${prune[@]}" -o x.h5 --memory 1G --scratch nowhere/at/all
@@ -78,7 +82,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 mkdir -p small
 if mount -t tmpfs -o size=1m none small 2>/dev/null; then
-  ends 4 "scratch folder small has no room left" "${prune[@]}" -o x.h5 --memory 4M --scratch small
+  ends 4 "scratch folder small has no room left" "${prune[@]}" -o x.h5 --memory 7M --scratch small
   check "HDF5 stays quiet" [ "$(grep -c 'HDF5' err.txt)" = 0 ]
   check "a full folder is empty afterwards" empty small
   umount small

@@ -113,6 +113,7 @@ static int prepare(job *j) {
   REAP_TRY(make_shard(j));
   REAP_TRY(reap_collect_layers(j->network.graph, j->groups, o->all, &j->n_layers, &j->layers));
   REAP_TRY(check_disk(j));
+  REAP_TRY(reap_estimate_check_limit(j->network.graph, o->memory.bytes));
   return reap_origin_make(reap_source_hash(j->network.source), false, o->positions, o->seed, j->data_hash, o->first,
                           j->shard.images - o->first, &j->origin);
 }

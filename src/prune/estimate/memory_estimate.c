@@ -291,6 +291,23 @@ done:
 
 static double gigabytes(double bytes) { return bytes / 1e9; }
 
+int reap_estimate_check_limit(const reap_graph *graph, int64_t limit) {
+  const double unit = 1 << 20;
+  double most = 0;
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (!node->linear) continue;
+    const int64_t count =
+        reap_value_count(reap_node_input(graph, node, 0)) + reap_value_count(reap_node_output(graph, node, 0));
+    most = fmax(most, (double)count * sizeof(float));
+  }
+  if (limit == 0 || (double)limit >= most) return REAP_OK;
+  return reap_error(
+      REAP_ERR_USAGE,
+      "a memory limit of %lld bytes cannot be kept to: one layer, for one block of %lld images, takes %.1fM",
+      (long long)limit, (long long)graph->batch, ceil(10 * most / unit) / 10);
+}
+
 int reap_estimate_check(const reap_comm *comm, const reap_memory_estimate *estimate, int64_t limit,
                         const char *advice) {
   int ranks = 1;

@@ -69,6 +69,10 @@ int reap_estimate_layers(const reap_graph *graph, const reap_layer *layers, int 
 int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, int64_t images,
                         const reap_paths_options *options, reap_memory_estimate *out);
 
+/* REAP_ERR_USAGE if the inputs and outputs of one layer, for one block of images, take more than the limit (0: none);
+ * the message names what they take. */
+int reap_estimate_check_limit(const reap_graph *graph, int64_t limit);
+
 /* Collective; limit: bytes that activations may take on a rank, 0: none. REAP_ERR_RESOURCE, naming the layer and the
  * advice, if the matrices of the largest layer cannot fit on a node; a warning if activations may not. Nothing where
  * the system does not tell its free memory. */

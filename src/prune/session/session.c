@@ -57,6 +57,7 @@ static int set_up(reap_session *s) {
   REAP_TRY(reap_settings_check(o, s->images));
   REAP_TRY(reap_session_checkpoint_check(o));
   if (o->memory > 0) REAP_TRY(reap_scratch_folder_check(o->scratch));
+  REAP_TRY(reap_estimate_check_limit(graph, o->memory));
   REAP_TRY(reap_groups_find(graph, &s->groups));
   int status = begin_plan(s);
   if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", reap_source_path(s->network->source));
