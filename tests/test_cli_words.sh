@@ -123,5 +123,22 @@ if [ "$ranks" = 1 ]; then
   done
 fi
 
+# ------------------------------------------------------------------ too few images, too many threads
+
+refused='few.h5: of 9 images none is held out (every tenth is), and'
+for line in "--flops 0.5|reap: $refused sizes are chosen by images held out; give at least 10 images, or take ratios path or uniform (see --ratios)" \
+            "--keep 0.5 --ridge auto|reap: $refused the ridge is chosen by images held out; give at least 10 images (see --ridge)"; do
+  run "${prune[@]}" --images 9 --log-level quiet ${line%%|*}
+  check "status 3 with too few images: ${line%%|*}" [ "$status" = 3 ]
+  check "at once, in one line" [ "$(cat err.txt)" = "${line#*|}" ]
+done
+works prune "$vgg" --calib few.h5 --images 9 --positions 2 --flops 0.5 --ratios path --producers 0 --progress none -o out.h5
+
+cores=$(getconf _NPROCESSORS_ONLN)
+works eval "$vgg" --data few.h5 --images 2 --threads $((2 * cores)) --progress none
+check "threads past the cores: one warning" [ "$(grep -c "^reap: warning: $ranks ranks\\? of $((2 * cores)) threads on a node with $cores core" err.txt)" = 1 ]
+works eval "$vgg" --data few.h5 --images 2 --threads 1 --progress none
+check "a warning where ranks alone are too many, and else none" [ "$(grep -c '^reap: warning: .* on a node with' err.txt)" = $((ranks > cores)) ]
+
 check "mistakes write nothing" [ ! -e never.h5 ]
 finish

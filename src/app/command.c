@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "reap/error.h"
@@ -27,13 +28,28 @@ void command_set_log(const command_context *context, const common_options *commo
   reap_log_set_level(first ? (reap_log_level)option_index(LOG_LEVELS, common->log_level) : REAP_LOG_QUIET);
 }
 
+/* Collective. Threads that wait for a core make runs many times slower. */
+static int check_cores(const reap_comm *comm, int threads) {
+  int ranks = 1;
+  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  REAP_TRY(reap_comm_node_size(comm, &ranks));
+  if (cores > 0 && (long)ranks * threads > cores)
+    reap_log(
+        REAP_LOG_WARNING,
+        "%d rank%s of %d thread%s on a node with %ld core%s: they wait for each other; take fewer ranks (mpirun -n) or "
+        "threads (--threads, OMP_NUM_THREADS)",
+        ranks, ranks == 1 ? "" : "s", threads, threads == 1 ? "" : "s", cores, cores == 1 ? "" : "s");
+  return REAP_OK;
+}
+
 int command_set_up(const command_context *context, const common_options *common) {
   const char *variable = getenv("OMP_NUM_THREADS");
   int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
-  const int status = reap_kernels_set_threads(threads >= 1 && threads < 4096 ? (int)threads : 1);
+  const int used = threads >= 1 && threads < 4096 ? (int)threads : 1, status = reap_kernels_set_threads(used);
   command_set_log(context, common);
   progress_view_start(reap_comm_rank(context->comm) == 0 ? common->progress : "none", true);
-  return reap_comm_agree(context->comm, status);
+  REAP_TRY(reap_comm_agree(context->comm, status));
+  return check_cores(context->comm, used);
 }
 
 reap_backend command_backend(const char *kernels) { return (reap_backend)option_index(KERNELS, kernels); }

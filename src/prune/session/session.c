@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/split.h"
 #include "base/timer.h"
 #include "exec/layer_time.h"
 #include "io/scratch_file.h"
@@ -29,6 +30,20 @@ static int open_images(reap_session *s) {
   REAP_TRY(reap_network_check_images(s->network, s->images));
   s->shard = reap_shard_of(s->comm, s->images, s->settings.images, s->network->graph->batch);
   return REAP_OK;
+}
+
+/* Local. Images held out are missing where something is chosen by them. */
+static int check_held_out(const reap_session *s) {
+  const reap_session_settings *o = &s->settings;
+  const bool sizes = reap_settings_ratios(o) == REAP_RATIOS_OUTPUT && !o->from_paths;
+  if (!s->images || !(sizes || o->ridge_auto) || reap_split_count(REAP_SPLIT_TENTH, s->shard.images) > 0)
+    return REAP_OK;
+  return reap_error(
+      REAP_ERR_INPUT,
+      "%s: of %lld images none is held out (every tenth is), and %s chosen by images held out; give at least "
+      "%lld images%s",
+      reap_dataset_path(s->images), (long long)s->shard.images, sizes ? "sizes are" : "the ridge is",
+      (long long)REAP_SPLIT_TENTH.every, sizes ? ", or take ratios path or uniform" : "");
 }
 
 static int begin_scope(reap_session *s, reap_scope scope) {
@@ -63,6 +78,7 @@ static int set_up(reap_session *s) {
   if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", reap_source_path(s->network->source));
   REAP_TRY(status);
   REAP_TRY(open_images(s));
+  REAP_TRY(check_held_out(s));
   REAP_TRY(reap_settings_repair_layers(o, graph, &s->repair));
   return reap_graph_clone(graph, &s->pruned);
 }
