@@ -103,13 +103,13 @@ static void report_joint(const reap_session_info *info, cJSON *report) {
 static report_network original_of(const prune_run *run) {
   const reap_graph *graph = run->inputs->network.graph;
   return (report_network){run->inputs->evaluation ? &run->before : NULL, reap_graph_flops(graph),
-                          reap_graph_params(graph)};
+                          reap_graph_params(graph), "original"};
 }
 
 static report_network pruned_of(const prune_run *run) {
   const reap_graph *graph = reap_session_graph(run->session);
   return (report_network){run->inputs->evaluation ? &run->after : NULL, reap_graph_flops(graph),
-                          reap_graph_params(graph)};
+                          reap_graph_params(graph), "pruned"};
 }
 
 void prune_run_print(const prune_run *run) {

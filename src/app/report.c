@@ -193,6 +193,16 @@ const char *report_count(double value, char text[32]) {
   return text;
 }
 
+/* Names that are longer than their column begin in the one of the labels, and run on behind the last; before a second
+ * one, the end is shown. */
+static void print_head(const char *original, const char *pruned) {
+  enum { LABEL = 16, COLUMN = 12, ROOM = LABEL + 1 + COLUMN };
+  const size_t length = strlen(original), cut = pruned && length > ROOM ? length - ROOM : 0;
+  reap_print(stdout, "%*s", reap_text_width(original + cut, ROOM), original + cut);
+  if (pruned) reap_print(stdout, " %*s", reap_text_width(pruned, COLUMN), pruned);
+  reap_print(stdout, "\n");
+}
+
 static void print_share(const char *name, double a, double b, bool both) {
   reap_print(stdout, "%-16s %10.2f %%", name, 100 * a);
   if (both) reap_print(stdout, " %10.2f %% %+10.2f points", 100 * b, 100 * (b - a));
@@ -225,7 +235,7 @@ static void print_outputs(const reap_evaluation *e, reap_measure measure) {
 void report_print(const report_network *original, const report_network *pruned, reap_measure measure) {
   const reap_evaluation *a = original->evaluation, *b = pruned ? pruned->evaluation : NULL;
   bool both = pruned != NULL;
-  reap_print(stdout, "%-16s %12s%s\n", "", "original", both ? "       pruned" : "");
+  print_head(original->name, both ? pruned->name : NULL);
   if (a && a->classified) {
     if (a->judged) reap_print(stdout, "%-16s %12s\n", "labels judge", a->judged);
     print_share("top-1", a->top1, b ? b->top1 : 0, both);

@@ -13,6 +13,7 @@
 typedef struct report_network {
   const reap_evaluation *evaluation;
   int64_t flops, params;
+  const char *name; /* heads its column */
 } report_network;
 
 /* Object with format ("reap-report", say) and its version, what made it, when and where; the caller owns it

@@ -86,19 +86,30 @@ done:
   return status;
 }
 
-static report_network figures_of(const reap_network *network, const reap_evaluation *evaluation) {
-  return (report_network){evaluation, reap_graph_flops(network->graph), reap_graph_params(network->graph)};
+static const char *file_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash && slash[1] ? slash + 1 : path;
+}
+
+/* Under the file's name, or the path where the names of both are the same. */
+static report_network figures_of(const job *j, bool original) {
+  const eval_options *o = j->options;
+  const reap_graph *graph = original ? j->original.graph : j->network.graph;
+  const char *path = original ? o->against : o->model;
+  const bool same = o->against && strcmp(file_name(o->model), file_name(o->against)) == 0;
+  return (report_network){original ? &j->original_figures : &j->figures, reap_graph_flops(graph),
+                          reap_graph_params(graph), same ? path : file_name(path)};
 }
 
 /* With --against the networks are called as reap prune calls them. */
 static int write_report(const job *j) {
   const eval_options *o = j->options;
-  const report_network first = figures_of(&j->network, &j->figures);
+  const report_network first = figures_of(j, false);
   cJSON *report = report_create(j->context, "reap-eval", command_backend(o->common.kernels));
   report_add_seconds(report, reap_seconds() - j->start,
                      (const json_number[]){{"load", j->seconds_load}, {"evaluate", j->seconds_evaluate}, {NULL, 0}});
   if (o->against) {
-    const report_network original = figures_of(&j->original, &j->original_figures);
+    const report_network original = figures_of(j, true);
     report_add_network(report, "baseline", &original);
     cJSON_AddStringToObject(report, "measure", o->measure);
     report_add_input(report, "against", o->against, reap_source_hash(j->original.source));
@@ -113,9 +124,9 @@ static int write_report(const job *j) {
 }
 
 static int show(const job *j) {
-  const report_network figures = figures_of(&j->network, &j->figures);
+  const report_network figures = figures_of(j, false);
   if (j->options->against) {
-    const report_network original = figures_of(&j->original, &j->original_figures);
+    const report_network original = figures_of(j, true);
     report_print(&original, &figures, (reap_measure)option_index(MEASURES, j->options->measure));
   } else {
     report_print(&figures, NULL, REAP_MEASURE_LARGEST);
@@ -192,7 +203,7 @@ int command_eval(const command_context *context) {
       {"--report", NULL, OPTION_TEXT, "R.json", "write the figures as JSON (-: to standard output)", &o.report, 0},
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
-  command_line line = {"reap eval", options, 1, names, &o.model, false};
+  command_line line = {"reap eval", options, 1, names, .positional = &o.model};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
