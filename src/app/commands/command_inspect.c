@@ -35,23 +35,49 @@ static int64_t layer_params(const reap_graph *graph, const reap_node *node) {
   return w->count + (node->linear->bias_present ? b->count : 0) + (node->linear->norm ? 2 * b->count : 0);
 }
 
+/* 0.1 % and the like. */
+static const char *share_text(double part, double whole, char text[16]) {
+  snprintf(text, 16, "%.1f %%", whole > 0 ? 100 * part / whole : 0);
+  return text;
+}
+
+/* A line of figures, and their shares of the network's. */
+static void print_costs(const reap_graph *graph, const char *what, const char *op, const char *weights,
+                        const char *output, int64_t flops, int64_t params) {
+  char count[2][32], share[2][16];
+  reap_print(
+      stdout, "%-*s %-7s %-14s %-12s %12s %8s %10s %8s\n", reap_text_width(what, 40), what, op, weights, output,
+      report_count((double)flops, count[0]), share_text((double)flops, (double)reap_graph_flops(graph), share[0]),
+      report_count((double)params, count[1]), share_text((double)params, (double)reap_graph_params(graph), share[1]));
+}
+
+static void print_layer(const reap_graph *graph, int index) {
+  const reap_node *node = graph->nodes[index];
+  const reap_value *w = reap_node_input(graph, node, 1);
+  char weights[64], shape[64];
+  size_t used = (size_t)snprintf(weights, sizeof weights, "%lld", (long long)w->dims[0]);
+  for (int k = 1; k < w->rank; k++)
+    used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
+  shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
+  print_costs(graph, node->layer, node->op->name, weights, shape, reap_node_flops(graph, index),
+              layer_params(graph, node));
+}
+
+/* Nodes that are no such layers may have costs, too. */
 static void print_layers(const reap_graph *graph) {
-  char shape[64], flops[32], params[32];
-  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %10s\n", "layer", "op", "weights", "output", "multiply-adds",
-             "parameters");
+  const int64_t all_flops = reap_graph_flops(graph), all_params = reap_graph_params(graph);
+  int64_t flops = 0, params = 0;
+  reap_print(stdout, "%-40s %-7s %-14s %-12s %12s %8s %10s %8s\n", "layer", "op", "weights", "output", "multiply-adds",
+             "share", "parameters", "share");
   for (int i = 0; i < graph->n_nodes; i++) {
-    const reap_node *node = graph->nodes[i];
-    if (!node->linear) continue;
-    const reap_value *w = reap_node_input(graph, node, 1);
-    char weights[64];
-    size_t used = (size_t)snprintf(weights, sizeof weights, "%lld", (long long)w->dims[0]);
-    for (int k = 1; k < w->rank; k++)
-      used += (size_t)snprintf(weights + used, sizeof weights - used, "x%lld", (long long)w->dims[k]);
-    shape_text(reap_node_output(graph, node, 0), shape, sizeof shape);
-    reap_print(stdout, "%-*s %-7s %-14s %-12s %12s %10s\n", reap_text_width(node->layer, 40), node->layer,
-               node->op->name, weights, shape, report_count((double)reap_node_flops(graph, i), flops),
-               report_count((double)layer_params(graph, node), params));
+    if (!graph->nodes[i]->linear) continue;
+    print_layer(graph, i);
+    flops += reap_node_flops(graph, i);
+    params += layer_params(graph, graph->nodes[i]);
   }
+  if (flops != all_flops || params != all_params)
+    print_costs(graph, "other nodes", "", "", "", all_flops - flops, all_params - params);
+  print_costs(graph, "total", "", "", "", all_flops, all_params);
 }
 
 /* "logits" and the like; "input" for an output that is the network's own input. */
@@ -137,7 +163,7 @@ static int print_json(const command_context *context, const char *model, const r
 static int show(const command_context *context, const char *model, bool json, const reap_network *network,
                 const estimate_options *asked, const estimate_figures *estimate) {
   reap_groups *groups = NULL;
-  inspect_reach reach = {NULL, 1, 1};
+  inspect_reach reach = INSPECT_REACH_NONE;
   char flops[32], params[32];
   REAP_TRY(reap_error_prefix(reap_groups_find(network->graph, &groups), "%s", model));
   int status = inspect_reach_find(network->graph, groups, &reach);
@@ -171,7 +197,7 @@ int command_inspect(const command_context *context) {
                             {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
                             {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
   static const char *const names[] = {"MODEL"};
-  command_line line = {"reap inspect", options, 1, names, &model, false};
+  command_line line = {"reap inspect", options, 1, names, .positional = &model};
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
   REAP_TRY(estimate_options_check(&asked));

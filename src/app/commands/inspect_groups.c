@@ -11,15 +11,18 @@
 
 /* ------------------------------------------------------------------ what can go */
 
-/* Multiply-adds with one unit of each chosen group, as a share; flops[groups] (or NULL) of each of them alone. */
-static int find_reach(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int64_t *counts,
-                      double *share, double *flops) {
+typedef int (*make_model)(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                          reap_cost_model **out);
+
+/* Costs with one unit of each chosen group, as a share; freed[groups] (or NULL) by each of them alone. */
+static int find_reach(const reap_graph *graph, const reap_groups *groups, make_model make, const bool *chosen,
+                      int64_t *counts, double *share, double *freed) {
   reap_cost_model *model = NULL;
-  REAP_TRY(reap_cost_model_flops(graph, groups, chosen, &model));
-  for (int g = 0; flops && g < model->n_groups; g++) {
+  REAP_TRY(make(graph, groups, chosen, &model));
+  for (int g = 0; freed && g < model->n_groups; g++) {
     for (int h = 0; h < model->n_groups; h++) counts[h] = model->channels[h];
     if (chosen[g]) counts[g] = 1;
-    flops[g] = model->whole - reap_cost_model_at(model, counts);
+    freed[g] = model->whole - reap_cost_model_at(model, counts);
   }
   for (int g = 0; g < model->n_groups; g++) counts[g] = chosen[g] ? 1 : model->channels[g];
   *share = model->whole > 0 ? reap_cost_model_at(model, counts) / model->whole : 1;
@@ -32,21 +35,23 @@ int inspect_reach_find(const reap_graph *graph, const reap_groups *groups, inspe
   bool *chosen = NULL;
   int64_t *counts = NULL;
   int status = REAP_OK;
-  *out = (inspect_reach){NULL, 1, 1};
+  *out = INSPECT_REACH_NONE;
   REAP_TRY_OR(reap_calloc(&chosen, n, sizeof *chosen), done);
   REAP_TRY_OR(reap_calloc(&counts, n, sizeof *counts), done);
-  REAP_TRY_OR(reap_calloc(&out->flops, n, sizeof *out->flops), done);
+  REAP_TRY_OR(reap_calloc(&out->freed, n, sizeof *out->freed), done);
   for (int g = 0; g < n; g++) chosen[g] = reap_groups_at(groups, g)->prunable;
-  REAP_TRY_OR(find_reach(graph, groups, chosen, counts, &out->inner, NULL), done);
+  REAP_TRY_OR(find_reach(graph, groups, reap_cost_model_flops, chosen, counts, &out->flops.inner, NULL), done);
+  REAP_TRY_OR(find_reach(graph, groups, reap_cost_model_params, chosen, counts, &out->params.inner, NULL), done);
   for (int g = 0; g < n; g++) chosen[g] = reap_groups_at(groups, g)->cuttable;
-  status = find_reach(graph, groups, chosen, counts, &out->all, out->flops);
+  REAP_TRY_OR(find_reach(graph, groups, reap_cost_model_flops, chosen, counts, &out->flops.all, out->freed), done);
+  status = find_reach(graph, groups, reap_cost_model_params, chosen, counts, &out->params.all, NULL);
 done:
   reap_free(&chosen);
   reap_free(&counts);
   return status;
 }
 
-void inspect_reach_clear(inspect_reach *reach) { reap_free(&reach->flops); }
+void inspect_reach_clear(inspect_reach *reach) { reap_free(&reach->freed); }
 
 /* ------------------------------------------------------------------ shown */
 
@@ -59,22 +64,28 @@ static int n_cuttable(const reap_groups *groups, bool coupled) {
 }
 
 void inspect_groups_print(const reap_graph *graph, const reap_groups *groups, const inspect_reach *reach) {
+  const double whole = (double)reap_graph_flops(graph);
   char flops[32];
-  reap_print(stdout, "\n%-40s %8s %13s  %s\n", "group (named after its producer)", "channels", "multiply-adds", "");
+  reap_print(stdout, "\n%-40s %8s %13s %8s\n", "group (named after its producer)", "channels", "multiply-adds",
+             "share");
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    reap_print(stdout, "%-*s %8lld %13s  ", reap_text_width(group->name, 40), group->name, (long long)group->units,
-               group->cuttable ? report_count(reach->flops[g], flops) : "");
+    reap_print(stdout, "%-*s %8lld", reap_text_width(group->name, 40), group->name, (long long)group->units);
+    if (group->cuttable)
+      reap_print(stdout, " %13s %6.1f %%  ", report_count(reach->freed[g], flops), 100 * reach->freed[g] / whole);
+    else
+      reap_print(stdout, " %13s %8s  ", "", "");
     if (group->prunable)
       reap_print(stdout, "prunable, consumed by %s\n", graph->nodes[reap_group_consumer(group)]->layer);
     else
       reap_print(stdout, "%s%s\n", group->cuttable ? "" : "kept: ", group->reason);
   }
   const int inner = n_cuttable(groups, false), coupled = n_cuttable(groups, true);
-  reap_print(stdout, "%d of %d groups are prunable: up to %.1f %% of the multiply-adds can go.", inner,
-             reap_groups_count(groups), 100 * (1 - reach->inner));
+  reap_print(stdout, "%d of %d groups are prunable: multiply-adds can go down to %.3g %%, parameters to %.3g %%.",
+             inner, reap_groups_count(groups), 100 * reach->flops.inner, 100 * reach->params.inner);
   if (coupled > 0)
-    reap_print(stdout, " With %d coupled ones (--scope all) up to %.1f %%.", coupled, 100 * (1 - reach->all));
+    reap_print(stdout, "\nWith %d coupled ones (--scope all): to %.3g %% and %.3g %%.", coupled, 100 * reach->flops.all,
+               100 * reach->params.all);
   reap_print(stdout, "\n");
 }
 
@@ -105,6 +116,11 @@ static cJSON *members_of(const reap_graph *graph, const reap_group *group) {
   return array;
 }
 
+static void report_share(cJSON *report, const char *name, const inspect_share *share) {
+  cJSON *object = cJSON_AddObjectToObject(report, name);
+  JSON_NUMBERS(object, {"inner", share->inner}, {"all", share->all});
+}
+
 void inspect_groups_report(const reap_graph *graph, const reap_groups *groups, const inspect_reach *reach,
                            cJSON *report) {
   cJSON *list = cJSON_AddArrayToObject(report, "groups");
@@ -118,14 +134,13 @@ void inspect_groups_report(const reap_graph *graph, const reap_groups *groups, c
     json_add(object, "members", members_of(graph, group));
     cJSON_AddBoolToObject(object, "prunable", group->prunable);
     cJSON_AddBoolToObject(object, "cuttable", group->cuttable);
-    cJSON_AddNumberToObject(object, "flops", group->cuttable ? reach->flops[g] : 0);
+    cJSON_AddNumberToObject(object, "flops", group->cuttable ? reach->freed[g] : 0);
     if (group->reason)
       cJSON_AddStringToObject(object, "reason", group->reason);
     else
       cJSON_AddNullToObject(object, "reason");
     json_append(list, object);
   }
-  cJSON *shares = cJSON_AddObjectToObject(report, "least_flops_share");
-  cJSON_AddNumberToObject(shares, "inner", reach->inner);
-  cJSON_AddNumberToObject(shares, "all", reach->all);
+  report_share(report, "least_flops_share", &reach->flops);
+  report_share(report, "least_params_share", &reach->params);
 }
