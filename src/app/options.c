@@ -192,12 +192,13 @@ int options_parse(command_line *line, int argc, char **argv, options_given *give
       only_names = true;
     } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
       REAP_TRY(parse_option(line, argc, argv, &i, given));
-    } else if (words == line->n_positional) {
+    } else if (words == line->n_positional + line->n_optional) {
       return reap_error(REAP_ERR_USAGE, "%s: \"%s\" is one word too many", line->command, argv[i]);
     } else {
       line->positional[words++] = argv[i];
     }
   }
+  line->given = words;
   if (words < line->n_positional)
     return reap_error(REAP_ERR_USAGE, "%s: %s is missing", line->command, line->positional_names[words]);
   return REAP_OK;

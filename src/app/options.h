@@ -40,10 +40,12 @@ void options_given_clear(options_given *given);
 typedef struct command_line {
   const char *command; /* "reap prune" */
   const option *options;
-  int n_positional; /* exactly so many, into positional[] */
+  int n_positional; /* so many words, into positional[] */
   const char *const *positional_names;
   const char **positional;
-  bool help; /* --help was given: nothing else was checked */
+  bool help;      /* --help was given: nothing else was checked */
+  int n_optional; /* so many more may be given; */
+  int given;      /* words in positional[] */
 } command_line;
 
 /* Local. Parses argv[1..]; REAP_ERR_USAGE with one line that names the command and the word. Lists that are given more

@@ -63,7 +63,7 @@ int command_bench_layers(const command_context *context) {
       {"--output", "-o", OPTION_TEXT, "L.json", "write the table (-: to standard output)", &output, 0},
       COMMON_OPTIONS(common)};
   static const char *const names[] = {"MODEL"};
-  command_line line = {"reap bench layers", options, 1, names, &model, false};
+  command_line line = {"reap bench layers", options, 1, names, .positional = &model};
   reap_network network = {0};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));

@@ -439,7 +439,7 @@ int command_bench_solve(const command_context *context) {
        &o.updates, 0},
       {"--json", NULL, OPTION_FLAG, NULL, "print JSON instead of a table", &o.json, 0},
       COMMON_OPTIONS(o.common)};
-  command_line line = {"reap bench solve", options, 0, NULL, NULL, false};
+  command_line line = {"reap bench solve", options, 0, NULL, .positional = NULL};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

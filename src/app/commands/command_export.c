@@ -36,7 +36,7 @@ int command_export(const command_context *context) {
   const option options[] = {{"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},
                             {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}};
   static const char *const names[] = {"MODEL", "OUT.onnx"};
-  command_line line = {"reap export", options, 2, names, files, false};
+  command_line line = {"reap export", options, 2, names, .positional = files};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

@@ -144,7 +144,7 @@ int command_paths(const command_context *context) {
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
-  command_line line = {"reap paths", options, 1, names, &o.model, false};
+  command_line line = {"reap paths", options, 1, names, .positional = &o.model};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

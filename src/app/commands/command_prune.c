@@ -61,7 +61,7 @@ int command_prune(const command_context *context) {
   option options[PRUNE_OPTIONS_MOST];
   static const char *const names[] = {"MODEL"};
   prune_options_table(&o, options);
-  command_line line = {"reap prune", options, 1, names, &o.model, false};
+  command_line line = {"reap prune", options, 1, names, .positional = &o.model};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

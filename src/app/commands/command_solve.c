@@ -185,7 +185,7 @@ int command_solve(const command_context *context) {
        &o.solver, 0},
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"STATS.h5"};
-  command_line line = {"reap solve", options, 1, names, &o.stats, false};
+  command_line line = {"reap solve", options, 1, names, .positional = &o.stats};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

@@ -238,7 +238,7 @@ int command_stats(const command_context *context) {
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};
-  command_line line = {"reap stats", options, reads_activations(context) ? 0 : 1, names, &o.model, false};
+  command_line line = {"reap stats", options, reads_activations(context) ? 0 : 1, names, .positional = &o.model};
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;

@@ -205,7 +205,7 @@ int command_sweep(const command_context *context) {
   sweep_options o = {.prune = PRUNE_DEFAULTS("reap sweep")};
   static const char *const names[] = {"MODEL"};
   sweep_options_table(&o);
-  command_line line = {"reap sweep", o.table, 1, names, &o.prune.model, false};
+  command_line line = {"reap sweep", o.table, 1, names, .positional = &o.prune.model};
   bool done = false;
   int status = command_begin(context, &line, SYNOPSIS, ABOUT, &done);
   if (status == REAP_OK && !done) status = run(context, &o);

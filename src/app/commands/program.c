@@ -26,7 +26,7 @@ static const command commands[] = {
     {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers in a file", command_stats},
     {"paths", "MODEL --calib D.h5 -o P.h5", "errors of each group at each size; sensitivity of the outputs",
      command_paths},
-    {"merge", "A.h5 B.h5 -o C.h5", "sum of the moments of different images", command_merge},
+    {"merge", "A.h5 B.h5 ... -o SUM.h5", "sum of the moments of different images", command_merge},
     {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
     {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},
     {"bench", "solve|layers [options]", "speed of the solver; times of layers, for --latency-table", command_bench},
