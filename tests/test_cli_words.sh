@@ -140,5 +140,45 @@ check "threads past the cores: one warning" [ "$(grep -c "^reap: warning: $ranks
 works eval "$vgg" --data few.h5 --images 2 --threads 1 --progress none
 check "a warning where ranks alone are too many, and else none" [ "$(grep -c '^reap: warning: .* on a node with' err.txt)" = $((ranks > cores)) ]
 
+# ------------------------------------------------------------------ what is shown
+
+head_of() { works eval "$@" --data few.h5 --progress none && head -n 1 out.txt; }
+long=a-rather-long-name-of-a-network.onnx
+cp "$vgg" "$long"
+mkdir -p folder
+cp "$vgg" folder/short.onnx
+check "eval names the file" [ "$(head_of folder/short.onnx)" = "                   short.onnx" ]
+check "a long name is whole" [ "$(head_of "$long")" = "$long" ]
+check "eval names both files" [ "$(head_of folder/short.onnx --against "$vgg")" = "             vgg-fashion.onnx   short.onnx" ]
+check "with long names, too" [ "$(head_of "$long" --against "$long")" = "r-long-name-of-a-network.onnx $long" ]
+cp "$vgg" short.onnx
+check "files of one name, by their paths" [ "$(head_of folder/short.onnx --against ./short.onnx)" = "                 ./short.onnx folder/short.onnx" ]
+
+works inspect "$vgg"
+check "inspect tells the total" grep -Eq '^total +29\.28 M +100\.0 % +435\.3 k +100\.0 %$' out.txt
+check "and shares" grep -Eq '^conv1_2\.Conv +Conv .* 7\.225 M +24\.7 % +9\.248 k +2\.1 %$' out.txt
+check "no other nodes" [ "$(grep -c '^other nodes' out.txt)" = 0 ]
+check "and how far it can go" grep -q '^7 of 8 groups are prunable: multiply-adds can go down to 0\.0' out.txt
+works inspect "$source/tests/references/kernels/batchnorm_conv.onnx"
+check "what is no layer has its line" [ "$(grep -c '^other nodes' out.txt)" = 1 ]
+
+# ------------------------------------------------------------------ files: any number merged, and those that are replaced
+
+stats=(stats "$vgg" --calib "$fashion/fashion-calib.h5" --positions 2 --progress none --images 64)
+for first in 0 64 128; do works "${stats[@]}" --first $first -o part-$first.h5; done
+works stats "$vgg" --calib "$fashion/fashion-calib.h5" --positions 2 --progress none --images 192 -o whole.h5
+works merge part-0.h5 part-64.h5 part-128.h5 -o merged.h5
+check "merge tells the files" grep -qx 'layers           7 of 192 images in 3 files' out.txt
+errors() { works solve "$1" --keep 0.5 -o path.h5 && grep -v 'error [0-9.]*e-1[0-9]' out.txt; } # but those of rounding alone
+check "moments of three files are those of one run" [ "$(errors whole.h5)" = "$(errors merged.h5)" ]
+check "of most layers there are" [ "$(errors merged.h5 | wc -l)" = 5 ]
+check "a file that is replaced: one warning" [ "$(grep -cx 'reap: warning: to be replaced when the run is done: path.h5' err.txt)" = 1 ]
+if [ "$ranks" = 1 ]; then
+  answers 'reap merge: B.h5 is missing' merge part-0.h5 -o never.h5
+  answers 'reap merge: -o is missing' merge part-0.h5 part-64.h5
+  run merge part-0.h5 part-64.h5 part-64.h5 -o never.h5
+  says 'the files before and part-64.h5 share images'
+fi
+
 check "mistakes write nothing" [ ! -e never.h5 ]
 finish

@@ -135,7 +135,7 @@ int run_files_announce(const reap_comm *comm, const run_files *f) {
     reap_free(&list);
     list = longer;
   }
-  if (status == REAP_OK && *list) reap_log(REAP_LOG_INFO, "to be replaced when the run is done: %s", list);
+  if (status == REAP_OK && *list) reap_log(REAP_LOG_WARNING, "to be replaced when the run is done: %s", list);
   reap_free(&list);
   return reap_comm_agree(comm, status);
 }
