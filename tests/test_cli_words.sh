@@ -180,5 +180,19 @@ if [ "$ranks" = 1 ]; then
   says 'the files before and part-64.h5 share images'
 fi
 
+# ------------------------------------------------------------------ a dry run
+
+few=(prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 70 --positions 4 --flops 60% --repair off --progress none)
+works "${few[@]}" -o out.h5 --save-plan plan.json
+mv plan.json wet.json
+run "${few[@]}" --dry-run -o never.h5 --onnx never.onnx --report never.json --eval nosuch.h5 --save-plan plan.json
+check "a dry run ends well" [ "$status" = 0 ]
+check "it chooses the sizes of the run" cmp -s plan.json wet.json
+check "it shows them" [ "$(grep -Ec '^(conv|fc)[^ ]+ +[0-9]+ +[0-9]+ +[0-9.]+ %$' out.txt)" = 7 ]
+check "and what they come to" grep -Eq '^multiply-adds +29\.28 M .* (59|60)\.[0-9] % of it$' out.txt
+check "it writes the plan alone" [ "$(grep '^written' out.txt | tr -s ' ')$(ls never.*  2>/dev/null)" = "written plan.json" ]
+works "${few[@]}" --dry-run
+check "or nothing" [ "$(grep -c '^written' out.txt)" = 0 ]
+
 check "mistakes write nothing" [ ! -e never.h5 ]
 finish

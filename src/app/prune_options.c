@@ -66,6 +66,8 @@ void prune_options_table(prune_options *o, option *table) {
        &o->settings.save_paths, 0},
       {"--from-paths", NULL, OPTION_TEXT, "P.h5", "choose sizes from such a file, without the pass that computes it",
        &o->settings.from_paths, 0},
+      {"--dry-run", NULL, OPTION_FLAG, NULL, "choose the sizes, show them and end; no model is written", &o->dry_run,
+       0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, o->methods, "how channels are chosen (default reap)", &o->method, 0},
       {"--refit", NULL, OPTION_CHOICE, "ls|none",
@@ -225,6 +227,12 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
   return REAP_OK;
 }
 
+void prune_options_drop_outputs(prune_options *o) {
+  o->output = o->onnx = o->report = o->evaluation = NULL;
+  o->settings.save_stats = o->settings.activations = o->settings.checkpoint = NULL;
+  o->settings.resume = false;
+}
+
 /* How much is to stay, and by what sizes are chosen. */
 static int check_size(const prune_options *o) {
   const int ways =
@@ -305,7 +313,7 @@ int prune_options_check(const prune_options *o) {
     return reap_error(REAP_ERR_USAGE, "%s: --memory is for images; it does not go with --from-stats", o->title);
   if (o->settings.from_stats && o->positions_text)
     return reap_error(REAP_ERR_USAGE, "%s: --positions does not go with --from-stats", o->title);
-  if (!o->output && !o->onnx) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
+  if (!o->output && !o->onnx && !o->dry_run) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
   REAP_TRY(check_scope(o));
   if (o->settings.ridge_auto && o->settings.from_stats)

@@ -23,6 +23,7 @@ typedef struct prune_options {
   const char *latency_text, *ridge_text, *positions_text;
   int64_t producers, seed;    /* producers -1: not given */
   double keep, flops, params; /* NaN: not given */
+  bool dry_run;               /* the sizes alone */
   memory_options memory;
   common_options common;
   reap_session_settings settings;
@@ -50,6 +51,9 @@ int prune_options_read(prune_options *o);
 
 /* Those of them that reap paths has as well: solver, measure, positions, seed, kernels, memory. */
 int prune_options_read_common(prune_options *o);
+
+/* With --dry-run: the files of what does not take place are no longer asked for. */
+void prune_options_drop_outputs(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
 int prune_options_check(const prune_options *o);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "io/model_file.h"
+#include "prune/sizes/cost_model.h"
 #include "prune_notes.h"
 #include "prune_report.h"
 #include "reap/api.h"
@@ -75,6 +76,9 @@ static void print_files(const prune_options *o) {
                                o->settings.activations,
                                o->save_plan,
                                o->settings.save_paths};
+  bool some = false;
+  for (int i = 0; i < 7; i++) some |= files[i] != NULL;
+  if (!some) return;
   reap_print(stdout, "%-16s", "written");
   for (int i = 0; i < 7; i++)
     if (files[i]) reap_print(stdout, " %s", files[i]);
@@ -86,6 +90,53 @@ int prune_output_write_models(const prune_run *p, reap_source *source, const cha
   REAP_TRY(prune_notes_add(p, source));
   if (output) REAP_TRY(write_model(p, source, output));
   return onnx ? reap_source_write_onnx(source, onnx) : REAP_OK;
+}
+
+static void print_time(const prune_run *p) {
+  const int ranks = reap_comm_size(p->context->comm);
+  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - p->start, ranks, ranks > 1 ? "s" : "");
+}
+
+static void print_sizes(const reap_groups *groups, const reap_size_plan *plan) {
+  reap_print(stdout, "%-40s %9s %9s\n", "group", "channels", "kept");
+  for (int g = 0; g < plan->n_groups; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (plan->chosen[g])
+      reap_print(stdout, "%-*s %9lld %9lld %7.1f %%\n", reap_text_width(group->name, 40), group->name,
+                 (long long)group->units, (long long)plan->counts[g],
+                 100 * (double)plan->counts[g] / (double)group->units);
+  }
+  reap_print(stdout, "\n");
+}
+
+/* What is left of a cost with the plan's sizes. */
+static int cost_left(const prune_run *p, bool flops, int64_t *left) {
+  const reap_size_plan *plan = &p->info->plan;
+  reap_cost_model *model = NULL;
+  REAP_TRY((flops ? reap_cost_model_flops : reap_cost_model_params)(
+      p->inputs->network.graph, reap_session_groups(p->session), plan->chosen, &model));
+  *left = (int64_t)llround(reap_cost_model_at(model, plan->counts));
+  reap_cost_model_destroy(&model);
+  return REAP_OK;
+}
+
+int prune_output_sizes(const prune_run *p) {
+  const prune_options *o = p->options;
+  const reap_graph *graph = p->inputs->network.graph;
+  const reap_size_plan *plan = &p->info->plan;
+  const report_network before = {NULL, reap_graph_flops(graph), reap_graph_params(graph), "original"};
+  report_network after = {.name = "planned"};
+  REAP_TRY(cost_left(p, true, &after.flops));
+  REAP_TRY(cost_left(p, false, &after.params));
+  if (o->save_plan) REAP_TRY(prune_run_save_plan(p));
+  print_sizes(reap_session_groups(p->session), plan);
+  report_print(&before, &after, o->settings.measure);
+  if (prune_options_latency(o))
+    reap_print(stdout, "%-16s %9.4f ms %9.4f ms %6.1f %% of it (predicted)\n", "time of an image", plan->whole,
+               plan->cost, 100 * plan->cost / plan->whole);
+  print_files(o);
+  print_time(p);
+  return REAP_OK;
 }
 
 static int write_report(const prune_run *p, double total, double writing) {
@@ -112,7 +163,6 @@ int prune_output_write(const prune_run *p) {
   print_worst(&info->result, o->settings.refit);
   print_files(o);
   memory_figures_print(&p->memory, &o->memory);
-  const int ranks = reap_comm_size(p->context->comm);
-  reap_print(stdout, "%-16s %.1f s on %d rank%s\n", "time", reap_seconds() - p->start, ranks, ranks > 1 ? "s" : "");
+  print_time(p);
   return REAP_OK;
 }

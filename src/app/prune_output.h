@@ -9,6 +9,9 @@
  * it stands for the pruned network afterwards. */
 int prune_output_write_models(const prune_run *run, reap_source *source, const char *output, const char *onnx);
 
+/* The sizes chosen and what they come to; writes the plan, if it is asked for. */
+int prune_output_sizes(const prune_run *run);
+
 /* Writes all files asked for, each whole or not at all, and prints the table. */
 int prune_output_write(const prune_run *run);
 

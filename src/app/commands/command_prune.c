@@ -16,6 +16,14 @@ static const char *const ABOUT =
     "Removes whole channels and re-solves the remaining weights by least squares. Channels are chosen by how well\n"
     "each layer's outputs can be reconstructed without them. Nothing is retrained, and labels are not used.\n";
 
+/* Collective. Of a dry run. */
+static int show_sizes(const prune_run *job) {
+  const reap_comm *comm = job->context->comm;
+  REAP_TRY(reap_session_plan(job->session));
+  progress_view_finish();
+  return reap_comm_agree(comm, reap_comm_rank(comm) == 0 ? prune_output_sizes(job) : REAP_OK);
+}
+
 static int run(const command_context *context, prune_options *o) {
   prune_inputs inputs = {0};
   run_files files = {0};
@@ -36,6 +44,10 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(run_files_announce(context->comm, &files), done);
   REAP_TRY_OR(prune_inputs_open(context->comm, o, &inputs), done);
   REAP_TRY_OR(prune_run_open(&job), done);
+  if (o->dry_run) {
+    status = show_sizes(&job);
+    goto done;
+  }
   REAP_TRY_OR(reap_session_hash_data(job.session), done);
   REAP_TRY_OR(prune_run_do(&job), done);
   reap_progress_report(job.progress, "write", NULL, 0, 1, NULL);
@@ -65,6 +77,7 @@ int command_prune(const command_context *context) {
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
+  if (o.dry_run) prune_options_drop_outputs(&o);
   REAP_TRY(prune_options_read(&o));
   REAP_TRY(prune_options_check(&o));
   return run(context, &o);
