@@ -194,5 +194,21 @@ check "it writes the plan alone" [ "$(grep '^written' out.txt | tr -s ' ')$(ls n
 works "${few[@]}" --dry-run
 check "or nothing" [ "$(grep -c '^written' out.txt)" = 0 ]
 
+# ------------------------------------------------------------------ estimates of budgets
+
+works inspect "$resnet" --estimate 2 --images 640 --flops 50%
+check "the estimate tells the budget" grep -q '^estimate for reap prune --flops 0.5 with 640 images on 2 ranks ' out.txt
+check "and what the choice of sizes takes" grep -q ' s of it to choose the sizes' out.txt
+works inspect "$resnet" --estimate 2 --images 640 --params 3%
+check "a budget that takes coupled groups" grep -Eq '^time +[0-9.e+]+ s ' out.txt
+works inspect "$resnet" --estimate 2 --images 640 --keep 50%
+check "fixed sizes are not chosen" [ "$(grep -c 'to choose the sizes' out.txt)" = 0 ]
+if [ "$ranks" = 1 ]; then
+  answers 'reap inspect: give one of --keep, --flops and --params' inspect "$resnet" --estimate 1 --keep 0.5 --flops 0.5
+  answers 'reap inspect: --images, --keep, --flops, --params, --exclude and --memory belong to --estimate' inspect "$resnet" --flops 0.5
+  run inspect "$resnet" --estimate 1 --flops 0.01%
+  says 'flops 0.0001 cannot be reached'
+fi
+
 check "mistakes write nothing" [ ! -e never.h5 ]
 finish

@@ -358,12 +358,11 @@ static int time_moments(measurement *m, const reap_samples *samples, reap_accumu
   return reap_comm_agree(m->comm, status);
 }
 
-static int measure_layer(measurement *m, int group) {
+static int measure_layer(measurement *m, int node, int64_t channels) {
   const reap_run_setting *s = m->setting;
-  const int node = reap_group_consumer(reap_groups_at(s->groups, group));
   reap_layer layer;
   reap_accumulator *a = NULL;
-  int status = reap_layer_view(s->graph, node, reap_groups_at(s->groups, group)->units, &layer);
+  int status = reap_layer_view(s->graph, node, channels, &layer);
   const int wanted[] = {layer.input, layer.output};
   const double start = reap_seconds();
   if (status == REAP_OK) status = reap_frontier_advance(m->front, wanted, 2);
@@ -386,12 +385,21 @@ static int measure_layer(measurement *m, int group) {
   return status;
 }
 
-/* Groups in the order of their layers. */
+static bool is_inner(const reap_run_setting *s, int group) {
+  return group >= 0 && s->chosen[group] && reap_groups_at(s->groups, group)->prunable;
+}
+
+/* Those that read inner groups, in their order; without any, those that are re-solved behind coupled ones. */
 static int measure_layers(measurement *m) {
   const reap_run_setting *s = m->setting;
+  bool some = false;
+  for (int g = 0; g < reap_groups_count(s->groups); g++) some |= is_inner(s, g);
   for (int i = 0; i < s->graph->n_nodes; i++) {
     const int group = reap_groups_consumed_by(s->groups, i);
-    if (group >= 0 && s->chosen[group]) REAP_TRY(measure_layer(m, group));
+    const int64_t channels = is_inner(s, group)                           ? reap_groups_at(s->groups, group)->units
+                             : !some && reap_repair_possible(s->graph, i) ? reap_repair_channels(s->graph, i)
+                                                                          : 0;
+    if (channels > 0) REAP_TRY(measure_layer(m, i, channels));
   }
   return REAP_OK;
 }
@@ -433,7 +441,7 @@ int reap_estimate_speeds(const reap_comm *comm, const reap_run_setting *s, reap_
   if (status == REAP_OK) status = measure_layers(&m);
   if (status == REAP_OK) {
     out->forward = forward_work(&m) / m.forward_seconds;
-    out->moments = m.moments_work / m.moments_seconds;
+    out->moments = m.moments_work > 0 ? m.moments_work / m.moments_seconds : out->forward;
     status = reap_dgemm_rate(comm, PRODUCT, &out->solver);
   }
   reap_frontier_destroy(&m.front);
