@@ -5,8 +5,9 @@ first network.
 """
 import argparse
 import json
-import sys
 import time
+
+import script
 
 
 def open_session(path, threads):
@@ -54,18 +55,17 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="to measure for (default 5)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     arguments = parser.parse_args()
-    try:
-        import numpy
-        import onnxruntime
-    except ImportError as error:
-        sys.exit("latency.py: %s; see analysis/requirements.txt" % error)
+    if arguments.json:
+        script.check_output(arguments.json)
+    import numpy
+    import onnxruntime
     sessions, feeds = [], []
     for path in arguments.models:
         try:
             sessions.append(open_session(path, arguments.threads))
             feeds.append(make_input(sessions[-1], arguments.batch))
-        except Exception as error: # onnxruntime has exception types of its own
-            sys.exit("latency.py: %s: %s" % (path, error))
+        except Exception as error:  # onnxruntime has exception types of its own
+            raise script.UserError("%s: %s" % (path, error))
     figures = []
     print("%-40s %10s %10s %10s %8s" % ("network", "median ms", "quartile", "quartile", "faster"))
     for path, times in zip(arguments.models, measure(sessions, feeds, arguments.seconds)):
@@ -80,4 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -59,23 +59,23 @@ def logarithmic(axis, *names):
 
 
 def _measures(frame):
-    """What there is to draw: (column, title, the original's value, on a logarithmic axis)."""
+    """What there is to draw: (column, title, the originals' values, on a logarithmic axis)."""
     found = []
     if frame["top1"].notna().any():
-        original = frame["original_top1"].dropna().iloc[0]
-        found.append(("top1", "top-1 accuracy, % (bars: 95 % interval)", original, False))
+        originals = 100 * frame["original_top1"].dropna().unique()
+        found.append(("top1", "top-1 accuracy, % (bars: 95 % interval)", originals, False))
     if frame["kl"].notna().any():
-        found.append(("kl", "KL divergence to the original, nats", 0, True))
+        found.append(("kl", "KL divergence to the original, nats", [0], True))
     elif frame["loss"].notna().any():
-        found.append(("loss", "loss, nats", frame["original_loss"].dropna().iloc[0], False))
+        found.append(("loss", "loss, nats", frame["original_loss"].dropna().unique(), False))
     if not found and frame["output_error"].notna().any():
-        found.append(("output_error", "relative squared error of the output", 0, True))
+        found.append(("output_error", "relative squared error of the output", [0], True))
     return found
 
 
-def _add_series(axis, rows, cost, column, style, aside):
+def _add_series(axis, rows, cost, column, style, aside, others):
     """Every run as a point, a line through the medians of each budget; for a share of counted images bars, which are
-    moved aside by so many per cent so that those of several series do not overlap."""
+    moved aside by so many per cent where those of others (their costs) would overlap."""
     factor = 100 if column == "top1" else 1
     middle = rows.groupby(rows["value"].fillna(rows[cost]))[[cost, column, "images"]].median().sort_values(cost)
     axis.plot(100 * rows[cost], factor * rows[column], linestyle="none", markersize=5, alpha=0.8, **style)
@@ -83,12 +83,13 @@ def _add_series(axis, rows, cost, column, style, aside):
     for at, share, images in middle.itertuples(index=False):
         if column == "top1" and images > 0:
             low, high = results.binomial_interval(share, images)
-            axis.errorbar([100 * at + aside], [100 * share], yerr=[[100 * (share - low)], [100 * (high - share)]],
+            place = 100 * at + (aside if (abs(others - at) < 0.02).any() else 0)
+            axis.errorbar([place], [100 * share], yerr=[[100 * (share - low)], [100 * (high - share)]],
                           color=style["color"], linewidth=1, capsize=2, fmt="none", alpha=0.7)
 
 
-def _add_original(axis, value):
-    """A star at the cost of the original; on a logarithmic axis, where its zero is nowhere, at the lower edge."""
+def _add_originals(axis, values):
+    """Stars at the cost of the originals; on a logarithmic axis, where their zero is nowhere, at the lower edge."""
     star = {"marker": "*", "markersize": 13, "color": "black", "linestyle": "none", "label": "original", "zorder": 5,
             "clip_on": False}
     if axis.get_yscale() == "log":
@@ -96,7 +97,7 @@ def _add_original(axis, value):
         axis.annotate("0", (100, 0), xycoords=axis.get_xaxis_transform(), xytext=(0, 8), textcoords="offset points",
                       ha="center", fontsize=8)
     else:
-        axis.plot([100], [value], **star)
+        axis.plot([100] * len(values), values, **star)
 
 
 def tradeoff(frame):
@@ -107,15 +108,15 @@ def tradeoff(frame):
     of_params = (frame["budget"] == "params").all()
     cost, title = ("params_share", "parameters") if of_params else ("flops_share", "multiply-adds")
     drawing, axes = figure(4.8 * len(measures), 3.8, len(measures))
-    for axis, (column, label, original, log) in zip(axes, measures):
+    for axis, (column, label, originals, log) in zip(axes, measures):
         series = list(frame.groupby("series"))
         for k, (name, rows) in enumerate(series):
             style = {"color": COLOURS[k % 7], "marker": MARKERS[(k + k // 7) % 7], "label": name}
             _add_series(axis, rows[rows[column] > 0] if log else rows.dropna(subset=[column]), cost, column, style,
-                        min(0.7, 5 / len(series)) * (k - (len(series) - 1) / 2))
+                        min(0.7, 5 / len(series)) * (k - (len(series) - 1) / 2), frame[cost][frame["series"] != name])
         if log:
             logarithmic(axis, "y")
-        _add_original(axis, 100 * original if column == "top1" else original)
+        _add_originals(axis, originals)
         axis.set_xlabel(title + " left, % of the original's")
         axis.set_ylabel(label)
     one_legend(drawing, axes)

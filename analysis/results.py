@@ -90,16 +90,19 @@ def budget_of(report):
 
 
 def settings_of(report):
-    """What was asked for, without the amount and the seed."""
+    """What was pruned and how, without the amount and the seed."""
+    network = os.path.basename(str(report.get("inputs", {}).get("model", {}).get("path", "")))
     options = {k: v for k, v in report.get("options", {}).items() if k not in BUDGETS + ("seed", "scope")}
-    return {**options, "ratios": report.get("ratios"), "by": budget_of(report)[0]}
+    return {"network": network, **options, "ratios": report.get("ratios"), "by": budget_of(report)[0]}
 
 
 def _worded(key, value):
     if key == "ratios":
         return "uniform sizes" if value == "uniform" else "sizes by %s" % value
+    if key == "positions" and value == 0:
+        return "all positions"
     value = ("on" if value else "off") if isinstance(value, bool) else value
-    return str(value) if key == "method" else "%s %s" % (key.replace("_", " "), value)
+    return str(value) if key in ("network", "method") else "%s %s" % (key.replace("_", " "), value)
 
 
 def series_names(settings):

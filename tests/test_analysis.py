@@ -173,6 +173,12 @@ class Analysis(unittest.TestCase):
             "reap, repair on, uniform sizes", "reap, repair on, uniform sizes", "reap, repair on, sizes by output",
             "l1, repair off, uniform sizes", "l1, repair off, uniform sizes"])
         self.assertEqual(set(results.table(found[:2])["series"]), {"pruned"})
+        other = self.variant("f", positions=0)
+        other[1]["inputs"]["model"]["path"], other[1]["baseline"]["top1"] = "x/other.onnx", 0.5
+        frame = results.table([found[0], other])
+        self.assertEqual(list(frame["series"]), ["resnet-fashion.onnx, positions 20", "other.onnx, all positions"])
+        stars = [l for l in pictures.tradeoff(frame).axes[0].lines if l.get_marker() == "*"]
+        self.assertEqual(sorted(stars[0].get_ydata()), [50, 100 * found[0][1]["baseline"]["top1"]])
 
     def test_interval_is_wilsons(self):
         for share, trials in ((0.95, 200), (1.0, 50), (0.0, 7), (0.5, 3)):
