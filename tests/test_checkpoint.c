@@ -180,10 +180,11 @@ static void measuring_goes_on(void) {
   reap_session *unbroken = whole(settings), *session = NULL;
   int stops = 0;
   settings.resume = true;
-  for (stop = 1; stops < 3; stops++) { /* losses, how they combine, sizes */
+  enum { STOPS = 1 + REAP_PATHS_TRIALS + 1 + 1 }; /* losses; each trial; how losses combine; sizes */
+  for (stop = 1; stops < STOPS; stops++) {
     session = create(&settings);
     CHECK_FAILS(reap_session_plan(session), REAP_STOPPED, "before the first step");
-    CU_ASSERT_EQUAL(reap_session_get_info(session)->plan.complete, stops == 2);
+    CU_ASSERT_EQUAL(reap_session_get_info(session)->plan.complete, stops == STOPS - 1);
     reap_session_destroy(&session);
   }
   stop = 0;

@@ -27,6 +27,15 @@ typedef enum reap_scaled_outputs {
   REAP_SCALE_SOFTMAX /* those behind a soft-max */
 } reap_scaled_outputs;
 
+/* Results of trials (sensitivity/trial.h) in the order in which they are asked for: those known are not made again. The
+ * same on all ranks. */
+typedef struct reap_trial_ledger {
+  int64_t n, next;            /* known; asked for so far */
+  double *moved;              /* [n] */
+  int (*made)(void *context); /* collective, after one was made and added; its status is the trial's */
+  void *context;
+} reap_trial_ledger;
+
 typedef struct reap_prune_options {
   const reap_method *method;
   bool refit;            /* re-solve the weights by least squares */
@@ -56,6 +65,7 @@ typedef struct reap_prune_options {
                          as many as there are not: the layers' multiply-adds */
   int n_work;
   bool quiet;                         /* no warnings: a trial */
+  reap_trial_ledger *trials;          /* of the trials that these options are asked of; NULL: they are not kept */
   reap_stats_writer *save_stats;      /* takes up the moments as used; NULL: they are not kept */
   reap_activations_file *activations; /* takes up inputs and targets as used; NULL: they are not kept */
   reap_stats_file *from_stats; /* moments of the original network in place of images (which are NULL then, as is the

@@ -36,14 +36,15 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
   return status;
 }
 
-int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
-               const reap_prune_options *options, int64_t few, double *moved) {
+static int make(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
+                const reap_prune_options *options, int64_t few, double *moved) {
   const int64_t count = shard->images < few ? shard->images : few;
   const reap_shard part = reap_shard_make(count, shard->block, reap_comm_rank(comm), reap_comm_size(comm));
   reap_prune_options o = *options;
   reap_graph *pruned = NULL;
   o.save_stats = NULL;
   o.activations = NULL;
+  o.trials = NULL;
   o.quiet = true;
   o.ridge_auto = false;
   o.producer_rounds = 0;          /* would take longer than all else */
@@ -58,4 +59,19 @@ int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *
   if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, &o, moved);
   reap_graph_destroy(&pruned);
   return status;
+}
+
+int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
+               const reap_prune_options *options, int64_t few, double *moved) {
+  reap_trial_ledger *l = options->trials;
+  if (l && l->next < l->n) {
+    *moved = l->moved[l->next++];
+    return REAP_OK;
+  }
+  REAP_TRY(make(comm, original, images, shard, options, few, moved));
+  if (!l) return REAP_OK;
+  REAP_TRY(reap_comm_agree(comm, reap_grow(&l->moved, l->n, l->n + 1, sizeof *l->moved)));
+  l->moved[l->n++] = *moved;
+  l->next = l->n;
+  return l->made(l->context);
 }

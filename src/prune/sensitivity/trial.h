@@ -11,7 +11,8 @@ enum { REAP_TRIAL_IMAGES = 1000, REAP_TRIAL_FEW_IMAGES = 500, REAP_TRIAL_POSITIO
 /* Collective. Prunes a clone of `original` as `options` say (its stores, ridge_auto, classifier, method and
  * seed aside: it is the method reap with weights re-solved, outputs not scaled) with the first `few` of the shard's
  * images, and measures on held-out images of the whole shard how far the output moves, as group_paths.h does. *moved:
- * NaN if there are no images held out. The same on all ranks and for any number of them. */
+ * NaN if there are no images held out. The same on all ranks and for any number of them. What options->trials knows is
+ * taken from there. */
 int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
                const reap_prune_options *options, int64_t few, double *moved);
 

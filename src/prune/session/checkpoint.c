@@ -200,6 +200,8 @@ static int put_all(const reap_session *s, reap_checkpoint_file *f) {
     REAP_TRY(reap_checkpoint_put_paths(f, s->own_paths));
     reap_checkpoint_leave(f);
   }
+  REAP_TRY(reap_checkpoint_put_integer(f, "trials_made", c->trials.n));
+  REAP_TRY(reap_checkpoint_put_numbers(f, "trials", c->trials.n, c->trials.moved));
   if (c->stage < STAGE_PLAN) return REAP_OK;
   REAP_TRY(reap_checkpoint_enter(f, "plan"));
   REAP_TRY(put_plan(f, &s->info.plan));
@@ -245,13 +247,36 @@ static int stop_wanted(const reap_session *s, bool *wanted) {
 
 static bool writes(const reap_session *s) { return s->settings.checkpoint && reap_comm_rank(s->comm) == 0; }
 
+/* Unless that takes too long a part of the time. */
+static void write_now_and_then(reap_session *s, bool now) {
+  const session_checkpoint *c = &s->checkpoint;
+  if (writes(s) && (now || SHARE * (reap_seconds() - c->written) >= c->cost)) write_file(s);
+}
+
 int reap_session_checkpoint_stage(reap_session *s, session_stage stage) {
+  session_checkpoint *c = &s->checkpoint;
   bool wanted;
-  const bool further = stage > s->checkpoint.stage;
-  if (further) s->checkpoint.stage = stage;
-  if (further && writes(s)) write_file(s);
+  const bool further = stage > c->stage;
+  if (further) {
+    c->stage = stage;
+    c->trials.n = c->trials.next = 0;
+    write_now_and_then(s, true);
+  }
   REAP_TRY(stop_wanted(s, &wanted));
   return wanted ? stop(s) : REAP_OK;
+}
+
+static int trial_made(void *context) {
+  reap_session *s = context;
+  bool wanted;
+  REAP_TRY(stop_wanted(s, &wanted));
+  write_now_and_then(s, wanted);
+  return wanted ? stop(s) : REAP_OK;
+}
+
+void reap_session_checkpoint_begin(reap_session *s) {
+  s->checkpoint.trials.made = trial_made;
+  s->checkpoint.trials.context = s;
 }
 
 /* The step last done, into past. */
@@ -267,8 +292,7 @@ int reap_session_checkpoint_step(reap_session *s) {
   REAP_TRY(reap_comm_agree(s->comm, writes(s) ? note_step(c, s->run) : REAP_OK));
   if (!reap_run_may_pause(s->run)) return REAP_OK;
   REAP_TRY(stop_wanted(s, &wanted));
-  const bool last = s->done == reap_run_steps(s->run);
-  if (writes(s) && (wanted || (!last && SHARE * (reap_seconds() - c->written) >= c->cost))) write_file(s);
+  if (wanted || s->done < reap_run_steps(s->run)) write_now_and_then(s, wanted);
   return wanted ? stop(s) : REAP_OK;
 }
 
@@ -314,6 +338,15 @@ static int get_steps(reap_session *s, reap_checkpoint_file *f) {
   return REAP_OK;
 }
 
+static int get_trials(const reap_checkpoint_file *f, reap_trial_ledger *l) {
+  int64_t n;
+  REAP_TRY(reap_checkpoint_get_integer(f, "trials_made", &n));
+  if (n < 0) return reap_error(REAP_ERR_INPUT, "%lld trials cannot be", (long long)n);
+  REAP_TRY(reap_checkpoint_get_numbers(f, "trials", n, &l->moved));
+  l->n = n;
+  return REAP_OK;
+}
+
 static int get_all(reap_session *s, reap_checkpoint_file *f) {
   int64_t stage;
   REAP_TRY(reap_checkpoint_enter(f, "run"));
@@ -328,6 +361,7 @@ static int get_all(reap_session *s, reap_checkpoint_file *f) {
     REAP_TRY(reap_checkpoint_get_paths(f, &s->own_paths));
     reap_checkpoint_leave(f);
   }
+  REAP_TRY(get_trials(f, &s->checkpoint.trials));
   if (stage < STAGE_PLAN) return REAP_OK;
   s->info.paths = s->own_paths ? s->own_paths : s->info.paths;
   REAP_TRY(reap_checkpoint_enter(f, "plan"));
@@ -369,5 +403,6 @@ int reap_session_checkpoint_read(reap_session *s) {
 void reap_session_checkpoint_clear(session_checkpoint *c) {
   for (int k = 0; c->past && k < c->n; k++) reap_step_past_clear(&c->past[k]);
   reap_free(&c->past);
+  reap_free(&c->trials.moved);
   c->n = c->n_read = 0;
 }

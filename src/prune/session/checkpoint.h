@@ -2,7 +2,7 @@
  *
  * The file (io/checkpoint_file.h) holds
  *   run     what the results follow from: program, hashes of network and images, settings, as texts
- *   paths   losses of groups, as far as they are known (`stage`)
+ *   paths   losses of groups, as far as they are known (`stage`), and results of the trials (`trials`) after that
  *   plan    sizes, once they are chosen
  *   steps   one group for each step done: its record (run/record.def), the weights of the layers that changed
  */
@@ -23,10 +23,14 @@ typedef enum session_stage {
 
 typedef struct session_checkpoint {
   session_stage stage;
-  int n, n_read;        /* steps in past; of these those read, which are to be repeated */
-  reap_step_past *past; /* [n] on rank 0; those read on all ranks, until they are repeated */
-  double written, cost; /* when it was written last, and the seconds that took */
+  int n, n_read;            /* steps in past; of these those read, which are to be repeated */
+  reap_step_past *past;     /* [n] on rank 0; those read on all ranks, until they are repeated */
+  reap_trial_ledger trials; /* of the present stage */
+  double written, cost;     /* when it was written last, and the seconds that took */
 } session_checkpoint;
+
+/* Local. From now on trials are noted. */
+void reap_session_checkpoint_begin(reap_session *session);
 
 /* Local, before work starts: REAP_ERR_USAGE if the settings do not go with a checkpoint, or if a file is there that is
  * not to be resumed. */

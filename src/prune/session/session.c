@@ -87,6 +87,7 @@ int reap_session_create(const reap_comm *comm, const reap_network *network, reap
                         const reap_session_settings *settings, reap_session **out) {
   REAP_TRY(reap_comm_alloc(comm, out, 1, sizeof **out));
   **out = (reap_session){.comm = comm, .network = network, .images = images, .settings = *settings};
+  reap_session_checkpoint_begin(*out);
   if (!settings->method) (*out)->settings.method = reap_method_find("reap");
   const int status = reap_comm_agree(comm, set_up(*out));
   if (status != REAP_OK)

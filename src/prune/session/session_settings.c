@@ -114,7 +114,7 @@ reap_scaled_outputs reap_settings_scaled_outputs(const reap_session_settings *s,
   return s->temperature_scaling == REAP_SWITCH_ON || known ? REAP_SCALE_ALL : REAP_SCALE_SOFTMAX;
 }
 
-reap_prune_options reap_session_prune_options(const reap_session *s) {
+reap_prune_options reap_session_prune_options(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   return (reap_prune_options){.method = o->method,
                               .refit = o->refit,
@@ -134,5 +134,6 @@ reap_prune_options reap_session_prune_options(const reap_session *s) {
                               .memory = o->memory,
                               .scratch = o->scratch,
                               .measure = o->measure,
-                              .progress = o->progress};
+                              .progress = o->progress,
+                              .trials = &s->checkpoint.trials};
 }

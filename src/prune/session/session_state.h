@@ -36,7 +36,7 @@ struct reap_session {
 /* session_paths.c: info.paths from a file or from a pass over the images; writes save_paths. Collective. */
 int reap_session_paths_get(reap_session *session);
 
-/* What the steps, and trials in small, are asked to do, files aside. Local. */
-reap_prune_options reap_session_prune_options(const reap_session *session);
+/* What the steps, and trials in small, are asked to do, files aside; it borrows the session. Local. */
+reap_prune_options reap_session_prune_options(reap_session *session);
 
 #endif
