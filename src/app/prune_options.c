@@ -123,7 +123,7 @@ bool prune_option_decides(const char *name) {
   static const char *const others[] = {
       "--calib",    "--eval",      "--from-stats", "--from-paths",  "--latency-table", "--plan",       "--output",
       "--onnx",     "--report",    "--save-stats", "--activations", "--save-plan",     "--save-paths", "--threads",
-      "--progress", "--log-level", "--memory",     "--scratch",     "--help"};
+      "--progress", "--log-level", "--memory",     "--scratch",     "--checkpoint",    "--resume",     "--help"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (strcmp(name, others[i]) == 0) return false;
   return true;
