@@ -46,6 +46,7 @@ done
 sweep 0 "${data[@]}" --flops 0.8,0.5 --method reap,random --seed 3 --groups $groups --save-models onnx -o S.h5
 says "4 settings on $ranks rank"
 says "4 of 4 settings"
+says "method random gets the sizes of reap"
 for pair in "${pairs[@]}"; do
   read -r method flops <<<"$pair"
   name=$(cd S.h5.d && ls | grep "^$method-.*flops-$flops-seed3.h5$")
@@ -59,7 +60,8 @@ check "four settings and four models" [ "$(number_of S.h5.d '*-flops-*')" = 8 ]
 columns=$(h5dump -n S.h5 | grep -c '/table/')
 check "14 columns, not $columns" [ "$columns" = 14 ]
 check "a table row for every setting" [ "$(h5dump -d /table/value S.h5 | grep -c 'SIMPLE { ( 4 )')" = 1 ]
-check "paths of either method, made once" [ "$(number_of S.h5.d 'paths-output-*.h5')" = 2 ]
+check "paths for both methods, made once" [ "$(number_of S.h5.d 'paths-output-*.h5')" = 1 ]
+check "whose sizes random gets" grep -q '"sizes_of":[[:space:]]*"reap"' random-0.8.json
 check "paths are in the merged file" [ "$(h5dump -n S.h5 | grep -c '^ group */groups/')" -gt 3 ]
 check "a baseline" [ "$(h5dump -a /baseline/flops S.h5 | grep -c '(0): 29275904')" = 1 ]
 

@@ -57,9 +57,13 @@ static void report_latency(const reap_session_info *info, cJSON *report) {
                {"measured", info->measured_ms});
 }
 
-/* ratios, budget, predicted_loss, gap and groups, each with channels and kept. */
-static void report_plan(const reap_size_plan *plan, const reap_groups *groups, cJSON *report) {
+/* ratios, sizes_of, budget, predicted_loss, gap and groups, each with channels and kept. */
+static void report_plan(const prune_run *run, cJSON *report) {
+  const reap_size_plan *plan = &run->info->plan;
+  const reap_groups *groups = reap_session_groups(run->session);
+  const reap_method *method = reap_settings_sizes_method(&run->options->settings);
   cJSON_AddStringToObject(report, "ratios", reap_ratios_name(plan->ratios));
+  json_add(report, "sizes_of", method ? cJSON_CreateString(method->name) : cJSON_CreateNull());
   cJSON *b = cJSON_AddObjectToObject(report, "budget");
   cJSON_AddStringToObject(b, "of", reap_budget_name(plan->budget));
   JSON_NUMBERS(b, {"asked", plan->asked}, {"limit", plan->limit}, {"cost", plan->cost}, {"original", plan->whole});
@@ -187,7 +191,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   report_add_layers(report, &info->result);
   report_add_classifiers(report, &info->result);
   report_options(o, info->plan.scope, report);
-  report_plan(&info->plan, reap_session_groups(run->session), report);
+  report_plan(run, report);
   report_joint(info, report);
   if (prune_options_latency(o)) report_latency(info, report);
   report_add_input(report, "model", o->model, reap_source_hash(run->inputs->network.source));

@@ -20,8 +20,8 @@ static const char *const ABOUT =
     "Prunes one network in many ways: all budgets with all methods and seeds, side by side on groups of ranks.\n"
     "Each setting does what reap prune does with the same options, and writes a file to SWEEP.h5.d/ as it\n"
     "finishes. In the end all are merged into SWEEP.h5. The sensitivity data are computed once and shared by all\n"
-    "budgets. The same command, started again, computes the missing settings. A setting that fails does not stop\n"
-    "the others.\n";
+    "budgets and methods: sizes for other methods are those of reap. The same command, started again, computes\n"
+    "the missing settings. A setting that fails does not stop the others.\n";
 
 /* Hashes of what the network does not tell, known to all ranks. */
 static int hash_inputs(const reap_comm *comm, const prune_options *o, sweep_hashes *hashes) {

@@ -8,6 +8,7 @@
 #include "prune/session/session_phases.h"
 #include "prune/session/session_settings.h"
 #include "reap/error.h"
+#include "reap/log.h"
 #include "reap/memory.h"
 #include "reap/method.h"
 #include "sweep_progress.h"
@@ -26,15 +27,15 @@ static int hash_of(const reap_sweep_origin *origin, char digest[REAP_HASH_LENGTH
   return status;
 }
 
-/* Settings with the same key would make the same paths: seeds matter where positions or channels are drawn. */
+/* Settings with the same key would make the same paths: those of all methods that reap stands in for, say. Seeds matter
+ * where positions are drawn. */
 static int key_of(const prune_options *o, const char *digest, char **out) {
   const reap_ratios ratios = reap_settings_ratios(&o->settings);
   const bool output = ratios == REAP_RATIOS_OUTPUT;
-  const bool drawn = o->settings.positions > 0 || (output && (o->settings.method->needs & REAP_NEEDS_SEED));
   char seed[32] = "";
-  if (drawn) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
-  return reap_format(out, "paths-%s%s%s%s-%.8s", reap_ratios_name(ratios), output ? "-" : "", output ? o->method : "",
-                     seed, digest);
+  if (o->settings.positions > 0) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
+  return reap_format(out, "paths-%s%s%s%s-%.8s", reap_ratios_name(ratios), output ? "-" : "",
+                     output ? reap_settings_sizes_method(&o->settings)->name : "", seed, digest);
 }
 
 /* The item of the setting, made if there is none yet. */
@@ -112,6 +113,23 @@ static int get(const reap_comm *comm, const reap_session_settings *wanted, const
   return status;
 }
 
+/* Whether settings of this one's method, which are told once, get sizes of another method. */
+static bool borrows(const sweep_setting *settings, int index) {
+  const reap_session_settings *own = &settings[index].options.settings;
+  const reap_method *sizes = reap_settings_sizes_method(own);
+  for (int i = 0; i < index; i++)
+    if (settings[i].options.settings.method == own->method && reap_settings_sizes_method(&settings[i].options.settings))
+      return false;
+  return sizes && sizes != own->method;
+}
+
+static void tell_whose(int count, const sweep_setting *settings) {
+  for (int i = 0; i < count; i++)
+    if (borrows(settings, i))
+      reap_log(REAP_LOG_INFO, "method %s gets the sizes of %s: by its losses they are chosen",
+               settings[i].options.method, reap_settings_sizes_method(&settings[i].options.settings)->name);
+}
+
 int sweep_choices_make(const command_context *context, const sweep_folder *folder, prune_inputs *inputs,
                        const char *data_hash, int count, const sweep_setting *settings, const bool *done,
                        sweep_choices *out) {
@@ -121,6 +139,7 @@ int sweep_choices_make(const command_context *context, const sweep_folder *folde
   memset(out, 0, sizeof *out);
   for (int i = 0; i < count; i++) todo += !done[i];
   REAP_TRY(reap_comm_agree(context->comm, make_items(folder, count, settings, out)));
+  tell_whose(count, settings);
   for (int i = 0; i < count; i++) {
     sweep_choice *item = out->of[i] >= 0 ? &out->items[out->of[i]] : NULL;
     const bool times = prune_options_latency(&settings[i].options) && !inputs->latency;

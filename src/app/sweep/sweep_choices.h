@@ -7,7 +7,7 @@
 
 /* Paths of all groups under one way to make them. */
 typedef struct sweep_choice {
-  char *key;               /* "paths-output-reap-seed0-<hash of what the sweep's settings have in common>" */
+  char *key;               /* "paths-output-reap-<hash of what the sweep's settings have in common>" */
   char *file;              /* in the folder; --from-paths: that file */
   reap_group_paths *paths; /* NULL where all settings that need them are done */
 } sweep_choice;

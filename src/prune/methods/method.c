@@ -59,6 +59,10 @@ int reap_method_check(const reap_method *method, unsigned offered) {
   return REAP_OK;
 }
 
+const reap_method *reap_method_for_sizes(const reap_method *m) {
+  return m && m->can & REAP_CAN_SIZES ? m : &reap_method_reap;
+}
+
 bool reap_method_holds_moments(const reap_method *m) {
   const bool wants = (m->needs & (REAP_NEEDS_GRAM | REAP_NEEDS_SAMPLES)) != 0 || (m->gives & REAP_GIVES_WEIGHTS) != 0;
   return wants && !(m->can & REAP_CAN_DISTRIBUTED);

@@ -23,6 +23,9 @@ void reap_method_names(char *out, size_t size);
 /* Local. REAP_ERR_USAGE naming the method and what it lacks if it needs more than `offered`. */
 int reap_method_check(const reap_method *method, unsigned offered);
 
+/* The method whose pilot runs choose sizes for this one: itself if it can (REAP_CAN_SIZES), else reap. Local. */
+const reap_method *reap_method_for_sizes(const reap_method *method);
+
 /* Whether the method takes part in no distributed solve, but wants the moments, so that a rank has to hold them. */
 bool reap_method_holds_moments(const reap_method *method);
 

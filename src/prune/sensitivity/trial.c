@@ -50,7 +50,7 @@ static int make(const reap_comm *comm, const reap_graph *original, reap_dataset 
   o.producer_rounds = 0;          /* would take longer than all else */
   o.classifier = REAP_SCALE_NONE; /* the movement is measured at a temperature, where one factor of all outputs counts
                                      as an error */
-  if (!o.method || !(o.method->can & REAP_CAN_SIZES)) o.method = &reap_method_reap; /* whose paths they are */
+  o.method = reap_method_for_sizes(o.method);
   o.refit = true;
   o.seed = 0; /* whatever the run's, sizes are the same */
   if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;

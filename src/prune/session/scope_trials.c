@@ -19,6 +19,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "session_settings.h"
 
 static const double FACTORS[REAP_SCOPE_TRIALS] = {1e6, 4, 2, 1};
 static const double WORTH_CHANGING = 0.1; /* as in sensitivity/joint.c */
@@ -34,16 +35,19 @@ static int finish(reap_session *s, double coupled) {
 }
 
 /* Sizes that were chosen here, by losses. */
-static void announce(const reap_size_plan *p) {
+static void announce(const reap_session *s) {
+  const reap_size_plan *p = &s->info.plan;
+  const reap_method *method = reap_settings_sizes_method(&s->settings);
   if (isnan(p->predicted_loss)) return;
-  reap_log(REAP_LOG_INFO, "sizes by %s: predicted loss %.4g, at most %.2g %% above the least possible",
-           reap_ratios_name(p->ratios), p->predicted_loss, 100 * p->gap);
+  reap_log(REAP_LOG_INFO, "sizes by %s%s%s: predicted loss %.4g, at most %.2g %% above the least possible",
+           reap_ratios_name(p->ratios), method == s->settings.method ? "" : " of the method ",
+           method == s->settings.method ? "" : method->name, p->predicted_loss, 100 * p->gap);
 }
 
 static int finish_and_tell(reap_session *s, double coupled) {
   const bool chosen = !s->info.plan.complete;
   REAP_TRY(finish(s, coupled));
-  if (chosen) announce(&s->info.plan);
+  if (chosen) announce(s);
   return REAP_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "exec/output_set.h"
 #include "group_names.h"
+#include "prune/methods/methods.h"
 #include "prune/sensitivity/paths.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -87,6 +88,11 @@ reap_ratios reap_settings_ratios(const reap_session_settings *s) {
 bool reap_settings_need_losses(const reap_session_settings *s) {
   const reap_ratios ratios = reap_settings_ratios(s);
   return ratios == REAP_RATIOS_PATH || ratios == REAP_RATIOS_OUTPUT;
+}
+
+const reap_method *reap_settings_sizes_method(const reap_session_settings *s) {
+  if (!reap_settings_need_losses(s)) return NULL;
+  return reap_settings_ratios(s) == REAP_RATIOS_OUTPUT ? reap_method_for_sizes(s->method) : &reap_method_reap;
 }
 
 bool reap_settings_need_latency(const reap_session_settings *s) {

@@ -14,6 +14,9 @@ reap_ratios reap_settings_ratios(const reap_session_settings *settings);
 /* Whether sizes are chosen by losses of groups at all sizes (with the output's movement for OUTPUT). */
 bool reap_settings_need_losses(const reap_session_settings *settings);
 
+/* The method whose losses choose the sizes: reap_method_for_sizes() for OUTPUT, reap for PATH; NULL: no losses do. */
+const reap_method *reap_settings_sizes_method(const reap_session_settings *settings);
+
 /* Whether the budget is a time. */
 bool reap_settings_need_latency(const reap_session_settings *settings);
 
