@@ -14,7 +14,7 @@ import script
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid #d5d9de; }
-table { border-collapse: collapse; font-size: 0.87rem; } th, td { padding: 0.2rem 0.7rem; text-align: right; }
+table { border-collapse: collapse; font-size: 0.87rem; } th, td { padding: 0.2rem 0.5rem; text-align: right; }
 th { border-bottom: 1px solid #888; font-weight: 600; } .text { text-align: left; } td.text { white-space: nowrap; }
 th button { font: inherit; border: 0; padding: 0; background: none; color: inherit; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; }
@@ -194,6 +194,7 @@ def sweep_page(name, found, paths):
     return ["<h1>%s</h1>" % html.escape(name), "<p>%d settings</p>" % len(frame),
             "<h2>Accuracy against cost</h2>", picture(pictures.tradeoff, frame),
             "<h2>Settings</h2>", sweep_table(frame),
+            note("Speeds are those of the evaluation; settings that ran side by side disturb one another."),
             "<h2>Channels kept</h2>", picture(lambda: pictures.kept_shares(results.all_groups(found))),
             *paths_part(paths)]
 
