@@ -23,6 +23,62 @@ installed=$PWD/installed
 check "the installation" cmake --install "$build" --prefix "$installed"
 lib=$(dirname "$(find "$installed" -name libreap.a)")
 
+# ------------------------------------------------------------------ manual pages and completion
+
+man=$installed/share/man/man1 script=$installed/share/bash-completion/completions/reap
+pages() { # those that there should be: of the program and of all commands that it lists
+  echo reap.1
+  "$installed/bin/reap" help | awk '$1 == "reap" && $2 ~ /^[a-z]+$/ && $2 != "help" {
+    print $2 == "bench" ? "reap-bench-layers.1\nreap-bench-solve.1" : "reap-" $2 ".1" }'
+}
+check "a page for each command" eval 'diff <(pages | LC_ALL=C sort) <(ls "$man" | LC_ALL=C sort)'
+if command -v groff >/dev/null; then
+  check "groff takes all pages" eval '[ -z "$(groff -man -ww -z "$man"/*.1 2>&1)" ]'
+  plain() { groff -man -Tascii "$1" | sed 's/.\x08//g; s/\x1b\[[0-9;]*m//g' | tr -s ' '; }
+  plain "$man/reap-prune.1" >page.txt
+  "$installed/bin/reap" prune --help | grep -o '^  \(-., \)\?--[a-z-]*.*' | sed 's/   .*//; s/^  //' >options.txt
+  all_options() { # of the help, with their arguments, in the page
+    local option
+    [ "$(wc -l <options.txt)" -gt 30 ] || return 1
+    while IFS= read -r option; do grep -qF -- " $option" page.txt || { echo "$option is missing"; return 1; }; done <options.txt
+  }
+  check "the page of prune has all options" all_options
+else
+  echo "SKIPPED: the look of manual pages, there is no groff"
+fi
+check "no page on what is no command" eval '! "$installed/bin/reap" print-man nosuch'
+
+# completes "WORD ..." "REPLY ...": what bash offers for the last word.
+completes() {
+  checked=$1 wanted=$2
+  check "completion of \"reap $1\"" bash -c '
+    . "$1"
+    read -ra COMP_WORDS <<<"reap $2"
+    case $2 in *" ") COMP_WORDS+=("") ;; esac
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _reap
+    said=$(printf "%s\n" "${COMPREPLY[@]}" | LC_ALL=C sort | tr "\n" " ")
+    [ "$said" = "$3" ] || { echo "it is: $said"; exit 1; }' bash "$script" "$checked" "$wanted"
+}
+mkdir -p complete/photos
+touch complete/images.h5 complete/net.onnx "complete/a b.h5"
+cd complete || exit 1
+completes "pr" "prune "
+completes "prune --me" "--measure --memory --method "
+completes "prune net.onnx --method l" "l1 l1-filter "
+completes "prune --method = l1-" "l1-filter "
+completes "prune --calib " "a b.h5 images.h5 photos "
+completes "prune -o im" "images.h5 "
+completes "prune --scratch " "photos "
+completes "prune --keep " " "
+completes "prune n" "net.onnx "
+completes "sweep --method r" "random reap "
+completes "bench l" "layers "
+completes "bench solve --ro" "--route "
+completes "help ev" "eval "
+completes "help bench s" "solve "
+cd ..
+
 # ------------------------------------------------------------------ symbols
 
 others() { # nm's options and library: global symbols that do not begin with reap_

@@ -42,7 +42,7 @@ static int run_on(const reap_comm *comm, const char *line) {
   }
   argv[argc] = NULL;
   options_given given = {0};
-  const command_context context = {comm, argc, argv, line, "unknown", &given};
+  const command_context context = {comm, argc, argv, line, "unknown", &given, DOCUMENT_NONE};
   const struct {
     const char *name;
     int (*run)(const command_context *);

@@ -6,13 +6,18 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "completion.h"
+#include "man_page.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done) {
-  *done = false;
+  *done = context->document != DOCUMENT_NONE;
+  if (context->document == DOCUMENT_MAN_PAGE) man_page_command(stdout, line, synopsis, about);
+  if (context->document == DOCUMENT_COMPLETION) completion_command(stdout, line);
+  if (*done) return REAP_OK;
   REAP_TRY(options_parse(line, context->argc, context->argv, context->given));
   if (!line->help) return REAP_OK;
   *done = true;

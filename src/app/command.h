@@ -8,6 +8,9 @@
 #include "reap/comm.h"
 #include "reap/network.h"
 
+/* In place of a run, command_begin() prints what the command's table of options tells. */
+typedef enum document_kind { DOCUMENT_NONE, DOCUMENT_MAN_PAGE, DOCUMENT_COMPLETION } document_kind;
+
 /* What main() hands to a command. */
 typedef struct command_context {
   const reap_comm *comm;
@@ -16,10 +19,12 @@ typedef struct command_context {
   const char *typed;    /* the whole command line as typed, for reports */
   const char *commit;   /* of the build; "unknown": it was made from an archive */
   options_given *given; /* empty: for command_begin() */
+  document_kind document;
 } command_context;
 
 typedef struct command {
   const char *name, *synopsis, *summary;
+  const char *parts; /* "a|b": what has to follow, with a summary of each ("...|..."); NULL: nothing */
   int (*run)(const command_context *context); /* collective; status of the run, the same on all ranks */
 } command;
 

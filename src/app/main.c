@@ -29,6 +29,8 @@ static void load_with_one_thread(char **argv) {
 int main(int argc, char **argv) {
   int provided, rank;
   load_with_one_thread(argv);
+  int printed;
+  if (program_print(argc, argv, &printed)) return printed;
   const int probed = probe_inputs(argc, argv);
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -12,14 +12,14 @@ static const char *const HELP =
     "  reap bench layers --help   time of every layer at several sizes, for reap prune --latency\n";
 
 int command_bench(const command_context *context) {
-  const bool first = reap_comm_rank(context->comm) == 0;
   const char *what = context->argc > 1 ? context->argv[1] : NULL;
-  const command_context inner = {context->comm,  context->argc - 1, context->argv + 1,
-                                 context->typed, context->commit,   context->given};
+  command_context inner = *context; /* without the first word */
+  inner.argc--;
+  inner.argv++;
   if (what && strcmp(what, "solve") == 0) return command_bench_solve(&inner);
   if (what && strcmp(what, "layers") == 0) return command_bench_layers(&inner);
   if (what && (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0)) {
-    if (first) fputs(HELP, stdout);
+    if (reap_comm_rank(context->comm) == 0) fputs(HELP, stdout);
     return REAP_OK;
   }
   if (!what) return reap_error(REAP_ERR_USAGE, "reap bench: give solve or layers");

@@ -9,6 +9,7 @@
 #include "app/json.h"
 #include "base/nearest.h"
 #include "base/text.h"
+#include "documents.h"
 #include "io/model_file.h"
 #include "linalg/dense.h"
 #include "reap/api.h"
@@ -17,28 +18,36 @@
 #include "reap_commit.h"
 
 static const command commands[] = {
-    {"inspect", "MODEL [--estimate P]", "layers, channel groups, multiply-adds, parameters", command_inspect},
-    {"eval", "MODEL --data D.h5", "accuracy, loss and speed; stored outputs", command_eval},
-    {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights",
+    {"inspect", "MODEL [--estimate P]", "layers, channel groups, multiply-adds, parameters", NULL, command_inspect},
+    {"eval", "MODEL --data D.h5", "accuracy, loss and speed; stored outputs", NULL, command_eval},
+    {"prune", "MODEL --calib D.h5 (--keep F | --flops F) -o OUT.h5", "remove channels, re-solve weights", NULL,
      command_prune},
     {"sweep", "MODEL --calib D.h5 --eval D.h5 --flops F,... -o SWEEP.h5", "many budgets, methods and seeds at once",
-     command_sweep},
-    {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers in a file", command_stats},
-    {"paths", "MODEL --calib D.h5 -o P.h5", "errors of each group at each size; sensitivity of the outputs",
+     NULL, command_sweep},
+    {"stats", "MODEL --calib D.h5 -o S.h5", "moments of the layers in a file", NULL, command_stats},
+    {"paths", "MODEL --calib D.h5 -o P.h5", "errors of each group at each size; sensitivity of the outputs", NULL,
      command_paths},
-    {"merge", "A.h5 B.h5 ... -o SUM.h5", "sum of the moments of different images", command_merge},
-    {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", command_solve},
-    {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", command_export},
-    {"bench", "solve|layers [options]", "speed of the solver; times of layers, for --latency-table", command_bench},
+    {"merge", "A.h5 B.h5 ... -o SUM.h5", "sum of the moments of different images", NULL, command_merge},
+    {"solve", "STATS.h5 --keep F -o PATH.h5", "the solver alone, on stored moments", NULL, command_solve},
+    {"export", "OUT.h5 OUT.onnx", "a pruned model as ONNX", NULL, command_export},
+    {"bench", "solve|layers [options]", "speed of the solver|times of layers, for --latency-table", "solve|layers",
+     command_bench},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const char ABOUT[] = "Channel pruning of trained networks without retraining, by reconstruction error (REAP).\n";
 
 static void print_help(FILE *to) {
   fprintf(to,
           "usage: reap COMMAND ...            (mpirun -n P reap COMMAND ... on P ranks)\n\n"
-          "Channel pruning of trained networks without retraining, by reconstruction error (REAP).\n\n");
-  for (int i = 0; i < N_COMMANDS; i++)
-    fprintf(to, "  reap %-8s %-55s %s\n", commands[i].name, commands[i].synopsis, commands[i].summary);
+          "%s\n",
+          ABOUT);
+  for (int i = 0; i < N_COMMANDS; i++) {
+    const command *c = &commands[i];
+    const size_t first = strcspn(c->summary, "|"); /* of its parts */
+    fprintf(to, "  reap %-8s %-55s %.*s%s%s\n", c->name, c->synopsis, (int)first, c->summary, c->parts ? "; " : "",
+            c->parts ? c->summary + first + 1 : "");
+  }
   fprintf(to,
           "\n  reap help COMMAND, reap COMMAND --help    arguments and options of a command\n"
           "  reap --version, reap -V                   versions of reap and its libraries\n");
@@ -80,6 +89,10 @@ static void turn_help(int argc, char **argv) {
   argv[argc - 1] = flag;
 }
 
+bool program_print(int argc, char **argv, int *status) {
+  return documents_print(argc, argv, commands, N_COMMANDS, ABOUT, status);
+}
+
 int program_run(const reap_comm *comm, int argc, char **argv) {
   json_set_up();
   bool first = reap_comm_rank(comm) == 0;
@@ -98,7 +111,8 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
     char *typed = NULL;
     int status = reap_comm_agree(comm, typed_line(argc, argv, &typed));
     options_given given = {0};
-    const command_context context = {comm, argc - 1, argv + 1, typed, *REAP_COMMIT ? REAP_COMMIT : "unknown", &given};
+    const command_context context = {comm,   argc - 1,     argv + 1, typed, *REAP_COMMIT ? REAP_COMMIT : "unknown",
+                                     &given, DOCUMENT_NONE};
     if (status == REAP_OK) status = commands[i].run(&context);
     options_given_clear(&given);
     reap_free(&typed);

@@ -2,7 +2,12 @@
 #ifndef REAP_APP_COMMANDS_PROGRAM_H
 #define REAP_APP_COMMANDS_PROGRAM_H
 
+#include <stdbool.h>
+
 #include "reap/comm.h"
+
+/* Local, before MPI runs. Documents, if the command line asks for them (documents.h); else false. */
+bool program_print(int argc, char **argv, int *status);
 
 /* Collective: finds the command and runs it. Its status, the same on all ranks. */
 int program_run(const reap_comm *comm, int argc, char **argv);
