@@ -182,7 +182,7 @@ fi
 
 # ------------------------------------------------------------------ a dry run
 
-few=(prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 70 --positions 4 --flops 60% --repair off --progress none)
+few=(prune "$vgg" --calib "$fashion/fashion-calib.h5" --images 70 --positions 4 --flops 60% --ratios path --repair off --progress none)
 works "${few[@]}" -o out.h5 --save-plan plan.json
 mv plan.json wet.json
 run "${few[@]}" --dry-run -o never.h5 --onnx never.onnx --report never.json --eval nosuch.h5 --save-plan plan.json
