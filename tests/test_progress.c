@@ -1,8 +1,10 @@
 /* progress: share and time to go of runs in phases, by a made-up clock. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app/progress_model.h"
+#include "app/progress_text.h"
 #include "harness.h"
 
 const char *const test_suite_name = "progress";
@@ -148,6 +150,47 @@ static void test_expectations(void) {
   CU_ASSERT_EQUAL(m.n, PROGRESS_PHASES);
 }
 
-const test_case test_cases[] = {
-    {"uneven phases", test_uneven_phases}, {"one phase", test_one_phase},       {"waiting", test_waiting},
-    {"surprises", test_surprises},         {"expectations", test_expectations}, {NULL, NULL}};
+/* ------------------------------------------------------------------ the bar */
+
+static int characters(const char *text) {
+  int count = 0;
+  for (; *text; text++) count += ((unsigned char)*text & 0xc0) != 0x80;
+  return count;
+}
+
+/* Whatever names hold and however narrow it is: no wider than the terminal, nothing that controls it. */
+static void test_bar(void) {
+  static const char *const texts[] = {"write", "prune layer1.conv2, moments (for 9 s)",
+                                      "prune gr\xc3\xb6\xc3\x9f"
+                                      "e \xe6\xbc\xa2\xe5\xad\x97",
+                                      "prune a\x1b[31m\xff\r\n"};
+  const progress_figures f = {60, 0.5, 59.2};
+  char bar[PROGRESS_TEXT];
+  for (int columns = 1; columns < 200; columns++)
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+      progress_text_bar_form(&f, texts[i], columns, bar);
+      CU_ASSERT_TRUE(characters(bar) <= columns);
+      CU_ASSERT_EQUAL(strcspn(bar, "\x1b\xff\r\n"), strlen(bar));
+      CU_ASSERT_TRUE(columns < 26 || strstr(bar, " 50 %, 1 min 00 s"));
+    }
+  progress_text_bar_form(&f, texts[0], 80, bar);
+  CU_ASSERT_STRING_EQUAL(bar, "[##########..........]  50 %, 1 min 00 s left  write");
+  progress_text_bar_form(&f, texts[2], 199, bar);
+  CU_ASSERT_STRING_EQUAL(bar,
+                         "[############............]  50 %, 1 min 00 s left  prune gr\xc3\xb6\xc3\x9f"
+                         "e \xe6\xbc\xa2\xe5\xad\x97");
+  progress_text_bar_form(&(progress_figures){1, 0, NAN}, texts[0], 120, bar);
+  CU_ASSERT_PTR_NOT_NULL(strstr(bar, "  0 %, time to go not known yet  write"));
+  progress_text_bar_form(&(progress_figures){1, 0.999, 0.01}, texts[0], 120, bar);
+  CU_ASSERT_PTR_NOT_NULL(strstr(bar, " 99 %, 1 s left  write"));
+  progress_text_bar_form(&(progress_figures){1, 0.2, 7200}, texts[0], 120, bar);
+  CU_ASSERT_PTR_NOT_NULL(strstr(bar, " 20 %, 2 h 00 min left  write"));
+}
+
+const test_case test_cases[] = {{"uneven phases", test_uneven_phases},
+                                {"one phase", test_one_phase},
+                                {"waiting", test_waiting},
+                                {"surprises", test_surprises},
+                                {"expectations", test_expectations},
+                                {"bar", test_bar},
+                                {NULL, NULL}};

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-enum { BAR_WIDTH = 24, COLUMNS = 80 };
+enum { MOST_CELLS = 24, COLUMNS = 80 };
 
 /* Rounded up: a run that is not over has a second left. */
 static const char *duration(double seconds, char text[48]) {
@@ -49,9 +49,10 @@ static void cut(char text[PROGRESS_TEXT], int columns) {
 }
 
 void progress_text_bar_form(const progress_figures *f, const char *text, int columns, char out[PROGRESS_TEXT]) {
-  char left[48], bar[BAR_WIDTH + 1];
-  for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < (int)(f->share * BAR_WIDTH) ? '#' : '.';
-  bar[BAR_WIDTH] = '\0';
+  char left[48], bar[MOST_CELLS + 1];
+  const int cells = columns / 4 < MOST_CELLS ? columns / 4 : MOST_CELLS; /* the figures matter more */
+  for (int i = 0; i < cells; i++) bar[i] = i < (int)(f->share * cells) ? '#' : '.';
+  bar[cells] = '\0';
   snprintf(out, PROGRESS_TEXT, "[%s] %3d %%, %s  %s", bar, percent(f), duration(f->left, left), text);
   cut(out, columns);
 }
