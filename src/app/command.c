@@ -30,7 +30,8 @@ int command_begin(const command_context *context, command_line *line, const char
 
 void command_set_log(const command_context *context, const common_options *common) {
   const bool first = reap_comm_rank(context->comm) == 0;
-  reap_log_set_level(first ? (reap_log_level)option_index(LOG_LEVELS, common->log_level) : REAP_LOG_QUIET);
+  const int level = common->verbose ? REAP_LOG_DEBUG : option_index(LOG_LEVELS, common->log_level);
+  reap_log_set_level(first ? (reap_log_level)level : REAP_LOG_QUIET);
 }
 
 /* Collective. Threads that wait for a core make runs many times slower. */

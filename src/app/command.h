@@ -45,6 +45,7 @@ int command_merge(const command_context *context);
 typedef struct common_options {
   int64_t threads;
   const char *kernels, *progress, *log_level;
+  bool verbose;
 } common_options;
 
 /* In the order of reap_backend, reap_log_level, reap_solver and reap_measure. */
@@ -66,6 +67,7 @@ typedef struct common_options {
    "how progress is shown on standard error", &(c).progress, 0},                                                    \
   {"--log-level", NULL, OPTION_CHOICE, LOG_LEVELS,                                                                  \
    "what is logged on standard error (default info)", &(c).log_level, 0},                                           \
+  {"--verbose", "-v", OPTION_FLAG, NULL, "log everything: the same as --log-level debug", &(c).verbose, 0},         \
   {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},                                                        \
   {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
 

@@ -121,9 +121,10 @@ void prune_options_table(prune_options *o, option *table) {
 
 bool prune_option_decides(const char *name) {
   static const char *const others[] = {
-      "--calib",    "--eval",      "--from-stats", "--from-paths",  "--latency-table", "--plan",       "--output",
-      "--onnx",     "--report",    "--save-stats", "--activations", "--save-plan",     "--save-paths", "--threads",
-      "--progress", "--log-level", "--memory",     "--scratch",     "--checkpoint",    "--resume",     "--help"};
+      "--calib",      "--eval",       "--from-stats", "--from-paths", "--latency-table", "--plan",
+      "--output",     "--onnx",       "--report",     "--save-stats", "--activations",   "--save-plan",
+      "--save-paths", "--threads",    "--progress",   "--log-level",  "--verbose",       "--memory",
+      "--scratch",    "--checkpoint", "--resume",     "--help"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (strcmp(name, others[i]) == 0) return false;
   return true;

@@ -9,6 +9,7 @@
 #include "progress_view.h"
 #include "prune/estimate/run_estimate.h"
 #include "prune/session/session_phases.h"
+#include "rank_balance.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -142,6 +143,7 @@ int prune_run_do(prune_run *r) {
   for (bool more = true; more;) REAP_TRY(reap_session_step(r->session, NULL, &more));
   REAP_TRY(reap_session_finish(r->session));
   REAP_TRY(evaluate(r));
+  REAP_TRY(rank_balance_log(r->context->comm, &r->info->result));
   return memory_figures_gather(r->context->comm, &r->options->memory, &r->info->result.use, &r->info->memory_estimate,
                                &r->memory);
 }
