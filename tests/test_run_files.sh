@@ -213,7 +213,10 @@ is_json() { # KEY: standard output is one JSON object that has the key
     "$python" -c 'import json, sys; assert sys.argv[1] in json.load(open("../out.txt"))' "$1" || fail "standard output is not JSON with $1"
   fi
 }
-works eval m.onnx --data few.h5 --report - --progress json
+works eval m.onnx --data few.h5 --report - --progress json --log-level debug
+is_json baseline
+check "progress is JSON and nothing else" [ "$(grep -c '^{"event":' ../err.txt)" = "$(wc -l <../err.txt)" ]
+works eval m.onnx --data few.h5 --report - --progress lines
 is_json baseline
 check "the table goes to standard error" grep -q '^multiply-adds' ../err.txt
 works prune m.onnx --calib sound.h5 "${quick[@]}" --onnx one.onnx --report -

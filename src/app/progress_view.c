@@ -189,6 +189,8 @@ void progress_view_start(const char *style, bool first) {
   start_clock();
 }
 
+bool progress_view_is_json(void) { return view.style == JSON; }
+
 const reap_progress *progress_view_progress(void) { return &view.progress; }
 
 void progress_view_expect(const char *phase, double seconds) {

@@ -19,6 +19,9 @@
  * style only shows what it is told by details. Started again, it goes on with the style given. */
 void progress_view_start(const char *style, bool first);
 
+/* Whether standard error is for machines. */
+bool progress_view_is_json(void);
+
 /* To hand to the library; valid for ever, and silent unless it is shown. */
 const reap_progress *progress_view_progress(void);
 

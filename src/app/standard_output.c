@@ -1,11 +1,13 @@
 #include "standard_output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "io/files/durable.h"
+#include "progress_view.h"
 #include "reap/error.h"
 
 static FILE *taken;
@@ -18,7 +20,10 @@ int standard_output_take(void) {
   const int copy = dup(STDOUT_FILENO);
   if (copy < 0) return reap_durable_error("standard output", "cannot be written");
   taken = fdopen(copy, "w");
-  if (taken && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0) return REAP_OK;
+  const int rest = progress_view_is_json() ? open("/dev/null", O_WRONLY) : dup(STDERR_FILENO);
+  const bool moved = taken && rest >= 0 && dup2(rest, STDOUT_FILENO) >= 0;
+  if (rest >= 0) close(rest);
+  if (moved) return REAP_OK;
   int status = reap_durable_error("standard output", "cannot be written");
   if (taken) fclose(taken);
   if (!taken) close(copy);

@@ -8,7 +8,7 @@
 bool standard_output_is(const char *path);
 
 /* From now on everything that is printed goes to standard error, also by libraries, but for what
- * standard_output_write() writes. */
+ * standard_output_write() writes; nowhere if standard error is for machines. */
 int standard_output_take(void);
 
 /* One text and a line's end. REAP_ERR_INPUT, or REAP_ERR_RESOURCE on a full disk, if it cannot be written whole. */
