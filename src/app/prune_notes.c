@@ -21,17 +21,6 @@ static int add_option(const option *o, const option *plain, char **line) {
   return status;
 }
 
-/* Texts in ONNX are UTF-8. */
-static int escape(char **line) {
-  char *escaped = NULL;
-  const size_t room = reap_text_room(strlen(*line));
-  REAP_TRY(reap_alloc(&escaped, (int64_t)room, 1));
-  reap_text_escape(*line, escaped, room);
-  reap_free(line);
-  *line = escaped;
-  return REAP_OK;
-}
-
 static int make_command(const prune_options *given, char **line) {
   prune_options options = *given, defaults = PRUNE_DEFAULTS(given->title);
   option table[PRUNE_OPTIONS_MOST], plain[PRUNE_OPTIONS_MOST];
@@ -41,7 +30,7 @@ static int make_command(const prune_options *given, char **line) {
   for (int i = 0; table[i].name; i++)
     if (table[i].kind != OPTION_HEADING && prune_option_decides(table[i].name))
       REAP_TRY(add_option(&table[i], &plain[i], line));
-  return escape(line);
+  return REAP_OK;
 }
 
 static int make_plan(const prune_run *run, char **text) {
@@ -62,11 +51,13 @@ static int add_all(const prune_run *run, const char *line, const char *plan, rea
 }
 
 int prune_notes_add(const prune_run *run, reap_source *source) {
-  char *line = NULL, *plan = NULL;
+  char *line = NULL, *escaped = NULL, *plan = NULL;
   int status = make_command(run->options, &line);
+  if (status == REAP_OK) status = reap_text_escaped(line, &escaped); /* texts in ONNX are UTF-8 */
   if (status == REAP_OK) status = make_plan(run, &plan);
-  if (status == REAP_OK) status = add_all(run, line, plan, source);
+  if (status == REAP_OK) status = add_all(run, escaped, plan, source);
   reap_free(&plan);
+  reap_free(&escaped);
   reap_free(&line);
   return status;
 }

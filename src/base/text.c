@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reap/error.h"
+#include "reap/memory.h"
+
 /* A byte takes four in the escaped form at most. */
 size_t reap_text_room(size_t length) { return 4 * length + 1; }
 
@@ -70,6 +73,13 @@ void reap_text_escape(const char *text, char *out, size_t room) {
     text += bytes;
   }
   out[used] = '\0';
+}
+
+int reap_text_escaped(const char *text, char **out) {
+  const size_t room = reap_text_room(strlen(text));
+  REAP_TRY(reap_alloc(out, (int64_t)room, 1));
+  reap_text_escape(text, *out, room);
+  return REAP_OK;
 }
 
 int reap_text_width(const char *text, int columns) {

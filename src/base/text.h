@@ -15,6 +15,9 @@
 /* Writes the escaped form and a final zero byte to `out`, at most `room` (>= 1) bytes, cut between characters. */
 void reap_text_escape(const char *text, char *out, size_t room);
 
+/* The same in a new string that the caller owns (reap_free). */
+int reap_text_escaped(const char *text, char **out);
+
 /* Bytes of the longest escaped form of a text of `length` bytes, with the final zero byte. */
 size_t reap_text_room(size_t length);
 

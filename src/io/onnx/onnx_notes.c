@@ -1,6 +1,7 @@
 /* What a file that reap has changed says of itself: its maker, and notes under names (metadata_props). */
 #include <string.h>
 
+#include "base/text.h"
 #include "onnx_message.h"
 #include "reap/api.h"
 #include "reap/error.h"
@@ -53,12 +54,14 @@ static void drop_notes(ReapOnnx__ModelProto *model) {
 int reap_source_note_maker(reap_source *source) {
   ReapOnnx__ModelProto *model = source->model;
   const char *name = reap_onnx_text(model->producer_name), *version = reap_onnx_text(model->producer_version);
-  char *before = NULL;
+  char *before = NULL, *escaped = NULL;
   drop_notes(model);
   REAP_TRY(reap_source_note(source, "reap", REAP_VERSION));
   if (strcmp(name, "reap") != 0 && *name) {
     REAP_TRY(reap_format(&before, "%s%s%s", name, *version ? " " : "", version));
-    const int status = reap_source_note(source, MADE_FROM, before);
+    int status = reap_text_escaped(before, &escaped); /* it may be no UTF-8 */
+    if (status == REAP_OK) status = reap_source_note(source, MADE_FROM, escaped);
+    reap_free(&escaped);
     reap_free(&before);
     REAP_TRY(status);
   }
