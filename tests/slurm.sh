@@ -186,5 +186,33 @@ check "all six settings in the end" [ "$(find S.h5.d -name '*-flops-0.9-seed*.h5
 check "the second start went on" grep -q 'of 6 settings are done already' requeued-0.log
 check "the sweep was merged" [ -s S.h5 ]
 
+# A single run that does not fit into its time: it stops before the limit, is put back and goes on, until it is done. The signal
+# comes up to a minute before its time, and the limit is a minute: so the first runs have some seconds only.
+long=("$reap_root/jobs/prune.sbatch" "$fashion/resnet-fashion.onnx" --calib "$fashion/fashion-calib.h5" --flops 0.5)
+"$program" prune "${long[@]:1}" --onnx whole.onnx >/dev/null 2>&1 || fail "reap prune"
+id=$(sbatch --parsable --output=limit.log --ntasks=1 --time=1 --signal=B:USR1@50 "${long[@]}" --onnx limit.onnx)
+for ((i = 0; i < 2400; i++)); do
+  [ -n "$(squeue --noheader --jobs="$id" 2>/dev/null)" ] || break
+  sleep 0.1
+done
+check "the job was put back" grep -q 'back into the queue' limit.log
+check "and went on" grep -q 'resumed from reap-prune-' limit.log
+check "the network is the same" cmp whole.onnx limit.onnx
+check "its checkpoint went" [ -z "$(ls reap-prune-*.h5 2>/dev/null)" ]
+
+# A job put back from outside, as after a failed node.
+id=$(sbatch --parsable --output=failed.log --nodes=2 --ntasks=2 "${long[@]}" --onnx failed.onnx)
+for ((i = 0; i < 600; i++)); do
+  [ -e "reap-prune-$id.h5" ] && break
+  sleep 0.1
+done
+scontrol requeue "$id" || fail "scontrol requeue"
+for ((i = 0; i < 2400; i++)); do
+  [ -n "$(squeue --noheader --jobs="$id" 2>/dev/null)" ] || break
+  sleep 0.1
+done
+check "it went on after the requeue" grep -q 'resumed from reap-prune-' failed.log
+check "the network is the same after the requeue" cmp whole.onnx failed.onnx
+
 echo "$checks checks on Slurm $(sinfo --version | cut -d' ' -f2), $failures failed"
 [ "$failures" = 0 ]

@@ -89,4 +89,18 @@ kill -INT $pid
 wait $pid 2>/dev/null
 says "interrupted; no network was written"
 check "nothing was written" [ "$(cat never.h5)" = old ]
+
+# A rank that hangs: the others wait for it no longer than they are told to. It is stopped once the sizes are there.
+if [ "$ranks" -gt 1 ]; then
+  rm -f c.h5
+  start "${prune[@]}" -o never.h5 --checkpoint c.h5 --stall-timeout 2
+  until [ -e c.h5 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+  pkill -n -STOP -P $pid
+  status=0
+  wait $pid 2>/dev/null || status=$?
+  check "status 7 if a rank hangs, not $status" [ "$status" = 7 ]
+  says "s for "
+  check "the checkpoint stays" [ -e c.h5 ]
+  resumed 1
+fi
 finish

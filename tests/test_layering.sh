@@ -124,7 +124,7 @@ rules=(
   '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
   '\<cJSON_(AddItemTo|Print|free|InitHooks)' '^src/app/json\.c' 'what runs out of memory unseen is left to src/app/json.c'
   '\<(exit|abort|_Exit|quick_exit|MPI_Abort)[[:space:]]*\(' '^$' 'a library returns its errors'
-  '\<_exit[[:space:]]*\(' '^src/io/probe\.c' 'only the child of the probe ends so'
+  '\<_exit[[:space:]]*\(' '^src/(io/probe|app/stall_watch)\.c' 'only the child of the probe ends so, and a run that hangs'
   # Which axis is which, which operator, which member: asked, not known.
   '\<dims\[1\]' '^src/(model/operators/|model/tensor\.c|exec/primitives/|exec/kernels/|io/dataset\.c)' 'the axis of channels follows from the layout: reap_channel_axis(), reap_linear_axis(); columns of weights: reap_weights_inputs()'
   '\<rank[[:space:]]*[!=]=[[:space:]]*4\>' '^src/(model/operators/|exec/primitives/|exec/kernels/|io/dataset\.c)' 'images are told by their operators, not by a rank: see layout.h, layer.h'

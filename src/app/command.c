@@ -11,6 +11,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "stall_watch.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
                   bool *done) {
@@ -51,7 +52,9 @@ static int check_cores(const reap_comm *comm, int threads) {
 int command_set_up(const command_context *context, const common_options *common) {
   const char *variable = getenv("OMP_NUM_THREADS");
   int64_t threads = common->threads > 0 ? common->threads : variable ? strtoll(variable, NULL, 10) : 1;
-  const int used = threads >= 1 && threads < 4096 ? (int)threads : 1, status = reap_kernels_set_threads(used);
+  const int used = threads >= 1 && threads < 4096 ? (int)threads : 1;
+  int status = reap_kernels_set_threads(used);
+  if (status == REAP_OK) status = stall_watch_start(common->stall, reap_comm_rank(context->comm));
   command_set_log(context, common);
   progress_view_start(reap_comm_rank(context->comm) == 0 ? common->progress : "none", true);
   REAP_TRY(reap_comm_agree(context->comm, status));

@@ -43,7 +43,7 @@ int command_merge(const command_context *context);
 
 /* Options that every computing command takes. */
 typedef struct common_options {
-  int64_t threads;
+  int64_t threads, stall; /* stall: seconds; 0: no limit */
   const char *kernels, *progress, *log_level;
   bool verbose;
 } common_options;
@@ -68,6 +68,9 @@ typedef struct common_options {
   {"--log-level", NULL, OPTION_CHOICE, LOG_LEVELS,                                                                  \
    "what is logged on standard error (default info)", &(c).log_level, 0},                                           \
   {"--verbose", "-v", OPTION_FLAG, NULL, "log everything: the same as --log-level debug", &(c).verbose, 0},         \
+  {"--stall-timeout", NULL, OPTION_INT, "S",                                                                        \
+   "end with status 7 if a rank waits for others longer than S seconds\n"                                           \
+   "(default: no limit)", &(c).stall, 1},                                                                           \
   {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},                                                        \
   {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
 

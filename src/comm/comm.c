@@ -1,10 +1,13 @@
 #include "reap/comm.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
+#include "waiting.h"
 
 struct reap_comm {
   MPI_Comm mpi;
@@ -13,13 +16,32 @@ struct reap_comm {
 
 static int live;
 
+/* Both are read by another thread: the time is written first, and the name is what counts. */
+static _Atomic(double) entered;
+static _Atomic(const char *) present;
+
+void reap_comm_enter(const char *what) {
+  atomic_store(&entered, reap_seconds());
+  atomic_store(&present, what);
+}
+
+void reap_comm_leave(void) { atomic_store(&present, NULL); }
+
+const char *reap_comm_waiting(double *seconds) {
+  const char *what = atomic_load(&present);
+  *seconds = what ? reap_seconds() - atomic_load(&entered) : 0;
+  return what;
+}
+
 /* MPI counts elements with int; larger arrays go in slabs of this many. */
 static const int64_t SLAB = (int64_t)1 << 27;
 
 /* Collective over `mpi`: see reap_comm_agree(). */
 static int agree(MPI_Comm mpi, int rank, int size, int status) {
   int first = status == REAP_OK ? size : rank;
+  reap_comm_enter("all ranks to come this far");
   MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, mpi);
+  reap_comm_leave();
   if (first == size) return REAP_OK;
   struct {
     int status;
@@ -52,21 +74,27 @@ static void complete(reap_comm *comm) {
 
 int reap_comm_create(MPI_Comm parent, reap_comm **out) {
   REAP_TRY(allocate(parent, out));
+  reap_comm_enter("a communicator");
   MPI_Comm_dup(parent, &(*out)->mpi);
+  reap_comm_leave();
   complete(*out);
   return REAP_OK;
 }
 
 int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out) {
   REAP_TRY(allocate(comm->mpi, out));
+  reap_comm_enter("a communicator");
   MPI_Comm_split(comm->mpi, colour, comm->rank, &(*out)->mpi);
+  reap_comm_leave();
   complete(*out);
   return REAP_OK;
 }
 
 void reap_comm_destroy(reap_comm **comm) {
   if (!*comm) return;
+  reap_comm_enter("all ranks to come this far");
   MPI_Comm_free(&(*comm)->mpi);
+  reap_comm_leave();
   live--;
   reap_free(comm);
 }
@@ -91,7 +119,9 @@ int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size
 static int reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   for (int64_t at = 0; at < count; at += SLAB) {
     int n = (int)(count - at < SLAB ? count - at : SLAB);
+    reap_comm_enter("a sum over ranks");
     MPI_Allreduce(MPI_IN_PLACE, (char *)values + (size_t)at * size, n, type, op, comm->mpi);
+    reap_comm_leave();
   }
   return REAP_OK;
 }
@@ -145,7 +175,9 @@ void reap_comm_sum_advance(reap_comm_pending *pending) {
 
 void reap_comm_sum_finish(reap_comm_pending **pending) {
   if (!*pending) return;
+  reap_comm_enter("a sum over ranks");
   MPI_Waitall((*pending)->count, (*pending)->requests, MPI_STATUSES_IGNORE);
+  reap_comm_leave();
   reap_free(pending);
 }
 
@@ -160,19 +192,25 @@ int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count) {
 int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root) {
   for (size_t at = 0; at < bytes; at += (size_t)SLAB) {
     size_t left = bytes - at;
+    reap_comm_enter("what another rank sends");
     MPI_Bcast((char *)data + at, (int)(left < (size_t)SLAB ? left : (size_t)SLAB), MPI_BYTE, root, comm->mpi);
+    reap_comm_leave();
   }
   return REAP_OK;
 }
 
 int reap_comm_barrier(const reap_comm *comm) {
+  reap_comm_enter("all ranks to come this far");
   MPI_Barrier(comm->mpi);
+  reap_comm_leave();
   return REAP_OK;
 }
 
 int reap_comm_node_size(const reap_comm *comm, int *ranks) {
   MPI_Comm node;
+  reap_comm_enter("all ranks to come this far");
   MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node);
+  reap_comm_leave();
   MPI_Comm_size(node, ranks);
   MPI_Comm_free(&node);
   return REAP_OK;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "comm/waiting.h"
 #include "io/hdf5/hdf5_util.h"
 #include "reap/comm.h"
 #include "reap/error.h"
@@ -150,11 +151,15 @@ static int64_t largest_message(const packed_rows *p) {
 }
 
 static void send(const reap_comm *comm, const void *bytes, int64_t count) {
+  reap_comm_enter("values of other ranks");
   MPI_Send(bytes, (int)count, MPI_BYTE, 0, 0, reap_comm_mpi(comm));
+  reap_comm_leave();
 }
 
 static void receive(const reap_comm *comm, int from, void *bytes, int64_t count) {
+  reap_comm_enter("values of other ranks");
   MPI_Recv(bytes, (int)count, MPI_BYTE, from, 0, reap_comm_mpi(comm), MPI_STATUS_IGNORE);
+  reap_comm_leave();
 }
 
 static void send_all(const reap_comm *comm, const packed_rows *p, int64_t first, const parts *at, const char *values,

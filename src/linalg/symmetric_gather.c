@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "comm/waiting.h"
 #include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -30,8 +31,9 @@ int reap_symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *count
     sizes[r] = (int)counts[r];
     sizes[size + r] = (int)offsets[r];
   }
-  if (status == REAP_OK)
-    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+  if (status == REAP_OK) reap_comm_enter("values of other ranks");
+  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
+  reap_comm_leave();
   reap_free(&sizes);
   return status;
 }
@@ -209,8 +211,10 @@ int reap_symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle,
   if (status == REAP_OK) {
     for (int r = 0; r < size; r++)
       if (r != rank) pack_wanted(s, &w, r, t.sent + t.out_at[r]);
+    reap_comm_enter("values of other ranks");
     MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE,
                   reap_comm_mpi(comm_of(s)));
+    reap_comm_leave();
     unpack_wanted(s, &w, t.received, t.in_at, out, ld);
   }
   reap_free(&t.out);

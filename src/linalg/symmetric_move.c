@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/numbers.h"
+#include "comm/waiting.h"
 #include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -128,8 +129,10 @@ static int move_some(moves *v) {
   const int status = reap_comm_agree(comm_of(v), count_elements(v));
   if (status == REAP_OK) {
     pack(v);
+    reap_comm_enter("values of other ranks");
     MPI_Alltoallv(v->sent, v->out, v->out_at, MPI_DOUBLE, v->received, v->in, v->in_at, MPI_DOUBLE,
                   reap_comm_mpi(comm_of(v)));
+    reap_comm_leave();
     unpack(v);
   }
   reap_free(&v->sent);
