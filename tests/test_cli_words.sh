@@ -51,12 +51,18 @@ check "lists of a sweep add up" [ "$(grep -c '^\(l1\|random\)-uniform-keep-0\.[5
 if [ "$ranks" = 1 ]; then
   answers 'reap: there is no command "prun"; did you mean prune?' prun
   answers 'reap: there is no command "frobnicate"' frobnicate
+  answers 'reap: there is no command "-v"; did you mean -V?' -v
+  answers 'reap prune: --flops wants a value (F), and the option --keep=0.5 follows' "${prune[@]}" --flops --keep=0.5
+  answers 'reap prune: --output wants a value (OUT.h5), and the option --flops follows' prune "$vgg" --calib few.h5 -o --flops 0.5
+  answers 'reap bench solve: --block has to divide --n' bench solve --n 100 --block 7
+  check "the hint names the part of the command" [ "$(tail -n 1 err.txt)" = 'try "reap bench solve --help"' ]
   answers 'reap bench: give solve or layers, not "solv"; did you mean solve?' bench solv
   answers 'reap prune: there is no option "--flop"; did you mean --flops?' prune "$vgg" --flop 0.5
   answers 'reap prune: there is no option "--fOlps"; did you mean --flops?' prune "$vgg" --fOlps=0.5
   answers 'reap prune: there is no option "-keep"; did you mean --keep?' prune "$vgg" -keep 0.5
   answers 'reap prune: there is no option "--calibration"; did you mean --calib?' prune "$vgg" --calibration few.h5
   answers 'reap prune: there is no option "--save"; did you mean --save-stats, --save-plan or --save-paths?' prune "$vgg" --save x
+  answers 'reap sweep: there is no option "--checkpoint"' sweep "$vgg" --checkpoint c.h5
   answers 'reap prune: there is no option "--data"' prune "$vgg" --data few.h5
   answers 'reap prune: --method wants one of reap|l1|l1-filter|random, not "filter"; did you mean l1-filter?' prune "$vgg" --method filter
   answers 'reap prune: --ratios wants one of uniform|path|output, not "unifrom"; did you mean uniform?' prune "$vgg" --ratios unifrom

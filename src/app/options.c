@@ -174,8 +174,11 @@ static int parse_option(command_line *line, int argc, char **argv, int *at, opti
     return take(line, o, "", given);
   }
   if (equals) return take(line, o, equals + 1, given);
-  if (*at + 1 >= argc)
-    return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
+  const char *value = *at + 1 < argc ? argv[*at + 1] : NULL;
+  if (!value) return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s)", line->command, o->name, o->argument);
+  if (find(line->options, value, strcspn(value, "=")))
+    return reap_error(REAP_ERR_USAGE, "%s: %s wants a value (%s), and the option %s follows", line->command, o->name,
+                      o->argument, value);
   return take(line, o, argv[++*at], given);
 }
 

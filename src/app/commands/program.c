@@ -75,9 +75,11 @@ static int typed_line(int argc, char **argv, char **out) {
 }
 
 static int refuse_command(const char *word) {
+  static const char *const others[] = {"help", "--help", "--version", "-V"};
   char nearest[REAP_NEAREST_TEXT];
   reap_nearest near = reap_nearest_to(word, strlen(word));
   for (int i = 0; i < N_COMMANDS; i++) reap_nearest_offer(&near, commands[i].name, strlen(commands[i].name));
+  for (int i = 0; i < 4; i++) reap_nearest_offer(&near, others[i], strlen(others[i]));
   return reap_error(REAP_ERR_USAGE, "reap: there is no command \"%s\"%s", word, reap_nearest_text(&near, "", nearest));
 }
 
@@ -122,8 +124,10 @@ int program_run(const reap_comm *comm, int argc, char **argv) {
 }
 
 void program_end(int argc, char **argv, int status) {
-  bool known = false;
-  for (int i = 0; argc > 1 && i < N_COMMANDS; i++) known |= strcmp(argv[1], commands[i].name) == 0;
+  const command *known = NULL;
+  for (int i = 0; argc > 1 && i < N_COMMANDS; i++)
+    if (strcmp(argv[1], commands[i].name) == 0) known = &commands[i];
+  const bool part = known && known->parts && argc > 2 && option_index(known->parts, argv[2]) >= 0;
   const char *message = reap_error_message();
   char hint[COMMAND_HINT], whole[1024 + COMMAND_HINT];
   command_hint(message, hint);
@@ -132,7 +136,8 @@ void program_end(int argc, char **argv, int status) {
   if (status == REAP_ERR_USAGE) {
     bool named = strncmp(message, "reap", 4) == 0;
     reap_print(stderr, "%s%s%s\n", named ? "" : "reap: ", message, hint);
-    reap_print(stderr, "try \"reap%s%s --help\"\n", known ? " " : "", known ? argv[1] : "");
+    reap_print(stderr, "try \"reap%s%s%s%s --help\"\n", known ? " " : "", known ? known->name : "", part ? " " : "",
+               part ? argv[2] : "");
   } else {
     reap_print(stderr, "reap: %s\n", whole);
   }
