@@ -117,6 +117,7 @@ fi
 
 check "a pattern excludes all that it fits" [ "$(groups --keep 0.5 --exclude 'conv1*')" = "conv2_1 conv2_2 conv3_1 conv3_2 fc1 " ]
 check "patterns, in a list" [ "$(groups --keep 0.5 --exclude 'conv[13]_1*,fc?.Gem*')" = "conv1_2 conv2_1 " ]
+check "--min-keep 25%" [ "$(sizes --keep 0.1 --min-keep 25%)" = "8 8 16 16 32 32 32 " ]
 check "--min-keep K" [ "$(sizes --keep 0.25 --min-keep 20)" = "20 20 20 20 32 32 32 " ]
 check "--min-keep NAME=K" [ "$(sizes --keep 0.25 --min-keep 20 --min-keep 'conv3*=0.5,conv1_2.Conv=40,conv3_2.Conv=7')" = "20 32 20 20 64 32 32 " ]
 if [ "$ranks" = 1 ]; then
@@ -124,7 +125,7 @@ if [ "$ranks" = 1 ]; then
   answers 'reap: "conv1_1" is given a least size, and is no group of this network; did you mean "conv1_1.Conv"? (see --min-keep)' \
     "${prune[@]}" --keep 0.5 --min-keep conv1_1=8
   answers 'reap: "layer*" is given a least size, and fits no group of this network (see --min-keep)' "${prune[@]}" --keep 0.5 --min-keep 8,layer*=9
-  for amount in 1.5 -1 x conv1_1.Conv= nan; do
+  for amount in 1.5 -1 x conv1_1.Conv= nan 100% 5%%; do
     answers "reap: least size \"$amount\": a number of channels, or a share below 1, is wanted (see --min-keep)" "${prune[@]}" --keep 0.5 --min-keep 8,$amount,9
   done
 fi

@@ -75,8 +75,8 @@ typedef struct reap_session_settings {
   double amount;        /* 0.5: above 0 and, if it is a share, at most 1 */
   reap_ratios ratios;   /* REAP_RATIOS_AUTO */
   reap_measure measure; /* of several outputs: the largest */
-  const char *min_keep; /* "8": the fewest channels of every group; "0.25": a share; "8,conv1=16,layer3*=0.5": of some,
-                           the last that fits; NULL: one */
+  const char *min_keep; /* "8": the fewest channels of every group; "0.25", "25%": a share; "8,conv1=16,layer3*=0.5": of
+                           some, the last that fits; NULL: one */
   reap_scope scope;     /* REAP_SCOPE_AUTO */
   int64_t multiple_of;  /* channels that layers keep of a group are multiples of it, unless all stay. 1: any number */
   const char *exclude;  /* groups and layers left alone, "conv1,layer3*"; NULL */

@@ -55,9 +55,9 @@ void prune_options_table(prune_options *o, option *table) {
       {"--measure", NULL, OPTION_CHOICE, MEASURES, MEASURE_HELP, &o->measure, 0},
       OUTPUT_KIND_OPTION(o->output_kind),
       {"--min-keep", NULL, OPTION_LIST, "K|NAME=K,...",
-       "keep at least this number of channels of every group, or (below 1)\n"
-       "this share of them; NAME=K: of this group, or of those that a pattern\n"
-       "fits (\"layer3*=16\"); the last that fits counts",
+       "keep at least this number of channels of every group, or (below 1, or\n"
+       "\"25%\") this share of them; NAME=K: of this group, or of those that a\n"
+       "pattern fits (\"layer3*=16\"); the last that fits counts",
        &o->settings.min_keep, 0},
       {"--multiple-of", NULL, OPTION_INT, "N", "layers keep multiples of N channels of each group, or all of them",
        &o->settings.multiple_of, 1},
@@ -94,7 +94,8 @@ void prune_options_table(prune_options *o, option *table) {
        "that reaches the budget, else all",
        &o->scope, 0},
       {"--exclude", NULL, OPTION_LIST, "NAME,...",
-       "groups or layers to leave alone: names as reap inspect shows them, or\npatterns (\"layer3*\")",
+       "groups or layers to leave alone: names as reap inspect shows them, or\npatterns (\"layer3*\"); may be given "
+       "more than once",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       POSITIONS_OPTION(o->positions_text),

@@ -85,8 +85,10 @@ static int read_amount(const entry *e, double *amount, entry *name) {
   while (at > 0 && e->name[at - 1] != '=') at--;
   *name = (entry){e->name, at > 0 ? at - 1 : 0};
   *amount = strtod(e->name + at, &end);
-  const bool whole = end == e->name + e->length && at < e->length;
-  if (whole && *amount >= 0 && isfinite(*amount) && (*amount < 1 || *amount == floor(*amount))) return REAP_OK;
+  const bool percent = *end == '%';
+  if (percent) *amount /= 100;
+  const bool number = end + percent == e->name + e->length && at < e->length && *amount >= 0 && isfinite(*amount);
+  if (number && (*amount < 1 || (!percent && *amount == floor(*amount)))) return REAP_OK;
   return reap_error(REAP_ERR_USAGE, "least size \"%.*s\": a number of channels, or a share below 1, is wanted",
                     (int)e->length, e->name);
 }
