@@ -16,7 +16,7 @@
 #include <string.h>
 
 static const double PRIOR = 0.005;     /* weight, in shares of all that is expected, of the expectation itself */
-static const double OWN_PRIOR = 0.1;   /* in shares of the phase at hand, of what the run has shown so far */
+static const double OWN_PRIOR = 0.3;   /* in shares of the phase at hand, of what the run has shown so far */
 static const double LEAST_DONE = 0.02; /* share of what is expected that has to be done before a time to go is told */
 static const double MOST_SHARE = 0.99; /* before the end */
 

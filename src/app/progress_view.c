@@ -88,11 +88,11 @@ static void note(const reap_progress_event *e, double now) {
       (json_string[]){{"phase", view.phase}, {"item", view.item}, {"part", view.part}, {NULL, NULL}});
 }
 
-/* A name that nobody expected is a phase of its own where none is to come. */
+/* A name that nobody expected is a phase of its own where none is to come: all there is, or of no account. */
 static void tell_model(const reap_progress_event *e, double now) {
   const double share = e->total > 0 ? e->done / e->total : 1;
   if (progress_model_report(&view.model, e->phase, share, now) || view.model.at < view.model.n - 1) return;
-  progress_model_expect(&view.model, e->phase, 1);
+  progress_model_expect(&view.model, e->phase, view.model.at > 0 ? 0 : 1);
   progress_model_report(&view.model, e->phase, share, now);
 }
 

@@ -54,8 +54,8 @@ int reap_estimate_choice(const reap_run_setting *setting, int64_t limit, reap_ch
   if (trial.sampling.positions == 0 || trial.sampling.positions > REAP_TRIAL_POSITIONS)
     trial.sampling.positions = REAP_TRIAL_POSITIONS;
   out->trials = REAP_PATHS_TRIALS + COUPLED_TRIALS * coupled / 2;
-  out->forward = flops * (inner * REAP_PATHS_SIZES / 2 * measured(setting, REAP_PATHS_IMAGES) +
-                          out->trials * 2 * measured(setting, REAP_TRIAL_MEASURED));
+  out->sensitivity = flops * inner * REAP_PATHS_SIZES / 2 * measured(setting, REAP_PATHS_IMAGES);
+  out->comparison = flops * 2 * measured(setting, REAP_TRIAL_MEASURED);
   REAP_TRY_OR(reap_calloc(&chosen, n, sizeof *chosen), done);
   REAP_TRY_OR(reap_calloc(&counts, n, sizeof *counts), done);
   REAP_TRY_OR(estimate_paths(setting, limit, chosen, counts, &out->paths), done);
@@ -66,7 +66,11 @@ done:
   return status;
 }
 
+double reap_estimate_trial_seconds(const reap_choice_estimate *f, const reap_speeds *s, int ranks) {
+  return reap_estimate_seconds(&f->trial, s, ranks) + f->comparison / s->forward;
+}
+
 double reap_estimate_choice_seconds(const reap_choice_estimate *f, const reap_speeds *s, int ranks) {
-  return reap_estimate_seconds(&f->paths, s, ranks) + f->trials * reap_estimate_seconds(&f->trial, s, ranks) +
-         f->forward / s->forward;
+  return reap_estimate_seconds(&f->paths, s, ranks) + f->trials * reap_estimate_trial_seconds(f, s, ranks) +
+         f->sensitivity / s->forward;
 }

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "prune/estimate/phase_estimate.h"
+#include "prune/estimate/choice_estimate.h"
 #include "prune/sensitivity/trial.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -16,6 +16,7 @@ typedef struct listing {
   const reap_session *session;
   reap_run_setting setting;
   int64_t *counts; /* [groups] */
+  double trial;    /* seconds of a pilot run */
   int n;
   reap_session_phase *phases;
 } listing;
@@ -39,54 +40,36 @@ static int count_chosen(const reap_session *s, bool prunable) {
   return count;
 }
 
-static int add_inner_paths(listing *l, path_works *works, int64_t measured) {
+/* Moments come from images or from a file. */
+static void add_inner_paths(listing *l, const reap_choice_estimate *choice) {
   const reap_session *s = l->session;
   const bool stored = s->settings.from_stats != NULL;
-  double seconds = 0;
-  REAP_TRY(reap_estimate_paths_seconds(&l->setting, works, !stored, &seconds));
-  add(l, stored ? "paths" : "statistics", seconds);
-  if (measured == 0) return REAP_OK;
-  REAP_TRY(reap_estimate_sensitivity_seconds(&l->setting, works, s->settings.path_sizes, measured, &seconds));
-  add(l, "sensitivity", seconds);
-  REAP_TRY(reap_estimate_trial_seconds(&l->setting, REAP_TRIAL_IMAGES, &seconds));
-  add(l, "trials", REAP_PATHS_TRIALS * seconds);
-  return REAP_OK;
-}
-
-static int add_paths(listing *l) {
-  const reap_session *s = l->session;
-  const reap_session_settings *o = &s->settings;
-  const bool output = s->info.plan.ratios != REAP_RATIOS_PATH && o->path_sizes > 0 && s->images;
-  const int64_t measured = output ? reap_split_list(REAP_SPLIT_TENTH, s->shard.images, o->path_images, NULL) : 0;
-  const bool all = o->save_paths != NULL;
-  path_works works = {0};
-  if (all || count_chosen(s, true) > 0) {
-    int status = reap_path_works_create(s->network->graph, s->groups, all ? NULL : s->info.plan.chosen, &works);
-    if (status == REAP_OK) status = add_inner_paths(l, &works, measured);
-    reap_path_works_clear(&works);
-    REAP_TRY(status);
-  }
-  if (o->scope != REAP_SCOPE_ALL) return REAP_OK;
-  double seconds = 0;
-  REAP_TRY(reap_estimate_trial_seconds(&l->setting, REAP_TRIAL_FEW_IMAGES, &seconds));
-  add(l, "coupled paths", (1 + REAP_COUPLED_SIZES * count_chosen(s, false)) * seconds);
-  return REAP_OK;
+  reap_run_estimate pass = choice->paths;
+  if (stored) pass.forward = pass.moments_work = 0;
+  add(l, stored ? "paths" : "statistics", reap_estimate_seconds(&pass, &reap_nominal_speeds, l->setting.ranks));
+  if (s->info.plan.ratios == REAP_RATIOS_PATH || s->settings.path_sizes == 0 || !s->images) return;
+  add(l, "sensitivity", choice->sensitivity / reap_nominal_speeds.forward * s->settings.path_sizes / REAP_PATHS_SIZES);
+  add(l, "trials", REAP_PATHS_TRIALS * l->trial);
 }
 
 /* What the settings want and nobody has given. */
 static int list(listing *l) {
   const reap_session *s = l->session;
   const reap_session_settings *o = &s->settings;
-  const bool losses = reap_settings_need_losses(o) || o->save_paths;
-  double seconds = 0;
+  const bool losses = reap_settings_need_losses(o) || o->save_paths, all = o->scope == REAP_SCOPE_ALL;
+  const double few = REAP_TRIAL_FEW_IMAGES / (double)REAP_TRIAL_IMAGES;
+  reap_run_estimate run;
+  reap_choice_estimate choice = {0};
+  if (losses) REAP_TRY(reap_estimate_choice(&l->setting, o->memory, &choice));
+  REAP_TRY(reap_estimate_run(&l->setting, o->memory, &run));
+  l->trial = reap_estimate_trial_seconds(&choice, &reap_nominal_speeds, l->setting.ranks);
   if (reap_settings_need_latency(o) && !s->info.latency) add_latency(l);
-  if (losses && !s->info.paths && !o->from_paths) REAP_TRY(add_paths(l));
-  if (!s->info.plan.complete && losses && o->scope == REAP_SCOPE_ALL) {
-    REAP_TRY(reap_estimate_trial_seconds(&l->setting, REAP_TRIAL_FEW_IMAGES, &seconds));
-    add(l, "trials of scope", REAP_SCOPE_TRIALS * seconds);
+  if (losses && !s->info.paths && !o->from_paths) {
+    if (o->save_paths || count_chosen(s, true) > 0) add_inner_paths(l, &choice);
+    if (all) add(l, "coupled paths", (1 + REAP_COUPLED_SIZES * count_chosen(s, false)) * few * l->trial);
   }
-  REAP_TRY(reap_estimate_run_seconds(&l->setting, &seconds));
-  add(l, "prune", seconds);
+  if (!s->info.plan.complete && losses && all) add(l, "trials of scope", REAP_SCOPE_TRIALS * few * l->trial);
+  add(l, "prune", reap_estimate_seconds(&run, &reap_nominal_speeds, l->setting.ranks));
   return REAP_OK;
 }
 
