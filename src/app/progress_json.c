@@ -22,8 +22,10 @@ char *progress_json_inner(const json_string *strings) {
 }
 
 void progress_json_print(const char *event, const progress_figures *f, const char *inner) {
-  char left[32] = "null";
-  if (!isnan(f->left)) snprintf(left, sizeof left, "%.3f", f->left);
-  fprintf(stderr, "{\"event\":\"%s\",\"share\":%.5f,\"seconds\":%.3f,\"seconds_left\":%s%s%s}\n", event, f->share,
-          f->seconds, left, inner && inner[0] ? "," : "", inner ? inner : "");
+  char figures[128] = "", left[32] = "null";
+  if (f && !isnan(f->left)) snprintf(left, sizeof left, "%.3f", f->left);
+  if (f)
+    snprintf(figures, sizeof figures, ",\"share\":%.5f,\"seconds\":%.3f,\"seconds_left\":%s", f->share, f->seconds,
+             left);
+  fprintf(stderr, "{\"event\":\"%s\"%s%s%s}\n", event, figures, inner && inner[0] ? "," : "", inner ? inner : "");
 }

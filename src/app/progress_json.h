@@ -15,7 +15,8 @@ typedef struct json_string {
  * (reap_free). NULL where there is no memory: a line of progress may be lost, the run not. */
 char *progress_json_inner(const json_string *strings);
 
-/* The line of an event: the figures, and members made before (NULL: none). */
+/* The line of an event: the figures (NULL: this process does not speak for the run), and members made before (NULL:
+ * none). */
 void progress_json_print(const char *event, const progress_figures *figures, const char *inner);
 
 #endif

@@ -30,7 +30,10 @@ static int percent(const progress_figures *f) { return (int)(100 * f->share); }
 
 void progress_text_line(const progress_figures *f, const char *text) {
   char left[48];
-  reap_print(stderr, "reap: %3d %%, %s  %s\n", percent(f), duration(f->left, left), text);
+  if (f)
+    reap_print(stderr, "reap: %3d %%, %s  %s\n", percent(f), duration(f->left, left), text);
+  else
+    reap_print(stderr, "reap: %s\n", text);
 }
 
 /* ------------------------------------------------------------------ the bar */

@@ -10,7 +10,7 @@ enum { PROGRESS_TEXT = 600 }; /* bytes of what the run is at, at most */
  * launcher it is a pipe to one. */
 void progress_text_bar(const progress_figures *figures, const char *text);
 
-/* A line. */
+/* A line; figures NULL: this process does not speak for the run. */
 void progress_text_line(const progress_figures *figures, const char *text);
 
 /* The bar as it is shown: its escaped form, of at most `columns` characters. */

@@ -52,7 +52,7 @@ static void describe(const char *detail, double now, char text[PROGRESS_TEXT]) {
 static void show_json(const char *event, const json_string *strings) {
   const progress_figures f = progress_model_look(&view.model, reap_seconds());
   char *inner = progress_json_inner(strings);
-  if (inner) progress_json_print(event, &f, inner);
+  if (inner) progress_json_print(event, view.first ? &f : NULL, inner);
   reap_free(&inner);
 }
 
@@ -66,7 +66,7 @@ static void show(const char *event, const char *detail) {
   if (view.style == BAR)
     progress_text_bar(&f, text);
   else if (view.style == LINES)
-    progress_text_line(&f, text);
+    progress_text_line(view.first ? &f : NULL, text);
   else if (detail)
     show_json(event, (json_string[]){{"phase", view.phase}, {"item", view.item}, {"detail", detail}, {NULL, NULL}});
   else

@@ -85,7 +85,9 @@ static int expect_phases(const prune_run *r) {
   reap_session_phase phases[REAP_SESSION_PHASES];
   int n = 0;
   REAP_TRY(reap_session_phases(r->session, &n, phases));
+  if (r->options->dry_run) n--; /* the steps come last */
   for (int i = 0; i < n; i++) expect(r, phases[i].name, phases[i].seconds);
+  if (r->options->dry_run) return REAP_OK;
   if (r->inputs->evaluation) expect(r, "evaluate", evaluation_work(r) / reap_nominal_speeds.forward);
   expect(r, "write", 0);
   return REAP_OK;

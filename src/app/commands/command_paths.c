@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "prune/session/session_info.h"
+#include "prune/session/session_phases.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/network.h"
@@ -33,12 +34,22 @@ typedef struct job {
   reap_session *session;
 } job;
 
+/* All but the steps, which come last. Local. */
+static int expect_phases(const reap_session *session) {
+  reap_session_phase phases[REAP_SESSION_PHASES];
+  int n = 0;
+  REAP_TRY(reap_session_phases(session, &n, phases));
+  for (int i = 0; i < n - 1; i++) progress_view_expect(phases[i].name, phases[i].seconds);
+  return REAP_OK;
+}
+
 /* Collective. */
 static int measure(job *j) {
   const reap_comm *comm = j->context->comm;
   const prune_options *o = j->options;
   if (o->calibration) REAP_TRY(reap_comm_agree(comm, reap_dataset_open(o->calibration, &j->images)));
   REAP_TRY(reap_session_create(comm, &j->network, j->images, &o->settings, &j->session));
+  REAP_TRY(reap_comm_agree(comm, expect_phases(j->session)));
   REAP_TRY(reap_session_measure(j->session));
   if (reap_session_get_info(j->session)->paths->measured_images == 0 && o->settings.path_sizes > 0 &&
       o->settings.path_images > 0)

@@ -11,7 +11,7 @@ static const double PAUSE = 0.2; /* seconds between looks at the shared count */
 static void show(sweep_progress *p, int64_t done, double share, const char *part, const char *what) {
   char item[64];
   const reap_progress *shown = progress_view_progress();
-  snprintf(item, sizeof item, "%lld of %lld %s", (long long)done, (long long)p->total, p->shared ? "settings" : "sets");
+  snprintf(item, sizeof item, "%lld of %lld%s", (long long)done, (long long)p->total, p->shared ? " settings" : "");
   const reap_progress_event event = {p->phase, item, (double)done + share, (double)p->total, what, part};
   p->last = reap_seconds();
   if (shown->report) shown->report(shown->context, &event);

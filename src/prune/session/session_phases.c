@@ -73,12 +73,14 @@ static int list(listing *l) {
   return REAP_OK;
 }
 
+/* Where all channels stay (reap paths), half of them go in pilot runs. */
 static void make_setting(const reap_session *s, int64_t *counts, reap_run_setting *out) {
   const reap_size_plan *p = &s->info.plan;
-  const double share = s->settings.amount > 0 && s->settings.amount < 1 ? s->settings.amount : 0.5;
+  const bool some = s->settings.amount > 0 && s->settings.amount < 1;
+  const bool known = p->complete && (some || p->budget != REAP_BUDGET_KEEP);
   for (int g = 0; g < p->n_groups; g++)
-    counts[g] = p->complete    ? p->counts[g]
-                : p->chosen[g] ? (int64_t)ceil(share * (double)p->channels[g])
+    counts[g] = known          ? p->counts[g]
+                : p->chosen[g] ? (int64_t)ceil((some ? s->settings.amount : 0.5) * (double)p->channels[g])
                                : p->channels[g];
   *out = (reap_run_setting){
       .graph = s->network->graph,
