@@ -409,9 +409,9 @@ class Trial:
         graph = self.case.model.graph
         known = constants_of(graph)
         nodes = dict(zip(self.layers, linear_nodes(graph, known)))
-        again = {layer["producer"]["name"] for layer in report["layers"] if layer.get("producer")}
-        told = [r for r in report["layers"] + report.get("repaired", [])
-                if r["name"] not in again and not r["repairs_shortcut"]]
+        solved = report["layers"] + report.get("repaired", [])
+        again = {layer["producer"]["name"] for layer in solved if layer.get("producer")}
+        told = [r for r in solved if r["name"] not in again and not r["repairs_shortcut"]]
         names = [solved_output(graph, known, nodes[r["name"]], self.ranks[r["name"]]) for r in told]
         if not told or self.case.external:
             return
