@@ -102,6 +102,7 @@ static void test_waiting(void) {
   for (double now = 10; now < 1000; now *= 1.1) {
     const progress_figures f = progress_model_look(&m, now);
     CU_ASSERT_TRUE(f.left > 0 && f.left < 15 && f.share > share && f.share <= 0.99);
+    CU_ASSERT_TRUE(now > 20 || f.left > 4);
     share = fmin(f.share, 0.989);
   }
   CU_ASSERT_TRUE(progress_model_report(&m, "prune", 1, 1000));

@@ -16,7 +16,7 @@
 #include <string.h>
 
 static const double PRIOR = 0.005;     /* weight, in shares of all that is expected, of the expectation itself */
-static const double OWN_PRIOR = 0.3;   /* in shares of the phase at hand, of what the run has shown so far */
+static const double OWN_PRIOR = 0.3;   /* in shares of what is left of a phase, of what the run has shown so far */
 static const double LEAST_DONE = 0.02; /* share of what is expected that has to be done before a time to go is told */
 static const double MOST_SHARE = 0.99; /* before the end */
 
@@ -51,7 +51,8 @@ static void estimate(progress_model *m, double now) {
   if (own > 0) taken += spent;
   done += m->done * own;
   const double pace = (taken + PRIOR * expected) / (done + PRIOR * expected);
-  const double own_pace = (spent + pace * OWN_PRIOR * own) / ((m->done + OWN_PRIOR) * own);
+  const double prior = OWN_PRIOR * (1 - m->done);
+  const double own_pace = (spent + pace * prior * own) / ((m->done + prior) * own);
   m->left = done < LEAST_DONE * expected || expected == 0
                 ? NAN
                 : to_come * pace + (own > 0 ? (1 - m->done) * own * own_pace : 0);
