@@ -53,6 +53,7 @@ typedef struct tracker {
   bool *segment, *needed, *shared; /* [n_nodes], [n_values] scratch; [n_values] held by both since the fork */
   double limit;
   reap_run_estimate *out;
+  double elements; /* of rows that sums are formed of, on the rank with most images */
   double *reached; /* with speeds: seconds at each step's end; NULL */
   const reap_speeds *speeds;
   int steps;
@@ -152,6 +153,17 @@ static void note_layer(tracker *t, const reap_layer *layer, int64_t kept, const 
     f->solver_work += flops;
 }
 
+/* Of the rank with most. */
+static double images_of(const reap_run_setting *s) {
+  return (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
+}
+
+/* Of the rows of an image. */
+static double row_elements(const reap_run_setting *s, const reap_layer *layer) {
+  const int64_t drawn = s->sampling.positions;
+  return (double)(drawn > 0 && drawn < layer->positions ? drawn : layer->positions) * (double)layer->n;
+}
+
 /* The layer as it is with fewer inputs and outputs. */
 static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outputs) {
   reap_layer out = *layer;
@@ -181,6 +193,8 @@ static int note_producer(tracker *t, const reap_layer *layer) {
   REAP_TRY(reap_estimate_layer(&second, &s->sampling, &s->shard, REAP_GRAM_WHOLE, s->ranks, &after));
   const double ours = kept * (double)reap_node_flops(s->graph, layer->node);
   const double theirs = kept * t->pruned.share[producer.input] * (double)reap_node_flops(s->graph, node);
+  const double rows = row_elements(s, &second);
+  t->elements += some * (rounds * (row_elements(s, &first) + rows) + rows) + images * rows;
   reap_run_estimate *f = t->out;
   f->moments_work += FITTED * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
                                images * after.multiply_adds);
@@ -242,21 +256,19 @@ static int take_step(tracker *t, const reap_step *at) {
                                                                    : REAP_GRAM_FREE;
   REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, place, s->ranks, &cost));
   advance_both(t, &layer, at->shortcut);
+  t->elements += images_of(s) * row_elements(s, &layer);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
   if (at->group >= 0) REAP_TRY(cut(t, at->group));
   return note_producer(t, &layer);
 }
 
-/* Multiply-adds forward are counted for an image until the run is over. */
-static double images_of(const reap_run_setting *s) {
-  return (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
-}
-
+/* Layers of few channels take more time to put their rows together than multiply-adds tell. */
 static void note_step(tracker *t) {
+  static const double ELEMENT = 2e-9; /* seconds */
   if (!t->reached) return;
   reap_run_estimate so_far = *t->out;
   so_far.forward = (t->original.work + t->pruned.work) * images_of(t->setting);
-  t->reached[t->steps++] = reap_estimate_seconds(&so_far, t->speeds, t->setting->ranks);
+  t->reached[t->steps++] = reap_estimate_seconds(&so_far, t->speeds, t->setting->ranks) + ELEMENT * t->elements;
 }
 
 /* Scaling a classifier takes next to nothing. */
