@@ -6,6 +6,7 @@
 #include "harness.h"
 #include "model/groups/surgery.h"
 #include "prune/estimate/latency.h"
+#include "prune/sensitivity/joint.h"
 #include "prune/sizes/cost_model.h"
 #include "prune/sizes/knapsack.h"
 #include "prune/sizes/ratios.h"
@@ -349,10 +350,89 @@ static void test_latency_is_a_cost(void) {
   reap_graph_destroy(&graph);
 }
 
-const test_case test_cases[] = {{"knapsack", test_knapsack_is_exact},
-                                {"bound", test_bound_in_closed_form},
-                                {"coupled", test_coupled_choice},
-                                {"costs", test_costs_are_exact},
-                                {"time tables", test_time_tables},
-                                {"latency", test_latency_is_a_cost},
-                                {NULL, NULL}};
+/* ------------------------------------------------------------------ losses */
+
+/* A stream through two blocks, in each of which a group of its own. */
+static reap_graph *two_blocks(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 8, 8);
+  net_conv3(g, "stream", "x", 3, 8);
+  net_conv3(g, "a", "stream", 8, 6);
+  net_step(g, "Relu", "ra", "a");
+  net_conv3(g, "b", "ra", 6, 8);
+  net_node(g, "Add", "one", "b stream", "one", NULL);
+  net_conv3(g, "c", "one", 8, 6);
+  net_step(g, "Relu", "rc", "c");
+  net_conv3(g, "d", "rc", 6, 8);
+  net_node(g, "Add", "two", "d one", "two", NULL);
+  net_conv3(g, "last", "two", 8, 2);
+  net_finish(g, "last", 1);
+  return g;
+}
+
+static void fill_path(const reap_group *group, reap_group_path *p) {
+  const int64_t n = group->units - 1;
+  CHECK_OK(reap_group_path_allocate(p, group->name, "layer", group->units, n, 1));
+  p->block = p->m = 1;
+  p->energy = 1;
+  for (int64_t i = 0; i < n; i++) {
+    p->order[i] = i;
+    p->error[i] = 0.01 * (double)(i + 1);
+  }
+  p->sizes[0] = 2;
+  p->moved[0] = 0.3;
+}
+
+static void find_losses(const reap_groups *groups, bool with_coupled, double **losses) {
+  const int n = reap_groups_count(groups);
+  reap_group_paths *paths = NULL;
+  int count = 0;
+  bool *chosen = NULL;
+  int64_t *least = NULL;
+  for (int g = 0; g < n; g++)
+    count += reap_groups_at(groups, g)->prunable || (with_coupled && reap_groups_at(groups, g)->cuttable);
+  CHECK_OK(reap_group_paths_create(count, &paths));
+  CHECK_OK(reap_calloc(&chosen, n, sizeof *chosen));
+  CHECK_OK(reap_calloc(&least, n, sizeof *least));
+  paths->power = paths->tilt = 1;
+  for (int g = 0, at = 0; g < n; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    chosen[g] = group->prunable || (with_coupled && group->cuttable);
+    if (chosen[g]) fill_path(group, &paths->paths[at++]);
+  }
+  CHECK_OK(reap_joint_losses(groups, chosen, paths, true, 1, least, losses));
+  reap_free(&least);
+  reap_free(&chosen);
+  reap_group_paths_destroy(&paths);
+}
+
+/* Where coupled groups stay whole the others have the sizes that they have alone. */
+static void test_losses_of_inner_groups(void) {
+  reap_graph *graph = two_blocks();
+  reap_groups *groups = NULL;
+  int inner = 0, others = 0;
+  CHECK_OK(reap_groups_find(graph, &groups));
+  enum { MOST = 16 };
+  double *alone[MOST] = {NULL}, *together[MOST] = {NULL};
+  CU_ASSERT_TRUE_FATAL(reap_groups_count(groups) <= MOST);
+  find_losses(groups, false, alone);
+  find_losses(groups, true, together);
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (alone[g]) CU_ASSERT_EQUAL(memcmp(alone[g], together[g], (size_t)(group->units + 1) * sizeof **alone), 0);
+    inner += alone[g] != NULL;
+    others += together[g] && !alone[g];
+    reap_free(&alone[g]);
+    reap_free(&together[g]);
+  }
+  CU_ASSERT_EQUAL(inner, 2);
+  CU_ASSERT_EQUAL(others, 1);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&graph);
+}
+
+const test_case test_cases[] = {
+    {"knapsack", test_knapsack_is_exact}, {"bound", test_bound_in_closed_form},
+    {"coupled", test_coupled_choice},     {"losses of inner groups", test_losses_of_inner_groups},
+    {"costs", test_costs_are_exact},      {"time tables", test_time_tables},
+    {"latency", test_latency_is_a_cost},  {NULL, NULL}};

@@ -218,9 +218,8 @@ void reap_group_path_mask(const reap_group_path *p, int64_t size, bool *kept) {
   for (int64_t i = 0; i < p->channels - size && i < p->n_removed; i++) kept[p->order[i]] = false;
 }
 
-double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t kept) {
+double reap_group_paths_loss(const reap_group_paths *paths, int index, double behind, int64_t kept) {
   const double moved = reap_group_path_moved(&paths->paths[index], kept);
-  const double behind = paths->n > 1 ? (double)(paths->n - 1 - index) / (double)(paths->n - 1) : 0;
   return moved > 0 ? pow(moved, paths->power) * exp(-paths->tilt * behind) : 0;
 }
 

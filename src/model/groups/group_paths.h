@@ -100,10 +100,10 @@ double reap_group_path_error(const reap_group_path *path, int64_t kept);
 double reap_group_path_moved(const reap_group_path *path, int64_t kept);
 
 /* What path number `index` adds to the loss of a network with all groups pruned, with `kept` channels left:
- *     moved(kept)^power * exp(-tilt * b),   b = paths behind it / (paths - 1)
- * (a power of 0: see joint.h). Layers that are solved later repair part of what earlier ones did, the more of them
- * there are. */
-double reap_group_paths_loss(const reap_group_paths *paths, int index, int64_t kept);
+ *     moved(kept)^power * exp(-tilt * behind)
+ * (a power of 0: see joint.h), behind: the share of the other groups that lies behind it, 0 .. 1. Layers that are
+ * solved later repair part of what earlier ones did, the more of them there are. */
+double reap_group_paths_loss(const reap_group_paths *paths, int index, double behind, int64_t kept);
 
 /* Fills kept[channels]: true for the channels left at size `size` (at least the smallest one). */
 void reap_group_path_mask(const reap_group_path *path, int64_t size, bool *kept);

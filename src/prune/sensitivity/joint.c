@@ -31,8 +31,26 @@ static int find_path(const reap_group_paths *paths, const reap_group *group) {
   return -1;
 }
 
-static int fill(const reap_group_paths *paths, const reap_group *group, bool output, double factor, int64_t *least,
-                double **loss) {
+/* Whether a path is one of a group with several producers or consumers. */
+static bool is_coupled(const reap_groups *groups, const reap_group_path *path) {
+  for (int g = 0; g < reap_groups_count(groups); g++)
+    if (strcmp(reap_groups_at(groups, g)->name, path->group) == 0) return !reap_groups_at(groups, g)->prunable;
+  return false;
+}
+
+/* The share of the other inner groups that lies behind path number `index`: coupled ones are cut before all of them. */
+static double share_behind(const reap_groups *groups, const reap_group_paths *paths, int index) {
+  int others = 0, behind = 0;
+  for (int i = 0; i < paths->n; i++) {
+    if (i == index || is_coupled(groups, &paths->paths[i])) continue;
+    others++;
+    behind += i > index;
+  }
+  return others > 0 ? (double)behind / (double)others : 0;
+}
+
+static int fill(const reap_groups *groups, const reap_group_paths *paths, const reap_group *group, bool output,
+                double factor, int64_t *least, double **loss) {
   const int index = find_path(paths, group);
   if (index < 0)
     return reap_error(
@@ -45,9 +63,10 @@ static int fill(const reap_group_paths *paths, const reap_group *group, bool out
                       "group %s: the paths do not tell how far the network's output moves; take ratios path, or make "
                       "them anew with images",
                       group->name);
+  const double behind = share_behind(groups, paths, index);
   REAP_TRY(reap_alloc(loss, group->units + 1, sizeof **loss));
   for (int64_t k = 0; k <= group->units; k++)
-    (*loss)[k] = factor * (output ? reap_group_paths_loss(paths, index, k) : reap_group_path_error(path, k));
+    (*loss)[k] = factor * (output ? reap_group_paths_loss(paths, index, behind, k) : reap_group_path_error(path, k));
   if (*least < reap_group_path_least(path)) *least = reap_group_path_least(path);
   return REAP_OK;
 }
@@ -56,7 +75,7 @@ int reap_joint_losses(const reap_groups *groups, const bool *chosen, const reap_
                       double coupled, int64_t *least, double **losses) {
   for (int g = 0; g < reap_groups_count(groups); g++) {
     const reap_group *group = reap_groups_at(groups, g);
-    if (chosen[g]) REAP_TRY(fill(paths, group, output, group->prunable ? 1 : coupled, &least[g], &losses[g]));
+    if (chosen[g]) REAP_TRY(fill(groups, paths, group, output, group->prunable ? 1 : coupled, &least[g], &losses[g]));
   }
   return REAP_OK;
 }

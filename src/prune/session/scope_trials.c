@@ -4,8 +4,9 @@
  * them, as behind a padded shortcut, makes up for the one by the other, and a stream that has lost channels leaves
  * little room for what inner groups lose. By how much they have to count more depends on the network and the budget. So
  * sizes are chosen with several factors, the network is pruned in small with each (trial.h), and the sizes are taken
- * whose outputs move least on images held out. The first factor leaves coupled groups alone wherever inner groups reach
- * the budget; another has to be better by more than trials differ by chance.
+ * whose outputs move least on images held out. The first one leaves coupled groups whole wherever inner groups reach
+ * the budget, which then have the sizes that they have alone; another has to be better by more than trials differ by
+ * chance.
  *
  * Cost: a trial for each factor, of those that come to different sizes.
  */
@@ -24,13 +25,35 @@
 static const double FACTORS[REAP_SCOPE_TRIALS] = {1e6, 4, 2, 1};
 static const double WORTH_CHANGING = 0.1; /* as in sensitivity/joint.c */
 
+static int finish_plan(const reap_session *s, reap_size_plan *p) {
+  const int status =
+      reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
+  return reap_comm_agree(s->comm, status);
+}
+
+/* As if there were inner groups alone. Collective. */
+static int finish_inner(const reap_session *s, reap_size_plan *p) {
+  bool *all = p->chosen, *inner = NULL;
+  REAP_TRY(reap_comm_alloc(s->comm, &inner, p->n_groups, sizeof *inner));
+  for (int g = 0; g < p->n_groups; g++) {
+    const reap_group *group = reap_groups_at(s->groups, g);
+    inner[g] = all[g] && group->prunable;
+    if (all[g] && !group->prunable) p->counts[g] = group->units;
+  }
+  p->chosen = inner;
+  const int status = finish_plan(s, p);
+  p->chosen = all;
+  reap_free(&inner);
+  return status;
+}
+
 /* Rank 0's sizes hold on all ranks. */
 static int finish(reap_session *s, double coupled) {
   reap_size_plan *p = &s->info.plan;
   p->coupled = coupled;
-  const int status =
-      reap_size_plan_finish(s->network->graph, s->groups, &s->settings, s->info.paths, s->info.latency, p);
-  REAP_TRY(reap_comm_agree(s->comm, status));
+  int status = coupled == FACTORS[0] ? finish_inner(s, p) : finish_plan(s, p);
+  if (coupled == FACTORS[0] && status == REAP_ERR_USAGE) status = finish_plan(s, p); /* they do not reach the budget */
+  REAP_TRY(status);
   return reap_comm_broadcast(s->comm, p->counts, (size_t)p->n_groups * sizeof *p->counts, 0);
 }
 
