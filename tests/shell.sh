@@ -29,11 +29,12 @@ check() { # WHAT COMMAND...: the command has to succeed
   "$@" || fail "$what"
 }
 
-# run ARGS...: mpirun's own banners are taken out of err.txt, and what hwloc says where there is no /sys.
+# run ARGS...: mpirun's own banners are taken out of err.txt, what hwloc says where there is no /sys, and that there are more ranks
+# than cores, which is meant.
 run() {
   status=0
   timeout 300 "${launch[@]}" "$program" "$@" >"$said/out.txt" 2>"$said/err.raw" || status=$?
-  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' "$said/err.raw" >"$said/err.txt"
+  sed -e '/^-----/,/^-----/d' -e '/^\[hwloc/d' -e '/^reap: warning: .* on a node with [0-9]* core/d' "$said/err.raw" >"$said/err.txt"
 }
 
 works() { # ARGS...

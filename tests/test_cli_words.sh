@@ -143,9 +143,9 @@ works prune "$vgg" --calib few.h5 --images 9 --positions 2 --flops 0.5 --ratios 
 
 cores=$(getconf _NPROCESSORS_ONLN)
 works eval "$vgg" --data few.h5 --images 2 --threads $((2 * cores)) --progress none
-check "threads past the cores: one warning" [ "$(grep -c "^reap: warning: $ranks ranks\\? of $((2 * cores)) threads on a node with $cores core" err.txt)" = 1 ]
+check "threads past the cores: one warning" [ "$(grep -c "^reap: warning: $ranks ranks\\? of $((2 * cores)) threads on a node with $cores core" err.raw)" = 1 ]
 works eval "$vgg" --data few.h5 --images 2 --threads 1 --progress none
-check "a warning where ranks alone are too many, and else none" [ "$(grep -c '^reap: warning: .* on a node with' err.txt)" = $((ranks > cores)) ]
+check "a warning where ranks alone are too many, and else none" [ "$(grep -c '^reap: warning: .* on a node with' err.raw)" = $((ranks > cores)) ]
 
 # ------------------------------------------------------------------ files: any number merged, and those that are replaced
 

@@ -9,6 +9,7 @@
 
 #include "app/commands/probe_inputs.h"
 #include "app/commands/program.h"
+#include "app/stop_request.h"
 #include "reap/comm.h"
 #include "reap/error.h"
 
@@ -39,6 +40,7 @@ int main(int argc, char **argv) {
   if (status == REAP_OK) status = reap_comm_agree(comm, probed);
   if (status == REAP_OK) status = program_run(comm, argc, argv);
   fflush(stdout);
+  stop_request_outputs(); /* whatever still ends the process: what there is to say of the run is said */
   if (rank == 0) program_end(argc, argv, status);
   reap_comm_destroy(&comm);
   MPI_Finalize();

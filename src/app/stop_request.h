@@ -13,7 +13,7 @@
  * back to 0, is for reap_session_settings. */
 const volatile sig_atomic_t *stop_request_watch(const char *checkpoint, bool speaks);
 
-/* From now on outputs appear: nothing is said of them any more. */
+/* From now on outputs appear, or the run has ended: nothing is said of it any more. */
 void stop_request_outputs(void);
 
 #endif
