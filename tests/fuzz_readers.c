@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/latency_file.h"
-#include "app/plan_file.h"
+#include "app/prune/latency_file.h"
+#include "app/prune/plan_file.h"
 #include "io/activations_file.h"
 #include "io/onnx/source.h"
 #include "io/paths_file.h"

@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # layers that do not know each other.
 rooms=(base comm linalg model model/operators model/prepare model/groups io/files io/hdf5 io/onnx io exec/primitives exec/kernels exec stats
   prune/solver prune/sizes prune/methods prune/run prune/repair prune prune/sensitivity prune/estimate prune/session
-  app app/sweep app/commands)
+  app/json app/progress app/options app app/prune app/sweep app/commands)
 strangers=("model linalg")
 
 # Public headers whose room has no .c file of that name.
@@ -122,7 +122,7 @@ rules=(
   '\<(ReapOnnx__|reap_onnx__|REAP_ONNX__|ProtobufC|protobuf_c)|<protobuf|onnx\.pb-c' '^src/io/' 'ONNX messages are named in io only'
   '\<C?blacs_|\<(numroc|descinit|indx[gl]2[gpl]|infog2l)_|\<p[sdcz](ge|po|sy|tr|la|dot|gemr|axpy|scal|copy|nrm)[a-z0-9]*_\>' '^src/linalg/' 'ScaLAPACK is named in linalg only'
   '\<cJSON|<cjson' '^src/app/' 'cJSON is named in app only'
-  '\<cJSON_(AddItemTo|Print|free|InitHooks)' '^src/app/json\.c' 'what runs out of memory unseen is left to src/app/json.c'
+  '\<cJSON_(AddItemTo|Print|free|InitHooks)' '^src/app/json/json\.c' 'what runs out of memory unseen is left to src/app/json/json.c'
   '\<(exit|abort|_Exit|quick_exit|MPI_Abort)[[:space:]]*\(' '^$' 'a library returns its errors'
   '\<_exit[[:space:]]*\(' '^src/(io/probe|app/stall_watch)\.c' 'only the child of the probe ends so, and a run that hangs'
   # Which axis is which, which operator, which member: asked, not known.
@@ -258,7 +258,7 @@ plant src/prune/solver/elimination.c 'void f(void) { pdpotrf_("L"); }'
 plant src/comm/comm.c 'static int g(int *n) { return numroc_(n, n, n, n, n); }'
 plant src/prune/prune.c '#include <cjson/cJSON.h>'
 plant src/app/report.c 'static void add(cJSON *a, cJSON *b) { cJSON_AddItemToArray(a, b); }'
-plant src/app/options.c 'static void stop(void) { exit(1); }'
+plant src/app/options/options.c 'static void stop(void) { exit(1); }'
 plant src/linalg/dense.c 'static void stop(void) { abort (); }'
 plant src/io/dataset.c 'static void stop(void) { _exit(1); }'
 plant src/exec/plan.c 'static int64_t channels(const reap_value *v) { return v->dims[1]; }'

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/progress_model.h"
-#include "app/progress_text.h"
+#include "app/progress/progress_model.h"
+#include "app/progress/progress_text.h"
 #include "harness.h"
 
 const char *const test_suite_name = "progress";

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/options/completion.h"
+#include "app/options/man_page.h"
 #include "base/text.h"
-#include "completion.h"
-#include "man_page.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"

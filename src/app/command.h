@@ -2,9 +2,9 @@
 #ifndef REAP_APP_COMMAND_H
 #define REAP_APP_COMMAND_H
 
+#include "app/options/options.h"
+#include "app/progress/progress_view.h"
 #include "io/onnx/source.h"
-#include "options.h"
-#include "progress_view.h"
 #include "reap/comm.h"
 #include "reap/network.h"
 

@@ -9,9 +9,9 @@
 
 #include "app/commands/probe_inputs.h"
 #include "app/commands/program.h"
-#include "app/stop_request.h"
 #include "reap/comm.h"
 #include "reap/error.h"
+#include "stop_request.h"
 
 /* OpenBLAS starts a thread for every core as it is loaded, and each of them tries for ever to map a buffer where that
  * is refused; even the end of the process waits for them. So it is loaded anew with one, and gets more when there is

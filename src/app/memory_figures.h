@@ -2,10 +2,10 @@
 #ifndef REAP_APP_MEMORY_FIGURES_H
 #define REAP_APP_MEMORY_FIGURES_H
 
-#include "json.h"
+#include "app/json/json.h"
 
+#include "app/options/memory_options.h"
 #include "exec/frontier.h"
-#include "memory_options.h"
 #include "prune/estimate/memory_estimate.h"
 #include "reap/comm.h"
 

@@ -6,10 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/json/json_file.h"
 #include "base/text.h"
 #include "exec/output_set.h"
 #include "io/files/durable.h"
-#include "json_file.h"
 #include "linalg/dense.h"
 #include "reap/api.h"
 #include "reap/error.h"

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
+#include "app/json/json.h"
 #include "command.h"
 #include "exec/evaluate.h"
-#include "json.h"
 #include "prune/prune.h"
 
 /* One network's figures; evaluation NULL: accuracy null. */

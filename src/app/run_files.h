@@ -15,8 +15,8 @@
 #define REAP_APP_RUN_FILES_H
 
 #include <stdbool.h>
+#include "app/json/json.h"
 #include "io/onnx/source.h"
-#include "json.h"
 
 #include "base/hash.h"
 #include "io/files/file_identity.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/progress/progress_view.h"
 #include "io/files/durable.h"
-#include "progress_view.h"
 #include "reap/error.h"
 
 static FILE *taken;

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "app/command.h"
-#include "app/latency_file.h"
+#include "app/prune/latency_file.h"
 #include "app/report.h"
 #include "app/run_files.h"
 #include "base/text.h"

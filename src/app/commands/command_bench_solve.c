@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/json.h"
+#include "app/json/json.h"
 #include "app/report.h"
 #include "base/random.h"
 #include "base/timer.h"

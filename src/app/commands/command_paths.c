@@ -1,8 +1,8 @@
 /* reap paths: what every group would lose at every size, and how far the network's output moves. */
 #include "app/command.h"
 #include "app/image_range.h"
-#include "app/memory_options.h"
-#include "app/prune_options.h"
+#include "app/options/memory_options.h"
+#include "app/prune/prune_options.h"
 #include "app/run_files.h"
 #include "base/hash.h"
 #include "base/text.h"

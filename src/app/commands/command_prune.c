@@ -3,7 +3,7 @@
 
 #include "app/command.h"
 #include "app/image_range.h"
-#include "app/prune_output.h"
+#include "app/prune/prune_output.h"
 #include "app/stop_request.h"
 #include "base/timer.h"
 #include "reap/error.h"

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/completion.h"
-#include "app/man_page.h"
+#include "app/options/completion.h"
+#include "app/options/man_page.h"
 #include "reap/error.h"
 
 /* Commands, and each part of those that have parts, one after the other. */

@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-#include "app/json.h"
-#include "app/memory_options.h"
+#include "app/json/json.h"
+#include "app/options/memory_options.h"
 #include "prune/estimate/run_estimate.h"
 #include "reap/comm.h"
 #include "reap/network.h"

@@ -2,7 +2,7 @@
 #ifndef REAP_APP_COMMANDS_INSPECT_GROUPS_H
 #define REAP_APP_COMMANDS_INSPECT_GROUPS_H
 
-#include "app/json.h"
+#include "app/json/json.h"
 #include "reap/graph.h"
 #include "reap/groups.h"
 

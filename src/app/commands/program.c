@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/json.h"
+#include "app/json/json.h"
 #include "base/nearest.h"
 #include "base/text.h"
 #include "documents.h"

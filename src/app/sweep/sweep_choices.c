@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/progress_view.h"
+#include "app/progress/progress_view.h"
 #include "prune/session/session_phases.h"
 #include "prune/session/session_settings.h"
 #include "reap/error.h"

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "app/prune_run.h"
+#include "app/prune/prune_run.h"
 #include "io/files/lock_file.h"
 #include "io/sweep_file.h"
 #include "sweep_settings.h"

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "app/progress_view.h"
+#include "app/progress/progress_view.h"
 #include "base/timer.h"
 
 static const double PAUSE = 0.2; /* seconds between looks at the shared count */

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/progress_model.h"
+#include "app/progress/progress_model.h"
 #include "comm/counter.h"
 #include "reap/comm.h"
 #include "reap/log.h"

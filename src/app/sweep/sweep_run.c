@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/json_file.h"
-#include "app/progress_view.h"
-#include "app/prune_output.h"
-#include "app/prune_report.h"
+#include "app/json/json_file.h"
+#include "app/progress/progress_view.h"
+#include "app/prune/prune_output.h"
+#include "app/prune/prune_report.h"
 #include "app/report.h"
 #include "base/timer.h"
 #include "comm/counter.h"

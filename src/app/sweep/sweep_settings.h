@@ -6,8 +6,8 @@
 #ifndef REAP_APP_SWEEP_SWEEP_SETTINGS_H
 #define REAP_APP_SWEEP_SWEEP_SETTINGS_H
 
-#include "app/options.h"
-#include "app/prune_options.h"
+#include "app/options/options.h"
+#include "app/prune/prune_options.h"
 
 /* An option of reap prune that takes several values here. */
 typedef struct sweep_list {

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "command.h"
-#include "memory_options.h"
+#include "app/command.h"
+#include "app/options/memory_options.h"
+#include "app/run_files.h"
 #include "reap/session.h"
-#include "run_files.h"
 
 typedef struct prune_options {
   const char *title; /* "reap prune": whose options messages speak of */

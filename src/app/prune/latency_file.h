@@ -8,7 +8,7 @@
 #ifndef REAP_APP_LATENCY_FILE_H
 #define REAP_APP_LATENCY_FILE_H
 
-#include "json.h"
+#include "app/json/json.h"
 
 #include "prune/estimate/latency.h"
 

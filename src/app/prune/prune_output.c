@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/report.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "io/model_file.h"
@@ -13,7 +14,6 @@
 #include "reap/api.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "report.h"
 
 static int write_model(const prune_run *p, const reap_source *source, const char *path) {
   const reap_prune_result *result = &p->info->result;

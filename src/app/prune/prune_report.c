@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/report.h"
 #include "plan_file.h"
 #include "prune/session/session_settings.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "report.h"
 
 static void report_seconds(const prune_run *run, double total, double writing, cJSON *report) {
   const reap_prune_result *r = &run->info->result;

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "json.h"
+#include "app/json/json.h"
 
 #include "reap/groups.h"
 

@@ -2,7 +2,7 @@
 #ifndef REAP_APP_PRUNE_REPORT_H
 #define REAP_APP_PRUNE_REPORT_H
 
-#include "json.h"
+#include "app/json/json.h"
 #include "prune_run.h"
 
 /* The report of the README ("command": the context's). total: seconds of the run so far; writing: of them spent

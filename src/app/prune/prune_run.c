@@ -2,14 +2,14 @@
 
 #include <string.h>
 
+#include "app/progress/progress_view.h"
+#include "app/progress/rank_balance.h"
 #include "base/progress_span.h"
 #include "base/timer.h"
 #include "latency_file.h"
 #include "plan_file.h"
-#include "progress_view.h"
 #include "prune/estimate/run_estimate.h"
 #include "prune/session/session_phases.h"
-#include "rank_balance.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json_file.h"
+#include "app/json/json_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "app/json/json.h"
 #include "base/text.h"
-#include "json.h"
 #include "plan_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
+#include "app/json/json.h"
 #include "reap/error.h"
 
 char *progress_json_inner(const json_string *strings) {

@@ -3,15 +3,15 @@
 #ifndef REAP_APP_PRUNE_RUN_H
 #define REAP_APP_PRUNE_RUN_H
 
-#include "command.h"
+#include "app/command.h"
+#include "app/memory_figures.h"
+#include "app/progress/progress_model.h"
+#include "app/run_files.h"
 #include "exec/evaluate.h"
-#include "memory_figures.h"
-#include "progress_model.h"
 #include "prune/session/session_info.h"
 #include "prune_options.h"
 #include "reap/dataset.h"
 #include "reap/network.h"
-#include "run_files.h"
 
 /* What runs read and leave as it is: loaded once, used by as many runs as there are. */
 typedef struct prune_inputs {

@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/json/json_file.h"
+#include "app/report.h"
 #include "base/nearest.h"
-#include "json_file.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "report.h"
 
 typedef struct reader {
   const char *path;
