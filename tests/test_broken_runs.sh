@@ -21,14 +21,19 @@ start() {
   set +m
 }
 
-# broken SIGNAL STEPS: a run that gets the signal once its checkpoint has so many steps; tried again if it was faster.
+# broken SIGNAL STEPS: a run that gets the signal once its checkpoint has so many steps, or a second after it has none (where disks
+# are slow, it is written seldom); tried again if the run was faster.
 broken() {
-  local signal=$1 steps=$2 try
+  local signal=$1 steps=$2 try waited
   for try in 1 2 3 4 5; do
     rm -f c.h5 out.h5 out.onnx
     start "${prune[@]}" -o out.h5 --onnx out.onnx --checkpoint c.h5
+    waited=0
     while kill -0 $pid 2>/dev/null; do
-      if [ -e c.h5 ] && grep -qa "$(printf '%06d' "$steps")" c.h5; then break; fi
+      if [ -e c.h5 ]; then
+        if [ "$steps" = 0 ] || [ $waited -ge 50 ] || grep -qa "$(printf '%06d' "$((steps - 1))")" c.h5; then break; fi
+        waited=$((waited + 1))
+      fi
       sleep 0.02
     done
     # of mpirun's ranks one is killed; it passes other signals on
