@@ -175,7 +175,7 @@ def two_heads(path):
     """Logits and a soft-max beside each other."""
     random = np.random.RandomState(3)
 
-    def wjudgeds(name, *shape):
+    def weights(name, *shape):
         return onnx_bytes.tensor(name, shape, list((random.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5).ravel()))
 
     nodes = [onnx_bytes.node("Conv", ["x", "v"], ["a"], "first", pads=[1] * 4), onnx_bytes.node("Relu", ["a"], ["b"]),
@@ -183,7 +183,7 @@ def two_heads(path):
              onnx_bytes.node("GlobalAveragePool", ["d"], ["e"]), onnx_bytes.node("Flatten", ["e"], ["f"]),
              onnx_bytes.node("Gemm", ["f", "p"], ["g"], "left"), onnx_bytes.node("Softmax", ["g"], ["one"], axis=1),
              onnx_bytes.node("Gemm", ["f", "q"], ["h"], "right"), onnx_bytes.node("Softmax", ["h"], ["two"], axis=1)]
-    tensors = [wjudgeds("v", 12, 1, 3, 3), wjudgeds("w", 10, 12, 3, 3), wjudgeds("p", 10, 10), wjudgeds("q", 10, 10)]
+    tensors = [weights("v", 12, 1, 3, 3), weights("w", 10, 12, 3, 3), weights("p", 10, 10), weights("q", 10, 10)]
     with open(path, "wb") as out:
         out.write(onnx_bytes.model(nodes, [("x", [1, 1, 28, 28])], [("one", [1, 10]), ("two", [1, 10])], tensors))
 
