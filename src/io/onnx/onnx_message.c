@@ -59,6 +59,17 @@ int reap_onnx_append(void *array, size_t *count, void *item) {
   return REAP_OK;
 }
 
+int reap_onnx_append_entry(void *entries, size_t *count, const char *key, const char *value) {
+  ReapOnnx__StringStringEntryProto *entry = NULL;
+  REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
+  reap_onnx__string_string_entry_proto__init(entry);
+  int status = reap_strdup(&entry->key, key);
+  if (status == REAP_OK) status = reap_strdup(&entry->value, value);
+  if (status == REAP_OK) status = reap_onnx_append(entries, count, entry);
+  if (status != REAP_OK) reap_onnx_free_part(&entry->base);
+  return status;
+}
+
 int reap_onnx_check_size(size_t bytes) {
   if (bytes <= (size_t)REAP_ONNX_MAX_BYTES) return REAP_OK;
   return reap_error(REAP_ERR_INPUT, "the ONNX message would have %.2f GB, and ONNX files end at 2 GB; prune more",

@@ -93,6 +93,9 @@ const char *reap_onnx_text(const char *text);
 /* Appends to a repeated field, growing its array by one. */
 int reap_onnx_append(void *array, size_t *count, void *item);
 
+/* The same for a new entry of a key and a value, which are copied. */
+int reap_onnx_append_entry(void *entries, size_t *count, const char *key, const char *value);
+
 /* REAP_ERR_INPUT if a message of that size is larger than protobuf allows. */
 int reap_onnx_check_size(size_t bytes);
 

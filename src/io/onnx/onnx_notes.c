@@ -17,24 +17,13 @@ static int put(char **field, const char *text) {
   return REAP_OK;
 }
 
-static int add(ReapOnnx__ModelProto *model, const char *key, const char *value) {
-  ReapOnnx__StringStringEntryProto *entry = NULL;
-  REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
-  reap_onnx__string_string_entry_proto__init(entry);
-  int status = put(&entry->key, key);
-  if (status == REAP_OK) status = put(&entry->value, value);
-  if (status == REAP_OK) status = reap_onnx_append(&model->metadata_props, &model->n_metadata_props, entry);
-  if (status != REAP_OK) reap_onnx_free_part(&entry->base);
-  return status;
-}
-
 int reap_source_note(reap_source *source, const char *key, const char *value) {
   ReapOnnx__ModelProto *model = source->model;
   if (!source->edited) return REAP_OK;
   for (size_t i = 0; i < model->n_metadata_props; i++)
     if (strcmp(reap_onnx_text(model->metadata_props[i]->key), key) == 0)
       return put(&model->metadata_props[i]->value, value);
-  return add(model, key, value);
+  return reap_onnx_append_entry(&model->metadata_props, &model->n_metadata_props, key, value);
 }
 
 /* Notes of an earlier run of reap would be of another network. */

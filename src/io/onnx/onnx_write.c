@@ -73,14 +73,7 @@ static int write_data(const ReapOnnx__GraphProto *graph, const char *path, const
 }
 
 static int add_entry(ReapOnnx__TensorProto *tensor, const char *key, const char *value) {
-  ReapOnnx__StringStringEntryProto *entry = NULL;
-  REAP_TRY(reap_alloc(&entry, 1, sizeof *entry));
-  reap_onnx__string_string_entry_proto__init(entry);
-  int status = reap_strdup(&entry->key, key);
-  if (status == REAP_OK) status = reap_strdup(&entry->value, value);
-  if (status == REAP_OK) status = reap_onnx_append(&tensor->external_data, &tensor->n_external_data, entry);
-  if (status != REAP_OK) reap_onnx_free_part(&entry->base);
-  return status;
+  return reap_onnx_append_entry(&tensor->external_data, &tensor->n_external_data, key, value);
 }
 
 /* Where the data are is said in place of them. */
