@@ -127,6 +127,14 @@ job() { # job STATUS LOG ARGS OF SBATCH...: submits, waits, compares the exit st
   { cat sbatch.txt; tail -n 15 "$log"; } 2>/dev/null | sed 's/^/    /'
 }
 
+ended() { # JOB: waits until it has left the queue, four minutes at most
+  local i
+  for ((i = 0; i < 2400; i++)); do
+    [ -n "$(squeue --noheader --jobs="$1" 2>/dev/null)" ] || break
+    sleep 0.1
+  done
+}
+
 # A single run, on both nodes; the result is that of this machine without Slurm.
 "$program" prune "${data[@]}" --flops 0.5 -o alone.h5 --onnx alone.onnx >/dev/null 2>&1 || fail "reap prune"
 job 0 prune.log --nodes=2 --ntasks=3 "$reap_root/jobs/prune.sbatch" "${data[@]}" --flops 0.5 -o job.h5 --onnx job.onnx --report job.json
@@ -178,10 +186,7 @@ for ((i = 0; i < 600; i++)); do
   sleep 0.1
 done
 scontrol requeue "${id}_0" || fail "scontrol requeue"
-for ((i = 0; i < 1200; i++)); do
-  [ -n "$(squeue --noheader --jobs="$id" 2>/dev/null)" ] || break
-  sleep 0.1
-done
+ended "$id"
 check "all six settings in the end" [ "$(find S.h5.d -name '*-flops-0.9-seed*.h5' | wc -l)" = 6 ]
 check "the second start went on" grep -q 'of 6 settings are done already' requeued-0.log
 check "the sweep was merged" [ -s S.h5 ]
@@ -191,10 +196,7 @@ check "the sweep was merged" [ -s S.h5 ]
 long=("$reap_root/jobs/prune.sbatch" "$fashion/resnet-fashion.onnx" --calib "$fashion/fashion-calib.h5" --flops 0.5)
 "$program" prune "${long[@]:1}" --onnx whole.onnx >/dev/null 2>&1 || fail "reap prune"
 id=$(sbatch --parsable --output=limit.log --ntasks=1 --time=1 --signal=B:USR1@50 "${long[@]}" --onnx limit.onnx)
-for ((i = 0; i < 2400; i++)); do
-  [ -n "$(squeue --noheader --jobs="$id" 2>/dev/null)" ] || break
-  sleep 0.1
-done
+ended "$id"
 check "the job was put back" grep -q 'back into the queue' limit.log
 check "and went on" grep -q 'resumed from reap-prune-' limit.log
 check "the network is the same" cmp whole.onnx limit.onnx
@@ -207,10 +209,7 @@ for ((i = 0; i < 600; i++)); do
   sleep 0.1
 done
 scontrol requeue "$id" || fail "scontrol requeue"
-for ((i = 0; i < 2400; i++)); do
-  [ -n "$(squeue --noheader --jobs="$id" 2>/dev/null)" ] || break
-  sleep 0.1
-done
+ended "$id"
 check "it went on after the requeue" grep -q 'resumed from reap-prune-' failed.log
 check "the network is the same after the requeue" cmp whole.onnx failed.onnx
 
