@@ -64,7 +64,8 @@ if [ "$ranks" = 1 ]; then
   answers 'reap prune: there is no option "--save"; did you mean --save-stats, --save-plan or --save-paths?' prune "$vgg" --save x
   answers 'reap sweep: there is no option "--checkpoint"' sweep "$vgg" --checkpoint c.h5
   answers 'reap prune: there is no option "--data"' prune "$vgg" --data few.h5
-  answers 'reap prune: --method wants one of reap|l1|l1-filter|random, not "filter"; did you mean l1-filter?' prune "$vgg" --method filter
+  run prune "$vgg" --method l1-filt
+  says ', not "l1-filt"; did you mean l1-filter?'
   answers 'reap prune: --ratios wants one of uniform|path|output, not "unifrom"; did you mean uniform?' prune "$vgg" --ratios unifrom
   answers 'reap: "logit" is given a kind, and is no output of this network; did you mean "logits"?' inspect "$vgg" --output-kind logit=values
   excluded='is to be excluded, and is no group or layer of this network'

@@ -65,7 +65,7 @@ touch complete/images.h5 complete/net.onnx "complete/a b.h5"
 cd complete || exit 1
 completes "pr" "prune "
 completes "prune --me" "--measure --memory --method "
-completes "prune net.onnx --method l" "l1 l1-filter "
+completes "prune net.onnx --method l" "l1 l1-filter l2 l2-filter "
 completes "prune --method = l1-" "l1-filter "
 completes "prune --calib " "a b.h5 images.h5 photos "
 completes "prune -o im" "images.h5 "

@@ -17,7 +17,7 @@ static int score(void *state, const reap_evidence *evidence, reap_choice *choice
   return REAP_OK;
 }
 
-static const reap_method l2 = {.name = "l2",
+static const reap_method l2 = {.name = "own-l2",
                                .summary = "largest L2 norm of the weights that read the channel",
                                .needs = REAP_NEEDS_WEIGHTS,
                                .gives = REAP_GIVES_SCORES,
@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
   reap_session_settings settings = reap_session_defaults();
   MPI_Init(&argc, &argv);
   int status = argc == 3 ? reap_method_register(&l2) : reap_error(REAP_ERR_USAGE, "usage: method NETWORK IMAGES");
-  settings.method = reap_method_find("l2");
+  settings.method = reap_method_find("own-l2");
   settings.budget = REAP_BUDGET_KEEP;
   settings.amount = 0.5;
   settings.refit = settings.repair = false;

@@ -207,19 +207,33 @@ int options_parse(command_line *line, int argc, char **argv, options_given *give
   return REAP_OK;
 }
 
+/* Name and argument; of a long list of choices a line ends behind a '|'. */
+static void print_long(FILE *to, const char *text) {
+  enum { INDENT = 4, WIDTH = 96 };
+  const char *line = text;
+  for (const char *c = text; *c; c += strcspn(c, "|") + (c[strcspn(c, "|")] == '|')) {
+    const char *end = c + strcspn(c, "|");
+    if (end - line <= WIDTH) continue;
+    fprintf(to, "%.*s\n%*s", (int)(c - line), line, INDENT, "");
+    line = c;
+  }
+  fprintf(to, "%s\n", line);
+}
+
 void options_print(FILE *to, const option *options) {
   for (const option *o = options; o->name; o++) {
     if (o->kind == OPTION_HEADING) {
       fprintf(to, "\n%s\n", o->name);
       continue;
     }
-    char left[96];
+    char left[320];
     snprintf(left, sizeof left, "%s%s%s%s%s", o->short_name ? o->short_name : "", o->short_name ? ", " : "", o->name,
              o->kind == OPTION_FLAG ? "" : " ", o->kind == OPTION_FLAG ? "" : o->argument);
-    if (strlen(left) > 26)
-      fprintf(to, "  %s\n  %-27s", left, "");
-    else
-      fprintf(to, "  %-27s", left);
+    if (strlen(left) > 26) {
+      fprintf(to, "  ");
+      print_long(to, left);
+    }
+    fprintf(to, "  %-27s", strlen(left) > 26 ? "" : left);
     for (const char *text = o->help, *next; text; text = next) { /* a line break in the text goes on in its column */
       const char *stop = strchr(text, '\n');
       next = stop ? stop + 1 : NULL;

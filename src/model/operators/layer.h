@@ -32,6 +32,9 @@ int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_la
 /* True for a convolution, false for a matrix product; of a layer. */
 static inline bool reap_is_convolution(const reap_node *node) { return node->op->id == REAP_OP_Conv; }
 
+/* A batch normalisation that stands by itself: input 1 holds its scales. */
+static inline bool reap_is_batch_norm(const reap_node *node) { return node->op->id == REAP_OP_BatchNormalization; }
+
 /* Weights in computation form: of each output, the input channels of its group or the columns of a matrix. */
 static inline int64_t reap_weights_inputs(const reap_tensor *weights) { return weights->dims[1]; }
 

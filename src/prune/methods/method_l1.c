@@ -9,7 +9,7 @@
 
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
-  return reap_unit_weights_add(e, REAP_CONSUMES, choice->scores);
+  return reap_unit_weights_add(e, REAP_CONSUMES, 1, choice->scores);
 }
 
 const reap_method reap_method_l1 = {

@@ -10,7 +10,7 @@
 
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   (void)state;
-  return reap_unit_weights_add(e, REAP_PRODUCES, choice->scores);
+  return reap_unit_weights_add(e, REAP_PRODUCES, 1, choice->scores);
 }
 
 const reap_method reap_method_l1_filter = {

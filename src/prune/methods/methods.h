@@ -10,6 +10,16 @@
   method(reap) \
   method(l1) \
   method(l1_filter) \
+  method(l2) \
+  method(l2_filter) \
+  method(fpgm) \
+  method(bn_scale) \
+  method(thinet) \
+  method(cp) \
+  method(id) \
+  method(obd) \
+  method(obs_frozen) \
+  method(exchange) \
   method(random)
 /* clang-format on */
 

@@ -34,19 +34,20 @@ int reap_unit_weights_find(const reap_evidence *e, const reap_member *member, re
 
 void reap_unit_weights_clear(reap_unit_weights *w) { reap_free(&w->units); }
 
-static int add(const reap_evidence *e, const reap_member *member, double *sums) {
+static int add(const reap_evidence *e, const reap_member *member, int power, double *sums) {
   reap_unit_weights w;
   REAP_TRY(reap_unit_weights_find(e, member, &w));
   for (int64_t i = 0; i < w.weights->count; i++) {
     const int64_t unit = w.units[i / w.run % w.length];
-    if (unit >= 0) sums[unit] += fabs((double)w.weights->f32[i]);
+    const double size = fabs((double)w.weights->f32[i]);
+    if (unit >= 0) sums[unit] += power == 2 ? size * size : size;
   }
   reap_unit_weights_clear(&w);
   return REAP_OK;
 }
 
-int reap_unit_weights_add(const reap_evidence *e, reap_role role, double *sums) {
+int reap_unit_weights_add(const reap_evidence *e, reap_role role, int power, double *sums) {
   for (int k = 0; k < e->group->n_members; k++)
-    if (e->group->members[k].role == role) REAP_TRY(add(e, &e->group->members[k], sums));
+    if (e->group->members[k].role == role) REAP_TRY(add(e, &e->group->members[k], power, sums));
   return REAP_OK;
 }

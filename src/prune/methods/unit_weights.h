@@ -14,7 +14,7 @@ typedef struct reap_unit_weights {
 int reap_unit_weights_find(const reap_evidence *evidence, const reap_member *member, reap_unit_weights *out);
 void reap_unit_weights_clear(reap_unit_weights *weights);
 
-/* Adds |w| to sums[units], over all weights of all layers in that role. */
-int reap_unit_weights_add(const reap_evidence *evidence, reap_role role, double *sums);
+/* Adds |w|, or with power 2 its square, to sums[units], over all weights of all layers in that role. */
+int reap_unit_weights_add(const reap_evidence *evidence, reap_role role, int power, double *sums);
 
 #endif

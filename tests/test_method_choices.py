@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every method keeps the channels that its definition says, on one to three ranks.
+
+One group of a network is pruned. What its definition says is worked out from the activations of the layer that reads it, which
+onnxruntime computes, by tests/method_references.py. Networks are two small ones, the trained one in datasets/fashion and, where
+TEST_DATA_DIR has it, ResNet-20 with CIFAR-10's images. Exit status 77 where numpy, h5py, onnx or onnxruntime are missing.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from judged import HERE, PROGRAM, TensorProto, h5py, helper, np, numpy_helper, onnx, onnxruntime
+
+import method_references as references
+
+FASHION = os.path.join(HERE, os.pardir, "datasets", "fashion")
+DATA = os.environ.get("TEST_DATA_DIR") or ""
+RANDOM = np.random.RandomState(11)
+
+
+class Failure(Exception):
+    pass
+
+
+# ------------------------------------------------------------------ networks
+
+def norm(name, channels):
+    """Constants of a batch norm."""
+    return {name + ".gamma": RANDOM.uniform(-1, 2, channels), name + ".beta": RANDOM.normal(size=channels) * 0.5,
+            name + ".mean": RANDOM.normal(size=channels) * 0.3, name + ".var": RANDOM.uniform(0.5, 2, channels)}
+
+
+def model(nodes, constants, outputs):
+    constants = [numpy_helper.from_array(np.asarray(c, np.float32), name) for name, c in constants.items()]
+    graph = helper.make_graph(nodes, "network", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 6, 6])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outputs])], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def convolutions():
+    """Two convolutions with their norms, then a classifier."""
+    constants = {"a.w": RANDOM.normal(size=(12, 3, 3, 3)) * 0.4, "b.w": RANDOM.normal(size=(7, 12, 3, 3)) * 0.2,
+                 "c.w": RANDOM.normal(size=(7, 5)), **norm("an", 12), **norm("bn", 7)}
+    nodes = [helper.make_node("Conv", ["x", "a.w"], ["a"], name="a", pads=[1] * 4),
+             helper.make_node("BatchNormalization", ["a", "an.gamma", "an.beta", "an.mean", "an.var"], ["an"]),
+             helper.make_node("Relu", ["an"], ["ar"]),
+             helper.make_node("Conv", ["ar", "b.w"], ["b"], name="b", pads=[1] * 4),
+             helper.make_node("BatchNormalization", ["b", "bn.gamma", "bn.beta", "bn.mean", "bn.var"], ["bn"]),
+             helper.make_node("Relu", ["bn"], ["br"]),
+             helper.make_node("GlobalAveragePool", ["br"], ["pooled"]), helper.make_node("Flatten", ["pooled"], ["flat"]),
+             helper.make_node("Gemm", ["flat", "c.w"], ["y"], name="c")]
+    return model(nodes, constants, 5)
+
+
+def flattened():
+    """A matrix product behind a Flatten: a channel has as many columns as an image of it has places."""
+    constants = {"a.w": RANDOM.normal(size=(10, 3, 3, 3)) * 0.4, "b.w": RANDOM.normal(size=(10 * 4, 6)) * 0.3,
+                 "b.b": RANDOM.normal(size=6), **norm("an", 10)}
+    nodes = [helper.make_node("Conv", ["x", "a.w"], ["a"], name="a", strides=[2, 2]),
+             helper.make_node("BatchNormalization", ["a", "an.gamma", "an.beta", "an.mean", "an.var"], ["an"]),
+             helper.make_node("Relu", ["an"], ["ar"]), helper.make_node("Flatten", ["ar"], ["flat"]),
+             helper.make_node("Gemm", ["flat", "b.w", "b.b"], ["y"], name="b")]
+    return model(nodes, constants, 6)
+
+
+# ------------------------------------------------------------------ from a network to a problem
+
+def constant(network, name):
+    return numpy_helper.to_array(next(c for c in network.graph.initializer if c.name == name)).astype(np.float64)
+
+
+def folded(network, node):
+    """Weights [outputs, ...] and bias of a layer with the norm behind it folded in, and the norm's scales."""
+    weights = constant(network, node.input[1])
+    if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
+        weights = weights.T
+    bias = constant(network, node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
+    after = [n for n in network.graph.node if node.output[0] in n.input]
+    if after and after[0].op_type == "BatchNormalization":
+        gamma, beta, mean, var = (constant(network, name) for name in after[0].input[1:5])
+        epsilon = next((a.f for a in after[0].attribute if a.name == "epsilon"), 1e-5)
+        factor = gamma / np.sqrt(var + epsilon)
+        return weights * factor.reshape([-1] + [1] * (weights.ndim - 1)), (bias - mean) * factor + beta, gamma
+    return weights, bias, np.ones(len(weights))
+
+
+def patches(x, node):
+    """[samples, channels, places] of a 3x3 convolution of stride 1 with padding 1."""
+    n, channels, height, width = x.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    shifts = [padded[:, :, dy:dy + height, dx:dx + width] for dy in range(3) for dx in range(3)]
+    return np.stack(shifts, -1).transpose(0, 2, 3, 1, 4).reshape(-1, channels, 9)
+
+
+def layer_inputs(network, value, images):
+    """What onnxruntime computes for a value, for images that are not held out."""
+    network = onnx.ModelProto.FromString(network.SerializeToString())
+    network.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    used = images[np.arange(len(images)) % 10 != 9]
+    return session.run([value], {session.get_inputs()[0].name: used})[0].astype(np.float64)
+
+
+def problem_of(network, producer, consumer, images):
+    nodes = {n.name: n for n in network.graph.node}
+    first, second = nodes[producer], nodes[consumer]
+    filters, _, scales = folded(network, first)
+    weights, bias, _ = folded(network, second)
+    inputs = layer_inputs(network, second.input[0], images)
+    if second.op_type == "Conv":
+        x = patches(inputs, second)
+        weights = weights.reshape(len(weights), weights.shape[1], -1)
+    else:
+        x = inputs.reshape(len(inputs), len(filters), -1)
+        weights = weights.reshape(len(weights), len(filters), -1)
+    return references.problem(x, weights.transpose(1, 2, 0), bias, filters.reshape(len(filters), -1), scales)
+
+
+# ------------------------------------------------------------------ the program
+
+def run(folder, *words, ranks=1):
+    command = (["mpirun", "-n", str(ranks)] if ranks > 1 else []) + [PROGRAM, *map(str, words)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise Failure("%s: status %d: %s" % (" ".join(command), done.returncode, done.stderr[-600:]))
+    return done
+
+
+def sweep(folder, case, ranks):
+    """Channels that each method keeps of the group, by one sweep over all of them."""
+    groups = json.loads(run(folder, "inspect", case.model, "--json").stdout)["groups"]
+    others = ",".join("%s=%d" % (g["name"], g["channels"]) for g in groups if g["prunable"] and g["name"] != case.group)
+    run(folder, "sweep", case.model, "--calib", case.data, "--images", case.images, "--keep", case.keep, *(["--min-keep", others] if others else []), "--repair",
+        "off", "--method", ",".join(references.CHOICES), "-o", "%d.h5" % ranks, "--progress", "none", "--log-level", "quiet", ranks=ranks)
+    with h5py.File(os.path.join(folder, "%d.h5" % ranks), "r") as file:
+        reports = [json.loads(setting["report"][()]) for setting in file["settings"].values()]
+    return {r["options"]["method"]: next(layer["kept"] for layer in r["layers"] if layer["group"] == case.group) for r in reports}
+
+
+class Case:
+    """A group of a network: its producer's and its consumer's nodes, and the share of its channels that stays."""
+
+    def __init__(self, path, data, producer, consumer, group, keep, images):
+        self.model, self.data, self.group, self.keep, self.images = path, data, group, keep, images
+        with h5py.File(data, "r") as file:
+            pixels, attributes = file["images"][:images], dict(file["images"].attrs)
+        if pixels.dtype == np.uint8:
+            shape = (1, -1, 1, 1)
+            pixels = pixels * np.float32(attributes["scale"])
+            pixels = (pixels - np.reshape(attributes["mean"], shape)) / np.reshape(attributes["std"], shape)
+        self.network = onnx.load(path)
+        self.problem = problem_of(self.network, producer, consumer, pixels.astype(np.float32))
+
+
+def small(folder, make, keep):
+    path, data = os.path.join(folder, "model.onnx"), os.path.join(folder, "data.h5")
+    onnx.save(make(), path)
+    with h5py.File(data, "w") as file:
+        file["images"] = RANDOM.normal(size=(220, 3, 6, 6)).astype(np.float32)
+        file["images"].attrs["layout"] = "NCHW"
+    return Case(path, data, "a", "b", "a", keep, 220)
+
+
+def check_choices(folder, case, ranks):
+    for n in ranks:
+        kept = sweep(folder, case, n)
+        for method, reference in references.CHOICES.items():
+            wanted = reference(case.problem, len(kept[method]))
+            if kept[method] not in (wanted if method == "cp" else [wanted]):
+                raise Failure("%s on %d rank(s) keeps %s, its definition %s" % (method, n, kept[method], wanted))
+
+
+def main():
+    failed = 0
+    for name, ranks in (("convolutions", (1, 2, 3)), ("flattened", (1, 3)), ("fashion", (1,)), ("resnet-20", (1, 2, 3))):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                if name == "convolutions":
+                    case = small(folder, convolutions, 0.4)
+                elif name == "flattened":
+                    case = small(folder, flattened, 0.6)
+                elif name == "fashion":
+                    case = Case(os.path.join(FASHION, "resnet-fashion.onnx"), os.path.join(FASHION, "fashion-calib.h5"),
+                                "/stage2/stage2.1/conv1/Conv", "/stage2/stage2.1/conv2/Conv", "stage2.stage2.1.conv1.Conv", 0.3, 40)
+                elif os.path.exists(os.path.join(DATA, "resnet20-cifar10-bn.onnx")):
+                    case = Case(os.path.join(DATA, "resnet20-cifar10-bn.onnx"), os.path.join(DATA, "cifar10-calib.h5"),
+                                "/layer2/layer2.1/conv1/Conv", "/layer2/layer2.1/conv2/Conv", "layer2.layer2.1.conv1.Conv", 0.45, 60)
+                else:
+                    print("SKIPPED: %s has no resnet20-cifar10-bn.onnx" % (DATA or "TEST_DATA_DIR"))
+                    continue
+                check_choices(folder, case, ranks)
+            except Failure as failure:
+                print("%s: %s" % (name, failure))
+                failed += 1
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
