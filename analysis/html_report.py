@@ -209,6 +209,15 @@ def page(inputs, model):
     return name, sweep_page(name, found, model or (inputs[0] if results.is_hdf5(inputs[0]) else None))
 
 
+def write_page(path, title, parts):
+    beside = path + ".part"
+    with open(beside, "w", encoding="utf-8") as f:
+        f.write("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>"
+                "<style>%s</style></head>\n<body>%s<script>%s</script></body></html>\n"
+                % (html.escape(title), STYLE, "\n".join(parts), SORTING))
+    os.replace(beside, path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("inputs", nargs="+", metavar="REPORT.json|SWEEP.h5",
@@ -217,13 +226,7 @@ def main():
     parser.add_argument("-o", "--output", metavar="PAGE.html", default="report.html")
     arguments = parser.parse_args()
     script.check_output(arguments.output)
-    title, parts = page(arguments.inputs, arguments.model)
-    beside = arguments.output + ".part"
-    with open(beside, "w", encoding="utf-8") as f:
-        f.write("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%s</title>"
-                "<style>%s</style></head>\n<body>%s<script>%s</script></body></html>\n"
-                % (html.escape(title), STYLE, "\n".join(parts), SORTING))
-    os.replace(beside, arguments.output)
+    write_page(arguments.output, *page(arguments.inputs, arguments.model))
     print(arguments.output)
 
 

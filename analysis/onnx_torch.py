@@ -23,7 +23,7 @@ def _attributes(node):
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
-def _symmetric(pads):
+def symmetric(pads):
     half = len(pads) // 2
     return list(pads[:half]) if list(pads[:half]) == list(pads[half:]) else None
 
@@ -50,11 +50,18 @@ def _auto_pad(attributes, x, kernel, strides, dilations):
     return starts + ends
 
 
+def pad_for(attributes, x, kernel):
+    """x with the padding that a convolution's attributes ask for."""
+    space = len(kernel)
+    return _pad_space(x, _auto_pad(attributes, x, kernel, attributes.get("strides", [1] * space),
+                                   attributes.get("dilations", [1] * space)))
+
+
 def _conv(module, node, a, x, weights, bias=None):
     space = weights.dim() - 2
     strides, dilations = a.get("strides", [1] * space), a.get("dilations", [1] * space)
     pads = _auto_pad(a, x, weights.shape[2:], strides, dilations)
-    padding = _symmetric(pads)
+    padding = symmetric(pads)
     if padding is None:
         x, padding = _pad_space(x, pads), [0] * space
     return functional.conv2d(x, weights, bias, strides, padding, dilations, a.get("group", 1))
@@ -247,6 +254,9 @@ class OnnxModule(torch.nn.Module):
             self.register_buffer(attribute, tensor)
         self.learned[name] = attribute
 
+    def _compute(self, node, attributes, given):
+        return OPERATORS[node.op_type](self, node, attributes, *given)
+
     def forward(self, x):
         values = {name: tensor for name, tensor in self.held.items()}
         for name, attribute in self.learned.items():
@@ -255,7 +265,7 @@ class OnnxModule(torch.nn.Module):
         for node, attributes in self.steps:
             given = [values[name] if name else None for name in node.input]
             try:
-                values[node.output[0]] = OPERATORS[node.op_type](self, node, attributes, *given)
+                values[node.output[0]] = self._compute(node, attributes, given)
             except UnsupportedNetwork:
                 raise
             except Exception as error:
@@ -274,11 +284,11 @@ class OnnxModule(torch.nn.Module):
         onnx.save(self.model, path)
 
 
-def load(path):
+def load(path, kind=OnnxModule):
     try:
         model = onnx.load(path)
     except OSError:
         raise
     except Exception as error:  # protobuf has exception types of its own
         raise UnsupportedNetwork("%s: not a readable ONNX file" % path) from error
-    return OnnxModule(model)
+    return kind(model)
