@@ -77,6 +77,16 @@ check "the merged file has those that nobody asked for, too" [ "$(h5dump -n S.h5
 sweep 0 "${data[@]}" --flops 0.3,0.5 --method reap --seed 3 -o S.h5
 says "2 of 2 settings are done already"
 
+# ------------------------------------------------------------------ paths given, for the settings that choose by them
+if [ "$ranks" = 1 ]; then
+  given=("${data[@]}" --flops 0.5 --method random --from-paths "$(echo S.h5.d/paths-output-*.h5)")
+  sweep 0 "${given[@]}" --ratios uniform,output -o P.h5
+  check "uniform and chosen sizes" [ "$(number_of P.h5.d 'random-*-flops-0.5-seed0.h5')" = 2 ]
+  check "no paths of its own" [ "$(number_of P.h5.d 'paths-*')" = 0 ]
+  sweep 2 "${given[@]}" --ratios uniform -o P.h5
+  says "--from-paths is for"
+fi
+
 # ------------------------------------------------------------------ files of another sweep are refused
 refused() { # "WORDS" ARGS...
   local words=$1

@@ -110,6 +110,7 @@ static int make_name(sweep_setting *s) {
 static int make_setting(const sweep_options *o, int64_t index, int64_t n_budgets, sweep_setting *s) {
   s->options = o->prune;
   int64_t budget = index % n_budgets, rest = index / n_budgets;
+  bool ratios = false; /* several ways to choose sizes */
   for (int i = 0; i < o->n_lists; i++) {
     const sweep_list *list = &o->lists[i];
     if (!list->budget) continue;
@@ -119,11 +120,14 @@ static int make_setting(const sweep_options *o, int64_t index, int64_t n_budgets
   for (int i = o->n_lists - 1; i >= 0; i--) {
     const sweep_list *list = &o->lists[i];
     if (list->budget || list->count == 0) continue;
+    if (strcmp(list->single.name, "--ratios") == 0) ratios = list->count > 1;
     REAP_TRY(put(o, s, list, (int)(rest % list->count)));
     rest /= list->count;
   }
   REAP_TRY(prune_options_read(&s->options));
   if (s->options.settings.scope == REAP_SCOPE_AUTO) s->options.settings.scope = REAP_SCOPE_INNER; /* one for all */
+  /* Beside sizes that are chosen, uniform ones leave the paths to those. */
+  if (ratios && s->options.settings.ratios == REAP_RATIOS_UNIFORM) s->options.settings.from_paths = NULL;
   REAP_TRY(prune_options_check(&s->options));
   return make_name(s);
 }
