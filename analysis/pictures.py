@@ -1,5 +1,5 @@
 """Pictures, each on its own matplotlib figure: accuracy and divergence against cost, channels, error paths, predicted
-against actual errors, scaling. Data come from results.py. Legends stand outside of the data.
+against actual errors, scaling, methods compared. Data come from results.py. Legends stand outside of the data.
 """
 import math
 
@@ -119,6 +119,51 @@ def tradeoff(frame):
         _add_originals(axis, originals)
         axis.set_xlabel(title + " left, % of the original's")
         axis.set_ylabel(label)
+    one_legend(drawing, axes)
+    return finish(drawing)
+
+
+def _add_methods(axis, rows, styles, marked):
+    """KL divergence against multiply-adds, a line for each method with bars of 95 % intervals; the marked one is on
+    top."""
+    thin = {"markersize": 4, "linewidth": 1, "alpha": 0.85, "zorder": 3}
+    for method, part in rows.groupby("method", sort=False):
+        part = part.sort_values("flops_share")
+        below = (part["kl_half"]).clip(upper=2 / 3 * part["kl"])  # a logarithmic axis has no room for zero
+        strokes = {"markersize": 5, "linewidth": 2.2, "zorder": 5} if method == marked else thin
+        axis.plot(100 * part["flops_share"], part["kl"], label=method, **strokes, **styles[method])
+        axis.errorbar(100 * part["flops_share"], part["kl"], yerr=[below, part["kl_half"]], fmt="none",
+                      color=styles[method]["color"], linewidth=0.8, alpha=0.5, zorder=2)
+
+
+def _method_styles(methods):
+    """The first in black; the others in six colours, then again in other strokes."""
+    return {m: {"color": COLOURS[(k - 1) % 6] if k else "#000000", "marker": MARKERS[(k + k // 7) % 7],
+                "linestyle": ("-", "--", ":")[(k - 1) // 6 % 3] if k else "-"} for k, m in enumerate(methods)}
+
+
+def compared(frame, sizes, reference, marked="reap"):
+    """Small multiples: KL divergence against multiply-adds, a row for each way to choose sizes (with its title in
+    `sizes`) and a column for each treatment, a line for each method. Where the marked one has no such treatment, its
+    line is that of `reference`."""
+    rows, columns = list(frame["sizes"].cat.categories), list(frame.sort_values("rank")["treatment"].unique())
+    styles = _method_styles(sorted(frame["method"].unique(), key=lambda m: m != marked))
+    drawing, axes = figure(3.3 * len(columns) + 0.6, 2.9 * len(rows) + 0.4, len(columns), len(rows), sharex=True,
+                           sharey=True)
+    for k, axis in enumerate(axes):
+        row, column = rows[k // len(columns)], columns[k % len(columns)]
+        part, title = frame[frame["sizes"] == row], "%s, %s" % (column, sizes[row])
+        there = part["treatment"] == column
+        if not (there & (part["method"] == marked)).any():
+            there |= (part["method"] == marked) & (part["treatment"] == reference)
+            title += " (%s: %s)" % (marked, reference)
+        _add_methods(axis, part[there], styles, marked)
+        axis.set_title(title, fontsize=9)
+        if k >= len(axes) - len(columns):
+            axis.set_xlabel("multiply-adds left, %")
+        if k % len(columns) == 0:
+            axis.set_ylabel("KL divergence, nats")
+    logarithmic(axes[0], "y")
     one_legend(drawing, axes)
     return finish(drawing)
 
