@@ -4,8 +4,12 @@
  * reap never meet those of the program around it. Every call marked collective
  * has to be made by all ranks of the communicator in the same order.
  *
- * An error in MPI itself ends the run through MPI's default handler: without
- * fault tolerance in the library there is nothing to go on with.
+ * Errors of MPI are returned: REAP_ERR_STALLED where a rank or a link may be
+ * gone, REAP_ERR_RESOURCE, or REAP_ERR_INTERNAL; the message names the call, what
+ * it was for, and the rank. There is nothing to go on with: see
+ * reap_comm_failure(). On the communicator that a first one is made of, the
+ * caller's handler of errors counts. An error within ScaLAPACK, which does not
+ * return it, ends all ranks.
  */
 #ifndef REAP_COMM_H
 #define REAP_COMM_H
@@ -37,6 +41,11 @@ int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out);
 
 /* Collective, NULL is fine. Takes the handle's address and sets it to NULL. */
 void reap_comm_destroy(reap_comm **comm);
+
+/* Local. REAP_OK, or the status and the message of the first call of MPI that failed in this process. Other ranks do
+ * not know, and may wait for this one for ever: from then on all calls of reap fail at once without communicating,
+ * nothing is freed that takes all ranks, and the caller has to end them (MPI_Abort). */
+int reap_comm_failure(void);
 
 /* Communicators created and not destroyed yet, in this process. */
 int reap_comm_live(void);

@@ -35,13 +35,17 @@ int main(int argc, char **argv) {
   const int probed = probe_inputs(argc, argv);
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   reap_comm *comm = NULL;
   int status = reap_comm_create(MPI_COMM_WORLD, &comm);
   if (status == REAP_OK) status = reap_comm_agree(comm, probed);
   if (status == REAP_OK) status = program_run(comm, argc, argv);
   fflush(stdout);
   stop_request_outputs(); /* whatever still ends the process: what there is to say of the run is said */
-  if (rank == 0) program_end(argc, argv, status);
+  const int failure = reap_comm_failure(); /* which the other ranks may not know of */
+  if (failure != REAP_OK) status = failure;
+  if (rank == 0 || failure != REAP_OK) program_end(argc, argv, status);
+  if (failure != REAP_OK) MPI_Abort(MPI_COMM_WORLD, failure);
   reap_comm_destroy(&comm);
   MPI_Finalize();
   return status;

@@ -20,11 +20,12 @@ static void *watch(void *unused) {
   (void)unused;
   for (;;) {
     double seconds;
-    const char *what = reap_comm_waiting(&seconds);
+    const char *call, *what = reap_comm_waiting(&call, &seconds);
     if (what && seconds > limit) {
       if (own_rank <= 1)
-        fprintf(stderr, "reap: rank %d has waited %.0f s for %s: another rank hangs, or a link is gone; the run ends\n",
-                own_rank, seconds, what);
+        fprintf(stderr,
+                "reap: rank %d has waited %.0f s for %s (%s): another rank hangs, or a link is gone; the run ends\n",
+                own_rank, seconds, what, call);
       _exit(REAP_ERR_STALLED);
     }
     nanosleep(&nap, NULL);

@@ -1,10 +1,8 @@
 #include "reap/comm.h"
 
 #include <limits.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include "base/timer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "waiting.h"
@@ -16,22 +14,7 @@ struct reap_comm {
 
 static int live;
 
-/* Both are read by another thread: the time is written first, and the name is what counts. */
-static _Atomic(double) entered;
-static _Atomic(const char *) present;
-
-void reap_comm_enter(const char *what) {
-  atomic_store(&entered, reap_seconds());
-  atomic_store(&present, what);
-}
-
-void reap_comm_leave(void) { atomic_store(&present, NULL); }
-
-const char *reap_comm_waiting(double *seconds) {
-  const char *what = atomic_load(&present);
-  *seconds = what ? reap_seconds() - atomic_load(&entered) : 0;
-  return what;
-}
+static const char SUM[] = "a sum over ranks";
 
 /* MPI counts elements with int; larger arrays go in slabs of this many. */
 static const int64_t SLAB = (int64_t)1 << 27;
@@ -39,16 +22,14 @@ static const int64_t SLAB = (int64_t)1 << 27;
 /* Collective over `mpi`: see reap_comm_agree(). */
 static int agree(MPI_Comm mpi, int rank, int size, int status) {
   int first = status == REAP_OK ? size : rank;
-  reap_comm_enter("all ranks to come this far");
-  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, mpi);
-  reap_comm_leave();
+  REAP_TRY(REAP_COMM_CALL("all ranks to come this far", MPI_Allreduce, MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, mpi));
   if (first == size) return REAP_OK;
   struct {
     int status;
     char text[REAP_ERROR_LENGTH];
   } report = {status, ""};
   strncpy(report.text, reap_error_message(), sizeof report.text - 1);
-  MPI_Bcast(&report, (int)sizeof report, MPI_BYTE, first, mpi);
+  REAP_TRY(REAP_COMM_CALL("an error of another rank", MPI_Bcast, &report, (int)sizeof report, MPI_BYTE, first, mpi));
   return reap_error(report.status, "%s", report.text);
 }
 
@@ -59,42 +40,39 @@ static int allocate(MPI_Comm parent, reap_comm **out) {
   reap_comm *comm = NULL;
   MPI_Comm_rank(parent, &rank);
   MPI_Comm_size(parent, &size);
+  reap_comm_set_rank(rank);
   const int status = agree(parent, rank, size, reap_alloc(&comm, 1, sizeof *comm));
   if (status != REAP_OK) reap_free(&comm);
   *out = comm;
   return status;
 }
 
-/* Fills in the rest once comm->mpi is there. */
-static void complete(reap_comm *comm) {
-  MPI_Comm_rank(comm->mpi, &comm->rank);
-  MPI_Comm_size(comm->mpi, &comm->size);
+/* Collective: fills in the rest once comm->mpi is there, which `status` is of. */
+static int complete(int status, reap_comm **comm) {
+  if (status == REAP_OK) status = reap_comm_return_errors((*comm)->mpi);
+  if (status != REAP_OK) {
+    reap_free(comm);
+    return status;
+  }
+  MPI_Comm_rank((*comm)->mpi, &(*comm)->rank);
+  MPI_Comm_size((*comm)->mpi, &(*comm)->size);
   live++;
+  return REAP_OK;
 }
 
 int reap_comm_create(MPI_Comm parent, reap_comm **out) {
   REAP_TRY(allocate(parent, out));
-  reap_comm_enter("a communicator");
-  MPI_Comm_dup(parent, &(*out)->mpi);
-  reap_comm_leave();
-  complete(*out);
-  return REAP_OK;
+  return complete(REAP_COMM_CALL("a communicator", MPI_Comm_dup, parent, &(*out)->mpi), out);
 }
 
 int reap_comm_split(const reap_comm *comm, int colour, reap_comm **out) {
   REAP_TRY(allocate(comm->mpi, out));
-  reap_comm_enter("a communicator");
-  MPI_Comm_split(comm->mpi, colour, comm->rank, &(*out)->mpi);
-  reap_comm_leave();
-  complete(*out);
-  return REAP_OK;
+  return complete(REAP_COMM_CALL("a communicator", MPI_Comm_split, comm->mpi, colour, comm->rank, &(*out)->mpi), out);
 }
 
 void reap_comm_destroy(reap_comm **comm) {
   if (!*comm) return;
-  reap_comm_enter("all ranks to come this far");
-  MPI_Comm_free(&(*comm)->mpi);
-  reap_comm_leave();
+  (void)REAP_COMM_CALL("all ranks to come this far", MPI_Comm_free, &(*comm)->mpi);
   live--;
   reap_free(comm);
 }
@@ -119,9 +97,8 @@ int reap_comm_alloc(const reap_comm *comm, void *out, int64_t count, size_t size
 static int reduce(const reap_comm *comm, void *values, int64_t count, size_t size, MPI_Datatype type, MPI_Op op) {
   for (int64_t at = 0; at < count; at += SLAB) {
     int n = (int)(count - at < SLAB ? count - at : SLAB);
-    reap_comm_enter("a sum over ranks");
-    MPI_Allreduce(MPI_IN_PLACE, (char *)values + (size_t)at * size, n, type, op, comm->mpi);
-    reap_comm_leave();
+    char *slab = (char *)values + (size_t)at * size;
+    REAP_TRY(REAP_COMM_CALL(SUM, MPI_Allreduce, MPI_IN_PLACE, slab, n, type, op, comm->mpi));
   }
   return REAP_OK;
 }
@@ -158,11 +135,16 @@ int reap_comm_sum_begin(const reap_comm *comm, double *values, int64_t count, in
     double *at = values + (int64_t)s * PENDING_SLAB;
     const int64_t left = count - (int64_t)s * PENDING_SLAB;
     const int n = (int)(left < PENDING_SLAB ? left : PENDING_SLAB);
+    MPI_Request *request = &pending->requests[s];
     if (root < 0)
-      MPI_Iallreduce(MPI_IN_PLACE, at, n, MPI_DOUBLE, MPI_SUM, comm->mpi, &pending->requests[s]);
+      status = REAP_COMM_CALL(SUM, MPI_Iallreduce, MPI_IN_PLACE, at, n, MPI_DOUBLE, MPI_SUM, comm->mpi, request);
     else
-      MPI_Ireduce(root == comm->rank ? MPI_IN_PLACE : at, root == comm->rank ? at : NULL, n, MPI_DOUBLE, MPI_SUM, root,
-                  comm->mpi, &pending->requests[s]);
+      status = REAP_COMM_CALL(SUM, MPI_Ireduce, root == comm->rank ? MPI_IN_PLACE : at, root == comm->rank ? at : NULL,
+                              n, MPI_DOUBLE, MPI_SUM, root, comm->mpi, request);
+    if (status != REAP_OK) {
+      reap_free(&pending);
+      return status;
+    }
   }
   *out = pending;
   return REAP_OK;
@@ -170,14 +152,12 @@ int reap_comm_sum_begin(const reap_comm *comm, double *values, int64_t count, in
 
 void reap_comm_sum_advance(reap_comm_pending *pending) {
   int done;
-  if (pending) MPI_Testall(pending->count, pending->requests, &done, MPI_STATUSES_IGNORE);
+  if (pending) (void)REAP_COMM_CALL(SUM, MPI_Testall, pending->count, pending->requests, &done, MPI_STATUSES_IGNORE);
 }
 
 void reap_comm_sum_finish(reap_comm_pending **pending) {
   if (!*pending) return;
-  reap_comm_enter("a sum over ranks");
-  MPI_Waitall((*pending)->count, (*pending)->requests, MPI_STATUSES_IGNORE);
-  reap_comm_leave();
+  (void)REAP_COMM_CALL(SUM, MPI_Waitall, (*pending)->count, (*pending)->requests, MPI_STATUSES_IGNORE);
   reap_free(pending);
 }
 
@@ -192,28 +172,22 @@ int reap_comm_max_int64(const reap_comm *comm, int64_t *values, int64_t count) {
 int reap_comm_broadcast(const reap_comm *comm, void *data, size_t bytes, int root) {
   for (size_t at = 0; at < bytes; at += (size_t)SLAB) {
     size_t left = bytes - at;
-    reap_comm_enter("what another rank sends");
-    MPI_Bcast((char *)data + at, (int)(left < (size_t)SLAB ? left : (size_t)SLAB), MPI_BYTE, root, comm->mpi);
-    reap_comm_leave();
+    const int n = (int)(left < (size_t)SLAB ? left : (size_t)SLAB);
+    REAP_TRY(REAP_COMM_CALL("what another rank sends", MPI_Bcast, (char *)data + at, n, MPI_BYTE, root, comm->mpi));
   }
   return REAP_OK;
 }
 
 int reap_comm_barrier(const reap_comm *comm) {
-  reap_comm_enter("all ranks to come this far");
-  MPI_Barrier(comm->mpi);
-  reap_comm_leave();
-  return REAP_OK;
+  return REAP_COMM_CALL("all ranks to come this far", MPI_Barrier, comm->mpi);
 }
 
 int reap_comm_node_size(const reap_comm *comm, int *ranks) {
   MPI_Comm node;
-  reap_comm_enter("all ranks to come this far");
-  MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node);
-  reap_comm_leave();
+  REAP_TRY(REAP_COMM_CALL("the ranks of a node", MPI_Comm_split_type, comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank,
+                          MPI_INFO_NULL, &node));
   MPI_Comm_size(node, ranks);
-  MPI_Comm_free(&node);
-  return REAP_OK;
+  return REAP_COMM_CALL("the ranks of a node", MPI_Comm_free, &node);
 }
 
 int reap_comm_same(const reap_comm *comm, const void *data, size_t bytes, const char *what) {

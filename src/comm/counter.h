@@ -16,7 +16,7 @@ void reap_counter_destroy(reap_counter **counter);
 
 /* Local, by any rank at any time: adds `step` (0: only looks) and returns the number as it was before. No rank gets the
  * same number twice with steps of 1. Where memory is not shared the answer may wait until rank 0 calls MPI for
- * anything. */
+ * anything. Where MPI fails, the number is of no use: reap_comm_failure(). */
 int64_t reap_counter_add(reap_counter *counter, int64_t step);
 
 #endif

@@ -1,16 +1,39 @@
-/* What a process waits for, to be read by another of its threads; private. Local.
+/* Calls that wait for other ranks: which one the process is in, to be read by another of its threads, and the first
+ * that failed; private. Local.
  *
- * All calls of reap/comm.h tell, and others that wait for ranks; what ScaLAPACK and HDF5 do among themselves is not
- * seen: they compute or write in between.
+ * MPI's errors are returned on all communicators of reap. The ranks of a failed call are no longer in step, so the
+ * first failure stays: from then on every collective call of reap returns it at once, without communicating.
  */
 #ifndef REAP_COMM_WAITING_H
 #define REAP_COMM_WAITING_H
 
-/* Around a call that waits for other ranks; what: words that last, "a sum over ranks". */
-void reap_comm_enter(const char *what);
-void reap_comm_leave(void);
+#include <mpi.h>
 
-/* The collective call that the process is in, in words that last, and for how many seconds; NULL: in none. */
-const char *reap_comm_waiting(double *seconds);
+#include "reap/comm.h"
+
+/* Around a call; its name and what it waits for, in words that last: "MPI_Allreduce", "a sum over ranks". */
+void reap_comm_enter(const char *call, const char *what);
+
+/* code: what MPI returned. The result is that of reap_comm_failure(). */
+int reap_comm_leave(int code);
+
+/* REAP_COMM_CALL("a sum over ranks", MPI_Allreduce, ...): the call between the two, and its status. Nothing is called
+ * once a call has failed. */
+#define REAP_COMM_CALL(what, call, ...)                 \
+  (reap_comm_failure() != REAP_OK ? reap_comm_failure() \
+                                  : (reap_comm_enter(#call, what), reap_comm_leave(call(__VA_ARGS__))))
+
+/* The rank that messages name; the first one stays. */
+void reap_comm_set_rank(int rank);
+
+/* Lets MPI's errors on `mpi`, and on what is made of it, return. */
+int reap_comm_return_errors(MPI_Comm mpi);
+
+/* A routine, in words that last, of a library that calls MPI by itself begins, or ends (NULL). In between an error of
+ * MPI ends all ranks, as MPI does by default, with the status and the message of a failure: the library would go on. */
+void reap_comm_within(const char *routine);
+
+/* What the process waits for, by which call, and for how many seconds; NULL: it does not. */
+const char *reap_comm_waiting(const char **call, double *seconds);
 
 #endif

@@ -150,52 +150,50 @@ static int64_t largest_message(const packed_rows *p) {
   return chunk + chunk / 256 + (1 << 12); /* what cannot be packed grows a little */
 }
 
-static void send(const reap_comm *comm, const void *bytes, int64_t count) {
-  reap_comm_enter("values of other ranks");
-  MPI_Send(bytes, (int)count, MPI_BYTE, 0, 0, reap_comm_mpi(comm));
-  reap_comm_leave();
+static int send(const reap_comm *comm, const void *bytes, int64_t count) {
+  return REAP_COMM_CALL("what is to be written", MPI_Send, bytes, (int)count, MPI_BYTE, 0, 0, reap_comm_mpi(comm));
 }
 
-static void receive(const reap_comm *comm, int from, void *bytes, int64_t count) {
-  reap_comm_enter("values of other ranks");
-  MPI_Recv(bytes, (int)count, MPI_BYTE, from, 0, reap_comm_mpi(comm), MPI_STATUS_IGNORE);
-  reap_comm_leave();
+static int receive(const reap_comm *comm, int from, void *bytes, int64_t count) {
+  return REAP_COMM_CALL("what is to be written", MPI_Recv, bytes, (int)count, MPI_BYTE, from, 0, reap_comm_mpi(comm),
+                        MPI_STATUS_IGNORE);
 }
 
-static void send_all(const reap_comm *comm, const packed_rows *p, int64_t first, const parts *at, const char *values,
-                     const pack *k) {
+static int send_all(const reap_comm *comm, const packed_rows *p, int64_t first, const parts *at, const char *values,
+                    const pack *k) {
   const int64_t row = row_bytes(p), head[4] = {first, at->head, at->chunks, at->tail};
-  send(comm, head, sizeof head);
-  if (at->head > 0) send(comm, values, at->head * row);
+  REAP_TRY(send(comm, head, sizeof head));
+  if (at->head > 0) REAP_TRY(send(comm, values, at->head * row));
   const unsigned char *next = k->bytes;
   for (int64_t i = 0; i < at->chunks; i++) {
-    send(comm, &k->sizes[2 * i], 2 * sizeof *k->sizes);
-    send(comm, next, k->sizes[2 * i]);
+    REAP_TRY(send(comm, &k->sizes[2 * i], 2 * sizeof *k->sizes));
+    REAP_TRY(send(comm, next, k->sizes[2 * i]));
     next += k->sizes[2 * i];
   }
-  if (at->tail > 0) send(comm, values + (at->head + at->full) * row, at->tail * row);
+  return at->tail > 0 ? send(comm, values + (at->head + at->full) * row, at->tail * row) : REAP_OK;
 }
 
-/* Takes everything that a rank sends, also when it can no longer be stored: the sender waits. */
-static int receive_all(const reap_comm *comm, const packed_rows *p, int from, void *message, int status) {
+/* Takes everything that a rank sends, also when it can no longer be stored: the sender waits. `stored`: the status so
+ * far of storing. */
+static int receive_all(const reap_comm *comm, const packed_rows *p, int from, void *message, int stored) {
   int64_t head[4], size[2];
-  receive(comm, from, head, sizeof head);
+  REAP_TRY(receive(comm, from, head, sizeof head));
   int64_t at = head[0];
   if (head[1] > 0) {
-    receive(comm, from, message, head[1] * row_bytes(p));
-    if (status == REAP_OK) status = reap_store_rows(p, at, head[1], message);
+    REAP_TRY(receive(comm, from, message, head[1] * row_bytes(p)));
+    if (stored == REAP_OK) stored = reap_store_rows(p, at, head[1], message);
     at += head[1];
   }
   for (int64_t i = 0; i < head[2]; i++, at += p->chunk_rows) {
-    receive(comm, from, size, sizeof size);
-    receive(comm, from, message, size[0]);
-    if (status == REAP_OK) status = store_chunk(p, at, size, message);
+    REAP_TRY(receive(comm, from, size, sizeof size));
+    REAP_TRY(receive(comm, from, message, size[0]));
+    if (stored == REAP_OK) stored = store_chunk(p, at, size, message);
   }
   if (head[3] > 0) {
-    receive(comm, from, message, head[3] * row_bytes(p));
-    if (status == REAP_OK) status = reap_store_rows(p, at, head[3], message);
+    REAP_TRY(receive(comm, from, message, head[3] * row_bytes(p)));
+    if (stored == REAP_OK) stored = reap_store_rows(p, at, head[3], message);
   }
-  return status;
+  return stored;
 }
 
 int reap_packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t first, int64_t count,
@@ -212,7 +210,7 @@ int reap_packed_rows_write(const reap_comm *comm, const packed_rows *p, int64_t 
     status = pack_rows(p, at.full, at.chunks, (const char *)values + at.head * row_bytes(p), &k);
   }
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK && !writer) send_all(comm, p, first, &at, values, &k);
+  if (status == REAP_OK && !writer) status = send_all(comm, p, first, &at, values, &k);
   const int senders = status == REAP_OK && writer ? reap_comm_size(comm) - 1 : 0;
   for (int r = 1; r <= senders; r++) status = receive_all(comm, p, r, message, status);
   pack_clear(&k);

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "comm/waiting.h"
 #include "reap/comm.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -26,6 +27,8 @@ void pdsyrk_(const char *uplo, const char *trans, const int *n, const int *k, co
 enum { DESCRIPTOR = 9 };
 static const int ZERO = 0, ONE = 1;
 
+#define CALL(routine, ...) (reap_comm_within(routine), (__VA_ARGS__), reap_comm_within(NULL))
+
 struct reap_grid {
   const reap_comm *comm;
   int handle, context;
@@ -47,7 +50,7 @@ int reap_grid_create(const reap_comm *comm, reap_grid **out) {
   reap_comm_grid(reap_comm_size(comm), &grid->rows, &grid->columns);
   grid->handle = Csys2blacs_handle(reap_comm_mpi(comm));
   grid->context = grid->handle;
-  Cblacs_gridinit(&grid->context, "Row", grid->rows, grid->columns);
+  CALL("BLACS", Cblacs_gridinit(&grid->context, "Row", grid->rows, grid->columns));
   int rows, columns;
   Cblacs_gridinfo(grid->context, &rows, &columns, &grid->row, &grid->column);
   *out = grid;
@@ -56,8 +59,10 @@ int reap_grid_create(const reap_comm *comm, reap_grid **out) {
 
 void reap_grid_destroy(reap_grid **grid) {
   if (!*grid) return;
-  if ((*grid)->context >= 0) Cblacs_gridexit((*grid)->context);
-  Cfree_blacs_system_handle((*grid)->handle);
+  if (reap_comm_failure() == REAP_OK) {
+    if ((*grid)->context >= 0) Cblacs_gridexit((*grid)->context);
+    Cfree_blacs_system_handle((*grid)->handle);
+  }
   reap_free(grid);
 }
 
@@ -143,7 +148,7 @@ int64_t reap_block_cyclic_column(const reap_block_cyclic *m, int64_t j) {
 int reap_block_cyclic_potrf(reap_block_cyclic *a, char uplo, int64_t order, int64_t *info) {
   int code = 0, n = 0;
   REAP_TRY(to_int(order, &n));
-  pdpotrf_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code);
+  CALL("PDPOTRF", pdpotrf_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code));
   if (code < 0) return reap_error(REAP_ERR_INTERNAL, "PDPOTRF: argument %d is wrong", -code);
   *info = code;
   return REAP_OK;
@@ -155,7 +160,8 @@ int reap_block_cyclic_potrf_lower(reap_block_cyclic *a, int64_t *info) {
 
 int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b) {
   int code = 0;
-  pdpotrs_("L", &a->rows, &b->columns, a->data, &ONE, &ONE, a->descriptor, b->data, &ONE, &ONE, b->descriptor, &code);
+  CALL("PDPOTRS", pdpotrs_("L", &a->rows, &b->columns, a->data, &ONE, &ONE, a->descriptor, b->data, &ONE, &ONE,
+                           b->descriptor, &code));
   if (code != 0) return reap_error(REAP_ERR_INTERNAL, "PDPOTRS: argument %d is wrong", -code);
   return REAP_OK;
 }
@@ -163,7 +169,7 @@ int reap_block_cyclic_potrs_lower(reap_block_cyclic *a, reap_block_cyclic *b) {
 int reap_block_cyclic_potri(reap_block_cyclic *a, char uplo, int64_t order) {
   int code = 0, n = 0;
   REAP_TRY(to_int(order, &n));
-  pdpotri_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code);
+  CALL("PDPOTRI", pdpotri_(&uplo, &n, a->data, &ONE, &ONE, a->descriptor, &code));
   if (code < 0) return reap_error(REAP_ERR_INTERNAL, "PDPOTRI: argument %d is wrong", -code);
   if (code > 0) return reap_error(REAP_ERR_NUMERIC, "PDPOTRI: the factor is singular at row %d", code);
   return REAP_OK;
@@ -173,7 +179,7 @@ int reap_block_cyclic_syrk_lower(reap_block_cyclic *v, reap_block_cyclic *c) {
   const double minus = -1, one = 1;
   if (v->rows != c->rows || v->row_block != c->row_block)
     return reap_error(REAP_ERR_INTERNAL, "PDSYRK: layouts of %d and %d rows do not fit", v->rows, c->rows);
-  pdsyrk_("L", "N", &c->rows, &v->columns, &minus, v->data, &ONE, &ONE, v->descriptor, &one, c->data, &ONE, &ONE,
-          c->descriptor);
+  CALL("PDSYRK", pdsyrk_("L", "N", &c->rows, &v->columns, &minus, v->data, &ONE, &ONE, v->descriptor, &one, c->data,
+                         &ONE, &ONE, c->descriptor));
   return REAP_OK;
 }

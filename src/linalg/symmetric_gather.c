@@ -31,9 +31,9 @@ int reap_symmetric_cyclic_exchange(const reap_symmetric *s, const int64_t *count
     sizes[r] = (int)counts[r];
     sizes[size + r] = (int)offsets[r];
   }
-  if (status == REAP_OK) reap_comm_enter("values of other ranks");
-  MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes, sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
-  reap_comm_leave();
+  if (status == REAP_OK)
+    status = REAP_COMM_CALL("values of other ranks", MPI_Allgatherv, MPI_IN_PLACE, 0, MPI_DOUBLE, all, sizes,
+                            sizes + size, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
   reap_free(&sizes);
   return status;
 }
@@ -207,16 +207,14 @@ int reap_symmetric_cyclic_gather_rows(reap_symmetric *s, reap_triangle triangle,
   const wanted_rows w = {triangle, count, slot, first, row};
   const int size = reap_comm_size(comm_of(s)), rank = reap_comm_rank(comm_of(s));
   traffic t = {0};
-  const int status = reap_comm_agree(comm_of(s), open_traffic(s, &w, &t));
+  int status = reap_comm_agree(comm_of(s), open_traffic(s, &w, &t));
   if (status == REAP_OK) {
     for (int r = 0; r < size; r++)
       if (r != rank) pack_wanted(s, &w, r, t.sent + t.out_at[r]);
-    reap_comm_enter("values of other ranks");
-    MPI_Alltoallv(t.sent, t.out, t.out_at, MPI_DOUBLE, t.received, t.in, t.in_at, MPI_DOUBLE,
-                  reap_comm_mpi(comm_of(s)));
-    reap_comm_leave();
-    unpack_wanted(s, &w, t.received, t.in_at, out, ld);
+    status = REAP_COMM_CALL("values of other ranks", MPI_Alltoallv, t.sent, t.out, t.out_at, MPI_DOUBLE, t.received,
+                            t.in, t.in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(s)));
   }
+  if (status == REAP_OK) unpack_wanted(s, &w, t.received, t.in_at, out, ld);
   reap_free(&t.out);
   reap_free(&t.sent);
   reap_free(&t.received);

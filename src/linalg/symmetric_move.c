@@ -126,15 +126,13 @@ static void unpack(moves *v) {
 
 /* The moves first .. last. */
 static int move_some(moves *v) {
-  const int status = reap_comm_agree(comm_of(v), count_elements(v));
+  int status = reap_comm_agree(comm_of(v), count_elements(v));
   if (status == REAP_OK) {
     pack(v);
-    reap_comm_enter("values of other ranks");
-    MPI_Alltoallv(v->sent, v->out, v->out_at, MPI_DOUBLE, v->received, v->in, v->in_at, MPI_DOUBLE,
-                  reap_comm_mpi(comm_of(v)));
-    reap_comm_leave();
-    unpack(v);
+    status = REAP_COMM_CALL("values of other ranks", MPI_Alltoallv, v->sent, v->out, v->out_at, MPI_DOUBLE, v->received,
+                            v->in, v->in_at, MPI_DOUBLE, reap_comm_mpi(comm_of(v)));
   }
+  if (status == REAP_OK) unpack(v);
   reap_free(&v->sent);
   reap_free(&v->received);
   return status;

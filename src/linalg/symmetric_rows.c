@@ -59,10 +59,8 @@ int reap_symmetric_to_rows(const reap_symmetric *s, const int64_t *first, int64_
         memcpy(to, columns + first[r] * s->block + j * rows, (size_t)count * sizeof *to);
         to += count;
       }
-    reap_comm_enter("values of other ranks");
-    MPI_Alltoallv(packed, counts, counts + size, MPI_DOUBLE, out, counts + 2 * size, counts + 3 * size, MPI_DOUBLE,
-                  reap_comm_mpi(comm));
-    reap_comm_leave();
+    status = REAP_COMM_CALL("values of other ranks", MPI_Alltoallv, packed, counts, counts + size, MPI_DOUBLE, out,
+                            counts + 2 * size, counts + 3 * size, MPI_DOUBLE, reap_comm_mpi(comm));
   }
   reap_free(&packed);
   reap_free(&counts);
