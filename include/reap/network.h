@@ -30,6 +30,9 @@ typedef enum reap_measure {
   REAP_MEASURE_SUM      /* their sum counts */
 } reap_measure;
 
+/* How images held out are seen where they stand for new ones (src/exec/views.h). */
+enum { REAP_VIEW_FLIPS = 1, REAP_VIEW_SHIFTS = 2, REAP_VIEW_MIXES = 4, REAP_VIEWS_ALL = 7 };
+
 /* The network as its file has it. */
 typedef struct reap_source reap_source;
 

@@ -23,17 +23,15 @@
  *
  * Every image held out has one row, filled by its owner: the result does not depend on the number of ranks.
  *
- * Cost: two forward passes of each network over the images held out. Memory: their frontier, within what the run may
- * hold.
+ * Cost: two forward passes of each network over the images held out. Memory: the values of one block of images.
  */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/timer.h"
 #include "exec/divergence.h"
-#include "exec/image_blocks.h"
 #include "exec/output_set.h"
+#include "exec/views.h"
 #include "model/groups/surgery.h"
 #include "prune/run/run.h"
 #include "reap/error.h"
@@ -42,94 +40,6 @@
 
 enum { HELD_OUT_LEAST = 50 };
 static const double WORTH_CHANGING = 0.1;
-
-/* ------------------------------------------------------------------ mixup */
-
-/* Of the other image. */
-static const float SHARE = 0.2F;
-
-typedef struct mixup {
-  const run *run;
-  reap_shard shard; /* of the mixed images */
-  int64_t *indices; /* [rows] images held out */
-  float *other;     /* one image: the largest of the inputs */
-} mixup;
-
-/* One mixed image, or the image it is made of where there is only one. */
-static int mix(const mixup *x, int input, int64_t row, int64_t size, float *out) {
-  const int64_t next = (row + 1) % x->shard.images;
-  REAP_TRY(reap_images_read(x->run->pruned, input, x->run->images, x->indices[row], 1, out));
-  REAP_TRY(reap_images_read(x->run->pruned, input, x->run->images, x->indices[next], 1, x->other));
-  for (int64_t i = 0; i < size; i++) out[i] += SHARE * (x->other[i] - out[i]);
-  return REAP_OK;
-}
-
-static int load_block(const mixup *x, const reap_graph *graph, int input, int64_t b, reap_frontier *front) {
-  const int64_t size = reap_images_size(graph, input);
-  float *storage = NULL;
-  int64_t first, count;
-  REAP_TRY(reap_frontier_input(front, input, b - x->shard.first, &storage));
-  reap_shard_block(&x->shard, b, &first, &count);
-  for (int64_t i = 0; i < graph->batch; i++) /* the tail is padded with the last one */
-    if (i < count)
-      REAP_TRY(mix(x, input, first + i, size, storage + i * size));
-    else
-      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
-  return REAP_OK;
-}
-
-static int load(const mixup *x, const reap_graph *graph, reap_frontier *front) {
-  for (int64_t b = x->shard.first; b < x->shard.last; b++)
-    for (int k = 0; k < graph->n_inputs; k++) REAP_TRY(load_block(x, graph, k, b, front));
-  return REAP_OK;
-}
-
-static int read_rows(const mixup *x, reap_frontier *front, int value, int64_t m, double *out) {
-  REAP_TRY(reap_frontier_advance(front, &value, 1));
-  for (int64_t b = x->shard.first; b < x->shard.last; b++) {
-    const float *y = NULL;
-    int64_t first, count;
-    REAP_TRY(reap_frontier_read(front, value, b - x->shard.first, &y));
-    reap_shard_block(&x->shard, b, &first, &count);
-    for (int64_t i = 0; i < count * m; i++) out[first * m + i] += (double)y[i];
-  }
-  return REAP_OK;
-}
-
-static int run_network(const mixup *x, const reap_graph *graph, int value, int64_t m, double *out) {
-  const reap_prune_options *o = x->run->options;
-  reap_frontier *front = NULL;
-  int status = reap_frontier_create(graph, x->shard.last - x->shard.first, o->backend, &front);
-  if (status == REAP_OK) {
-    reap_frontier_limit(front, o->memory, o->scratch);
-    status = load(x, graph, front);
-  }
-  if (status == REAP_OK) status = read_rows(x, front, value, m, out);
-  reap_frontier_destroy(&front);
-  return status;
-}
-
-/* Row i (of `rows`, the number of images held out): the i-th image held out, mixed with a share of the next one (the
- * last with the first). Adds this rank's rows of `value`, m numbers for an image, to wanted[rows, m] (original network)
- * and logits[rows, m] (pruned network as it is now), which are zero before; every row has one owner. Local:
- * REAP_ERR_INPUT if an image cannot be read. */
-static int reap_mixed_outputs(const run *r, int value, int64_t rows, int64_t m, double *wanted, double *logits) {
-  const reap_graph *graph = r->original;
-  int64_t size = 0;
-  for (int k = 0; k < graph->n_inputs; k++)
-    if (reap_images_size(graph, k) > size) size = reap_images_size(graph, k);
-  mixup x = {.run = r, .shard = reap_shard_make(rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
-  int status = reap_alloc(&x.indices, rows, sizeof *x.indices);
-  if (status == REAP_OK) status = reap_alloc(&x.other, size, sizeof *x.other);
-  if (status == REAP_OK) {
-    reap_split_list(REAP_SPLIT_TENTH, r->shard->images, rows, x.indices);
-    status = run_network(&x, r->original, value, m, wanted);
-  }
-  if (status == REAP_OK) status = run_network(&x, r->pruned, value, m, logits);
-  reap_free(&x.indices);
-  reap_free(&x.other);
-  return status;
-}
 
 /* ------------------------------------------------------------------ the factor */
 
@@ -190,11 +100,39 @@ static int fill_rows(const run *r, classifier *c) {
   return REAP_OK;
 }
 
+/* This rank's rows of the layer's outputs on views of the images held out. Local. */
+static int run_views(const run *r, const classifier *c, const reap_graph *graph, const int64_t *held, double *out) {
+  const reap_views views = {
+      .images = r->images,
+      .indices = held,
+      .shard = reap_shard_make(c->rows, graph->batch, reap_comm_rank(r->comm), reap_comm_size(r->comm))};
+  reap_view_runner *runner = NULL;
+  const float *y = NULL;
+  int status = reap_view_runner_create(&views, graph, 1, &c->output, r->options->backend, &runner, &y);
+  for (int64_t b = views.shard.first; status == REAP_OK && b < views.shard.last; b++) {
+    int64_t first, count;
+    status = reap_view_runner_run(runner, REAP_VIEW_MIXES, b, &first, &count);
+    for (int64_t i = 0; status == REAP_OK && i < count * c->m; i++) out[first * c->m + i] = (double)y[i];
+  }
+  reap_view_runner_destroy(&runner);
+  return status;
+}
+
+static int fill_mixed(const run *r, classifier *c) {
+  int64_t *held = NULL;
+  REAP_TRY(reap_alloc(&held, c->rows, sizeof *held));
+  reap_split_list(REAP_SPLIT_TENTH, r->shard->images, c->rows, held);
+  int status = run_views(r, c, r->original, held, c->mixed_wanted);
+  if (status == REAP_OK) status = run_views(r, c, r->pruned, held, c->mixed_logits);
+  reap_free(&held);
+  return status;
+}
+
 /* Every row has one owner, the other ranks add zeros: exact. Collective. */
 static int gather(run *r, classifier *c) {
   int status = allocate(c);
   if (status == REAP_OK) status = fill_rows(r, c);
-  if (status == REAP_OK) status = reap_mixed_outputs(r, c->output, c->rows, c->m, c->mixed_wanted, c->mixed_logits);
+  if (status == REAP_OK) status = fill_mixed(r, c);
   REAP_TRY(reap_comm_agree(r->comm, status));
   REAP_TRY(reap_comm_sum(r->comm, c->wanted, c->rows * c->m));
   REAP_TRY(reap_comm_sum(r->comm, c->mixed_wanted, c->rows * c->m));
