@@ -35,6 +35,9 @@ typedef struct setting {
 /* Rounds with the producer, of all runs to come. */
 static int producer_rounds = 0;
 
+/* Views that a classifier's factor is chosen by, of all runs to come. */
+static unsigned judged_views = 0;
+
 typedef struct outcome {
   reap_network network;
   reap_graph *pruned;
@@ -78,6 +81,7 @@ static inline void run_with(const reap_comm *comm, const setting *s, reap_solver
                                       .counts = o->counts,
                                       .repair = s->repair ? o->repair : NULL,
                                       .classifier = s->classifier,
+                                      .views = judged_views,
                                       .producer_rounds = producer_rounds,
                                       .positions = s->positions,
                                       .solver = solver,
@@ -162,7 +166,7 @@ static inline void check_any_ranks(const setting *s) {
     for (int i = 0; i < reap_prune_count(&alone.result, REAP_STEP_SCALE); i++) {
       const reap_step_record *a = reap_prune_record(&together.result, REAP_STEP_SCALE, i),
                              *b = reap_prune_record(&alone.result, REAP_STEP_SCALE, i);
-      CU_ASSERT_TRUE(a->changed == b->changed && a->held_out_kl == b->held_out_kl && a->mixed_kl == b->mixed_kl);
+      CU_ASSERT_TRUE(a->changed == b->changed && a->held_out_kl == b->held_out_kl && a->view_kl == b->view_kl);
     }
     for (int i = 0; i < reap_prune_count(&alone.result, REAP_STEP_REPAIR); i++)
       check_same_repair(reap_prune_record(&together.result, REAP_STEP_REPAIR, i),

@@ -57,6 +57,26 @@ static void add_outputs(cJSON *object, const reap_evaluation *e) {
   }
 }
 
+void report_add_interval(cJSON *object, const char *name, const reap_interval *i) {
+  if (!i) {
+    cJSON_AddNullToObject(object, name);
+    return;
+  }
+  cJSON *interval = cJSON_AddObjectToObject(object, name);
+  JSON_NUMBERS(interval, {"mean", i->mean}, {"low", i->low}, {"high", i->high});
+}
+
+/* Of the share of images that are right, from the other network to this one, image by image; NaN without labels. */
+static reap_interval drop_of(const reap_evaluation *e) {
+  reap_interval drop = {NAN, NAN, NAN};
+  double *values = NULL;
+  if (!e || !e->classified || !e->compared || reap_calloc(&values, e->images, sizeof *values) != REAP_OK) return drop;
+  for (int64_t i = 0; i < e->lost + e->gained; i++) values[i] = i < e->lost ? 1 : -1;
+  if (reap_bootstrap_share(e->images, values, -1, &drop) != REAP_OK) drop.mean = NAN;
+  reap_free(&values);
+  return drop;
+}
+
 void report_add_network(cJSON *report, const char *name, const report_network *network) {
   cJSON *object = cJSON_AddObjectToObject(report, name);
   const reap_evaluation *e = network->evaluation;
@@ -68,6 +88,8 @@ void report_add_network(cJSON *report, const char *name, const report_network *n
   if (strcmp(name, "pruned") == 0) {
     const bool compared = e && e->compared;
     JSON_NUMBERS(object, {"kl", compared ? e->kl : NAN}, {"output_error", compared ? e->output_error : NAN});
+    const reap_interval drop = drop_of(e);
+    report_add_interval(object, "drop", isnan(drop.mean) ? NULL : &drop);
     if (compared) add_outputs(object, e);
   }
   if (!e) return;
@@ -237,8 +259,12 @@ void report_print(const report_network *original, const report_network *pruned, 
   bool both = pruned != NULL;
   print_head(original->name, both ? pruned->name : NULL);
   if (a && a->classified) {
+    const reap_interval drop = drop_of(b);
     if (a->judged) reap_print(stdout, "%-16s %12s\n", "labels judge", a->judged);
     print_share("top-1", a->top1, b ? b->top1 : 0, both);
+    if (!isnan(drop.mean))
+      reap_print(stdout, "%-16s %.2f to %.2f points (95 %%, chance in the images)\n", "  drop", 100 * drop.low,
+                 100 * drop.high);
     print_share("top-5", a->top5, b ? b->top5 : 0, both);
     reap_print(stdout, "%-16s %12.4f", "loss", a->loss);
     if (b) reap_print(stdout, " %12.4f", b->loss);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "app/json/json.h"
+#include "base/bootstrap.h"
 #include "command.h"
 #include "exec/evaluate.h"
 #include "prune/prune.h"
@@ -19,6 +20,9 @@ typedef struct report_network {
 /* Object with format ("reap-report", say) and its version, what made it, when and where; the caller owns it
  * (cJSON_Delete). What there is no memory for is missing: see json.h. */
 cJSON *report_create(const command_context *context, const char *format, reap_backend backend);
+
+/* Mean, low and high; NULL: null. */
+void report_add_interval(cJSON *object, const char *name, const reap_interval *interval);
 
 /* "baseline", or "pruned": that one also tells how far its outputs are from the original's. */
 void report_add_network(cJSON *report, const char *name, const report_network *network);

@@ -13,6 +13,9 @@ typedef struct reap_split {
 /* How calibration images are split. */
 static const reap_split REAP_SPLIT_TENTH = {10, 9};
 
+/* Fewer images held out say too little of a whole network. */
+enum { REAP_HELD_OUT_LEAST = 50 };
+
 static inline bool reap_split_holds_out(reap_split split, int64_t item) {
   return split.every > 0 && item % split.every == split.place;
 }

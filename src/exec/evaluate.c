@@ -34,7 +34,7 @@ typedef struct runner {
   int64_t *labels;              /* [block] */
   double *losses;               /* [blocks] */
   reap_divergence *divergences; /* [blocks][outputs] */
-  int64_t hits[2];              /* top-1, top-5 */
+  int64_t hits[4];              /* top-1, top-5; of images: lost and gained against another network */
   int judged;                   /* output that the labels belong to; -1: none */
   double forward;
 } runner;
@@ -126,10 +126,19 @@ static double cross_entropy(reap_output_kind kind, const float *z, int64_t class
   return log(sum) + largest - (double)z[label];
 }
 
+/* Classes ahead of the right one. */
+static int64_t ahead(const float *z, int64_t classes, int64_t label) {
+  int64_t count = 0;
+  for (int64_t k = 0; k < classes; k++) count += z[k] > z[label] || (z[k] == z[label] && k < label);
+  return count;
+}
+
 static int score(runner *r, int64_t block, int64_t first, int64_t count) {
   const reap_output *o = &r->outputs.list[r->judged];
   const int64_t classes = o->size;
   const float *rows = r->rows + r->graph->batch * o->first;
+  const reap_reference *against = r->options->against;
+  const float *others = against ? against->rows + (first - r->shard->first * r->shard->block) * r->outputs.size : NULL;
   REAP_TRY(reap_dataset_read_labels(r->images, first, count, r->labels));
   for (int64_t i = 0; i < count; i++) {
     const float *z = rows + i * classes;
@@ -137,10 +146,12 @@ static int score(runner *r, int64_t block, int64_t first, int64_t count) {
     if (label < 0 || label >= classes)
       return reap_error(REAP_ERR_INPUT, "%s: image %lld has label %lld; the network has %lld classes",
                         reap_dataset_path(r->images), (long long)(first + i), (long long)label, (long long)classes);
-    int64_t ahead = 0;
-    for (int64_t k = 0; k < classes; k++) ahead += z[k] > z[label] || (z[k] == z[label] && k < label);
-    r->hits[0] += ahead < 1;
-    r->hits[1] += ahead < 5;
+    const int64_t place = ahead(z, classes, label);
+    const bool right = place < 1, was = others && ahead(others + count * o->first + i * classes, classes, label) < 1;
+    r->hits[0] += right;
+    r->hits[1] += place < 5;
+    r->hits[2] += was && !right;
+    r->hits[3] += others && right && !was;
     r->losses[block] += cross_entropy(o->kind, z, classes, label);
   }
   return REAP_OK;
@@ -303,7 +314,7 @@ static int combine_divergences(const runner *r, reap_evaluation *out) {
 static int combine(const reap_comm *comm, runner *r, double seconds, reap_evaluation *out) {
   double slowest[2] = {seconds, r->forward};
   REAP_TRY(reap_comm_max(comm, slowest, 2));
-  REAP_TRY(reap_comm_sum_int64(comm, r->hits, 2));
+  REAP_TRY(reap_comm_sum_int64(comm, r->hits, 4));
   REAP_TRY(reap_comm_sum(comm, r->losses, r->shard->blocks)); /* each slot has one owner: exact */
   REAP_TRY(reap_comm_sum(comm, &r->divergences[0].kl,
                          r->shard->blocks * r->outputs.n * (int64_t)(sizeof *r->divergences / sizeof(double))));
@@ -318,6 +329,8 @@ static int combine(const reap_comm *comm, runner *r, double seconds, reap_evalua
   for (int64_t b = 0; b < r->shard->blocks; b++) loss += r->losses[b];
   out->top1 = (double)r->hits[0] / (double)out->images;
   out->top5 = (double)r->hits[1] / (double)out->images;
+  out->lost = r->hits[2];
+  out->gained = r->hits[3];
   out->loss = loss / (double)out->images;
   return REAP_OK;
 }

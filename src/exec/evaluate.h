@@ -28,6 +28,7 @@ typedef struct reap_evaluation {
   bool classified;    /* an output is [N, classes] and the data set has labels: the next three hold */
   const char *judged; /* of several outputs, the one that they are of; the graph's, borrowed. NULL: there is but one */
   double top1, top5, loss; /* shares in 0 .. 1; mean cross-entropy in nats */
+  int64_t lost, gained;    /* compared: images that the other network has right and this one has not; the reverse */
   bool compared;           /* with the outputs of another network: the next ones hold */
   double kl,
       output_error; /* of several outputs the largest or the sum of each; kl: of those that have one, NaN if none has */

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,10 +85,17 @@ void prune_options_table(prune_options *o, option *table) {
       {"--classifier", NULL, OPTION_CHOICE, CLASSIFIER,
        "multiply a classifier's logits by one factor (temperature scaling), if\n"
        "that brings its class probabilities nearer to the original's on\n"
-       "held-out images and mixup images (default scale if the network ends in\n"
+       "views of held-out images (default scale if the network ends in\n"
        "a soft-max, or if it has a single output and the images have labels;\n"
        "the labels are ignored)",
        &o->classifier, 0},
+      {"--views", NULL, OPTION_LIST, "auto|none|KIND,...",
+       "how held-out images stand for new ones, by which the result is judged:\n"
+       "flips (left to right), shifts (by up to an eighth) and mixes (a fifth\n"
+       "of another image), each where the original agrees with itself on 80 %\n"
+       "of the images; auto: all three; none: the images as they are (default\n"
+       "auto)",
+       &o->views, 0},
       {"--scope", NULL, OPTION_CHOICE, SCOPES,
        "which groups: those with one producer and one consumer (inner), or\n"
        "coupled ones too, as far as that loses less (all); default: inner if\n"
@@ -163,6 +171,24 @@ static int read_latency(prune_options *o) {
   return REAP_OK;
 }
 
+static int read_views(prune_options *o) {
+  static const char KINDS[] = "flips|shifts|mixes";
+  unsigned *views = &o->settings.views;
+  if (!o->views || strcmp(o->views, "auto") == 0) return REAP_OK;
+  *views = 0;
+  if (strcmp(o->views, "none") == 0) return REAP_OK;
+  for (const char *at = o->views; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    char word[16];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(at, ","), at);
+    const int kind = option_index(KINDS, word);
+    if (kind < 0)
+      return reap_error(REAP_ERR_USAGE, "%s: --views wants auto, none or some of flips,shifts,mixes, not \"%s\"",
+                        o->title, o->views);
+    *views |= 1U << kind;
+  }
+  return REAP_OK;
+}
+
 /* The one that is given; that there is but one is checked later. */
 static int read_budget(prune_options *o) {
   reap_session_settings *s = &o->settings;
@@ -191,6 +217,7 @@ int prune_options_read(prune_options *o) {
   reap_session_settings *s = &o->settings;
   REAP_TRY(read_budget(o));
   if (o->ridge_text) REAP_TRY(read_ridge(o));
+  REAP_TRY(read_views(o));
   s->ratios = (reap_ratios)(1 + option_index(RATIOS, o->ratios));
   s->temperature_scaling = (reap_switch)(1 + option_index(CLASSIFIER, o->classifier));
   s->method = reap_method_find(o->method);

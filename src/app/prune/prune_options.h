@@ -18,7 +18,7 @@ typedef struct prune_options {
   const char *output, *onnx, *report; /* output: HDF5; either it or onnx may be NULL */
   const char *plan, *save_plan, *latency_table;
   /* As typed, for reports; NULL: not given. prune_options_read() puts into the settings what they stand for. */
-  const char *method, *refit, *scope, *solver, *repair, *classifier, *measure, *output_kind, *ratios;
+  const char *method, *refit, *scope, *solver, *repair, *classifier, *measure, *output_kind, *ratios, *views;
   char methods[256]; /* what --method may be: "reap|l1|..." */
   const char *latency_text, *ridge_text, *positions_text;
   int64_t producers, seed;    /* producers -1: not given */

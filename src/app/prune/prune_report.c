@@ -1,9 +1,11 @@
 #include "prune_report.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "app/report.h"
+#include "base/text.h"
 #include "plan_file.h"
 #include "prune/session/session_settings.h"
 #include "reap/error.h"
@@ -17,6 +19,7 @@ static void report_seconds(const prune_run *run, double total, double writing, c
                                 {"paths", t->paths},
                                 {"sensitivity", t->sensitivity},
                                 {"sizes", t->sizes},
+                                {"views", t->views},
                                 {"read", r->seconds_read},
                                 {"forward", r->seconds_forward},
                                 {"moments", r->seconds_moments},
@@ -45,6 +48,7 @@ static void report_options(const prune_options *o, reap_scope scope, cJSON *repo
   else
     cJSON_AddNumberToObject(options, "ridge", o->settings.ridge);
   cJSON_AddStringToObject(options, "measure", o->measure);
+  cJSON_AddStringToObject(options, "views", o->views ? o->views : "auto");
   if (o->output_kind) cJSON_AddStringToObject(options, "output_kind", o->output_kind);
   json_add_number(options, "positions",
                   o->settings.from_stats ? NAN : (double)o->settings.positions); /* the file's own, then */
@@ -103,6 +107,25 @@ static void report_joint(const reap_session_info *info, cJSON *report) {
   }
 }
 
+/* views: null without images held out, or without scores. */
+static void report_views(const reap_session_views *v, cJSON *report) {
+  const reap_view_figures *f = &v->figures;
+  if (f->images == 0) {
+    cJSON_AddNullToObject(report, "views");
+    return;
+  }
+  cJSON *views = cJSON_AddObjectToObject(report, "views"), *used = cJSON_AddArrayToObject(views, "used");
+  cJSON *agreement = cJSON_AddObjectToObject(views, "agreement");
+  for (int k = 0; k < REAP_VIEW_KINDS; k++) {
+    if (v->used & (1U << k)) json_append(used, cJSON_CreateString(reap_view_names[k]));
+    json_add_number(agreement, reap_view_names[k], v->agreement[k]);
+  }
+  cJSON_AddNumberToObject(views, "images", (double)f->images);
+  report_add_interval(views, "kl", &f->kl);
+  report_add_interval(views, "top1", &f->top1);
+  report_add_interval(views, "drop", f->labelled ? &f->drop : NULL);
+}
+
 /* Figures of both networks. */
 static report_network original_of(const prune_run *run) {
   const reap_graph *graph = run->inputs->network.graph;
@@ -116,9 +139,25 @@ static report_network pruned_of(const prune_run *run) {
                           reap_graph_params(graph), "pruned"};
 }
 
+static void print_views(const reap_session_views *v) {
+  const reap_view_figures *f = &v->figures;
+  char kinds[32] = "";
+  if (f->images == 0) return;
+  for (int k = 0; k < REAP_VIEW_KINDS; k++)
+    if (v->used & (1U << k))
+      snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s%s", kinds[0] ? ", " : "", reap_view_names[k]);
+  reap_print(stdout, "%-16s KL %.4f (%.4f to %.4f), top-1 as the original's %.2f %% (%.2f to %.2f)\n",
+             v->used ? "on views" : "held out", f->kl.mean, f->kl.low, f->kl.high, 100 * f->top1.mean,
+             100 * f->top1.low, 100 * f->top1.high);
+  reap_print(stdout, "%-16s of %lld images held out%s%s\n", "", (long long)f->images, v->used ? ", as " : "", kinds);
+  reap_print(stdout, "%-16s 95 %% intervals: chance in these images, not the step from %s to new images\n", "",
+             v->used ? "views of them" : "them");
+}
+
 void prune_run_print(const prune_run *run) {
   const report_network before = original_of(run), after = pruned_of(run);
   report_print(&before, &after, run->options->settings.measure);
+  print_views(&run->info->views);
 }
 
 /* Entries of a layer that went, by their places in the original network. */
@@ -191,6 +230,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   report_add_layers(report, &info->result);
   report_add_classifiers(report, &info->result);
   report_options(o, info->plan.scope, report);
+  report_views(&info->views, report);
   report_plan(run, report);
   report_joint(info, report);
   if (prune_options_latency(o)) report_latency(info, report);

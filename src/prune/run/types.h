@@ -51,6 +51,7 @@ typedef struct reap_prune_options {
                           Needs images and refit */
   reap_scaled_outputs
       classifier;     /* outputs that are a classifier's may be scaled, if their last layer may be repaired */
+  unsigned views;     /* that a classifier's factor is chosen by: REAP_VIEW_* added; 0: images held out as they are */
   int64_t positions;  /* sampled per image; 0: all */
   reap_solver solver; /* where layers are solved, for methods that solve */
   double ridge;

@@ -109,6 +109,7 @@ void reap_session_destroy(reap_session **session) {
   reap_latency_destroy(&s->own_latency);
   reap_free(&s->repair);
   reap_free(&s->step_seconds);
+  reap_free(&s->held_out);
   reap_groups_destroy(&s->groups);
   reap_graph_destroy(&s->pruned);
   reap_free(session);
@@ -240,6 +241,7 @@ static int check_memory(reap_session *s) {
 static int begin(reap_session *s) {
   const reap_session_settings *o = &s->settings;
   if (!s->info.plan.complete) return reap_error(REAP_ERR_USAGE, "the session has no plan yet: reap_session_plan()");
+  REAP_TRY(reap_session_views_choose(s));
   s->options = reap_session_prune_options(s);
   if (!s->options.cut_only) REAP_TRY(check_memory(s));
   if (o->save_stats || o->activations) REAP_TRY(reap_session_hash_data(s));
@@ -315,6 +317,7 @@ int reap_session_finish(reap_session *s) {
   reap_run_destroy(&s->run);
   REAP_TRY(reap_session_stored_commit(&s->stored));
   reap_session_stored_close(&s->stored);
+  REAP_TRY(reap_session_views_judge(s));
   return time_pruned(s);
 }
 

@@ -107,6 +107,7 @@ int reap_session_identity(const reap_session *s, session_identity *x) {
   REAP_TRY(add_text(x, "repair", o->repair ? "on" : "off"));
   add_integer(x, "producers", o->producer_rounds);
   add_integer(x, "classifier", o->temperature_scaling);
+  add_integer(x, "views", o->views);
   add_number(x, "ridge", o->ridge);
   REAP_TRY(add_text(x, "ridge_auto", o->ridge_auto ? "yes" : "no"));
   add_integer(x, "solver", o->solver);

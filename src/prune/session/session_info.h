@@ -3,6 +3,7 @@
 #define REAP_PRUNE_SESSION_SESSION_INFO_H
 
 #include "base/hash.h"
+#include "exec/view_judge.h"
 #include "io/onnx/source.h"
 #include "prune/estimate/memory_estimate.h"
 #include "prune/run/types.h"
@@ -10,12 +11,20 @@
 #include "reap/session.h"
 #include "size_plan.h"
 
+/* How images held out were seen, and how far the pruned network is from the original on them. */
+typedef struct reap_session_views {
+  unsigned used;                     /* REAP_VIEW_* added */
+  double agreement[REAP_VIEW_KINDS]; /* of the original with itself (exec/view_judge.h) */
+  reap_view_figures figures;         /* after reap_session_finish() */
+} reap_session_views;
+
 /* Where this rank's time went before the steps, and after them. */
 typedef struct reap_session_times {
   double latency;     /* timing layers, and the pruned network */
   double paths;       /* paths of all groups, or reading them */
   double sensitivity; /* outputs compared with groups pruned alone */
   double sizes;       /* choosing sizes, with trials */
+  double views;       /* judging by views */
 } reap_session_times;
 
 /* What a session has found so far. */
@@ -26,6 +35,7 @@ typedef struct reap_session_info {
   const reap_latency *latency;   /* the same */
   reap_paths_times paths_times;
   reap_session_times times;
+  reap_session_views views;
   reap_memory_estimate memory_estimate; /* memory that the steps were expected to take */
   reap_prune_result result;             /* of the steps done */
   double measured_ms; /* of one image in the pruned network, after reap_session_finish(), if that is the budget */

@@ -21,6 +21,7 @@ reap_session_settings reap_session_defaults(void) {
                                  .refit = true,
                                  .repair = true,
                                  .producer_rounds = 4,
+                                 .views = REAP_VIEWS_ALL,
                                  .ridge = REAP_DEFAULT_RIDGE,
                                  .path_sizes = REAP_PATHS_SIZES,
                                  .path_images = REAP_PATHS_IMAGES,
@@ -66,6 +67,7 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
     return reap_error(REAP_ERR_USAGE, "ridge, rounds with the producer and positions must not be negative");
   if (s->multiple_of < 1)
     return reap_error(REAP_ERR_USAGE, "channels cannot be multiples of %lld", (long long)s->multiple_of);
+  if (s->views & ~(unsigned)REAP_VIEWS_ALL) return reap_error(REAP_ERR_USAGE, "there are no such views");
   REAP_TRY(check_scope(s));
   if (s->from_stats && (s->save_stats || s->activations || s->ridge_auto))
     return reap_error(REAP_ERR_USAGE,
@@ -131,6 +133,7 @@ reap_prune_options reap_session_prune_options(reap_session *s) {
                               .repair = s->repair,
                               .classifier = reap_settings_scaled_outputs(o, s->network->graph, s->images),
                               .producer_rounds = reap_settings_producer_rounds(o),
+                              .views = s->info.views.used,
                               .positions = o->positions,
                               .solver = o->solver,
                               .ridge = o->ridge,

@@ -28,13 +28,19 @@ struct reap_session {
   reap_prune_options options; /* of the steps */
   double *step_seconds;       /* what they may take: options.work */
   session_stored stored;
-  reap_run *run; /* from the first step on */
-  int done;      /* steps */
+  int64_t *held_out; /* the images held out, from the first step on; NULL: too few to judge by */
+  reap_run *run;     /* from the first step on */
+  int done;          /* steps */
   session_checkpoint checkpoint;
 };
 
 /* session_paths.c: info.paths from a file or from a pass over the images; writes save_paths. Collective. */
 int reap_session_paths_get(reap_session *session);
+
+/* session_views.c: before the steps, which views are used; after them, the figures of the pruned network. Nothing with
+ * fewer than REAP_HELD_OUT_LEAST images held out. Collective. */
+int reap_session_views_choose(reap_session *session);
+int reap_session_views_judge(reap_session *session);
 
 /* What the steps, and trials in small, are asked to do, files aside; it borrows the session. Local. */
 reap_prune_options reap_session_prune_options(reap_session *session);
