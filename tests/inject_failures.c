@@ -4,8 +4,8 @@
  *   INJECT_FOLDER   a part of the paths that count; without it nothing happens
  *   INJECT_RANK     the rank concerned (default 0)
  *   INJECT_AT       the call that fails first, counted from 1; 0: none
- *   INJECT_ERRNO    ENOSPC (as on a full disk, all later calls fail as well) or EIO (this one alone)
- *   INJECT_COUNT    a file that gets the number of calls when the process ends
+ *   INJECT_ERRNO    ENOSPC (as on a full disk, all later calls fail as well), EIO (this one alone), or HANG: it never
+ * returns INJECT_COUNT    a file that gets the number of calls when the process ends
  *
  * Calls: write, writev, pwrite, pwritev (64 as well), fsync, fdatasync, ftruncate, close of what was written to,
  * rename.
@@ -30,6 +30,7 @@ enum { MOST_DESCRIPTORS = 4096 };
 static const char *folder, *count_file;
 static long at, calls;
 static int reason;
+static bool hangs;
 static bool written[MOST_DESCRIPTORS];
 
 __attribute__((constructor)) static void begin(void) {
@@ -43,6 +44,7 @@ __attribute__((constructor)) static void begin(void) {
   count_file = getenv("INJECT_COUNT");
   at = first ? atol(first) : 0;
   reason = error && strcmp(error, "EIO") == 0 ? EIO : ENOSPC;
+  hangs = error && strcmp(error, "HANG") == 0;
 }
 
 __attribute__((destructor)) static void end(void) {
@@ -57,6 +59,7 @@ __attribute__((destructor)) static void end(void) {
 static bool fails(const char *path) {
   if (!folder || !strstr(path, folder) || strstr(path, " (deleted)") || strstr(path, "/lock")) return false;
   calls++;
+  while (hangs && calls == at) pause();
   if (at == 0 || calls < at || (reason == EIO && calls > at)) return false;
   errno = reason;
   return true;

@@ -103,6 +103,15 @@ for ranks in $rank_counts; do
   each_call "$ranks" sweep "w.h5" sweep "$network" "${few[@]}" --eval "$images" --keep 0.5 --method l1 --refit none -o out/w.h5
 done
 
+# A file system that hangs.
+outputs=(o.h5)
+prepare
+export INJECT_RANK=0 INJECT_AT=5 INJECT_ERRNO=HANG INJECT_COUNT=
+run 1 prune "$network" "${few[@]}" --keep 0.5 --repair off --producers 0 -o out/o.h5 --stall-timeout 2
+runs=$((runs + 1))
+[ "$status" = 7 ] || fail "a file system that hangs: status $status"
+grep -q "has waited [0-9]* s for a file (write): .* a file system hangs" err.txt || fail "a file system that hangs: it is not said"
+
 # A file system without room.
 full() { # WHAT ARGS...
   unset INJECT_RANK INJECT_AT INJECT_ERRNO INJECT_COUNT

@@ -51,5 +51,10 @@ each_call stats 1 stats "$resnet" "${few[@]}" -o out.h5
 # ScaLAPACK's own messages
 export INJECT_CALL=MPI_Recv
 each_call "prune in ScaLAPACK" 0 prune "$resnet" "${few[@]}" --keep 0.5 --solver scalapack --producers 0 -o out.h5
-check "ScaLAPACK's routine is not named" grep -q "(for PD[A-Z]*) failed" err.txt
+check "ScaLAPACK's routine is not named" grep -q "MPI_Recv (for PD[A-Z]*) failed" err.txt
+# and one that never arrives
+export INJECT_AT=3 INJECT_HANG=1
+run prune "$resnet" "${few[@]}" --keep 0.5 --solver scalapack --producers 0 -o out.h5 --stall-timeout 2
+check "status $status where ScaLAPACK waits" [ "$status" = 7 ]
+check "it does not say that ScaLAPACK waits" grep -q "has waited [0-9]* s for PD[A-Z]* (MPI_Recv): .* hangs" err.txt
 finish

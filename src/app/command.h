@@ -69,8 +69,8 @@ typedef struct common_options {
    "what is logged on standard error (default info)", &(c).log_level, 0},                                           \
   {"--verbose", "-v", OPTION_FLAG, NULL, "log everything: the same as --log-level debug", &(c).verbose, 0},         \
   {"--stall-timeout", NULL, OPTION_INT, "S",                                                                        \
-   "end with status 7 if a rank waits for others longer than S seconds\n"                                           \
-   "(default: no limit)", &(c).stall, 1},                                                                           \
+   "end with status 7 if a rank waits for others, or a file, longer than\n"                                            \
+   "S seconds (default: no limit)", &(c).stall, 1},                                                                 \
   {"--help", "-h", OPTION_FLAG, NULL, "this text", NULL, 0},                                                        \
   {NULL, NULL, OPTION_FLAG, NULL, NULL, NULL, 0}
 

@@ -24,7 +24,8 @@ static void *watch(void *unused) {
     if (what && seconds > limit) {
       if (own_rank <= 1)
         fprintf(stderr,
-                "reap: rank %d has waited %.0f s for %s (%s): another rank hangs, or a link is gone; the run ends\n",
+                "reap: rank %d has waited %.0f s for %s (%s): another rank or a file system hangs, or a link is gone; "
+                "the run ends\n",
                 own_rank, seconds, what, call);
       _exit(REAP_ERR_STALLED);
     }

@@ -67,6 +67,12 @@ int reap_comm_failure(void) {
 
 void reap_comm_within(const char *routine) { within = routine; }
 
+bool reap_comm_enter_within(const char *call) {
+  if (atomic_load(&present_what)) return false;
+  reap_comm_enter(call, within ? within : "other ranks");
+  return true;
+}
+
 void reap_comm_set_rank(int rank) {
   if (own_rank < 0) own_rank = rank;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "comm/waiting.h"
 #include "durable_names.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -86,10 +87,12 @@ int reap_durable_share(const reap_comm *comm, const char *temporary, char **copy
 static int synchronise(const char *path, int flags) {
   int fd = open(path, flags | O_CLOEXEC);
   if (fd < 0) return -1;
+  reap_comm_enter("fsync", "a file");
   int result = fsync(fd);
-  /* Some file systems cannot do this for folders: then the name is as safe as they make it. */
-  if (result != 0 && (flags & O_DIRECTORY) && (errno == EINVAL || errno == EROFS)) result = 0;
   int reason = errno;
+  reap_comm_leave(MPI_SUCCESS);
+  /* Some file systems cannot do this for folders: then the name is as safe as they make it. */
+  if (result != 0 && (flags & O_DIRECTORY) && (reason == EINVAL || reason == EROFS)) result = 0;
   if (close(fd) != 0 && result == 0) return -1;
   errno = reason;
   return result;

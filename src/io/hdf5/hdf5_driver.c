@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "comm/waiting.h"
 #include "io/files/file_bytes.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -25,6 +26,8 @@ typedef struct driver_file {
 } driver_file;
 
 static int last_error;
+
+static const char A_FILE[] = "a file"; /* on a file system that may hang */
 
 static driver_file *file_of(const H5FD_t *common) { return (driver_file *)(uintptr_t)common; }
 
@@ -108,7 +111,9 @@ static herr_t complain(const char *text) {
 static herr_t read_bytes(H5FD_t *common, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t bytes, void *out) {
   (void)type;
   (void)transfer;
+  reap_comm_enter("read", A_FILE);
   const int error = reap_bytes_read(file_of(common)->descriptor, out, bytes, (int64_t)at);
+  reap_comm_leave(MPI_SUCCESS);
   return error == 0 ? 0 : complain(strerror(error));
 }
 
@@ -116,7 +121,9 @@ static herr_t write_bytes(H5FD_t *common, H5FD_mem_t type, hid_t transfer, haddr
   driver_file *f = file_of(common);
   (void)type;
   (void)transfer;
+  reap_comm_enter("write", A_FILE);
   if (f->error == 0) f->error = reap_bytes_write(f->descriptor, from, bytes, (int64_t)at);
+  reap_comm_leave(MPI_SUCCESS);
   if (at + bytes > f->end) f->end = at + bytes;
   return 0;
 }
