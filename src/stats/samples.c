@@ -17,7 +17,7 @@ int64_t reap_samples_per_image(const reap_samples *s) {
 }
 
 int64_t reap_samples_input_size(const reap_layer *layer) {
-  return layer->convolution ? reap_window_pixels(&layer->window) * layer->channels : layer->positions * layer->n;
+  return layer->convolution ? reap_window_pixels(&layer->window) * layer->window.channels : layer->positions * layer->n;
 }
 
 int64_t reap_samples_output_size(const reap_layer *layer) { return layer->positions * layer->m; }

@@ -12,9 +12,9 @@
  * members. */
 int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t n_kept, const int64_t *kept);
 
-/* New weights [n, m] (row-major, n = input channels * block, row = channel * block + t) and bias [m] of a linear layer
- * without channel groups, as they act on the computation: a batch norm folded into the layer keeps its scale (a
- * channel of scale zero gets scale one) and takes the bias up in its own. */
+/* New weights [n, m] (row-major, n = input channels, of a grouped convolution those of a group, * block, row = channel
+ * * block + t) and bias [m] of a linear layer, as they act on the computation: a batch norm folded into the layer keeps
+ * its scale (a channel of scale zero gets scale one) and takes the bias up in its own. */
 int reap_surgery_set_weights(reap_graph *graph, int node, const double *weights, const double *bias);
 
 /* The weights and the norm of the same layer in another graph, bit for bit: of its `channels` input channels

@@ -29,14 +29,14 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
   layer->output = node->outputs[0];
   layer->m = weights->dims[0];
   layer->channels = channels;
+  layer->groups = 1;
   layer->convolution = reap_is_convolution(node);
   if (layer->convolution) {
     REAP_TRY(reap_conv_window(graph, node, &layer->window));
-    if (layer->window.groups != 1)
-      return reap_error(REAP_ERR_INPUT, "%s: grouped convolutions are not pruned yet", reap_node_title(node));
-    if (layer->window.channels != channels)
+    layer->groups = layer->window.groups;
+    if (layer->window.channels != channels * layer->groups)
       return reap_error(REAP_ERR_INTERNAL, "%s: its windows have %lld channels, not %lld", reap_node_title(node),
-                        (long long)layer->window.channels, (long long)channels);
+                        (long long)layer->window.channels, (long long)(channels * layer->groups));
   }
   layer->n = weights->count / layer->m;
   if (channels < 1 || layer->n % channels != 0)
@@ -49,4 +49,13 @@ int reap_layer_view(const reap_graph *graph, int index, int64_t channels, reap_l
   layer->rows_x = reap_row_layout_of(reap_node_input(graph, node, 0), axis, graph->batch);
   layer->rows_y = reap_row_layout_of(y, axis, graph->batch);
   return REAP_OK;
+}
+
+reap_layer reap_layer_group(const reap_layer *layer) {
+  reap_layer out = *layer;
+  out.m /= layer->groups;
+  out.window.channels = layer->channels;
+  out.window.outputs = out.m;
+  out.groups = out.window.groups = 1;
+  return out;
 }

@@ -20,14 +20,19 @@ typedef struct reap_layer {
   int64_t channels;   /* input channels: entries that leave together */
   int64_t block;      /* columns per channel: kernel_y * kernel_x, height * width behind a Flatten, or 1 */
   int64_t n, m;
-  int64_t positions;              /* per image */
+  int64_t groups;    /* of a convolution, else 1. With several every m / groups outputs have n columns of their own:
+                        channels    and n are those of a group, m is of them all */
+  int64_t positions; /* per image */
   reap_row_layout rows_x, rows_y; /* where the rows of a matrix product lie in a block; a convolution's outputs
                                      have no gaps, and its inputs are not rows */
 } reap_layer;
 
 /* View of linear node `node`; `channels` is the number of channels its input has (for a matrix product behind a
- * Flatten fewer than columns). REAP_ERR_INPUT for grouped convolutions. */
+ * Flatten fewer than columns; of a grouped convolution those of a group). */
 int reap_layer_view(const reap_graph *graph, int node, int64_t channels, reap_layer *layer);
+
+/* One group of it, any, as a layer by itself, whose input and output have that group's channels alone. */
+reap_layer reap_layer_group(const reap_layer *layer);
 
 /* True for a convolution, false for a matrix product; of a layer. */
 static inline bool reap_is_convolution(const reap_node *node) { return node->op->id == REAP_OP_Conv; }

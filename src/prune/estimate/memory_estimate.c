@@ -22,6 +22,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "stats/group_moments.h"
 #include "stats/moments_panels.h"
 
 int64_t reap_estimate_weights(const reap_graph *graph) {
@@ -134,6 +135,15 @@ static int layer_distributed(const reap_samples *samples, bool few, int ranks, r
   return REAP_OK;
 }
 
+/* Of a grouped convolution, whose groups' moments are summed many at a time. */
+static int layer_groups(const reap_samples *samples, reap_layer_estimate *out) {
+  int64_t batch = 0;
+  REAP_TRY(reap_group_moments_batch(samples, &batch, &out->multiply_adds, &out->moments));
+  out->multiply_adds *= (double)samples->layer.groups;
+  out->solver = 0;
+  return REAP_OK;
+}
+
 int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, const reap_shard *shard,
                         reap_gram_place place, int ranks, reap_layer_estimate *out) {
   const reap_samples samples = {
@@ -141,6 +151,7 @@ int reap_estimate_layer(const reap_layer *layer, const reap_sampling *sampling, 
   const int64_t rows = reap_samples_rows(&samples);
   const bool few = place != REAP_GRAM_WHOLE && reap_rows_are_few(rows, layer->n);
   out->rows = few ? (double)rows : 0;
+  if (layer->groups > 1) return layer_groups(&samples, out);
   return few || place == REAP_GRAM_DISTRIBUTED ? layer_distributed(&samples, few, ranks, out)
                                                : layer_whole(&samples, out);
 }

@@ -161,7 +161,8 @@ static double images_of(const reap_run_setting *s) {
 /* Of the rows of an image. */
 static double row_elements(const reap_run_setting *s, const reap_layer *layer) {
   const int64_t drawn = s->sampling.positions;
-  return (double)(drawn > 0 && drawn < layer->positions ? drawn : layer->positions) * (double)layer->n;
+  return (double)(drawn > 0 && drawn < layer->positions ? drawn : layer->positions) *
+         (double)(layer->n * layer->groups);
 }
 
 /* The layer as it is with fewer inputs and outputs. */
@@ -401,6 +402,10 @@ static bool is_inner(const reap_run_setting *s, int group) {
   return group >= 0 && s->chosen[group] && reap_groups_at(s->groups, group)->prunable;
 }
 
+static bool is_measured(const reap_graph *graph, int node) {
+  return reap_repair_possible(graph, node) && reap_node_int(graph->nodes[node], "group", 1) == 1;
+}
+
 /* Those that read inner groups, in their order; without any, those that are re-solved behind coupled ones. */
 static int measure_layers(measurement *m) {
   const reap_run_setting *s = m->setting;
@@ -408,9 +413,9 @@ static int measure_layers(measurement *m) {
   for (int g = 0; g < reap_groups_count(s->groups); g++) some |= is_inner(s, g);
   for (int i = 0; i < s->graph->n_nodes; i++) {
     const int group = reap_groups_consumed_by(s->groups, i);
-    const int64_t channels = is_inner(s, group)                           ? reap_groups_at(s->groups, group)->units
-                             : !some && reap_repair_possible(s->graph, i) ? reap_repair_channels(s->graph, i)
-                                                                          : 0;
+    const int64_t channels = is_inner(s, group)                  ? reap_groups_at(s->groups, group)->units
+                             : !some && is_measured(s->graph, i) ? reap_repair_channels(s->graph, i)
+                                                                 : 0;
     if (channels > 0) REAP_TRY(measure_layer(m, i, channels));
   }
   return REAP_OK;

@@ -112,11 +112,14 @@ static int nearest_layer(const reap_graph *graph, int consumer) {
   }
 }
 
+static bool has_groups(const reap_node *node) { return reap_node_int(node, "group", 1) != 1; }
+
 int reap_producer_pass_find(const reap_graph *graph, int consumer, const reap_frontier *front) {
   between found;
   const int producer = nearest_layer(graph, consumer);
   if (producer < 0) return -1;
   if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
+  if (has_groups(graph->nodes[producer]) || has_groups(graph->nodes[consumer])) return -1;
   if (!find_between(graph, producer, consumer, &found)) return -1;
   if (rows_have_gaps(graph, graph->nodes[producer]) || rows_have_gaps(graph, graph->nodes[consumer])) return -1;
   if (reap_is_convolution(graph->nodes[producer]) != reap_is_convolution(graph->nodes[consumer])) return -1;

@@ -3,13 +3,14 @@
  * Its weights are solved anew against the original network's outputs, the shortcut's drift included where it carries
  * that, as those of a pruned layer are (where rows are few, ridge.c tells how the ridge is picked and when it pulls
  * towards the trained weights). The old weights stay if the new ones have the larger held-out error, by the
- * rows and run forward (forward_error.h).
+ * rows and run forward (forward_error.h). Those of a grouped convolution are solved by group_repair.c.
  *
  * Cost: the layer's moments, and what ridge.c takes.
  */
 #include <math.h>
 
 #include "base/timer.h"
+#include "group_repair.h"
 #include "model/groups/surgery.h"
 #include "prune/run/forward_error.h"
 #include "prune/run/run.h"
@@ -50,9 +51,19 @@ static int confirm(run *r, step *s, const reap_held_out_error *rows_before) {
   return REAP_OK;
 }
 
+/* Either weights, with their errors. Collective. */
+static int conclude(run *r, step *s, const reap_held_out_error *before) {
+  decision *d = &s->decision;
+  if (d->record.changed && reap_forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
+  if (d->record.changed) return REAP_OK;
+  d->record.relative_error = d->record.error_before;
+  d->record.held_out_error = d->record.held_out_before;
+  s->held_out.error = d->record.held_out_before * before->energy; /* of the weights that stay */
+  return REAP_OK;
+}
+
 /* New weights, and whether they are the better ones. Collective. */
-static int solve(run *r, step *s, const reap_moments *moments, const double *weights,
-                 const reap_held_out_error *before) {
+static int solve(run *r, step *s, const reap_moments *moments, const double *weights) {
   const char *layer = r->pruned->nodes[s->node]->layer;
   const ridge_choice standard = {r->options->ridge, false};
   decision *d = &s->decision;
@@ -68,18 +79,26 @@ static int solve(run *r, step *s, const reap_moments *moments, const double *wei
   d->record.held_out_error = reap_step_held_out_error(&s->held_out);
   d->record.changed =
       s->held_out.samples > 0 ? d->record.held_out_error < d->record.held_out_before : !reap_step_has_few_samples(s);
-  if (d->record.changed && reap_forward_error_wanted(r, &s->held_out)) REAP_TRY(confirm(r, s, before));
-  if (d->record.changed) return REAP_OK;
-  d->record.relative_error = d->record.error_before;
-  d->record.held_out_error = d->record.held_out_before;
-  s->held_out.error = d->record.held_out_before * before->energy; /* of the weights that stay */
+  return REAP_OK;
+}
+
+/* Collective. */
+static int repair(run *r, step *s, const double *weights, const double *bias) {
+  reap_held_out_error before = {0};
+  if (s->layer.groups > 1) {
+    REAP_TRY(reap_repair_groups(r, s, weights, bias, &before));
+  } else {
+    REAP_TRY(measure_before(r, s, s->gram.moments, weights, bias, &before));
+    REAP_TRY(solve(r, s, s->gram.moments, weights));
+  }
+  REAP_TRY(conclude(r, s, &before));
+  s->decision.record.channels *= s->layer.groups;
   return REAP_OK;
 }
 
 int reap_step_repair(run *r, step *s) {
   const double start = reap_seconds(), measured = r->result->seconds_held_out;
   double *weights = NULL, *bias = NULL;
-  reap_held_out_error before = {0};
   const reap_layer *layer = &s->layer;
   int status = REAP_OK;
   REAP_TRY_OR(reap_alloc(&weights, layer->n * layer->m, sizeof *weights), agree);
@@ -90,9 +109,8 @@ agree:
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
-    status = measure_before(r, s, s->gram.moments, weights, bias, &before);
+    status = repair(r, s, weights, bias);
   }
-  if (status == REAP_OK) status = solve(r, s, s->gram.moments, weights, &before);
   reap_free(&weights);
   reap_free(&bias);
   r->result->seconds_solve += reap_seconds() - start - (r->result->seconds_held_out - measured);

@@ -167,8 +167,7 @@ static int add_blocks(contest *c) {
 
 /* ------------------------------------------------------------------ candidates */
 
-/* The standard choice first, so that it stays where others are no better. Their number. */
-static int list_candidates(ridge_candidates kind, const ridge_choice *standard, ridge_choice *list) {
+int reap_ridge_list(ridge_candidates kind, const ridge_choice *standard, ridge_choice *list) {
   int count = 0;
   list[count++] = *standard;
   for (int i = 0; kind == RIDGE_PULLS && i < N_PULLS; i++) list[count++] = (ridge_choice){PULLS[i], true};
@@ -257,8 +256,8 @@ int reap_ridge_choose(const reap_comm *comm, const reap_samples *samples, const 
                       const ridge_choice *standard, ridge_choice *out, double *error) {
   contest c = contest_of(comm, samples, n_kept, kept);
   ridge_choice list[RIDGE_MOST_CANDIDATES];
-  double errors[RIDGE_MOST_CANDIDATES];
-  const int candidates = list_candidates(kind, standard, list);
+  double errors[RIDGE_MOST_CANDIDATES] = {0};
+  const int candidates = reap_ridge_list(kind, standard, list);
   *out = *standard;
   int status = reap_comm_agree(comm, contest_create(&c, candidates));
   for (int first = 0; status == REAP_OK && first < candidates; first += c.batch) {

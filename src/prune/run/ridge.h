@@ -18,6 +18,10 @@ typedef struct ridge_choice {
 typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
 enum { RIDGE_MOST_CANDIDATES = 21 };
 
+/* The candidates, of which there are RIDGE_MOST_CANDIDATES at most, into the list: the standard one first, so that it
+ * stays where others are no better. Their number. */
+int reap_ridge_list(ridge_candidates kind, const ridge_choice *standard, ridge_choice *list);
+
 /* Collective. Compares candidates on the channels kept[n_kept], as chosen with `standard`, and returns the best on all
  * ranks: `standard` unless another one is better by more than a thousandth (or nothing is held out). samples: of the
  * layer; trained [n, m] are the weights the layer has now. moments, trained: looked at on rank 0. error: that of the

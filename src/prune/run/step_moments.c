@@ -19,6 +19,7 @@ reap_gram_place reap_prune_place(const reap_comm *comm, const reap_prune_options
 
 static int gather(run *r, step *s, reap_gram_place place) {
   REAP_TRY(reap_comm_agree(r->comm, reap_step_samples(r, s)));
+  if (s->layer.groups > 1) return REAP_OK; /* a problem for each group (group_repair.c) */
   REAP_TRY(reap_gram_gather(r->comm, &s->data, place, &s->gram));
   r->result->seconds_moments += s->gram.seconds;
   r->result->seconds_reduce += s->gram.seconds_reduce;

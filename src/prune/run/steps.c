@@ -35,7 +35,7 @@ int64_t reap_step_channels(const reap_graph *graph, const reap_groups *groups, c
 
 bool reap_repair_possible(const reap_graph *graph, int index) {
   const reap_node *node = graph->nodes[index];
-  if (!node->linear || reap_node_int(node, "group", 1) != 1) return false;
+  if (!node->linear) return false;
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
   return weights->count / weights->dims[0] <= MOST_REPAIRED_COLUMNS;
 }

@@ -45,7 +45,7 @@ void reap_steps_clear(reap_steps *steps);
 int64_t reap_step_channels(const reap_graph *graph, const reap_groups *groups, const reap_step *step);
 int64_t reap_repair_channels(const reap_graph *graph, int node);
 
-/* Whether layer `node` is one that can be re-solved as it stands: linear, without channel groups, not too wide. */
+/* Whether layer `node` is one that can be re-solved as it stands: linear, not too wide. */
 bool reap_repair_possible(const reap_graph *graph, int node);
 
 #endif
