@@ -27,8 +27,8 @@ TREATMENTS = {"bare": ["--refit", "none"], "refit": ["--repair", "off"], "repair
 SIZES = {"uniform": "uniform sizes", "output": "chosen sizes"}
 PEER_REFERENCE = "repair"  # of reap, for what was treated in another way
 WORDS = ("bare: channels go, weights stay. refit: the layers that lost channels are re-solved by least squares. "
-         "repair: all that reap does by default. Intervals cover 95 % of the chance in the test images; differences and "
-         "the best are judged on the same images, in pairs.")
+         "repair: all that reap does by default. Intervals cover 95 % of the chance in the test images; differences "
+         "and the best are judged on the same images, in pairs.")
 
 
 def list_methods(program):
@@ -70,7 +70,7 @@ def sweep(arguments, launch, treatment, paths):
     words += ["--scope", "all"] if arguments.scope == "all" else []
     words += ["--from-paths", paths] if paths and "output" in ratios else []
     if run(words + TREATMENTS[treatment] + arguments.common + arguments.others):
-        print("compare.py: settings with %s are missing; the others are compared" % treatment, file=sys.stderr)
+        print("compare.py: some settings (%s) failed; the others are compared" % treatment, file=sys.stderr)
 
 
 def sweep_file(arguments, treatment):

@@ -93,11 +93,17 @@ def torch_pruning(arguments, data, importance, sizes, budgets, write):
 
 
 def train(arguments, source, target):
-    """finetune.py on the calibration images and their labels."""
+    """finetune.py on the calibration images and their labels; at a tenth of the learning rate if that diverges."""
     words = ["--data", arguments.calib, "--images", str(arguments.images or 0), "--epochs", str(arguments.epochs),
-             "--lr", str(arguments.lr), "--batch", str(arguments.batch), "--threads", "1", "-o", target]
+             "--batch", str(arguments.batch), "--threads", "1", "-o", target]
     beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "finetune.py")
-    judge.command([sys.executable, beside, source] + words, "training " + os.path.basename(source))
+    for lr in (arguments.lr, arguments.lr / 10):
+        try:
+            judge.command([sys.executable, beside, source, "--lr", str(lr)] + words, "lr %g" % lr)
+            return lr
+        except script.UserError as error:
+            last = error
+    raise last
 
 
 class Results:
@@ -165,9 +171,13 @@ def add_trained(arguments, found, bare, label, budget):
     if name in found.rows or "failed" in found.rows[bare] or not arguments.epochs:
         return
     start = time.time()
-    train(arguments, found.model(bare), found.model(name))
+    try:
+        lr = train(arguments, found.model(bare), found.model(name))
+    except script.UserError as error:
+        found.add(name, failed=first_line(error))
+        return
     seconds = found.rows[bare]["seconds"] + time.time() - start
-    found.judge(name, **label, treatment="trained", budget=budget, seconds=seconds)
+    found.judge(name, **label, treatment="trained", budget=budget, seconds=seconds, lr=lr)
 
 
 def batches(model, data, size=50):

@@ -239,17 +239,37 @@ class Layers(unittest.TestCase):
             found = self.module_outputs(onnx_layers.load(model).eval())
             self.assertLess(abs(found - wanted).max(), 1e-4 * abs(wanted).max())
 
+    def matrices(self):
+        """A network of two matrix products whose weights are not transposed."""
+        from onnx import TensorProto, helper, numpy_helper, save
+        draw = np.random.default_rng(1).standard_normal
+        weights = {"a": draw((784, 6)), "b": draw((6, 10)), "c": draw(10)}
+        nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "a"], ["h"], "first"),
+                 helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Gemm", ["r", "b", "c"], ["y"], "second")]
+        shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                  for name, shape in (("x", ["n", 1, 28, 28]), ("y", ["n", 10]))]
+        tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+        graph = helper.make_graph(nodes, "matrices", shapes[:1], shapes[1:], tensors)
+        path = os.path.join(self.folder.name, "matrices.onnx")
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), path)
+        return path
+
     def test_cut_layers_are_written(self):
+        for model in (MODEL, self.matrices()):
+            self.check_cut(model)
+
+    def check_cut(self, model):
         import onnx_layers
         import torch
-        module, told = onnx_layers.load(MODEL).eval(), peers.inspect(PROGRAM, MODEL)
+        module, told = onnx_layers.load(model).eval(), peers.inspect(PROGRAM, model)
         layers = dict(zip((l["name"] for l in told["layers"]), module.linear_layers()))
         group = next(g for g in told["groups"] if g["prunable"])
         first, second = layers[group["producers"][0]], layers[group["consumers"][0]]
         self.assertNotIn(first, peers.kept_layers(module, told, "inner"))
         self.assertIn(list(layers.values())[-1], peers.kept_layers(module, told, "all"))
         whole = self.module_outputs(module)
-        first.weight, first.bias = (torch.nn.Parameter(t[::2].detach()) for t in (first.weight, first.bias))
+        for name, parameter in list(first.named_parameters()):
+            setattr(first, name, torch.nn.Parameter(parameter[::2].detach()))
         second.weight = torch.nn.Parameter(second.weight[:, ::2].detach())
         path = os.path.join(self.folder.name, "cut.onnx")
         module.write(path)
