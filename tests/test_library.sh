@@ -35,8 +35,9 @@ check "a page for each command" eval 'diff <(pages | LC_ALL=C sort) <(ls "$man" 
 if command -v groff >/dev/null; then
   check "groff takes all pages" eval '[ -z "$(groff -man -ww -z "$man"/*.1 2>&1)" ]'
   plain() { groff -man -Tascii "$1" | sed 's/.\x08//g; s/\x1b\[[0-9;]*m//g' | tr -s ' '; }
-  plain "$man/reap-prune.1" >page.txt
-  "$installed/bin/reap" prune --help | grep -o '^  \(-., \)\?--[a-z-]*.*' | sed 's/   .*//; s/^  //' >options.txt
+  whole() { sed -e ':more' -e '/|$/{N;s/\n *//;b more' -e '}'; } # lists of choices go on in the next line
+  plain "$man/reap-prune.1" | whole >page.txt
+  "$installed/bin/reap" prune --help | whole | grep -o '^  \(-., \)\?--[a-z-]*.*' | sed 's/   .*//; s/^  //' >options.txt
   all_options() { # of the help, with their arguments, in the page
     local option
     [ "$(wc -l <options.txt)" -gt 30 ] || return 1

@@ -38,7 +38,7 @@ void man_page_entry(FILE *to, const char *name, const char *text) {
 void man_page_begin(FILE *to, const char *words, const char *summary) {
   fputs(".TH \"", to);
   for (const char *c = words; *c; c++) fputc(*c == ' ' ? '-' : toupper((unsigned char)*c), to);
-  fprintf(to, "\" 1 \"\" \"reap %s\" \"reap\"\n", REAP_VERSION);
+  fprintf(to, "\" 1 \"\" \"reap %s\" \"reap\"\n.nh\n", REAP_VERSION);
   man_page_section(to, "NAME");
   for (const char *c = words; *c; c++) fputs(*c == ' ' ? "\\-" : (char[]){*c, '\0'}, to);
   fputs(" \\- ", to);
@@ -58,6 +58,15 @@ static void put_synopsis(FILE *to, const char *command, const char *synopsis) {
   }
 }
 
+/* Long lists of choices may break behind a '|', nowhere else. */
+static void put_argument(FILE *to, const char *text) {
+  for (size_t length; *text; text += length) {
+    length = strcspn(text, "|") + (text[strcspn(text, "|")] == '|');
+    put(to, text, length);
+    if (text[length]) fputs("\\:", to);
+  }
+}
+
 static void put_option(FILE *to, const option *o) {
   fputs(".TP\n", to);
   if (o->short_name) fprintf(to, "\\fB\\-%s\\fR, ", o->short_name + 1);
@@ -66,7 +75,7 @@ static void put_option(FILE *to, const option *o) {
   fputs("\\fR", to);
   if (o->kind != OPTION_FLAG) {
     fputs(" \\fI", to);
-    put(to, o->argument, strlen(o->argument));
+    put_argument(to, o->argument);
     fputs("\\fR", to);
   }
   fputc('\n', to);
