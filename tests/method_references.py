@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Methods of choosing channels, each written anew from its definition: plain and slow, on the activations themselves.
 
-A problem is one layer that reads the channels:
+A problem has one or several layers that read the channels, the readers:
 
   x        [samples, channels, places]   its inputs, a channel's columns side by side
   weights  [channels, places, outputs]   of the layer, its batch norm folded in
   bias     [outputs]
   y        [samples, outputs]            what it is to produce
-  filters  [channels, any]               weights that make the channels, their batch norm folded in
-  scales   [channels]                    of that batch norm
+
+and of all layers that make the channels:
+
+  filters  [channels, any]               their weights, with batch norms folded in
+  scales   [channels]                    absolute scales of these batch norms, added up
 """
 from types import SimpleNamespace
 
@@ -17,11 +20,23 @@ import numpy as np
 RIDGE = 1e-6
 
 
-def problem(x, weights, bias, filters, scales):
-    samples = len(x)
+def reader(x, weights, bias):
     y = np.tensordot(x, weights, 2) + bias
-    return SimpleNamespace(x=x, weights=weights, bias=bias, y=y, filters=filters, scales=scales, channels=x.shape[1], samples=samples,
-                           squared_error=SquaredError(x, y))
+    return SimpleNamespace(x=x, weights=weights, bias=bias, y=y, squared_error=SquaredError(x, y), energy=((y - y.mean(0)) ** 2).sum())
+
+
+def problem(readers, filters, scales):
+    return SimpleNamespace(readers=readers, filters=filters, scales=scales, channels=len(filters))
+
+
+def error(p, channels):
+    """Sum of the readers' squared errors with these channels, each relative to its energy."""
+    return sum(r.squared_error(channels) / r.energy for r in p.readers)
+
+
+def consumed(p):
+    """[channels, any]: weights that read them."""
+    return np.concatenate([r.weights.reshape(p.channels, -1) for r in p.readers], 1)
 
 
 def best(scores, count):
@@ -52,28 +67,29 @@ class SquaredError:
 def reap(p, count):
     left = list(range(p.channels))
     while len(left) > count:
-        left.remove(min(left, key=lambda c: p.squared_error([d for d in left if d != c])))
+        left.remove(min(left, key=lambda c: error(p, [d for d in left if d != c])))
     return left
 
 
 def obs_frozen(p, count):
     every = range(p.channels)
-    return best([p.squared_error([d for d in every if d != c]) for c in every], count)
+    return best([error(p, [d for d in every if d != c]) for c in every], count)
 
 
 def exchange(p, count):
     kept = reap(p, count)
     while True:
         tries = [sorted(set(kept) - {i} | {j}) for i in kept for j in set(range(p.channels)) - set(kept)]
-        found = min(tries, key=p.squared_error, default=kept)
-        if p.squared_error(found) >= p.squared_error(kept) - 1e-9 * p.squared_error.energy:
+        found = min(tries, key=lambda c: error(p, c), default=kept)
+        if error(p, found) >= error(p, kept) - 1e-9:
             return kept
         kept = found
 
 
 def contributions(p):
-    """[samples * outputs, channels]"""
-    return np.stack([(p.x[:, c] @ p.weights[c]).ravel() for c in range(p.channels)], 1)
+    """[samples * outputs of all readers, channels], each relative to the root of its energy"""
+    return np.concatenate([np.stack([(r.x[:, c] @ r.weights[c]).ravel() for c in range(p.channels)], 1) / np.sqrt(r.energy)
+                           for r in p.readers])
 
 
 def thinet(p, count):
@@ -87,7 +103,7 @@ def thinet(p, count):
 
 def cp(p, count):
     """All sets of that size on the LASSO's path, followed from corner to corner."""
-    z, y = contributions(p), (p.y - p.bias).ravel()
+    z, y = contributions(p), np.concatenate([(r.y - r.bias).ravel() / np.sqrt(r.energy) for r in p.readers])
     product, target = z.T @ z, z.T @ y
     beta, active, found = np.zeros(p.channels), [], set()
     penalty, dropped = np.abs(target).max(), -1
@@ -117,8 +133,8 @@ def cp(p, count):
 
 
 def activations(p):
-    """[samples * places, channels]"""
-    return np.moveaxis(p.x, 1, 2).reshape(-1, p.channels)
+    """[samples * places of all readers, channels]"""
+    return np.concatenate([np.moveaxis(r.x, 1, 2).reshape(-1, p.channels) for r in p.readers])
 
 
 def interpolative(p, count):
@@ -135,22 +151,22 @@ def interpolative(p, count):
 
 def interpolated_weights(p, kept):
     a = activations(p)
-    return np.tensordot(np.linalg.lstsq(a[:, kept], a, rcond=None)[0], p.weights, 1)
+    return np.tensordot(np.linalg.lstsq(a[:, kept], a, rcond=None)[0], p.readers[0].weights, 1)
 
 
 def scaled_weights(p, kept):
     z = contributions(p)
-    return np.linalg.lstsq(z[:, kept], z.sum(1), rcond=None)[0][:, None, None] * p.weights[kept]
+    return np.linalg.lstsq(z[:, kept], z.sum(1), rcond=None)[0][:, None, None] * p.readers[0].weights[kept]
 
 
 CHOICES = {
-    "l1": lambda p, n: best(np.abs(p.weights).sum((1, 2)), n),
+    "l1": lambda p, n: best(np.abs(consumed(p)).sum(1), n),
     "l1-filter": lambda p, n: best(np.abs(p.filters).sum(1), n),
-    "l2": lambda p, n: best(np.sqrt((p.weights ** 2).sum((1, 2))), n),
+    "l2": lambda p, n: best(np.linalg.norm(consumed(p), axis=1), n),
     "l2-filter": lambda p, n: best(np.linalg.norm(p.filters, axis=1), n),
     "fpgm": lambda p, n: best([np.linalg.norm(p.filters - f, axis=1).sum() for f in p.filters], n),
-    "bn-scale": lambda p, n: best(np.abs(p.scales), n),
-    "obd": lambda p, n: best(((p.x ** 2).sum(0) * (p.weights ** 2).sum(2)).sum(1) / 2, n),
+    "bn-scale": lambda p, n: best(p.scales, n),
+    "obd": lambda p, n: best(sum(((r.x ** 2).sum(0) * (r.weights ** 2).sum(2)).sum(1) / 2 / r.energy for r in p.readers), n),
     "obs-frozen": obs_frozen,
     "exchange": exchange,
     "reap": reap,

@@ -23,7 +23,7 @@ static const char *const VGG = "datasets/fashion/vgg-fashion.onnx", *const RESNE
 
 typedef struct setting {
   const char *model, *method;
-  bool refit;
+  reap_refit_kind refit;
   int64_t images, positions;
   uint64_t seed;
   int last;    /* > 0: only the last so many prunable groups; -1: only the first */

@@ -125,7 +125,7 @@ static void divergence_falls_as_reported(void) {
   outcome with, without;
   setting s = {.model = RESNET,
                .method = "random",
-               .refit = true,
+               .refit = REAP_REFIT_LEAST_SQUARES,
                .images = 600,
                .positions = 2,
                .seed = 1,
@@ -161,7 +161,7 @@ static void a_pruned_last_layer_is_scaled_too(void) {
   run(test_comm(),
       &(setting){.model = VGG,
                  .method = "random",
-                 .refit = true,
+                 .refit = REAP_REFIT_LEAST_SQUARES,
                  .images = 600,
                  .positions = 2,
                  .seed = 1,
@@ -185,7 +185,7 @@ static void a_pruned_last_layer_is_scaled_too(void) {
 static void it_is_left_alone_where_nothing_speaks_for_it(void) {
   setting s = {.model = RESNET,
                .method = "reap",
-               .refit = true,
+               .refit = REAP_REFIT_LEAST_SQUARES,
                .images = 400,
                .positions = 2,
                .seed = 1,
@@ -216,7 +216,7 @@ static void it_is_the_same_on_any_ranks(void) {
   judged_views = REAP_VIEWS_ALL;
   check_any_ranks(&(setting){.model = RESNET,
                              .method = "random",
-                             .refit = true,
+                             .refit = REAP_REFIT_LEAST_SQUARES,
                              .images = 600,
                              .positions = 1,
                              .seed = 1,

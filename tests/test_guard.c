@@ -97,7 +97,7 @@ static void run(bool repair, int rounds, outcome *o) {
   may[net_layer(o->pruned, "first")] = rounds > 0;
   const reap_shard shard = reap_shard_make(50, 8, test_rank(), test_ranks());
   const reap_prune_options options = {.method = reap_method_find("reap"),
-                                      .refit = true,
+                                      .refit = REAP_REFIT_LEAST_SQUARES,
                                       .chosen = chosen,
                                       .counts = counts,
                                       .repair = may,

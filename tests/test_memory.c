@@ -254,7 +254,7 @@ static void run(int64_t memory, const char *folder, outcome *o) {
   }
   const reap_shard shard = reap_shard_make(600, o->network.graph->batch, test_rank(), test_ranks());
   const reap_prune_options options = {.method = reap_method_find("reap"),
-                                      .refit = true,
+                                      .refit = REAP_REFIT_LEAST_SQUARES,
                                       .chosen = chosen,
                                       .counts = counts,
                                       .positions = 5,

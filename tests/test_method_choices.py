@@ -55,6 +55,33 @@ def convolutions():
     return model(nodes, constants, 5)
 
 
+def stream():
+    """Two layers make its channels and two read them."""
+    constants = {"a.w": RANDOM.normal(size=(12, 3, 3, 3)) * 0.4, "b.w": RANDOM.normal(size=(7, 12, 3, 3)) * 0.2,
+                 "b2.w": RANDOM.normal(size=(12, 7, 3, 3)) * 0.2, "c.w": RANDOM.normal(size=(8, 12, 3, 3)) * 0.2, "c.b": RANDOM.normal(size=8),
+                 "d.w": RANDOM.normal(size=(8, 5)), **norm("an", 12), **norm("bn", 7), **norm("b2n", 12)}
+    nodes = []
+
+    def convolve(x, name, normed):
+        nodes.append(helper.make_node("Conv", [x, name + ".w"] + ([] if normed else [name + ".b"]), [name], name=name, pads=[1] * 4))
+        if normed:
+            words = [name + "n." + word for word in ("gamma", "beta", "mean", "var")]
+            nodes.append(helper.make_node("BatchNormalization", [name] + words, [name + "n"]))
+        return name + "n" if normed else name
+
+    def positive(x):
+        nodes.append(helper.make_node("Relu", [x], [x + "r"]))
+        return x + "r"
+
+    x = convolve("x", "a", True)
+    y = convolve(positive(convolve(positive(x), "b", True)), "b2", True)
+    nodes.append(helper.make_node("Add", [x, y], ["sum"]))
+    last = positive(convolve(positive("sum"), "c", False))
+    nodes.extend([helper.make_node("GlobalAveragePool", [last], ["pooled"]), helper.make_node("Flatten", ["pooled"], ["flat"]),
+                  helper.make_node("Gemm", ["flat", "d.w"], ["y"], name="d")])
+    return model(nodes, constants, 5)
+
+
 def flattened():
     """A matrix product behind a Flatten: a channel has as many columns as an image of it has places."""
     constants = {"a.w": RANDOM.normal(size=(10, 3, 3, 3)) * 0.4, "b.w": RANDOM.normal(size=(10 * 4, 6)) * 0.3,
@@ -104,19 +131,19 @@ def layer_inputs(network, value, images):
     return session.run([value], {session.get_inputs()[0].name: used})[0].astype(np.float64)
 
 
-def problem_of(network, producer, consumer, images):
+def reader_of(network, node, channels, images):
+    weights, bias, _ = folded(network, node)
+    inputs = layer_inputs(network, node.input[0], images)
+    x = patches(inputs, node) if node.op_type == "Conv" else inputs.reshape(len(inputs), channels, -1)
+    return references.reader(x, weights.reshape(len(weights), channels, -1).transpose(1, 2, 0), bias)
+
+
+def problem_of(network, producers, consumers, images):
     nodes = {n.name: n for n in network.graph.node}
-    first, second = nodes[producer], nodes[consumer]
-    filters, _, scales = folded(network, first)
-    weights, bias, _ = folded(network, second)
-    inputs = layer_inputs(network, second.input[0], images)
-    if second.op_type == "Conv":
-        x = patches(inputs, second)
-        weights = weights.reshape(len(weights), weights.shape[1], -1)
-    else:
-        x = inputs.reshape(len(inputs), len(filters), -1)
-        weights = weights.reshape(len(weights), len(filters), -1)
-    return references.problem(x, weights.transpose(1, 2, 0), bias, filters.reshape(len(filters), -1), scales)
+    made = [folded(network, nodes[name]) for name in producers]
+    filters = np.concatenate([weights.reshape(len(weights), -1) for weights, _, _ in made], 1)
+    scales = sum(np.abs(scales) for _, _, scales in made)
+    return references.problem([reader_of(network, nodes[name], len(filters), images) for name in consumers], filters, scales)
 
 
 # ------------------------------------------------------------------ the program
@@ -129,22 +156,35 @@ def run(folder, *words, ranks=1):
     return done
 
 
-def sweep(folder, case, ranks):
-    """Channels that each method keeps of the group, by one sweep over all of them."""
+def settings(folder, case):
+    """The group alone loses channels, and nothing but its reader is re-solved."""
     groups = json.loads(run(folder, "inspect", case.model, "--json").stdout)["groups"]
     others = ",".join("%s=%d" % (g["name"], g["channels"]) for g in groups if g["prunable"] and g["name"] != case.group)
-    run(folder, "sweep", case.model, "--calib", case.data, "--images", case.images, "--keep", case.keep, *(["--min-keep", others] if others else []), "--repair",
-        "off", "--method", ",".join(references.CHOICES), "-o", "%d.h5" % ranks, "--progress", "none", "--log-level", "quiet", ranks=ranks)
-    with h5py.File(os.path.join(folder, "%d.h5" % ranks), "r") as file:
-        reports = [json.loads(setting["report"][()]) for setting in file["settings"].values()]
-    return {r["options"]["method"]: next(layer["kept"] for layer in r["layers"] if layer["group"] == case.group) for r in reports}
+    return [case.model, "--scope", "all" if len(case.consumers) > 1 else "inner", "--calib", case.data, "--images", case.images, "--keep", case.keep, "--repair", "off", "--progress", "none",
+            "--log-level", "quiet"] + (["--min-keep", others] if others else [])
+
+
+def sweep(folder, case, ranks):
+    """Channels that each method keeps of the group, by one sweep over all of them."""
+    run(folder, "sweep", *settings(folder, case), "--method", ",".join(case.methods), "-o", "%d.h5" % ranks, ranks=ranks)
+    return {r["options"]["method"]: kept_of(r, case) for r in reports_in(folder, "%d.h5" % ranks)}
+
+
+def reports_in(folder, name):
+    with h5py.File(os.path.join(folder, name), "r") as file:
+        return [json.loads(setting["report"][()]) for setting in file["settings"].values()]
+
+
+def kept_of(report, case):
+    return next(layer["kept"] for layer in report["layers"] + report.get("cuts", []) if layer["group"] == case.group)
 
 
 class Case:
-    """A group of a network: its producer's and its consumer's nodes, and the share of its channels that stays."""
+    """A group of a network: the nodes of its producers and consumers, and the share of its channels that stays."""
 
-    def __init__(self, path, data, producer, consumer, group, keep, images):
-        self.model, self.data, self.group, self.keep, self.images = path, data, group, keep, images
+    def __init__(self, path, data, producers, consumers, group, keep, images):
+        self.model, self.data, self.group, self.keep, self.images, self.consumers = path, data, group, keep, images, consumers
+        self.methods = [m for m in references.CHOICES if m != "exchange" or len(consumers) == 1]
         with h5py.File(data, "r") as file:
             pixels, attributes = file["images"][:images], dict(file["images"].attrs)
         if pixels.dtype == np.uint8:
@@ -152,7 +192,7 @@ class Case:
             pixels = pixels * np.float32(attributes["scale"])
             pixels = (pixels - np.reshape(attributes["mean"], shape)) / np.reshape(attributes["std"], shape)
         self.network = onnx.load(path)
-        self.problem = problem_of(self.network, producer, consumer, pixels.astype(np.float32))
+        self.problem = problem_of(self.network, producers, consumers, pixels.astype(np.float32))
 
 
 def small(folder, make, keep):
@@ -161,37 +201,84 @@ def small(folder, make, keep):
     with h5py.File(data, "w") as file:
         file["images"] = RANDOM.normal(size=(220, 3, 6, 6)).astype(np.float32)
         file["images"].attrs["layout"] = "NCHW"
-    return Case(path, data, "a", "b", "a", keep, 220)
+    return Case(path, data, ["a", "b2"], ["b", "c"], "a", keep, 220) if make is stream else Case(path, data, ["a"], ["b"], "a", keep, 220)
 
 
 def check_choices(folder, case, ranks):
     for n in ranks:
         kept = sweep(folder, case, n)
-        for method, reference in references.CHOICES.items():
-            wanted = reference(case.problem, len(kept[method]))
+        for method in case.methods:
+            wanted = references.CHOICES[method](case.problem, len(kept[method]))
             if kept[method] not in (wanted if method == "cp" else [wanted]):
                 raise Failure("%s on %d rank(s) keeps %s, its definition %s" % (method, n, kept[method], wanted))
 
 
+def check_passes(folder, case):
+    """Statistics are gathered once for all methods: by the time of the sweep there are no calibration images to pass over. Channels are
+    those that the methods choose on images, where all inputs are the original network's."""
+    images, labels = os.path.join(folder, "eval.h5"), RANDOM.randint(5, size=case.images)
+    with h5py.File(case.data, "r") as file, h5py.File(images, "w") as copy:
+        file.copy("images", copy)
+        copy["labels"] = labels.astype(np.int64)
+    run(folder, "stats", case.model, "--calib", case.data, "-o", "stats.h5", "--progress", "none", "--log-level", "quiet")
+    os.rename(case.data, case.data + ".away")
+    words = settings(folder, case)
+    words[words.index("--calib"):words.index("--keep")] = ["--from-stats", "stats.h5", "--eval", images]
+    run(folder, "sweep", *words, "--method", ",".join(case.methods), "-o", "frozen.h5")
+    os.rename(case.data + ".away", case.data)
+    reports = reports_in(folder, "frozen.h5")
+    found, wanted = ({r["options"]["method"]: kept_of(r, case) for r in some} for some in (reports, reports_in(folder, "1.h5")))
+    if found != wanted or any(
+            r["seconds"]["forward"] or r["seconds"]["moments"] or r["pruned"]["images"] != case.images for r in reports):
+        raise Failure("a sweep on statistics keeps %s, one on images %s" % (found, wanted))
+
+
+def check_weights(folder, case):
+    """Weights that methods give themselves, in the network that is written; those of others are refused."""
+    for method, reference in (("thinet", references.scaled_weights), ("id", references.interpolated_weights)):
+        run(folder, "prune", *settings(folder, case), "--method", method, "--refit", "method", "-o", "out.onnx", "--report", "out.json")
+        with open(os.path.join(folder, "out.json"), encoding="utf-8") as file:
+            kept = kept_of(json.load(file), case)
+        network = onnx.load(os.path.join(folder, "out.onnx"))
+        found, bias, _ = folded(network, next(n for n in network.graph.node if n.name == case.consumers[0]))
+        found = found.reshape(len(found), len(kept), -1).transpose(1, 2, 0)
+        wanted = reference(case.problem, kept)
+        apart = np.abs(found - wanted).max() / np.abs(wanted).max()
+        if apart > 1e-4 or np.abs(bias - case.problem.readers[0].bias).max() > 1e-5:
+            raise Failure("weights of %s differ from its definition's by %.2g" % (method, apart))
+    try:
+        run(folder, "prune", *settings(folder, case), "--method", "l1", "--refit", "method", "-o", "out.onnx")
+    except Failure as refusal:
+        if "method l1 has no weights of its own" in str(refusal):
+            return
+    raise Failure("l1 gives weights of its own")
+
+
 def main():
     failed = 0
-    for name, ranks in (("convolutions", (1, 2, 3)), ("flattened", (1, 3)), ("fashion", (1,)), ("resnet-20", (1, 2, 3))):
+    for name, ranks in (("convolutions", (1, 2, 3)), ("flattened", (1, 3)), ("stream", (1, 2)), ("fashion", (1,)), ("resnet-20", (1, 2, 3))):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 if name == "convolutions":
                     case = small(folder, convolutions, 0.4)
                 elif name == "flattened":
                     case = small(folder, flattened, 0.6)
+                elif name == "stream":
+                    case = small(folder, stream, 0.5)
                 elif name == "fashion":
                     case = Case(os.path.join(FASHION, "resnet-fashion.onnx"), os.path.join(FASHION, "fashion-calib.h5"),
-                                "/stage2/stage2.1/conv1/Conv", "/stage2/stage2.1/conv2/Conv", "stage2.stage2.1.conv1.Conv", 0.3, 40)
+                                ["/stage2/stage2.1/conv1/Conv"], ["/stage2/stage2.1/conv2/Conv"], "stage2.stage2.1.conv1.Conv", 0.3, 40)
                 elif os.path.exists(os.path.join(DATA, "resnet20-cifar10-bn.onnx")):
                     case = Case(os.path.join(DATA, "resnet20-cifar10-bn.onnx"), os.path.join(DATA, "cifar10-calib.h5"),
-                                "/layer2/layer2.1/conv1/Conv", "/layer2/layer2.1/conv2/Conv", "layer2.layer2.1.conv1.Conv", 0.45, 60)
+                                ["/layer2/layer2.1/conv1/Conv"], ["/layer2/layer2.1/conv2/Conv"], "layer2.layer2.1.conv1.Conv", 0.45, 60)
                 else:
                     print("SKIPPED: %s has no resnet20-cifar10-bn.onnx" % (DATA or "TEST_DATA_DIR"))
                     continue
                 check_choices(folder, case, ranks)
+                if name == "convolutions":
+                    check_passes(folder, case)
+                if name not in ("fashion", "stream"):
+                    check_weights(folder, case)
             except Failure as failure:
                 print("%s: %s" % (name, failure))
                 failed += 1

@@ -168,7 +168,11 @@ static void a_run_takes_a_registered_method(void) {
 static void a_methods_own_weights_are_taken(void) {
   outcome o;
   if (!reap_method_find("nothing")) CHECK_OK(reap_method_register(&nothing));
-  run(test_comm(), &(setting){VGG, "nothing", true, 100, 4, 7, 1, false, false, 0}, &o);
+  run(test_comm(), &(setting){VGG, "nothing", REAP_REFIT_LEAST_SQUARES, 100, 4, 7, 1, false, false, 0}, &o);
+  CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
+  CU_ASSERT_TRUE(reap_prune_record(&o.result, REAP_STEP_PRUNE, 0)->relative_error < 1);
+  clear(&o);
+  run(test_comm(), &(setting){VGG, "nothing", REAP_REFIT_METHOD, 100, 4, 7, 1, false, false, 0}, &o);
   CU_ASSERT_EQUAL_FATAL(reap_prune_count(&o.result, REAP_STEP_PRUNE), 1);
   const reap_step_record *l = reap_prune_record(&o.result, REAP_STEP_PRUNE, 0);
   CU_ASSERT_TRUE(l->relative_error > 1);

@@ -40,7 +40,7 @@ static void run_never_cut(int rounds, outcome *o) {
   CHECK_OK(reap_calloc(&o->repair, o->pruned->n_nodes, sizeof *o->repair));
   for (int i = 0; i < o->pruned->n_nodes; i++) o->repair[i] = true;
   const reap_prune_options options = {.method = reap_method_find("reap"),
-                                      .refit = true,
+                                      .refit = REAP_REFIT_LEAST_SQUARES,
                                       .chosen = o->chosen,
                                       .counts = o->counts,
                                       .repair = o->repair,

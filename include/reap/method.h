@@ -6,6 +6,7 @@
 #ifndef REAP_METHOD_H
 #define REAP_METHOD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "reap/api.h"
@@ -29,12 +30,19 @@ enum {
   REAP_NEEDS_SEED = 64        /* channels are drawn at random */
 };
 
+/* Where the weights of a layer that has lost inputs come from. */
+typedef enum reap_refit_kind {
+  REAP_REFIT_NONE, /* those that it had stay */
+  REAP_REFIT_LEAST_SQUARES,
+  REAP_REFIT_METHOD /* the method's own, where it chooses the channels of an inner group */
+} reap_refit_kind;
+
 /* What it gives: one of scores, order, set and path; weights beside one of the first three. */
 enum {
   REAP_GIVES_SCORES = 1,  /* the channels with the largest scores stay; of equal ones those of lower index */
   REAP_GIVES_ORDER = 2,   /* in which channels go */
   REAP_GIVES_SET = 4,     /* of channels that stay */
-  REAP_GIVES_WEIGHTS = 8, /* for the channels that stay, taken in place of the least-squares ones */
+  REAP_GIVES_WEIGHTS = 8, /* for the channels that stay: with REAP_REFIT_METHOD */
   REAP_GIVES_PATH = 16    /* an order, the error after each removal, and the least-squares weights at its end */
 };
 
@@ -53,19 +61,30 @@ typedef struct reap_method_context {
   uint64_t seed;
 } reap_method_context;
 
+/* A layer that reads a group. */
+typedef struct reap_reader {
+  int node;              /* of the graph */
+  const reap_gram *gram; /* its moments: gram->moments is there, but perhaps not with REAP_CAN_DISTRIBUTED */
+  const int64_t *unit;   /* [n] unit whose column it is, -1: of none of the group's; NULL: column / gram->block */
+} reap_reader;
+
 /* One group, with all of its channels still there. Borrowed, valid during the call. */
 typedef struct reap_evidence {
-  const reap_graph *graph; /* pruned up to this group */
+  const reap_graph *graph; /* pruned up to this group; of a coupled group the original network, if moments are there */
   const reap_group *group;
   int64_t n_kept;        /* channels to keep, 1 .. group->units */
-  const reap_gram *gram; /* of the consumer; column = channel * gram->block + t. gram->moments is there, but perhaps not
-                            with REAP_CAN_DISTRIBUTED */
-  double ridge;          /* relative to each column's own scale */
+  const reap_gram *gram; /* of an inner group's reader; column = channel * gram->block + t. NULL for coupled groups */
+  int n_readers;         /* layers whose moments are there: one for inner groups; none of a coupled group if the method
+                            does not need them. Those with too few rows to have a say are left out */
+  const reap_reader *readers;
+  double ridge; /* relative to each column's own scale */
   uint64_t seed;
   const reap_comm *comm; /* NULL: this rank alone makes the call; else all do, with the same evidence */
+  bool own_weights;      /* the method's own weights are wanted (REAP_REFIT_METHOD) */
 } reap_evidence;
 
-/* Filled by score(). Arrays are there, zero-filled, for what `gives` names; all others are NULL. */
+/* Filled by score(). Arrays are there, zero-filled, for what `gives` names, weights and bias only if they are wanted
+ * (evidence->own_weights); all others are NULL. */
 typedef struct reap_choice {
   double *scores;  /* [channels] finite */
   int64_t *order;  /* [channels - n_kept] */

@@ -83,10 +83,11 @@ typedef struct reap_session_settings {
 
   /* How. */
   const reap_method *method; /* NULL: reap */
-  bool refit;                /* re-solve the weights by least squares: true */
-  bool repair;         /* re-solve layers that lose no inputs but read changed ones; needs refit and images: true */
-  int producer_rounds; /* of a pruned layer and the one that produces its inputs, solved in turn; part of the
-                          repair: 4 */
+  reap_refit_kind refit; /* REAP_REFIT_LEAST_SQUARES. METHOD: for methods that give weights, or a path. Layers behind
+                        coupled groups, and those whose channels are given, are then solved by least squares */
+  bool repair;           /* re-solve layers that lose no inputs but read changed ones; needs refit and images: true */
+  int producer_rounds;   /* of a pruned layer and the one that produces its inputs, solved in turn; part of the
+                            repair: 4 */
   reap_switch
       temperature_scaling; /* one factor for a classifier's outputs, part of the repair. AUTO: behind a soft-max,
                               or if the only output belongs to images with labels (which are not read) */

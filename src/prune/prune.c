@@ -111,15 +111,13 @@ done:
 static int check_method(const run *r) {
   const reap_method *method = r->options->method;
   unsigned offered = REAP_NEEDS_WEIGHTS | REAP_NEEDS_NORM_SCALES | REAP_NEEDS_SEED;
-  if (!r->options->cut_only) offered |= REAP_NEEDS_GRAM;
+  if (!r->options->cut_only || r->images) offered |= REAP_NEEDS_GRAM;
   if (r->images && reap_dataset_has_labels(r->images)) offered |= REAP_NEEDS_LABELS;
   REAP_TRY(reap_method_check(method, offered));
-  if (r->options->cut_only && (method->gives & (REAP_GIVES_WEIGHTS | REAP_GIVES_PATH)))
+  if (r->options->cut_only && method->gives & REAP_GIVES_PATH)
     return reap_error(REAP_ERR_USAGE, "method %s gives weights, which groups that are only cut do not take",
                       method->name);
-  const bool jointly = method->gives & REAP_GIVES_PATH; /* by joint elimination (coupled_choice.c) */
-  const bool coupled = method->can & REAP_CAN_COUPLED && (jointly || !(method->needs & REAP_NEEDS_GRAM));
-  for (int k = 0; k < r->steps.n && !coupled; k++) {
+  for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
     if (r->steps.list[k].group < 0) continue;
     const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
     if (!group->inner)

@@ -46,7 +46,8 @@ int main(int argc, char **argv) {
   settings.method = reap_method_find("own-l2");
   settings.budget = REAP_BUDGET_KEEP;
   settings.amount = 0.5;
-  settings.refit = settings.repair = false;
+  settings.refit = REAP_REFIT_NONE;
+  settings.repair = false;
   settings.images = 60;
   settings.positions = 4;
   if (status == REAP_OK) status = reap_comm_create(MPI_COMM_SELF, &comm);

@@ -9,8 +9,9 @@
 #include "prune/methods/methods.h"
 #include "reap/error.h"
 
-/* In the order of reap_ratios and reap_switch, behind what stands for no choice. */
-static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "auto|inner|all";
+/* In the order of reap_ratios and reap_switch, behind what stands for no choice; of reap_scope and reap_refit. */
+static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "auto|inner|all",
+                  REFITS[] = "none|ls|method";
 
 void prune_options_table(prune_options *o, option *table) {
   reap_method_names(o->methods, sizeof o->methods);
@@ -71,8 +72,11 @@ void prune_options_table(prune_options *o, option *table) {
        0},
       {"How:", NULL, OPTION_HEADING, NULL, NULL, NULL, 0},
       {"--method", NULL, OPTION_CHOICE, o->methods, "how channels are chosen (default reap)", &o->method, 0},
-      {"--refit", NULL, OPTION_CHOICE, "ls|none",
-       "re-solve the remaining weights by least squares, or leave them\n(default ls)", &o->refit, 0},
+      {"--refit", NULL, OPTION_CHOICE, REFITS,
+       "weights of a layer that has lost inputs: those that it had, re-solved\n"
+       "by least squares, or the method's own, where it has some: least\n"
+       "squares (reap), scales (thinet), interpolation (id) (default ls)",
+       &o->refit, 0},
       {"--repair", NULL, OPTION_CHOICE, "on|off",
        "also re-solve layers that lose no inputs but read changed values\n"
        "(default on; off with --refit none or --from-stats)",
@@ -221,7 +225,7 @@ int prune_options_read(prune_options *o) {
   s->ratios = (reap_ratios)(1 + option_index(RATIOS, o->ratios));
   s->temperature_scaling = (reap_switch)(1 + option_index(CLASSIFIER, o->classifier));
   s->method = reap_method_find(o->method);
-  s->refit = strcmp(o->refit, "ls") == 0;
+  s->refit = (reap_refit_kind)option_index(REFITS, o->refit);
   s->repair = !o->repair || strcmp(o->repair, "on") == 0;
   if (o->producers >= 0) s->producer_rounds = (int)(o->producers < INT_MAX ? o->producers : INT_MAX);
   s->scope = (reap_scope)option_index(SCOPES, o->scope);

@@ -52,7 +52,7 @@ static double worst_error(const reap_step_record *l) {
   return isnan(l->held_out_error) ? l->relative_error : l->held_out_error;
 }
 
-static void print_worst(const reap_prune_result *result, bool refit) {
+static void print_worst(const reap_prune_result *result, reap_refit_kind refit) {
   const int count = reap_prune_count(result, REAP_STEP_PRUNE), cut = reap_prune_count(result, REAP_STEP_CUT);
   const reap_step_record *worst = reap_prune_record(result, REAP_STEP_PRUNE, 0);
   for (int i = 1; i < count; i++) {

@@ -10,7 +10,8 @@
  * problem is one of as many unknowns as channels. It is solved by coordinate descent, and the penalty found by
  * bisection of its logarithm until as many channels are left as wanted. Where no penalty leaves just as many, those
  * with the largest |beta_c| stay at the largest penalty found that leaves more, as in the authors' program. The weights
- * of the other subproblem are least squares, common to all methods.
+ * of the other subproblem are least squares, common to all methods. Of a coupled group the outputs of all layers that
+ * read it are approximated with the same beta, each relative to its energy.
  *
  * Cost: that of the contributions; channels^2 for each round of coordinate descent. Failure mode: contributions that
  * are nearly collinear take many rounds; after ROUNDS the result is taken as it is.
@@ -78,15 +79,15 @@ static void search(lasso *l, double highest, int64_t wanted, double *out) {
 }
 
 static int choose(const reap_contributions *z, int64_t wanted, double *scores) {
-  lasso l = {.channels = z->channels, .product = z->product};
+  lasso l = {.channels = z->units, .product = z->product};
   double highest = 0;
-  int status = reap_calloc(&l.beta, z->channels, sizeof *l.beta);
-  if (status == REAP_OK) status = reap_alloc(&l.gradient, z->channels, sizeof *l.gradient);
+  int status = reap_calloc(&l.beta, z->units, sizeof *l.beta);
+  if (status == REAP_OK) status = reap_alloc(&l.gradient, z->units, sizeof *l.gradient);
   if (status == REAP_OK) {
-    memcpy(l.gradient, z->target, (size_t)z->channels * sizeof *l.gradient);
-    for (int64_t c = 0; c < z->channels; c++) {
+    memcpy(l.gradient, z->target, (size_t)z->units * sizeof *l.gradient);
+    for (int64_t c = 0; c < z->units; c++) {
       highest = fmax(highest, fabs(z->target[c]));
-      l.tolerance = fmax(l.tolerance, 1e-8 * sqrt(fmax(z->product[c + c * z->channels], 0)));
+      l.tolerance = fmax(l.tolerance, 1e-8 * sqrt(fmax(z->product[c + c * z->units], 0)));
     }
     if (highest > 0) search(&l, highest, wanted, scores);
   }
@@ -109,4 +110,5 @@ const reap_method reap_method_cp = {
     .summary = "LASSO over the channels' contributions to the outputs (He et al., ICCV 2017)",
     .needs = REAP_NEEDS_WEIGHTS | REAP_NEEDS_GRAM,
     .gives = REAP_GIVES_SCORES,
+    .can = REAP_CAN_COUPLED,
     .score = score};

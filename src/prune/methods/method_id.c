@@ -12,16 +12,18 @@
  * A has a column for each channel and a row for each sample and place t in a channel's columns, so that A'A is the sum
  * of the blocks (X'X) over equal t, and the factorisation the Cholesky one of A'A with diagonal pivoting: of a
  * convolution, activations count as often as patches read them. Channels behind the numerical rank (a residual of 1e-12
- * of the first pivot) explain nothing; of them those of lowest index fill up S.
+ * of the first pivot) explain nothing; of them those of lowest index fill up S. Of a coupled group A has the rows of
+ * all layers that read it, one below the other.
  *
  * Cost: channels * n for A'A, channels * n_kept^2, and n_kept * n * m for the weights. Failure mode: squared, the
  * condition of A; directions below 1e-6 of the largest column are lost.
  */
 #include <math.h>
+#include <string.h>
 
 #include "linalg/dense.h"
 #include "methods.h"
-#include "model/groups/surgery.h"
+#include "readers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -35,17 +37,29 @@ typedef struct factor {
   double *triangle; /* [n_kept, n_kept] rows of pivots in their order */
 } factor;
 
-static int create(const reap_moments *s, int64_t n_kept, factor *f) {
-  const int64_t channels = s->channels;
+/* What one layer that reads the channels adds to A'A. */
+static int add_products(const reap_reader *reader, factor *f) {
+  const reap_moments *s = reader->gram->moments;
+  int64_t each = 0, *columns = NULL;
+  const int status = reap_reader_columns(reader, f->channels, &each, &columns);
+  for (int64_t d = 0; status == REAP_OK && d < f->channels; d++)
+    for (int64_t c = 0; c < f->channels; c++)
+      for (int64_t t = 0; t < each; t++) {
+        const int64_t row = columns[c * each + t], column = columns[d * each + t];
+        if (row >= 0 && column >= 0) f->product[c + d * f->channels] += s->gram[row + column * s->n];
+      }
+  reap_free(&columns);
+  return status;
+}
+
+static int create(const reap_evidence *e, factor *f) {
+  const int64_t channels = e->group->units, n_kept = e->n_kept;
   *f = (factor){.channels = channels, .n_kept = n_kept};
   REAP_TRY(reap_calloc(&f->product, channels * channels, sizeof *f->product));
   REAP_TRY(reap_calloc(&f->lower, channels * n_kept, sizeof *f->lower));
   REAP_TRY(reap_alloc(&f->residual, channels, sizeof *f->residual));
   REAP_TRY(reap_alloc(&f->triangle, n_kept * n_kept, sizeof *f->triangle));
-  for (int64_t d = 0; d < channels; d++)
-    for (int64_t c = 0; c < channels; c++)
-      for (int64_t t = 0; t < s->block; t++)
-        f->product[c + d * channels] += s->gram[c * s->block + t + (d * s->block + t) * s->n];
+  for (int k = 0; k < e->n_readers; k++) REAP_TRY(add_products(&e->readers[k], f));
   for (int64_t c = 0; c < channels; c++) f->residual[c] = f->product[c + c * channels];
   return REAP_OK;
 }
@@ -109,23 +123,24 @@ static int64_t rank_of(const factor *f, const int64_t *pivots, int64_t k) {
 /* W' = T W, a pivot's rows at the place of its channel. */
 static int apply(const factor *f, const reap_evidence *e, const int64_t *pivots, reap_choice *choice) {
   const int64_t rows = e->gram->block * e->gram->m;
-  double *weights = NULL;
-  int status = reap_alloc(&weights, f->channels * rows, sizeof *weights);
-  if (status == REAP_OK) reap_surgery_get_weights(e->graph, reap_group_consumer(e->group), weights, choice->bias);
+  double *weights = NULL, *bias = NULL;
+  int status = reap_reader_weights(e, e->readers, &weights, &bias);
+  if (status == REAP_OK) memcpy(choice->bias, bias, (size_t)e->gram->m * sizeof *bias);
   for (int64_t k = 0; status == REAP_OK && k < f->n_kept; k++)
     status = reap_dgemm('N', 'N', rows, 1, f->channels, 1, weights, rows, f->lower + k * f->channels, f->channels, 0,
                         choice->weights + rank_of(f, pivots, k) * rows, rows);
   reap_free(&weights);
+  reap_free(&bias);
   return status;
 }
 
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   factor f = {0};
   (void)state;
-  int status = create(e->gram->moments, e->n_kept, &f);
+  int status = create(e, &f);
   if (status == REAP_OK) status = pivot(&f, choice->kept);
-  if (status == REAP_OK) status = interpolate(&f, choice->kept);
-  if (status == REAP_OK) status = apply(&f, e, choice->kept, choice);
+  if (status == REAP_OK && e->own_weights) status = interpolate(&f, choice->kept);
+  if (status == REAP_OK && e->own_weights) status = apply(&f, e, choice->kept, choice);
   clear(&f);
   return status;
 }
@@ -135,4 +150,5 @@ const reap_method reap_method_id = {
     .summary = "interpolative decomposition of the activations (Chee et al., NeurIPS 2022)",
     .needs = REAP_NEEDS_WEIGHTS | REAP_NEEDS_GRAM,
     .gives = REAP_GIVES_SET | REAP_GIVES_WEIGHTS,
+    .can = REAP_CAN_COUPLED,
     .score = score};

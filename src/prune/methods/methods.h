@@ -41,8 +41,9 @@ bool reap_method_holds_moments(const reap_method *method);
 
 /* Asks the method (state: from its prepare) and makes a set of what it gives: kept[n_kept] ascending, and the others in
  * removed[channels - n_kept], in their order of removal or, without one, ascending. *path is owned by the caller: with
- * weights from the method, else NULL. Local, or collective over evidence->comm.
- * REAP_ERR_NUMERIC and REAP_ERR_INTERNAL name the method and the group where it gives what is no choice. */
+ * weights from the method (evidence->own_weights, or a method that gives a path), else NULL. Local, or collective over
+ * evidence->comm. REAP_ERR_NUMERIC and REAP_ERR_INTERNAL name the method and the group where it gives what is no
+ * choice. */
 int reap_method_select(const reap_method *method, void *state, const reap_evidence *evidence, int64_t *kept,
                        int64_t *removed, reap_path **path);
 

@@ -20,7 +20,7 @@ static int make_room(const reap_method *method, const reap_evidence *e, reap_cho
   if (method->gives & REAP_GIVES_SCORES) REAP_TRY(reap_calloc(&c->scores, channels, sizeof *c->scores));
   if (method->gives & REAP_GIVES_ORDER) REAP_TRY(reap_calloc(&c->order, channels - e->n_kept, sizeof *c->order));
   if (method->gives & REAP_GIVES_SET) REAP_TRY(reap_calloc(&c->kept, e->n_kept, sizeof *c->kept));
-  if (!(method->gives & REAP_GIVES_WEIGHTS)) return REAP_OK;
+  if (!(method->gives & REAP_GIVES_WEIGHTS) || !e->own_weights) return REAP_OK;
   REAP_TRY(reap_product((int64_t[]){e->n_kept, e->gram->block, e->gram->m}, 3, &size));
   REAP_TRY(reap_calloc(&c->weights, size, sizeof *c->weights));
   return reap_calloc(&c->bias, e->gram->m, sizeof *c->bias);

@@ -9,6 +9,8 @@
  * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough. A group that
  * only grouped or transposed convolutions read is chosen by its weights.
  *
+ * Methods other than reap make their choice on rank 0, from the moments of all layers that have a say.
+ *
  * Cost: a forward pass, the layers' moments, and the eliminations (solver/joint_elimination.c). Memory: the moments of
  * the layers of all groups that are open at a place of the network.
  */
@@ -38,6 +40,8 @@ typedef struct choice {
   const reap_graph *graph;
   const reap_groups *groups;
   const reap_prune_options *options;
+  void *method_state;
+  bool jointly; /* by joint elimination */
   reap_coupled_choice *out;
   int n_layers, n_readers;
   reap_layer *layers;     /* in topological order */
@@ -70,7 +74,7 @@ static void clear(choice *c) {
 
 static bool is_chosen(const choice *c, int g) {
   const reap_group *group = reap_groups_at(c->groups, g);
-  return c->options->chosen[g] && !group->prunable && c->options->counts[g] < group->units &&
+  return c->options->chosen[g] && (!group->prunable || c->options->cut_only) && c->options->counts[g] < group->units &&
          !(c->options->given && c->options->given[g]);
 }
 
@@ -150,9 +154,9 @@ static int list_readers(choice *c) {
   return REAP_OK;
 }
 
-/* To the rank with the least work so far. A layer's readers share its moments and its owner. */
+/* To the rank with the least work so far, or to rank 0. A layer's readers share its moments and its owner. */
 static int deal(choice *c) {
-  const int ranks = reap_comm_size(c->comm);
+  const int ranks = c->jointly ? reap_comm_size(c->comm) : 1;
   double *work = NULL;
   REAP_TRY(reap_calloc(&work, ranks, sizeof *work));
   for (int i = 0; i < c->n_readers; i++) {
@@ -194,7 +198,7 @@ static int allocate(const choice *c, int g, reap_coupled_choice *out) {
   out->units = reap_groups_at(c->groups, g)->units;
   out->n_kept = c->options->counts[g];
   REAP_TRY(reap_alloc(&out->order, out->units - out->n_kept, sizeof *out->order));
-  REAP_TRY(reap_alloc(&out->error, out->units - out->n_kept, sizeof *out->error));
+  REAP_TRY(reap_calloc(&out->error, out->units - out->n_kept, sizeof *out->error));
   return reap_alloc(&out->kept, out->n_kept, sizeof *out->kept);
 }
 
@@ -224,6 +228,42 @@ static int eliminate(choice *c, int g, int first, int end) {
   reap_free(&systems);
   reap_free(&grams);
   return reap_error_prefix(status, "group %s", reap_groups_at(c->groups, g)->name);
+}
+
+/* On rank 0, which owns the moments of readers first .. end. */
+static int ask_method(const choice *c, int g, int first, int end, reap_reader *readers, reap_gram *grams) {
+  reap_coupled_choice *out = &c->out[g];
+  reap_path *path = NULL;
+  reap_evidence evidence = {.graph = c->graph,
+                            .group = reap_groups_at(c->groups, g),
+                            .n_kept = out->n_kept,
+                            .readers = readers,
+                            .ridge = c->options->ridge,
+                            .seed = c->options->seed};
+  for (int i = first; i < end; i++) {
+    const int k = evidence.n_readers, layer = c->readers[i].layer;
+    if (!has_say(c, first, end, i)) continue;
+    grams[k] = reap_gram_of(c->moments[layer]);
+    readers[k] = (reap_reader){c->layers[layer].node, &grams[k], c->readers[i].unit};
+    evidence.n_readers++;
+    if (out->samples == 0 || c->samples[layer] < out->samples) out->samples = c->samples[layer];
+  }
+  const int status = reap_method_select(c->options->method, c->method_state, &evidence, out->kept, out->order, &path);
+  reap_path_destroy(&path);
+  return status;
+}
+
+/* Collective. */
+static int choose_by_method(const choice *c, int g, int first, int end) {
+  reap_reader *readers = NULL;
+  reap_gram *grams = NULL;
+  int status = allocate(c, g, &c->out[g]);
+  if (status == REAP_OK) status = reap_calloc(&readers, end - first, sizeof *readers);
+  if (status == REAP_OK) status = reap_calloc(&grams, end - first, sizeof *grams);
+  if (status == REAP_OK && reap_comm_rank(c->comm) == 0) status = ask_method(c, g, first, end, readers, grams);
+  reap_free(&readers);
+  reap_free(&grams);
+  return reap_comm_agree(c->comm, status);
 }
 
 /* The readers of the group of reader `first` end here; *last: the last of their layers. */
@@ -262,7 +302,9 @@ static int take(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   }
   for (int first = 0, end, last; first < c->n_readers; first = end) {
     end = group_end(c, first, &last);
-    if (last == k) REAP_TRY(eliminate(c, c->readers[first].group, first, end));
+    if (last == k)
+      REAP_TRY(c->jointly ? eliminate(c, c->readers[first].group, first, end)
+                          : choose_by_method(c, c->readers[first].group, first, end));
   }
   drop(c);
   return REAP_OK;
@@ -342,8 +384,15 @@ static int share(const choice *c) {
 }
 
 int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
-                        const reap_shard *shard, const reap_prune_options *o, reap_coupled_choice *choices) {
-  choice c = {.comm = comm, .graph = graph, .groups = groups, .options = o, .out = choices};
+                        const reap_shard *shard, const reap_prune_options *o, void *method_state,
+                        reap_coupled_choice *choices) {
+  choice c = {.comm = comm,
+              .graph = graph,
+              .groups = groups,
+              .options = o,
+              .method_state = method_state,
+              .jointly = o->method->gives & REAP_GIVES_PATH,
+              .out = choices};
   const reap_moments_visitor visitor = {take, false, &c};
   reap_collect_result result;
   int status = set_up(&c);

@@ -138,10 +138,19 @@ static int make(const run *r, const step *s, const ridge_choice *ridge, const do
   const reap_solve_options solve =
       plain && !all ? reap_solver_local(ridge->ridge) : reap_solver_distributed(r->comm, o->solver, ridge->ridge);
   reap_gram gram = s->gram.view;
-  const reap_evidence evidence = {r->pruned,    group,   d->record.n_kept,       &gram,
-                                  ridge->ridge, o->seed, all ? solve.comm : NULL};
-  const bool has_path = !d->given && (o->method->gives & REAP_GIVES_PATH),
-             has_weights = has_path || (!d->given && (o->method->gives & REAP_GIVES_WEIGHTS));
+  const bool own = !d->given && reap_prune_own_weights(o);
+  const reap_reader reader = {s->node, &gram, NULL};
+  const reap_evidence evidence = {.graph = r->pruned,
+                                  .group = group,
+                                  .n_kept = d->record.n_kept,
+                                  .gram = &gram,
+                                  .n_readers = 1,
+                                  .readers = &reader,
+                                  .ridge = ridge->ridge,
+                                  .seed = o->seed,
+                                  .comm = all ? solve.comm : NULL,
+                                  .own_weights = own};
+  const bool has_path = !d->given && (o->method->gives & REAP_GIVES_PATH);
   reap_moments *pulled = NULL;
   reap_path *path = NULL;
   int status = REAP_OK;
@@ -150,7 +159,7 @@ static int make(const run *r, const step *s, const ridge_choice *ridge, const do
   if (pulled) gram = reap_gram_of(pulled);
   if (all || first) status = choose(r, &evidence, d, &path);
   REAP_TRY_OR(reap_comm_agree(r->comm, status), done);
-  if (!has_weights) status = fit(r, &gram, &solve, group->name, d, &path);
+  if (!has_path && !own) status = fit(r, &gram, &solve, group->name, d, &path);
   if (status == REAP_OK && path) take_path(path, has_path, d);
   if (status == REAP_OK && first) status = take(r, plain, pulled != NULL, present_weights, present_bias, path, d);
   d->record.distributed = solve.comm != NULL && !s->gram.rows;
@@ -249,7 +258,7 @@ static int finish_distributed(run *r, step *s) {
 
 static int decide(run *r, step *s) {
   const ridge_choice standard = {r->options->ridge, false};
-  const bool solved = r->options->refit && !(r->options->method->gives & REAP_GIVES_WEIGHTS);
+  const bool solved = r->options->refit && (s->decision.given || !reap_prune_own_weights(r->options));
   double *weights = NULL, *bias = NULL;
   int status = reap_alloc(&weights, s->layer.n * s->layer.m, sizeof *weights);
   if (status == REAP_OK) status = reap_alloc(&bias, s->layer.m, sizeof *bias);

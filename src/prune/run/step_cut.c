@@ -1,5 +1,6 @@
-/* Groups of any kind, coupled ones too, cut at once: the method chooses by weights, images are not looked at. Layers
- * that are re-solved afterwards have steps of their own. Cost: that of the method and of the cut. */
+/* Groups of any kind, coupled ones too, cut at once: the method chooses by weights, or from moments of the original
+ * network (coupled_choice.c). Layers that are re-solved afterwards have steps of their own. Cost: that of the method
+ * and of the cut. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,16 +13,17 @@
 #include "reap/memory.h"
 #include "run.h"
 
-/* Choices of all coupled groups by moments, before the first is cut. Collective. */
-static int choose_jointly(run *r) {
+/* Choices of all groups that are cut by moments, before the first is. Collective. */
+static int choose_by_moments(run *r) {
   const reap_method *method = r->options->method;
-  if (r->choices || r->options->cut_only || !(method->gives & REAP_GIVES_PATH)) return REAP_OK;
+  if (r->choices || !(method->needs & REAP_NEEDS_GRAM || method->gives & REAP_GIVES_PATH)) return REAP_OK;
   REAP_TRY(reap_comm_agree(r->comm, reap_calloc(&r->choices, reap_groups_count(r->groups), sizeof *r->choices)));
   reap_prune_options options = *r->options;
   reap_progress_span span; /* of no length: cuts have next to none */
   reap_progress_span_begin(&span, r->options->progress, "prune", r->work_done, 0, r->steps.work);
   options.progress = &span.inner;
-  return reap_coupled_choose(r->comm, r->original, r->groups, r->images, r->shard, &options, r->choices);
+  return reap_coupled_choose(r->comm, r->original, r->groups, r->images, r->shard, &options, r->method_state,
+                             r->choices);
 }
 
 /* Local. */
@@ -119,7 +121,7 @@ static int cut(run *r, int group, const reap_step_record *record) {
 
 /* Units to keep into the record. Collective. */
 static int decide(run *r, int group, reap_step_record *record) {
-  REAP_TRY(choose_jointly(r));
+  REAP_TRY(choose_by_moments(r));
   REAP_TRY(reap_comm_agree(r->comm, make_record(r, group, record)));
   const int status = reap_comm_rank(r->comm) == 0 ? choose(r, group, record) : REAP_OK;
   REAP_TRY(reap_comm_agree(r->comm, status));

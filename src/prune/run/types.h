@@ -38,7 +38,7 @@ typedef struct reap_trial_ledger {
 
 typedef struct reap_prune_options {
   const reap_method *method;
-  bool refit;            /* re-solve the weights by least squares */
+  reap_refit_kind refit;
   bool cut_only;         /* groups of any kind are cut by what the method makes of the weights: nothing is re-solved, no
                             images are read */
   const bool *chosen;    /* [groups] groups to prune; prunable ones only, with cut_only cuttable ones */
@@ -48,7 +48,7 @@ typedef struct reap_prune_options {
   const bool
       *repair; /* [nodes] layers that may be re-solved though none of their inputs go; NULL: none. Needs images */
   int producer_rounds; /* times that a pruned layer and the one that produces its inputs are solved in turn; 0: never.
-                          Needs images and refit */
+                          Needs images and refit, not by the method's own weights */
   reap_scaled_outputs
       classifier;     /* outputs that are a classifier's may be scaled, if their last layer may be repaired */
   unsigned views;     /* that a classifier's factor is chosen by: REAP_VIEW_* added; 0: images held out as they are */
@@ -72,6 +72,11 @@ typedef struct reap_prune_options {
   reap_stats_file *from_stats; /* moments of the original network in place of images (which are NULL then, as is the
                                   shard): inputs are frozen, no drift is repaired, no error measured on images */
 } reap_prune_options;
+
+/* Whether layers take weights that the method gives beside its choice. */
+static inline bool reap_prune_own_weights(const reap_prune_options *o) {
+  return o->refit == REAP_REFIT_METHOD && o->method->gives & REAP_GIVES_WEIGHTS;
+}
 
 /* What a run has done. */
 typedef struct reap_prune_result {

@@ -14,6 +14,7 @@
 
 #include "base/progress_span.h"
 #include "path_work.h"
+#include "prune/methods/methods.h"
 #include "prune/run/coupled_choice.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -147,12 +148,13 @@ int reap_coupled_paths_add(const reap_comm *comm, const reap_graph *graph, const
                            reap_group_paths *paths) {
   work w = {comm, graph, groups, images, shard, *options, options->progress, .total = 1, .sizes = sizes};
   w.options.given = NULL;
+  w.options.method = reap_method_for_sizes(options->method);
   w.options.progress = &w.span.inner;
   int status = reap_comm_agree(comm, set_up(&w));
   w.options.counts = w.counts;
   for (int g = 0; status == REAP_OK && g < w.n; g++) w.total += is_coupled(&w, g) ? sizes : 0;
   reap_progress_span_begin(&w.span, w.progress, "coupled paths", 0, 1, w.total);
-  if (status == REAP_OK) status = reap_coupled_choose(comm, graph, groups, images, shard, &w.options, w.choices);
+  if (status == REAP_OK) status = reap_coupled_choose(comm, graph, groups, images, shard, &w.options, NULL, w.choices);
   const bool *chosen = options->chosen;
   for (int g = 0; w.counts && g < w.n; g++) w.counts[g] = reap_groups_at(groups, g)->units;
   w.done = 1;

@@ -103,7 +103,7 @@ int reap_session_identity(const reap_session *s, session_identity *x) {
   add_integer(x, "multiple_of", o->multiple_of);
   REAP_TRY(add_text(x, "exclude", o->exclude));
   REAP_TRY(add_text(x, "method", o->method->name));
-  REAP_TRY(add_text(x, "refit", o->refit ? "ls" : "none"));
+  REAP_TRY(add_text(x, "refit", o->refit == REAP_REFIT_METHOD ? "method" : o->refit ? "ls" : "none"));
   REAP_TRY(add_text(x, "repair", o->repair ? "on" : "off"));
   add_integer(x, "producers", o->producer_rounds);
   add_integer(x, "classifier", o->temperature_scaling);

@@ -18,7 +18,7 @@ reap_session_settings reap_session_defaults(void) {
                                  .scope = REAP_SCOPE_AUTO,
                                  .multiple_of = 1,
                                  .method = reap_method_find("reap"),
-                                 .refit = true,
+                                 .refit = REAP_REFIT_LEAST_SQUARES,
                                  .repair = true,
                                  .producer_rounds = 4,
                                  .views = REAP_VIEWS_ALL,
@@ -56,6 +56,13 @@ static int check_scope(const reap_session_settings *s) {
   return obstacle ? reap_error(REAP_ERR_USAGE, "%s", obstacle) : REAP_OK;
 }
 
+/* A method that is to give the weights does. */
+static int check_refit(const reap_session_settings *s) {
+  if (s->refit != REAP_REFIT_METHOD || s->method->gives & (REAP_GIVES_WEIGHTS | REAP_GIVES_PATH)) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE, "method %s has no weights of its own; refit by least squares, or not at all",
+                    s->method->name);
+}
+
 int reap_settings_check(const reap_session_settings *s, const reap_dataset *images) {
   const bool share = s->budget != REAP_BUDGET_MILLISECONDS;
   if (!images && !s->from_stats)
@@ -69,6 +76,7 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
     return reap_error(REAP_ERR_USAGE, "channels cannot be multiples of %lld", (long long)s->multiple_of);
   if (s->views & ~(unsigned)REAP_VIEWS_ALL) return reap_error(REAP_ERR_USAGE, "there are no such views");
   REAP_TRY(check_scope(s));
+  REAP_TRY(check_refit(s));
   if (s->from_stats && (s->save_stats || s->activations || s->ridge_auto))
     return reap_error(REAP_ERR_USAGE,
                       "%s: statistics in place of images give no moments or activations to store and no held-out "
