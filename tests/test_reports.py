@@ -215,6 +215,8 @@ class Reports(unittest.TestCase):
                  "--ratios", "uniform", "-o", cls.at("c.h5"), "--report", cls.new("latency.json"))
         cls.reap("prune", network, "--calib", CALIBRATION, "--images", "600", *judged, "--keep", "0.5", "--classifier", "scale",
                  "--output-kind", "two=scores", "-o", cls.at("d.h5"), "--report", cls.new("heads.json"))
+        cls.reap("prune", network, "--calib", CALIBRATION, "--images", "600", "--max-kl", "0.5", "--repair", "off", "--ratios", "uniform",
+                 "-o", cls.at("e.h5"), "--report", cls.new("search.json"))
         cls.reap("eval", cls.at("a.h5"), "--data", cls.at("test.h5"), "--report", cls.new("eval.json"))
         cls.reap("eval", cls.at("d.h5"), "--data", cls.at("test.h5"), "--against", network, "--report", cls.new("against.json"))
         for source, name in (([*FEW, *judged], "sweep.h5"), (["--from-stats", cls.at("stats.h5")], "stored.h5")):

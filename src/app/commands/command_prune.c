@@ -4,12 +4,14 @@
 #include "app/command.h"
 #include "app/image_range.h"
 #include "app/prune/prune_output.h"
+#include "app/prune/prune_search.h"
 #include "app/stop_request.h"
 #include "base/timer.h"
 #include "reap/error.h"
 
 static const char *const SYNOPSIS =
-    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json) -o OUT.h5 "
+    "reap prune MODEL --calib D.h5 (--keep F | --flops F | --params F | --latency F | --plan P.json | --max-kl K) -o "
+    "OUT.h5 "
     "[options]\n"
     "       reap prune MODEL --from-stats S.h5 (--keep F | --flops F | ...) -o OUT.h5 [options]";
 static const char *const ABOUT =
@@ -24,7 +26,16 @@ static int show_sizes(const prune_run *job) {
   return reap_comm_agree(comm, reap_comm_rank(comm) == 0 ? prune_output_sizes(job) : REAP_OK);
 }
 
+/* The smallest network within bounds. Collective. */
+static int search(prune_run *job, prune_search *tried) {
+  job->seconds_load = reap_seconds() - job->start;
+  REAP_TRY(prune_search_run(job, tried));
+  REAP_TRY(reap_session_hash_data(job->session));
+  return prune_run_judge(job);
+}
+
 static int run(const command_context *context, prune_options *o) {
+  prune_search tried;
   prune_inputs inputs = {0};
   run_files files = {0};
   prune_run job = {.context = context,
@@ -43,13 +54,17 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(run_files_check_network(context->comm, &inputs.network, "MODEL's data", &files), done);
   REAP_TRY_OR(run_files_announce(context->comm, &files), done);
   REAP_TRY_OR(prune_inputs_open(context->comm, o, &inputs), done);
-  REAP_TRY_OR(prune_run_open(&job), done);
-  if (o->dry_run) {
-    status = show_sizes(&job);
-    goto done;
+  if (prune_options_bounded(o)) {
+    REAP_TRY_OR(search(&job, &tried), done);
+  } else {
+    REAP_TRY_OR(prune_run_open(&job), done);
+    if (o->dry_run) {
+      status = show_sizes(&job);
+      goto done;
+    }
+    REAP_TRY_OR(reap_session_hash_data(job.session), done);
+    REAP_TRY_OR(prune_run_do(&job), done);
   }
-  REAP_TRY_OR(reap_session_hash_data(job.session), done);
-  REAP_TRY_OR(prune_run_do(&job), done);
   reap_progress_report(job.progress, "write", NULL, 0, 1, NULL);
   REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
   if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))

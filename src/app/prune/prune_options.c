@@ -38,6 +38,14 @@ void prune_options_table(prune_options *o, option *table) {
       {"--keep", NULL, OPTION_SHARE, "F", "keep this share of the channels of every prunable group", &o->keep, 0},
       {"--flops", NULL, OPTION_SHARE, "F", "end at or just below this share of the multiply-adds", &o->flops, 0},
       {"--params", NULL, OPTION_SHARE, "F", "end at or just below this share of the parameters", &o->params, 0},
+      {"--max-kl", NULL, OPTION_NUMBER, "K",
+       "in place of a budget: the fewest multiply-adds with which the KL\n"
+       "divergence from the original is at most K, on views of held-out images\n"
+       "(upper end of the 95 % interval)",
+       &o->max_kl, 0},
+      {"--max-drop", NULL, OPTION_SHARE, "P",
+       "the same for the drop in top-1 (\"1%\": one point), by the images'\nlabels; both may be given", &o->max_drop,
+       0},
       {"--latency", NULL, OPTION_TEXT, "F|MSms",
        "end at or just below this share of the time of one image, or this\nmany milliseconds (\"2.5ms\", with the "
        "unit), "
@@ -268,10 +276,11 @@ void prune_options_drop_outputs(prune_options *o) {
 
 /* How much is to stay, and by what sizes are chosen. */
 static int check_size(const prune_options *o) {
-  const int ways =
-      !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) + (o->plan != NULL);
+  const int ways = !isnan(o->keep) + !isnan(o->flops) + !isnan(o->params) + (o->latency_text != NULL) +
+                   (o->plan != NULL) + prune_options_bounded(o);
   if (ways != 1)
-    return reap_error(REAP_ERR_USAGE, "%s: give exactly one of --keep, --flops, --params, --latency and --plan",
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: give exactly one of --keep, --flops, --params, --latency, --plan and --max-kl or --max-drop",
                       o->title);
   if (o->latency_table && !o->latency_text)
     return reap_error(REAP_ERR_USAGE, "%s: --latency-table goes with --latency", o->title);
@@ -288,6 +297,23 @@ static int check_size(const prune_options *o) {
   if (o->settings.min_keep && o->plan)
     return reap_error(REAP_ERR_USAGE, "%s: --min-keep does not go with --plan, which fixes all sizes", o->title);
   return REAP_OK;
+}
+
+/* What does not go with a search of the budget. */
+static int check_bounds(const prune_options *o) {
+  const reap_session_settings *s = &o->settings;
+  const char *other = s->from_stats                ? "--from-stats"
+                      : s->save_stats              ? "--save-stats"
+                      : s->activations             ? "--activations"
+                      : s->checkpoint              ? "--checkpoint"
+                      : o->dry_run                 ? "--dry-run"
+                      : s->scope == REAP_SCOPE_ALL ? "--scope all"
+                                                   : NULL;
+  if (!prune_options_bounded(o)) return REAP_OK;
+  if (o->max_kl <= 0) return reap_error(REAP_ERR_USAGE, "%s: --max-kl wants a number above 0", o->title);
+  return other ? reap_error(REAP_ERR_USAGE, "%s: --max-kl and --max-drop, which try several budgets, do not go with %s",
+                            o->title, other)
+               : REAP_OK;
 }
 
 /* What coupled groups do not have. */
@@ -349,6 +375,7 @@ int prune_options_check(const prune_options *o) {
   if (!o->output && !o->onnx && !o->dry_run) return reap_error(REAP_ERR_USAGE, "%s: -o is missing", o->title);
   REAP_TRY(check_size(o));
   REAP_TRY(check_scope(o));
+  REAP_TRY(check_bounds(o));
   if (o->settings.ridge_auto && o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
                       o->title);

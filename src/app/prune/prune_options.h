@@ -23,6 +23,7 @@ typedef struct prune_options {
   const char *latency_text, *ridge_text, *positions_text;
   int64_t producers, seed;    /* producers -1: not given */
   double keep, flops, params; /* NaN: not given */
+  double max_kl, max_drop;    /* the same */
   bool dry_run;               /* the sizes alone */
   memory_options memory;
   common_options common;
@@ -31,9 +32,9 @@ typedef struct prune_options {
 
 #define PRUNE_DEFAULTS(t)                                                                                     \
   {                                                                                                           \
-    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .method = "reap", .refit = "ls", .scope = "auto", \
-    .solver = "auto", .producers = -1, .measure = "largest", .common = COMMON_DEFAULTS,                       \
-    .settings = reap_session_defaults()                                                                       \
+    .title = (t), .keep = NAN, .flops = NAN, .params = NAN, .max_kl = NAN, .max_drop = NAN, .method = "reap", \
+    .refit = "ls", .scope = "auto", .solver = "auto", .producers = -1, .measure = "largest",                  \
+    .common = COMMON_DEFAULTS, .settings = reap_session_defaults()                                            \
   }
 
 #define MEASURE_HELP                                                                                                \
@@ -67,6 +68,9 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
 
 /* True with --latency. */
 static inline bool prune_options_latency(const prune_options *o) { return o->latency_text != NULL; }
+
+/* The budget is to be found. */
+static inline bool prune_options_bounded(const prune_options *o) { return !isnan(o->max_kl) || !isnan(o->max_drop); }
 
 /* What the run knows of images: the data set, or the moments of one. */
 static inline const char *prune_options_images(const prune_options *o) {

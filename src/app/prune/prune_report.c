@@ -126,6 +126,26 @@ static void report_views(const reap_session_views *v, cJSON *report) {
   report_add_interval(views, "drop", f->labelled ? &f->drop : NULL);
 }
 
+/* search: the budgets tried, where bounds were given. */
+static void report_search(const prune_search *s, cJSON *report) {
+  if (!s) return;
+  cJSON *search = cJSON_AddObjectToObject(report, "search");
+  JSON_NUMBERS(search, {"max_kl", s->bounds.kl}, {"max_drop", s->bounds.drop}, {"images", (double)s->images},
+               {"provable_drop", s->provable_drop});
+  cJSON *list = cJSON_AddArrayToObject(search, "tried");
+  for (int k = 0; k < s->n; k++) {
+    const prune_tried *t = &s->tried[k];
+    const bool known = t->figures.images > 0;
+    cJSON *tried = cJSON_CreateObject();
+    JSON_NUMBERS(tried, {"amount", t->amount}, {"flops", known ? (double)t->flops : NAN}, {"seconds", t->seconds});
+    cJSON_AddBoolToObject(tried, "whole", t->whole);
+    cJSON_AddBoolToObject(tried, "within", t->within);
+    report_add_interval(tried, "kl", known ? &t->figures.kl : NULL);
+    report_add_interval(tried, "drop", known && t->figures.labelled ? &t->figures.drop : NULL);
+    json_append(list, tried);
+  }
+}
+
 /* Figures of both networks. */
 static report_network original_of(const prune_run *run) {
   const reap_graph *graph = run->inputs->network.graph;
@@ -231,6 +251,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   report_add_classifiers(report, &info->result);
   report_options(o, info->plan.scope, report);
   report_views(&info->views, report);
+  report_search(run->search, report);
   report_plan(run, report);
   report_joint(info, report);
   if (prune_options_latency(o)) report_latency(info, report);

@@ -144,6 +144,10 @@ int prune_run_do(prune_run *r) {
   REAP_TRY(reap_comm_agree(r->context->comm, expect_phases(r)));
   for (bool more = true; more;) REAP_TRY(reap_session_step(r->session, NULL, &more));
   REAP_TRY(reap_session_finish(r->session));
+  return prune_run_judge(r);
+}
+
+int prune_run_judge(prune_run *r) {
   REAP_TRY(evaluate(r));
   REAP_TRY(rank_balance_log(r->context->comm, &r->info->result));
   return memory_figures_gather(r->context->comm, &r->options->memory, &r->info->result.use, &r->info->memory_estimate,
@@ -153,4 +157,5 @@ int prune_run_do(prune_run *r) {
 void prune_run_clear(prune_run *r) {
   reap_evaluation_clear(&r->after);
   reap_session_destroy(&r->session);
+  reap_group_paths_destroy(&r->paths);
 }

@@ -26,6 +26,32 @@ typedef struct prune_inputs {
 int prune_inputs_open(const reap_comm *comm, const prune_options *options, prune_inputs *inputs);
 void prune_inputs_close(prune_inputs *inputs);
 
+/* What a network may lose at most, on views of images held out; NaN: anything. */
+typedef struct prune_bounds {
+  double kl, drop; /* nats; share of the images */
+} prune_bounds;
+
+/* A budget that was tried. */
+typedef struct prune_tried {
+  double amount; /* share of the multiply-adds */
+  bool whole;    /* with all images and producers; false: in small */
+  bool within;   /* the bounds */
+  double excess; /* log of the largest figure over its bound; infinite: the budget was out of reach */
+  reap_view_figures figures;
+  int64_t flops;
+  double seconds;
+} prune_tried;
+
+enum { PRUNE_TRIED_MOST = 12 };
+
+typedef struct prune_search {
+  prune_bounds bounds;
+  int64_t images;       /* held out */
+  double provable_drop; /* the smallest that they can prove */
+  int n;
+  prune_tried tried[PRUNE_TRIED_MOST];
+} prune_search;
+
 /* One run. The first part is set by the caller and borrowed; the rest is what the run yields, and zero before. */
 typedef struct prune_run {
   const command_context *context; /* its communicator does the work; its command line goes to reports */
@@ -43,6 +69,8 @@ typedef struct prune_run {
   reap_session *session;
   const reap_session_info *info;         /* the session's */
   reap_evaluation before, after;         /* set with --eval */
+  const prune_search *search;            /* NULL: the budget was given */
+  reap_group_paths *paths;               /* of a search, which its session borrows */
   double seconds_load, seconds_evaluate; /* before prune_run_do(); of the evaluations */
   memory_figures memory;                 /* what was used */
 } prune_run;
@@ -51,8 +79,10 @@ typedef struct prune_run {
  * met. To be cleared also after an error. */
 int prune_run_open(prune_run *run);
 
-/* Collective. Plans, prunes and evaluates; writes the files of the settings, and nothing else. */
+/* Collective. Plans, prunes and evaluates; writes the files of the settings, and nothing else. The second: what comes
+ * after pruning alone. */
 int prune_run_do(prune_run *run);
+int prune_run_judge(prune_run *run);
 void prune_run_clear(prune_run *run);
 
 #endif

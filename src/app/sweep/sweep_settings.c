@@ -11,9 +11,9 @@
 static const char *const budgets[] = {"--keep", "--flops", "--params", "--latency", NULL};
 static const char *const grid[] = {"--method", "--ratios", "--seed", NULL};
 /* What belongs to a single run. */
-static const char *const left_out[] = {"--onnx", "--report",     "--save-stats", "--activations", "--save-plan",
-                                       "--plan", "--save-paths", "--dry-run",    "--checkpoint",  "--resume",
-                                       NULL};
+static const char *const left_out[] = {
+    "--onnx",     "--report",     "--save-stats", "--activations", "--save-plan", "--plan", "--max-kl",
+    "--max-drop", "--save-paths", "--dry-run",    "--checkpoint",  "--resume",    NULL};
 static bool is_one_of(const char *name, const char *const *names) {
   for (; *names; names++)
     if (strcmp(name, *names) == 0) return true;

@@ -58,6 +58,10 @@ int reap_session_measure(reap_session *session);
 reap_group_paths *reap_session_take_paths(reap_session *session);
 reap_latency *reap_session_take_latency(reap_session *session);
 
+/* Local, before the first step. Judges on views of the images held out of the data set's first `images`, which may be
+ * more than the session's own. */
+void reap_session_judge_on(reap_session *session, int64_t images);
+
 /* Local. What was changed, into a source of the original network: see reap_source_apply(). */
 int reap_session_apply(const reap_session *session, reap_source *source);
 

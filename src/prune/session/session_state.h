@@ -28,6 +28,7 @@ struct reap_session {
   reap_prune_options options; /* of the steps */
   double *step_seconds;       /* what they may take: options.work */
   session_stored stored;
+  int64_t judged;    /* images whose tenth is held out and judged by; 0: the session's */
   int64_t *held_out; /* the images held out, from the first step on; NULL: too few to judge by */
   reap_run *run;     /* from the first step on */
   int done;          /* steps */

@@ -9,9 +9,9 @@
 #include "session_state.h"
 
 static reap_views views_of(const reap_session *s) {
-  const int64_t count = reap_split_count(REAP_SPLIT_TENTH, s->shard.images);
   return (reap_views){s->images, s->held_out,
-                      reap_shard_make(count, s->shard.block, reap_comm_rank(s->comm), reap_comm_size(s->comm)),
+                      reap_shard_make(reap_split_count(REAP_SPLIT_TENTH, s->judged), s->shard.block,
+                                      reap_comm_rank(s->comm), reap_comm_size(s->comm)),
                       s->settings.seed};
 }
 
@@ -24,14 +24,17 @@ static void tell(const reap_session *s) {
                reap_view_names[k], 100 * v->agreement[k]);
 }
 
+void reap_session_judge_on(reap_session *s, int64_t images) { s->judged = images; }
+
 int reap_session_views_choose(reap_session *s) {
   reap_session_views *v = &s->info.views;
-  const int64_t count = s->images ? reap_split_count(REAP_SPLIT_TENTH, s->shard.images) : 0;
+  if (s->judged == 0) s->judged = s->shard.images;
+  const int64_t count = s->images ? reap_split_count(REAP_SPLIT_TENTH, s->judged) : 0;
   const double start = reap_seconds();
   for (int k = 0; k < REAP_VIEW_KINDS; k++) v->agreement[k] = NAN;
   if (count < REAP_HELD_OUT_LEAST) return REAP_OK;
   REAP_TRY(reap_comm_alloc(s->comm, &s->held_out, count, sizeof *s->held_out));
-  reap_split_list(REAP_SPLIT_TENTH, s->shard.images, count, s->held_out);
+  reap_split_list(REAP_SPLIT_TENTH, s->judged, count, s->held_out);
   const reap_views views = views_of(s);
   REAP_TRY(reap_views_agreed(s->comm, s->network->graph, &views, s->settings.views, s->settings.backend, v->agreement,
                              &v->used));
