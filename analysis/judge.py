@@ -16,13 +16,13 @@ FIGURES = ("right", "loss", "kl")
 
 
 def command(words, what):
-    """Runs a program to its end; its last line is the reason where it fails."""
+    """Runs a program to its end; the first line that it tells is the reason where it fails."""
     try:
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     except OSError as error:
         raise results.ResultError("%s: %s" % (words[0], error.strerror))
     if done.returncode:
-        told = (done.stderr.strip() or "status %d" % done.returncode).splitlines()
+        told = [line for line in done.stderr.splitlines() if line.strip(" -")] or ["status %d" % done.returncode]
         raise results.ResultError("%s: %s" % (what, told[0]))
     return done.stdout
 

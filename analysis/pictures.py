@@ -127,8 +127,10 @@ def _add_methods(axis, rows, styles, marked):
     """KL divergence against multiply-adds, a line for each method with bars of 95 % intervals; the marked one is on
     top."""
     thin = {"markersize": 4, "linewidth": 1, "alpha": 0.85, "zorder": 3}
-    for method, part in rows.groupby("method", sort=False):
-        part = part.sort_values("flops_share")
+    for method in styles:
+        part = rows[rows["method"] == method].sort_values("flops_share")
+        if part.empty:
+            continue
         below = (part["kl_half"]).clip(upper=2 / 3 * part["kl"])  # a logarithmic axis has no room for zero
         strokes = {"markersize": 5, "linewidth": 2.2, "zorder": 5} if method == marked else thin
         axis.plot(100 * part["flops_share"], part["kl"], label=method, **strokes, **styles[method])
