@@ -38,7 +38,7 @@ static int score(void *state, const reap_evidence *e, reap_choice *choice) {
   return found ? REAP_OK
                : reap_error(REAP_ERR_USAGE,
                             "group %s: method bn-scale goes by scales of batch norms, and the file has none here: "
-                            "export the network with its norms, or take another method",
+                            "exclude the group, or export the network with its norms",
                             e->group->name);
 }
 

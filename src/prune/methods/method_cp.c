@@ -24,7 +24,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-enum { ROUNDS = 5000, HALVINGS = 100 };
+enum { ROUNDS = 1000, HALVINGS = 40 };
 
 typedef struct lasso {
   int64_t channels;
@@ -64,16 +64,30 @@ static int64_t solve(lasso *l, double penalty) {
   return count;
 }
 
+/* At one more penalty, e^logarithm: its channels counted, and |beta| into out unless that has `wanted` channels or more
+ * already and these are fewer. *most: those that out has. */
+static int64_t attempt(lasso *l, double logarithm, int64_t wanted, int64_t *most, double *out) {
+  const int64_t count = solve(l, exp(logarithm));
+  for (int64_t c = 0; c < l->channels && (count >= wanted || count > *most); c++) out[c] = fabs(l->beta[c]);
+  if (count >= wanted || count > *most) *most = count;
+  return count;
+}
+
 /* |beta| into out: at a penalty that leaves `wanted` channels; else at the largest one found that leaves more; else,
- * where even the smallest leaves fewer, of the most. */
+ * where even the smallest leaves fewer, of the most. Small penalties take many rounds, so they are come to from above,
+ * each from the solution of the one before. */
 static void search(lasso *l, double highest, int64_t wanted, double *out) {
-  double high = log(highest), low = high - log(1e12);
+  const double STEP = log(0.8);
+  double high = log(highest), low = high;
   int64_t count = 0, most = 0;
-  for (int k = 0; k < HALVINGS && count != wanted && high - low > 1e-12; k++) {
+  while (count < wanted && low > log(highest) - log(1e12)) {
+    high = low;
+    low += STEP;
+    count = attempt(l, low, wanted, &most, out);
+  }
+  for (int k = 0; k < HALVINGS && count != wanted && most > wanted; k++) {
     const double middle = (low + high) / 2;
-    count = solve(l, exp(middle));
-    for (int64_t c = 0; c < l->channels && (count >= wanted || count > most); c++) out[c] = fabs(l->beta[c]);
-    most = count > most ? count : most;
+    count = attempt(l, middle, wanted, &most, out);
     *(count > wanted ? &low : &high) = middle;
   }
 }

@@ -19,8 +19,9 @@
  * with V = T_:i L^-T, Q = K_:i L^-T + V M / 2, M = L^-1 K_ii L^-T, H_ii = L L'. An exchange is two sweeps.
  *
  * Cost: that of the elimination; n^2 (n + m) to sweep S in; for each exchange n^2 m for K, and for each pair some
- * 10 block^3. Memory: two matrices [n, n] and one [n, m] beside the moments. Failure mode: rounding of the sweeps grows
- * with the condition of G + R; the last weights come from a fresh solve.
+ * 10 block^3: minutes for a layer of 512 channels with 9 columns each. Memory: two matrices [n, n] and one [n, m]
+ * beside the moments. Failure mode: rounding of the sweeps grows with the condition of G + R; the last weights come
+ * from a fresh solve.
  */
 #include <math.h>
 #include <string.h>
