@@ -52,7 +52,7 @@ static const reap_paths_options USUAL = {
 
 static reap_group_paths *collect(subject *s, const reap_paths_options *options) {
   reap_group_paths *paths = NULL;
-  CHECK_OK(reap_paths_collect(s->comm, s->graph, s->groups, s->images, &s->shard, options, NULL, &paths));
+  CHECK_OK(reap_paths_collect(s->comm, s->graph, s->groups, s->images, &s->shard, options, NULL, NULL, &paths));
   CU_ASSERT_PTR_NOT_NULL_FATAL(paths);
   CHECK_OK(reap_group_paths_check(paths, "paths"));
   return paths;
@@ -214,7 +214,7 @@ static void stored_moments_give_the_same(void) {
   reap_group_paths_destroy(&second);
 
   /* Without images: the same paths, and no sizes. */
-  CHECK_OK(reap_paths_collect(s.comm, s.graph, s.groups, NULL, NULL, &options, NULL, &second));
+  CHECK_OK(reap_paths_collect(s.comm, s.graph, s.groups, NULL, NULL, &options, NULL, NULL, &second));
   CU_ASSERT_PTR_NOT_NULL_FATAL(second);
   CU_ASSERT_EQUAL(second->images, 200);
   CU_ASSERT_EQUAL(second->measured_images, 0);
@@ -545,8 +545,8 @@ static void options_are_followed(void) {
   CU_ASSERT_TRUE(paths->paths[0].n_sizes > 10 && paths->paths[0].sizes[paths->paths[0].n_sizes - 1] >= 9);
   reap_group_paths_destroy(&paths);
   chosen[wanted] = false;
-  CHECK_FAILS(reap_paths_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, NULL, &paths), REAP_ERR_INPUT,
-              "no channel group");
+  CHECK_FAILS(reap_paths_collect(s.comm, s.graph, s.groups, s.images, &s.shard, &options, NULL, NULL, &paths),
+              REAP_ERR_INPUT, "no channel group");
   reap_free(&chosen);
   subject_end(&s);
 }

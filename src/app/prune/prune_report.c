@@ -245,6 +245,7 @@ static void fill_report(const prune_run *run, double total, double writing, cJSO
   const report_network before = original_of(run), after = pruned_of(run);
   const bool stats = o->settings.from_stats != NULL;
   report_seconds(run, total, writing, report);
+  JSON_NUMBERS(report, {"seconds_before", run->info->seconds_before});
   report_add_network(report, "baseline", &before);
   report_add_network(report, "pruned", &after);
   report_add_layers(report, &info->result);

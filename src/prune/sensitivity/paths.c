@@ -11,6 +11,8 @@
  */
 #include "paths.h"
 
+#include <string.h>
+
 #include "base/timer.h"
 #include "linalg/placement.h"
 #include "reap/error.h"
@@ -32,7 +34,12 @@ typedef struct run {
 /* First rank of the group's team. */
 static bool owns(const run *r, const path_work *w) { return reap_comm_rank(r->comm) == w->team; }
 
-/* Solves what waits, every team its own. Collective. */
+static int tell_complete(void *context, int n) {
+  const run *r = context;
+  return r->options->complete ? r->options->complete(r->options->context, r->paths, n) : REAP_OK;
+}
+
+/* Solves what waits, every team its own; where no outputs are measured that completes the paths. Collective. */
 static int solve_waiting(run *r) {
   const double start = reap_seconds();
   int status = REAP_OK;
@@ -42,7 +49,7 @@ static int solve_waiting(run *r) {
   for (; r->first < r->next && status == REAP_OK; r->first++)
     status = reap_path_work_share(r->comm, &r->works, &r->works.list[r->first]);
   r->times.solve += reap_seconds() - start;
-  return status;
+  return status == REAP_OK && r->options->sizes == 0 ? tell_complete(r, r->first) : status;
 }
 
 /* Groups before r->next have moments now; they wait until every team has some. Collective. */
@@ -168,18 +175,19 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
 static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
   const double start = reap_seconds();
   const reap_paths_options *o = r->options;
-  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
+  const sensitivity_setting setting = {
+      images, count, indices, o->backend, o->memory, o->scratch, o->measure, o->complete ? tell_complete : NULL, r};
+  r->paths->measured_images = count;
   if (count > 0)
     REAP_TRY(reap_sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
-  r->paths->measured_images = count;
   r->times.held_out = count;
   r->times.measure = reap_seconds() - start;
   return REAP_OK;
 }
 
-int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
-                       const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
-                       reap_group_paths **out) {
+static int collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                   const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
+                   reap_group_paths **out) {
   /* Without images held out there is nothing to measure on. */
   reap_paths_options o = *options;
   run r = {.comm = comm, .graph = graph, .groups = groups, .options = &o};
@@ -193,5 +201,69 @@ int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const rea
   if (times) *times = r.times;
   if (status != REAP_OK) reap_group_paths_destroy(&r.paths);
   *out = r.paths;
+  return status;
+}
+
+/* ------------------------------------------------------------------ and those that are known */
+
+/* rest[groups]: those to look at that have no path yet. */
+static int find_rest(const reap_groups *groups, const bool *chosen, const reap_group_paths *known, bool **rest,
+                     bool *some) {
+  REAP_TRY(reap_calloc(rest, reap_groups_count(groups), sizeof **rest));
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    (*rest)[g] = (chosen ? chosen[g] : group->prunable) && !reap_group_paths_find(known, group->name);
+    *some |= (*rest)[g];
+  }
+  return REAP_OK;
+}
+
+/* Takes the path of that name out of the list, if it is there (NULL: no list). */
+static bool take_out(reap_group_paths *list, const char *name, reap_group_path *out) {
+  for (int k = 0; list && k < list->n; k++) {
+    if (!list->paths[k].group || strcmp(list->paths[k].group, name) != 0) continue;
+    *out = list->paths[k];
+    list->paths[k] = (reap_group_path){0};
+    return true;
+  }
+  return false;
+}
+
+/* Moves paths of both (b: NULL if there are none) into one list, in the order of the consumers. */
+static int join(const reap_graph *graph, const reap_groups *groups, const bool *chosen, reap_group_paths *a,
+                reap_group_paths *b, reap_group_paths **out) {
+  path_works works;
+  REAP_TRY(reap_path_works_create(graph, groups, chosen, &works));
+  int status = reap_group_paths_create(works.n, out);
+  for (int k = 0; status == REAP_OK && k < works.n; k++) {
+    const char *name = reap_groups_at(groups, works.list[k].group)->name;
+    if (!take_out(a, name, &(*out)->paths[k]) && !take_out(b, name, &(*out)->paths[k]))
+      status = reap_error(REAP_ERR_INTERNAL, "no path of %s", name);
+  }
+  if (status == REAP_OK) {
+    reap_group_path *paths = (*out)->paths;
+    **out = b ? *b : *a;
+    (*out)->n = works.n;
+    (*out)->paths = paths;
+  }
+  reap_path_works_clear(&works);
+  return status;
+}
+
+int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
+                       const reap_shard *shard, const reap_paths_options *options, reap_group_paths *known,
+                       reap_paths_times *times, reap_group_paths **out) {
+  if (!known) return collect(comm, graph, groups, images, shard, options, times, out);
+  reap_paths_options o = *options;
+  reap_group_paths *others = NULL;
+  bool *rest = NULL, some = false;
+  *out = NULL;
+  int status = reap_comm_agree(comm, find_rest(groups, options->chosen, known, &rest, &some));
+  o.chosen = rest;
+  if (status == REAP_OK && some) status = collect(comm, graph, groups, images, shard, &o, times, &others);
+  if (status == REAP_OK) status = reap_comm_agree(comm, join(graph, groups, options->chosen, known, others, out));
+  if (status != REAP_OK) reap_group_paths_destroy(out);
+  reap_group_paths_destroy(&others);
+  reap_free(&rest);
   return status;
 }

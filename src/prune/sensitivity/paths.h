@@ -46,6 +46,10 @@ typedef struct reap_paths_options {
   reap_stats_file *from_stats;   /* moments of the original network in place of a pass; NULL: from images */
   reap_stats_writer *save_stats; /* takes up the moments of a pass; NULL: they are not stored */
   const reap_progress *progress;
+  /* Collective, now and then: the first n of these are complete. What it returns, unless it is REAP_OK, ends the work.
+   * NULL: nobody asks. */
+  int (*complete)(void *context, const reap_group_paths *paths, int n);
+  void *context;
 } reap_paths_options;
 
 /* Of this rank. */
@@ -56,10 +60,11 @@ typedef struct reap_paths_times {
 
 /* Collective. Paths of the chosen groups in the order of their consumers, the same on all ranks and owned by the
  * caller. images and shard may be NULL with from_stats: then no output is measured. Hashes are left empty. times may be
- * NULL. REAP_ERR_INPUT if there is no group to look at. */
+ * NULL. known: complete paths of an earlier call with the same options that was ended; their groups are not looked at
+ * again, and they are moved into the result. NULL: there are none. REAP_ERR_INPUT if there is no group to look at. */
 int reap_paths_collect(const reap_comm *comm, const reap_graph *graph, const reap_groups *groups, reap_dataset *images,
-                       const reap_shard *shard, const reap_paths_options *options, reap_paths_times *times,
-                       reap_group_paths **out);
+                       const reap_shard *shard, const reap_paths_options *options, reap_group_paths *known,
+                       reap_paths_times *times, reap_group_paths **out);
 
 /* Local. What paths of this network would measure: see group_paths.h. */
 int reap_paths_measure_of(const reap_graph *graph, reap_measure measure, reap_path_measure *out);

@@ -19,6 +19,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "exec/divergence.h"
 #include "exec/frontier.h"
 #include "exec/image_blocks.h"
@@ -37,6 +38,8 @@ typedef struct study {
   reap_frontier *base;     /* the original network */
   float *reference, *rows; /* outputs of this rank's images (output_mean.h); of one block, padding included */
   double *of_means;        /* [outputs] of the original, where there are several */
+  int team;                /* this rank's */
+  double done, total;      /* cost of the team's groups */
 } study;
 
 static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.first; }
@@ -253,19 +256,16 @@ static int set_up_team(study *s, const reap_comm *team, const path_works *works,
   return first ? find_means(team, s) : REAP_OK;
 }
 
-/* This rank's part of its team's groups. Collective over the team. */
-static int measure_team(study *s, const reap_comm *team, const path_works *works, int which,
-                        const reap_progress *progress, reap_divergence *slots) {
-  double done = 0, total = 0;
-  for (int k = 0; k < works->n; k++) total += works->list[k].team == which ? works->list[k].cost : 0;
-  reap_progress_report(progress, "sensitivity", NULL, 0, total, NULL);
-  int status = set_up_team(s, team, works, which);
-  for (int k = 0; status == REAP_OK && k < works->n; k++) {
+/* This rank's part of its team's groups among the works [from, to); slots: of all works from `from` on. Local. */
+static int measure_some(study *s, const path_works *works, int from, int to, const reap_progress *progress,
+                        reap_divergence *slots) {
+  int status = REAP_OK;
+  for (int k = from; status == REAP_OK && k < to; k++) {
     const path_work *w = &works->list[k];
-    if (w->team == which && w->path->n_sizes > 0) {
+    if (w->team == s->team && w->path->n_sizes > 0) {
       status = measure_group(s, w, slots);
-      done += w->cost;
-      reap_progress_report(progress, "sensitivity", w->path->group, done, total, NULL);
+      s->done += w->cost;
+      reap_progress_report(progress, "sensitivity", w->path->group, s->done, s->total, NULL);
     }
     slots += w->path->n_sizes * s->shard.blocks * s->outputs.n;
   }
@@ -280,9 +280,9 @@ static double sum_up(const study *s, reap_divergence *slots) {
   return reap_measure_moved(s->setting->measure, n, slots, s->of_means, s->shard.images);
 }
 
-/* Sums over blocks into the paths. */
-static int conclude(const study *s, const path_works *works, reap_divergence *slots) {
-  for (int k = 0; k < works->n; k++) {
+/* Sums over blocks into the paths of the works [from, to). */
+static int conclude(const study *s, const path_works *works, int from, int to, reap_divergence *slots) {
+  for (int k = from; k < to; k++) {
     reap_group_path *p = works->list[k].path;
     for (int i = 0; i < p->n_sizes; i++, slots += s->shard.blocks * s->outputs.n) {
       p->moved[i] = sum_up(s, slots);
@@ -318,27 +318,76 @@ static int add_up(const reap_comm *comm, int64_t count, reap_divergence *slots) 
   return reap_comm_sum(comm, &slots->kl, count * (int64_t)(sizeof *slots / sizeof(double)));
 }
 
+static int64_t slots_of(const study *s, const path_works *works, int from, int to) {
+  int64_t sizes = 0;
+  for (int k = from; k < to; k++) sizes += works->list[k].path->n_sizes;
+  return sizes * s->shard.blocks * s->outputs.n;
+}
+
+/* The works from `from` on that the busiest team is done with at `cost`; at least one of each team. */
+static int round_end(const path_works *works, int from, double cost, double *busy) {
+  int to = from;
+  for (int t = 0; t < works->teams; t++) busy[t] = 0;
+  while (to < works->n) {
+    const path_work *w = &works->list[to];
+    if (to >= from + works->teams && busy[w->team] + w->cost > cost) break;
+    busy[w->team] += w->cost;
+    to++;
+  }
+  return to;
+}
+
+/* Round after round, so that somebody can keep what is known; all at once if nobody does. busy[teams]: scratch.
+ * Collective. */
+static int measure_rounds(const reap_comm *comm, study *s, const path_works *works, const reap_progress *progress,
+                          reap_divergence *slots, double *busy) {
+  static const double ROUND = 30; /* seconds */
+  double cost = s->setting->complete ? 0 : INFINITY;
+  for (int from = 0, to; from < works->n; from = to) {
+    double seconds = reap_seconds(), most = 0;
+    to = round_end(works, from, cost, busy);
+    for (int t = 0; t < works->teams; t++) most = fmax(most, busy[t]);
+    REAP_TRY(reap_comm_agree(comm, measure_some(s, works, from, to, progress, slots)));
+    const int64_t count = slots_of(s, works, from, to);
+    REAP_TRY(add_up(comm, count, slots));
+    REAP_TRY(conclude(s, works, from, to, slots));
+    slots += count;
+    if (!s->setting->complete) continue;
+    seconds = reap_seconds() - seconds;
+    REAP_TRY(reap_comm_max(comm, &seconds, 1));
+    cost = most * ROUND / fmax(seconds, 1e-3);
+    REAP_TRY(s->setting->complete(s->setting->context, to));
+  }
+  return REAP_OK;
+}
+
 int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
                              const reap_progress *progress, const path_works *works, reap_path_measure *measure) {
   const int which = reap_comm_rank(comm) % works->teams;
-  study s = {.graph = graph, .setting = setting};
+  study s = {.graph = graph, .setting = setting, .team = which};
   reap_comm *team = NULL;
   reap_divergence *slots = NULL;
+  double *busy = NULL;
   int64_t sizes = 0, count = 0;
   REAP_TRY(reap_comm_split(comm, which, &team));
   s.shard = reap_shard_make(setting->count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
-  for (int k = 0; k < works->n; k++) sizes += works->list[k].path->n_sizes;
+  for (int k = 0; k < works->n; k++) {
+    sizes += works->list[k].path->n_sizes;
+    s.total += works->list[k].team == which ? works->list[k].cost : 0;
+  }
   int status = start(&s);
   if (status == REAP_OK) status = make_slots(&s, sizes, &count, &slots);
+  if (status == REAP_OK) status = reap_alloc(&busy, works->teams, sizeof *busy);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   REAP_TRY_OR(share_weights(team, works, which), done);
-  REAP_TRY_OR(reap_comm_agree(comm, measure_team(&s, team, works, which, progress, slots)), done);
-  REAP_TRY_OR(add_up(comm, count, slots), done);
+  reap_progress_report(progress, "sensitivity", NULL, 0, s.total, NULL);
+  REAP_TRY_OR(reap_comm_agree(comm, set_up_team(&s, team, works, which)), done);
   REAP_TRY_OR(reap_comm_max(comm, s.of_means, s.outputs.n), done); /* a team without groups does not know them */
   *measure = measure_of(&s.outputs, setting->measure);
-  status = conclude(&s, works, slots);
+  status = measure_rounds(comm, &s, works, progress, slots, busy);
 done:
   clear(&s);
+  reap_free(&busy);
   reap_free(&slots);
   reap_comm_destroy(&team);
   return status;

@@ -30,7 +30,13 @@ static int measure(const reap_comm *comm, const reap_graph *original, const reap
   if (count == 0) return REAP_OK;
   REAP_TRY(reap_comm_alloc(comm, &indices, count, sizeof *indices));
   reap_split_list(REAP_SPLIT_TENTH, all, count, indices);
-  const sensitivity_setting setting = {images, count, indices, o->backend, o->memory, o->scratch, o->measure};
+  const sensitivity_setting setting = {.images = images,
+                                       .count = count,
+                                       .indices = indices,
+                                       .backend = o->backend,
+                                       .memory = o->memory,
+                                       .scratch = o->scratch,
+                                       .measure = o->measure};
   int status = reap_sensitivity_between(comm, original, pruned, &setting, moved);
   reap_free(&indices);
   return status;

@@ -185,6 +185,31 @@ static int get_plan(const reap_checkpoint_file *f, reap_size_plan *p) {
 
 /* ------------------------------------------------------------------ writing */
 
+enum { PILOTS = REAP_PATHS_TRIALS * (sizeof(reap_paths_trial) / sizeof(double)) };
+
+static int put_list(reap_checkpoint_file *f, const reap_group_paths *paths) {
+  REAP_TRY(reap_checkpoint_enter(f, "paths"));
+  REAP_TRY(reap_checkpoint_put_paths(f, paths));
+  REAP_TRY(reap_checkpoint_put_numbers(f, "pilots", PILOTS, &paths->trials->power));
+  reap_checkpoint_leave(f);
+  return REAP_OK;
+}
+
+/* All of them, or those that are complete. */
+static int put_paths(const reap_session *s, reap_checkpoint_file *f) {
+  const session_checkpoint *c = &s->checkpoint;
+  const int n_known = c->known ? c->known->n : 0;
+  if (s->own_paths && s->own_paths->n > 0) return put_list(f, s->own_paths);
+  if (c->stage > STAGE_BEGUN || n_known + c->n_fresh == 0) return REAP_OK;
+  reap_group_paths all = c->n_fresh > 0 ? *c->fresh : *c->known; /* the paths in it are lent */
+  all.n = n_known + c->n_fresh;
+  REAP_TRY(reap_alloc(&all.paths, all.n, sizeof *all.paths));
+  for (int k = 0; k < all.n; k++) all.paths[k] = k < n_known ? c->known->paths[k] : c->fresh->paths[k - n_known];
+  const int status = put_list(f, &all);
+  reap_free(&all.paths);
+  return status;
+}
+
 static int put_all(const reap_session *s, reap_checkpoint_file *f) {
   const session_checkpoint *c = &s->checkpoint;
   session_identity identity;
@@ -195,11 +220,8 @@ static int put_all(const reap_session *s, reap_checkpoint_file *f) {
   reap_checkpoint_leave(f);
   REAP_TRY(reap_checkpoint_put_integer(f, "stage", c->stage));
   REAP_TRY(reap_checkpoint_put_integer(f, "steps_done", c->n));
-  if (s->own_paths && s->own_paths->n > 0) {
-    REAP_TRY(reap_checkpoint_enter(f, "paths"));
-    REAP_TRY(reap_checkpoint_put_paths(f, s->own_paths));
-    reap_checkpoint_leave(f);
-  }
+  REAP_TRY(reap_checkpoint_put_number(f, "seconds", s->info.seconds_before + reap_seconds() - c->begun));
+  REAP_TRY(put_paths(s, f));
   REAP_TRY(reap_checkpoint_put_integer(f, "trials_made", c->trials.n));
   REAP_TRY(reap_checkpoint_put_numbers(f, "trials", c->trials.n, c->trials.moved));
   if (c->stage < STAGE_PLAN) return REAP_OK;
@@ -274,9 +296,20 @@ static int trial_made(void *context) {
   return wanted ? stop(s) : REAP_OK;
 }
 
+int reap_session_checkpoint_paths(void *session, const reap_group_paths *paths, int n) {
+  session_checkpoint *c = &((reap_session *)session)->checkpoint;
+  c->fresh = paths;
+  c->n_fresh = n;
+  const int status = trial_made(session);
+  c->fresh = NULL; /* it may go once the caller goes on */
+  c->n_fresh = 0;
+  return status;
+}
+
 void reap_session_checkpoint_begin(reap_session *s) {
   s->checkpoint.trials.made = trial_made;
   s->checkpoint.trials.context = s;
+  s->checkpoint.begun = reap_seconds();
 }
 
 /* The step last done, into past. */
@@ -347,6 +380,17 @@ static int get_trials(const reap_checkpoint_file *f, reap_trial_ledger *l) {
   return REAP_OK;
 }
 
+static int get_list(reap_checkpoint_file *f, reap_group_paths **paths) {
+  double *pilots = NULL;
+  REAP_TRY(reap_checkpoint_enter(f, "paths"));
+  REAP_TRY(reap_checkpoint_get_paths(f, paths));
+  REAP_TRY(reap_checkpoint_get_numbers(f, "pilots", PILOTS, &pilots));
+  memcpy((*paths)->trials, pilots, sizeof(*paths)->trials);
+  reap_free(&pilots);
+  reap_checkpoint_leave(f);
+  return REAP_OK;
+}
+
 static int get_all(reap_session *s, reap_checkpoint_file *f) {
   int64_t stage;
   REAP_TRY(reap_checkpoint_enter(f, "run"));
@@ -356,11 +400,10 @@ static int get_all(reap_session *s, reap_checkpoint_file *f) {
   if (stage < STAGE_BEGUN || stage > STAGE_PLAN)
     return reap_error(REAP_ERR_INPUT, "there is no stage %lld", (long long)stage);
   s->checkpoint.stage = (session_stage)stage;
-  if (reap_checkpoint_has(f, "paths")) {
-    REAP_TRY(reap_checkpoint_enter(f, "paths"));
-    REAP_TRY(reap_checkpoint_get_paths(f, &s->own_paths));
-    reap_checkpoint_leave(f);
-  }
+  REAP_TRY(reap_checkpoint_get_number(f, "seconds", &s->info.seconds_before));
+  if (reap_checkpoint_has(f, "paths"))
+    REAP_TRY(get_list(f, stage < STAGE_PATHS ? &s->checkpoint.known : &s->own_paths));
+  if (s->checkpoint.known) REAP_TRY(reap_group_paths_match(s->checkpoint.known, s->groups, s->settings.checkpoint));
   REAP_TRY(get_trials(f, &s->checkpoint.trials));
   if (stage < STAGE_PLAN) return REAP_OK;
   s->info.paths = s->own_paths ? s->own_paths : s->info.paths;
@@ -394,7 +437,8 @@ int reap_session_checkpoint_read(reap_session *s) {
   }
   REAP_TRY(reap_comm_agree(s->comm, read_file(s)));
   if (c->stage < STAGE_PLAN)
-    reap_log(REAP_LOG_INFO, "resumed from %s, before the sizes were chosen", path);
+    reap_log(REAP_LOG_INFO, "resumed from %s, before the sizes were chosen%s", path,
+             c->known ? " and with the losses of some groups" : "");
   else
     reap_log(REAP_LOG_INFO, "resumed from %s: the run goes on after step %d", path, c->n);
   return REAP_OK;
@@ -404,5 +448,6 @@ void reap_session_checkpoint_clear(session_checkpoint *c) {
   for (int k = 0; c->past && k < c->n; k++) reap_step_past_clear(&c->past[k]);
   reap_free(&c->past);
   reap_free(&c->trials.moved);
+  reap_group_paths_destroy(&c->known);
   c->n = c->n_read = 0;
 }

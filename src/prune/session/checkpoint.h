@@ -2,13 +2,15 @@
  *
  * The file (io/checkpoint_file.h) holds
  *   run     what the results follow from: program, hashes of network and images, settings, as texts
- *   paths   losses of groups, as far as they are known (`stage`), and results of the trials (`trials`) after that
+ *   paths   losses of groups, as far as they are known (`stage`; of some groups before STAGE_PATHS), and pilot runs
+ *   trials  results of the trials made since the present stage was reached
  *   plan    sizes, once they are chosen
  *   steps   one group for each step done: its record (run/record.def), the weights of the layers that changed
  */
 #ifndef REAP_PRUNE_SESSION_CHECKPOINT_H
 #define REAP_PRUNE_SESSION_CHECKPOINT_H
 
+#include "model/groups/group_paths.h"
 #include "prune/prune.h"
 #include "reap/session.h"
 
@@ -26,7 +28,11 @@ typedef struct session_checkpoint {
   int n, n_read;            /* steps in past; of these those read, which are to be repeated */
   reap_step_past *past;     /* [n] on rank 0; those read on all ranks, until they are repeated */
   reap_trial_ledger trials; /* of the present stage */
-  double written, cost;     /* when it was written last, and the seconds that took */
+  reap_group_paths *known;  /* those read before STAGE_PATHS */
+  const reap_group_paths *fresh;
+  int n_fresh;          /* the first of these are complete: beside those known */
+  double begun;         /* when the session was made */
+  double written, cost; /* when it was written last, and the seconds that took */
 } session_checkpoint;
 
 /* Local. From now on trials are noted. */
@@ -44,6 +50,10 @@ int reap_session_checkpoint_read(reap_session *session);
  * session is to stop (settings.stop): REAP_STOPPED says so, and what there is. A file that cannot be written is warned
  * of. */
 int reap_session_checkpoint_stage(reap_session *session, session_stage stage);
+
+/* Collective. The same within STAGE_BEGUN, when the first n of these paths are complete; written now and then. For
+ * reap_paths_options. */
+int reap_session_checkpoint_paths(void *session, const reap_group_paths *paths, int n);
 
 /* Collective. The same after a step; written if that takes less than a fiftieth of the time since the last time, or if
  * the session stops. */

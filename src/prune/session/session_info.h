@@ -35,6 +35,7 @@ typedef struct reap_session_info {
   const reap_latency *latency;   /* the same */
   reap_paths_times paths_times;
   reap_session_times times;
+  double seconds_before; /* of runs that were resumed from, until their checkpoints */
   reap_session_views views;
   reap_memory_estimate memory_estimate; /* memory that the steps were expected to take */
   reap_prune_result result;             /* of the steps done */

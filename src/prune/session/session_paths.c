@@ -36,7 +36,7 @@ static int read_file(const reap_session *s, reap_group_paths **paths) {
                     reap_source_path(s->network->source), hash, model);
 }
 
-static reap_paths_options paths_options(const reap_session *s, bool output) {
+static reap_paths_options paths_options(reap_session *s, bool output) {
   const reap_session_settings *o = &s->settings;
   return (reap_paths_options){.chosen = o->save_paths ? NULL : s->info.plan.chosen,
                               .min_keep = o->path_least,
@@ -50,7 +50,9 @@ static reap_paths_options paths_options(const reap_session *s, bool output) {
                               .memory = o->memory,
                               .scratch = o->scratch,
                               .from_stats = s->stored.from,
-                              .progress = o->progress};
+                              .progress = o->progress,
+                              .complete = o->checkpoint ? reap_session_checkpoint_paths : NULL,
+                              .context = s};
 }
 
 /* Of the pass that makes paths. Collective. */
@@ -72,7 +74,8 @@ static int collect_inner(reap_session *s, const bool *inner, const reap_paths_op
   if (s->checkpoint.stage < STAGE_PATHS) {
     REAP_TRY(check_memory(s, options));
     REAP_TRY(reap_paths_collect(s->comm, graph, s->groups, s->images, s->images ? &s->shard : NULL, options,
-                                &s->info.paths_times, paths));
+                                s->checkpoint.known, &s->info.paths_times, paths));
+    reap_group_paths_destroy(&s->checkpoint.known);
     REAP_TRY(reap_session_checkpoint_stage(s, STAGE_PATHS));
   }
   if (options->sizes == 0 || s->checkpoint.stage >= STAGE_LAW) return REAP_OK;
