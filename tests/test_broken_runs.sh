@@ -62,6 +62,7 @@ for steps in 0 2; do
   resumed $((3 - ranks))
 done
 broken KILL 1
+check "the death of a rank is no request to stop" [ "$(grep -c "asked to stop" err.txt)" = 0 ]
 check "nothing but the checkpoint was written by a killed run" [ ! -e out.h5 ]
 resumed "$ranks"
 broken INT 1

@@ -173,6 +173,7 @@ works "${few[@]}" -o out.h5 --save-plan plan.json
 mv plan.json wet.json
 run "${few[@]}" --dry-run -o never.h5 --onnx never.onnx --report never.json --eval nosuch.h5 --save-plan plan.json
 check "a dry run ends well" [ "$status" = 0 ]
+for word in '-o never.h5' '--onnx never.onnx' '--report never.json'; do says "$word is not written by a dry run"; done
 check "it chooses the sizes of the run" cmp -s plan.json wet.json
 check "it shows them" [ "$(grep -Ec '^(conv|fc)[^ ]+ +[0-9]+ +[0-9]+ +[0-9.]+ %$' out.txt)" = 7 ]
 check "and what they come to" grep -Eq '^multiply-adds +29\.28 M .* (59|60)\.[0-9] % of it$' out.txt

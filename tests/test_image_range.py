@@ -57,6 +57,7 @@ class Range(unittest.TestCase):
         self.images("overflow", images * 8e37)
         self.images("bytes", numpy.abs(images) * 80)
         self.images("zero", images * 0)
+        self.images("many", numpy.concatenate([images, images]) * 80)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -89,6 +90,13 @@ class Range(unittest.TestCase):
         self.assertRegex(said, r"warning: .*big\.h5: .* values up to .*e\+30")
         self.assertRegex(said, r"warning: .*big\.h5: a KL divergence of ")
         self.assertNotIn("usual.h5: its", said)
+
+    def test_chance(self):
+        status, said = self.prune("usual", "many")
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"many\.h5: the original network has .* by chance \(25\.0 %\).* far from a few")
+        status, said = self.prune("usual", "usual")  # too few to tell
+        self.assertNotIn("by chance", said)
 
     def test_constant(self):
         status, said = self.prune("zero", "zero")

@@ -1,7 +1,8 @@
 /* Thresholds. Images come as bytes (up to 255), as 16-bit numbers (up to 65,535), as physical measurements of some
  * thousands, or normalised (some units): a million is beyond all of them, and leaves squares and sums of float32 their
- * accuracy. Two distributions in float32 differ by the logarithm of its smallest normal number, 88 nats, at most: a
- * larger divergence tells how large the scores are and nothing about classes. */
+ * accuracy. Normalised images stay within a few standard deviations, some within ten. Two distributions in float32
+ * differ by the logarithm of its smallest normal number, 88 nats, at most: a larger divergence tells how large the
+ * scores are and nothing about classes. */
 #include "image_range.h"
 
 #include <math.h>
@@ -9,7 +10,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 
-static const double LARGE = 1e6, MOST_NATS = 88;
+static const double LARGE = 1e6, SIGMAS = 20, MOST_NATS = 88;
 
 int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
   if (!data) return REAP_OK;
@@ -28,6 +29,21 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
     reap_log(REAP_LOG_WARNING, "%s: all values of all images are %g, so they say nothing about the network",
              reap_dataset_path(data), least);
   return REAP_OK;
+}
+
+/* Three standard errors above chance are no chance. */
+void image_range_warn_original(const reap_evaluation *figures, const reap_dataset *data) {
+  double least, most;
+  if (!figures->classified || figures->images < 100 || figures->classes < 2) return;
+  const double chance = 1 / (double)figures->classes;
+  if (figures->top1 > chance + 3 * sqrt(chance * (1 - chance) / (double)figures->images)) return;
+  reap_dataset_range(data, &least, &most);
+  reap_log(
+      REAP_LOG_WARNING,
+      "%s: the original network has %.1f %% of the labels right, no more than by chance (%.1f %%): are its images, "
+      "with values from %.3g to %.3g%s, normalised as the network expects, and are the labels its own?",
+      reap_dataset_path(data), 100 * figures->top1, 100 * chance, least, most,
+      fmax(fabs(least), fabs(most)) > SIGMAS ? ", far from a few standard deviations" : "");
 }
 
 void image_range_warn_figures(const reap_evaluation *figures, const char *name) {

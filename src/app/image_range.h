@@ -10,6 +10,11 @@
  * were read. Nothing happens without a data set. */
 int image_range_warn(const reap_comm *comm, const reap_dataset *data);
 
+/* Local. Warns of an original network that has no more labels right than chance would, and says what values the images
+ * have. figures: its own; nothing is said of fewer than a hundred images or without labels. On one rank the values are
+ * those that it has read. */
+void image_range_warn_original(const reap_evaluation *figures, const reap_dataset *data);
+
 /* Local. Warns of a divergence beyond what probabilities in float32 can have. `name` is the data set's. */
 void image_range_warn_figures(const reap_evaluation *figures, const char *name);
 

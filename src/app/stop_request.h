@@ -7,11 +7,11 @@
 #define REAP_APP_STOP_REQUEST_H
 
 #include <signal.h>
-#include <stdbool.h>
 
-/* checkpoint: a file name that lasts, or NULL. speaks: on the rank that tells the user. The result, which never goes
- * back to 0, is for reap_session_settings. */
-const volatile sig_atomic_t *stop_request_watch(const char *checkpoint, bool speaks);
+#include "reap/comm.h"
+
+/* checkpoint: a file name that lasts, or NULL. The result, which never goes back to 0, is for reap_session_settings. */
+const volatile sig_atomic_t *stop_request_watch(const char *checkpoint, const reap_comm *comm);
 
 /* From now on outputs appear, or the run has ended: nothing is said of it any more. */
 void stop_request_outputs(void);

@@ -324,6 +324,7 @@ static int combine(const reap_comm *comm, runner *r, double seconds, reap_evalua
   if (r->options->against) REAP_TRY(reap_comm_agree(comm, combine_divergences(r, out)));
   out->classified = r->judged >= 0;
   if (!out->classified) return REAP_OK;
+  out->classes = r->outputs.list[r->judged].size;
   if (r->outputs.n > 1) out->judged = r->outputs.list[r->judged].name;
   double loss = 0;
   for (int64_t b = 0; b < r->shard->blocks; b++) loss += r->losses[b];

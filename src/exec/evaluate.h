@@ -25,8 +25,9 @@ typedef struct reap_output_figure {
 
 typedef struct reap_evaluation {
   int64_t images;
-  bool classified;    /* an output is [N, classes] and the data set has labels: the next three hold */
+  bool classified;    /* an output is [N, classes] and the data set has labels: the next ones hold */
   const char *judged; /* of several outputs, the one that they are of; the graph's, borrowed. NULL: there is but one */
+  int64_t classes;
   double top1, top5, loss; /* shares in 0 .. 1; mean cross-entropy in nats */
   int64_t lost, gained;    /* compared: images that the other network has right and this one has not; the reverse */
   bool compared;           /* with the outputs of another network: the next ones hold */

@@ -169,6 +169,7 @@ static int run(const command_context *context, const eval_options *o) {
   j.seconds_evaluate = reap_seconds() - j.start - j.seconds_load;
   progress_view_finish();
   if (status == REAP_OK) status = image_range_warn(context->comm, j.data);
+  if (status == REAP_OK && !o->against) image_range_warn_original(&j.figures, j.data);
   if (status == REAP_OK) image_range_warn_figures(&j.figures, o->data);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) status = show(&j);
   status = reap_comm_agree(context->comm, status);

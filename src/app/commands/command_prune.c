@@ -46,7 +46,7 @@ static int run(const command_context *context, prune_options *o) {
                    .files = &files};
   int status = REAP_OK;
   REAP_TRY(command_set_up(context, &o->common));
-  o->settings.stop = stop_request_watch(o->settings.checkpoint, reap_comm_rank(context->comm) == 0);
+  o->settings.stop = stop_request_watch(o->settings.checkpoint, context->comm);
   REAP_TRY_OR(prune_options_check_files(context->comm, o, &files), done);
   REAP_TRY_OR(
       reap_network_load_for(context->comm, o->model, o->calibration ? o->calibration : o->evaluation, &inputs.network),
@@ -69,6 +69,7 @@ static int run(const command_context *context, prune_options *o) {
   REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
   if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
     REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
+  if (o->evaluation) image_range_warn_original(&job.before, inputs.evaluation);
   image_range_warn_figures(&job.after, o->evaluation);
   stop_request_outputs();
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job);
@@ -92,6 +93,7 @@ int command_prune(const command_context *context) {
   bool done;
   REAP_TRY(command_begin(context, &line, SYNOPSIS, ABOUT, &done));
   if (done) return REAP_OK;
+  command_set_log(context, &o.common);
   if (o.dry_run) prune_options_drop_outputs(&o);
   REAP_TRY(prune_options_read(&o));
   REAP_TRY(prune_options_check(&o));

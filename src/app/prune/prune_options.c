@@ -8,6 +8,7 @@
 
 #include "prune/methods/methods.h"
 #include "reap/error.h"
+#include "reap/log.h"
 
 /* In the order of reap_ratios and reap_switch, behind what stands for no choice; of reap_scope and reap_refit. */
 static const char RATIOS[] = "uniform|path|output", CLASSIFIER[] = "scale|keep", SCOPES[] = "auto|inner|all",
@@ -269,6 +270,17 @@ int prune_options_check_files(const reap_comm *comm, prune_options *o, run_files
 }
 
 void prune_options_drop_outputs(prune_options *o) {
+  const struct {
+    const char *option, *file;
+  } dropped[] = {{"-o", o->output},
+                 {"--onnx", o->onnx},
+                 {"--report", o->report},
+                 {"--save-stats", o->settings.save_stats},
+                 {"--activations", o->settings.activations},
+                 {"--checkpoint", o->settings.checkpoint}};
+  for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
+    if (dropped[i].file)
+      reap_log(REAP_LOG_INFO, "%s %s is not written by a dry run", dropped[i].option, dropped[i].file);
   o->output = o->onnx = o->report = o->evaluation = NULL;
   o->settings.save_stats = o->settings.activations = o->settings.checkpoint = NULL;
   o->settings.resume = false;

@@ -53,7 +53,7 @@ int prune_options_read(prune_options *o);
 /* Those of them that reap paths has as well: solver, measure, positions, seed, kernels, memory. */
 int prune_options_read_common(prune_options *o);
 
-/* With --dry-run: the files of what does not take place are no longer asked for. */
+/* With --dry-run: the files of what does not take place are no longer asked for, and the log says so. */
 void prune_options_drop_outputs(prune_options *o);
 
 /* REAP_ERR_USAGE if options are missing, out of range or do not go together. */
