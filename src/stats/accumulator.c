@@ -201,7 +201,7 @@ static int use_rows(reap_accumulator *a, int64_t count) {
     a->block_energy = 0;
     a->block_empty = false;
   }
-  REAP_TRY(reap_dsyrk_lower('N', n, count, 1, rows->x, n, beta, a->block_gram, n));
+  if (!a->samples.cross_only) REAP_TRY(reap_dsyrk_lower('N', n, count, 1, rows->x, n, beta, a->block_gram, n));
   REAP_TRY(reap_dgemm('N', 'T', m, n, count, 1, rows->y, m, rows->x, n, beta, a->block_cross, m));
   for (int64_t r = 0; r < count; r++) {
     for (int64_t i = 0; i < n; i++) a->block_sum_x[i] += rows->x[r * n + i];
@@ -245,6 +245,7 @@ static int sum_shifts(reap_accumulator *a, int64_t b) {
 
 static void add_gram(reap_accumulator *a) {
   const int64_t n = a->samples.layer.n, channels = a->samples.layer.channels;
+  if (a->samples.cross_only) return;
   if (a->shift) { /* every term is a matrix [channels, channels]; all taps of a channel have its grid */
     for (int64_t k = 0; k < a->gram_count; k += channels)
       add_on_grid(a->gram + k, a->block_gram + k, a->grid_x[k / channels % channels], a->grid_x, channels);
@@ -286,10 +287,11 @@ static int64_t file_column(const reap_layer *layer, int64_t i) {
 
 static void reorder(const reap_accumulator *a, reap_moments *out) {
   const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
-  if (a->shift) reap_shift_assemble(a->shift, a->gram, out->gram);
+  const bool gram = !a->samples.cross_only;
+  if (a->shift && gram) reap_shift_assemble(a->shift, a->gram, out->gram);
   for (int64_t i = 0; i < n; i++) {
     int64_t fi = file_column(&a->samples.layer, i);
-    for (int64_t k = i; k < n && !a->shift; k++) {
+    for (int64_t k = i; k < n && !a->shift && gram; k++) {
       int64_t fk = file_column(&a->samples.layer, k);
       out->gram[fi * n + fk] = out->gram[fk * n + fi] = a->gram[i * n + k];
     }
@@ -305,7 +307,7 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
   const int64_t n = a->samples.layer.n, m = a->samples.layer.m;
   *out = NULL;
   free_block(a);
-  REAP_TRY(reap_comm_sum(comm, a->gram, a->gram_count));
+  if (!a->samples.cross_only) REAP_TRY(reap_comm_sum(comm, a->gram, a->gram_count));
   REAP_TRY(reap_comm_sum(comm, a->cross, n * m));
   REAP_TRY(reap_comm_sum(comm, a->sum_x, n));
   REAP_TRY(reap_comm_sum(comm, a->sum_y, m));
@@ -325,6 +327,7 @@ int reap_accumulator_reduce(reap_accumulator *a, const reap_comm *comm, reap_mom
 
 double reap_accumulator_multiply_adds(const reap_accumulator *a, int64_t samples) {
   const double n = (double)a->samples.layer.n, m = (double)a->samples.layer.m;
+  if (a->samples.cross_only) return (double)samples * n * m;
   if (!a->shift) return (double)samples * n * (0.5 * n + m);
   return (double)samples / (double)a->samples.layer.positions * reap_shift_multiply_adds(a->shift);
 }

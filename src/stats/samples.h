@@ -24,7 +24,8 @@ typedef struct reap_samples {
   reap_sampling sampling;
   reap_split split; /* into images in the sums and images held out */
   reap_shard shard;
-  int64_t stride; /* of all blocks, every so many count; 0 or 1: all */
+  int64_t stride;  /* of all blocks, every so many count; 0 or 1: all */
+  bool cross_only; /* products of inputs with each other are not wanted: the Gram matrix stays zero */
   /* Local block b (0 .. last - first): input and target in storage order, valid until another block is read. x or y
    * NULL: not wanted. */
   int (*read)(void *context, int64_t b, const float **x, const float **y);

@@ -34,6 +34,7 @@ struct reap_shift {
   reap_layer layer;
   shift_plan plan;
   shift_batch batch;
+  bool cross_only;    /* no terms are wanted */
   double *cell_sums;  /* [cells of y][cells of x][channels] */
   double *square;     /* [m] */
   double *prediction; /* [out_width, images of a batch, m]; this and what follows for held-out images */
@@ -72,6 +73,7 @@ static int allocate(reap_shift *s, const reap_samples *samples) {
 int reap_shift_create(const reap_samples *samples, reap_shift **out) {
   REAP_TRY(reap_calloc(out, 1, sizeof **out));
   (*out)->layer = samples->layer;
+  (*out)->cross_only = samples->cross_only;
   int status = allocate(*out, samples);
   if (status != REAP_OK) reap_shift_destroy(out);
   return status;
@@ -203,7 +205,7 @@ static int add_row(reap_shift *s, int64_t row, const float *y, const reap_shift_
   reap_shift_batch_advance(&s->batch, row);
   if (u >= 0 && p->n_terms > 0) { /* without terms all windows read nothing but padding, and there may be no core */
     add_cell_sums(s, u, row);
-    REAP_TRY(core_row(s, u, row, sums->terms));
+    if (!s->cross_only) REAP_TRY(core_row(s, u, row, sums->terms));
   }
   if (oy < 0 || oy >= p->y.out) return REAP_OK;
   reap_shift_batch_targets(&s->batch, oy, y);
@@ -243,7 +245,7 @@ int reap_shift_moments(reap_shift *s, int64_t block, const float *x, const float
   for (int64_t next = 0; reap_shift_batch_begin(batch, block, false, x, layer->channels, NULL, &next);) {
     for (int64_t row = reap_shift_batch_first(batch); row < reap_shift_batch_last(batch); row++)
       REAP_TRY(add_row(s, row, y, sums));
-    REAP_TRY(border_terms(s, sums->terms));
+    if (!s->cross_only) REAP_TRY(border_terms(s, sums->terms));
     sums->samples += batch->images * layer->positions;
   }
   assemble_sums(s, sums->sum_x);

@@ -5,16 +5,18 @@
  * is 1 where its output is positive; that of any other function is a difference quotient over 1 / 256, which is near
  * enough for a direction whose length is searched.
  *
- * Cost of a pass for an image: both layers' multiply-adds twice (energies are looked at first, accumulator.h), the
- * consumer's once more on the way back, and the moments. Memory: a block of inputs, outputs and of what goes back.
- * Images held out take part in nothing. Sums do not depend on the number of ranks: those of the accumulator, and
- * counts, which are whole numbers.
+ * Cost of a pass for an image: both layers' multiply-adds, the consumer's once more on the way back, and the moments,
+ * those of the producer's inputs with each other in the first pass alone. Memory: a block of inputs, outputs and of
+ * what goes back; what the first blocks gave (PRODUCER_KEPT_BYTES), where later ones are computed twice; on rank 0 a
+ * Gram matrix. Images held out take part in nothing. Sums do not depend on the number of ranks: those of the
+ * accumulator, and counts, which are whole numbers.
  */
 #include "producer_pass.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "base/timer.h"
 #include "exec/primitives/im2col.h"
 #include "linalg/dense.h"
@@ -133,9 +135,22 @@ static int64_t patch_columns(const producer_pass *p) { return p->consumer.n; }
 /* One whose derivative has to be computed. */
 static bool has_function(const producer_pass *p) { return p->n_between > 0 && !p->relu; }
 
+static bool counts(const producer_pass *p, int64_t b) { return (p->run->shard->first + b) % p->stride == 0; }
+
+/* Room for what blocks give; without it they are computed twice. */
+static int allocate_kept(producer_pass *p, int64_t middle) {
+  const reap_shard *shard = p->run->shard;
+  int64_t blocks = 0;
+  for (int64_t b = 0; b < shard->last - shard->first; b++) blocks += counts(p, b);
+  p->kept_blocks = reap_smaller(blocks, PRODUCER_KEPT_BYTES / (int64_t)sizeof *p->kept / middle);
+  REAP_TRY(reap_calloc(&p->has, p->kept_blocks, sizeof *p->has));
+  return reap_alloc(&p->kept, p->kept_blocks * middle, sizeof *p->kept);
+}
+
 static int allocate(producer_pass *p) {
   const reap_graph *graph = p->run->pruned;
   const int64_t middle = reap_value_count(&graph->values[p->consumer.input]);
+  REAP_TRY(allocate_kept(p, middle));
   REAP_TRY(reap_calloc(&p->storage, graph->n_values, sizeof *p->storage));
   REAP_TRY(reap_alloc(&p->middle, middle, sizeof *p->middle));
   REAP_TRY(reap_alloc(&p->back, middle, sizeof *p->back));
@@ -171,6 +186,9 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
 void reap_producer_pass_clear(producer_pass *p) {
   reap_plan_destroy(&p->plan);
   reap_plan_destroy(&p->function);
+  reap_free(&p->kept);
+  reap_free(&p->has);
+  reap_free(&p->inputs);
   reap_free(&p->before);
   reap_free(&p->slope);
   reap_free(&p->storage);
@@ -312,36 +330,70 @@ static int count_both(counting *c, int64_t b) {
 
 /* ------------------------------------------------------------------ passes */
 
+/* Where what block b gives is kept, and whether it is there already; NULL: there is no room. */
+static float *kept_block(const producer_pass *p, int64_t b, bool **has) {
+  const int64_t first = p->run->shard->first, at = (first + b) / p->stride - (first + p->stride - 1) / p->stride;
+  *has = at < p->kept_blocks ? &p->has[at] : NULL;
+  return *has ? p->kept + at * reap_value_count(&p->run->pruned->values[p->consumer.input]) : NULL;
+}
+
+static void keep_block(const producer_pass *p, const float *values, float *kept, bool *has) {
+  if (!kept) return;
+  memcpy(kept, values, (size_t)reap_value_count(&p->run->pruned->values[p->consumer.input]) * sizeof *kept);
+  *has = true;
+}
+
 static int read_consumer(void *context, int64_t b, const float **x, const float **y) {
   producer_pass *p = context;
   const float *before = NULL;
-  REAP_TRY(forward(p, b, &before));
-  if (x) *x = p->middle;
+  bool *has = NULL;
+  float *kept = kept_block(p, b, &has);
+  if (!kept || !*has) {
+    REAP_TRY(forward(p, b, &before));
+    keep_block(p, p->middle, kept, has);
+  }
+  if (x) *x = kept ? kept : p->middle;
   return y ? p->step->data.read(p->step->data.context, b, NULL, y) : REAP_OK;
+}
+
+/* What block b sends back, in p->back. */
+static int compute_back(counting *c, int64_t b, const float **before) {
+  producer_pass *p = c->pass;
+  REAP_TRY(forward(p, b, before));
+  REAP_TRY(differentiate(p));
+  REAP_TRY(subtract(p, b));
+  REAP_TRY(backward(p));
+  return count_both(c, b);
 }
 
 static int read_producer(void *context, int64_t b, const float **x, const float **y) {
   producer_pass *p = ((counting *)context)->pass;
   const float *before = NULL;
-  REAP_TRY(forward(p, b, &before));
-  REAP_TRY(differentiate(p));
-  REAP_TRY(subtract(p, b));
-  REAP_TRY(backward(p));
+  bool *has = NULL;
+  float *kept = kept_block(p, b, &has);
+  if (!kept || !*has) {
+    REAP_TRY(compute_back(context, b, &before));
+    keep_block(p, p->back, kept, has);
+  } else {
+    REAP_TRY(reap_frontier_read(p->step->before, p->producer.input, b, &before));
+  }
   if (x) *x = before;
-  if (y) *y = p->back;
-  return count_both(context, b);
+  if (y) *y = kept ? kept : p->back;
+  return REAP_OK;
 }
 
 /* Moments of one of the two layers, over the blocks that count. */
-static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, const float **, const float **),
-               void *context, reap_moments **moments) {
+static int sum(producer_pass *p, int which, bool cross_only,
+               int (*read)(void *, int64_t, const float **, const float **), void *context, reap_moments **moments) {
   reap_samples samples = p->step->data;
   reap_layer_gram gram;
   samples.layer = which == 0 ? p->producer : p->consumer;
   samples.name = p->names[which];
   samples.stride = p->stride;
+  samples.cross_only = cross_only;
   samples.read = read;
   samples.context = context;
+  if (p->kept_blocks > 0) memset(p->has, 0, (size_t)p->kept_blocks * sizeof *p->has);
   const int status = reap_gram_gather(p->run->comm, &samples, REAP_GRAM_WHOLE, &gram);
   *moments = gram.moments;
   gram.moments = NULL;
@@ -350,7 +402,20 @@ static int sum(const producer_pass *p, int which, int (*read)(void *, int64_t, c
 }
 
 int reap_producer_pass_moments(producer_pass *p, reap_moments **moments) {
-  return sum(p, 1, read_consumer, p, moments);
+  return sum(p, 1, false, read_consumer, p, moments);
+}
+
+/* The producer's moments with those of its inputs, which the first pass keeps for later ones. Local. */
+static int complete(producer_pass *p, reap_moments *m) {
+  const int64_t square = m->n * m->n;
+  if (reap_comm_rank(p->run->comm) > 0) return REAP_OK;
+  if (p->inputs) {
+    memcpy(m->gram, p->inputs, (size_t)square * sizeof *m->gram);
+    return REAP_OK;
+  }
+  REAP_TRY(reap_alloc(&p->inputs, square, sizeof *p->inputs));
+  memcpy(p->inputs, m->gram, (size_t)square * sizeof *m->gram);
+  return REAP_OK;
 }
 
 int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
@@ -362,7 +427,9 @@ int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *bo
   int status = reap_alloc(&c.mask, image, sizeof *c.mask);
   if (status == REAP_OK) status = reap_alloc(&c.product, k * k, sizeof *c.product);
   status = reap_comm_agree(comm, status);
-  if (status == REAP_OK) status = sum(p, 0, read_producer, &c, moments);
+  if (status == REAP_OK) status = sum(p, 0, p->knows_inputs, read_producer, &c, moments);
+  if (status == REAP_OK) status = reap_comm_agree(comm, complete(p, *moments));
+  p->knows_inputs = status == REAP_OK;
   if (status == REAP_OK) status = reap_comm_sum(comm, both, k * k);
   if (status == REAP_OK) status = reap_comm_sum(comm, &c.positions, 1);
   const double scale = p->slope ? c.positions * UNIT * UNIT : c.positions;

@@ -21,6 +21,10 @@ static inline int64_t producer_stride(int64_t images) {
 
 enum { PRODUCER_NODES = 16 }; /* between the two, at most */
 
+/* Every pass goes over its blocks twice (accumulator.h): what the first time gave is kept for the second one, of so
+ * many bytes' blocks. */
+enum { PRODUCER_KEPT_BYTES = 64 << 20 };
+
 typedef struct producer_pass {
   const run *run;
   const step *step;                       /* of the consumer, its channels already cut */
@@ -32,6 +36,11 @@ typedef struct producer_pass {
   reap_plan *plan;        /* for the weights at hand */
   reap_plan *function;    /* the nodes between, alone; NULL if there are none, or for a Relu */
   float **storage;        /* [n_values] */
+  int64_t kept_blocks;    /* room in `kept`, which has the first blocks that count */
+  float *kept;            /* of what this pass computes: consumer's inputs, or what goes back */
+  bool *has;              /* [kept_blocks] */
+  bool knows_inputs;      /* on all ranks: of the producer's inputs, which do not change with weights, */
+  double *inputs;         /* rank 0 has the Gram matrix [n, n] then */
   float *middle, *output; /* a block of the consumer's inputs and outputs */
   float *back;      /* a block, as the producer's outputs lie: what they ought to gain, see reap_producer_pass_back */
   float *rows_back; /* an image's rows of patches of that */
