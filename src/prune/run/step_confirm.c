@@ -11,17 +11,35 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 
-/* The layer's weights in the original network, of the channels kept. Local. */
-static int trained_weights(const run *r, const step *s, double *weights, double *bias) {
+/* Which of the original's outputs the layer has left; NULL: all. */
+static const int64_t *outputs_left(const run *r, const step *s) {
+  return r->stays ? r->stays[s->layer.output].entries : NULL;
+}
+
+/* Whether the original's weights are those of the layer before the step, but for outputs that went before it. */
+static bool is_comparable(const run *r, const step *s, int64_t *outputs) {
   const decision *d = &s->decision;
-  const int64_t rows = d->block * d->m;
-  double *all = NULL;
-  REAP_TRY(reap_alloc(&all, d->record.channels * rows, sizeof *all));
-  reap_surgery_get_weights(r->original, s->node, all, bias);
-  for (int64_t k = 0; k < d->record.n_kept; k++)
-    memcpy(weights + k * rows, all + d->record.kept[k] * rows, (size_t)rows * sizeof *weights);
+  const reap_tensor *w = reap_node_constant(r->original, r->original->nodes[s->node], 1);
+  *outputs = w->dims[0];
+  return w->count == *outputs * d->record.channels * d->block && (*outputs == d->m || outputs_left(r, s));
+}
+
+/* The layer's weights in the original network, of the channels and outputs kept; m: outputs there. Local. */
+static int trained_weights(const run *r, const step *s, int64_t m, double *weights, double *bias) {
+  const decision *d = &s->decision;
+  const int64_t *left = outputs_left(r, s);
+  double *all = NULL, *all_bias = NULL;
+  int status = reap_alloc(&all, d->record.channels * d->block * m, sizeof *all);
+  if (status == REAP_OK) status = reap_alloc(&all_bias, m, sizeof *all_bias);
+  if (status == REAP_OK) reap_surgery_get_weights(r->original, s->node, all, all_bias);
+  for (int64_t k = 0; status == REAP_OK && k < d->record.n_kept; k++)
+    for (int64_t t = 0; t < d->block; t++)
+      for (int64_t j = 0; j < d->m; j++)
+        weights[(k * d->block + t) * d->m + j] = all[(d->record.kept[k] * d->block + t) * m + (left ? left[j] : j)];
+  for (int64_t j = 0; status == REAP_OK && j < d->m; j++) bias[j] = all_bias[left ? left[j] : j];
   reap_free(&all);
-  return REAP_OK;
+  reap_free(&all_bias);
+  return status;
 }
 
 /* Whichever weights leave less. What is said of the images in the moments is then worth as little as the rows: the
@@ -37,16 +55,21 @@ static int choose(run *r, step *s, const forward_error *after, double *weights, 
   if (stays) return REAP_OK;
   memcpy(d->weights, weights, (size_t)(d->record.n_kept * d->block * d->m) * sizeof *weights);
   memcpy(d->bias, bias, (size_t)d->m * sizeof *bias);
-  return reap_comm_agree(r->comm, reap_surgery_copy_weights(r->pruned, s->node, r->original, s->node,
-                                                            d->record.channels, d->record.n_kept, d->record.kept));
+  const int status = outputs_left(r, s)
+                         ? reap_surgery_set_weights(r->pruned, s->node, weights, bias)
+                         : reap_surgery_copy_weights(r->pruned, s->node, r->original, s->node, d->record.channels,
+                                                     d->record.n_kept, d->record.kept);
+  return reap_comm_agree(r->comm, status);
 }
 
 static int doubt(run *r, step *s, const forward_error *after) {
   const decision *d = &s->decision;
   double *weights = NULL, *bias = NULL;
+  int64_t m;
+  if (!is_comparable(r, s, &m)) return REAP_OK;
   int status = reap_alloc(&weights, d->record.n_kept * d->block * d->m, sizeof *weights);
   if (status == REAP_OK) status = reap_alloc(&bias, d->m, sizeof *bias);
-  if (status == REAP_OK) status = trained_weights(r, s, weights, bias);
+  if (status == REAP_OK) status = trained_weights(r, s, m, weights, bias);
   status = reap_comm_agree(r->comm, status);
   if (status == REAP_OK) status = choose(r, s, after, weights, bias);
   reap_free(&weights);
