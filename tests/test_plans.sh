@@ -148,7 +148,7 @@ round round.plan.json
 plan '{ "groups": { "conv1.Conv": 7 } }'
 ends 2 "plan.json: group conv1.Conv: keeps multiples of 8" "${all[@]}" --plan plan.json --multiple-of 8
 ends 2 "plan.json: group conv1.Conv is excluded" "${all[@]}" --plan plan.json --exclude stage1.stage1.0.conv1.Conv
-ends 2 "method reap needs moments" "${all[@]/#l1/reap}" --keep 0.5
+ends 2 "method reap finds channels and weights together" "${all[@]/#l1/reap}" --keep 0.5
 ends 2 "do not go with --scope all yet" "${all[@]}" --keep 0.5 --save-stats stats.h5
 ends 2 "goes with --ratios uniform only" "${all[@]}" --flops 0.5 --ratios path
 ends 2 "--scope all does not go with --latency" "${prune[@]}" --latency 0.5 --scope all

@@ -115,8 +115,11 @@ static int check_method(const run *r) {
   if (r->images && reap_dataset_has_labels(r->images)) offered |= REAP_NEEDS_LABELS;
   REAP_TRY(reap_method_check(method, offered));
   if (r->options->cut_only && method->gives & REAP_GIVES_PATH)
-    return reap_error(REAP_ERR_USAGE, "method %s gives weights, which groups that are only cut do not take",
-                      method->name);
+    return reap_error(
+        REAP_ERR_USAGE,
+        "method %s finds channels and weights together, which groups that are only cut do not take: let weights be "
+        "re-solved, or take another method",
+        method->name);
   for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
     if (r->steps.list[k].group < 0) continue;
     const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);

@@ -102,7 +102,7 @@ void prune_options_table(prune_options *o, option *table) {
        "a soft-max, or if it has a single output and the images have labels;\n"
        "the labels are ignored)",
        &o->classifier, 0},
-      {"--views", NULL, OPTION_LIST, "auto|none|KIND,...",
+      {"--views", NULL, OPTION_LIST, "auto|none|KIND",
        "how held-out images stand for new ones, by which the result is judged:\n"
        "flips (left to right), shifts (by up to an eighth) and mixes (a fifth\n"
        "of another image), each where the original agrees with itself on 80 %\n"
@@ -119,14 +119,14 @@ void prune_options_table(prune_options *o, option *table) {
        "more than once",
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
-      POSITIONS_OPTION(o->positions_text),
+      POSITIONS_OPTION(o->positions_text, "auto"),
       {"--ridge", NULL, OPTION_TEXT, "R|auto",
        "ridge relative to each column's own scale (default 1e-6); auto: for\n"
        "each layer the ridge with the least held-out error, towards zero or\n"
        "towards the trained weights",
        &o->ridge_text, 0},
       SOLVER_OPTION(o->solver),
-      {"--seed", NULL, OPTION_INT, "S", "for --positions K and --method random (default 0)", &o->seed, 0},
+      {"--seed", NULL, OPTION_INT, "S", "for what is drawn at random (default 0)", &o->seed, 0},
       MEMORY_OPTIONS(o->memory),
       {"--checkpoint", NULL, OPTION_TEXT, "C.h5",
        "write here what was found and done so far, after every step, until the\n"
