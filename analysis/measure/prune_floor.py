@@ -3,7 +3,8 @@
 
 The floor is what the run cannot do without: the forward passes of the original and of the pruned network (`reap eval`
 of both on the calibration images) and the operations of the moments at the rate that DGEMM reaches on the same ranks
-(`reap bench solve` measures it; before and after the run, the mean counts). Printed are the phases of `reap prune`
+(`reap bench solve` measures it; before and after the run, the mean counts). Where positions are drawn (--positions
+auto), a second run tells the operations of the moments at all positions, and the floor is printed for both. Printed are the phases of `reap prune`
 with the floor and their ratio, the rate of the moments layer by layer as a share of DGEMM's, and the seconds of the
 same pruning in plain PyTorch (torch_baseline.py) on --baseline-images images, scaled linearly to all.
 
@@ -73,12 +74,17 @@ def measure(options, folder):
     images = ["--images", options.images] if options.images else []
     pruned = os.path.join(folder, "pruned.h5")
     rates = [program.dgemm()]
-    prune = program.report(folder, "prune", options.model, "--calib", options.calib, "--keep", options.keep,
-                           "--positions", "all", *images, *options.words, "-o", pruned)
+    budget = ["--flops", options.flops] if options.flops else ["--keep", options.keep]
+    calls = ["prune", options.model, "--calib", options.calib, *images]
+    prune = program.report(folder, *calls, *budget, "--positions", options.positions, *options.words, "-o", pruned)
     rates.append(program.dgemm())
     original = program.report(folder, "eval", options.model, "--data", options.calib, *images)
     after = program.report(folder, "eval", pruned, "--data", options.calib, *images)
-    return prune, original, after, rates
+    whole = prune
+    if options.positions != "all":
+        whole = program.report(folder, *calls, "--keep", options.keep, "--positions", "all", "--producers", 0, "-o",
+                               os.path.join(folder, "whole.h5"))
+    return prune, original, after, rates, whole
 
 
 def layers_of(prune):
@@ -115,16 +121,19 @@ def baseline(options, folder, images):
             "scaled_seconds": result["seconds"]["total"] * images / few}
 
 
-def evaluate(prune, original, after, rates):
+def evaluate(prune, original, after, rates, whole):
     dgemm = sum(rates) / len(rates)
     layers = layer_rates(layers_of(prune), dgemm)
     operations = sum(l["operations"] for l in layers)
     passes = [original["seconds"]["total"], after["seconds"]["total"]]
     floor = sum(passes) + operations / dgemm
+    whole_operations = sum(l["operations"] for l in layer_rates(layers_of(whole), dgemm))
+    whole_floor = sum(passes) + whole_operations / dgemm
     return {"dgemm_flops_per_second": dgemm, "dgemm_measured": rates, "seconds": prune["seconds"],
             "eval_original_seconds": passes[0], "eval_pruned_seconds": passes[1], "moments_operations": operations,
             "moments_at_dgemm_seconds": operations / dgemm, "floor_seconds": floor,
-            "ratio": prune["seconds"]["total"] / floor, "layers": layers, "moments_share": share(layers, dgemm),
+            "ratio": prune["seconds"]["total"] / floor, "floor_of_all_positions_seconds": whole_floor,
+            "ratio_of_all_positions": prune["seconds"]["total"] / whole_floor, "layers": layers, "moments_share": share(layers, dgemm),
             "wide_moments_share": share([l for l in layers if l["channels"] >= WIDE], dgemm)}
 
 
@@ -140,6 +149,8 @@ def print_phases(r):
     print(f"\nfloor: eval of the original {r['eval_original_seconds']:.3f} s + of the pruned network "
           f"{r['eval_pruned_seconds']:.3f} s + {r['moments_operations'] / 1e9:.1f} G operations of moments at "
           f"{r['dgemm_flops_per_second'] / 1e9:.1f} GF/s (DGEMM, all ranks at once)")
+    print(f"with moments at all positions: {r['floor_of_all_positions_seconds']:.3f} s, ratio "
+          f"{r['ratio_of_all_positions']:.2f}")
 
 
 def print_layers(r):
@@ -171,6 +182,9 @@ def parse():
     parser.add_argument("--calib", required=True, help="data set (HDF5) with `images`")
     parser.add_argument("--ranks", type=int, default=2, help="ranks, one thread each (default: %(default)s)")
     parser.add_argument("--keep", type=float, default=0.5, help="share of the channels kept (default: %(default)s)")
+    parser.add_argument("--flops", type=float, help="share of the multiply-adds kept, in place of --keep")
+    parser.add_argument("--positions", default="all",
+                        help="positions of an image in the moments: all, auto, or a number (default: %(default)s)")
     parser.add_argument("--images", type=int, default=0, help="only the first N images (default: all)")
     parser.add_argument("--baseline-images", type=int, default=128,
                         help="images for plain PyTorch, 0: none (default: %(default)s)")
@@ -194,7 +208,9 @@ def main():
         result.update(images=images, ranks=options.ranks, keep=options.keep)
         if options.baseline_images > 0:
             result["baseline"] = baseline(options, folder, images)
-    print(f"{images} images, {options.ranks} rank{'s' if options.ranks > 1 else ''}, --keep {options.keep}\n")
+    print(f"{images} images, {options.ranks} rank{'s' if options.ranks > 1 else ''}, "
+          f"{'--flops' if options.flops else '--keep'} {options.flops or options.keep}, "
+          f"--positions {options.positions}\n")
     print_phases(result)
     print_layers(result)
     if "baseline" in result:
