@@ -99,8 +99,8 @@ def settings_of(report):
 def _worded(key, value):
     if key == "ratios":
         return "uniform sizes" if value == "uniform" else "sizes by %s" % value
-    if key == "positions" and value == 0:
-        return "all positions"
+    if key == "positions" and value <= 0:
+        return "all positions" if value == 0 else "%d rows for each column" % -value
     value = ("on" if value else "off") if isinstance(value, bool) else value
     return str(value) if key in ("network", "method") else "%s %s" % (key.replace("_", " "), value)
 

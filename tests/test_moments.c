@@ -179,15 +179,16 @@ static void measure_twice(reap_accumulator *a, const reap_comm *comm, const held
   CU_ASSERT_EQUAL(memcmp(&first, error, sizeof first), 0);
 }
 
-/* Moments and, with `h`, the held-out error. */
-static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, const reap_comm *comm,
-                                const held_out_case *h, reap_held_out_error *error) {
+/* Moments, all or those of targets alone, and, with `h`, the held-out error. */
+static reap_moments *accumulate_some(const scene *s, const reap_sampling *sampling, bool cross_only,
+                                     const reap_comm *comm, const held_out_case *h, reap_held_out_error *error) {
   source c = {s, reap_shard_make(s->images, s->block, reap_comm_rank(comm), reap_comm_size(comm)), NULL};
   const reap_samples samples = {.layer = s->layer,
                                 .name = "layer",
                                 .sampling = *sampling,
                                 .split = REAP_SPLIT_TENTH,
                                 .shard = c.shard,
+                                .cross_only = cross_only,
                                 .read = read_block,
                                 .context = &c};
   reap_accumulator *a = NULL;
@@ -201,6 +202,11 @@ static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, c
   reap_accumulator_destroy(&a);
   reap_free(&c.target);
   return moments;
+}
+
+static reap_moments *accumulate(const scene *s, const reap_sampling *sampling, const reap_comm *comm,
+                                const held_out_case *h, reap_held_out_error *error) {
+  return accumulate_some(s, sampling, false, comm, h, error);
 }
 
 static held_out_case make_held_out(const reap_layer *l, reap_random *random) {
@@ -451,6 +457,61 @@ static void samples_do_not_depend_on_ranks(void) {
   free_scene(&s);
 }
 
+/* Rows for each column: as many positions as that takes, but all where they cost hardly more, and all of no images. */
+static void rows_for_each_column_decide_how_many_are_drawn(void) {
+  reap_window w = plain_window(20, 3, 4, 3);
+  const reap_layer wide = conv_layer(&w); /* 400 positions, 36 columns */
+  reap_layer plain = {.channels = 36, .block = 1, .n = 36, .m = 3, .positions = 400};
+  const reap_sampling eight = {-8, 1}, few = {5, 1}, all = {0, 1};
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &wide, 100), 3); /* 288 rows of 36 columns */
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &wide, 288), 1);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &wide, 3), 96);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &wide, 2), 0); /* 144 of 400 */
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &plain, 2), 144);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&eight, &plain, 0), 0);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&few, &plain, 2), 5);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&few, &plain, 0), 5);
+  CU_ASSERT_EQUAL(reap_sampling_drawn(&all, &plain, 2), 0);
+}
+
+/* Moments of drawn rows are the same whether their number or what decides it is given. */
+static void rows_for_each_column_are_those_of_as_many_positions(void) {
+  reap_random random = reap_random_init(7, 8, 10);
+  reap_window w = plain_window(20, 3, 4, 3);
+  reap_layer layer = conv_layer(&w);
+  scene s = make_scene(&layer, 48, 4, true, &random);
+  const reap_sampling by_rows = {-4, 42}, by_number = {3, 42};
+  reap_moments *a = accumulate(&s, &by_rows, test_comm(), NULL, NULL),
+               *b = accumulate(&s, &by_number, test_comm(), NULL, NULL);
+  CU_ASSERT_EQUAL(a->samples, 3 * 44);
+  compare(a, b);
+  reap_moments_destroy(&a);
+  reap_moments_destroy(&b);
+  free_scene(&s);
+}
+
+/* By shifts and by rows: what is asked for is bit for bit that of all moments, the Gram matrix is zero. */
+static void targets_alone_give_the_same_sums(void) {
+  const reap_sampling samplings[] = {{0, 1}, {5, 1}};
+  reap_random random = reap_random_init(7, 8, 11);
+  reap_window w = plain_window(9, 3, 4, 3);
+  reap_layer layer = conv_layer(&w);
+  const size_t d = sizeof(double), n = (size_t)layer.n, m = (size_t)layer.m;
+  scene s = make_scene(&layer, 43, 4, false, &random);
+  for (int i = 0; i < 2; i++) {
+    reap_moments *all = accumulate(&s, &samplings[i], test_comm(), NULL, NULL),
+                 *some = accumulate_some(&s, &samplings[i], true, test_comm(), NULL, NULL);
+    CU_ASSERT_EQUAL(memcmp(all->cross, some->cross, n * m * d), 0);
+    CU_ASSERT_EQUAL(memcmp(all->sum_y, some->sum_y, m * d), 0);
+    CU_ASSERT_EQUAL(all->energy, some->energy);
+    CU_ASSERT_EQUAL(all->samples, some->samples);
+    for (size_t k = 0; k < n * n; k++) CU_ASSERT_EQUAL(some->gram[k], 0);
+    reap_moments_destroy(&all);
+    reap_moments_destroy(&some);
+  }
+  free_scene(&s);
+}
+
 /* Makes everything a thousand times larger that no sampled position reads. */
 static void raise_the_rest(scene *s, const bool *used) {
   const reap_window *w = &s->layer.window;
@@ -534,6 +595,9 @@ const test_case test_cases[] = {
     {"wide_layers_are_right", wide_layers_are_right},
     {"columns_behind_a_flatten_are_in_the_files_order", columns_behind_a_flatten_are_in_the_files_order},
     {"samples_do_not_depend_on_ranks", samples_do_not_depend_on_ranks},
+    {"rows_for_each_column_decide_how_many_are_drawn", rows_for_each_column_decide_how_many_are_drawn},
+    {"rows_for_each_column_are_those_of_as_many_positions", rows_for_each_column_are_those_of_as_many_positions},
+    {"targets_alone_give_the_same_sums", targets_alone_give_the_same_sums},
     {"samples_are_exact_whatever_lies_elsewhere", samples_are_exact_whatever_lies_elsewhere},
     {"constant_channels_stay_dead", constant_channels_stay_dead},
     {NULL, NULL}};

@@ -68,6 +68,9 @@ typedef enum reap_scope {
 
 typedef enum reap_switch { REAP_SWITCH_AUTO, REAP_SWITCH_ON, REAP_SWITCH_OFF } reap_switch;
 
+/* More rows than these lower no error by what is seen in networks that are pruned: analysis/README.md. */
+enum { REAP_POSITIONS_AUTO = -1024 };
+
 /* Made by reap_session_defaults(), then changed. Strings are borrowed until the session is destroyed. */
 typedef struct reap_session_settings {
   /* How much stays. */
@@ -97,7 +100,8 @@ typedef struct reap_session_settings {
   bool ridge_auto; /* each layer takes the ridge that its held-out images prefer: false */
   reap_solver solver; /* REAP_SOLVER_AUTO */
   int64_t images;     /* only the first so many; 0: all */
-  int64_t positions;  /* output positions drawn of each image; 0: all */
+  int64_t positions;  /* output positions drawn of each image; 0: all; -k: so many that each column of a layer has k
+                         rows, or all where they cost hardly more: REAP_POSITIONS_AUTO */
   uint64_t seed;      /* of these, and of the method random: 0 */
 
   /* What sizes are chosen by (REAP_RATIOS_PATH, REAP_RATIOS_OUTPUT). */

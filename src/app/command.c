@@ -11,6 +11,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
+#include "reap/session.h"
 #include "stall_watch.h"
 
 int command_begin(const command_context *context, command_line *line, const char *synopsis, const char *about,
@@ -107,12 +108,16 @@ int command_print_unused(const reap_source *source) {
 
 int command_positions(const char *title, const char *text, int64_t *positions) {
   char *end = NULL;
-  *positions = 0;
-  if (!text || strcmp(text, "all") == 0) return REAP_OK;
+  if (!text) return REAP_OK;
   long long value = strtoll(text, &end, 10);
-  if (end == text || *end || value < 1)
-    return reap_error(REAP_ERR_USAGE, "%s: --positions wants \"all\" or a number of positions per image, not \"%s\"",
-                      title, text);
+  if (strcmp(text, "auto") == 0)
+    value = REAP_POSITIONS_AUTO;
+  else if (strcmp(text, "all") == 0)
+    value = 0;
+  else if (end == text || *end || value < 1)
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --positions wants \"auto\", \"all\" or a number of positions per image, not \"%s\"", title,
+                      text);
   *positions = value;
   return REAP_OK;
 }

@@ -81,10 +81,10 @@ typedef struct common_options {
    "their form tells otherwise: see reap inspect",                          \
    &(text), 0}
 
-#define POSITIONS_OPTION(text)                                                \
-  {"--positions", NULL, OPTION_TEXT, "all|K",                                 \
-   "output positions of an image in the moments: all, or K drawn at random\n" \
-   "(default all)",                                                           \
+#define POSITIONS_OPTION(text, usual)                                            \
+  {"--positions", NULL, OPTION_TEXT, "auto|all|K",                               \
+   "output positions of an image in the moments, drawn at random: so many that\n" \
+   "a layer has 1024 rows for each column, all, or K (default " usual ")",        \
    &(text), 0}
 
 #define SOLVER_OPTION(choice)                                             \
@@ -112,7 +112,7 @@ reap_backend command_backend(const char *kernels);
 enum { COMMAND_HINT = 160 };
 void command_hint(const char *message, char hint[COMMAND_HINT]);
 
-/* Value of --positions: "all", as if NULL (0), or a number. `title` is "reap prune", say. */
+/* Value of --positions: "auto", "all", or a number; without text *positions stays. `title` is "reap prune", say. */
 int command_positions(const char *title, const char *text, int64_t *positions);
 
 /* Says on standard output which nodes of the file are left out, if any. Local. */

@@ -235,6 +235,5 @@ int reap_h5_read_origin(hid_t file, reap_origin *out) {
   REAP_TRY(read_words(file, out));
   REAP_TRY(reap_h5_read_integer(file, "positions", &out->positions));
   REAP_TRY(reap_h5_read_integer(file, "seed", &out->seed));
-  if (out->positions < 0) return reap_h5_refuse(file, "attribute \"positions\" is negative");
   return read_images(file, out);
 }

@@ -20,7 +20,7 @@ typedef struct reap_origin_images {
 typedef struct reap_origin {
   char model[REAP_HASH_LENGTH]; /* hash of the original network's file */
   bool pruned;                  /* inputs are those of the network as pruned so far, not the original's */
-  int64_t positions;            /* sampled per image; 0: all */
+  int64_t positions;            /* sampled per image; 0: all; -k: k rows for each column */
   int64_t seed;                 /* of the sampling */
   int n_images;                 /* stretches of images */
   reap_origin_images *images;   /* [n_images] owned */

@@ -161,8 +161,8 @@ static int collect_layer(pass *p, const reap_layer *layer) {
  */
 static double turn_work(const pass *p, const reap_layer *layers, int k) {
   const reap_layer *l = &layers[k];
-  const int64_t drawn = p->options->sampling.positions;
-  const double positions = (double)(drawn > 0 && drawn < l->positions ? drawn : l->positions);
+  const int64_t drawn = reap_sampling_drawn(&p->options->sampling, l, p->shard->images);
+  const double positions = (double)(drawn > 0 ? drawn : l->positions);
   double work = positions * (double)l->n * ((double)l->n / 2 + (double)l->m);
   for (int i = k > 0 ? layers[k - 1].node + 1 : 0; i <= l->node; i++) work += (double)reap_node_flops(p->graph, i) / 4;
   return work;

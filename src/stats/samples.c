@@ -1,5 +1,7 @@
 #include "samples.h"
 
+#include <math.h>
+
 #include "base/random.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -8,12 +10,26 @@ bool reap_samples_counts(const reap_samples *s, int64_t b) {
   return s->stride < 2 || (s->shard.first + b) % s->stride == 0;
 }
 
-bool reap_samples_some(const reap_samples *s) {
-  return s->sampling.positions > 0 && s->sampling.positions < s->layer.positions;
+/* All positions of a convolution cost less than as many drawn ones: see shift_gram.c. */
+enum { ALL_BY_SHIFTS = 3 };
+
+int64_t reap_sampling_drawn(const reap_sampling *sampling, const reap_layer *layer, int64_t images) {
+  const int64_t some = sampling->positions;
+  if (some >= 0 || images < 1) return some > 0 && some < layer->positions ? some : 0;
+  const double wanted = ceil(-(double)some * (double)layer->n / (double)images);
+  const bool all = wanted * (layer->block > 1 ? ALL_BY_SHIFTS : 1) >= (double)layer->positions;
+  return all ? 0 : (int64_t)wanted;
 }
 
+static int64_t drawn(const reap_samples *s) {
+  return reap_sampling_drawn(&s->sampling, &s->layer, s->shard.images / (s->stride > 1 ? s->stride : 1));
+}
+
+bool reap_samples_some(const reap_samples *s) { return drawn(s) > 0; }
+
 int64_t reap_samples_per_image(const reap_samples *s) {
-  return reap_samples_some(s) ? s->sampling.positions : s->layer.positions;
+  const int64_t some = drawn(s);
+  return some > 0 ? some : s->layer.positions;
 }
 
 int64_t reap_samples_input_size(const reap_layer *layer) {
@@ -28,7 +44,7 @@ void reap_samples_positions(const reap_samples *s, int64_t image, int64_t *posit
     return;
   }
   reap_random random = reap_random_init(s->sampling.seed, reap_random_key(s->name), (uint64_t)image);
-  reap_random_sample(&random, s->layer.positions, s->sampling.positions, positions);
+  reap_random_sample(&random, s->layer.positions, drawn(s), positions);
 }
 
 /* A value of the second network with the first one's channels; `room` is for those. */

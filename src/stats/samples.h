@@ -11,11 +11,15 @@
 #include "exec/shard.h"
 #include "model/operators/layer.h"
 
-/* Which positions of an image count: all, or `positions` of them drawn from (seed, layer's name, image). */
+/* Which positions of an image count: all, or some of them drawn from (seed, layer's name, image). */
 typedef struct reap_sampling {
-  int64_t positions; /* 0: all */
+  int64_t positions; /* so many; 0: all; -k: so many that there are k rows for each column of the layer, but all where
+                        they cost hardly more */
   uint64_t seed;
 } reap_sampling;
+
+/* Positions of each of `images` images that are drawn of this layer; 0: all count. */
+int64_t reap_sampling_drawn(const reap_sampling *sampling, const reap_layer *layer, int64_t images);
 
 /* The samples of one layer. The names and the context are borrowed. */
 typedef struct reap_samples {

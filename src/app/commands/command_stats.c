@@ -233,8 +233,8 @@ int command_stats(const command_context *context) {
        &o.panels, 0},
       {"--first", NULL, OPTION_INT, "F", "first image (a multiple of the network's block)", &o.first, 0},
       {"--images", NULL, OPTION_INT, "N", "only N images", &o.images, 1},
-      POSITIONS_OPTION(positions),
-      {"--seed", NULL, OPTION_INT, "S", "for --positions K (default 0)", &o.seed, 0},
+      POSITIONS_OPTION(positions, "all"),
+      {"--seed", NULL, OPTION_INT, "S", "for positions drawn at random (default 0)", &o.seed, 0},
       MEMORY_OPTIONS(o.memory),
       COMMON_OPTIONS(o.common)};
   static const char *const names[] = {"MODEL"};

@@ -33,7 +33,7 @@ static int key_of(const prune_options *o, const char *digest, char **out) {
   const reap_ratios ratios = reap_settings_ratios(&o->settings);
   const bool output = ratios == REAP_RATIOS_OUTPUT;
   char seed[32] = "";
-  if (o->settings.positions > 0) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
+  if (o->settings.positions != 0) snprintf(seed, sizeof seed, "-seed%lld", (long long)o->seed);
   return reap_format(out, "paths-%s%s%s%s-%.8s", reap_ratios_name(ratios), output ? "-" : "",
                      output ? reap_settings_sizes_method(&o->settings)->name : "", seed, digest);
 }

@@ -30,6 +30,7 @@ static int estimate_paths(const reap_run_setting *setting, int64_t limit, bool *
   pass.counts = counts;
   pass.repair = NULL;
   pass.producer_rounds = 0;
+  pass.sampling.positions = reap_paths_positions(pass.sampling.positions);
   REAP_TRY(reap_estimate_run(&pass, limit, out));
   out->forward = images * (double)reap_graph_flops(setting->graph);
   return REAP_OK;
@@ -51,8 +52,7 @@ int reap_estimate_choice(const reap_run_setting *setting, int64_t limit, reap_ch
   const int64_t images = setting->shard.images < REAP_TRIAL_IMAGES ? setting->shard.images : REAP_TRIAL_IMAGES;
   trial.shard = reap_shard_make(images, setting->shard.block, 0, setting->ranks);
   trial.producer_rounds = 0;
-  if (trial.sampling.positions == 0 || trial.sampling.positions > REAP_TRIAL_POSITIONS)
-    trial.sampling.positions = REAP_TRIAL_POSITIONS;
+  trial.sampling.positions = REAP_TRIAL_POSITIONS;
   out->trials = REAP_PATHS_TRIALS + COUPLED_TRIALS * coupled / 2;
   out->sensitivity = flops * inner * REAP_PATHS_SIZES / 2 * measured(setting, REAP_PATHS_IMAGES);
   out->comparison = flops * 2 * measured(setting, REAP_TRIAL_MEASURED);

@@ -122,7 +122,6 @@ static int layer_whole(const reap_samples *samples, reap_layer_estimate *out) {
 static int layer_distributed(const reap_samples *samples, bool few, int ranks, reap_layer_estimate *out) {
   const reap_layer *layer = &samples->layer;
   const reap_estimate_images images = {samples->shard.images, samples->sampling};
-  const int64_t positions = samples->sampling.positions;
   int64_t solver = 0, deciding = 0;
   REAP_TRY(
       reap_estimate_matrices(layer, &images, REAP_ESTIMATE_PRUNE, REAP_GRAM_DISTRIBUTED, ranks, &solver, &deciding));
@@ -130,8 +129,8 @@ static int layer_distributed(const reap_samples *samples, bool few, int ranks, r
   out->moments = few ? out->solver : reap_moments_panels_bytes(layer, ranks);
   out->multiply_adds = 0;
   if (few) return REAP_OK;
-  out->multiply_adds = (double)(positions <= 0 || positions >= layer->positions ? layer->positions : positions) *
-                       (double)layer->n * (0.5 * (double)layer->n + (double)layer->m);
+  out->multiply_adds =
+      (double)reap_samples_per_image(samples) * (double)layer->n * (0.5 * (double)layer->n + (double)layer->m);
   return REAP_OK;
 }
 

@@ -160,9 +160,8 @@ static double images_of(const reap_run_setting *s) {
 
 /* Of the rows of an image. */
 static double row_elements(const reap_run_setting *s, const reap_layer *layer) {
-  const int64_t drawn = s->sampling.positions;
-  return (double)(drawn > 0 && drawn < layer->positions ? drawn : layer->positions) *
-         (double)(layer->n * layer->groups);
+  const int64_t drawn = reap_sampling_drawn(&s->sampling, layer, s->shard.images);
+  return (double)(drawn > 0 ? drawn : layer->positions) * (double)(layer->n * layer->groups);
 }
 
 /* The layer as it is with fewer inputs and outputs. */
@@ -174,8 +173,9 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
   return out;
 }
 
-/* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both and runs both,
- * forwards four times and, the layer, backwards twice; before and after them the layer's moments are summed. */
+/* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both, products of the
+ * producer's inputs with each other in the first one alone, and runs both, forwards twice and, the layer, backwards
+ * once; before and after them the layer's moments are summed. */
 static int note_producer(tracker *t, const reap_layer *layer) {
   const reap_run_setting *s = t->setting;
   const int node = s->producer_rounds > 0 ? reap_producer_pass_find(s->graph, layer->node, NULL) : -1;
@@ -197,9 +197,11 @@ static int note_producer(tracker *t, const reap_layer *layer) {
   const double rows = row_elements(s, &second);
   t->elements += some * (rounds * (row_elements(s, &first) + rows) + rows) + images * rows;
   reap_run_estimate *f = t->out;
-  f->moments_work += FITTED * (some * (rounds * (before.multiply_adds + after.multiply_adds) + after.multiply_adds) +
-                               images * after.multiply_adds);
-  t->pruned.work += some / images * (rounds * (4 * theirs + 6 * ours) + 2 * ours) + theirs + ours;
+  const double cross = row_elements(s, &first) * (double)first.m;
+  f->moments_work +=
+      FITTED * (some * (before.multiply_adds + (rounds - 1) * cross + (rounds + 1) * after.multiply_adds) +
+                images * after.multiply_adds);
+  t->pruned.work += some / images * (rounds * (2 * theirs + 3 * ours) + ours) + theirs + ours;
   f->matrices = fmax(f->matrices, fmax(before.moments, before.solver));
   f->frontier =
       fmax(f->frontier, images / (double)s->shard.block * (held_bytes(t) + value_bytes(&t->pruned, producer.input)));

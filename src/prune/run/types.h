@@ -52,7 +52,7 @@ typedef struct reap_prune_options {
   reap_scaled_outputs
       classifier;     /* outputs that are a classifier's may be scaled, if their last layer may be repaired */
   unsigned views;     /* that a classifier's factor is chosen by: REAP_VIEW_* added; 0: images held out as they are */
-  int64_t positions;  /* sampled per image; 0: all */
+  int64_t positions;  /* of an image: stats/samples.h */
   reap_solver solver; /* where layers are solved, for methods that solve */
   double ridge;
   bool ridge_auto; /* each layer takes the ridge, and its target, that its held-out images prefer */

@@ -28,6 +28,10 @@
 /* Defaults: sizes at which a group's effect on the output is measured, and images it is measured on. */
 enum { REAP_PATHS_SIZES = 5, REAP_PATHS_IMAGES = 500 };
 
+/* Positions of an image in the moments that paths come from, in a run with so many (stats/samples.h): an order and the
+ * scale of errors take fewer rows than weights. */
+static inline int64_t reap_paths_positions(int64_t positions) { return positions < 0 ? -256 : positions; }
+
 /* Temperature of the soft-max whose movement is measured; see src/prune/sensitivity/sensitivity.c. */
 enum { REAP_PATHS_TEMPERATURE = 4 };
 

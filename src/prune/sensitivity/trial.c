@@ -59,7 +59,7 @@ static int make(const reap_comm *comm, const reap_graph *original, reap_dataset 
   o.method = reap_method_for_sizes(o.method);
   o.refit = REAP_REFIT_LEAST_SQUARES;
   o.seed = 0; /* whatever the run's, sizes are the same */
-  if (o.positions == 0 || o.positions > REAP_TRIAL_POSITIONS) o.positions = REAP_TRIAL_POSITIONS;
+  o.positions = REAP_TRIAL_POSITIONS;
   int status = reap_comm_agree(comm, reap_graph_clone(original, &pruned));
   if (status == REAP_OK) status = prune(comm, original, pruned, images, &part, &o);
   if (status == REAP_OK) status = measure(comm, original, pruned, images, shard->images, &o, moved);

@@ -43,7 +43,7 @@ static reap_paths_options paths_options(reap_session *s, bool output) {
                               .sizes = output ? o->path_sizes : 0,
                               .measured_images = o->path_images,
                               .measure = o->measure,
-                              .sampling = {o->positions, o->seed},
+                              .sampling = {reap_paths_positions(o->positions), o->seed},
                               .ridge = o->ridge,
                               .solver = o->solver,
                               .backend = o->backend,

@@ -23,6 +23,7 @@ reap_session_settings reap_session_defaults(void) {
                                  .producer_rounds = 4,
                                  .views = REAP_VIEWS_ALL,
                                  .ridge = REAP_DEFAULT_RIDGE,
+                                 .positions = REAP_POSITIONS_AUTO,
                                  .path_sizes = REAP_PATHS_SIZES,
                                  .path_images = REAP_PATHS_IMAGES,
                                  .path_least = 1,
@@ -70,8 +71,8 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
   if (s->budget != REAP_BUDGET_SIZES && !(s->amount > 0 && isfinite(s->amount) && (!share || s->amount <= 1)))
     return reap_error(REAP_ERR_USAGE, "budget %s: %g is not %s", reap_budget_name(s->budget), s->amount,
                       share ? "a share above 0 and up to 1" : "a number of milliseconds");
-  if (!(s->ridge >= 0 && isfinite(s->ridge)) || s->producer_rounds < 0 || s->positions < 0)
-    return reap_error(REAP_ERR_USAGE, "ridge, rounds with the producer and positions must not be negative");
+  if (!(s->ridge >= 0 && isfinite(s->ridge)) || s->producer_rounds < 0)
+    return reap_error(REAP_ERR_USAGE, "ridge and rounds with the producer must not be negative");
   if (s->multiple_of < 1)
     return reap_error(REAP_ERR_USAGE, "channels cannot be multiples of %lld", (long long)s->multiple_of);
   if (s->views & ~(unsigned)REAP_VIEWS_ALL) return reap_error(REAP_ERR_USAGE, "there are no such views");
