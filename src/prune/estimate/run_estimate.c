@@ -178,8 +178,10 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
  * once; before and after them the layer's moments are summed. */
 static int note_producer(tracker *t, const reap_layer *layer) {
   const reap_run_setting *s = t->setting;
-  const int node = s->producer_rounds > 0 ? reap_producer_pass_find(s->graph, layer->node, NULL) : -1;
-  if (node < 0 || !s->repair || !s->repair[node]) return REAP_OK;
+  producer_path path;
+  if (s->producer_rounds <= 0 || !s->repair || !reap_producer_path_find(s->graph, layer->node, &path)) return REAP_OK;
+  const int node = path.producer;
+  if (!s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
   const double some = images / (double)producer_stride(s->shard.images), rounds = s->producer_rounds;
   const double kept = t->pruned.share[layer->input];

@@ -22,118 +22,15 @@
 #include "linalg/dense.h"
 #include "model/groups/surgery.h"
 #include "model/operators.h"
-#include "model/operators/rules.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-
-/* ------------------------------------------------------------------ which layers */
-
-/* Computes each number of its output from the numbers at the same place. */
-static bool is_elementwise(const reap_node *node) {
-  return node->op->channels == REAP_CHANNELS_JOIN ||
-         (node->op->channels == REAP_CHANNELS_PASS && reap_rules_of(node->op)->shape == reap_shape_same);
-}
-
-/* The nodes between the two. */
-typedef struct between {
-  int n, nodes[PRODUCER_NODES];
-} between;
-
-static bool has(const between *b, int node) {
-  for (int k = 0; k < b->n; k++)
-    if (b->nodes[k] == node) return true;
-  return false;
-}
-
-/* Adds the node that computes `value`, unless it is the producer; false if it is none that may stand between. */
-static bool add_maker(const reap_graph *graph, int producer, int value, between *b) {
-  const int node = graph->values[value].producer;
-  if (node == producer || (node >= 0 && has(b, node))) return true;
-  if (node < producer || b->n == PRODUCER_NODES || !is_elementwise(graph->nodes[node])) return false;
-  int at = b->n++;
-  for (; at > 0 && b->nodes[at - 1] > node; at--) b->nodes[at] = b->nodes[at - 1];
-  b->nodes[at] = node;
-  return true;
-}
-
-/* Readers of a value among the nodes between and the consumer; each counts once, as in n_readers. */
-static int known_readers(const reap_graph *graph, const between *b, int consumer, int value) {
-  int n = graph->nodes[consumer]->inputs[0] == value;
-  for (int k = 0; k < b->n; k++) {
-    const reap_node *node = graph->nodes[b->nodes[k]];
-    bool reads = false;
-    for (int i = 0; i < node->n_inputs; i++) reads |= node->inputs[i] == value;
-    n += reads;
-  }
-  return n;
-}
-
-static bool read_elsewhere(const reap_graph *graph, const between *b, int consumer, int value) {
-  return graph->values[value].n_readers != known_readers(graph, b, consumer, value);
-}
-
-/* The nodes between producer and consumer; false if others take part, or read what passes there. */
-static bool find_between(const reap_graph *graph, int producer, int consumer, between *b) {
-  b->n = 0;
-  if (!add_maker(graph, producer, graph->nodes[consumer]->inputs[0], b)) return false;
-  for (int seen = -1; seen != b->n;) { /* until no node is added */
-    seen = b->n;
-    for (int k = 0; k < b->n; k++) {
-      const reap_node *node = graph->nodes[b->nodes[k]];
-      for (int i = 0; i < node->n_inputs; i++)
-        if (node->inputs[i] >= 0 && !graph->values[node->inputs[i]].constant &&
-            !add_maker(graph, producer, node->inputs[i], b))
-          return false;
-    }
-  }
-  bool elsewhere = read_elsewhere(graph, b, consumer, graph->nodes[producer]->outputs[0]);
-  for (int k = 0; k < b->n; k++) elsewhere |= read_elsewhere(graph, b, consumer, graph->nodes[b->nodes[k]]->outputs[0]);
-  return !elsewhere;
-}
-
-/* The way back takes rows for stored one behind the other. */
-static bool rows_have_gaps(const reap_graph *graph, const reap_node *node) {
-  const int axis = reap_linear_axis(graph, node);
-  const reap_row_layout x = reap_row_layout_of(reap_node_input(graph, node, 0), axis, graph->batch),
-                        y = reap_row_layout_of(reap_node_output(graph, node, 0), axis, graph->batch);
-  return reap_rows_have_gaps(&x) || reap_rows_have_gaps(&y);
-}
-
-/* The first layer on the way back from the consumer's inputs, along the first inputs that are no constants; or -1. */
-static int nearest_layer(const reap_graph *graph, int consumer) {
-  int value = graph->nodes[consumer]->inputs[0];
-  for (;;) {
-    const int maker = graph->values[value].producer;
-    if (maker < 0 || graph->nodes[maker]->linear) return maker;
-    const reap_node *node = graph->nodes[maker];
-    if (!is_elementwise(node)) return -1;
-    int k = 0;
-    while (k < node->n_inputs && (node->inputs[k] < 0 || graph->values[node->inputs[k]].constant)) k++;
-    if (k == node->n_inputs) return -1;
-    value = node->inputs[k];
-  }
-}
-
-static bool has_groups(const reap_node *node) { return reap_node_int(node, "group", 1) != 1; }
-
-int reap_producer_pass_find(const reap_graph *graph, int consumer, const reap_frontier *front) {
-  between found;
-  const int producer = nearest_layer(graph, consumer);
-  if (producer < 0) return -1;
-  if (!reap_repair_possible(graph, producer) || !reap_repair_possible(graph, consumer)) return -1;
-  if (has_groups(graph->nodes[producer]) || has_groups(graph->nodes[consumer])) return -1;
-  if (!find_between(graph, producer, consumer, &found)) return -1;
-  if (rows_have_gaps(graph, graph->nodes[producer]) || rows_have_gaps(graph, graph->nodes[consumer])) return -1;
-  if (reap_is_convolution(graph->nodes[producer]) != reap_is_convolution(graph->nodes[consumer])) return -1;
-  return front && reap_frontier_done(front, producer) ? -1 : producer;
-}
 
 /* ------------------------------------------------------------------ set up */
 
 static int64_t patch_columns(const producer_pass *p) { return p->consumer.n; }
 
 /* One whose derivative has to be computed. */
-static bool has_function(const producer_pass *p) { return p->n_between > 0 && !p->relu; }
+static bool has_function(const producer_pass *p) { return p->path.n_between > 0 && !p->relu; }
 
 static bool counts(const producer_pass *p, int64_t b) { return (p->run->shard->first + b) % p->stride == 0; }
 
@@ -172,12 +69,9 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
   p->names[0] = r->pruned->nodes[producer]->layer;
   p->names[1] = r->pruned->nodes[consumer]->layer;
   p->stride = producer_stride(r->shard->images);
-  between found;
-  if (!find_between(r->pruned, producer, consumer, &found))
+  if (!reap_producer_path_find(r->pruned, consumer, &p->path) || p->path.producer != producer)
     return reap_error(REAP_ERR_INTERNAL, "%s does not produce the inputs of %s", p->names[0], p->names[1]);
-  p->n_between = found.n;
-  memcpy(p->between, found.nodes, sizeof found.nodes);
-  p->relu = found.n == 1 && reap_operator_rectifies(r->pruned->nodes[found.nodes[0]]->op);
+  p->relu = p->path.n_between == 1 && reap_operator_rectifies(r->pruned->nodes[p->path.between[0]]->op);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
   REAP_TRY(reap_layer_view(r->pruned, consumer, reap_step_channels(r->pruned, r->groups, &at), &p->consumer));
   return allocate(p);
@@ -221,12 +115,13 @@ static int make_plans(producer_pass *p, bool *kept) {
   const reap_graph *graph = p->run->pruned;
   const reap_backend backend = p->run->options->backend;
   int nodes[PRODUCER_NODES + 2] = {p->producer.node};
-  memcpy(nodes + 1, p->between, (size_t)p->n_between * sizeof *nodes);
-  nodes[p->n_between + 1] = p->consumer.node;
+  memcpy(nodes + 1, p->path.between, (size_t)p->path.n_between * sizeof *nodes);
+  nodes[p->path.n_between + 1] = p->consumer.node;
   kept[p->consumer.input] = kept[p->consumer.output] = true;
   if (has_function(p)) kept[p->producer.output] = true;
-  REAP_TRY(reap_plan_create(graph, nodes, p->n_between + 2, kept, backend, &p->plan));
-  return has_function(p) ? reap_plan_create(graph, p->between, p->n_between, kept, backend, &p->function) : REAP_OK;
+  REAP_TRY(reap_plan_create(graph, nodes, p->path.n_between + 2, kept, backend, &p->plan));
+  return has_function(p) ? reap_plan_create(graph, p->path.between, p->path.n_between, kept, backend, &p->function)
+                         : REAP_OK;
 }
 
 int reap_producer_pass_renew(producer_pass *p) {
@@ -438,7 +333,7 @@ int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *bo
   if (status == REAP_OK) status = reap_comm_sum(comm, &c.positions, 1);
   const double scale = p->slope ? c.positions * UNIT * UNIT : c.positions;
   for (int64_t e = 0; status == REAP_OK && e < k * k; e++)
-    both[e] = p->n_between == 0 ? 1 : c.positions > 0 ? both[e] / scale : 0;
+    both[e] = p->path.n_between == 0 ? 1 : c.positions > 0 ? both[e] / scale : 0;
   reap_free(&c.mask);
   reap_free(&c.product);
   return status;

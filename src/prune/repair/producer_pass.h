@@ -8,6 +8,7 @@
 #define REAP_PRUNE_REPAIR_PRODUCER_PASS_H
 
 #include "exec/plan.h"
+#include "producer_path.h"
 #include "prune/run/run.h"
 
 /* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many
@@ -23,17 +24,15 @@ static inline int64_t producer_stride(int64_t images) {
   return images / PRODUCER_IMAGES > PRODUCER_PART ? images / PRODUCER_IMAGES : PRODUCER_PART;
 }
 
-enum { PRODUCER_NODES = 16 }; /* between the two, at most */
-
 /* Every pass goes over its blocks twice (accumulator.h): what the first time gave is kept for the second one, of so
  * many bytes' blocks. */
 enum { PRODUCER_KEPT_BYTES = 64 << 20 };
 
 typedef struct producer_pass {
   const run *run;
-  const step *step;                       /* of the consumer, its channels already cut */
-  int n_between, between[PRODUCER_NODES]; /* nodes of the function between them, in order; 0: there is none */
-  bool relu;                              /* the function is a Relu */
+  const step *step; /* of the consumer, its channels already cut */
+  producer_path path;
+  bool relu; /* the function is a Relu */
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
   int64_t stride;         /* every so many blocks one counts, of the blocks of all ranks */
@@ -52,11 +51,6 @@ typedef struct producer_pass {
   float *before,
       *slope; /* a block of the producer's outputs, and of the function's derivative; NULL without function */
 } producer_pass;
-
-/* The layer that `consumer` gets its inputs from, if the two can be solved in turn: one producer, convolutions or
- * matrix products without channel groups, small enough to be repaired, nothing but a function of each number between
- * them, and not computed yet where `front` stands (NULL: does not matter). -1: there is none. Local. */
-int reap_producer_pass_find(const reap_graph *graph, int consumer, const reap_frontier *front);
 
 /* To be cleared also after an error. Local. */
 int reap_producer_pass_create(const run *r, const step *s, producer_pass *out);

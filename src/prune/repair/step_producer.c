@@ -68,9 +68,10 @@ typedef struct search {
 int reap_step_find_producer(const run *r, const step *s) {
   if (r->options->producer_rounds <= 0 || !r->options->refit || reap_prune_own_weights(r->options)) return -1;
   if (reap_run_frozen(r)) return -1;
-  const int producer = reap_producer_pass_find(r->pruned, s->node, r->front_pruned);
-  if (producer < 0) return -1;
-  return r->options->repair && r->options->repair[producer] ? producer : -1;
+  producer_path path;
+  if (!reap_producer_path_find(r->pruned, s->node, &path)) return -1;
+  if (r->front_pruned && reap_frontier_done(r->front_pruned, path.producer)) return -1;
+  return r->options->repair && r->options->repair[path.producer] ? path.producer : -1;
 }
 
 /* ------------------------------------------------------------------ weights */
