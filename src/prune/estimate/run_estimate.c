@@ -176,10 +176,11 @@ static reap_layer shrunk(const reap_layer *layer, int64_t channels, int64_t outp
 /* A layer solved in turn with its producer (step_producer.c): every round sums the moments of both, products of the
  * producer's inputs with each other in the first one alone, and runs both, forwards twice and, the layer, backwards
  * once; before and after them the layer's moments are summed. */
-static int note_producer(tracker *t, const reap_layer *layer) {
+static int note_producer(tracker *t, const reap_layer *layer, bool stream) {
   const reap_run_setting *s = t->setting;
   producer_path path;
-  if (s->producer_rounds <= 0 || !s->repair || !reap_producer_path_find(s->graph, layer->node, &path)) return REAP_OK;
+  if (s->producer_rounds <= 0 || !s->repair || !reap_producer_path_find(s->graph, layer->node, stream, &path))
+    return REAP_OK;
   const int node = path.producer;
   if (!s->repair[node]) return REAP_OK;
   const double images = (double)(s->shard.last - s->shard.first) * (double)s->shard.block;
@@ -264,7 +265,7 @@ static int take_step(tracker *t, const reap_step *at) {
   t->elements += images_of(s) * row_elements(s, &layer);
   note_layer(t, &layer, at->group < 0 ? channels : s->counts[at->group], &cost);
   if (at->group >= 0) REAP_TRY(cut(t, at->group));
-  return note_producer(t, &layer);
+  return note_producer(t, &layer, at->group < 0 && t->pruned.share[layer.input] < 1);
 }
 
 /* Layers of few channels take more time to put their rows together than multiply-adds tell. */

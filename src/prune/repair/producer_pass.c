@@ -57,7 +57,16 @@ static int allocate(producer_pass *p) {
   }
   REAP_TRY(reap_alloc(&p->output, reap_value_count(&graph->values[p->consumer.output]), sizeof *p->output));
   REAP_TRY(reap_alloc(&p->rows_back, p->consumer.positions * patch_columns(p), sizeof *p->rows_back));
+  if (p->path.shared) REAP_TRY(reap_stream_drift_create(p->run, p->consumer.input, &p->stream));
   return reap_alloc(&p->weights, patch_columns(p) * p->consumer.m, sizeof *p->weights);
+}
+
+/* A Relu, of the producer's output itself or with values beside added. */
+static bool is_relu(const reap_graph *graph, const producer_path *path) {
+  const int last = path->n_between - 1;
+  bool adds = last >= 0 && reap_operator_rectifies(graph->nodes[path->between[last]]->op);
+  for (int k = 0; k < last; k++) adds &= reap_operator_adds(graph->nodes[path->between[k]]->op);
+  return adds && last == path->n_beside;
 }
 
 int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
@@ -69,9 +78,8 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
   p->names[0] = r->pruned->nodes[producer]->layer;
   p->names[1] = r->pruned->nodes[consumer]->layer;
   p->stride = producer_stride(r->shard->images);
-  if (!reap_producer_path_find(r->pruned, consumer, &p->path) || p->path.producer != producer)
-    return reap_error(REAP_ERR_INTERNAL, "%s does not produce the inputs of %s", p->names[0], p->names[1]);
-  p->relu = p->path.n_between == 1 && reap_operator_rectifies(r->pruned->nodes[p->path.between[0]]->op);
+  p->path = s->path;
+  p->relu = is_relu(r->pruned, &s->path);
   REAP_TRY(reap_layer_view(r->pruned, producer, reap_repair_channels(r->pruned, producer), &p->producer));
   REAP_TRY(reap_layer_view(r->pruned, consumer, reap_step_channels(r->pruned, r->groups, &at), &p->consumer));
   return allocate(p);
@@ -91,6 +99,7 @@ void reap_producer_pass_clear(producer_pass *p) {
   reap_free(&p->back);
   reap_free(&p->rows_back);
   reap_free(&p->weights);
+  reap_stream_drift_clear(&p->stream);
 }
 
 /* The consumer's weights, taps first, for the way back. */
@@ -140,6 +149,11 @@ int reap_producer_pass_renew(producer_pass *p) {
 static int forward(producer_pass *p, int64_t b, const float **x) {
   REAP_TRY(reap_frontier_read(p->step->before, p->producer.input, b, x));
   p->storage[p->producer.input] = (float *)*x; /* read only: nothing that a plan does not compute is written to */
+  for (int k = 0; k < p->path.n_beside; k++) {
+    const float *beside = NULL;
+    REAP_TRY(reap_frontier_read(p->step->before, p->path.beside[k], b, &beside));
+    p->storage[p->path.beside[k]] = (float *)beside;
+  }
   if (has_function(p)) p->storage[p->producer.output] = p->before;
   p->storage[p->consumer.input] = p->middle;
   p->storage[p->consumer.output] = p->output;
@@ -168,7 +182,7 @@ static int subtract(producer_pass *p, int64_t b) {
 }
 
 /* p->back from p->output, an image at a time; all of the block, padding too, which counts for nothing later. */
-static int backward(producer_pass *p) {
+static int backward(producer_pass *p, double weight) {
   const reap_layer *l = &p->consumer;
   const int64_t images = p->run->shard->block, columns = patch_columns(p), rows = l->positions;
   const int64_t count = reap_value_count(&p->run->pruned->values[l->input]), image = count / images;
@@ -183,6 +197,7 @@ static int backward(producer_pass *p) {
       reap_col2im_add(&l->window, 0, l->channels, 0, rows, p->rows_back, p->back + i * image);
     }
   }
+  for (int64_t i = 0; weight > 0 && i < count; i++) p->back[i] += (float)weight * (p->stream.wanted[i] - p->middle[i]);
   for (int64_t i = 0; p->relu && i < count; i++)
     if (!(p->middle[i] > 0)) p->back[i] = 0;
   for (int64_t i = 0; p->slope && i < count; i++) p->back[i] *= p->slope[i];
@@ -195,7 +210,8 @@ enum { UNIT = 16 };
 
 typedef struct counting {
   producer_pass *pass;
-  int64_t next; /* blocks before it are counted */
+  double weight; /* of the stream's errors */
+  int64_t next;  /* blocks before it are counted */
   float *mask, *product;
   double *both, positions;
 } counting;
@@ -245,6 +261,10 @@ static int read_consumer(void *context, int64_t b, const float **x, const float 
   float *kept = kept_block(p, b, &has);
   if (!kept || !*has) {
     REAP_TRY(forward(p, b, &before));
+    if (p->path.shared) {
+      REAP_TRY(reap_stream_drift_read(&p->stream, b));
+      reap_stream_drift_note(&p->stream, b, false, p->middle);
+    }
     keep_block(p, p->middle, kept, has);
   }
   if (x) *x = kept ? kept : p->middle;
@@ -257,7 +277,8 @@ static int compute_back(counting *c, int64_t b, const float **before) {
   REAP_TRY(forward(p, b, before));
   REAP_TRY(differentiate(p));
   REAP_TRY(subtract(p, b));
-  REAP_TRY(backward(p));
+  if (c->weight > 0) REAP_TRY(reap_stream_drift_read(&p->stream, b));
+  REAP_TRY(backward(p, c->weight));
   return count_both(c, b);
 }
 
@@ -300,8 +321,10 @@ static int sum(producer_pass *p, int which, bool cross_only,
   return status;
 }
 
-int reap_producer_pass_moments(producer_pass *p, reap_moments **moments) {
-  return sum(p, 1, false, read_consumer, p, moments);
+int reap_producer_pass_moments(producer_pass *p, reap_moments **moments, double *drift, double *square) {
+  *drift = *square = 0;
+  REAP_TRY(sum(p, 1, false, read_consumer, p, moments));
+  return p->path.shared ? reap_stream_drift_sum(&p->stream, drift, square) : REAP_OK;
 }
 
 /* The producer's moments with those of its inputs, which the first pass keeps for later ones. Local. */
@@ -317,11 +340,11 @@ static int complete(producer_pass *p, reap_moments *m) {
   return REAP_OK;
 }
 
-int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both) {
+int reap_producer_pass_back(producer_pass *p, double weight, reap_moments **moments, double *both) {
   const int64_t k = p->consumer.channels,
                 image = reap_value_count(&p->run->pruned->values[p->consumer.input]) / p->run->shard->block;
   const reap_comm *comm = p->run->comm;
-  counting c = {.pass = p, .both = both};
+  counting c = {.pass = p, .weight = weight, .both = both};
   memset(both, 0, (size_t)(k * k) * sizeof *both);
   int status = reap_alloc(&c.mask, image, sizeof *c.mask);
   if (status == REAP_OK) status = reap_alloc(&c.product, k * k, sizeof *c.product);

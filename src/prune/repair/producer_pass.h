@@ -8,8 +8,9 @@
 #define REAP_PRUNE_REPAIR_PRODUCER_PASS_H
 
 #include "exec/plan.h"
-#include "producer_path.h"
+#include "prune/run/producer_path.h"
 #include "prune/run/run.h"
+#include "stream_drift.h"
 
 /* Rounds are made on a part of the images, so that all of them take about as long as the rest of a step: every so many
  * blocks one, for PRODUCER_IMAGES images or so at most. */
@@ -32,7 +33,8 @@ typedef struct producer_pass {
   const run *run;
   const step *step; /* of the consumer, its channels already cut */
   producer_path path;
-  bool relu; /* the function is a Relu */
+  bool relu;           /* the function is a Relu, of a sum if there are values beside */
+  stream_drift stream; /* of what the consumer reads, where others read it too (path.shared), on images in the sums */
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
   int64_t stride;         /* every so many blocks one counts, of the blocks of all ranks */
@@ -59,14 +61,15 @@ void reap_producer_pass_clear(producer_pass *p);
 /* Local, after the graph's weights of either layer have changed; before the first pass. */
 int reap_producer_pass_renew(producer_pass *p);
 
-/* Collective. Moments of the consumer: inputs as they are now, targets. The caller owns them. */
-int reap_producer_pass_moments(producer_pass *p, reap_moments **moments);
+/* Collective. Moments of the consumer: inputs as they are now, targets. The caller owns them. drift, square: of the
+ * stream (stream_drift.h), 0 where nothing else reads it. */
+int reap_producer_pass_moments(producer_pass *p, reap_moments **moments, double *drift, double *square);
 
-/* Collective. With R what is left of the consumer's targets and W its weights, B = R W' [positions of the producer's
- * outputs, channels] times the function's derivative: half the negative gradient of the squared error in the producer's
- * outputs. Moments of the producer's inputs against B, and both[channels, channels]: the mean over positions of the
- * product of two channels' derivatives (of a Relu, the share of positions at which both are let through). The same on
- * all ranks. */
-int reap_producer_pass_back(producer_pass *p, reap_moments **moments, double *both);
+/* Collective. With R what is left of the consumer's targets, W its weights and S what the stream lacks, B = (R W' +
+ * weight S) [positions of the producer's outputs, channels] times the function's derivative: half the negative gradient
+ * of the squared errors in the producer's outputs. Moments of the producer's inputs against B, and both[channels,
+ * channels]: the mean over positions of the product of two channels' derivatives (of a Relu, the share of positions at
+ * which both are let through). The same on all ranks. */
+int reap_producer_pass_back(producer_pass *p, double weight, reap_moments **moments, double *both);
 
 #endif

@@ -10,6 +10,7 @@
 #include "decision.h"
 #include "exec/frontier.h"
 #include "model/operators/layer.h"
+#include "producer_path.h"
 #include "stats/gram.h"
 #include "steps.h"
 #include "types.h"
@@ -45,6 +46,7 @@ typedef struct step {
   reap_layer layer;
   int shortcut;          /* value whose drift the target carries, or -1 */
   int producer;          /* layer to be solved in turn with this one, or -1; see step_producer.c */
+  producer_path path;    /* the way from there */
   reap_frontier *before; /* of the pruned network, with the producer not computed yet; NULL: there is no producer */
   reap_layer_gram gram;
   reap_samples data; /* of the layer as it was when its moments were gathered */
@@ -88,9 +90,9 @@ int reap_step_confirm(run *r, step *s);
  * Collective. */
 int reap_step_repair(run *r, step *s);
 
-/* step_producer.c: the layer that is solved in turn with the step's own, or -1; after the cut, both layers' weights
- * into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
-int reap_step_find_producer(const run *r, const step *s);
+/* step_producer.c: the layer that is solved in turn with the step's own, or -1, and the way from there; after the cut,
+ * both layers' weights into the graph, new inputs into the frontier, s->decision and s->held_out. Collective. */
+int reap_step_find_producer(const run *r, step *s);
 int reap_step_producer(run *r, step *s);
 
 /* step_scale.c: before the first step, the frontier is told of the outputs that it has to hold for classifiers that

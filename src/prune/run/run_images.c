@@ -1,4 +1,6 @@
 /* Images of a run on their way through both networks, and the rows of the layer they have come to. */
+#include <string.h>
+
 #include "base/timer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -33,18 +35,21 @@ static int list_inputs(const step *s, int inputs[2]) {
 /* The pruned network up to the producer, where it waits in a fork of its own. */
 static int stop_before_producer(run *r, step *s) {
   if (s->producer < 0) return REAP_OK;
-  const int input = r->pruned->nodes[s->producer]->inputs[0];
-  REAP_TRY(start_pruned(r, &input, 1));
-  REAP_TRY(reap_frontier_advance(r->front_pruned, &input, 1));
+  int inputs[PRODUCER_NODES + 1] = {r->pruned->nodes[s->producer]->inputs[0]};
+  memcpy(inputs + 1, s->path.beside, (size_t)s->path.n_beside * sizeof *inputs);
+  REAP_TRY(start_pruned(r, inputs, 1 + s->path.n_beside));
+  REAP_TRY(reap_frontier_advance(r->front_pruned, inputs, 1 + s->path.n_beside));
   return reap_frontier_fork(r->front_pruned, r->pruned, &s->before);
 }
 
 static int advance(run *r, step *s) {
-  int inputs[2];
-  const int count = list_inputs(s, inputs), wanted[] = {s->layer.output, s->shortcut};
+  int inputs[2], wanted[3] = {s->layer.output}, n_wanted = 1;
+  const int count = list_inputs(s, inputs);
+  if (s->shortcut >= 0) wanted[n_wanted++] = s->shortcut;
+  if (s->producer >= 0 && s->path.shared) wanted[n_wanted++] = s->layer.input; /* it is to stay near that */
   REAP_TRY(stop_before_producer(r, s));
   REAP_TRY(start_pruned(r, inputs, count));
-  REAP_TRY(reap_frontier_advance(r->front_original, wanted, count));
+  REAP_TRY(reap_frontier_advance(r->front_original, wanted, n_wanted));
   return reap_frontier_advance(r->front_pruned, inputs, count);
 }
 
