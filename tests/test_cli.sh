@@ -113,8 +113,8 @@ if [ "$ranks" = 1 ]; then
   wrong "--kernels wants one of auto|plain|onednn, not \"cuda\"" eval "$vgg" --data sound.h5 --kernels cuda
   wrong "--calib is missing" prune "$vgg" --keep 0.5 -o out.h5
   wrong "-o is missing" prune "$vgg" --keep 0.5 --calib sound.h5
-  wrong "--keep, --flops, --params, --latency and --plan" prune "$vgg" --calib sound.h5 -o out.h5
-  wrong "--keep, --flops, --params, --latency and --plan" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --flops 0.5
+  wrong "--keep, --flops, --params, --latency, --plan and --max-kl or --max-drop" prune "$vgg" --calib sound.h5 -o out.h5
+  wrong "--keep, --flops, --params, --latency, --plan and --max-kl or --max-drop" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0.5 --flops 0.5
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 1.5
   wrong "--keep wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --keep 0
   wrong "--flops wants a share above 0" prune "$vgg" --calib sound.h5 -o out.h5 --flops -0.5
