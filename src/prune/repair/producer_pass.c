@@ -331,12 +331,9 @@ int reap_producer_pass_moments(producer_pass *p, reap_moments **moments, double 
 static int complete(producer_pass *p, reap_moments *m) {
   const int64_t square = m->n * m->n;
   if (reap_comm_rank(p->run->comm) > 0) return REAP_OK;
-  if (p->inputs) {
-    memcpy(m->gram, p->inputs, (size_t)square * sizeof *m->gram);
-    return REAP_OK;
-  }
-  REAP_TRY(reap_alloc(&p->inputs, square, sizeof *p->inputs));
-  memcpy(p->inputs, m->gram, (size_t)square * sizeof *m->gram);
+  const bool known = p->inputs != NULL;
+  if (!known) REAP_TRY(reap_alloc(&p->inputs, square, sizeof *p->inputs));
+  memcpy(known ? m->gram : p->inputs, known ? p->inputs : m->gram, (size_t)square * sizeof *m->gram);
   return REAP_OK;
 }
 
