@@ -29,15 +29,15 @@ from matplotlib import image as picture_file  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, os.pardir, "analysis")
-FASHION = os.path.join(HERE, os.pardir, "datasets", "fashion")
-MODEL = os.path.join(FASHION, "resnet-fashion.onnx")
-CALIBRATION, TEST = os.path.join(FASHION, "fashion-calib.h5"), os.path.join(FASHION, "fashion-test.h5")
 PROGRAM = os.environ["REAP_PROGRAM"]
 sys.dont_write_bytecode = True
 sys.path.insert(0, SCRIPTS)
 
 import pictures  # noqa: E402
 import results  # noqa: E402
+from fashion import CALIBRATION, FOLDER, TEST, few_images  # noqa: E402
+
+MODEL = os.path.join(FOLDER, "resnet-fashion.onnx")
 
 
 def run(*words, python=sys.executable):
@@ -48,20 +48,12 @@ def run(*words, python=sys.executable):
     return done.returncode, done.stdout
 
 
-def images_to(path, source, count):
-    with h5py.File(source, "r") as old, h5py.File(path, "w") as new:
-        for name in ("images", "labels"):
-            new[name] = old[name][:count]
-        for key, value in old["images"].attrs.items():
-            new["images"].attrs[key] = value
-
-
 class Analysis(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.test_images = cls.at("test.h5")
-        images_to(cls.test_images, TEST, 200)
+        few_images(cls.test_images, TEST, 200)
         for share in ("0.7", "0.5"):
             status, output = run("prune", MODEL, "--calib", CALIBRATION, "--images", "200", "--positions", "20", "--keep", share,
                                  "--eval", cls.test_images, "-o", cls.at(share + ".h5"), "--onnx", cls.at(share + ".onnx"),
@@ -384,7 +376,7 @@ class Analysis(unittest.TestCase):
         except ImportError as error:
             self.skipTest(str(error))
         small, trained = self.at("small.h5"), self.at("trained.onnx")
-        images_to(small, CALIBRATION, 96)
+        few_images(small, CALIBRATION, 96)
         status, output = run("finetune.py", self.at("0.5.onnx"), "--data", small, "--epochs", "3", "--batch", "32", "--lr", "0.01",
                              "--threads", "1", "-o", trained)
         self.assertEqual(status, 0, output)
@@ -402,7 +394,7 @@ class Analysis(unittest.TestCase):
         except ImportError as error:
             self.skipTest(str(error))
         bare = self.at("bare.h5")
-        images_to(bare, CALIBRATION, 32)
+        few_images(bare, CALIBRATION, 32)
         with h5py.File(bare, "a") as f:
             del f["labels"]
         status, output = run("finetune.py", self.at("0.5.onnx"), "--data", bare, "-o", self.at("never.onnx"))
@@ -423,7 +415,7 @@ class Analysis(unittest.TestCase):
         import finetune
         import script
         small, model = self.at("few.h5"), self.at("0.5.onnx")
-        images_to(small, CALIBRATION, 8)
+        few_images(small, CALIBRATION, 8)
         for network, data, test, wanted in ((model, large, None, "images of 3x32x32; %s takes 1x28x28" % model),
                                             (model, small, large, "large.h5: images of 3x32x32"),
                                             (model, labels, None, "label 10, but %s has 10 classes" % model),

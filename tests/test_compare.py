@@ -27,9 +27,6 @@ from matplotlib import image as picture_file  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS, JOBS = os.path.join(HERE, os.pardir, "analysis"), os.path.join(HERE, os.pardir, "jobs")
-FASHION = os.path.join(HERE, os.pardir, "datasets", "fashion")
-MODEL = os.path.join(FASHION, "vgg-fashion.onnx")
-CALIBRATION = os.path.join(FASHION, "fashion-calib.h5")
 PROGRAM = os.environ["REAP_PROGRAM"]
 sys.dont_write_bytecode = True
 sys.path.insert(0, SCRIPTS)
@@ -39,6 +36,9 @@ import judge  # noqa: E402
 import peers  # noqa: E402
 import pictures  # noqa: E402
 import results  # noqa: E402
+from fashion import CALIBRATION, FOLDER, TEST, few_images  # noqa: E402
+
+MODEL = os.path.join(FOLDER, "vgg-fashion.onnx")
 
 
 def call(*words, environment=None):
@@ -54,10 +54,7 @@ class Comparison(unittest.TestCase):
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
         cls.test_images = cls.at("test.h5")
-        with h5py.File(os.path.join(FASHION, "fashion-test.h5"), "r") as old, h5py.File(cls.test_images, "w") as new:
-            for name in ("images", "labels"):
-                new[name] = old[name][:100]
-            new["images"].attrs.update(old["images"].attrs)
+        few_images(cls.test_images, TEST, 100)
         os.makedirs(cls.at("out/peers"))
         shutil.copy(MODEL, cls.at("out/peers/whole.onnx"))
         rows = {"whole": {"method": "another", "treatment": "trained", "sizes": "uniform", "budget": 0.5,
@@ -234,7 +231,7 @@ class Layers(unittest.TestCase):
 
     def test_layers_compute_what_reap_computes(self):
         import onnx_layers
-        for model in (MODEL, os.path.join(FASHION, "resnet-fashion.onnx")):  # the second has batch norms
+        for model in (MODEL, os.path.join(FOLDER, "resnet-fashion.onnx")):  # the second has batch norms
             wanted = self.outputs(model)
             found = self.module_outputs(onnx_layers.load(model).eval())
             self.assertLess(abs(found - wanted).max(), 1e-4 * abs(wanted).max())

@@ -24,6 +24,7 @@ except ImportError as missing:
     sys.exit(77)
 sys.dont_write_bytecode = True
 import onnx_bytes  # noqa: E402
+from fashion import CALIBRATION, TEST, few_images  # noqa: E402
 
 try:
     import pandas
@@ -33,8 +34,6 @@ except ImportError:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.abspath(os.environ["REAP_PROGRAM"])
-FASHION = os.path.join(HERE, os.pardir, "datasets", "fashion")
-CALIBRATION = os.path.join(FASHION, "fashion-calib.h5")
 ANALYSIS = os.path.join(HERE, os.pardir, "analysis")
 with open(os.path.join(ANALYSIS, "reports.schema.json")) as file:
     SCHEMA = json.load(file)
@@ -188,21 +187,13 @@ def two_heads(path):
         out.write(onnx_bytes.model(nodes, [("x", [1, 1, 28, 28])], [("one", [1, 10]), ("two", [1, 10])], tensors))
 
 
-def few_images(path, count):
-    with h5py.File(os.path.join(FASHION, "fashion-test.h5"), "r") as old, h5py.File(path, "w") as new:
-        for name in ("images", "labels"):
-            new[name] = old[name][:count]
-        for key, value in old["images"].attrs.items():
-            new["images"].attrs[key] = value
-
-
 class Reports(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.made = []
         network, judged = cls.at("heads.onnx"), ["--eval", cls.at("test.h5")]
-        few_images(cls.at("test.h5"), 100)
+        few_images(cls.at("test.h5"), TEST, 100)
         two_heads(network)
         cls.version = cls.reap("--version").split("\n")[0]
         cls.reap("prune", network, *FEW, *judged, "--flops", "0.6", "--producers", "1", "-o", cls.at("a.h5"), "--report", cls.new("resnet.json"),
