@@ -152,10 +152,13 @@ static void brute_force(int n_layers, const layer *layers, int64_t n_kept, int64
 
 /* ------------------------------------------------------------------ cases */
 
-/* Which rank has layer c: all by one, in turn, in turn from behind. */
+/* Which rank has layer c: all by one, in turn, in turn from behind, shared by all, every other one shared. */
+enum { WAYS = 5 };
+
 static int owner_of(int way, int c) {
   const int ranks = reap_comm_size(test_comm());
-  return way == 0 ? ranks - 1 : way == 1 ? c % ranks : (ranks - 1 - c % ranks);
+  if (way == 3 || (way == 4 && c % 2 == 0)) return REAP_JOINT_SHARED;
+  return way == 0 ? ranks - 1 : way == 2 ? ranks - 1 - c % ranks : c % ranks;
 }
 
 static void compare(int n_layers, const layer *layers, int64_t n_kept) {
@@ -164,11 +167,12 @@ static void compare(int n_layers, const layer *layers, int64_t n_kept) {
   int64_t wanted[UNITS], order[UNITS], kept[UNITS];
   double costs[UNITS], error[UNITS];
   brute_force(n_layers, layers, n_kept, wanted, costs);
-  for (int way = 0; way < 3; way++) {
+  for (int way = 0; way < WAYS; way++) {
     for (int c = 0; c < n_layers; c++) {
       const layer *l = &layers[c];
       const int owner = owner_of(way, c);
-      grams[c] = reap_gram_of(owner == reap_comm_rank(test_comm()) ? l->moments : NULL);
+      const bool here = owner == REAP_JOINT_SHARED || owner == reap_comm_rank(test_comm());
+      grams[c] = reap_gram_of(here ? l->moments : NULL);
       systems[c] = (reap_joint_system){"layer",   l->n,  l->m,     l->unit, l->produces ? l->produced : NULL,
                                        l->weight, owner, &grams[c]};
     }
@@ -231,7 +235,9 @@ static void wide_system(void) {
   }
   for (int i = 0; i < s->n; i++) unit[i] = i / TAPS;
   const reap_gram gram = reap_gram_of(s);
-  const reap_joint_system one = {"layer", s->n, OUTPUTS, unit, NULL, 1, 0, &gram}, two[] = {one, one};
+  const reap_joint_system one = {"layer", s->n, OUTPUTS, unit, NULL, 1, 0, &gram},
+                          shared = {"layer", s->n, OUTPUTS, unit, NULL, 1, REAP_JOINT_SHARED, &gram},
+                          two[] = {one, shared};
   CHECK_OK(reap_joint_eliminate(test_comm(), 1, &one, WIDE, 1, RIDGE, single, once, kept));
   CHECK_OK(reap_joint_eliminate(test_comm(), 2, two, WIDE, 1, RIDGE, order, error, kept));
   reap_path *path = NULL;

@@ -142,10 +142,10 @@ def check(make, folder):
         raise Failure("keeps %s, whose twins are %s" % (kept, [int(TWIN[k]) for k in kept]))
     if apart > 2e-4:
         raise Failure("one of each two channels less, and outputs differ by %.2g" % apart)
-    for ranks in (2, 3):
-        other, apart = prune(folder, *plan, ranks=ranks)
+    for ranks, solver in ((2, "scalapack"), (3, "auto")):
+        other, apart = prune(folder, *plan, "--solver", solver, ranks=ranks)
         if other != kept or apart > 2e-4:
-            raise Failure("%d ranks keep %s, one keeps %s; outputs differ by %.2g" % (ranks, other, kept, apart))
+            raise Failure("%d ranks (%s) keep %s, one keeps %s; outputs differ by %.2g" % (ranks, solver, other, kept, apart))
     by_weights, apart = prune(folder, *plan, "--method", "l1")
     if len(by_weights) != UNITS // 2:
         raise Failure("l1 keeps %s" % by_weights)

@@ -2,8 +2,8 @@
  *
  * Layers that read a coupled group lie along the network, so the choice is made before anything is cut: one walk
  * through the original network gathers the moments of all of them. Those of a group wait on their owners until the last
- * has come; layers go to the rank that has the least work, n^3 for each, so far. A layer that reads two groups gives
- * its moments to both.
+ * has come; layers go to the rank that has the least work, n^3 for each, so far, and those that are large enough for
+ * ScaLAPACK to all ranks. A layer that reads two groups gives its moments to both.
  *
  * A layer with few rows for its columns (a classifier behind global pooling has one for each image) fits whatever is
  * left of its inputs and would vote for anything: it has no vote, unless no layer of the group has enough. A group that
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "linalg/placement.h"
 #include "prune/methods/methods.h"
 #include "prune/solver/joint_elimination.h"
 #include "reap/error.h"
@@ -32,7 +33,7 @@ enum { ROWS_PER_COLUMN = 5 };
 typedef struct reader {
   int group, layer; /* index among the layers */
   int64_t *unit, *produced;
-  int owner;
+  int owner; /* or REAP_JOINT_SHARED */
 } reader;
 
 typedef struct choice {
@@ -154,34 +155,54 @@ static int list_readers(choice *c) {
   return REAP_OK;
 }
 
-/* To the rank with the least work so far, or to rank 0. A layer's readers share its moments and its owner. */
-static int deal(choice *c) {
+/* Layers for all ranks: shared[n_layers]. Collective. */
+static void find_shared(const choice *c, bool *shared) {
+  for (int k = 0; c->jointly && k < c->n_layers; k++)
+    shared[k] =
+        reap_solver_choose(c->comm, c->options->solver, c->layers[k].n, c->layers[k].m) == REAP_SOLVER_SCALAPACK;
+}
+
+/* To all ranks, to the rank with the least work so far, or to rank 0. A layer's readers share its moments and its
+ * owner. */
+static void deal(choice *c, const bool *shared, double *work) {
   const int ranks = c->jointly ? reap_comm_size(c->comm) : 1;
-  double *work = NULL;
-  REAP_TRY(reap_calloc(&work, ranks, sizeof *work));
   for (int i = 0; i < c->n_readers; i++) {
-    const double n = (double)c->layers[c->readers[i].layer].n;
-    int owner = -1;
-    for (int k = 0; k < i; k++)
-      if (c->readers[k].layer == c->readers[i].layer) owner = c->readers[k].owner;
-    if (owner < 0) {
-      owner = 0;
-      for (int rank = 1; rank < ranks; rank++)
-        if (work[rank] < work[owner]) owner = rank;
+    reader *r = &c->readers[i];
+    const double n = (double)c->layers[r->layer].n;
+    const reader *same = c->readers;
+    while (same->layer != r->layer) same++;
+    r->owner = same->owner;
+    if (same == r) {
+      r->owner = shared[r->layer] ? REAP_JOINT_SHARED : 0;
+      for (int rank = 1; !shared[r->layer] && rank < ranks; rank++)
+        if (work[rank] < work[r->owner]) r->owner = rank;
     }
-    c->readers[i].owner = owner;
-    work[owner] += n * n * n;
+    for (int rank = 0; rank < ranks; rank++)
+      if (shared[r->layer] || rank == r->owner) work[rank] += n * n * n / (shared[r->layer] ? ranks : 1);
   }
+}
+
+/* Collective. */
+static int find_owners(choice *c) {
+  bool *shared = NULL;
+  double *work = NULL;
+  int status = reap_calloc(&shared, c->n_layers, sizeof *shared);
+  if (status == REAP_OK) status = reap_calloc(&work, reap_comm_size(c->comm), sizeof *work);
+  status = reap_comm_agree(c->comm, status);
+  if (status == REAP_OK) {
+    find_shared(c, shared);
+    deal(c, shared, work);
+  }
+  reap_free(&shared);
   reap_free(&work);
-  return REAP_OK;
+  return status;
 }
 
 static int set_up(choice *c) {
   REAP_TRY(list_layers(c));
   REAP_TRY(list_readers(c));
   REAP_TRY(reap_calloc(&c->moments, c->n_layers, sizeof *c->moments));
-  REAP_TRY(reap_calloc(&c->samples, c->n_layers, sizeof *c->samples));
-  return deal(c);
+  return reap_calloc(&c->samples, c->n_layers, sizeof *c->samples);
 }
 
 /* ------------------------------------------------------------------ one group */
@@ -294,8 +315,10 @@ static int take(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   bool own = false;
   (void)layer;
   c->samples[k] = gram->view.samples;
-  for (int i = 0; i < c->n_readers; i++)
-    own |= c->readers[i].layer == k && c->readers[i].owner == reap_comm_rank(c->comm);
+  for (int i = 0; i < c->n_readers; i++) {
+    const int owner = c->readers[i].owner;
+    own |= c->readers[i].layer == k && (owner == REAP_JOINT_SHARED || owner == reap_comm_rank(c->comm));
+  }
   if (own) {
     c->moments[k] = gram->moments;
     gram->moments = NULL;
@@ -398,6 +421,7 @@ int reap_coupled_choose(const reap_comm *comm, const reap_graph *graph, const re
   int status = set_up(&c);
   if (status == REAP_OK) status = choose_others(&c);
   status = reap_comm_agree(comm, status);
+  if (status == REAP_OK) status = find_owners(&c);
   const reap_collect_options options = {.layers = c.layers,
                                         .n_layers = c.n_layers,
                                         .sampling = {o->positions, o->seed},

@@ -11,7 +11,8 @@
  * once; of units whose costs differ by less than DUAL_TIE that of the lowest index.
  *
  * A system stays on the rank that owns it. Only costs are shared: one number for each layer and unit, each computed by
- * one rank and added up in one order on all.
+ * one rank and added up in one order on all. A large system lies on all ranks (joint_state.c), each of which has the
+ * costs of some outputs.
  *
  * Cost for a layer of n columns, m outputs and b columns a unit: n^3 to invert; for each removal 4 n m b for W and the
  * costs, and 2 n^2 b for H, with n falling. Memory of a layer: n^2 + n m + n * PENDING doubles, on its owner.
@@ -33,6 +34,7 @@
 
 typedef struct elimination {
   const reap_comm *comm;
+  reap_grid *grid; /* NULL where no system is shared */
   int n_systems;
   const reap_joint_system *systems;
   int64_t units;
@@ -43,23 +45,32 @@ typedef struct elimination {
   int singular;        /* a system whose ridge is too small; -1: none */
 } elimination;
 
+static bool is_shared(const elimination *e, int c) { return e->systems[c].owner == REAP_JOINT_SHARED; }
+
 static bool owns(const elimination *e, int c) { return e->systems[c].owner == reap_comm_rank(e->comm); }
 
 static void clear_states(elimination *e) {
   for (int c = 0; e->states && c < e->n_systems; c++) reap_joint_state_clear(&e->states[c], e->units);
 }
 
-/* Sets up this rank's systems; errors[n_systems] as they are at the start, NaN of one whose ridge is too small. Local.
- */
+static int create_state(elimination *e, int c, double *error) {
+  bool singular = false;
+  const reap_grid *grid = is_shared(e, c) ? e->grid : NULL;
+  const int status = reap_joint_state_create(&e->systems[c], e->units, e->ridges[c], grid, &e->states[c], &singular);
+  *error = singular ? NAN : e->states[c].error;
+  return reap_error_prefix(status, "%s", e->systems[c].name);
+}
+
+/* Sets up this rank's systems, then those of all; errors[n_systems] as they are at the start, this rank's part, NaN of
+ * one whose ridge is too small. Collective. */
 static int create_states(elimination *e, double *errors) {
-  for (int c = 0; c < e->n_systems; c++) {
-    bool singular = false;
-    errors[c] = 0;
-    if (!owns(e, c)) continue;
-    const int status = reap_joint_state_create(&e->systems[c], e->units, e->ridges[c], &e->states[c], &singular);
-    REAP_TRY(reap_error_prefix(status, "%s", e->systems[c].name));
-    errors[c] = singular ? NAN : e->states[c].error;
-  }
+  int status = REAP_OK;
+  for (int c = 0; c < e->n_systems; c++) errors[c] = 0;
+  for (int c = 0; status == REAP_OK && c < e->n_systems; c++)
+    if (owns(e, c)) status = create_state(e, c, &errors[c]);
+  REAP_TRY(reap_comm_agree(e->comm, status));
+  for (int c = 0; c < e->n_systems; c++)
+    if (is_shared(e, c)) REAP_TRY(create_state(e, c, &errors[c]));
   return REAP_OK;
 }
 
@@ -74,10 +85,9 @@ static int find_lost(int n_systems, int64_t count, const double *numbers) {
 /* Of this rank's systems. Local. */
 static int fill_costs(elimination *e) {
   for (int64_t i = 0; i < e->n_systems * e->units; i++) e->costs[i] = 0;
-  for (int c = 0; c < e->n_systems; c++) {
-    for (int64_t u = 0; owns(e, c) && u < e->units; u++)
+  for (int c = 0; c < e->n_systems; c++)
+    for (int64_t u = 0; e->states[c].system && u < e->units; u++)
       if (e->alive[u]) REAP_TRY(reap_joint_state_cost(&e->states[c], u, &e->costs[c * e->units + u]));
-  }
   return REAP_OK;
 }
 
@@ -98,8 +108,8 @@ static int64_t cheapest(const elimination *e) {
   return u;
 }
 
-/* Local. */
-static int remove_everywhere(elimination *e, int64_t u) {
+/* From this rank's systems. Local. */
+static int remove_from_own(elimination *e, int64_t u) {
   for (int c = 0; c < e->n_systems; c++)
     if (owns(e, c)) REAP_TRY(reap_joint_state_make_room(&e->states[c], e->units, e->alive, u));
   e->alive[u] = false;
@@ -108,15 +118,26 @@ static int remove_everywhere(elimination *e, int64_t u) {
   return REAP_OK;
 }
 
+/* Collective. */
+static int remove_everywhere(elimination *e, int64_t u) {
+  REAP_TRY(reap_comm_agree(e->comm, remove_from_own(e, u)));
+  for (int c = 0; c < e->n_systems; c++) {
+    if (!is_shared(e, c)) continue;
+    REAP_TRY(reap_joint_state_make_room(&e->states[c], e->units, e->alive, u));
+    REAP_TRY(reap_joint_state_remove(&e->states[c], e->units, e->alive, u));
+  }
+  return REAP_OK;
+}
+
 /* One try with the ridges as they are; e->singular: whose is too small. */
 static int attempt(elimination *e, int64_t removed, int64_t *order, double *error) {
   double sum = 0;
   clear_states(e);
   for (int64_t u = 0; u < e->units; u++) e->alive[u] = true;
-  REAP_TRY(reap_comm_agree(e->comm, create_states(e, e->costs)));
-  REAP_TRY(reap_comm_sum(e->comm, e->costs, e->n_systems)); /* each number has one owner: exact */
+  REAP_TRY(create_states(e, e->costs));
+  REAP_TRY(reap_comm_sum(e->comm, e->costs, e->n_systems)); /* of systems with one owner: exact */
   e->singular = find_lost(e->n_systems, 1, e->costs);
-  for (int c = 0; c < e->n_systems; c++) sum += e->costs[c];
+  for (int c = 0; c < e->n_systems; c++) sum += fmax(e->costs[c], 0);
   for (int64_t k = 0; e->singular < 0 && k < removed; k++) {
     REAP_TRY(reap_comm_agree(e->comm, fill_costs(e)));
     REAP_TRY(reap_comm_sum(e->comm, e->costs, e->n_systems * e->units));
@@ -124,7 +145,7 @@ static int attempt(elimination *e, int64_t removed, int64_t *order, double *erro
     if (e->singular >= 0) break;
     order[k] = cheapest(e);
     error[k] = sum += total(e, order[k]);
-    REAP_TRY(reap_comm_agree(e->comm, remove_everywhere(e, order[k])));
+    REAP_TRY(remove_everywhere(e, order[k]));
   }
   return REAP_OK;
 }
@@ -138,6 +159,12 @@ static int raise(elimination *e) {
   *ridge = reap_normal_raise(*ridge);
   reap_log(REAP_LOG_DEBUG, "%s: the Gram matrix is not positive definite: ridge raised to %g", name, *ridge);
   return REAP_OK;
+}
+
+static int open_grid(elimination *e) {
+  bool some = false;
+  for (int c = 0; c < e->n_systems; c++) some |= is_shared(e, c);
+  return some ? reap_grid_create(e->comm, &e->grid) : REAP_OK;
 }
 
 static int allocate(elimination *e, double ridge) {
@@ -154,6 +181,7 @@ int reap_joint_eliminate(const reap_comm *comm, int n_systems, const reap_joint_
   elimination e = {.comm = comm, .n_systems = n_systems, .systems = systems, .units = units, .singular = -1};
   int64_t left = 0;
   int status = reap_comm_agree(comm, allocate(&e, ridge));
+  if (status == REAP_OK) status = open_grid(&e);
   if (status == REAP_OK) status = attempt(&e, units - n_kept, order, error);
   while (status == REAP_OK && e.singular >= 0) {
     status = raise(&e);
@@ -162,6 +190,7 @@ int reap_joint_eliminate(const reap_comm *comm, int n_systems, const reap_joint_
   for (int64_t u = 0; status == REAP_OK && u < units; u++)
     if (e.alive[u]) kept[left++] = u;
   clear_states(&e);
+  reap_grid_destroy(&e.grid);
   reap_free(&e.states);
   reap_free(&e.alive);
   reap_free(&e.costs);
