@@ -307,10 +307,7 @@ static int sum(producer_pass *p, int which, bool cross_only,
   samples.name = p->names[which];
   samples.stride = p->stride;
   samples.cross_only = cross_only;
-  if (which == 1)
-    samples.sampling.positions = producer_positions(samples.sampling.positions);
-  else if (samples.sampling.positions < 0)
-    samples.sampling.positions = 0;
+  samples.sampling.positions = producer_positions(p->run->options->positions, which == 1);
   samples.read = read;
   samples.context = context;
   if (p->kept_blocks > 0) memset(p->has, 0, (size_t)p->kept_blocks * sizeof *p->has);

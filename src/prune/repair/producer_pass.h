@@ -16,9 +16,11 @@
  * blocks one, for PRODUCER_IMAGES images or so at most. */
 enum { PRODUCER_IMAGES = 1000, PRODUCER_PART = 4 };
 
-/* Positions of an image in the consumer's moments, in a run with so many (stats/samples.h). The way back takes all: a
- * direction is small beside what it is found in. */
-static inline int64_t producer_positions(int64_t positions) { return positions < 0 ? -256 : positions; }
+/* Positions of an image in the moments, in a run with so many (stats/samples.h). Where a run draws as many as it needs,
+ * the producer's take all: a direction is small beside what it is found in. */
+static inline int64_t producer_positions(int64_t positions, bool consumer) {
+  return positions >= 0 ? positions : consumer ? -256 : 0;
+}
 
 /* Every how many blocks one counts. */
 static inline int64_t producer_stride(int64_t images) {

@@ -83,9 +83,21 @@ int reap_run_advance_again(run *r, const step *s) {
   return REAP_OK;
 }
 
+/* By the columns that the layer has in the original network: rows before and after a cut, and with the producer solved
+ * anew, are of the same positions, so that their errors can be compared. */
+static int choose_positions(const run *r, const step *s, reap_sampling *sampling) {
+  reap_layer whole;
+  *sampling = (reap_sampling){r->options->positions, r->options->seed};
+  REAP_TRY(reap_layer_view(r->original, s->node, reap_repair_channels(r->original, s->node), &whole));
+  sampling->positions = reap_sampling_drawn(sampling, &whole, r->shard->images);
+  return REAP_OK;
+}
+
 int reap_step_samples(const run *r, step *s) {
   const reap_node *node = r->pruned->nodes[s->node];
   const int output = s->layer.output;
+  reap_sampling sampling;
+  REAP_TRY(choose_positions(r, s, &sampling));
   const stay *left = r->stays && r->stays[output].entries ? &r->stays[output] : NULL;
   const int64_t count = s->shortcut < 0 && !left ? 0 : reap_value_count(&r->pruned->values[output]);
   s->taps = (reap_taps){.inputs = r->front_pruned,
@@ -103,7 +115,7 @@ int reap_step_samples(const run *r, step *s) {
   s->data = (reap_samples){.layer = s->layer,
                            .name = node->layer,
                            .node = node->name,
-                           .sampling = {r->options->positions, r->options->seed},
+                           .sampling = sampling,
                            .split = REAP_SPLIT_TENTH,
                            .shard = *r->shard,
                            .read = reap_taps_read,
