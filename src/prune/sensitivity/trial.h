@@ -17,4 +17,10 @@ enum { REAP_TRIAL_IMAGES = 1000, REAP_TRIAL_FEW_IMAGES = 500, REAP_TRIAL_POSITIO
 int reap_trial(const reap_comm *comm, const reap_graph *original, reap_dataset *images, const reap_shard *shard,
                const reap_prune_options *options, int64_t few, double *moved);
 
+/* Collective. The same, with outputs scaled as the options say, judged as the pruned network will be: *apart is the KL
+ * divergence on views (options->views; 0: the images as they are) of the shard's images held out, in nats. Without
+ * outputs of scores, or with fewer than REAP_HELD_OUT_LEAST images held out, as reap_trial(). */
+int reap_trial_on_views(const reap_comm *comm, const reap_graph *original, reap_dataset *images,
+                        const reap_shard *shard, const reap_prune_options *options, int64_t few, double *apart);
+
 #endif

@@ -4,7 +4,7 @@
 
 #include "session_state.h"
 
-enum { REAP_SCOPE_TRIALS = 4 }; /* at most */
+enum { REAP_SCOPE_TRIALS = 8 }; /* at most */
 
 /* Collective. Finishes the session's plan; the same on all ranks. */
 int reap_session_finish_plan(reap_session *session);

@@ -181,6 +181,29 @@ int reap_size_plan_begin(const reap_graph *graph, const reap_groups *groups, con
 
 /* ------------------------------------------------------------------ by losses */
 
+/* Coupled groups keep plan->share of their units: no fewer, and more are worth nothing. */
+static void hold(const reap_groups *groups, const reap_size_plan *plan, double **losses, int64_t *least) {
+  for (int g = 0; g < plan->n_groups; g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    if (!plan->chosen[g] || group->prunable) continue;
+    const int64_t size = nearest(reap_budget_round(plan->share, group->units), plan->multiple[g], group->units);
+    if (least[g] < size) least[g] = size;
+    for (int64_t k = least[g]; k <= group->units; k++) losses[g][k] = losses[g][least[g]];
+  }
+}
+
+static int choose_by_losses(const reap_groups *groups, const reap_cost_model *model, double **losses,
+                            reap_size_plan *plan, reap_ratio_outcome *outcome) {
+  int64_t *least = NULL;
+  REAP_TRY(reap_alloc(&least, plan->n_groups, sizeof *least));
+  memcpy(least, plan->least, (size_t)plan->n_groups * sizeof *least);
+  if (plan->share > 0) hold(groups, plan, losses, least);
+  const reap_ratio_problem problem = {model, (const double *const *)losses, least, plan->multiple, plan->limit};
+  const int status = reap_ratios_choose(&problem, plan->counts, outcome);
+  reap_free(&least);
+  return status;
+}
+
 static int choose(const reap_groups *groups, const reap_group_paths *paths, const reap_cost_model *model,
                   double **losses, bool jointly, reap_size_plan *plan) {
   const bool output = plan->ratios == REAP_RATIOS_OUTPUT;
@@ -191,8 +214,7 @@ static int choose(const reap_groups *groups, const reap_group_paths *paths, cons
     reap_log(REAP_LOG_INFO, "pilot runs found no sizes with a smaller divergence of the outputs than uniform ones");
     return choose_uniform(model, plan);
   }
-  const reap_ratio_problem problem = {model, (const double *const *)losses, plan->least, plan->multiple, plan->limit};
-  REAP_TRY(reap_ratios_choose(&problem, plan->counts, &outcome));
+  REAP_TRY(choose_by_losses(groups, model, losses, plan, &outcome));
   if (jointly) REAP_TRY(reap_coupled_paths_give(groups, paths, plan->counts, plan->given));
   plan->cost = outcome.cost;
   plan->predicted_loss = 0; /* as measured, not as coupled groups were made to count */

@@ -31,6 +31,7 @@ typedef struct reap_size_plan {
   double limit, cost, whole; /* multiply-adds, parameters or milliseconds: allowed, of the plan, of the whole network */
   double predicted_loss, gap; /* NaN where no losses were looked at */
   double coupled;             /* what losses of coupled groups are multiplied by (scope_trials.h) */
+  double share;               /* of its units that each coupled group keeps; 0: sizes by losses */
 } reap_size_plan;
 
 /* REAP_ERR_USAGE for names that do not exist and budgets out of reach, REAP_ERR_INPUT for a network without prunable
