@@ -151,7 +151,6 @@ ends 2 "plan.json: group conv1.Conv is excluded" "${all[@]}" --plan plan.json --
 ends 2 "method reap finds channels and weights together" "${all[@]/#l1/reap}" --keep 0.5
 ends 2 "do not go with --scope all yet" "${all[@]}" --keep 0.5 --save-stats stats.h5
 ends 2 "goes with --ratios uniform only" "${all[@]}" --flops 0.5 --ratios path
-ends 2 "--scope all does not go with --latency" "${prune[@]}" --latency 0.5 --scope all
 
 # ------------------------------------------------------------------ milliseconds
 
@@ -161,6 +160,9 @@ sed "s/\"whole_ms\":.*,/\"whole_ms\": $(awk '/^all layers/ { print $3 }' out.txt
 ends 0 "" "${prune[@]}" --latency 0.9 --latency-table times.json --ratios path --report latency.json
 awk -v a="$(number latency.json original)" -v p="$(number latency.json predicted)" -v m="$(number latency.json measured)" \
   'BEGIN { exit !(p > 0 && p <= 0.9 * a && m > 0) }' || fail "predicted $(number latency.json predicted) of $(number latency.json original) ms"
+ends 0 "" "${prune[@]}" --latency 0.5 --latency-table times.json --scope all --ratios path --report latency.json
+awk -v a="$(number latency.json original)" -v p="$(number latency.json predicted)" \
+  'BEGIN { exit !(p > 0 && p <= 0.5 * a) }' || fail "coupled groups: predicted $(number latency.json predicted) of $(number latency.json original) ms"
 ends 2 "--latency wants" "${prune[@]}" --latency fast
 ends 2 "--latency wants" "${prune[@]}" --latency -3ms
 ends 2 "--latency-table goes with" "${prune[@]}" --flops 0.5 --latency-table times.json

@@ -321,6 +321,71 @@ static void test_time_tables(void) {
   CHECK_NEAR(reap_time_table_at(&one, 7, 9), 1, 0);
 }
 
+/* A stream that two layers make, with a layer for each channel and one in wide groups behind it. */
+static reap_graph *stream_network(void) {
+  reap_graph *g = net_begin();
+  net_image(g, "x", 3, 5, 5);
+  net_conv3(g, "a", "x", 3, 8);
+  net_conv3(g, "b", "a", 8, 5);
+  net_conv3(g, "c", "b", 5, 8);
+  net_node(g, "Add", "s", "a c", "s", NULL);
+  net_weights(g, "w.each", "8,1,3,3");
+  net_node(g, "Conv", "each", "s w.each", "each", "pads=[1,1,1,1] group=8");
+  net_weights(g, "w.wide", "6,4,1,1");
+  net_node(g, "Conv", "wide", "each w.wide", "wide", "group=2");
+  net_conv3(g, "d", "wide", 6, 3);
+  net_finish(g, "d", 2);
+  return g;
+}
+
+/* Tables of multiply-adds in place of times. */
+static void count_in_place(const reap_graph *graph, reap_latency *l) {
+  l->whole = 0;
+  for (int i = 0, at = 0; i < graph->n_nodes; i++) {
+    if (!graph->nodes[i]->linear) continue;
+    reap_time_table *t = &l->layers[at++].table;
+    const double each = (double)reap_node_flops(graph, i) / ((double)t->in[t->n_in - 1] * (double)t->out[t->n_out - 1]);
+    for (int k = 0; k < t->n_in * t->n_out; k++)
+      t->ms[k] = each * (double)t->in[k / t->n_out] * (double)t->out[k % t->n_out];
+    l->whole += t->ms[t->n_in * t->n_out - 1];
+  }
+}
+
+/* Times that grow as multiply-adds do cost what these do, whichever groups take part. */
+static void check_coupled_times(reap_graph *graph) {
+  reap_groups *groups = NULL;
+  reap_latency *latency = NULL;
+  CHECK_OK(reap_groups_find(graph, &groups));
+  CHECK_OK(reap_latency_measure(graph, groups, true, REAP_BACKEND_AUTO, NULL, &latency));
+  count_in_place(graph, latency);
+  const int n = reap_groups_count(groups);
+  CU_ASSERT_FATAL(n <= MOST_GROUPS);
+  for (int mask = 0; mask < 1 << n; mask++) {
+    reap_cost_model *flops = NULL, *times = NULL;
+    int64_t counts[MOST_GROUPS];
+    bool chosen[MOST_GROUPS];
+    for (int g = 0; g < n; g++) {
+      const reap_group *group = reap_groups_at(groups, g);
+      chosen[g] = group->cuttable && (mask >> g & 1);
+      counts[g] = chosen[g] && group->units > 1 ? 1 + (mask + g) % (group->units - 1) : group->units;
+    }
+    CHECK_OK(reap_cost_model_flops(graph, groups, chosen, &flops));
+    CHECK_OK(reap_cost_model_latency(graph, groups, chosen, latency, &times));
+    CHECK_NEAR(reap_cost_model_at(times, counts), reap_cost_model_at(flops, counts), 1e-9 * flops->whole);
+    reap_cost_model_destroy(&flops);
+    reap_cost_model_destroy(&times);
+  }
+  reap_latency_destroy(&latency);
+  reap_groups_destroy(&groups);
+  reap_graph_destroy(&graph);
+}
+
+static void test_times_of_coupled_groups(void) {
+  check_coupled_times(small_network());
+  check_coupled_times(joined_network());
+  check_coupled_times(stream_network());
+}
+
 /* What is measured adds up to the whole at full size, and every layer of the network has a table that fits it. */
 static void test_latency_is_a_cost(void) {
   reap_graph *graph = small_network();
@@ -330,7 +395,7 @@ static void test_latency_is_a_cost(void) {
   bool chosen[MOST_GROUPS];
   CHECK_OK(reap_groups_find(graph, &groups));
   for (int g = 0; g < reap_groups_count(groups); g++) chosen[g] = reap_groups_at(groups, g)->prunable;
-  CHECK_OK(reap_latency_measure(graph, groups, REAP_BACKEND_AUTO, NULL, &latency));
+  CHECK_OK(reap_latency_measure(graph, groups, false, REAP_BACKEND_AUTO, NULL, &latency));
   CHECK_OK(reap_latency_broadcast(test_comm(), &latency));
   CU_ASSERT_EQUAL(latency->n, 4);
   CU_ASSERT(latency->whole > 0);
@@ -431,8 +496,12 @@ static void test_losses_of_inner_groups(void) {
   reap_graph_destroy(&graph);
 }
 
-const test_case test_cases[] = {
-    {"knapsack", test_knapsack_is_exact}, {"bound", test_bound_in_closed_form},
-    {"coupled", test_coupled_choice},     {"losses of inner groups", test_losses_of_inner_groups},
-    {"costs", test_costs_are_exact},      {"time tables", test_time_tables},
-    {"latency", test_latency_is_a_cost},  {NULL, NULL}};
+const test_case test_cases[] = {{"knapsack", test_knapsack_is_exact},
+                                {"bound", test_bound_in_closed_form},
+                                {"coupled", test_coupled_choice},
+                                {"losses of inner groups", test_losses_of_inner_groups},
+                                {"costs", test_costs_are_exact},
+                                {"time tables", test_time_tables},
+                                {"latency", test_latency_is_a_cost},
+                                {"times of coupled groups", test_times_of_coupled_groups},
+                                {NULL, NULL}};

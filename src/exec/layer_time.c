@@ -65,13 +65,16 @@ static int add_random(reap_graph *graph, const char *name, int rank, const int64
 }
 
 /* Conv, Gemm (rank 2) or MatMul, whichever computes the same. */
-static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node *node, int rank) {
+static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node *node, int rank, int64_t groups) {
   char *const inputs[] = {"x", "w", "b"}, *const outputs[] = {"y"};
   const bool convolution = reap_is_convolution(node), gemm = !convolution && rank == 2;
   const int count = convolution ? 4 : gemm ? 1 : 0;
   reap_attribute *attributes = NULL;
   reap_window window;
-  if (convolution) REAP_TRY(reap_conv_window(from, node, &window));
+  if (convolution) {
+    REAP_TRY(reap_conv_window(from, node, &window));
+    window.groups = groups;
+  }
   REAP_TRY(reap_calloc(&attributes, count, sizeof *attributes));
   int status = convolution ? convolution_attributes(&window, rank - 2, attributes)
                : gemm      ? int_attribute("transB", 1, attributes)
@@ -90,7 +93,7 @@ static int add_layer(reap_graph *graph, const reap_graph *from, const reap_node 
   return status;
 }
 
-static int build(const reap_graph *from, int index, int64_t inputs, int64_t outputs, reap_graph **out) {
+static int build(const reap_graph *from, int index, int64_t inputs, int64_t outputs, int64_t groups, reap_graph **out) {
   const reap_node *node = from->nodes[index];
   const reap_value *x = reap_node_input(from, node, 0);
   const reap_tensor *weights = reap_node_constant(from, node, 1);
@@ -101,14 +104,13 @@ static int build(const reap_graph *from, int index, int64_t inputs, int64_t outp
   dims[0] = -1;
   const int axis = reap_linear_axis(from, node);
   dims[axis] = inputs;
-  const int64_t groups = convolution ? x->dims[axis] / reap_weights_inputs(weights) : 1;
   shape[matmul ? 1 : 0] = outputs;
   shape[matmul ? 0 : 1] = inputs / groups;
   REAP_TRY(reap_graph_create(13, out));
   REAP_TRY(reap_graph_add_input(*out, "x", REAP_F32, x->rank, dims, NULL));
   REAP_TRY(add_random(*out, "w", weights->rank, shape));
   REAP_TRY(add_random(*out, "b", 1, &outputs));
-  REAP_TRY(add_layer(*out, from, node, x->rank));
+  REAP_TRY(add_layer(*out, from, node, x->rank, groups));
   REAP_TRY(reap_graph_add_output(*out, "y"));
   return reap_graph_prepare(*out, from->batch);
 }
@@ -171,11 +173,11 @@ int reap_graph_seconds(const reap_graph *graph, reap_backend backend, double *se
   return status;
 }
 
-int reap_layer_seconds(const reap_graph *graph, int node, int64_t inputs, int64_t outputs, reap_backend backend,
-                       double *seconds) {
+int reap_layer_seconds(const reap_graph *graph, int node, int64_t inputs, int64_t outputs, int64_t groups,
+                       reap_backend backend, double *seconds) {
   reap_graph *layer = NULL;
   *seconds = 0;
-  int status = build(graph, node, inputs, outputs, &layer);
+  int status = build(graph, node, inputs, outputs, groups, &layer);
   if (status == REAP_OK) status = reap_graph_seconds(layer, backend, seconds);
   reap_graph_destroy(&layer);
   return reap_error_prefix(status, "timing %s", graph->nodes[node]->layer);

@@ -41,7 +41,7 @@ static int measure(const command_context *context, const reap_network *network, 
   reap_latency *latency = NULL;
   int status = reap_groups_find(network->graph, &groups);
   if (status == REAP_OK && reap_comm_rank(context->comm) == 0) {
-    status = reap_latency_measure(network->graph, groups, command_backend(common->kernels), progress, &latency);
+    status = reap_latency_measure(network->graph, groups, true, command_backend(common->kernels), progress, &latency);
     if (status == REAP_OK) {
       snprintf(latency->model_hash, sizeof latency->model_hash, "%s", reap_source_hash(network->source));
       cJSON *table = latency_file_make(latency);

@@ -337,7 +337,6 @@ static int check_scope(const prune_options *o) {
         REAP_ERR_USAGE,
         "%s: --from-stats, --save-stats, --activations, --save-paths and --from-paths do not go with --scope all yet",
         o->title);
-  if (o->latency_text) return reap_error(REAP_ERR_USAGE, "%s: --scope all does not go with --latency yet", o->title);
   if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
     return reap_error(REAP_ERR_USAGE, "%s: --scope all with --refit none goes with --ratios uniform only", o->title);
   return REAP_OK;

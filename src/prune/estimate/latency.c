@@ -2,14 +2,16 @@
  *
  * A layer whose input belongs to a prunable group is timed at SIZES shares of its channels, and so is its output: 6 or
  * 36 short measurements a layer, shared by all layers of the same shape. Between sizes times are taken to be bilinear;
- * kernels work on blocks of channels, so that the true curve has steps. What is not a linear layer is counted as it is
- * in the whole network.
+ * kernels work on blocks of channels, so that the true curve has steps. Layers of coupled groups are timed at as many
+ * sizes, and their times are made a sum over groups (latency_sides.c). What is not a linear layer, or a transposed
+ * convolution, is counted as it is in the whole network.
  */
 #include "latency.h"
 
 #include <string.h>
 
 #include "exec/layer_time.h"
+#include "latency_sides.h"
 #include "model/operators/layer.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -48,11 +50,6 @@ int reap_time_table_allocate(reap_time_table *t, int n_in, int n_out) {
 
 /* ------------------------------------------------------------------ measuring */
 
-/* Channels of the prunable group on one side of a layer; 0 if there is none. */
-static int64_t side(const reap_groups *groups, int group) {
-  return group >= 0 && reap_groups_at(groups, group)->prunable ? reap_groups_at(groups, group)->units : 0;
-}
-
 /* Sizes to measure, ascending, into sizes[SIZES]; their number. */
 static int choose_sizes(int64_t channels, int64_t *sizes) {
   int n = 0;
@@ -66,11 +63,12 @@ static int choose_sizes(int64_t channels, int64_t *sizes) {
 
 /* What a layer's time depends on. */
 typedef struct shape {
-  int64_t positions, inputs, outputs, in, out, kernel[16];
+  int64_t positions, inputs, outputs, kernel[16];
+  latency_sides sides;
   const char *op;
 } shape;
 
-static int shape_of(const reap_graph *graph, const reap_groups *groups, int index, shape *s) {
+static int shape_of(const reap_graph *graph, const reap_groups *groups, int index, bool coupled, shape *s) {
   const reap_node *node = graph->nodes[index];
   const reap_tensor *weights = reap_node_constant(graph, node, 1);
   reap_window w;
@@ -79,8 +77,11 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   s->positions = reap_value_count(reap_node_output(graph, node, 0)) / weights->dims[0];
   s->inputs = weights->count / weights->dims[0];
   s->outputs = weights->dims[0];
-  s->in = side(groups, reap_groups_consumed_by(groups, index));
-  s->out = side(groups, reap_groups_produced_by(groups, index));
+  latency_sides sides;
+  REAP_TRY(reap_latency_sides(graph, groups, index, coupled, &sides));
+  s->sides.in = sides.in; /* one by one: padding stays zero */
+  s->sides.out = sides.out;
+  s->sides.groups_leave = sides.groups_leave;
   if (!reap_is_convolution(node)) return REAP_OK;
   REAP_TRY(reap_conv_window(graph, node, &w));
   const int64_t kernel[] = {w.depth,     w.height,   w.width,    w.kernel_z,   w.kernel_y,   w.kernel_x,
@@ -90,20 +91,27 @@ static int shape_of(const reap_graph *graph, const reap_groups *groups, int inde
   return REAP_OK;
 }
 
-static int measure_layer(const reap_graph *graph, int index, const shape *s, reap_backend backend, reap_time_table *t) {
-  int64_t in[SIZES], out[SIZES];
-  const int n_in = choose_sizes(s->in, in), n_out = choose_sizes(s->out, out);
+/* At sizes in, out of its sides, 0 where there is one size. */
+static int time_layer(const reap_graph *graph, int index, const shape *s, int64_t in, int64_t out, reap_backend backend,
+                      double *seconds) {
   const reap_node *node = graph->nodes[index];
   const int64_t width = reap_node_input(graph, node, 0)->dims[reap_linear_axis(graph, node)];
+  const int64_t groups = s->sides.groups_leave ? out : reap_node_int(node, "group", 1);
+  const int64_t inputs = s->sides.groups_leave ? s->inputs * groups : s->sides.in ? width / s->sides.in * in : width;
+  return reap_layer_seconds(graph, index, inputs, s->sides.out ? s->outputs / s->sides.out * out : s->outputs, groups,
+                            backend, seconds);
+}
+
+static int measure_layer(const reap_graph *graph, int index, const shape *s, reap_backend backend, reap_time_table *t) {
+  int64_t in[SIZES], out[SIZES];
+  const int n_in = choose_sizes(s->sides.in, in), n_out = choose_sizes(s->sides.out, out);
   REAP_TRY(reap_time_table_allocate(t, n_in, n_out));
   memcpy(t->in, in, (size_t)n_in * sizeof *in);
   memcpy(t->out, out, (size_t)n_out * sizeof *out);
   for (int i = 0; i < n_in; i++)
     for (int j = 0; j < n_out; j++) {
-      const int64_t inputs = s->in ? width / s->in * in[i] : width,
-                    outputs = s->out ? s->outputs / s->out * out[j] : s->outputs;
       double seconds = 0;
-      REAP_TRY(reap_layer_seconds(graph, index, inputs, outputs, backend, &seconds));
+      REAP_TRY(time_layer(graph, index, s, in[i], out[j], backend, &seconds));
       t->ms[i * n_out + j] = 1000 * seconds;
     }
   return REAP_OK;
@@ -124,7 +132,7 @@ static const reap_time_table *find_shape(const shape *shapes, int n, const reap_
   return NULL;
 }
 
-static int measure(const reap_graph *graph, const reap_groups *groups, reap_backend backend,
+static int measure(const reap_graph *graph, const reap_groups *groups, bool coupled, reap_backend backend,
                    const reap_progress *progress, shape *shapes, reap_latency *l) {
   int at = 0;
   double seconds = 0;
@@ -135,7 +143,7 @@ static int measure(const reap_graph *graph, const reap_groups *groups, reap_back
     if (!graph->nodes[i]->linear) continue;
     const char *name = graph->nodes[i]->layer;
     REAP_TRY(reap_strdup(&l->layers[at].layer, name));
-    REAP_TRY(shape_of(graph, groups, i, &shapes[at]));
+    REAP_TRY(shape_of(graph, groups, i, coupled, &shapes[at]));
     const reap_time_table *known = find_shape(shapes, at, l);
     REAP_TRY(known ? copy_table(known, &l->layers[at].table)
                    : measure_layer(graph, i, &shapes[at], backend, &l->layers[at].table));
@@ -145,14 +153,14 @@ static int measure(const reap_graph *graph, const reap_groups *groups, reap_back
   return REAP_OK;
 }
 
-int reap_latency_measure(const reap_graph *graph, const reap_groups *groups, reap_backend backend,
+int reap_latency_measure(const reap_graph *graph, const reap_groups *groups, bool coupled, reap_backend backend,
                          const reap_progress *progress, reap_latency **out) {
   shape *shapes = NULL;
   int n = 0;
   for (int i = 0; i < graph->n_nodes; i++) n += graph->nodes[i]->linear != NULL;
   REAP_TRY(reap_latency_create(n, out));
   int status = reap_calloc(&shapes, n, sizeof *shapes);
-  if (status == REAP_OK) status = measure(graph, groups, backend, progress, shapes, *out);
+  if (status == REAP_OK) status = measure(graph, groups, coupled, backend, progress, shapes, *out);
   reap_free(&shapes);
   if (status != REAP_OK) reap_latency_destroy(out);
   return status;
@@ -166,27 +174,65 @@ static const reap_layer_times *find(const reap_latency *l, const char *layer) {
   return NULL;
 }
 
-static int add_layers(const reap_graph *graph, const reap_groups *groups, const reap_latency *l, reap_cost_model *m) {
+/* Tables of all linear layers, by nodes. */
+static int find_tables(const reap_graph *graph, const reap_groups *groups, const bool *chosen, const reap_latency *l,
+                       const reap_time_table **tables) {
   for (int i = 0; i < graph->n_nodes; i++) {
     if (!graph->nodes[i]->linear) continue;
-    int in = reap_groups_consumed_by(groups, i), out = reap_groups_produced_by(groups, i);
     const reap_layer_times *times = find(l, graph->nodes[i]->layer);
     if (!times) return reap_error(REAP_ERR_INPUT, "no times of layer %s", graph->nodes[i]->layer);
-    const int64_t all_in = side(groups, in), all_out = side(groups, out);
-    if (!all_in) in = -1;
-    if (!all_out) out = -1;
     const reap_time_table *t = &times->table;
-    if (t->in[t->n_in - 1] != (all_in ? all_in : 1) || t->out[t->n_out - 1] != (all_out ? all_out : 1))
+    latency_sides narrow, wide; /* without and with coupled groups */
+    REAP_TRY(reap_latency_sides(graph, groups, i, false, &narrow));
+    REAP_TRY(reap_latency_sides(graph, groups, i, true, &wide));
+    const int64_t in = t->in[t->n_in - 1], out = t->out[t->n_out - 1];
+    const bool fits = in == (wide.in ? wide.in : 1) && out == (wide.out ? wide.out : 1),
+               serves = in == (narrow.in ? narrow.in : 1) && out == (narrow.out ? narrow.out : 1);
+    if (!fits && !serves)
       return reap_error(REAP_ERR_INPUT, "the times of layer %s are of other sizes than it has", graph->nodes[i]->layer);
-    REAP_TRY(reap_cost_model_add(m, in, out, 0, t));
+    if (!fits && reap_latency_coupled(graph, groups, chosen, i))
+      return reap_error(REAP_ERR_INPUT,
+                        "the times of layer %s are not of the sizes of coupled groups: measure them anew",
+                        graph->nodes[i]->layer);
+    tables[i] = t;
   }
   return REAP_OK;
+}
+
+/* Layers of inner groups by their tables, those of coupled ones by what fits their tables. */
+static int add_layers(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
+                      const reap_time_table *const *tables, reap_cost_fit *fits, reap_cost_model *m) {
+  for (int i = 0; i < graph->n_nodes; i++) {
+    if (!tables[i]) continue;
+    if (reap_latency_coupled(graph, groups, chosen, i)) {
+      reap_latency_fit(graph, i, tables[i], &fits[i]);
+      continue;
+    }
+    latency_sides sides;
+    REAP_TRY(reap_latency_sides(graph, groups, i, false, &sides));
+    REAP_TRY(reap_cost_model_add(m, sides.in ? reap_groups_consumed_by(groups, i) : -1,
+                                 sides.out ? reap_groups_produced_by(groups, i) : -1, 0, tables[i]));
+  }
+  return reap_cost_model_add_fits(m, graph, groups, fits);
+}
+
+static int add_all(const reap_graph *graph, const reap_groups *groups, const bool *chosen, const reap_latency *l,
+                   reap_cost_model *m) {
+  const reap_time_table **tables = NULL;
+  reap_cost_fit *fits = NULL;
+  int status = reap_calloc(&tables, graph->n_nodes, sizeof *tables);
+  if (status == REAP_OK) status = reap_calloc(&fits, graph->n_nodes, sizeof *fits);
+  if (status == REAP_OK) status = find_tables(graph, groups, chosen, l, tables);
+  if (status == REAP_OK) status = add_layers(graph, groups, chosen, tables, fits, m);
+  reap_free(&tables);
+  reap_free(&fits);
+  return status;
 }
 
 int reap_cost_model_latency(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                             const reap_latency *latency, reap_cost_model **out) {
   REAP_TRY(reap_cost_model_create(groups, chosen, out));
-  int status = add_layers(graph, groups, latency, *out);
+  int status = add_all(graph, groups, chosen, latency, *out);
   if (status == REAP_OK) {
     reap_cost_model_finish(*out);
     (*out)->fixed += latency->whole - (*out)->whole;

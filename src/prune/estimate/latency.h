@@ -7,10 +7,10 @@
 #include "reap/comm.h"
 #include "reap/log.h"
 
-/* One linear layer. Sides without a prunable group have one entry in the table: 1. */
+/* One linear layer. Sides without a group have one entry in the table: 1. */
 typedef struct reap_layer_times {
   char *layer;
-  reap_time_table table; /* sizes in channels of the groups */
+  reap_time_table table; /* sizes as latency_sides.h counts them */
 } reap_layer_times;
 
 typedef struct reap_latency {
@@ -25,8 +25,9 @@ int reap_latency_create(int n, reap_latency **out);
 int reap_time_table_allocate(reap_time_table *table, int n_in, int n_out);
 void reap_latency_destroy(reap_latency **latency);
 
-/* Local: to be called by one rank while the others wait. Layers of one shape are measured once. */
-int reap_latency_measure(const reap_graph *graph, const reap_groups *groups, reap_backend backend,
+/* Local: to be called by one rank while the others wait. Layers of one shape are measured once. coupled: also at sizes
+ * of coupled groups; such times serve choices among inner groups as well. */
+int reap_latency_measure(const reap_graph *graph, const reap_groups *groups, bool coupled, reap_backend backend,
                          const reap_progress *progress, reap_latency **out);
 
 /* Collective: the latency that rank 0 has, to all. */

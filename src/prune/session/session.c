@@ -156,7 +156,8 @@ static int measure_latency(reap_session *s) {
   int status = REAP_OK;
   if (!reap_settings_need_latency(o) || s->info.latency) return REAP_OK;
   if (reap_comm_rank(s->comm) == 0)
-    status = reap_latency_measure(s->network->graph, s->groups, o->backend, o->progress, &s->own_latency);
+    status = reap_latency_measure(s->network->graph, s->groups, o->scope == REAP_SCOPE_ALL, o->backend, o->progress,
+                                  &s->own_latency);
   REAP_TRY(reap_comm_agree(s->comm, status));
   REAP_TRY(reap_latency_broadcast(s->comm, &s->own_latency));
   s->info.latency = s->own_latency;

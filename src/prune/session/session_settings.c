@@ -44,7 +44,6 @@ const char *reap_ratios_name(reap_ratios ratios) {
 static const char *coupled_obstacle(const reap_session_settings *s) {
   if (s->from_stats || s->save_stats || s->activations || s->save_paths || s->from_paths)
     return "coupled groups have no statistics, activations or paths yet";
-  if (reap_settings_need_latency(s)) return "sizes of coupled groups are not chosen by times yet";
   if (!s->refit && (s->ratios == REAP_RATIOS_PATH || s->ratios == REAP_RATIOS_OUTPUT))
     return "sizes of coupled groups are not chosen by losses without refit";
   return NULL;

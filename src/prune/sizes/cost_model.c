@@ -60,7 +60,9 @@ int reap_cost_model_create(const reap_groups *groups, const bool *chosen, reap_c
 }
 
 double reap_cost_term_at(const reap_cost_term *term, int64_t in, int64_t out) {
-  return term->table ? reap_time_table_at(term->table, in, out) : term->unit * (double)in * (double)out;
+  const reap_time_table *t = term->table;
+  if (!t) return term->unit * (double)in * (double)out;
+  return reap_time_table_at(t, term->in < 0 ? t->in[t->n_in - 1] : in, term->out < 0 ? t->out[t->n_out - 1] : out);
 }
 
 /* Channels of a term's side: those of the group, 1 without one. Tables count a layer's channels even if no group is
@@ -250,6 +252,29 @@ static int add_nodes(reap_cost_model *m, const reap_graph *graph, const reap_gro
     else if (!params)
       m->fixed += (double)reap_node_flops(graph, i); /* products of tensors that depend on the images */
   return REAP_OK;
+}
+
+static int add_fit(reap_cost_model *m, const reap_graph *graph, const parts *p, int *next, int i,
+                   const reap_cost_fit *fit) {
+  const reap_tensor *weights = reap_node_constant(graph, graph->nodes[i], 1);
+  const side in = take_side(m, p, next, i, false, reap_weights_inputs(weights)),
+             out = take_side(m, p, next, i, true, weights->dims[0]), one = NO_INPUTS;
+  m->fixed += fit->c[0];
+  REAP_TRY(add_product(m, &in, &one, fit->c[1]));
+  REAP_TRY(add_product(m, &one, &out, fit->c[2]));
+  return add_product(m, &in, &out, fit->c[3]);
+}
+
+int reap_cost_model_add_fits(reap_cost_model *m, const reap_graph *graph, const reap_groups *groups,
+                             const reap_cost_fit *fits) {
+  parts p = {0, 0, NULL};
+  int next = 0, status = find_parts(m, graph, groups, &p);
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) {
+    while (next < p.count && p.list[next].node < i) next++;
+    if (fits[i].there) status = add_fit(m, graph, &p, &next, i, &fits[i]);
+  }
+  reap_free(&p.list);
+  return status;
 }
 
 static int make(const reap_graph *graph, const reap_groups *groups, const bool *chosen, bool params,

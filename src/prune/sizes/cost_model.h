@@ -29,7 +29,7 @@ double reap_time_table_at(const reap_time_table *table, int64_t in, int64_t out)
 typedef struct reap_cost_term {
   int in, out; /* groups, or -1; a layer between two groups that are not pruned is part of `fixed` */
   double unit;
-  const reap_time_table *table; /* borrowed; NULL: unit * k[in] * k[out] */
+  const reap_time_table *table; /* borrowed; NULL: unit * k[in] * k[out]. A side of -1 is at its largest size */
 } reap_cost_term;
 
 typedef struct reap_cost_model {
@@ -49,6 +49,16 @@ int reap_cost_model_flops(const reap_graph *graph, const reap_groups *groups, co
                           reap_cost_model **out);
 int reap_cost_model_params(const reap_graph *graph, const reap_groups *groups, const bool *chosen,
                            reap_cost_model **out);
+
+/* A layer's cost as a function of its inputs (of one group of a convolution) and outputs. */
+typedef struct reap_cost_fit {
+  bool there;
+  double c[4]; /* c[0] + c[1] in + c[2] out + c[3] in out */
+} reap_cost_fit;
+
+/* Adds the layers fits[n_nodes] that are there, as terms of all groups that have entries of them. */
+int reap_cost_model_add_fits(reap_cost_model *model, const reap_graph *graph, const reap_groups *groups,
+                             const reap_cost_fit *fits);
 
 /* An empty model, and terms added by hand; `whole` is set by reap_cost_model_finish(). */
 int reap_cost_model_create(const reap_groups *groups, const bool *chosen, reap_cost_model **out);
