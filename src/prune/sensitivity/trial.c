@@ -57,7 +57,7 @@ static int judge(const reap_comm *comm, const reap_graph *original, const reap_g
   reap_view_figures figures;
   int64_t *indices, count;
   *scores = false;
-  REAP_TRY(list_held_out(comm, shard->images, reap_split_count(REAP_SPLIT_TENTH, shard->images), &indices, &count));
+  REAP_TRY(list_held_out(comm, shard->images, REAP_TRIAL_VIEWED, &indices, &count));
   const reap_views views = {images, indices,
                             reap_shard_make(count, shard->block, reap_comm_rank(comm), reap_comm_size(comm)), o->seed};
   int status = REAP_OK;

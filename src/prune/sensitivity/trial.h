@@ -6,8 +6,14 @@
 #include "prune/prune.h"
 
 /* Defaults: calibration images of a trial, rows of a layer for each of its columns (negative, as stats/samples.h has
- * them), images held out that it is measured on. */
-enum { REAP_TRIAL_IMAGES = 1000, REAP_TRIAL_FEW_IMAGES = 500, REAP_TRIAL_POSITIONS = -128, REAP_TRIAL_MEASURED = 500 };
+ * them), images held out that it is measured on, and judged on in several views of each. */
+enum {
+  REAP_TRIAL_IMAGES = 1000,
+  REAP_TRIAL_FEW_IMAGES = 500,
+  REAP_TRIAL_POSITIONS = -128,
+  REAP_TRIAL_MEASURED = 500,
+  REAP_TRIAL_VIEWED = 200
+};
 
 /* Collective. Prunes a clone of `original` as `options` say (its stores, ridge_auto, classifier, method and
  * seed aside: it is the method reap with weights re-solved, outputs not scaled) with the first `few` of the shard's
