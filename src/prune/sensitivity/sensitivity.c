@@ -16,155 +16,15 @@
  * at a fork. Failure modes: an output that is not finite. Sums are kept per block and added in order: they do not
  * depend on the ranks.
  */
+#include "sensitivity.h"
+
 #include <math.h>
-#include <string.h>
 
 #include "base/timer.h"
-#include "exec/divergence.h"
-#include "exec/frontier.h"
-#include "exec/image_blocks.h"
-#include "exec/output_mean.h"
-#include "exec/output_set.h"
 #include "model/groups/surgery.h"
 #include "reap/error.h"
 #include "reap/memory.h"
-#include "sensitivity.h"
-
-typedef struct study {
-  const reap_graph *graph;
-  const sensitivity_setting *setting;
-  reap_shard shard; /* of those images, over the team */
-  reap_output_set outputs;
-  reap_frontier *base;     /* the original network */
-  float *reference, *rows; /* outputs of this rank's images (output_mean.h); of one block, padding included */
-  double *of_means;        /* [outputs] of the original, where there are several */
-  int team;                /* this rank's */
-  double done, total;      /* cost of the team's groups */
-} study;
-
-static int64_t local_blocks(const study *s) { return s->shard.last - s->shard.first; }
-
-static int load_block(study *s, int input, int64_t b) {
-  const int64_t size = reap_images_size(s->graph, input);
-  float *storage = NULL;
-  int64_t first, count;
-  REAP_TRY(reap_frontier_input(s->base, input, b, &storage));
-  reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
-  for (int64_t i = 0; i < s->shard.block; i++) /* the tail is padded with the last image */
-    if (i < count)
-      REAP_TRY(
-          reap_images_read(s->graph, input, s->setting->images, s->setting->indices[first + i], 1, storage + i * size));
-    else
-      memcpy(storage + i * size, storage + (count - 1) * size, (size_t)size * sizeof *storage);
-  return REAP_OK;
-}
-
-static int load_images(study *s) {
-  REAP_TRY(reap_frontier_create(s->graph, local_blocks(s), s->setting->backend, &s->base));
-  reap_frontier_limit(s->base, s->setting->memory, s->setting->scratch);
-  reap_frontier_keep(s->base, s->outputs.values, s->outputs.n);
-  for (int64_t b = 0; b < local_blocks(s); b++)
-    for (int k = 0; k < s->graph->n_inputs; k++) REAP_TRY(load_block(s, k, b));
-  return REAP_OK;
-}
-
-/* Outputs of local block b into s->rows. */
-static int read_outputs(study *s, const reap_frontier *front, const reap_graph *graph, int64_t b) {
-  for (int k = 0; k < s->outputs.n; k++) {
-    const reap_output *o = &s->outputs.list[k];
-    const float *storage = NULL;
-    REAP_TRY(reap_frontier_read(front, o->value, b, &storage));
-    reap_storage_to_rows(&graph->values[o->value], storage, s->rows + s->shard.block * o->first);
-  }
-  return REAP_OK;
-}
-
-/* Runs what is left of the network and gives the outputs of local block b (in s->rows) to `use`. */
-static int run_to_output(study *s, const reap_frontier *from, const reap_graph *graph,
-                         void (*use)(study *, int64_t b, void *context), void *context) {
-  reap_frontier *front = NULL;
-  REAP_TRY(reap_frontier_fork(from, graph, &front));
-  int status = reap_frontier_advance(front, s->outputs.values, s->outputs.n);
-  for (int64_t b = 0; status == REAP_OK && b < local_blocks(s); b++) {
-    status = read_outputs(s, front, graph, b);
-    if (status == REAP_OK) use(s, b, context);
-  }
-  reap_frontier_destroy(&front);
-  return status;
-}
-
-/* Where output k of local block b is kept; its rows in s->rows, and how many images there are. */
-static float *kept_rows(const study *s, int64_t b, int k, const float **rows, int64_t *count) {
-  int64_t first;
-  reap_shard_block(&s->shard, s->shard.first + b, &first, count);
-  *rows = s->rows + s->shard.block * s->outputs.list[k].first;
-  return s->reference + b * s->shard.block * s->outputs.size + *count * s->outputs.list[k].first;
-}
-
-static void keep_reference(study *s, int64_t b, void *context) {
-  (void)context;
-  for (int k = 0; k < s->outputs.n; k++) {
-    const float *rows = NULL;
-    int64_t count;
-    float *place = kept_rows(s, b, k, &rows, &count);
-    memcpy(place, rows, (size_t)(count * s->outputs.list[k].size) * sizeof *rows);
-  }
-}
-
-/* context: the slots of all blocks, one for each output, for the network at hand. */
-static void compare(study *s, int64_t b, void *context) {
-  reap_divergence *slots = (reap_divergence *)context + (s->shard.first + b) * s->outputs.n;
-  for (int k = 0; k < s->outputs.n; k++) {
-    const reap_output *o = &s->outputs.list[k];
-    const float *rows = NULL;
-    int64_t count;
-    const float *original = kept_rows(s, b, k, &rows, &count);
-    reap_divergence_add_soft(o->kind, original, o->kind, rows, count, o->size, REAP_PATHS_TEMPERATURE, &slots[k]);
-  }
-}
-
-static int set_up(study *s) {
-  const int64_t block = s->shard.block * s->outputs.size;
-  int64_t count;
-  REAP_TRY(reap_multiply(block, local_blocks(s), &count));
-  REAP_TRY(reap_alloc(&s->rows, block, sizeof *s->rows));
-  REAP_TRY(reap_alloc(&s->reference, count, sizeof *s->reference));
-  return load_images(s);
-}
-
-static void clear(study *s) {
-  reap_frontier_destroy(&s->base);
-  reap_free(&s->reference);
-  reap_free(&s->rows);
-  reap_free(&s->of_means);
-  reap_output_set_clear(&s->outputs);
-}
-
-/* Local. */
-static int start(study *s) {
-  REAP_TRY(reap_output_set_create(s->graph, &s->outputs));
-  return reap_calloc(&s->of_means, s->outputs.n, sizeof *s->of_means);
-}
-
-/* Of the reference. Collective over the ranks that share its images. */
-static int find_means(const reap_comm *comm, const study *s) {
-  const int n = s->outputs.n;
-  reap_output_kind *kinds = NULL;
-  int64_t *sizes = NULL;
-  if (n == 1) return REAP_OK;
-  int status = reap_alloc(&kinds, n, sizeof *kinds);
-  if (status == REAP_OK) status = reap_alloc(&sizes, n, sizeof *sizes);
-  status = reap_comm_agree(comm, status);
-  for (int k = 0; status == REAP_OK && k < n; k++) {
-    kinds[k] = s->outputs.list[k].kind;
-    sizes[k] = s->outputs.list[k].size;
-  }
-  const reap_output_rows rows = {n, kinds, sizes, s->reference};
-  if (status == REAP_OK) status = reap_output_means(comm, &s->shard, &rows, REAP_PATHS_TEMPERATURE, s->of_means);
-  reap_free(&kinds);
-  reap_free(&sizes);
-  return status;
-}
+#include "study.h"
 
 /* A network with one group pruned further and further. */
 typedef struct branch {
@@ -223,7 +83,7 @@ static int measure_group(study *s, const path_work *w, reap_divergence *slots) {
   for (int i = 0; status == REAP_OK && i < w->path->n_sizes; i++) {
     status = branch_cut(w, i, &b);
     if (status == REAP_OK)
-      status = run_to_output(s, b.front, b.graph, compare, slots + i * s->shard.blocks * s->outputs.n);
+      status = reap_study_run(s, b.front, b.graph, reap_study_compare, slots + i * s->shard.blocks * s->outputs.n);
   }
   branch_clear(&b);
   return reap_error_prefix(status, "output without channels of %s", w->path->group);
@@ -249,11 +109,11 @@ static int set_up_team(study *s, const reap_comm *team, const path_works *works,
   const path_work *first = NULL;
   for (int k = works->n - 1; k >= 0; k--)
     if (works->list[k].team == which && works->list[k].path->n_sizes > 0) first = &works->list[k];
-  int status = set_up(s);
+  int status = reap_study_set_up(s);
   if (status == REAP_OK && first) status = reap_frontier_advance(s->base, &first->layer.input, 1);
-  if (status == REAP_OK && first) status = run_to_output(s, s->base, s->graph, keep_reference, NULL);
+  if (status == REAP_OK && first) status = reap_study_run(s, s->base, s->graph, reap_study_keep, NULL);
   REAP_TRY(reap_comm_agree(team, status));
-  return first ? find_means(team, s) : REAP_OK;
+  return first ? reap_study_means(team, s) : REAP_OK;
 }
 
 /* This rank's part of its team's groups among the works [from, to); slots: of all works from `from` on. Local. */
@@ -272,20 +132,12 @@ static int measure_some(study *s, const path_works *works, int from, int to, con
   return status;
 }
 
-/* The sums of all blocks, into those of the first one. */
-static double sum_up(const study *s, reap_divergence *slots) {
-  const int n = s->outputs.n;
-  for (int64_t b = 1; b < s->shard.blocks; b++)
-    for (int k = 0; k < n; k++) reap_divergence_add_sums(&slots[b * n + k], &slots[k]);
-  return reap_measure_moved(s->setting->measure, n, slots, s->of_means, s->shard.images);
-}
-
 /* Sums over blocks into the paths of the works [from, to). */
 static int conclude(const study *s, const path_works *works, int from, int to, reap_divergence *slots) {
   for (int k = from; k < to; k++) {
     reap_group_path *p = works->list[k].path;
     for (int i = 0; i < p->n_sizes; i++, slots += s->shard.blocks * s->outputs.n) {
-      p->moved[i] = sum_up(s, slots);
+      p->moved[i] = reap_study_moved(s, slots);
       if (!isfinite(p->moved[i]))
         return reap_error(REAP_ERR_NUMERIC, "with %lld of %lld channels of %s the network's output is not finite",
                           (long long)p->sizes[i], (long long)p->channels, p->group);
@@ -305,17 +157,6 @@ int reap_paths_measure_of(const reap_graph *graph, reap_measure measure, reap_pa
   *out = measure_of(&outputs, measure);
   reap_output_set_clear(&outputs);
   return REAP_OK;
-}
-
-/* Local. Room for the divergences of `sizes` networks. */
-static int make_slots(const study *s, int64_t sizes, int64_t *count, reap_divergence **slots) {
-  REAP_TRY(reap_multiply(sizes, s->shard.blocks * s->outputs.n, count));
-  return reap_calloc(slots, *count, sizeof **slots);
-}
-
-/* Every slot has one owner: exact. Collective. */
-static int add_up(const reap_comm *comm, int64_t count, reap_divergence *slots) {
-  return reap_comm_sum(comm, &slots->kl, count * (int64_t)(sizeof *slots / sizeof(double)));
 }
 
 static int64_t slots_of(const study *s, const path_works *works, int from, int to) {
@@ -349,7 +190,7 @@ static int measure_rounds(const reap_comm *comm, study *s, const path_works *wor
     for (int t = 0; t < works->teams; t++) most = fmax(most, busy[t]);
     REAP_TRY(reap_comm_agree(comm, measure_some(s, works, from, to, progress, slots)));
     const int64_t count = slots_of(s, works, from, to);
-    REAP_TRY(add_up(comm, count, slots));
+    REAP_TRY(reap_study_add_up(comm, count, slots));
     REAP_TRY(conclude(s, works, from, to, slots));
     slots += count;
     if (!s->setting->complete) continue;
@@ -375,8 +216,8 @@ int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, con
     sizes += works->list[k].path->n_sizes;
     s.total += works->list[k].team == which ? works->list[k].cost : 0;
   }
-  int status = start(&s);
-  if (status == REAP_OK) status = make_slots(&s, sizes, &count, &slots);
+  int status = reap_study_start(&s);
+  if (status == REAP_OK) status = reap_study_slots(&s, sizes, &count, &slots);
   if (status == REAP_OK) status = reap_alloc(&busy, works->teams, sizeof *busy);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   REAP_TRY_OR(share_weights(team, works, which), done);
@@ -386,45 +227,9 @@ int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, con
   *measure = measure_of(&s.outputs, setting->measure);
   status = measure_rounds(comm, &s, works, progress, slots, busy);
 done:
-  clear(&s);
+  reap_study_clear(&s);
   reap_free(&busy);
   reap_free(&slots);
   reap_comm_destroy(&team);
-  return status;
-}
-
-/* ------------------------------------------------------------------ two networks */
-
-/* Local: this rank's blocks of both. */
-static int compare_networks(study *original, study *other, reap_divergence *slots) {
-  REAP_TRY(set_up(original));
-  REAP_TRY(run_to_output(original, original->base, original->graph, keep_reference, NULL));
-  reap_frontier_destroy(&original->base);
-  REAP_TRY(set_up(other));
-  memcpy(other->reference, original->reference,
-         (size_t)(local_blocks(other) * other->shard.block * other->outputs.size) * sizeof(float));
-  return run_to_output(other, other->base, other->graph, compare, slots);
-}
-
-int reap_sensitivity_between(const reap_comm *comm, const reap_graph *original, const reap_graph *other,
-                             const sensitivity_setting *setting, double *moved) {
-  const reap_shard shard = reap_shard_make(setting->count, original->batch, reap_comm_rank(comm), reap_comm_size(comm));
-  study a = {.graph = original, .setting = setting, .shard = shard};
-  study b = {.graph = other, .setting = setting, .shard = shard};
-  reap_divergence *slots = NULL;
-  int64_t count = 0;
-  int status = start(&a);
-  if (status == REAP_OK) status = start(&b);
-  if (status == REAP_OK) status = make_slots(&a, 1, &count, &slots);
-  if (status == REAP_OK) status = compare_networks(&a, &b, slots);
-  REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  REAP_TRY_OR(find_means(comm, &a), done);
-  REAP_TRY_OR(add_up(comm, count, slots), done);
-  *moved = sum_up(&a, slots);
-  if (!isfinite(*moved)) status = reap_error(REAP_ERR_NUMERIC, "the output of a network pruned on trial is not finite");
-done:
-  clear(&a);
-  clear(&b);
-  reap_free(&slots);
   return status;
 }
