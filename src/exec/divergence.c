@@ -66,6 +66,23 @@ void reap_divergence_add_sums(const reap_divergence *more, reap_divergence *sums
   sums->kl_zeros += more->kl_zeros;
 }
 
+void reap_divergence_add_weighted(const reap_divergence *more, double weight, reap_divergence *sums) {
+  sums->kl += weight * more->kl;
+  sums->error += weight * more->error;
+  sums->energy += weight * more->energy;
+  sums->kl_zeros += weight * more->kl_zeros;
+}
+
+double reap_divergence_doubt(reap_output_kind kind, const float *row, int64_t classes, double temperature) {
+  const double sharp = 1 / temperature, all = normaliser(kind, row, classes, sharp);
+  double doubt = 0;
+  for (int64_t k = 0; k < classes; k++) {
+    const double p = exp(sharp * logarithm(kind, row, k) - all);
+    doubt += p * (1 - p);
+  }
+  return doubt;
+}
+
 double reap_divergence_relative_error(const reap_divergence *sums) {
   return sums->error == 0 ? 0 : sums->error / sums->energy;
 }

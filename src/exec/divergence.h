@@ -50,6 +50,12 @@ void reap_divergence_add_sums(const reap_divergence *more, reap_divergence *sums
 /* error / energy; 0 where both are 0. */
 double reap_divergence_relative_error(const reap_divergence *sums);
 
+/* Adds sums of an image that stands for so many. */
+void reap_divergence_add_weighted(const reap_divergence *more, double weight, reap_divergence *sums);
+
+/* How much a row of scores is in doubt: sum of p (1 - p) over its class probabilities at a temperature. */
+double reap_divergence_doubt(reap_output_kind kind, const float *row, int64_t classes, double temperature);
+
 /* Class probabilities [classes] of a row at a temperature. */
 void reap_divergence_probabilities(reap_output_kind kind, const float *row, int64_t classes, double temperature,
                                    double *out);

@@ -15,6 +15,7 @@
 
 #include "base/timer.h"
 #include "linalg/placement.h"
+#include "measured_images.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "sensitivity.h"
@@ -172,15 +173,34 @@ static int set_up(run *r, const reap_shard *shard, int64_t *count, int64_t **ind
   return REAP_OK;
 }
 
+/* On the images that are drawn of `count` images held out. Collective. */
+static int measure_some(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
+  const reap_paths_options *o = r->options;
+  sensitivity_setting setting = {.images = images,
+                                 .count = count,
+                                 .indices = indices,
+                                 .backend = o->backend,
+                                 .memory = o->memory,
+                                 .scratch = o->scratch,
+                                 .measure = o->measure,
+                                 .complete = o->complete ? tell_complete : NULL,
+                                 .context = r};
+  measured_images some;
+  int status = reap_measured_choose(r->comm, r->graph, &setting, &some);
+  setting.all = count;
+  setting.count = r->paths->measured_images = some.count;
+  setting.indices = some.indices;
+  setting.weights = some.weights;
+  if (status == REAP_OK)
+    status = reap_sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure);
+  reap_measured_clear(&some);
+  return status;
+}
+
 static int measure(run *r, reap_dataset *images, int64_t count, const int64_t *indices) {
   const double start = reap_seconds();
-  const reap_paths_options *o = r->options;
-  const sensitivity_setting setting = {
-      images, count, indices, o->backend, o->memory, o->scratch, o->measure, o->complete ? tell_complete : NULL, r};
-  r->paths->measured_images = count;
-  if (count > 0)
-    REAP_TRY(reap_sensitivity_measure(r->comm, r->graph, &setting, o->progress, &r->works, &r->paths->measure));
-  r->times.held_out = count;
+  if (count > 0) REAP_TRY(measure_some(r, images, count, indices));
+  r->times.held_out = r->paths->measured_images;
   r->times.measure = reap_seconds() - start;
   return REAP_OK;
 }

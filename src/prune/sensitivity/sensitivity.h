@@ -9,6 +9,8 @@ typedef struct sensitivity_setting {
   reap_dataset *images;
   int64_t count;
   const int64_t *indices; /* [count] images measured on */
+  const double *weights;  /* [count] how many of `all` images each stands for (measured_images.h); NULL: one each */
+  int64_t all;            /* images that they stand for; with weights only */
   reap_backend backend;
   int64_t memory; /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;

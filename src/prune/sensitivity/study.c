@@ -78,6 +78,19 @@ void reap_study_keep(study *s, int64_t b, void *context) {
   }
 }
 
+/* Each image for as many as it stands for. */
+static void compare_weighted(const study *s, int64_t b, const reap_output *o, const float *original, const float *rows,
+                             reap_divergence *slot) {
+  int64_t first, count;
+  reap_shard_block(&s->shard, s->shard.first + b, &first, &count);
+  for (int64_t i = 0; i < count; i++) {
+    reap_divergence one = {0};
+    reap_divergence_add_soft(o->kind, original + i * o->size, o->kind, rows + i * o->size, 1, o->size,
+                             REAP_PATHS_TEMPERATURE, &one);
+    reap_divergence_add_weighted(&one, s->setting->weights[first + i], slot);
+  }
+}
+
 void reap_study_compare(study *s, int64_t b, void *context) {
   reap_divergence *slots = (reap_divergence *)context + (s->shard.first + b) * s->outputs.n;
   for (int k = 0; k < s->outputs.n; k++) {
@@ -85,7 +98,10 @@ void reap_study_compare(study *s, int64_t b, void *context) {
     const float *rows = NULL;
     int64_t count;
     const float *original = kept_rows(s, b, k, &rows, &count);
-    reap_divergence_add_soft(o->kind, original, o->kind, rows, count, o->size, REAP_PATHS_TEMPERATURE, &slots[k]);
+    if (s->setting->weights)
+      compare_weighted(s, b, o, original, rows, &slots[k]);
+    else
+      reap_divergence_add_soft(o->kind, original, o->kind, rows, count, o->size, REAP_PATHS_TEMPERATURE, &slots[k]);
   }
 }
 
@@ -143,5 +159,6 @@ double reap_study_moved(const study *s, reap_divergence *slots) {
   const int n = s->outputs.n;
   for (int64_t b = 1; b < s->shard.blocks; b++)
     for (int k = 0; k < n; k++) reap_divergence_add_sums(&slots[b * n + k], &slots[k]);
-  return reap_measure_moved(s->setting->measure, n, slots, s->of_means, s->shard.images);
+  return reap_measure_moved(s->setting->measure, n, slots, s->of_means,
+                            s->setting->weights ? s->setting->all : s->shard.images);
 }
