@@ -86,6 +86,7 @@ int reap_producer_pass_create(const run *r, const step *s, producer_pass *p) {
 }
 
 void reap_producer_pass_clear(producer_pass *p) {
+  reap_plan_destroy(&p->front);
   reap_plan_destroy(&p->plan);
   reap_plan_destroy(&p->function);
   reap_free(&p->kept);
@@ -128,6 +129,7 @@ static int make_plans(producer_pass *p, bool *kept) {
   nodes[p->path.n_between + 1] = p->consumer.node;
   kept[p->consumer.input] = kept[p->consumer.output] = true;
   if (has_function(p)) kept[p->producer.output] = true;
+  REAP_TRY(reap_plan_create(graph, nodes, p->path.n_between + 1, kept, backend, &p->front));
   REAP_TRY(reap_plan_create(graph, nodes, p->path.n_between + 2, kept, backend, &p->plan));
   return has_function(p) ? reap_plan_create(graph, p->path.between, p->path.n_between, kept, backend, &p->function)
                          : REAP_OK;
@@ -135,6 +137,7 @@ static int make_plans(producer_pass *p, bool *kept) {
 
 int reap_producer_pass_renew(producer_pass *p) {
   bool *kept = NULL;
+  reap_plan_destroy(&p->front);
   reap_plan_destroy(&p->plan);
   reap_plan_destroy(&p->function);
   REAP_TRY(reap_calloc(&kept, p->run->pruned->n_values, sizeof *kept));
@@ -145,8 +148,8 @@ int reap_producer_pass_renew(producer_pass *p) {
 
 /* ------------------------------------------------------------------ one block */
 
-/* The producer's inputs, and what becomes of them in p->middle and p->output. */
-static int forward(producer_pass *p, int64_t b, const float **x) {
+/* The producer's inputs, and what becomes of them: by p->front in p->middle, by p->plan in p->output too. */
+static int forward(producer_pass *p, int64_t b, reap_plan *plan, const float **x) {
   REAP_TRY(reap_frontier_read(p->step->before, p->producer.input, b, x));
   p->storage[p->producer.input] = (float *)*x; /* read only: nothing that a plan does not compute is written to */
   for (int k = 0; k < p->path.n_beside; k++) {
@@ -157,7 +160,7 @@ static int forward(producer_pass *p, int64_t b, const float **x) {
   if (has_function(p)) p->storage[p->producer.output] = p->before;
   p->storage[p->consumer.input] = p->middle;
   p->storage[p->consumer.output] = p->output;
-  return reap_plan_run(p->plan, p->storage);
+  return reap_plan_run(plan, p->storage);
 }
 
 /* p->slope: by how much the function grows where its arguments do. */
@@ -260,7 +263,7 @@ static int read_consumer(void *context, int64_t b, const float **x, const float 
   bool *has = NULL;
   float *kept = kept_block(p, b, &has);
   if (!kept || !*has) {
-    REAP_TRY(forward(p, b, &before));
+    REAP_TRY(forward(p, b, p->front, &before));
     if (p->path.shared) {
       REAP_TRY(reap_stream_drift_read(&p->stream, b));
       reap_stream_drift_note(&p->stream, b, false, p->middle);
@@ -274,7 +277,7 @@ static int read_consumer(void *context, int64_t b, const float **x, const float 
 /* What block b sends back, in p->back. */
 static int compute_back(counting *c, int64_t b, const float **before) {
   producer_pass *p = c->pass;
-  REAP_TRY(forward(p, b, before));
+  REAP_TRY(forward(p, b, p->plan, before));
   REAP_TRY(differentiate(p));
   REAP_TRY(subtract(p, b));
   if (c->weight > 0) REAP_TRY(reap_stream_drift_read(&p->stream, b));

@@ -40,7 +40,8 @@ typedef struct producer_pass {
   reap_layer producer, consumer;
   const char *names[2];   /* of producer and consumer */
   int64_t stride;         /* every so many blocks one counts, of the blocks of all ranks */
-  reap_plan *plan;        /* for the weights at hand */
+  reap_plan *front;       /* up to what the consumer reads, for the weights at hand */
+  reap_plan *plan;        /* with the consumer */
   reap_plan *function;    /* the nodes between, alone; NULL if there are none, or for a Relu */
   float **storage;        /* [n_values] */
   int64_t kept_blocks;    /* room in `kept`, which has the first blocks that count */
