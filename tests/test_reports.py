@@ -304,6 +304,10 @@ class Reports(unittest.TestCase):
         for phase in ("load", "paths", "sensitivity", "sizes", "forward", "moments", "solve", "producers", "held_out", "evaluate", "write"):
             self.assertGreater(seconds[phase], 0, phase)
         self.assertGreater(load(self.at("latency.json"))["seconds"]["latency"], 0)
+        search = load(self.at("search.json"))
+        tried = sum(one["seconds"] for one in search["search"]["tried"])
+        self.assertGreater(search["seconds"]["search"], 0)
+        self.assertLess(search["seconds"]["search"], tried)
 
     def test_examples_of_the_page(self):
         if not pandas:

@@ -14,12 +14,15 @@
 static void report_seconds(const prune_run *run, double total, double writing, cJSON *report) {
   const reap_prune_result *r = &run->info->result;
   const reap_session_times *t = &run->info->times;
+  const prune_search none = {0}, *search = run->search ? run->search : &none;
+  const reap_session_times *before = &search->measuring;
   const json_number phases[] = {{"load", run->seconds_load},
                                 {"latency", t->latency},
-                                {"paths", t->paths},
-                                {"sensitivity", t->sensitivity},
-                                {"sizes", t->sizes},
-                                {"views", t->views},
+                                {"paths", t->paths + before->paths},
+                                {"sensitivity", t->sensitivity + before->sensitivity},
+                                {"sizes", t->sizes + before->sizes},
+                                {"search", search->seconds_others},
+                                {"views", t->views + before->views},
                                 {"read", r->seconds_read},
                                 {"forward", r->seconds_forward},
                                 {"moments", r->seconds_moments},

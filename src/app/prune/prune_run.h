@@ -50,6 +50,8 @@ typedef struct prune_search {
   double provable_drop; /* the smallest that they can prove */
   int n;
   prune_tried tried[PRUNE_TRIED_MOST];
+  reap_session_times measuring; /* the losses, before the first */
+  double seconds_others;        /* networks tried, but for the one that was taken */
 } prune_search;
 
 /* One run. The first part is set by the caller and borrowed; the rest is what the run yields, and zero before. */

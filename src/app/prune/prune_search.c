@@ -24,7 +24,8 @@ typedef struct search {
   prune_search *out;
   reap_group_paths *paths;
   reap_session *best;
-  double amount, offset; /* of the best one; of whole runs above trials */
+  double amount, seconds; /* of the best one */
+  double offset;          /* of whole runs above trials */
 } search;
 
 /* ------------------------------------------------------------------ one budget */
@@ -91,6 +92,7 @@ static int try_budget(search *s, double amount, bool whole) {
   reap_session_destroy(&s->best);
   s->best = session;
   s->amount = amount;
+  s->seconds = t->seconds;
   return REAP_OK;
 }
 
@@ -181,6 +183,7 @@ static int measure(search *s) {
   REAP_TRY(open_session(s, 1, true, &session));
   int status = reap_session_measure(session);
   if (status == REAP_OK) s->paths = reap_session_take_paths(session);
+  s->out->measuring = reap_session_get_info(session)->times;
   reap_session_destroy(&session);
   return status;
 }
@@ -197,6 +200,8 @@ int prune_search_run(prune_run *run, prune_search *out) {
   int status = measure(&s);
   if (status == REAP_OK) status = search_all(&s, images >= LEAST_IMAGES);
   if (status != REAP_OK) reap_session_destroy(&s.best);
+  for (int k = 0; k < out->n; k++) out->seconds_others += out->tried[k].seconds;
+  out->seconds_others -= s.seconds;
   run->session = s.best;
   run->info = s.best ? reap_session_get_info(s.best) : NULL;
   run->paths = s.paths;
