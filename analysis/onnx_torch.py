@@ -185,11 +185,28 @@ def _gather(module, node, a, x, indices):
     return x.index_select(axis, flat).reshape(list(x.shape[:axis]) + list(indices.shape) + list(x.shape[axis + 1:]))
 
 
+def _split(module, node, a, x, sizes=None):
+    axis, count = a.get("axis", 0), len(node.output)
+    sizes = a.get("split") if sizes is None else sizes.tolist()
+    if sizes is None:  # equal parts, the last one smaller where they do not come out even
+        each = -(-x.shape[axis] // count)
+        sizes = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
+    return torch.split(x, list(sizes), axis)
+
+
+def _hard_sigmoid(module, node, a, x):
+    return torch.clamp(a.get("alpha", 0.2) * x + a.get("beta", 0.5), 0, 1)
+
+
 OPERATORS = {
     "Conv": _conv, "BatchNormalization": _norm, "Gemm": _gemm, "Clip": _clip, "Slice": _slice, "Pad": _pad,
     "Reshape": _reshape, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "ReduceMean": _reduce_mean,
     "Flatten": _flatten, "ConstantOfShape": _filled, "Constant": _constant, "Cast": _cast, "Div": _div,
-    "Gather": _gather,
+    "Gather": _gather, "Split": _split, "HardSigmoid": _hard_sigmoid,
+    "HardSwish": lambda module, node, a, x: x * torch.clamp(x / 6 + 0.5, 0, 1),
+    "Sigmoid": lambda module, node, a, x: torch.sigmoid(x), "Tanh": lambda module, node, a, x: torch.tanh(x),
+    "Erf": lambda module, node, a, x: torch.erf(x), "Sqrt": lambda module, node, a, x: torch.sqrt(x),
+    "Pow": lambda module, node, a, x, y: torch.pow(x, y),
     "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
     "Relu": lambda module, node, a, x: torch.relu(x),
     "Add": lambda module, node, a, x, y: x + y, "Sub": lambda module, node, a, x, y: x - y,
@@ -265,7 +282,8 @@ class OnnxModule(torch.nn.Module):
         for node, attributes in self.steps:
             given = [values[name] if name else None for name in node.input]
             try:
-                values[node.output[0]] = self._compute(node, attributes, given)
+                made = self._compute(node, attributes, given)
+                values.update(zip(node.output, made if isinstance(made, tuple) else (made,)))
             except UnsupportedNetwork:
                 raise
             except Exception as error:
