@@ -7,12 +7,14 @@ A problem has one or several layers that read the channels, the readers:
   weights  [channels, places, outputs]   of the layer, its batch norm folded in
   bias     [outputs]
   y        [samples, outputs]            what it is to produce
+  positive whether a Relu follows directly
 
 and of all layers that make the channels:
 
   filters  [channels, any]               their weights, with batch norms folded in
   scales   [channels]                    absolute scales of these batch norms, added up
 """
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,9 +22,9 @@ import numpy as np
 RIDGE = 1e-6
 
 
-def reader(x, weights, bias):
+def reader(x, weights, bias, positive=False):
     y = np.tensordot(x, weights, 2) + bias
-    return SimpleNamespace(x=x, weights=weights, bias=bias, y=y, squared_error=SquaredError(x, y), energy=((y - y.mean(0)) ** 2).sum())
+    return SimpleNamespace(x=x, weights=weights, bias=bias, y=y, positive=positive, squared_error=SquaredError(x, y), energy=((y - y.mean(0)) ** 2).sum())
 
 
 def problem(readers, filters, scales):
@@ -64,11 +66,21 @@ class SquaredError:
         return self.known[key]
 
 
-def reap(p, count):
+def reap(p, count, wrong=error):
     left = list(range(p.channels))
     while len(left) > count:
-        left.remove(min(left, key=lambda c: error(p, [d for d in left if d != c])))
+        left.remove(min(left, key=lambda c: wrong(p, [d for d in left if d != c])))
     return left
+
+
+def reap_post(p, count):
+    """Outputs in front of a Relu count by how often a normal variable of their mean and variance is positive."""
+    r = p.readers[0]
+    if not r.positive:
+        return reap(p, count)
+    share = [0.5 * math.erfc(-y.mean() / y.std() / math.sqrt(2)) for y in r.y.T]
+    squared_error = SquaredError(r.x, r.y * np.sqrt(share))
+    return reap(p, count, lambda _, channels: squared_error(channels))
 
 
 def obs_frozen(p, count):
@@ -170,6 +182,7 @@ CHOICES = {
     "obs-frozen": obs_frozen,
     "exchange": exchange,
     "reap": reap,
+    "reap-post": reap_post,
     "thinet": thinet,
     "cp": cp,
     "id": interpolative,

@@ -8,6 +8,7 @@
 /* clang-format off */
 #define REAP_METHODS(method) \
   method(reap) \
+  method(reap_post) \
   method(l1) \
   method(l1_filter) \
   method(l2) \
