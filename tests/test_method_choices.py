@@ -256,6 +256,34 @@ def check_passes(folder, case):
         raise Failure("a sweep on statistics keeps %s, one on images %s" % (found, wanted))
 
 
+def check_lasso(case, counts):
+    """Another program's LASSO leaves a set that the definition allows, at a penalty found by bisection."""
+    try:
+        from sklearn.linear_model import Lasso
+    except ImportError:
+        print("SKIPPED: no scikit-learn to compare the LASSO with")
+        return
+    z = references.contributions(case.problem)
+    y = np.concatenate([(r.y - r.bias).ravel() / np.sqrt(r.energy) for r in case.problem.readers])
+    highest, compared = np.abs(z.T @ y).max() / len(z), 0
+    for count in counts:
+        low, high, kept = 0.0, highest, []
+        for _ in range(60):
+            middle = (low + high) / 2
+            fit = Lasso(alpha=middle, fit_intercept=False, precompute=True, tol=1e-12, max_iter=1000000).fit(z, y)
+            kept = np.flatnonzero(fit.coef_).tolist()
+            if len(kept) == count:
+                break
+            low, high = (middle, high) if len(kept) > count else (low, middle)
+        if len(kept) != count:
+            continue  # no penalty that was tried leaves just so many
+        compared += 1
+        if kept not in references.cp(case.problem, count):
+            raise Failure("scikit-learn's LASSO keeps %s, the definition %s" % (kept, references.cp(case.problem, count)))
+    if not compared:
+        raise Failure("scikit-learn's LASSO left none of the numbers %s of channels" % (counts,))
+
+
 def check_degenerate(folder):
     """Channels that are always zero go first, by all that look at activations; of two that are the same, one goes next where the method
     knows what channels explain of one another."""
@@ -311,6 +339,7 @@ def main():
                 check_choices(folder, case, ranks)
                 if name == "convolutions":
                     check_passes(folder, case)
+                    check_lasso(case, (3, 5, 8))
                 if name not in ("fashion", "stream"):
                     check_weights(folder, case)
                 if name == "flattened":
