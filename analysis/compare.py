@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Compares all of reap's methods on one network: the same images, budgets, sizes, surgery and evaluation.
 
-Each method is run bare (channels go, weights stay), with refit (the layers that lost channels are re-solved) and with
-repair (all that reap does by default). Sizes are uniform, or chosen by the losses of reap for all methods alike.
+Each method is run bare (channels go, weights stay), with refit (the layers that lost channels are re-solved), with own
+weights where it has some (of the layers that lost channels), and with repair (all that reap does by default). Sizes are
+uniform, or chosen by the losses of reap for all methods alike.
 
 `reap paths` is run once, then one `reap sweep` for each treatment. The same command again computes what is missing.
 FOLDER/ then has table.csv, table.md, compare.png and compare.html. Networks of other programs take part if peers.py has
@@ -23,12 +24,13 @@ import judge
 import results
 import script
 
-TREATMENTS = {"bare": ["--refit", "none"], "refit": ["--repair", "off"], "repair": []}
+TREATMENTS = {"bare": ["--refit", "none"], "refit": ["--repair", "off"],
+              "own": ["--refit", "method", "--repair", "off"], "repair": []}
 SIZES = {"uniform": "uniform sizes", "output": "chosen sizes"}
 PEER_REFERENCE = "repair"  # of reap, for what was treated in another way
 WORDS = ("bare: channels go, weights stay. refit: the layers that lost channels are re-solved by least squares. "
-         "repair: all that reap does by default. Intervals cover 95 % of the chance in the test images; differences "
-         "and the best are judged on the same images, in pairs.")
+         "own: by the weights that the method gives itself. repair: all that reap does by default. Intervals cover "
+         "95 % of the chance in the test images; differences and the best are judged on the same images, in pairs.")
 
 
 def list_methods(program):
@@ -38,6 +40,16 @@ def list_methods(program):
     if not found:
         raise results.ResultError("%s: its help lists no methods" % program)
     return re.sub(r"\s", "", found.group(1)).split("|")
+
+
+def methods_of(arguments, treatment):
+    """Those with weights of their own, as the help names them in brackets, for the treatment that is about these."""
+    if treatment != "own":
+        return arguments.methods
+    told = judge.command([arguments.reap, "help", "sweep"], arguments.reap)
+    found = re.search(r"^  --refit .*\n(?: {4,}.*\n)*", told, re.M)
+    named = re.findall(r"\(([a-z0-9-]+)\)", found.group(0)) if found else []
+    return [m for m in arguments.methods if m in named]
 
 
 def run(words):
@@ -62,10 +74,11 @@ def sweep(arguments, launch, treatment, paths):
     ratios = arguments.ratios
     if arguments.scope == "all" and treatment == "bare":  # losses without refit are not known for coupled groups
         ratios = [r for r in ratios if r == "uniform"]
-    if not ratios:
+    methods = methods_of(arguments, treatment)
+    if not ratios or not methods:
         return
     words = launch + [arguments.reap, "sweep", arguments.model, "--calib", arguments.calib, "--eval", arguments.eval,
-                      "-o", sweep_file(arguments, treatment), "--method", ",".join(arguments.methods),
+                      "-o", sweep_file(arguments, treatment), "--method", ",".join(methods),
                       "--ratios", ",".join(ratios), "--flops", ",".join(arguments.flops), "--save-models", "onnx"]
     words += ["--scope", "all"] if arguments.scope == "all" else []
     words += ["--from-paths", paths] if paths and "output" in ratios else []
@@ -233,7 +246,7 @@ def options():
     parser.add_argument("--ratios", type=words_of, default=["uniform", "output"], metavar="S,...",
                         help="sizes: uniform, output (default both)")
     parser.add_argument("--treatments", type=words_of, default=list(TREATMENTS), metavar="T,...",
-                        help="bare, refit, repair (default all)")
+                        help="bare, refit, own, repair (default all)")
     parser.add_argument("--scope", choices=["inner", "all"], default="inner", help="groups pruned (default inner)")
     parser.add_argument("--images", type=int, help="only the first N calibration images")
     parser.add_argument("--reap", default="reap", metavar="PROGRAM", help="default: the one on PATH")

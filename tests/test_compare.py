@@ -75,8 +75,8 @@ class Comparison(unittest.TestCase):
     def compare(cls, *words):
         return call(sys.executable, "-B", os.path.join(SCRIPTS, "compare.py"), MODEL, "--calib", CALIBRATION, "--eval",
                     cls.test_images, "-o", cls.at("out"), "--images", "60", "--methods", "reap,l1", "--flops", "0.5",
-                    "--treatments", "bare,refit", "--ratios", "uniform", "--reap", PROGRAM, *words, "--", "--positions",
-                    "4")
+                    "--treatments", "bare,refit,own", "--ratios", "uniform", "--reap", PROGRAM, *words, "--",
+                    "--positions", "4")
 
     def table(self):
         return pandas.read_csv(self.at("out/table.csv"))
@@ -84,8 +84,8 @@ class Comparison(unittest.TestCase):
     def test_figures_are_those_of_the_reports(self):
         self.assertEqual(self.status, 0, self.told)
         table = self.table()
-        self.assertEqual(len(table), 5)
-        for treatment in ("bare", "refit"):
+        self.assertEqual(len(table), 6)
+        for treatment in ("bare", "refit", "own"):
             for name, report in results.reports([self.at("out/%s.h5" % treatment)]):
                 row, = table[table["name"] == "%s-%s" % (treatment, name)].itertuples()
                 after = report["pruned"]
@@ -96,6 +96,12 @@ class Comparison(unittest.TestCase):
                 self.assertEqual(row.flops_share, after["flops"] / report["baseline"]["flops"])
         refit = {r.method: r.kl for r in table[table["treatment"] == "refit"].itertuples()}
         self.assertTrue(all(refit[r.method] < r.kl for r in table[table["treatment"] == "bare"].itertuples()))
+
+    def test_only_methods_with_weights_of_their_own_give_them(self):
+        table = self.table()
+        row, = table[table["treatment"] == "own"].itertuples()  # reap's own are those of refit
+        other, = table[(table["treatment"] == "refit") & (table["method"] == "reap")].itertuples()
+        self.assertEqual((row.method, row.kl), ("reap", other.kl))
 
     def test_other_programs_take_part(self):
         row, = self.table()[self.table()["method"] == "another"].itertuples()
