@@ -86,6 +86,28 @@ class Functions(Layers):
         y = self.node("Div", [rest, self.node("Sqrt", [y], ones)], shape)
         return self.node("Add", [self.node("Mul", [y, scale], shape), shift], shape)
 
+    def first_norm_to(self, x):
+        """Over the channels of an image where they are, written out; now and then without a mean."""
+        shape, rest = self.shapes[x], x
+        channels, ones, first = shape[0], (1,) + shape[1:], [self.axis(1, 4)]
+        if self.chance(0.7):
+            rest = self.node("Sub", [x, self.axes_of("ReduceMean", 18, x, ones, first)], shape)
+        y = self.axes_of("ReduceMean", 18, self.node("Mul", [rest, rest], shape), ones, first)
+        y = self.node("Sqrt", [self.node("Add", [y, self.floats(1e-2)], ones)], ones)
+        y = self.node("Div", [rest, y], shape)
+        y = self.node("Mul", [y, self.floats(self.uniform(0.6, 1.4, channels, 1, 1), "scale")], shape)
+        return self.node("Add", [y, self.floats(self.normal(channels, 1, 1, scale=0.3), "shift")], shape)
+
+    def response_norm_to(self, x):
+        """Channels, which lie last, by what each is in the whole image, relative to the mean of them all."""
+        shape, channels = self.shapes[x], self.shapes[x][-1]
+        y = self.axes_of("ReduceL2", 18, x, (1, 1, channels), [1, 2])
+        mean = self.axes_of("ReduceMean", 18, y, (1, 1, 1), [self.axis(3, 4)])
+        y = self.node("Div", [y, self.node("Add", [mean, self.floats(0.1)], (1, 1, 1))], (1, 1, channels))
+        y = self.node("Mul", [self.node("Mul", [x, y], shape), self.floats(self.normal(channels, scale=0.3), "scale")], shape)
+        y = self.node("Add", [y, self.floats(self.normal(channels, scale=0.1), "shift")], shape)
+        return self.sum_of(y, x) if self.chance(0.7) else y
+
     def image_norm_to(self, x):
         """Over height and width of each channel, or of groups of channels."""
         channels = self.shapes[x][0]

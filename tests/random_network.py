@@ -14,6 +14,7 @@ Values stay near 1, nothing is cast to a smaller type but weights that come in i
 float32 runtimes agree to 1e-5 or so. Layers are those of random_layers.py and random_functions.py; here are the
 blocks made of them, and which blocks a network has.
 """
+import random
 import sys
 
 import numpy as np
@@ -350,6 +351,23 @@ class Blocks(Functions):
         y = self.node("Transpose", [y], (channels, height, width), perm=[0, 3, 1, 2])
         return self.move(self.sum_of(y, x) if self.chance(0.5) else y)
 
+    def normalised(self):
+        """Channels that a norm takes together, of a stream or of one layer; of images the block of ConvNeXt."""
+        x, shape = self.at, self.shape
+        if self.rank < 4:
+            y = self.last_norm_to(self.matmul_to(x, self.width()))
+            return self.move(self.matmul_to(self.activation_to(y), shape[-1]))
+        x = self.conv_to(x, self.width(), same=True)
+        inner = self.shapes[x]
+        y = self.first_norm_to(x) if self.chance(0.4) else x
+        y = self.node("Transpose", [y], inner[1:] + inner[:1], perm=[0, 2, 3, 1])
+        y = self.last_norm_to(y) if self.chance(0.6) else y
+        y = self.activation_to(self.matmul_to(y, self.width()))
+        y = self.response_norm_to(y) if self.chance(0.5) else y
+        y = self.node("Transpose", [self.matmul_to(y, inner[0])], inner, perm=[0, 3, 1, 2])
+        y = self.sum_of(y, x) if self.chance(0.7) else y
+        return self.move(self.conv_to(y, shape[0], same=True))
+
     def flat_conv(self):
         """Flattened pixels become channels of a 1 x 1 convolution."""
         flat = int(np.prod(self.shape))
@@ -575,6 +593,8 @@ def make(seed):
         if len(b.nodes) > 45:
             break
         b.foreign() if i == foreign else b.block()
+    if random.Random("52 %d" % seed).random() < 0.3:  # a number that leaves networks alone that failed once
+        b.normalised()
     b.finish()
     outputs = outputs_of(b)
     dead_ends(b)

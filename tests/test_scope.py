@@ -95,6 +95,22 @@ def written_and_read():
     return net.model(net.conv("last", net.node("Add", x + " b", "sum"), UNITS, 6), 6)
 
 
+def normalised():
+    """A norm over the channels, which one of each two gives the same mean and variance."""
+    net = Network()
+    x = net.conv("a", "x", 3, UNITS, twins=True)
+    for name in ("scale", "shift"):
+        net.constant(name, RANDOM.normal(size=UNITS)[np.minimum(np.arange(UNITS), TWIN)].reshape(-1, 1, 1))
+    net.constant("epsilon", 0.01)
+    net.node("ReduceMean", x, "mean", axes=[1])
+    net.node("Sub", x + " mean", "centred")
+    net.node("Mul", "centred centred", "squares")
+    net.node("ReduceMean", "squares", "variance", axes=[1])
+    net.node("Sqrt", net.node("Add", "variance epsilon", "raised"), "deviation")
+    net.node("Mul", net.node("Div", "centred deviation", "unit") + " scale", "scaled")
+    return net.model(net.conv("last", net.node("Add", "scaled shift", "normed"), UNITS, 6), 6)
+
+
 def grouped():
     """Only a convolution in wide groups reads what the first layer makes."""
     net = Network()
@@ -207,13 +223,15 @@ def check_default(folder, make):
 
 def main():
     failed = 0
-    for make in (grouped, depthwise, joined, written_and_read, residual):
+    for make in (grouped, normalised, depthwise, joined, written_and_read, residual):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 if make is grouped:
                     check_grouped(folder)
                     continue
                 check(make, folder)
+                if make is normalised:
+                    continue
                 check_default(folder, make)
                 if make is residual:
                     check_budget(folder)

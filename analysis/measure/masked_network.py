@@ -3,8 +3,9 @@
 A product with a mask of zeros and ones goes before the first input of each layer that reads what was removed. The
 weights stay as they are, so weights that the file computes (normalised, transposed, dequantised) are no special case.
 The two networks agree as long as no channel that stays depends on one that went before a layer reads them. That is so
-but for a norm over all channels of an image, GroupNormalization of one group: it is written out here, with sums over
-those channels that stay.
+but for what takes channels together: a Layer-, RMS- or GroupNormalization over all of them, a mean, sum or norm of
+them. Only the channels that stay are gathered for it. Behind a normalisation each one that went is a copy of one that
+stays, until a layer reads zeros in its place.
 """
 import numpy as np
 import onnx
@@ -41,78 +42,159 @@ def spatial_dimensions(graph, node):
     return next(len(t.dims) - 2 for t in constants if name in makers or t.name == name)
 
 
-def one_group(node, shapes):
-    if node.op_type == "GroupNormalization":
-        return any(a.name == "num_groups" and a.i == 1 for a in node.attribute)
-    return node.op_type == "InstanceNormalization" and (shapes.get(node.input[0]) or [0, 0])[1] == 1
+# Axes are negative and count from the last one, so that they stay what they are where tensors are broadcast.
+SUMS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2")
+OVER_LAST = ("LayerNormalization", "RMSNormalization")
 
 
-def staying(name, makers, made):
-    """A one for each channel of a tensor that stays, a zero for those that go; None where no layer makes it.
+class Staying:
+    """Which channels of each tensor stay, and along which axis they lie: values[name] is (ones and zeros, axis), or
+    missing where no layer makes them, or where they are not followed. The axis is None where they are one instance."""
 
-    `made` has the same for what layers make, and takes what is found. Behind layers only operators are passed that
-    leave channels where they are, and concatenations.
-    """
-    if name not in made:
-        node = makers.get(name)
-        layer = node is None or node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
-        parts = [] if layer else [staying(i, makers, made) for i in node.input]
-        known = [p for p in parts if p is not None]
-        joined = known and node.op_type == "Concat" and len(known) == len(parts)
-        made[name] = np.concatenate(parts) if joined else known[0] if known else None
-    return made[name]
+    def __init__(self, model, made):
+        self.graph, self.made, self.values = model.graph, made, {}
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+                       for v in [*inferred.value_info, *inferred.input, *inferred.output]}
+        self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer if len(t.dims) < 2}
+        self.constants.update((n.output[0], numpy_helper.to_array(n.attribute[0].t)) for n in self.graph.node
+                              if n.op_type == "Constant" and n.attribute[0].name == "value")
+        for node in self.graph.node:
+            found = self.follow(node)
+            if found is not None:
+                self.values.update((name, found) for name in node.output)
+
+    def axes(self, node, rank):
+        """Those that a node names; None: none. ValueError where they cannot be told."""
+        given = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
+        if given is None and len(node.input) > 1 and node.input[1]:
+            given = self.constants[node.input[1]].ravel().tolist()
+        if given and not rank and max(given) >= 0:
+            raise ValueError("the rank of %s is not inferred" % node.input[0])
+        return None if given is None else [int(i) if i < 0 else int(i) - rank for i in given]
+
+    def size(self, name, axis):
+        """0 where it is not known."""
+        shape = self.shapes.get(name) or []
+        return shape[axis] if len(shape) >= -axis else 0
+
+    def of_layer(self, node):
+        axis = -1 - spatial_dimensions(self.graph, node) if node.op_type in ("Conv", "ConvTranspose") else -1
+        stays, size = self.made.get(node.output[0]), self.size(node.output[0], axis)
+        return (stays, axis) if stays is not None else (np.ones(size, np.float32), axis) if size else None
+
+    def moved(self, node, stays, axis):
+        """Behind an operator of one tensor."""
+        shape, output = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
+        rank = len(shape) if shape else 0
+        if axis is None:  # one instance, until it is parted again
+            apart = node.op_type == "Reshape"
+            return (stays, 1 - len(output)) if apart and output else None if apart else (stays, None)
+        if node.op_type == "Transpose":
+            order = next(list(a.ints) for a in node.attribute if a.name == "perm")
+            return stays, order.index(len(order) + axis) - len(order)
+        if node.op_type.startswith("Reduce"):
+            over = self.axes(node, rank)
+            kept = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+            if over is None or axis in over or (not kept and not shape):
+                return None
+            return stays, axis if kept else axis + sum(i > axis for i in over)
+        if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and axis != -1 and shape and output:
+            behind = int(np.prod(shape[axis + 1:]))
+            places = [i - len(output) for i in range(1, len(output))
+                      if output[i] == len(stays) and int(np.prod(output[i + 1:])) == behind]
+            instance = len(output) == 3 and output[1] == 1
+            return (stays, places[0]) if places else (stays, None) if instance else None
+        return (stays, axis) if self.size(node.output[0], axis) in (0, len(stays)) else None
+
+    def follow(self, node):
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            return self.of_layer(node)
+        known = [self.values[i] for i in node.input if i in self.values]
+        if not known:
+            return None
+        if node.op_type == "Concat":
+            along = next(a.i for a in node.attribute if a.name == "axis")
+            rank = len(self.shapes.get(node.output[0]) or []) or len(self.shapes.get(node.input[0]) or [])
+            if (along if along < 0 else along - rank) == known[0][1]:
+                parts = [stays for stays, _ in known]
+                return (np.concatenate(parts), known[0][1]) if len(parts) == len(node.input) else None
+        found = max(known, key=lambda k: len(k[0]))
+        return self.moved(node, *found) if node.input[0] in self.values or len(known) == 1 else found
 
 
-def written_out(graph, node, stays, rank, opset):
-    """The nodes of a norm over all channels that stay, of what has the shape [N, C, ...], or [N, 1, C * ...]."""
-    x, scale, shift = node.input[:3]
-    name, axes, nodes = node.output[0], np.arange(1, rank), []
-    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-    for end, array in (("mask", stays.reshape([1, -1] + [1] * (rank - 2))), ("epsilon", np.float32(epsilon)),
-                       ("share", np.float32(len(stays) / stays.sum())), ("axes", axes), ("back", np.array([0, 1, -1])),
-                       ("apart", np.array([0, len(stays), -1])), ("form", np.array([1, -1] + [1] * (rank - 2)))):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(array), "%s %s" % (name, end)))
+def together(node, follows):
+    """For a node that takes all channels together: which stay, along which axis; None for others."""
+    x, op = node.input[0] if node.input else "", node.op_type
+    given = {a.name: a.i for a in node.attribute}
+    if op == "InstanceNormalization" and (follows.shapes.get(x) or [0, 0])[1] == 1:
+        return follows.values.get(x)
+    if op == "GroupNormalization" and given.get("num_groups") == 1:
+        return follows.values.get(x)
+    found = follows.values.get(x)
+    if found is None or found[1] is None or op not in (*SUMS, *OVER_LAST):
+        return None
+    rank = len(follows.shapes.get(x) or [])
+    if op in OVER_LAST:
+        first = given.get("axis", -1)
+        return found if found[1] >= (first if first < 0 else first - rank) else None
+    over = follows.axes(node, rank)
+    return found if over is None or found[1] in over else None
 
-    def add(op, inputs, end, **attributes):
-        output = "%s %s" % (name, end) if end else name
-        nodes.append(helper.make_node(op, inputs, [output], "%s %s" % (name, end or "y"), **attributes))
+
+def of_those_that_stay(graph, node, stays, axis, constants):
+    """The node, of channels that stay alone, and what puts the others back into their places."""
+    nodes, name = [], node.output[0]
+    kept = np.flatnonzero(stays)
+    for end, array in (("kept", kept), ("places", np.maximum(np.cumsum(stays) - 1, 0)), ("back", [0, 1, -1]),
+                       ("apart", [0, len(stays), -1]), ("left", [0, len(kept), -1])):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(array, np.int64), "%s %s" % (name, end)))
+
+    def add(op, inputs, output, **attributes):
+        nodes.append(helper.make_node(op, inputs, [output], "%s node" % output, **attributes))
         return output
 
-    def mean(of, end):
-        over = {} if opset >= 18 else {"axes": axes.tolist()}
-        of_all = add("ReduceMean", [of, name + " axes"] if opset >= 18 else [of], end, **over)
-        return add("Mul", [of_all, name + " share"], end + " of those that stay")
+    def gather(x, which, output, along):
+        return add("Gather", [x, "%s %s" % (name, which)], output, axis=along)
 
-    if node.op_type == "InstanceNormalization":
-        x = add("Reshape", [x, name + " apart"], "channels")
-    kept = add("Mul", [x, name + " mask"], "kept")
-    centred = add("Mul", [add("Sub", [x, mean(kept, "mean")], "centred"), name + " mask"], "masked")
-    variance = mean(add("Mul", [centred, centred], "squares"), "variance")
-    deviation = add("Sqrt", [add("Add", [variance, name + " epsilon"], "sum")], "deviation")
-    y = add("Div", [centred, deviation], "normalised")
-    y = add("Mul", [y, add("Reshape", [scale, name + " form"], "scale")], "scaled")
-    if node.op_type == "InstanceNormalization":
-        y = add("Reshape", [y, name + " back"], "joined")
-    add("Add", [y, add("Reshape", [shift, name + " form"], "shift")], "")
+    x, instance = node.input[0], node.op_type == "InstanceNormalization"
+    if instance:
+        x, axis = add("Reshape", [x, name + " apart"], name + " channels"), -2
+    inputs = [gather(x, "kept", name + " gathered", axis)]
+    if instance:
+        inputs[0] = add("Reshape", [inputs[0], name + " back"], name + " instance")
+    for slot, given in enumerate(node.input[1:]):
+        array = constants.get(given)
+        along = 0 if node.op_type == "GroupNormalization" else axis
+        whole = node.op_type in SUMS or instance or given == "" or (array is not None and array.size == 1)
+        inputs.append(given if whole else gather(given, "kept", "%s parameter %d" % (name, slot), along))
+    if node.op_type in SUMS:
+        add(node.op_type, inputs, name)
+    else:
+        y = add(node.op_type, inputs, name + " normalised")
+        if instance:
+            y = add("Reshape", [y, name + " left"], name + " split")
+        y = gather(y, "places", name + " whole" if instance else name, axis)
+        if instance:
+            add("Reshape", [y, name + " back"], name)
+    for made in nodes:
+        if made.op_type == node.op_type and made.input[0] == inputs[0]:
+            made.attribute.extend(node.attribute)
     return nodes
 
 
 def renormalise(model, made):
-    """Norms over all channels of an image, some of which go, become norms over those that stay."""
+    """What takes channels together, some of which go, takes those that stay."""
     graph = model.graph
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
-              for v in [*inferred.value_info, *inferred.input, *inferred.output]}
-    makers = {o: node for node in graph.node for o in node.output}
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    for node in [n for n in graph.node if one_group(n, shapes)]:
-        stays, shape = staying(node.input[0], makers, made), shapes[node.input[0]]
-        if stays is None or stays.all():
-            continue
-        if len(shape) != 3 if shape[1] == 1 else shape[1] != len(stays):
-            raise ValueError("the channels of %s are not followed" % node.name)
-        at = list(graph.node).index(node)
-        put(graph, [*graph.node[:at], *written_out(graph, node, stays, len(shape), opset), *graph.node[at + 1:]])
+    follows = Staying(model, made)
+    nodes = []
+    for node in graph.node:
+        found = together(node, follows)
+        if found is None or found[0].all():
+            nodes.append(node)
+        else:
+            nodes += of_those_that_stay(graph, node, *found, follows.constants)
+    put(graph, nodes)
 
 
 def put(graph, nodes):
@@ -122,8 +204,7 @@ def put(graph, nodes):
 
 
 def mask(model, cuts, shown=str):
-    """Changes the model; `cuts` as in the report of `reap prune`. ValueError where a layer is no node of the file, or
-    channels of a norm are not followed."""
+    """Changes the model; `cuts` as in the report of `reap prune`. ValueError where a layer is no node of the file."""
     graph, names, masks, made, nodes = model.graph, names_of(model.graph, shown), {}, {}, []
     for member in (m for cut in cuts for m in cut["members"]):
         i = names.index(member["layer"])
@@ -137,5 +218,5 @@ def mask(model, cuts, shown=str):
             node.input[0] = "masked %d" % i
         nodes.append(node)
     put(graph, nodes)
-    renormalise(model, made)
     model.ir_version = max(model.ir_version, 4)  # from which initializers need not be inputs
+    renormalise(model, made)

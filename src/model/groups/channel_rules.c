@@ -90,7 +90,7 @@ static int follow_grouped(const reap_graph *graph, const reap_node *node, reap_c
 
 static const char *const MULTIPLIES = "multiplies tensors that depend on the images, whose channels stay for now";
 static const char *const NORMALISES = "normalises over the channels, which stay for now";
-static const char *const COMBINES = "combines all channels, as a norm over them does; they stay for now";
+static const char *const COMBINES = "takes one of all channels, which stay for now";
 
 static int follow_linear(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const bool transposed = node->op->channels == REAP_CHANNELS_TRANSPOSED,
@@ -121,24 +121,31 @@ static int mixed_axes(const reap_graph *graph, const reap_node *node, int *first
   return REAP_OK;
 }
 
-/* Its parameters, if there are any, have numbers along axis `axis` of the input. */
-static bool has_numbers_along(const reap_graph *graph, const reap_node *node, int axis) {
+/* Numbers of scale and bias along axis `axis` of the input, which count from the last one, go with the channels there.
+ * Lists of these need no limit, as the file holds the parameters themselves. */
+static int label_numbers_along(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int axis) {
+  const int64_t before = map->entries;
   for (int slot = 1; slot < node->n_inputs; slot++) {
     const reap_value *v = reap_node_input(graph, node, slot);
     const int own = v ? axis - (reap_node_input(graph, node, 0)->rank - v->rank) : -1;
-    if (own >= 0 && v->dims[own] > 1) return true;
+    if (own < 0 || v->dims[own] == 1) continue;
+    REAP_TRY(reap_channel_list_pass(map, node->inputs[0], node->inputs[slot], own));
+    map->entries = before;
   }
-  return false;
+  return REAP_OK;
 }
 
-/* Channels that it mixes are held, and followed on. */
+/* Channels that a Layer- or RMSNormalization takes together leave one by one, and it normalises over those that stay.
+ * Those that others mix are held. All are followed on. */
 static int follow_along(const reap_graph *graph, const reap_node *node, reap_channel_map *map) {
   const reap_channel_list *x = &map->values[node->inputs[0]];
   int first, end;
   if (x->count == 0) return REAP_OK;
   REAP_TRY(mixed_axes(graph, node, &first, &end));
-  if ((x->axis >= first && x->axis < end) || has_numbers_along(graph, node, x->axis))
-    REAP_TRY(hold(graph, node, map, reap_operator_normalises(node->op) ? "needs all its channels" : NORMALISES));
+  if (reap_normalises_over(graph, node, x->axis))
+    REAP_TRY(label_numbers_along(graph, node, map, x->axis));
+  else if (x->axis >= first && x->axis < end)
+    REAP_TRY(hold(graph, node, map, "needs all its channels"));
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], x->axis);
 }
 
@@ -160,6 +167,7 @@ static int follow_pass(const reap_graph *graph, const reap_node *node, reap_chan
   const reap_channel_list *x = &map->values[node->inputs[0]];
   if (x->count == 0) return REAP_OK;
   const int axis = passed_axis(graph, node, x->axis);
+  if (axis < 0 && reap_normalises_over(graph, node, x->axis)) return REAP_OK; /* what follows has no channels */
   if (axis < 0) return hold(graph, node, map, reduces(node) ? COMBINES : "changes the channel axis");
   return reap_channel_list_pass(map, node->inputs[0], node->outputs[0], axis);
 }
@@ -312,6 +320,7 @@ static int join_constant(const reap_graph *graph, const reap_node *node, reap_ch
   const reap_value *v = &graph->values[value];
   if (axis < 0 || v->dims[axis] == 1) return REAP_OK;
   if (may_be_partial(node) || v->dtype != REAP_F32) return hold(graph, node, map, "has a constant for each channel");
+  if (v->measured) return hold(graph, node, map, "has numbers for each channel that the file repeats to fit a shape");
   const int64_t before = map->entries;
   REAP_TRY(reap_channel_list_pass(map, lead, value, axis));
   map->entries = before;
@@ -421,6 +430,73 @@ static int follow(const reap_graph *graph, const reap_node *node, reap_channel_m
   return hold(graph, node, map, "needs all its channels");
 }
 
+/* A sum over channels is divided by their number. Where the file computes that number from a shape, it would be another
+ * one than the constant that stands for it here, so the channels are held. taken[n_values]: the tensor whose channels a
+ * value without channels has been taken of, or -1. */
+static int follow_number(const reap_graph *graph, const reap_node *node, reap_channel_map *map, int *taken) {
+  const int input = node->inputs[0];
+  int from = -1;
+  bool counted = false;
+  for (int k = 0; k < node->n_inputs; k++) {
+    const reap_value *v = reap_node_input(graph, node, k);
+    if (v && taken[node->inputs[k]] >= 0) from = taken[node->inputs[k]];
+    counted |= v && v->constant && v->measured && v->dtype == REAP_F32;
+  }
+  if (reduces(node) && map->values[input].count > 0 && reap_normalises_over(graph, node, map->values[input].axis))
+    from = input;
+  if (map->values[node->outputs[0]].count == 0) taken[node->outputs[0]] = from;
+  if (from < 0 || !counted) return REAP_OK;
+  char *reason = NULL;
+  REAP_TRY(reap_format(&reason, "%s divides by a number of channels that the file computes", reap_node_title(node)));
+  const int status = reap_channel_map_pin(map, from, reason);
+  reap_free(&reason);
+  return status;
+}
+
+/* A Reshape parts channels (into heads, say) by sizes that the file computes. */
+static bool parts_by_computed_sizes(const reap_graph *graph, const reap_node *node, const reap_channel_map *map) {
+  if (node->op->id != REAP_OP_Reshape || !reap_node_input(graph, node, 1)->measured) return false;
+  const reap_channel_list *x = &map->values[node->inputs[0]];
+  const reap_value *to = reap_node_output(graph, node, 0), *from = reap_node_input(graph, node, 0);
+  if (x->count == 0 || to->rank <= from->rank) return false;
+  for (int i = 0; i < to->rank; i++)
+    if (to->dims[i] == from->dims[x->axis]) return false;
+  return true;
+}
+
+/* Sizes of heads are often computed from the width of the normalised stream, which nothing tells: it is held. */
+static int hold_streams(const reap_graph *graph, reap_channel_map *map) {
+  const reap_node *parting = NULL;
+  for (int i = 0; i < graph->n_nodes && !parting; i++)
+    if (parts_by_computed_sizes(graph, graph->nodes[i], map)) parting = graph->nodes[i];
+  for (int i = 0; parting && i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    const reap_channel_list *x = node->n_inputs > 0 && node->inputs[0] >= 0 ? &map->values[node->inputs[0]] : NULL;
+    if (!x || x->count == 0 || node->op->channels == REAP_CHANNELS_NORM) continue;
+    if (!reap_normalises_over(graph, node, x->axis)) continue;
+    char *why = NULL;
+    REAP_TRY(reap_format(&why, "normalises over them, and the file computes the sizes of %s, maybe from their number",
+                         reap_node_title(parting)));
+    const int status = hold(graph, node, map, why);
+    reap_free(&why);
+    REAP_TRY(status);
+  }
+  return REAP_OK;
+}
+
+static int follow_all(const reap_graph *graph, reap_channel_map *map) {
+  int *taken = NULL, status = REAP_OK;
+  REAP_TRY(reap_alloc(&taken, graph->n_values + 1, sizeof *taken));
+  for (int v = 0; v < graph->n_values; v++) taken[v] = -1;
+  for (int i = 0; status == REAP_OK && i < graph->n_nodes; i++) {
+    status = follow(graph, graph->nodes[i], map);
+    if (status == REAP_OK) status = follow_number(graph, graph->nodes[i], map, taken);
+    status = reap_error_prefix(status, "%s", reap_node_title(graph->nodes[i]));
+  }
+  reap_free(&taken);
+  return status;
+}
+
 static int build(const reap_graph *graph, reap_channel_map *map) {
   REAP_TRY(reap_calloc(&map->values, graph->n_values, sizeof *map->values));
   map->n_values = graph->n_values;
@@ -430,8 +506,8 @@ static int build(const reap_graph *graph, reap_channel_map *map) {
     REAP_TRY(reap_channel_list_fresh(map, value, axis, graph->values[value].dims[axis]));
     REAP_TRY(reap_channel_map_pin(map, value, "the network's input"));
   }
-  for (int i = 0; i < graph->n_nodes; i++)
-    REAP_TRY(reap_error_prefix(follow(graph, graph->nodes[i], map), "%s", reap_node_title(graph->nodes[i])));
+  REAP_TRY(follow_all(graph, map));
+  REAP_TRY(hold_streams(graph, map));
   for (int i = 0; i < graph->n_outputs; i++)
     REAP_TRY(reap_channel_map_pin(map, graph->outputs[i], "the network's output"));
   return REAP_OK;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/operators.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -43,8 +44,12 @@ static const char *names(const reap_graph *graph, const reap_first_few *nodes, c
 
 static const char *plural(int count) { return count == 1 ? "s" : ""; }
 
+const char *reap_norm_verb(const reap_node *norm) {
+  return norm->op->channels == REAP_CHANNELS_PASS ? "is taken" : "normalises";
+}
+
 int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const reap_first_few *others, int64_t read,
-                        char **reason) {
+                        const reap_node *norm, char **reason) {
   const reap_first_few producers = nodes_in_role(graph, group, REAP_PRODUCES),
                        consumers = nodes_in_role(graph, group, REAP_CONSUMES),
                        ties = nodes_in_role(graph, group, REAP_ADDS);
@@ -61,7 +66,9 @@ int reap_coupled_reason(const reap_graph *graph, const reap_group *group, const 
                     : others->count > 0   ? " it together with channels of "
                     : read > group->units ? " it more than once"
                                           : " a part of it";
-  return reap_format(reason, "coupled: %s produce%s it%s%s; %s read%s%s%s", makers, plural(producers.count),
+  char over[LINE] = "";
+  if (norm) snprintf(over, LINE, "; %.200s %s over what is left of it", reap_node_title(norm), reap_norm_verb(norm));
+  return reap_format(reason, "coupled: %s produce%s it%s%s; %s read%s%s%s%s", makers, plural(producers.count),
                      joined ? ", tied by " : "", joined ? tied : "", readers, plural(consumers.count), how,
-                     !several && others->count > 0 ? rest : "");
+                     !several && others->count > 0 ? rest : "", over);
 }

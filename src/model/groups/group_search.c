@@ -235,13 +235,14 @@ static int64_t entries_of(const search *s, int value) {
   return s->map.values[value].count * s->map.values[value].repeat;
 }
 
-/* True if the node's inputs that are not constant are several tensors, whose channels it makes one. */
+/* True if several of the node's inputs have channels, which it makes one. */
 static bool adds(const search *s, const reap_node *node) {
   int first = -1;
   bool several = false;
   if (node->op->channels != REAP_CHANNELS_JOIN && node->op->channels != REAP_CHANNELS_CONCAT) return false;
   for (int k = 0; k < node->n_inputs; k++) {
     if (node->inputs[k] < 0 || s->graph->values[node->inputs[k]].constant) continue;
+    if (s->g->values[node->inputs[k]].count == 0) continue;
     several |= first >= 0 && node->inputs[k] != first;
     if (first < 0) first = node->inputs[k];
   }
@@ -314,11 +315,13 @@ static bool is_plain(const search *s, int node) {
   return node >= 0 && s->graph->nodes[node]->linear && reap_node_int(s->graph->nodes[node], "group", 1) == 1;
 }
 
-/* The norm by which one group's channels depend on each other; NULL if there is none. */
+/* What makes one group's channels depend on each other: a norm over them, or a part of it; NULL if there is none. */
 static const reap_node *find_norm(const search *s, const reap_group *group) {
   for (int k = 0; k < group->n_members; k++) {
-    const reap_node *node = s->graph->nodes[group->members[k].node];
-    if (group->members[k].role == REAP_PASSES && reap_normalises_as_one(s->graph, node)) return node;
+    const reap_member *member = &group->members[k];
+    const reap_node *node = s->graph->nodes[member->node];
+    if (member->role == REAP_PASSES && member->input == 0 && reap_normalises_over(s->graph, node, member->axis))
+      return node;
   }
   return NULL;
 }
@@ -338,13 +341,16 @@ static int judge(search *s, int index) {
       consumer >= 0 && (s->g->values[input].repeat == 1 || !reap_is_convolution(s->graph->nodes[consumer]));
   group->inner = is_plain(s, producer) && is_plain(s, consumer) && read == group->units && adjacent &&
                  produced_list(s, producer)->count == read;
-  const reap_node *norm = group->inner ? find_norm(s, group) : NULL;
-  if (norm) group->inner = false;
+  const reap_node *norm = find_norm(s, group);
+  const bool by_norm = group->inner && norm;
+  if (by_norm) group->inner = false;
   if (s->pins[index]) return reap_strdup(&group->reason, s->pins[index]);
   const reap_first_few others = consumer < 0 ? (reap_first_few){0, {0}} : others_of(s, index, consumer);
   group->cuttable = group->units > 1 && has_consumer(group);
-  if (norm) return reap_format(&group->reason, "coupled: %s normalises over all of it", reap_node_title(norm));
-  if (!group->inner) return reap_coupled_reason(s->graph, group, &others, adjacent ? read : INT64_MAX, &group->reason);
+  if (by_norm)
+    return reap_format(&group->reason, "coupled: %s %s over all of it", reap_node_title(norm), reap_norm_verb(norm));
+  if (!group->inner)
+    return reap_coupled_reason(s->graph, group, &others, adjacent ? read : INT64_MAX, norm, &group->reason);
   if (group->units < 2) return reap_strdup(&group->reason, "a single channel");
   group->prunable = true;
   return REAP_OK;

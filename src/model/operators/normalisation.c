@@ -85,6 +85,22 @@ bool reap_normalises_as_one(const reap_graph *graph, const reap_node *node) {
              : node->op->id == REAP_OP_InstanceNormalization && reap_node_input(graph, node, 0)->dims[1] == 1;
 }
 
+static bool sums(reap_operator_id id) {
+  return id == REAP_OP_ReduceMean || id == REAP_OP_ReduceSum || id == REAP_OP_ReduceSumSquare ||
+         id == REAP_OP_ReduceL1 || id == REAP_OP_ReduceL2;
+}
+
+bool reap_normalises_over(const reap_graph *graph, const reap_node *node, int axis) {
+  const reap_operator_id id = node->op->id;
+  int first;
+  if (id == REAP_OP_LayerNormalization || id == REAP_OP_RMSNormalization)
+    return reap_axis_resolve(graph, node, -1, &first) == REAP_OK && axis >= first;
+  bool over[REAP_MAX_RANK];
+  if (sums(id))
+    return reap_axes_resolve(graph, node, reap_node_input(graph, node, 0)->rank, over) == REAP_OK && over[axis];
+  return reap_normalises_as_one(graph, node);
+}
+
 int reap_shape_normalisation(reap_graph *graph, reap_node *node) {
   reap_normalisation n;
   REAP_TRY(reap_normalisation_resolve(graph, node, &n));

@@ -32,4 +32,8 @@ int reap_normalisation_resolve(const reap_graph *graph, const reap_node *node, r
  * it for older opsets, an InstanceNormalization of one instance. */
 bool reap_normalises_as_one(const reap_graph *graph, const reap_node *node);
 
+/* True if it takes a mean or a norm of the channels along `axis` of its input together, which may be over those that
+ * are left: one of the above, a Layer- or RMSNormalization over that axis, a sum, mean or norm along it. */
+bool reap_normalises_over(const reap_graph *graph, const reap_node *node, int axis);
+
 #endif

@@ -65,7 +65,8 @@ static void mark_readers(const reap_graph *graph, const reap_group *group, int *
     const int node = member->node;
     const bool reads = member->role == REAP_CONSUMES;
     if (reads && reap_repair_possible(graph, node) && group_of[node] == NO_STEP) group_of[node] = NO_GROUP;
-    drifted[node] |= reads || (member->role == REAP_PASSES && reap_normalises_as_one(graph, graph->nodes[node]));
+    drifted[node] |= reads || (member->role == REAP_PASSES && member->input == 0 &&
+                               reap_normalises_over(graph, graph->nodes[node], member->axis));
   }
 }
 
