@@ -189,15 +189,20 @@ def create(file, where, name, array, form, level):
     return data
 
 
-def write_batches(path, batches, form, name, source, classes=(), level=4):
-    """Write a data-set file from batches whose arrays are in stored form."""
+def write_batches(path, batches, form, name, source, classes=(), level=4,
+                  origin=None):
+    """Write a data-set file from batches whose arrays are in stored form.
+
+    Messages about the arrays name `origin`, where they are from.
+    """
     h5py = common.require("h5py", "h5py")
     numpy = common.require("numpy", "numpy")
     all_labels, made = [], {}
 
     def append(file, inputs, labels):
         for key, array in inputs.items():
-            where = path if key is None else "%s: %s" % (path, key)
+            where = origin or path
+            where = where if key is None else "%s: %s" % (where, key)
             if key not in made:
                 made[key] = create(file, where, key, array, form, level)
             data = made[key]

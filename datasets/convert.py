@@ -180,7 +180,8 @@ def convert_arrays(options):
         options.output, batches(options, inputs, labels, places, form), form,
         name=images.plain(options.name or "%d entries of %s"
                           % (len(places), own)),
-        source=images.plain("arrays %s" % own), level=options.compress)
+        source=images.plain("arrays %s" % own), level=options.compress,
+        origin=images.plain(", ".join(options.sources)))
 
 
 # --- the program -------------------------------------------------------------
