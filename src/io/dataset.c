@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "io/hdf5/hdf5_util.h"
 #include "read_ahead.h"
@@ -208,7 +209,18 @@ static int open_named(reap_dataset *dataset) {
   return status;
 }
 
+/* Images in other forms, which a script converts. */
+static int refuse_other_forms(const char *path) {
+  struct stat about;
+  const char *ending = strrchr(path, '.');
+  const bool arrays = ending && (strcmp(ending, ".npy") == 0 || strcmp(ending, ".npz") == 0);
+  if (stat(path, &about) != 0 || (!S_ISDIR(about.st_mode) && !arrays)) return REAP_OK;
+  return reap_error(REAP_ERR_INPUT, "%s: is %s; datasets/convert.py makes a data set (.h5) of it", path,
+                    arrays ? "a file of NumPy's, not an HDF5 file" : "a folder, not a regular file");
+}
+
 static int open_parts(reap_dataset *dataset) {
+  REAP_TRY(refuse_other_forms(dataset->path));
   REAP_TRY(reap_h5_open(dataset->path, &dataset->file));
   if (!reap_h5_has(dataset->file, "images") && reap_h5_has(dataset->file, "inputs")) {
     REAP_TRY(open_named(dataset));
