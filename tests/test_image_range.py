@@ -95,7 +95,11 @@ class Range(unittest.TestCase):
         status, said = self.prune("usual", "many")
         self.assertEqual(status, 0, said)
         self.assertRegex(said, r"many\.h5: the original network has .* by chance \(25\.0 %\).* far from a few")
-        status, said = self.prune("usual", "usual")  # too few to tell
+        self.assertNotIn("usual.h5: the original", said)  # too few to tell
+        status, said = self.prune("many", "many")  # before any work, and once
+        self.assertEqual(status, 0, said)
+        self.assertEqual(said.count("by chance"), 1, said)
+        status, said = self.prune("usual", "usual")
         self.assertNotIn("by chance", said)
 
     def test_constant(self):

@@ -10,6 +10,7 @@
 #include "reap/error.h"
 #include "reap/log.h"
 
+static const int64_t FIRST_IMAGES = 128;
 static const double LARGE = 1e6, SIGMAS = 20, MOST_NATS = 88;
 
 int image_range_warn(const reap_comm *comm, const reap_dataset *data) {
@@ -44,6 +45,18 @@ void image_range_warn_original(const reap_evaluation *figures, const reap_datase
       "with values from %.3g to %.3g%s, normalised as the network expects, and are the labels its own?",
       reap_dataset_path(data), 100 * figures->top1, 100 * chance, least, most,
       fmax(fabs(least), fabs(most)) > SIGMAS ? ", far from a few standard deviations" : "");
+}
+
+int image_range_check_original(const reap_comm *comm, const reap_network *network, reap_dataset *data,
+                               reap_backend backend) {
+  if (!data || !reap_dataset_has_labels(data)) return REAP_OK;
+  const reap_shard shard = reap_shard_of(comm, data, FIRST_IMAGES, network->graph->batch);
+  const reap_evaluate_options options = {.backend = backend};
+  reap_evaluation figures = {0};
+  const int status = reap_evaluate_with(comm, network->graph, data, &shard, &options, &figures);
+  if (status == REAP_OK) image_range_warn_original(&figures, data);
+  reap_evaluation_clear(&figures);
+  return status;
 }
 
 void image_range_warn_figures(const reap_evaluation *figures, const char *name) {

@@ -15,6 +15,11 @@ int image_range_warn(const reap_comm *comm, const reap_dataset *data);
  * those that it has read. */
 void image_range_warn_original(const reap_evaluation *figures, const reap_dataset *data);
 
+/* Collective. The same before any work, by the first 128 calibration images, which cost little beside a run; nothing
+ * happens without a data set or labels. */
+int image_range_check_original(const reap_comm *comm, const reap_network *network, reap_dataset *data,
+                               reap_backend backend);
+
 /* Local. Warns of a divergence beyond what probabilities in float32 can have. `name` is the data set's. */
 void image_range_warn_figures(const reap_evaluation *figures, const char *name);
 

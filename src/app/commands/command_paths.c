@@ -49,6 +49,7 @@ static int measure(job *j) {
   const prune_options *o = j->options;
   if (o->calibration) REAP_TRY(reap_comm_agree(comm, reap_dataset_open(o->calibration, &j->images)));
   REAP_TRY(reap_session_create(comm, &j->network, j->images, &o->settings, &j->session));
+  REAP_TRY(image_range_check_original(comm, &j->network, j->images, o->settings.backend));
   REAP_TRY(reap_comm_agree(comm, expect_phases(j->session)));
   REAP_TRY(reap_session_measure(j->session));
   if (reap_session_get_info(j->session)->paths->measured_images == 0 && o->settings.path_sizes > 0 &&

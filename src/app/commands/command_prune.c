@@ -67,9 +67,10 @@ static int run(const command_context *context, prune_options *o) {
   }
   reap_progress_report(job.progress, "write", NULL, 0, 1, NULL);
   REAP_TRY_OR(image_range_warn(context->comm, inputs.calibration), done);
-  if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0))
+  if (o->evaluation && (!o->calibration || strcmp(o->evaluation, o->calibration) != 0)) {
     REAP_TRY_OR(image_range_warn(context->comm, inputs.evaluation), done);
-  if (o->evaluation) image_range_warn_original(&job.before, inputs.evaluation);
+    image_range_warn_original(&job.before, inputs.evaluation);
+  }
   image_range_warn_figures(&job.after, o->evaluation);
   stop_request_outputs();
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job);
