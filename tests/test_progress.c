@@ -181,7 +181,7 @@ static void test_bar(void) {
                          "[############............]  50 %, 1 min 00 s left  prune gr\xc3\xb6\xc3\x9f"
                          "e \xe6\xbc\xa2\xe5\xad\x97");
   progress_text_bar_form(&(progress_figures){1, 0, NAN}, texts[0], 120, bar);
-  CU_ASSERT_PTR_NOT_NULL(strstr(bar, "  0 %, time to go not known yet  write"));
+  CU_ASSERT_PTR_NOT_NULL(strstr(bar, "  0 %, 1 s so far, time to go not known yet  write"));
   progress_text_bar_form(&(progress_figures){1, 0.999, 0.01}, texts[0], 120, bar);
   CU_ASSERT_PTR_NOT_NULL(strstr(bar, " 99 %, 1 s left  write"));
   progress_text_bar_form(&(progress_figures){1, 0.2, 7200}, texts[0], 120, bar);

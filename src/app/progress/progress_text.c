@@ -11,11 +11,11 @@
 
 enum { MOST_CELLS = 24, COLUMNS = 80 };
 
-/* Rounded up: a run that is not over has a second left. */
-static const char *duration(double seconds, char text[48]) {
-  const long s = isnan(seconds) ? 0 : (long)ceil(seconds);
-  if (isnan(seconds))
-    snprintf(text, 48, "time to go not known yet");
+/* Rounded up: a run that is not over has a second left. Before it is known something moves, too. */
+static const char *duration(const progress_figures *f, char text[48]) {
+  const long s = isnan(f->left) ? 0 : (long)ceil(f->left);
+  if (isnan(f->left))
+    snprintf(text, 48, "%ld s so far, time to go not known yet", (long)f->seconds);
   else if (s < 60)
     snprintf(text, 48, "%ld s left", s);
   else if (s < 3600)
@@ -31,7 +31,7 @@ static int percent(const progress_figures *f) { return (int)(100 * f->share); }
 void progress_text_line(const progress_figures *f, const char *text) {
   char left[48];
   if (f)
-    reap_print(stderr, "reap: %3d %%, %s  %s\n", percent(f), duration(f->left, left), text);
+    reap_print(stderr, "reap: %3d %%, %s  %s\n", percent(f), duration(f, left), text);
   else
     reap_print(stderr, "reap: %s\n", text);
 }
@@ -56,7 +56,7 @@ void progress_text_bar_form(const progress_figures *f, const char *text, int col
   const int cells = columns / 4 < MOST_CELLS ? columns / 4 : MOST_CELLS; /* the figures matter more */
   for (int i = 0; i < cells; i++) bar[i] = i < (int)(f->share * cells) ? '#' : '.';
   bar[cells] = '\0';
-  snprintf(out, PROGRESS_TEXT, "[%s] %3d %%, %s  %s", bar, percent(f), duration(f->left, left), text);
+  snprintf(out, PROGRESS_TEXT, "[%s] %3d %%, %s  %s", bar, percent(f), duration(f, left), text);
   cut(out, columns);
 }
 
