@@ -47,6 +47,11 @@ SUMS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2")
 OVER_LAST = ("LayerNormalization", "RMSNormalization")
 
 
+def constant(node):
+    value = helper.get_attribute_value(node.attribute[0])
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+
+
 class Staying:
     """Which channels of each tensor stay, and along which axis they lie: values[name] is (ones and zeros, axis), or
     missing where no layer makes them, or where they are not followed. The axis is None where they are one instance."""
@@ -57,8 +62,8 @@ class Staying:
         self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
                        for v in [*inferred.value_info, *inferred.input, *inferred.output]}
         self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer if len(t.dims) < 2}
-        self.constants.update((n.output[0], numpy_helper.to_array(n.attribute[0].t)) for n in self.graph.node
-                              if n.op_type == "Constant" and n.attribute[0].name == "value")
+        self.constants.update((n.output[0], constant(n)) for n in self.graph.node
+                              if n.op_type == "Constant" and n.attribute[0].name != "sparse_value")
         for node in self.graph.node:
             found = self.follow(node)
             if found is not None:

@@ -58,6 +58,8 @@ static int run(const command_context *context, prune_options *o) {
     REAP_TRY_OR(search(&job, &tried), done);
   } else {
     REAP_TRY_OR(prune_run_open(&job), done);
+    REAP_TRY_OR(image_range_check_original(context->comm, &inputs.network, inputs.calibration, o->settings.backend),
+                done);
     if (o->dry_run) {
       status = show_sizes(&job);
       goto done;

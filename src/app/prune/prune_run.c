@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "app/image_range.h"
 #include "app/progress/progress_view.h"
 #include "app/progress/rank_balance.h"
 #include "base/progress_span.h"
@@ -18,10 +17,7 @@
 
 static int open_images(const prune_options *o, prune_inputs *in) {
   REAP_TRY(reap_network_set_output_kinds(&in->network, o->output_kind));
-  if (o->calibration) {
-    REAP_TRY(reap_dataset_open(o->calibration, &in->calibration));
-    REAP_TRY(reap_network_check_images(&in->network, in->calibration));
-  }
+  if (o->calibration) REAP_TRY(reap_dataset_open(o->calibration, &in->calibration));
   if (!o->evaluation) return REAP_OK;
   REAP_TRY(reap_dataset_open(o->evaluation, &in->evaluation));
   return reap_network_check_images(&in->network, in->evaluation);
@@ -41,7 +37,6 @@ int prune_inputs_open(const reap_comm *comm, const prune_options *o, prune_input
   int status = open_images(o, in);
   if (status == REAP_OK && o->latency_table && reap_comm_rank(comm) == 0) status = read_latency(o, in);
   REAP_TRY(reap_comm_agree(comm, status));
-  REAP_TRY(image_range_check_original(comm, &in->network, in->calibration, o->settings.backend));
   return o->latency_table ? reap_latency_broadcast(comm, &in->latency) : REAP_OK;
 }
 
