@@ -60,10 +60,7 @@ void reap_divergence_add_soft(reap_output_kind original_kind, const float *origi
 }
 
 void reap_divergence_add_sums(const reap_divergence *more, reap_divergence *sums) {
-  sums->kl += more->kl;
-  sums->error += more->error;
-  sums->energy += more->energy;
-  sums->kl_zeros += more->kl_zeros;
+  reap_divergence_add_weighted(more, 1, sums);
 }
 
 void reap_divergence_add_weighted(const reap_divergence *more, double weight, reap_divergence *sums) {

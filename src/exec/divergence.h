@@ -47,11 +47,11 @@ void reap_divergence_add_soft(reap_output_kind original_kind, const float *origi
 /* Adds sums of other images. */
 void reap_divergence_add_sums(const reap_divergence *more, reap_divergence *sums);
 
-/* error / energy; 0 where both are 0. */
-double reap_divergence_relative_error(const reap_divergence *sums);
-
 /* Adds sums of an image that stands for so many. */
 void reap_divergence_add_weighted(const reap_divergence *more, double weight, reap_divergence *sums);
+
+/* error / energy; 0 where both are 0. */
+double reap_divergence_relative_error(const reap_divergence *sums);
 
 /* How much a row of scores is in doubt: sum of p (1 - p) over its class probabilities at a temperature. */
 double reap_divergence_doubt(reap_output_kind kind, const float *row, int64_t classes, double temperature);
