@@ -111,10 +111,12 @@ static int set_up(const reap_graph *graph, fitting *f) {
   return reap_cost_model_flops(graph, f->groups, f->chosen, &f->cost);
 }
 
-/* Half of what can be taken; counts[groups]: scratch. */
-static double budget_of(const fitting *f, const reap_ratio_problem *problem, int64_t *counts) {
-  for (int g = 0; g < f->n; g++) counts[g] = reap_ratios_least(problem, g);
-  return (f->cost->whole + reap_cost_model_at(f->cost, counts)) / 2;
+/* Half of what can be taken, by the losses at hand; counts[groups]: scratch. */
+static reap_ratio_problem problem_of(const fitting *f, int64_t *counts) {
+  reap_ratio_problem problem = {f->cost, (const double *const *)f->losses, f->least, NULL, 0};
+  for (int g = 0; g < f->n; g++) counts[g] = reap_ratios_least(&problem, g);
+  problem.budget = (f->cost->whole + reap_cost_model_at(f->cost, counts)) / 2;
+  return problem;
 }
 
 /* Sizes at half of what can be taken, by the law that the paths have now. Local. */
@@ -125,19 +127,17 @@ static int choose(fitting *f) {
     f->least[g] = 1;
   }
   REAP_TRY(reap_joint_losses(f->groups, f->chosen, f->paths, true, 1, f->least, f->losses));
-  reap_ratio_problem problem = {f->cost, (const double *const *)f->losses, f->least, NULL, 0};
-  problem.budget = budget_of(f, &problem, f->counts);
+  const reap_ratio_problem problem = problem_of(f, f->counts);
   if (f->paths->power == 0) return reap_ratios_uniform(&problem, f->counts);
   return reap_ratios_choose(&problem, f->counts, &outcome);
 }
 
 /* *times: what uniform shares lose by the law that was chosen by last, of what the choice loses. Local. */
 static int compare_uniform(const fitting *f, double *times) {
-  reap_ratio_problem problem = {f->cost, (const double *const *)f->losses, f->least, NULL, 0};
   double chosen = 0, uniform = 0;
   int64_t *counts = NULL;
   REAP_TRY(reap_calloc(&counts, f->n, sizeof *counts));
-  problem.budget = budget_of(f, &problem, counts);
+  const reap_ratio_problem problem = problem_of(f, counts);
   int status = reap_ratios_uniform(&problem, counts);
   for (int g = 0; status == REAP_OK && g < f->n; g++) {
     if (!f->losses[g]) continue;

@@ -91,6 +91,14 @@ static int measure_group(study *s, const path_work *w, reap_divergence *slots) {
 
 /* ------------------------------------------------------------------ all groups, all teams */
 
+typedef struct measuring {
+  study study;
+  const path_works *works;
+  const reap_progress *progress;
+  int team;           /* this rank's */
+  double done, total; /* cost of the team's groups */
+} measuring;
+
 /* Collective over the team: its first rank has solved for the weights. */
 static int share_weights(const reap_comm *team, const path_works *works, int which) {
   for (int k = 0; k < works->n; k++) {
@@ -105,10 +113,12 @@ static int share_weights(const reap_comm *team, const path_works *works, int whi
 }
 
 /* The original's outputs, from the first of the team's groups on. Collective over the team. */
-static int set_up_team(study *s, const reap_comm *team, const path_works *works, int which) {
+static int set_up_team(const reap_comm *team, measuring *m) {
+  const path_works *works = m->works;
+  study *s = &m->study;
   const path_work *first = NULL;
   for (int k = works->n - 1; k >= 0; k--)
-    if (works->list[k].team == which && works->list[k].path->n_sizes > 0) first = &works->list[k];
+    if (works->list[k].team == m->team && works->list[k].path->n_sizes > 0) first = &works->list[k];
   int status = reap_study_set_up(s);
   if (status == REAP_OK && first) status = reap_frontier_advance(s->base, &first->layer.input, 1);
   if (status == REAP_OK && first) status = reap_study_run(s, s->base, s->graph, reap_study_keep, NULL);
@@ -117,15 +127,15 @@ static int set_up_team(study *s, const reap_comm *team, const path_works *works,
 }
 
 /* This rank's part of its team's groups among the works [from, to); slots: of all works from `from` on. Local. */
-static int measure_some(study *s, const path_works *works, int from, int to, const reap_progress *progress,
-                        reap_divergence *slots) {
+static int measure_some(measuring *m, int from, int to, reap_divergence *slots) {
+  study *s = &m->study;
   int status = REAP_OK;
   for (int k = from; status == REAP_OK && k < to; k++) {
-    const path_work *w = &works->list[k];
-    if (w->team == s->team && w->path->n_sizes > 0) {
+    const path_work *w = &m->works->list[k];
+    if (w->team == m->team && w->path->n_sizes > 0) {
       status = measure_group(s, w, slots);
-      s->done += w->cost;
-      reap_progress_report(progress, "sensitivity", w->path->group, s->done, s->total, NULL);
+      m->done += w->cost;
+      reap_progress_report(m->progress, "sensitivity", w->path->group, m->done, m->total, NULL);
     }
     slots += w->path->n_sizes * s->shard.blocks * s->outputs.n;
   }
@@ -180,15 +190,16 @@ static int round_end(const path_works *works, int from, double cost, double *bus
 
 /* Round after round, so that somebody can keep what is known; all at once if nobody does. busy[teams]: scratch.
  * Collective. */
-static int measure_rounds(const reap_comm *comm, study *s, const path_works *works, const reap_progress *progress,
-                          reap_divergence *slots, double *busy) {
+static int measure_rounds(const reap_comm *comm, measuring *m, reap_divergence *slots, double *busy) {
   static const double ROUND = 30; /* seconds */
+  const path_works *works = m->works;
+  study *s = &m->study;
   double cost = s->setting->complete ? 0 : INFINITY;
   for (int from = 0, to; from < works->n; from = to) {
     double seconds = reap_seconds(), most = 0;
     to = round_end(works, from, cost, busy);
     for (int t = 0; t < works->teams; t++) most = fmax(most, busy[t]);
-    REAP_TRY(reap_comm_agree(comm, measure_some(s, works, from, to, progress, slots)));
+    REAP_TRY(reap_comm_agree(comm, measure_some(m, from, to, slots)));
     const int64_t count = slots_of(s, works, from, to);
     REAP_TRY(reap_study_add_up(comm, count, slots));
     REAP_TRY(conclude(s, works, from, to, slots));
@@ -204,30 +215,33 @@ static int measure_rounds(const reap_comm *comm, study *s, const path_works *wor
 
 int reap_sensitivity_measure(const reap_comm *comm, const reap_graph *graph, const sensitivity_setting *setting,
                              const reap_progress *progress, const path_works *works, reap_path_measure *measure) {
-  const int which = reap_comm_rank(comm) % works->teams;
-  study s = {.graph = graph, .setting = setting, .team = which};
+  measuring m = {.study = {.graph = graph, .setting = setting},
+                 .works = works,
+                 .progress = progress,
+                 .team = reap_comm_rank(comm) % works->teams};
+  study *s = &m.study;
   reap_comm *team = NULL;
   reap_divergence *slots = NULL;
   double *busy = NULL;
   int64_t sizes = 0, count = 0;
-  REAP_TRY(reap_comm_split(comm, which, &team));
-  s.shard = reap_shard_make(setting->count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
+  REAP_TRY(reap_comm_split(comm, m.team, &team));
+  s->shard = reap_shard_make(setting->count, graph->batch, reap_comm_rank(team), reap_comm_size(team));
   for (int k = 0; k < works->n; k++) {
     sizes += works->list[k].path->n_sizes;
-    s.total += works->list[k].team == which ? works->list[k].cost : 0;
+    m.total += works->list[k].team == m.team ? works->list[k].cost : 0;
   }
-  int status = reap_study_start(&s);
-  if (status == REAP_OK) status = reap_study_slots(&s, sizes, &count, &slots);
+  int status = reap_study_start(s);
+  if (status == REAP_OK) status = reap_study_slots(s, sizes, &count, &slots);
   if (status == REAP_OK) status = reap_alloc(&busy, works->teams, sizeof *busy);
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
-  REAP_TRY_OR(share_weights(team, works, which), done);
-  reap_progress_report(progress, "sensitivity", NULL, 0, s.total, NULL);
-  REAP_TRY_OR(reap_comm_agree(comm, set_up_team(&s, team, works, which)), done);
-  REAP_TRY_OR(reap_comm_max(comm, s.of_means, s.outputs.n), done); /* a team without groups does not know them */
-  *measure = measure_of(&s.outputs, setting->measure);
-  status = measure_rounds(comm, &s, works, progress, slots, busy);
+  REAP_TRY_OR(share_weights(team, works, m.team), done);
+  reap_progress_report(progress, "sensitivity", NULL, 0, m.total, NULL);
+  REAP_TRY_OR(reap_comm_agree(comm, set_up_team(team, &m)), done);
+  REAP_TRY_OR(reap_comm_max(comm, s->of_means, s->outputs.n), done); /* a team without groups does not know them */
+  *measure = measure_of(&s->outputs, setting->measure);
+  status = measure_rounds(comm, &m, slots, busy);
 done:
-  reap_study_clear(&s);
+  reap_study_clear(s);
   reap_free(&busy);
   reap_free(&slots);
   reap_comm_destroy(&team);

@@ -17,8 +17,6 @@ typedef struct study {
   reap_frontier *base;     /* the original network */
   float *reference, *rows; /* outputs of this rank's images (output_mean.h); of one block, padding included */
   double *of_means;        /* [outputs] of the original, where there are several */
-  int team;                /* this rank's */
-  double done, total;      /* cost of the team's groups */
 } study;
 
 /* Local. What is asked of the network's outputs. To be cleared also after an error. */

@@ -38,8 +38,7 @@ typedef struct attempt {
 } attempt;
 
 static const attempt WHOLE = {1e6, 0, NAN};
-enum { SHARES = 4, FACTORS = 3 };
-static const double SHARE[SHARES] = {0.875, 0.75, 0.625, 0.5}, FACTOR[FACTORS] = {4, 2, 1};
+static const double SHARE[REAP_SCOPE_SHARES] = {0.875, 0.75, 0.625, 0.5}, FACTOR[REAP_SCOPE_FACTORS] = {4, 2, 1};
 static const double WORTH_CHANGING = 0.03; /* trials are of the same images */
 
 static int finish_plan(const reap_session *s, reap_size_plan *p) {
@@ -106,7 +105,7 @@ static bool needs_trials(const reap_session *s) {
 /* Sizes that were tried: [n][groups]. */
 typedef struct trials {
   int n;
-  int64_t *counts[1 + SHARES + FACTORS];
+  int64_t *counts[REAP_SCOPE_TRIALS];
 } trials;
 
 /* Notes the sizes; *known: they were tried before. Collective. */
@@ -161,9 +160,11 @@ static int search(reap_session *s, trials *t) {
   bool go_on = true;
   reap_progress_span_begin(&span, s->settings.progress, "trials of scope", 0, 1, REAP_SCOPE_TRIALS);
   REAP_TRY(try_one(s, t, &span.inner, &best));
-  for (int i = 0; go_on && i < SHARES; i++) REAP_TRY(challenge(s, t, &best, (attempt){1, SHARE[i], NAN}, &go_on));
+  for (int i = 0; go_on && i < REAP_SCOPE_SHARES; i++)
+    REAP_TRY(challenge(s, t, &best, (attempt){1, SHARE[i], NAN}, &go_on));
   go_on = true;
-  for (int i = 0; go_on && i < FACTORS; i++) REAP_TRY(challenge(s, t, &best, (attempt){FACTOR[i], 0, NAN}, &go_on));
+  for (int i = 0; go_on && i < REAP_SCOPE_FACTORS; i++)
+    REAP_TRY(challenge(s, t, &best, (attempt){FACTOR[i], 0, NAN}, &go_on));
   s->info.plan.complete = false;
   return finish_and_tell(s, &best);
 }

@@ -4,7 +4,8 @@
 
 #include "session_state.h"
 
-enum { REAP_SCOPE_TRIALS = 8 }; /* at most */
+/* How many there are at most: the network with all coupled units, its shares and factors (scope_trials.c). */
+enum { REAP_SCOPE_SHARES = 4, REAP_SCOPE_FACTORS = 3, REAP_SCOPE_TRIALS = 1 + REAP_SCOPE_SHARES + REAP_SCOPE_FACTORS };
 
 /* Collective. Finishes the session's plan; the same on all ranks. */
 int reap_session_finish_plan(reap_session *session);
