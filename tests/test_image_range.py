@@ -57,7 +57,7 @@ class Range(unittest.TestCase):
         self.images("overflow", images * 8e37)
         self.images("bytes", numpy.abs(images) * 80)
         self.images("zero", images * 0)
-        self.images("many", numpy.concatenate([images, images]) * 80)
+        self.images("many", numpy.concatenate([images] * 10) * 80)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -68,12 +68,13 @@ class Range(unittest.TestCase):
             data.attrs["layout"] = numpy.bytes_("NCHW")
             file.create_dataset("labels", data=numpy.arange(len(values)) % 4)
 
-    def prune(self, calibration, evaluation):
+    def prune(self, calibration, evaluation, command="prune",
+              budget=("--keep", "0.5")):
         run = subprocess.run(
-            [PROGRAM, "prune", self.path("net.onnx"), "--calib",
+            [PROGRAM, command, self.path("net.onnx"), "--calib",
              self.path(calibration + ".h5"), "--eval",
-             self.path(evaluation + ".h5"), "--keep", "0.5", "-o",
-             self.path("out.h5"), "--progress", "none"],
+             self.path(evaluation + ".h5"), *budget, "-o",
+             self.path(f"out-{command}.h5"), "--progress", "none"],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False)
         return run.returncode, run.stderr.decode()
 
@@ -99,6 +100,10 @@ class Range(unittest.TestCase):
         status, said = self.prune("many", "many")  # before any work, and once
         self.assertEqual(status, 0, said)
         self.assertEqual(said.count("by chance"), 1, said)
+        for command, budget in (("prune", ("--max-kl", "0.5")),
+                                ("sweep", ("--keep", "0.75,0.5"))):
+            status, said = self.prune("many", "many", command, budget)
+            self.assertEqual(said.count("by chance"), 1, said)
         status, said = self.prune("usual", "usual")
         self.assertNotIn("by chance", said)
 

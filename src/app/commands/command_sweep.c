@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/image_range.h"
 #include "app/report.h"
 #include "app/sweep/sweep_run.h"
 #include "base/text.h"
@@ -80,7 +81,8 @@ static int set_up(sweep *s) {
     REAP_TRY(reap_comm_agree(comm, reap_network_check_images(&s->inputs.network, s->inputs.calibration)));
   REAP_TRY(hash_inputs(comm, o, &s->hashes));
   REAP_TRY(reap_comm_agree(comm, sweep_folder_make(s->options, s->inputs.network.source, &s->hashes, &s->folder)));
-  return scan(s);
+  REAP_TRY(scan(s));
+  return image_range_check_original(comm, &s->inputs.network, s->inputs.calibration, o->settings.backend);
 }
 
 /* By rank 0. */

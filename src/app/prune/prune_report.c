@@ -102,7 +102,8 @@ static void report_joint(const reap_session_info *info, cJSON *report) {
   cJSON *joint = cJSON_AddObjectToObject(report, "joint");
   JSON_NUMBERS(joint, {"power", paths->power}, {"tilt", paths->tilt}, {"coupled", info->plan.coupled});
   cJSON *trials = cJSON_AddArrayToObject(joint, "trials");
-  for (int i = 0; i < REAP_PATHS_TRIALS && paths->trials[i].moved > 0; i++) {
+  for (int i = 0; i < REAP_PATHS_TRIALS; i++) {
+    if (isnan(paths->trials[i].moved)) continue; /* not tried */
     cJSON *trial = cJSON_CreateObject();
     JSON_NUMBERS(trial, {"power", paths->trials[i].power}, {"tilt", paths->trials[i].tilt},
                  {"moved", paths->trials[i].moved});

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "app/image_range.h"
 #include "base/timer.h"
 #include "reap/error.h"
 #include "reap/log.h"
@@ -181,7 +182,9 @@ static int check_bounds(const search *s, int64_t images) {
 static int measure(search *s) {
   reap_session *session = NULL;
   REAP_TRY(open_session(s, 1, true, &session));
-  int status = reap_session_measure(session);
+  int status = image_range_check_original(s->run->context->comm, &s->run->inputs->network, s->run->inputs->calibration,
+                                          s->run->options->settings.backend);
+  if (status == REAP_OK) status = reap_session_measure(session);
   if (status == REAP_OK) s->paths = reap_session_take_paths(session);
   s->out->measuring = reap_session_get_info(session)->times;
   reap_session_destroy(&session);

@@ -35,6 +35,7 @@ int reap_group_paths_create(int n, reap_group_paths **out) {
   int status = reap_calloc(&p->paths, n, sizeof *p->paths);
   p->n = n;
   p->power = 1;
+  for (int i = 0; i < REAP_PATHS_TRIALS; i++) p->trials[i].moved = NAN;
   if (status != REAP_OK) reap_free(&p);
   *out = p;
   return status;

@@ -56,7 +56,8 @@ typedef struct reap_group_paths {
   double ridge;                               /* relative ridge asked for */
   double power, tilt;                         /* how the losses of several groups combine; see
                                                  reap_group_paths_loss. 1 and 0 until they are fitted (joint.h) */
-  reap_paths_trial trials[REAP_PATHS_TRIALS]; /* by which they were fitted; in checkpoints alone */
+  reap_paths_trial trials[REAP_PATHS_TRIALS]; /* by which they were fitted; in checkpoints alone.
+                                                 moved NaN: not tried */
   char model_hash[65], calibration_hash[65];  /* SHA-256 of the model's file and of the images'; "" unknown */
 } reap_group_paths;
 
