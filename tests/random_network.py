@@ -12,7 +12,7 @@ numpy.random.RandomState do not change.
 
 Values stay near 1, nothing is cast to a smaller type but weights that come in it, and no operator jumps, so that two
 float32 runtimes agree to 1e-5 or so. Layers are those of random_layers.py and random_functions.py; here are the
-blocks made of them, and which blocks a network has.
+blocks made of them (some in random_views.py), and which blocks a network has.
 """
 import random
 import sys
@@ -21,7 +21,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from random_disguise import disguise
-from random_functions import Functions
+from random_views import Views
 
 INT_MAX = 2 ** 63 - 1
 
@@ -43,7 +43,7 @@ class Case:
         return (x / np.reshape(std, shape).astype(np.float32)).astype(np.float32)
 
 
-class Blocks(Functions):
+class Blocks(Views):
     """Grows a network at one end, `at`. Blocks return False where they do not apply."""
 
     # ---- blocks of images
@@ -595,6 +595,8 @@ def make(seed):
         b.foreign() if i == foreign else b.block()
     if random.Random("52 %d" % seed).random() < 0.3:  # a number that leaves networks alone that failed once
         b.normalised()
+    if b.rank == 4 and random.Random("53 %d" % seed).random() < 0.3:
+        b.viewed(case.batch)
     b.finish()
     outputs = outputs_of(b)
     dead_ends(b)

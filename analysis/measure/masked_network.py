@@ -7,8 +7,12 @@ but for what takes channels together: a Layer-, RMS- or GroupNormalization over 
 them. Only the channels that stay are gathered for it. Behind a normalisation each one that went is a copy of one that
 stays, until a layer reads zeros in its place.
 """
+import os
+import tempfile
+
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 
 
@@ -52,21 +56,69 @@ def constant(node):
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
 
 
+def repeated_constants(graph):
+    """{name: the constant that it is}, of those that come by way of an Identity."""
+    known = {t.name for t in graph.initializer} | {n.output[0] for n in graph.node if n.op_type == "Constant"}
+    origin = {}
+    for node in graph.node:
+        if node.op_type == "Identity" and origin.get(node.input[0], node.input[0]) in known:
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+    return origin
+
+
+def shapes_of_one_image(model, sizes):
+    """Of all tensors, as they come out for an image of zeros. sizes: those of images, where the file leaves them free."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    graph, constants = model.graph, {t.name for t in model.graph.initializer}
+    images, shapes = {}, {}
+    for given in (i for i in graph.input if i.name not in constants):
+        kind = given.type.tensor_type
+        shape = [d.dim_value or (sizes[i] if 0 < i < len(sizes) else 1) for i, d in enumerate(kind.shape.dim)]
+        images[given.name] = np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    known = {o.name for o in graph.output} | {""}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for node in graph.node for name in node.output
+                        if name not in known)
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings.intra_op_num_threads, settings.log_severity_level = 1, 4
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "shapes.onnx")
+        onnx.save(model, path, save_as_external_data=True, location="shapes.data")
+        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    for name, value in zip(names, session.run(names, images)):
+        shapes[name] = list(np.shape(value))
+    shapes.update((name, list(image.shape)) for name, image in images.items())
+    return shapes
+
+
+def along_one_axis(shape, output, stays, axis):
+    """What stays behind a Reshape, and its axis; None where several axes say which."""
+    whole = np.broadcast_to(np.reshape(stays, [-1] + [1] * (-1 - axis)), shape).reshape(output)
+    for to in range(-1, -1 - len(output), -1):
+        line = np.moveaxis(whole, to, 0).reshape(output[to], -1)
+        if (line == line[:, :1]).all():
+            return line[:, 0], to
+    return None
+
+
 class Staying:
     """Which channels of each tensor stay, and along which axis they lie: values[name] is (ones and zeros, axis), or
     missing where no layer makes them, or where they are not followed. The axis is None where they are one instance."""
 
-    def __init__(self, model, made):
+    def __init__(self, model, made, sizes):
         self.graph, self.made, self.values = model.graph, made, {}
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-        self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
-                       for v in [*inferred.value_info, *inferred.input, *inferred.output]}
+        self.shapes = shapes_of_one_image(model, sizes)
         self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer if len(t.dims) < 2}
         self.constants.update((n.output[0], constant(n)) for n in self.graph.node
                               if n.op_type == "Constant" and n.attribute[0].name != "sparse_value")
+        self.constants.update((name, self.constants[origin]) for name, origin in repeated_constants(self.graph).items()
+                              if origin in self.constants)
         for node in self.graph.node:
             found = self.follow(node)
-            if found is not None:
+            if node.op_type == "Split" and found is not None and found[1] is not None:
+                self.part(node, *found)
+            elif found is not None:
                 self.values.update((name, found) for name in node.output)
 
     def axes(self, node, rank):
@@ -88,13 +140,43 @@ class Staying:
         stays, size = self.made.get(node.output[0]), self.size(node.output[0], axis)
         return (stays, axis) if stays is not None else (np.ones(size, np.float32), axis) if size else None
 
+    def part(self, node, stays, axis):
+        """Each output of a Split has the next of the channels, or all of them, if it parts another axis."""
+        sizes = [self.size(name, axis) for name in node.output]
+        ends = np.cumsum(sizes)
+        for name, size, end in zip(node.output, sizes, ends):
+            if size == len(stays):
+                self.values[name] = (stays, axis)
+            elif size and ends[-1] == len(stays):
+                self.values[name] = (stays[end - size:end], axis)
+
+    def sliced(self, node, stays, axis):
+        """Behind a Slice; None where its numbers are not constant."""
+        given = {a.name: list(a.ints) for a in node.attribute}
+        for name, value in zip(("starts", "ends", "axes", "steps"), node.input[1:]):
+            if value and value not in self.constants:
+                return None
+            if value:
+                given[name] = self.constants[value].ravel().tolist()
+        rank = len(self.shapes.get(node.input[0]) or [])
+        axes = given.get("axes", list(range(len(given["starts"]))))
+        for start, end, along, step in zip(given["starts"], given["ends"], axes, given.get("steps", [1] * len(axes))):
+            if rank and (along if along < 0 else along - rank) == axis:
+                stop = end if step > 0 or end >= -len(stays) else None
+                stays = stays[start:stop:step]
+        return stays, axis
+
     def moved(self, node, stays, axis):
         """Behind an operator of one tensor."""
         shape, output = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
         rank = len(shape) if shape else 0
-        if axis is None:  # one instance, until it is parted again
-            apart = node.op_type == "Reshape"
+        if axis is None:  # one instance or a list of all numbers, until it is parted again
+            apart = node.op_type == "Reshape" or (node.op_type == "Gather" and rank == 1)
             return (stays, 1 - len(output)) if apart and output else None if apart else (stays, None)
+        if node.op_type == "Split":
+            return stays, axis
+        if node.op_type == "Slice":
+            return self.sliced(node, stays, axis)
         if node.op_type == "Transpose":
             order = next(list(a.ints) for a in node.attribute if a.name == "perm")
             return stays, order.index(len(order) + axis) - len(order)
@@ -104,11 +186,16 @@ class Staying:
             if over is None or axis in over or (not kept and not shape):
                 return None
             return stays, axis if kept else axis + sum(i > axis for i in over)
-        if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and axis != -1 and shape and output:
+        reshapes = node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and shape and output
+        if reshapes and all(shape) and all(output) and len(output) > 1 and not stays.all():
+            found = along_one_axis(shape, output, stays, axis)
+            if found:
+                return found
+        if reshapes and axis != -1:
             behind = int(np.prod(shape[axis + 1:]))
             places = [i - len(output) for i in range(1, len(output))
                       if output[i] == len(stays) and int(np.prod(output[i + 1:])) == behind]
-            instance = len(output) == 3 and output[1] == 1
+            instance = len(output) == 1 or (len(output) == 3 and output[1] == 1)
             return (stays, places[0]) if places else (stays, None) if instance else None
         return (stays, axis) if self.size(node.output[0], axis) in (0, len(stays)) else None
 
@@ -116,7 +203,7 @@ class Staying:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
             return self.of_layer(node)
         known = [self.values[i] for i in node.input if i in self.values]
-        if not known:
+        if not known or node.op_type in ("Shape", "Size"):
             return None
         if node.op_type == "Concat":
             along = next(a.i for a in node.attribute if a.name == "axis")
@@ -188,10 +275,10 @@ def of_those_that_stay(graph, node, stays, axis, constants):
     return nodes
 
 
-def renormalise(model, made):
+def renormalise(model, made, sizes):
     """What takes channels together, some of which go, takes those that stay."""
     graph = model.graph
-    follows = Staying(model, made)
+    follows = Staying(model, made, sizes)
     nodes = []
     for node in graph.node:
         found = together(node, follows)
@@ -208,8 +295,9 @@ def put(graph, nodes):
     graph.node.extend(copies)
 
 
-def mask(model, cuts, shown=str):
-    """Changes the model; `cuts` as in the report of `reap prune`. ValueError where a layer is no node of the file."""
+def mask(model, cuts, shown=str, sizes=()):
+    """Changes the model; `cuts` as in the report of `reap prune`. `sizes`: of images, where the file leaves some free.
+    ValueError where a layer is no node of the file."""
     graph, names, masks, made, nodes = model.graph, names_of(model.graph, shown), {}, {}, []
     for member in (m for cut in cuts for m in cut["members"]):
         i = names.index(member["layer"])
@@ -224,4 +312,4 @@ def mask(model, cuts, shown=str):
         nodes.append(node)
     put(graph, nodes)
     model.ir_version = max(model.ir_version, 4)  # from which initializers need not be inputs
-    renormalise(model, made)
+    renormalise(model, made, sizes)

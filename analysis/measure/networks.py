@@ -137,7 +137,7 @@ def accepted(path):
 def masked_outputs(path, images, cuts, folder):
     model, target = onnx.load(path), os.path.join(folder, "masked.onnx")
     try:
-        masked_network.mask(model, cuts)
+        masked_network.mask(model, cuts, sizes=images.shape)
     except ValueError as error:
         raise Failure("not masked: %s" % error) from None
     onnx.save(model, target, save_as_external_data=True, location="masked.data")

@@ -131,6 +131,7 @@ typedef struct reap_node {
   reap_attribute *attributes;
   reap_linear *linear; /* of Conv, Gemm and MatMul with constant weights, after preparation; else NULL */
   bool fixed_shape;    /* a Flatten that the file writes as a Reshape to a fixed number of columns */
+  bool gathers;        /* a Reshape that the file writes as a Gather of all numbers, in order, from a list of them */
   unsigned cut; /* constant inputs (bit k: input k) and attributes (the highest bit) that lost channels or count them,
                    and have to be written anew */
 } reap_node;

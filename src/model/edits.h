@@ -9,6 +9,7 @@ typedef enum reap_edit_kind {
   REAP_EDIT_INPUT, /* input `slot` of file node `node` becomes this constant (slots in between that are absent stay "")
                     */
   REAP_EDIT_ADD,   /* an Add of this constant is put behind output 0 of file node `node` */
+  REAP_EDIT_RESHAPE,  /* file node `node` becomes a Reshape of its input 0 to this shape */
   REAP_EDIT_ATTRIBUTE /* the integer (of a tensor of rank 0) or the integers of attribute `name` of file node `node`,
                          which may be new; NULL: the attribute goes */
 } reap_edit_kind;

@@ -112,6 +112,7 @@ int reap_node_clone(const reap_node *from, reap_node **out) {
   to->part = from->part;
   to->parts = from->parts;
   to->fixed_shape = from->fixed_shape;
+  to->gathers = from->gathers;
   to->cut = from->cut;
   REAP_TRY(reap_strdup(&to->name, from->name));
   REAP_TRY(reap_strdup(&to->layer, from->layer));

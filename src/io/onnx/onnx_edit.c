@@ -167,6 +167,16 @@ static int edit_attribute(const editor *e, const reap_edit *edit) {
   return REAP_OK;
 }
 
+/* ------------------------------------------------------------------ a Reshape in place of a node */
+
+static int edit_reshape(editor *e, const reap_edit *edit) {
+  ReapOnnx__NodeProto *node = e->original[edit->node];
+  reap_free(&node->op_type);
+  REAP_TRY(reap_strdup(&node->op_type, "Reshape"));
+  while (node->n_attribute > 0) remove_attribute(node, node->n_attribute - 1);
+  return edit_input(e, edit);
+}
+
 /* ------------------------------------------------------------------ an Add behind a node */
 
 static int insert_behind(ReapOnnx__GraphProto *graph, const ReapOnnx__NodeProto *node, ReapOnnx__NodeProto *fresh) {
@@ -247,9 +257,10 @@ static int apply_all(editor *e, const reap_edits *edits) {
     const reap_edit *edit = &edits->list[i];
     if (edit->node < 0 || (size_t)edit->node >= e->n_original || !e->original[edit->node] || edit->slot < 0)
       return reap_error(REAP_ERR_INTERNAL, "an edit names node %d, input %d", edit->node, edit->slot);
-    REAP_TRY(edit->kind == REAP_EDIT_INPUT ? edit_input(e, edit)
-             : edit->kind == REAP_EDIT_ADD ? edit_add(e, edit)
-                                           : edit_attribute(e, edit));
+    REAP_TRY(edit->kind == REAP_EDIT_INPUT     ? edit_input(e, edit)
+             : edit->kind == REAP_EDIT_ADD     ? edit_add(e, edit)
+             : edit->kind == REAP_EDIT_RESHAPE ? edit_reshape(e, edit)
+                                               : edit_attribute(e, edit));
   }
   return reap_onnx_remove_unused(e->graph, &e->lost);
 }

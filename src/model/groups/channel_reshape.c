@@ -186,8 +186,9 @@ int reap_channel_reshape(const reap_graph *graph, const reap_node *node, reap_ch
     longer += y->dims[i] > 1;
     if (y->dims[i] > 1 || (axis < 0 && i > 0)) axis = i;
   }
-  const bool batch = s.x_first == 0 && product(x->dims, s.x_first, s.x_end) > x->dims[list->axis];
-  if (batch) return reap_channel_map_pin_inputs(graph, node, map, "flattens the batch as well");
+  /* A single image is no part of an axis: sizes that name it are written so that they serve any batch (cut_node.c). */
+  if (s.x_first == 0 && graph->batch > 1)
+    return reap_channel_map_pin_inputs(graph, node, map, "flattens the batch as well");
   if (axis < 0) return reap_channel_map_pin_inputs(graph, node, map, "drops the axis of the channels");
   const row r = {product(x->dims, s.x_first, s.x_end), list->repeat * product(x->dims, list->axis + 1, s.x_end),
                  list->count, list->atoms};

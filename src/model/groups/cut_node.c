@@ -169,6 +169,7 @@ static void cut_sizes(reap_graph *graph, reap_node *node, int slot, int axis, in
 static void cut_reshape(reap_graph *graph, reap_node *node, int input_axis, int axis, int64_t count) {
   const reap_tensor *shape = reap_node_constant(graph, node, 1);
   const bool copied = shape->i64[axis] == 0 && axis == input_axis;
+  if (node->gathers) node->cut |= 1u << 1; /* the file has indices, and no -1 */
   if (shape->i64[axis] < 0 || copied) return;
   list_to_change(graph, node, 1, "shape")[axis] = count;
 }
@@ -273,6 +274,7 @@ static int input_edit(const reap_graph *graph, const reap_node *node, int slot, 
   reap_tensor *t = NULL;
   if (node->fixed_shape) return flatten_edit(graph, node, edits);
   REAP_TRY(reap_tensor_clone(reap_node_constant(graph, node, slot), &t));
+  if (node->gathers) return reap_edits_add(edits, REAP_EDIT_RESHAPE, node->source, slot, t);
   if (node->op->id == REAP_OP_Reshape) free_sizes(graph, node, t);
   return reap_edits_add(edits, REAP_EDIT_INPUT, node->source, slot, t);
 }

@@ -15,6 +15,7 @@
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "storage.h"
+#include "strided.h"
 
 /* Along one axis. */
 static const int64_t LARGEST_INPUT = (int64_t)1 << 31;
@@ -306,6 +307,8 @@ int reap_graph_infer(reap_graph *graph, int64_t batch) {
 int reap_graph_prepare(reap_graph *graph, int64_t batch) {
   REAP_TRY(name_layers(graph));
   REAP_TRY(reap_graph_infer(graph, batch));
+  REAP_TRY(drop_unused(graph));
+  REAP_TRY(reap_strided_collect(graph));
   REAP_TRY(drop_unused(graph));
   REAP_TRY(check_outputs(graph));
   REAP_TRY(reap_linear_collect(graph));
