@@ -122,20 +122,34 @@ def runtime(model, case):
     return run(session_of(model, case), case.seen(), case)
 
 
+def rounded_otherwise(path, case, signs):
+    """The model, each weight in float32 moved to a number next to it."""
+    with open(path, "rb") as file:
+        model = onnx.load_model_from_string(swapped(file.read(), case, back=True)) if case.swaps else onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            w = numpy_helper.to_array(tensor)
+            w = np.where(w == 0, w, np.nextafter(w, signs.choice([-np.inf, np.inf], w.shape).astype(np.float32)))
+            tensor.CopyFrom(numpy_helper.from_array(w.astype(np.float32), tensor.name))
+    return model
+
+
 def shaken(path, case):
     """Outputs of a network, and how far roundings may move them.
 
     Weights that were re-solved from few images can be large and cancel each other. No two runtimes agree on such a
-    network any better than outputs do where the images move by a millionth, some rounding errors; nor much better than
-    onnxruntime agrees with itself where it folds batch norms into weights, as reap does.
+    network any better than outputs do where the images move by a millionth, some rounding errors, or the weights by
+    one each; nor much better than onnxruntime agrees with itself where it folds batch norms into weights, as reap does.
     """
-    session, x = session_of(path, case), case.seen()
+    session, x, signs = session_of(path, case), case.seen(), np.random.RandomState(1)
     outputs = run(session, x, case)
-    noise = np.random.RandomState(1).choice([-1, 1], x.shape) * 1e-6
+    noise = signs.choice([-1, 1], x.shape) * 1e-6
     other = run(session, (x * (1 + noise)).astype(np.float32), case)
+    rounded = run(session_of(rounded_otherwise(path, case, signs), case), x, case)
     folded = run(session_of(path, case, optimised=True), x, case)
-    moved, apart = (max(float(np.abs(y - z).max()) for y, z in zip(outputs, found)) for found in (other, folded))
-    return outputs, max(moved, 4 * apart)
+    moved, weights, apart = (max(float(np.abs(y - z).max()) for y, z in zip(outputs, found))
+                             for found in (other, rounded, folded))
+    return outputs, max(moved, weights, 4 * apart)
 
 
 def constants_of(graph):
