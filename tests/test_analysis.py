@@ -111,7 +111,9 @@ class Analysis(unittest.TestCase):
         for layer in report["layers"]:
             path = found[layer["group"]]
             self.assertEqual(len(path["error"]), layer["channels"] - len(layer["kept"]))
-            self.assertTrue(np.all(np.diff(path["error"]) >= -1e-12))
+            known = np.isfinite(path["error"])  # on the way to weights pulled towards the trained ones they are not
+            self.assertTrue(known[-1])
+            self.assertTrue(np.all(np.diff(path["error"][known]) >= -1e-12))
 
     def test_layers(self):
         frame = results.layers(self.report("0.5"))

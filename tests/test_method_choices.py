@@ -177,7 +177,7 @@ def settings(folder, case, keep=None):
     """The group alone loses channels, and nothing but its reader is re-solved."""
     groups = json.loads(run(folder, "inspect", case.model, "--json").stdout)["groups"]
     others = ",".join("%s=%d" % (g["name"], g["channels"]) for g in groups if g["prunable"] and g["name"] != case.group)
-    return [case.model, "--scope", "all" if len(case.consumers) > 1 else "inner", "--calib", case.data, "--images", case.images, "--keep", keep or case.keep, "--repair", "off", "--progress", "none",
+    return [case.model, "--scope", "all" if len(case.consumers) > 1 else "inner", "--calib", case.data, "--images", case.images, "--keep", keep or case.keep, "--repair", "off", "--ridge", "1e-6", "--progress", "none",
             "--log-level", "quiet"] + (["--min-keep", others] if others else [])
 
 

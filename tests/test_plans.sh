@@ -95,15 +95,15 @@ ends 2 "named twice" "${prune[@]}" --plan plan.json --save-plan plan.json
 # ------------------------------------------------------------------ sizes by losses
 
 for ratios in path output; do
-  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report $ratios.json --save-paths $ratios.h5 --save-plan $ratios.plan.json
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --ridge 1e-6 --report $ratios.json --save-paths $ratios.h5 --save-plan $ratios.plan.json
   met $ratios.json flops 0.6
   grep -q "\"ratios\":[[:space:]]*\"$ratios\"" $ratios.json || fail "the report does not say $ratios"
   [ "$(number $ratios.json power)" = 0 ] || awk -v l="$(number $ratios.json predicted_loss)" -v g="$(number $ratios.json gap)" 'BEGIN { exit !(l > 0 && g >= 0 && g < 0.1) }' ||
     fail "$ratios: loss $(number $ratios.json predicted_loss), gap $(number $ratios.json gap)"
-  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --report again.json --from-paths $ratios.h5
+  ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --ridge 1e-6 --report again.json --from-paths $ratios.h5
   same_kept $ratios.json again.json
 done
-for ratios in path output; do # the same choice where no rank holds a layer's moments
+for ratios in path output; do # the same choice where no rank holds a layer's moments, which then look for no ridge
   ends 0 "" "${prune[@]}" --flops 0.6 --ratios $ratios --solver scalapack --report distributed.json
   same_kept $ratios.json distributed.json
 done

@@ -33,6 +33,7 @@
 #include "reap/method.h"
 #include "reap/network.h"
 #include "reap/path.h"
+#include "reap/solver.h"
 
 REAP_API_BEGIN
 
@@ -94,15 +95,15 @@ typedef struct reap_session_settings {
   reap_switch
       temperature_scaling; /* one factor for a classifier's outputs, part of the repair. AUTO: behind a soft-max,
                               or if the only output belongs to images with labels (which are not read) */
-  unsigned views;  /* REAP_VIEW_* added, of images held out, which stand for new images where the original agrees with
-                      itself on them: a classifier's factor is chosen by them. 0: images as they are. REAP_VIEWS_ALL */
-  double ridge;    /* relative to each column's own scale: REAP_DEFAULT_RIDGE */
-  bool ridge_auto; /* each layer takes the ridge that its held-out images prefer: false */
-  reap_solver solver; /* REAP_SOLVER_AUTO */
-  int64_t images;     /* only the first so many; 0: all */
-  int64_t positions;  /* output positions drawn of each image; 0: all; -k: so many that each column of a layer has k
-                         rows, or all where they cost hardly more: REAP_POSITIONS_AUTO */
-  uint64_t seed;      /* of these, and of the method random: 0 */
+  unsigned views; /* REAP_VIEW_* added, of images held out, which stand for new images where the original agrees with
+                     itself on them: a classifier's factor is chosen by them. 0: images as they are. REAP_VIEWS_ALL */
+  double ridge;   /* relative to each column's own scale: REAP_DEFAULT_RIDGE */
+  reap_ridge_rule ridge_rule; /* which layers take the ridge that their held-out images prefer: those of few rows */
+  reap_solver solver;         /* REAP_SOLVER_AUTO */
+  int64_t images;             /* only the first so many; 0: all */
+  int64_t positions; /* output positions drawn of each image; 0: all; -k: so many that each column of a layer has k
+                        rows, or all where they cost hardly more: REAP_POSITIONS_AUTO */
+  uint64_t seed;     /* of these, and of the method random: 0 */
 
   /* What sizes are chosen by (REAP_RATIOS_PATH, REAP_RATIOS_OUTPUT). */
   int path_sizes;         /* of each group, at which the output is measured: 5 */
@@ -136,9 +137,11 @@ typedef struct reap_session_settings {
 
 reap_session_settings reap_session_defaults(void);
 
-/* "flops", "params", "keep", "latency" or "plan"; "uniform", "path", "output" or "plan". */
+/* "flops", "params", "keep", "latency" or "plan"; "uniform", "path", "output" or "plan"; "given", "few"
+ * or "auto". */
 const char *reap_budget_name(reap_budget budget);
 const char *reap_ratios_name(reap_ratios ratios);
+const char *reap_ridge_rule_name(reap_ridge_rule rule);
 
 /* ------------------------------------------------------------------ a session */
 

@@ -17,6 +17,14 @@ REAP_API_BEGIN
 /* Relative ridge that is taken where nothing else is asked for. */
 #define REAP_DEFAULT_RIDGE 1e-6
 
+/* Which layers of a run take the ridge that their held-out images prefer, towards zero or the trained weights, in place
+ * of the one given. */
+typedef enum reap_ridge_rule {
+  REAP_RIDGE_GIVEN,      /* none */
+  REAP_RIDGE_FEW_ROWS,   /* those with few rows for each column, which least squares over-fits */
+  REAP_RIDGE_EVERY_LAYER /* all whose moments a rank holds */
+} reap_ridge_rule;
+
 /* How the dual system is carried, see elimination.c; tests and measurements force it. */
 typedef enum reap_route { REAP_ROUTE_AUTO, REAP_ROUTE_WEIGHTS, REAP_ROUTE_PRODUCT } reap_route;
 

@@ -120,8 +120,6 @@ static int check(const prune_options *o) {
   if (o->settings.from_stats && (o->positions_text || o->seed))
     return reap_error(REAP_ERR_USAGE,
                       "reap paths: --positions and --seed are those of the file that --from-stats names");
-  if (!(o->settings.ridge >= 0))
-    return reap_error(REAP_ERR_USAGE, "reap paths: --ridge wants a number that is not negative");
   return REAP_OK;
 }
 
@@ -142,8 +140,11 @@ int command_paths(const command_context *context) {
       POSITIONS_OPTION(o.positions_text, "auto"),
       {"--seed", NULL, OPTION_INT, "S", "for positions drawn at random (default 0)", &o.seed, 0},
       {"--min-keep", NULL, OPTION_INT, "N", "end each path at N channels (default 1)", &o.settings.path_least, 1},
-      {"--ridge", NULL, OPTION_NUMBER, "R", "ridge relative to each column's own scale (default 1e-6)",
-       &o.settings.ridge, 0},
+      {"--ridge", NULL, OPTION_TEXT, "few|R",
+       "ridge relative to each column's own scale; few (default): for layers\n"
+       "with fewer than 20 rows for each column the one with the least\n"
+       "held-out error, 1e-6 for others",
+       &o.ridge_text, 0},
       SOLVER_OPTION(o.solver),
       {"--sizes", NULL, OPTION_INT, "N",
        "sizes of each group at which the outputs are compared (default 5; 0:\n"

@@ -120,10 +120,11 @@ void prune_options_table(prune_options *o, option *table) {
        &o->settings.exclude, 0},
       {"--images", NULL, OPTION_INT, "N", "only the first N calibration images", &o->settings.images, 1},
       POSITIONS_OPTION(o->positions_text, "auto"),
-      {"--ridge", NULL, OPTION_TEXT, "R|auto",
-       "ridge relative to each column's own scale (default 1e-6); auto: for\n"
-       "each layer the ridge with the least held-out error, towards zero or\n"
-       "towards the trained weights",
+      {"--ridge", NULL, OPTION_TEXT, "few|auto|R",
+       "ridge relative to each column's own scale; auto: for each layer the\n"
+       "one with the least held-out error, towards zero or towards the\n"
+       "trained weights; few (default): for layers with fewer than 20 rows for\n"
+       "each column alone, 1e-6 for others",
        &o->ridge_text, 0},
       SOLVER_OPTION(o->solver),
       {"--seed", NULL, OPTION_INT, "S", "for what is drawn at random (default 0)", &o->seed, 0},
@@ -152,17 +153,21 @@ bool prune_option_decides(const char *name) {
   return true;
 }
 
-/* A number, or "auto". */
+/* A number, "few" or "auto". */
 static int read_ridge(prune_options *o) {
   const char *text = o->ridge_text;
   double *ridge = &o->settings.ridge;
   char *end = NULL;
-  o->settings.ridge_auto = strcmp(text, "auto") == 0;
-  if (o->settings.ridge_auto) return REAP_OK;
+  reap_ridge_rule *rule = &o->settings.ridge_rule;
+  *rule = strcmp(text, "auto") == 0  ? REAP_RIDGE_EVERY_LAYER
+          : strcmp(text, "few") == 0 ? REAP_RIDGE_FEW_ROWS
+                                     : REAP_RIDGE_GIVEN;
+  if (*rule != REAP_RIDGE_GIVEN) return REAP_OK;
   *ridge = strtod(text, &end);
   if (end == text || *end || !isfinite(*ridge) || *ridge < 0)
-    return reap_error(REAP_ERR_USAGE, "%s: --ridge wants \"auto\" or a number that is not negative, not \"%s\"",
-                      o->title, text);
+    return reap_error(REAP_ERR_USAGE,
+                      "%s: --ridge wants \"few\", \"auto\" or a number that is not negative, not \"%s\"", o->title,
+                      text);
   return REAP_OK;
 }
 
@@ -223,13 +228,13 @@ int prune_options_read_common(prune_options *o) {
   REAP_TRY(memory_options_read(o->title, &o->memory));
   s->memory = o->memory.bytes;
   s->scratch = o->memory.folder;
+  if (o->ridge_text) REAP_TRY(read_ridge(o));
   return command_positions(o->title, o->positions_text, &s->positions);
 }
 
 int prune_options_read(prune_options *o) {
   reap_session_settings *s = &o->settings;
   REAP_TRY(read_budget(o));
-  if (o->ridge_text) REAP_TRY(read_ridge(o));
   REAP_TRY(read_views(o));
   s->ratios = (reap_ratios)(1 + option_index(RATIOS, o->ratios));
   s->temperature_scaling = (reap_switch)(1 + option_index(CLASSIFIER, o->classifier));
@@ -387,7 +392,7 @@ int prune_options_check(const prune_options *o) {
   REAP_TRY(check_size(o));
   REAP_TRY(check_scope(o));
   REAP_TRY(check_bounds(o));
-  if (o->settings.ridge_auto && o->settings.from_stats)
+  if (o->settings.ridge_rule == REAP_RIDGE_EVERY_LAYER && o->settings.from_stats)
     return reap_error(REAP_ERR_USAGE, "%s: --ridge auto needs images held out; it does not go with --from-stats",
                       o->title);
   REAP_TRY(check_repair(o));

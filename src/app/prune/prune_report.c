@@ -46,8 +46,8 @@ static void report_options(const prune_options *o, reap_scope scope, cJSON *repo
   cJSON_AddStringToObject(options, "scope", scope == REAP_SCOPE_ALL ? "all" : "inner");
   JSON_NUMBERS(options, {"multiple_of", (double)o->settings.multiple_of}, {"keep", o->keep > 0 ? o->keep : NAN},
                {"flops", o->flops > 0 ? o->flops : NAN}, {"params", o->params > 0 ? o->params : NAN});
-  if (o->settings.ridge_auto)
-    cJSON_AddStringToObject(options, "ridge", "auto");
+  if (o->settings.ridge_rule != REAP_RIDGE_GIVEN)
+    cJSON_AddStringToObject(options, "ridge", reap_ridge_rule_name(o->settings.ridge_rule));
   else
     cJSON_AddNumberToObject(options, "ridge", o->settings.ridge);
   cJSON_AddStringToObject(options, "measure", o->measure);

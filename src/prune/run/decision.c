@@ -211,7 +211,8 @@ static int improve_ridge(run *r, step *s, const ridge_choice *standard, const do
   decision *d = &s->decision, other = {0};
   ridge_choice best;
   double error = 0, again = 0;
-  REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept, RIDGE_ALL, standard,
+  REAP_TRY(reap_ridge_choose(r->comm, &s->data, moments, weights, d->record.n_kept, d->record.kept,
+                             r->options->ridge_rule == REAP_RIDGE_EVERY_LAYER ? RIDGE_ALL : RIDGE_FEW_ROWS, standard,
                              &best, &error));
   if (best.ridge == standard->ridge && best.trained == standard->trained) return REAP_OK;
   int status =
@@ -267,7 +268,8 @@ static int decide(run *r, step *s) {
     reap_surgery_get_weights(r->pruned, s->node, weights, bias);
     status = make(r, s, &standard, weights, bias, &s->decision);
   }
-  if (status == REAP_OK && r->options->ridge_auto && solved && !reap_run_frozen(r))
+  const bool looks = reap_ridge_looks(r->options->ridge_rule, s->gram.view.samples, s->layer.n);
+  if (status == REAP_OK && looks && solved && !reap_run_frozen(r))
     status = improve_ridge(r, s, &standard, weights, bias);
   reap_free(&weights);
   reap_free(&bias);

@@ -9,7 +9,8 @@
  * which are the usual equations for the moments C + R W0 and E + tr(W0' R W0): selection and weights need nothing else
  * (reap_ridge_pull). R is relative to each column's own centred scale, zero in dead columns.
  *
- * Candidates are ridges 1e-8 ... 10 with either target, or (RIDGE_PULLS: layers that lose no inputs, whose trained
+ * Candidates are ridges 1e-8 ... 10 with either target; or (RIDGE_FEW_ROWS) the standard one and those large enough to
+ * matter with fewer than FEW_ROWS rows for each column; or (RIDGE_PULLS: layers that lose no inputs, whose trained
  * weights are nearly right) the standard one and a few that pull towards the trained weights. They are compared on the
  * channels that the standard ridge keeps, each by a fresh solve on the images in the moments and its squared error on
  * the images held out (at MOST_POSITIONS positions of each: the same rows for all candidates, so that few serve). Every
@@ -20,7 +21,7 @@
  * same test (reap_ridge_measure); where it does not, the first choice of channels stays and takes the new ridge's
  * weights.
  *
- * Cost: K = 21 (or 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row.
+ * Cost: K = 21 (or 9, 6) solves of a^3 / 3 + 2 a^2 m on rank 0 (a columns kept), and 2 K a m for each held-out row.
  * Memory: weights of as many candidates at a time as fit BATCH_BYTES, and a chunk of rows.
  */
 #include "ridge.h"
@@ -37,13 +38,19 @@
 
 static const double RIDGES[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
 static const double PULLS[] = {1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
+static const double FEW_ZERO[] = {1e-3, 1e-2, 1e-1}, FEW_PULLS[] = {1e-3, 1e-2, 1e-1, 1, 10};
 enum { N_RIDGES = sizeof RIDGES / sizeof RIDGES[0], N_PULLS = sizeof PULLS / sizeof PULLS[0] };
+enum { N_FEW_ZERO = sizeof FEW_ZERO / sizeof FEW_ZERO[0], N_FEW_PULLS = sizeof FEW_PULLS / sizeof FEW_PULLS[0] };
 _Static_assert(RIDGE_MOST_CANDIDATES == 2 * N_RIDGES + 1,
                "each towards zero and the trained weights, and the standard one");
 
-enum { MOST_POSITIONS = 64 };
+enum { MOST_POSITIONS = 64, FEW_ROWS = 20 /* for each column */ };
 static const double WORTH_CHANGING = 1e-3;
 static const int64_t BATCH_BYTES = (int64_t)256 << 20, CHUNK_BYTES = (int64_t)8 << 20;
+
+bool reap_ridge_looks(reap_ridge_rule rule, int64_t rows, int64_t columns) {
+  return rule == REAP_RIDGE_EVERY_LAYER || (rule == REAP_RIDGE_FEW_ROWS && rows < FEW_ROWS * columns);
+}
 
 /* ------------------------------------------------------------------ moments */
 
@@ -171,6 +178,8 @@ int reap_ridge_list(ridge_candidates kind, const ridge_choice *standard, ridge_c
   int count = 0;
   list[count++] = *standard;
   for (int i = 0; kind == RIDGE_PULLS && i < N_PULLS; i++) list[count++] = (ridge_choice){PULLS[i], true};
+  for (int i = 0; kind == RIDGE_FEW_ROWS && i < N_FEW_ZERO; i++) list[count++] = (ridge_choice){FEW_ZERO[i], false};
+  for (int i = 0; kind == RIDGE_FEW_ROWS && i < N_FEW_PULLS; i++) list[count++] = (ridge_choice){FEW_PULLS[i], true};
   for (int i = 0; kind == RIDGE_ALL && i < N_RIDGES; i++) list[count++] = (ridge_choice){RIDGES[i], false};
   for (int i = 0; kind == RIDGE_ALL && i < N_RIDGES; i++) list[count++] = (ridge_choice){RIDGES[i], true};
   return count;

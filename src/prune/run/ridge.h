@@ -6,6 +6,7 @@
 
 #include "reap/comm.h"
 #include "reap/moments.h"
+#include "reap/solver.h"
 #include "stats/samples.h"
 
 typedef struct ridge_choice {
@@ -13,10 +14,13 @@ typedef struct ridge_choice {
   bool trained; /* pulls towards the trained weights, not towards zero */
 } ridge_choice;
 
-/* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; or a few, towards the trained
- * weights. */
-typedef enum ridge_candidates { RIDGE_ALL, RIDGE_PULLS } ridge_candidates;
+/* Which ridges are tried: 1e-8 ... 10 towards zero and towards the trained weights; every tenth of them where rows are
+ * few, large ones alone; or a few, towards the trained weights. */
+typedef enum ridge_candidates { RIDGE_ALL, RIDGE_FEW_ROWS, RIDGE_PULLS } ridge_candidates;
 enum { RIDGE_MOST_CANDIDATES = 21 };
+
+/* Whether a layer of `columns` columns and so many rows looks for its ridge. */
+bool reap_ridge_looks(reap_ridge_rule rule, int64_t rows, int64_t columns);
 
 /* The candidates, of which there are RIDGE_MOST_CANDIDATES at most, into the list: the standard one first, so that it
  * stays where others are no better. Their number. */

@@ -12,7 +12,7 @@
 #include "stats/store_rows.h"
 
 reap_gram_place reap_prune_place(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
-  if (options->ridge_auto || (options->from_stats && !options->refit)) return REAP_GRAM_WHOLE;
+  if (options->ridge_rule == REAP_RIDGE_EVERY_LAYER || (options->from_stats && !options->refit)) return REAP_GRAM_WHOLE;
   if (reap_method_holds_moments(options->method)) return REAP_GRAM_WHOLE;
   return reap_solver_distributes(comm, options->solver, n, m) ? REAP_GRAM_DISTRIBUTED : REAP_GRAM_FREE;
 }

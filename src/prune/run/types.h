@@ -17,6 +17,7 @@
 #include "reap/log.h"
 #include "reap/method.h"
 #include "reap/path.h"
+#include "reap/solver.h"
 #include "reap/stats_file.h"
 #include "record.h"
 #include "stats/gram.h"
@@ -55,7 +56,7 @@ typedef struct reap_prune_options {
   int64_t positions;  /* of an image: stats/samples.h */
   reap_solver solver; /* where layers are solved, for methods that solve */
   double ridge;
-  bool ridge_auto; /* each layer takes the ridge, and its target, that its held-out images prefer */
+  reap_ridge_rule ridge_rule; /* which layers take the ridge, and its target, that their held-out images prefer */
   uint64_t seed;
   reap_backend backend;
   int64_t memory;       /* bytes for both networks' values and buffers on a rank; 0: no limit (reap_frontier_limit) */

@@ -135,6 +135,7 @@ int reap_path_work_allocate(const reap_paths_options *o, const char *group, cons
   reap_group_path *p = w->path;
   REAP_TRY(reap_group_path_allocate(p, group, layer, l->channels, l->channels - least_size(o, w), most));
   p->n_sizes = 0; /* until the errors are known */
+  w->ridge = o->ridge;
   p->block = l->block;
   p->m = l->m;
   REAP_TRY(reap_calloc(&w->weights, most, sizeof *w->weights));
@@ -202,7 +203,7 @@ static int solve_sizes(int most, const reap_gram *gram, const reap_solve_options
 /* ------------------------------------------------------------------ one rank alone */
 
 int reap_path_work_solve(const reap_paths_options *o, path_work *w) {
-  const reap_solve_options options = reap_solver_local(o->ridge);
+  const reap_solve_options options = reap_solver_local(w->ridge);
   const reap_gram gram = reap_gram_of(w->moments);
   reap_path *path = NULL;
   int status = reap_solve(&gram, least_size(o, w), &options, w->path->group, &path);
@@ -247,7 +248,7 @@ int reap_path_work_share(const reap_comm *comm, const path_works *works, path_wo
 
 int reap_path_work_solve_distributed(const reap_comm *comm, const reap_paths_options *o, const path_works *works,
                                      const reap_gram *gram, path_work *w) {
-  const reap_solve_options options = reap_solver_distributed(comm, o->solver, o->ridge);
+  const reap_solve_options options = reap_solver_distributed(comm, o->solver, w->ridge);
   reap_path *path = NULL;
   int status = reap_comm_agree(comm, reap_solve(gram, least_size(o, w), &options, w->path->group, &path));
   if (status == REAP_OK) {

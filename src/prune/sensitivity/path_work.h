@@ -18,6 +18,7 @@ typedef struct path_work {
   double cost;      /* multiply-adds of measuring one image */
   int team;
   bool distributed;         /* solved by all ranks: result and weights are where they belong */
+  double ridge;             /* that it is solved with (path_ridge.c) */
   reap_moments *moments;    /* on the rank that solves, until it has */
   reap_group_path *path;    /* the result, on all ranks; borrowed */
   double **weights, **bias; /* [path->n_sizes] at the measured sizes, on the team: [size * block, m] row-major, [m] */
@@ -53,6 +54,11 @@ int reap_path_work_allocate(const reap_paths_options *options, const char *group
  * the others: the path to all, room for the weights to the team (they follow in reap_sensitivity_measure). */
 int reap_path_work_solve(const reap_paths_options *options, path_work *w);
 int reap_path_work_share(const reap_comm *comm, const path_works *works, path_work *w);
+
+/* path_ridge.c. Collective: where the layer has few rows, the ridge that images held out prefer, and the moments whose
+ * solution it pulls towards the trained weights in place of the layer's own. Others take the options' ridge. */
+int reap_path_work_choose_ridge(const reap_comm *comm, const reap_graph *graph, const reap_paths_options *options,
+                                reap_layer_gram *gram, path_work *w);
 
 /* Collective: path and weights by all ranks, from moments that lie on all of them, or on none; nothing is left to
  * share. */

@@ -89,6 +89,7 @@ static int check_turn(const run *r, const reap_layer *layer) {
 static int take_collected(void *context, const reap_layer *layer, reap_layer_gram *gram) {
   run *r = context;
   REAP_TRY(check_turn(r, layer));
+  REAP_TRY(reap_path_work_choose_ridge(r->comm, r->graph, r->options, gram, &r->works.list[r->next]));
   const bool all = !gram->view.moments || solved_by_all(r, &r->works.list[r->next]);
   return take(r, all, gram);
 }

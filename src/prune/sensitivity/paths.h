@@ -43,6 +43,7 @@ typedef struct reap_paths_options {
   reap_measure measure;    /* of several outputs */
   reap_sampling sampling;  /* of the moments; its seed is also recorded */
   double ridge;
+  reap_ridge_rule ridge_rule;
   reap_solver solver;
   reap_backend backend;
   int64_t memory;                /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */

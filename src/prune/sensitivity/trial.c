@@ -76,8 +76,8 @@ static reap_prune_options in_small(const reap_prune_options *options) {
   o.activations = NULL;
   o.trials = NULL;
   o.quiet = true;
-  o.ridge_auto = false;
-  o.producer_rounds = 0; /* would take longer than all else */
+  if (o.ridge_rule == REAP_RIDGE_EVERY_LAYER) o.ridge_rule = REAP_RIDGE_FEW_ROWS; /* others differ little */
+  o.producer_rounds = 0;                                                          /* would take longer than all else */
   o.method = reap_method_for_sizes(o.method);
   o.refit = REAP_REFIT_LEAST_SQUARES;
   o.seed = 0; /* whatever the run's, sizes are the same */

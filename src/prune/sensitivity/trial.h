@@ -15,7 +15,7 @@ enum {
   REAP_TRIAL_VIEWED = 200
 };
 
-/* Collective. Prunes a clone of `original` as `options` say (its stores, ridge_auto, classifier, method and
+/* Collective. Prunes a clone of `original` as `options` say (its stores, ridge_rule, classifier, method and
  * seed aside: it is the method reap with weights re-solved, outputs not scaled) with the first `few` of the shard's
  * images, and measures on held-out images of the whole shard how far the output moves, as group_paths.h does. *moved:
  * NaN if there are no images held out. The same on all ranks and for any number of them. What options->trials knows is

@@ -36,8 +36,8 @@ static int open_images(reap_session *s) {
 static int check_held_out(const reap_session *s) {
   const reap_session_settings *o = &s->settings;
   const bool sizes = reap_settings_ratios(o) == REAP_RATIOS_OUTPUT && !o->from_paths;
-  if (!s->images || !(sizes || o->ridge_auto) || reap_split_count(REAP_SPLIT_TENTH, s->shard.images) > 0)
-    return REAP_OK;
+  const bool ridge = o->ridge_rule == REAP_RIDGE_EVERY_LAYER;
+  if (!s->images || !(sizes || ridge) || reap_split_count(REAP_SPLIT_TENTH, s->shard.images) > 0) return REAP_OK;
   return reap_error(
       REAP_ERR_INPUT,
       "%s: of %lld images none is held out (every tenth is), and %s chosen by images held out; give at least "

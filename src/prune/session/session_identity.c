@@ -109,7 +109,7 @@ int reap_session_identity(const reap_session *s, session_identity *x) {
   add_integer(x, "classifier", o->temperature_scaling);
   add_integer(x, "views", o->views);
   add_number(x, "ridge", o->ridge);
-  REAP_TRY(add_text(x, "ridge_auto", o->ridge_auto ? "yes" : "no"));
+  REAP_TRY(add_text(x, "ridge_rule", reap_ridge_rule_name(o->ridge_rule)));
   add_integer(x, "solver", o->solver);
   add_integer(x, "images", o->images);
   add_integer(x, "positions", o->positions);

@@ -45,6 +45,7 @@ static reap_paths_options paths_options(reap_session *s, bool output) {
                               .measure = o->measure,
                               .sampling = {reap_paths_positions(o->positions), o->seed},
                               .ridge = o->ridge,
+                              .ridge_rule = o->ridge_rule,
                               .solver = o->solver,
                               .backend = o->backend,
                               .memory = o->memory,

@@ -23,6 +23,7 @@ reap_session_settings reap_session_defaults(void) {
                                  .producer_rounds = 4,
                                  .views = REAP_VIEWS_ALL,
                                  .ridge = REAP_DEFAULT_RIDGE,
+                                 .ridge_rule = REAP_RIDGE_FEW_ROWS,
                                  .positions = REAP_POSITIONS_AUTO,
                                  .path_sizes = REAP_PATHS_SIZES,
                                  .path_images = REAP_PATHS_IMAGES,
@@ -38,6 +39,11 @@ const char *reap_budget_name(reap_budget budget) {
 const char *reap_ratios_name(reap_ratios ratios) {
   static const char *const names[] = {"auto", "uniform", "path", "output", "plan"};
   return names[ratios];
+}
+
+const char *reap_ridge_rule_name(reap_ridge_rule rule) {
+  static const char *const names[] = {"given", "few", "auto"};
+  return names[rule];
 }
 
 /* Why coupled groups cannot be pruned with these settings; NULL: they can. */
@@ -77,7 +83,7 @@ int reap_settings_check(const reap_session_settings *s, const reap_dataset *imag
   if (s->views & ~(unsigned)REAP_VIEWS_ALL) return reap_error(REAP_ERR_USAGE, "there are no such views");
   REAP_TRY(check_scope(s));
   REAP_TRY(check_refit(s));
-  if (s->from_stats && (s->save_stats || s->activations || s->ridge_auto))
+  if (s->from_stats && (s->save_stats || s->activations || s->ridge_rule == REAP_RIDGE_EVERY_LAYER))
     return reap_error(REAP_ERR_USAGE,
                       "%s: statistics in place of images give no moments or activations to store and no held-out "
                       "images to choose the ridge by",
@@ -145,7 +151,7 @@ reap_prune_options reap_session_prune_options(reap_session *s) {
                               .positions = o->positions,
                               .solver = o->solver,
                               .ridge = o->ridge,
-                              .ridge_auto = o->ridge_auto,
+                              .ridge_rule = o->ridge_rule,
                               .seed = o->seed,
                               .backend = o->backend,
                               .memory = o->memory,
