@@ -77,8 +77,8 @@ static int run(const command_context *context, prune_options *o) {
   stop_request_outputs();
   if (reap_comm_rank(context->comm) == 0) status = prune_output_write(&job);
   status = reap_comm_agree(context->comm, status);
-  if (status == REAP_OK) reap_session_remove_checkpoint(job.session);
   run_files_warn(&files);
+  if (status == REAP_OK) reap_session_remove_checkpoint(job.session); /* last: until then a kill loses little */
 done:
   progress_view_finish();
   run_files_clear(&files);

@@ -191,12 +191,14 @@ static int round_end(const path_works *works, int from, double cost, double *bus
 /* Round after round, so that somebody can keep what is known; all at once if nobody does. busy[teams]: scratch.
  * Collective. */
 static int measure_rounds(const reap_comm *comm, measuring *m, reap_divergence *slots, double *busy) {
-  static const double ROUND = 30; /* seconds */
+  static const double LEAST = 2, MOST = 30; /* seconds of a round; between them it takes as long as all before it */
   const path_works *works = m->works;
   study *s = &m->study;
+  const double start = reap_seconds();
   double cost = s->setting->complete ? 0 : INFINITY;
   for (int from = 0, to; from < works->n; from = to) {
-    double seconds = reap_seconds(), most = 0;
+    const double seconds = reap_seconds();
+    double most = 0;
     to = round_end(works, from, cost, busy);
     for (int t = 0; t < works->teams; t++) most = fmax(most, busy[t]);
     REAP_TRY(reap_comm_agree(comm, measure_some(m, from, to, slots)));
@@ -205,9 +207,9 @@ static int measure_rounds(const reap_comm *comm, measuring *m, reap_divergence *
     REAP_TRY(conclude(s, works, from, to, slots));
     slots += count;
     if (!s->setting->complete) continue;
-    seconds = reap_seconds() - seconds;
-    REAP_TRY(reap_comm_max(comm, &seconds, 1));
-    cost = most * ROUND / fmax(seconds, 1e-3);
+    double times[2] = {reap_seconds() - seconds, reap_seconds() - start};
+    REAP_TRY(reap_comm_max(comm, times, 2));
+    cost = most * fmin(fmax(times[1], LEAST), MOST) / fmax(times[0], 1e-3);
     REAP_TRY(s->setting->complete(s->setting->context, to));
   }
   return REAP_OK;

@@ -15,7 +15,8 @@ typedef struct sensitivity_setting {
   int64_t memory; /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */
   const char *scratch;
   reap_measure measure; /* of several outputs */
-  /* Collective, every half minute or so: path->moved of the first n works is there. NULL: nobody asks. */
+  /* Collective, now and then, every half minute at least or so: path->moved of the first n works is there. NULL: nobody
+   * asks. */
   int (*complete)(void *context, int n);
   void *context;
 } sensitivity_setting;

@@ -325,7 +325,7 @@ int reap_session_checkpoint_step(reap_session *s) {
   REAP_TRY(reap_comm_agree(s->comm, writes(s) ? note_step(c, s->run) : REAP_OK));
   if (!reap_run_may_pause(s->run)) return REAP_OK;
   REAP_TRY(stop_wanted(s, &wanted));
-  if (wanted || s->done < reap_run_steps(s->run)) write_now_and_then(s, wanted);
+  write_now_and_then(s, wanted || s->done == reap_run_steps(s->run)); /* what comes after the steps takes a while */
   return wanted ? stop(s) : REAP_OK;
 }
 

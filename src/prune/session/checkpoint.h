@@ -55,8 +55,8 @@ int reap_session_checkpoint_stage(reap_session *session, session_stage stage);
  * reap_paths_options. */
 int reap_session_checkpoint_paths(void *session, const reap_group_paths *paths, int n);
 
-/* Collective. The same after a step; written if that takes less than a fiftieth of the time since the last time, or if
- * the session stops. */
+/* Collective. The same after a step; written if that takes less than a fiftieth of the time since the last time, after
+ * the last step, or if the session stops. */
 int reap_session_checkpoint_step(reap_session *session);
 
 /* Local; on rank 0 the file goes: all is done. */
