@@ -188,10 +188,34 @@ static void test_bar(void) {
   CU_ASSERT_PTR_NOT_NULL(strstr(bar, " 20 %, 2 h 00 min left  write"));
 }
 
+static void test_lines(void) {
+  static const char text[] = "prune conv2: 16 -> 7 channels, error 0.05, with the layer before 0.03";
+  const progress_figures f = {60, 0.5, 59.2};
+  char line[PROGRESS_TEXT];
+  progress_text_line_form(&f, text, 0, line);
+  CU_ASSERT_STRING_EQUAL(line,
+                         "reap:  50 %, 1 min 00 s left  prune conv2: 16 -> 7 channels, error 0.05, with the "
+                         "layer before 0.03");
+  for (int columns = 1; columns < 120; columns++) {
+    char part[PROGRESS_TEXT];
+    progress_text_line_form(&f, text, columns, part);
+    CU_ASSERT_TRUE(characters(part) <= columns && strncmp(part, line, strlen(part)) == 0);
+    CU_ASSERT_TRUE(characters(part) == columns || strcmp(part, line) == 0);
+  }
+  progress_text_line_form(NULL,
+                          "gr\xc3\xb6\xc3\x9f"
+                          "e\n\x1b",
+                          0, line);
+  CU_ASSERT_STRING_EQUAL(line,
+                         "reap: gr\xc3\xb6\xc3\x9f"
+                         "e\\x0a\\x1b");
+}
+
 const test_case test_cases[] = {{"uneven phases", test_uneven_phases},
                                 {"one phase", test_one_phase},
                                 {"waiting", test_waiting},
                                 {"surprises", test_surprises},
                                 {"expectations", test_expectations},
                                 {"bar", test_bar},
+                                {"lines", test_lines},
                                 {NULL, NULL}};

@@ -9,8 +9,8 @@ given. Judged are, from what came and when:
 
   silence   the longest time in which nothing new was seen (wanted: at most 10 s)
   to go     told over true time to go, smallest and largest, from a fifth of the run on (wanted: 0.5 to 2). Told times are whole
-            seconds: those that differ by less than 2 s, or 2 % of the run, count as right
-  width     the widest line of a bar in characters (wanted: below the columns, or it would wrap); lines are cut by nobody
+            seconds, rounded up, and are seen a little later: those within 2 s of the true one count as right
+  width     the widest bar or line of progress in characters, on a terminal (wanted: no more than the columns)
   json      every line is an object with event, share, seconds and seconds_left, the last one is the end
 
 Other text in a terminal, such as warnings, is wrapped by it. Exit status 1 if anything is not as wanted.
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 
-LONGEST_SILENCE, SLACK, SLACK_SHARE = 10, 2, 0.02
+LONGEST_SILENCE, SLACK = 10, 2
 LEFT = re.compile(r"(?:(\d+) h )?(?:(\d+) min )?(?:(\d+) s )?left")
 SHARE = re.compile(r"(\d+) %, ")
 
@@ -114,15 +114,14 @@ def judge(mode, place, seen, length, columns):
         told = [(when, left) for when, text in seen if (left := told_left(text)) is not None]
     times = [0] + [when for when, _ in seen] + [length]
     silence = max(after - before for before, after in zip(times, times[1:]))
-    slack = max(SLACK, SLACK_SHARE * length)
-    ratios = [1 if abs(left - (length - when)) < slack else left / (length - when)
+    ratios = [1 if abs(left - (length - when)) < SLACK else left / (length - when)
               for when, left in told if 0.2 * length <= when < length]
     if silence > LONGEST_SILENCE:
         wrong.append("silence")
     if not ratios or min(ratios) < 0.5 or max(ratios) > 2:
         wrong.append("time to go")
     widths = [len(text) for _, text in seen if SHARE.search(text)] or [0]
-    if mode == "bar" and place != "pipe" and max(widths) >= columns:
+    if mode != "json" and place != "pipe" and max(widths) > columns:
         wrong.append("width")
     span = f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "none told"
     width = "" if mode == "json" else max(widths)

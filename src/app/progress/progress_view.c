@@ -161,12 +161,12 @@ static void start_clock(void) {
 /* ------------------------------------------------------------------ beginning and end */
 
 static progress_style style_of(const char *name) {
-  return strcmp(name, "none") == 0    ? NONE
-         : strcmp(name, "json") == 0  ? JSON
-         : strcmp(name, "bar") == 0   ? BAR
-         : strcmp(name, "lines") == 0 ? LINES
-         : isatty(STDERR_FILENO)      ? BAR
-                                      : LINES;
+  return strcmp(name, "none") == 0     ? NONE
+         : strcmp(name, "json") == 0   ? JSON
+         : strcmp(name, "bar") == 0    ? BAR
+         : strcmp(name, "lines") == 0  ? LINES
+         : progress_text_on_terminal() ? BAR
+                                       : LINES;
 }
 
 void progress_view_start(const char *style, bool first) {
