@@ -12,8 +12,8 @@ Builds reap in build/ and runs its tests. What is missing is installed first (De
 
   --long          more of everything, half an hour or so: REAP_TEST_LONG=1 for the tests that have a long form, the ONNX
                   project's own backend tests (fetches onnx 1.16.2), the job scripts on a real Slurm, started on this machine
-                  (installs slurm-wlm and munge), links cut between three hosts (network namespaces, as root), a build with
-                  MPICH (installs it beside Open MPI)
+                  (installs slurm-wlm and munge), links cut between three hosts (network namespaces, as root), the
+                  commands of README.md, a build with MPICH (installs it beside Open MPI)
   --fuzz SECONDS  instead of the tests: each reader of files that many seconds under libFuzzer and the sanitizers (installs clang);
                   READER is onnx, model, images, stats, activations, paths, sweep, plan or latency. What is found, and the bytes
                   that show it, stay in build/fuzz
@@ -74,6 +74,7 @@ ctest --output-on-failure -j "$(nproc)" "$@" || failed=$?
 if [ -n "$long" ]; then
   bash "$here/slurm.sh" "$reap_build/reap" || failed=1
   bash "$here/links.sh" "$reap_build/reap" || failed=1
+  bash "$here/readme.sh" "$reap_build/reap" "$reap_build/scratch/readme" "$reap_build/venv" || failed=1
   bash "$here/mpich.sh" "$reap_build/reap" || failed=1
 fi
 exit $failed
