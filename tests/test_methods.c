@@ -2,6 +2,7 @@
 #include "prune_runs.h"
 
 #include "prune/methods/methods.h"
+#include "reap/session.h"
 
 const char *const test_suite_name = "methods";
 
@@ -182,10 +183,39 @@ static void a_methods_own_weights_are_taken(void) {
   clear(&o);
 }
 
+/* Before any work: when the session is made. */
+static void check_session(const char *model, const char *method, reap_scope scope, const char *refusal) {
+  reap_network network = {0};
+  reap_dataset *images = NULL;
+  reap_session *session = NULL;
+  reap_session_settings settings = reap_session_defaults();
+  settings.method = reap_method_find(method);
+  settings.scope = scope;
+  settings.images = 70;
+  CHECK_OK(reap_network_load(test_comm(), test_source_path(model), &network));
+  CHECK_OK(reap_dataset_open(test_source_path("datasets/fashion/fashion-calib.h5"), &images));
+  if (refusal)
+    CHECK_FAILS(reap_session_create(test_comm(), &network, images, &settings, &session), REAP_ERR_USAGE, refusal);
+  else
+    CHECK_OK(reap_session_create(test_comm(), &network, images, &settings, &session));
+  reap_session_destroy(&session);
+  reap_dataset_close(&images);
+  reap_network_clear(&network);
+}
+
+static void groups_that_a_method_cannot_choose_for_are_refused_before_any_work(void) {
+  check_session(RESNET, "bn-scale", REAP_SCOPE_INNER, NULL);
+  check_session(VGG, "bn-scale", REAP_SCOPE_INNER, "group conv1_1.Conv: method bn-scale goes by scales");
+  check_session(RESNET, "exchange", REAP_SCOPE_INNER, NULL);
+  check_session(RESNET, "exchange", REAP_SCOPE_ALL, "which several layers share");
+}
+
 const test_case test_cases[] = {{"sets come from scores", sets_come_from_scores},
                                 {"sets come from orders and lists", sets_come_from_orders_and_lists},
                                 {"unfit methods are not registered", unfit_methods_are_not_registered},
                                 {"what a run lacks is named", what_a_run_lacks_is_named},
                                 {"a run takes a registered method", a_run_takes_a_registered_method},
                                 {"a method's own weights are taken", a_methods_own_weights_are_taken},
+                                {"groups that a method cannot choose for are refused before any work",
+                                 groups_that_a_method_cannot_choose_for_are_refused_before_any_work},
                                 {NULL, NULL}};

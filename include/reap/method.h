@@ -104,6 +104,9 @@ typedef struct reap_method {
   int (*score)(void *state, const reap_evidence *evidence, reap_choice *choice);
   /* May be NULL. After the last group, also after an error, where prepare went well. Local. */
   void (*finish)(void *state);
+  /* May be NULL. Before any work, for each group that may be cut: REAP_ERR_USAGE, naming the group, if the network
+   * lacks what the method needs there. Local. */
+  int (*check)(const reap_graph *graph, const reap_group *group);
 } reap_method;
 
 /* Local. Adds a method, which stays the caller's and has to outlive all use. REAP_ERR_USAGE if its name is taken or

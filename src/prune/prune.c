@@ -120,12 +120,12 @@ static int check_method(const run *r) {
         "method %s finds channels and weights together, which groups that are only cut do not take: let weights be "
         "re-solved, or take another method",
         method->name);
-  for (int k = 0; k < r->steps.n && !(method->can & REAP_CAN_COUPLED); k++) {
-    if (r->steps.list[k].group < 0) continue;
-    const reap_group *group = reap_groups_at(r->groups, r->steps.list[k].group);
-    if (!group->inner)
-      return reap_error(REAP_ERR_USAGE, "method %s cannot choose for group %s, which several layers share",
-                        method->name, group->name);
+  for (int k = 0; k < r->steps.n; k++) {
+    const int group = r->steps.list[k].group;
+    if (group < 0) continue;
+    const reap_group *g = reap_groups_at(r->groups, group);
+    const bool chosen_already = g->inner && r->options->given && r->options->given[group];
+    if (!chosen_already) REAP_TRY(reap_method_check_group(method, r->original, g));
   }
   return REAP_OK;
 }

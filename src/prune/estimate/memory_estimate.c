@@ -63,7 +63,8 @@ static int widest_cut(const reap_graph *graph, int64_t *bytes) {
   return REAP_OK;
 }
 
-/* Bytes of whole matrices on every rank, and besides on the one that solves. */
+/* Bytes of whole matrices on every rank, and besides on the one that solves. That is room for every method's own, too,
+ * beside the moments or the solver: exchange takes most, 3 n^2 + n m (with a copy while its tableau is filled). */
 static int whole(const reap_layer *layer, int64_t *every, int64_t *deciding) {
   int64_t square = 0, cross = 0, both = 0;
   REAP_TRY(reap_multiply(layer->n, layer->n, &square));

@@ -59,6 +59,13 @@ int reap_method_check(const reap_method *method, unsigned offered) {
   return REAP_OK;
 }
 
+int reap_method_check_group(const reap_method *method, const reap_graph *graph, const reap_group *group) {
+  if (!group->inner && !(method->can & REAP_CAN_COUPLED))
+    return reap_error(REAP_ERR_USAGE, "method %s cannot choose for group %s, which several layers share", method->name,
+                      group->name);
+  return method->check ? method->check(graph, group) : REAP_OK;
+}
+
 const reap_method *reap_method_for_sizes(const reap_method *m) {
   return m && m->can & REAP_CAN_SIZES ? m : &reap_method_reap;
 }

@@ -20,26 +20,30 @@ static const float *scales_of(const reap_evidence *e, const reap_member *member)
   return member->role == REAP_PRODUCES && node->linear && node->linear->norm ? node->linear->norm->scale : NULL;
 }
 
+static int check(const reap_graph *graph, const reap_group *group) {
+  const reap_evidence e = {.graph = graph, .group = group};
+  for (int k = 0; k < group->n_members; k++)
+    if (scales_of(&e, &group->members[k])) return REAP_OK;
+  return reap_error(REAP_ERR_USAGE,
+                    "group %s: method bn-scale goes by scales of batch norms, and the file has none here: exclude the "
+                    "group, or export the network with its norms",
+                    group->name);
+}
+
 static int score(void *state, const reap_evidence *e, reap_choice *choice) {
-  bool found = false;
   (void)state;
   for (int k = 0; k < e->group->n_members; k++) {
     const reap_member *member = &e->group->members[k];
     const float *scales = scales_of(e, member);
     int64_t *units = NULL;
     if (!scales) continue;
-    found = true;
     REAP_TRY(reap_alloc(&units, e->graph->values[member->value].dims[member->axis], sizeof *units));
     const int64_t count = reap_member_units(e->group, member, units);
     for (int64_t i = 0; i < count; i++)
       if (units[i] >= 0) choice->scores[units[i]] += fabs((double)scales[i]);
     reap_free(&units);
   }
-  return found ? REAP_OK
-               : reap_error(REAP_ERR_USAGE,
-                            "group %s: method bn-scale goes by scales of batch norms, and the file has none here: "
-                            "exclude the group, or export the network with its norms",
-                            e->group->name);
+  return REAP_OK;
 }
 
 const reap_method reap_method_bn_scale = {
@@ -48,4 +52,5 @@ const reap_method reap_method_bn_scale = {
     .needs = REAP_NEEDS_NORM_SCALES,
     .gives = REAP_GIVES_SCORES,
     .can = REAP_CAN_COUPLED,
-    .score = score};
+    .score = score,
+    .check = check};

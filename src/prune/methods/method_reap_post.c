@@ -16,8 +16,8 @@
  * 1, and the choice is reap's: so it is in residual blocks whose sum is rectified, as the moments do not know the other
  * summand.
  *
- * Inner groups alone. Cost: that of the elimination, and n^2 m for the variances. Memory: three matrices [n, m] beside
- * the elimination's. Failure mode: outputs far from normal, or errors as large as the outputs.
+ * Inner groups alone. Cost: that of the elimination, and n^2 m for the variances. Memory: two matrices [n, m] before
+ * the elimination, one beside it. Failure mode: outputs far from normal, or errors as large as the outputs.
  */
 #include <math.h>
 #include <string.h>
@@ -84,6 +84,7 @@ static int score(void *state, const reap_evidence *e, reap_choice *choice) {
     weigh(s, share, cross, sum_y);
     weighed.cross = cross;
     weighed.sum_y = sum_y;
+    reap_free(&weights); /* room for the elimination */
     status = eliminate(e, &weighed, choice->order);
   }
   reap_free(&weights);

@@ -34,6 +34,9 @@ void reap_method_names(char *out, size_t size);
 /* Local. REAP_ERR_USAGE naming the method and what it lacks if it needs more than `offered`. */
 int reap_method_check(const reap_method *method, unsigned offered);
 
+/* Local. REAP_ERR_USAGE naming method and group if it cannot choose for this one. */
+int reap_method_check_group(const reap_method *method, const reap_graph *graph, const reap_group *group);
+
 /* The method whose pilot runs choose sizes for this one: itself if it can (REAP_CAN_SIZES), else reap. Local. */
 const reap_method *reap_method_for_sizes(const reap_method *method);
 

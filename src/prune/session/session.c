@@ -14,6 +14,7 @@
 #include "io/scratch_file.h"
 #include "model/edits.h"
 #include "model/groups/surgery.h"
+#include "prune/methods/methods.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -65,6 +66,14 @@ static int begin_plan(reap_session *s) {
   return REAP_OK;
 }
 
+/* Local. The method can choose for all groups that sizes may be found for; those of sizes to come are checked then. */
+static int check_method(const reap_session *s) {
+  for (int g = 0; s->settings.budget != REAP_BUDGET_SIZES && g < reap_groups_count(s->groups); g++)
+    if (s->info.plan.chosen[g])
+      REAP_TRY(reap_method_check_group(s->settings.method, s->network->graph, reap_groups_at(s->groups, g)));
+  return REAP_OK;
+}
+
 /* Local: everything that can be found wrong before work starts. */
 static int set_up(reap_session *s) {
   const reap_session_settings *o = &s->settings;
@@ -77,6 +86,7 @@ static int set_up(reap_session *s) {
   int status = begin_plan(s);
   if (status == REAP_ERR_INPUT) reap_error_prefix(status, "%s", reap_source_path(s->network->source));
   REAP_TRY(status);
+  REAP_TRY(check_method(s));
   REAP_TRY(open_images(s));
   REAP_TRY(check_held_out(s));
   REAP_TRY(reap_settings_repair_layers(o, graph, &s->repair));
