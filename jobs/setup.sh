@@ -56,12 +56,17 @@ reap_install() {
   rm -f "$log"
 }
 
+# Cores that this process may use; nproc alone prints OMP_NUM_THREADS where that is set.
+reap_cores() {
+  env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
+}
+
 # reap_configure_and_build [cmake options]: quiet unless something fails.
 reap_configure_and_build() {
   mkdir -p "$reap_build"
   local log=$reap_build/setup.log
   if ! { cmake -S "$reap_root" -B "$reap_build" -DCMAKE_BUILD_TYPE=Release "$@" &&
-      cmake --build "$reap_build" -j "$(nproc)"; } >"$log" 2>&1; then
+      cmake --build "$reap_build" -j "$(reap_cores)"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     reap_say "The build failed; the whole log is in $log"
     return 1

@@ -70,7 +70,7 @@ reap_python_environment() {
 reap_python_environment
 cd "$reap_build"
 failed=0
-ctest --output-on-failure -j "$(nproc)" "$@" || failed=$?
+ctest --output-on-failure -j "$(reap_cores)" "$@" || failed=$?
 if [ -n "$long" ]; then
   bash "$here/slurm.sh" "$reap_build/reap" || failed=1
   bash "$here/links.sh" "$reap_build/reap" || failed=1
