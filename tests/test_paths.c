@@ -116,8 +116,8 @@ static void check_any_ranks(const char *model, int64_t images, int last) {
   }
   check_same(together, alone);
   CU_ASSERT_EQUAL(together->measure, REAP_PATH_SOFT_KL);
-  const int64_t held_out = images / 10, half = held_out / 2 > 100 ? held_out / 2 : 100; /* measured_images.h */
-  CU_ASSERT_EQUAL(together->measured_images, held_out > 100 ? half : held_out);
+  const int64_t held_out = images / 10, taken = together->measured_images; /* measured_images.h */
+  CU_ASSERT_TRUE(taken == held_out || (held_out > 100 && taken < held_out && 3 * taken >= held_out));
   for (int i = 0; i < together->n; i++) {
     const reap_group_path *p = &together->paths[i];
     CU_ASSERT_EQUAL(p->n_sizes, 3);

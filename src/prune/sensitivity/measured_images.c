@@ -19,6 +19,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "study.h"
@@ -36,9 +37,12 @@ int reap_measured_count(const reap_graph *graph, int64_t images, int64_t *count)
   reap_output_set outputs;
   *count = images;
   REAP_TRY(reap_output_set_create(graph, &outputs));
-  if (outputs.n == 1 && outputs.list[0].kind != REAP_OUTPUT_OTHER && images > FEW)
-    *count = images / 2 > FEW ? images / 2 : FEW;
+  const bool draws = outputs.n == 1 && outputs.list[0].kind != REAP_OUTPUT_OTHER && images > FEW;
   reap_output_set_clear(&outputs);
+  if (!draws) return REAP_OK;
+  const int64_t some = reap_larger(FEW, images / 2), blocks = (2 * some + graph->batch) / (2 * graph->batch);
+  *count =
+      reap_smaller(images, blocks > 0 ? blocks * graph->batch : some); /* a block that is half full costs a full one */
   return REAP_OK;
 }
 
