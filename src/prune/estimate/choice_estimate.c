@@ -5,6 +5,7 @@
  */
 #include "choice_estimate.h"
 
+#include "prune/sensitivity/joint.h"
 #include "prune/sensitivity/measured_images.h"
 #include "prune/sensitivity/paths.h"
 #include "prune/sensitivity/trial.h"
@@ -54,7 +55,7 @@ int reap_estimate_choice(const reap_run_setting *setting, int64_t limit, reap_ch
   trial.shard = reap_shard_make(images, setting->shard.block, 0, setting->ranks);
   trial.producer_rounds = 0;
   trial.sampling.positions = REAP_TRIAL_POSITIONS;
-  out->trials = REAP_PATHS_TRIALS + COUPLED_TRIALS * coupled / 2;
+  out->trials = REAP_JOINT_TRIALS + COUPLED_TRIALS * coupled / 2;
   int64_t drawn = 0;
   REAP_TRY(reap_measured_count(setting->graph, (int64_t)measured(setting, REAP_PATHS_IMAGES), &drawn));
   out->sensitivity = flops * inner * REAP_PATHS_SIZES / 2 * (double)drawn;

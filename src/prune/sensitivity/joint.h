@@ -2,9 +2,9 @@
  *
  * Losses of single groups are measured with all other layers as they were. In a run, layers are solved one after the
  * other on their true inputs and repair part of what earlier ones did, so that the losses do not add up as measured.
- * How they do is found by trial: of a few laws (power and tilt, see reap_group_paths_loss) the one whose choice of
- * sizes at half of what can be taken moves the output least, pruned for real with few images and measured on images
- * held out. A power of 0 stands for uniform shares: the losses say nothing that helps.
+ * How they do is settled between a few laws (power and tilt, see reap_group_paths_loss), where they differ enough, by
+ * trial: the one whose choice of sizes at half of what can be taken moves the output least, pruned for real with few
+ * images and measured on images held out. A power of 0 stands for uniform shares: the losses say nothing that helps.
  */
 #ifndef REAP_PRUNE_SENSITIVITY_JOINT_H
 #define REAP_PRUNE_SENSITIVITY_JOINT_H
@@ -12,6 +12,8 @@
 #include "model/groups/group_paths.h"
 #include "prune/prune.h"
 #include "reap/groups.h"
+
+enum { REAP_JOINT_TRIALS = 1 }; /* to be expected: often none, at times two, three at most */
 
 /* Collective. Sets paths->power and paths->tilt, the same on all ranks. options: of the run to come, for the groups
  * chosen there; its sizes are not looked at. Nothing is tried, and nothing changed, where no output was measured.

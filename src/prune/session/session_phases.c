@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "prune/estimate/choice_estimate.h"
+#include "prune/sensitivity/joint.h"
 #include "prune/sensitivity/trial.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -49,7 +50,7 @@ static void add_inner_paths(listing *l, const reap_choice_estimate *choice) {
   add(l, stored ? "paths" : "statistics", reap_estimate_seconds(&pass, &reap_nominal_speeds, l->setting.ranks));
   if (s->info.plan.ratios == REAP_RATIOS_PATH || s->settings.path_sizes == 0 || !s->images) return;
   add(l, "sensitivity", choice->sensitivity / reap_nominal_speeds.forward * s->settings.path_sizes / REAP_PATHS_SIZES);
-  add(l, "trials", REAP_PATHS_TRIALS * l->trial);
+  add(l, "trials", REAP_JOINT_TRIALS * l->trial);
 }
 
 /* What the settings want and nobody has given. */
