@@ -595,7 +595,7 @@ def make(seed):
         b.foreign() if i == foreign else b.block()
     if random.Random("52 %d" % seed).random() < 0.3:  # a number that leaves networks alone that failed once
         b.normalised()
-    if b.rank == 4 and random.Random("53 %d" % seed).random() < 0.3:
+    if b.rank > 2 and random.Random("53 %d" % seed).random() < 0.3:
         b.viewed(case.batch)
     b.finish()
     outputs = outputs_of(b)

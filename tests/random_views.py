@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Views of random ONNX networks that take the batch into an axis, as exporters write them."""
+"""Blocks of random ONNX networks whose sizes the file computes: views that take the batch into an axis, and heads."""
 import numpy as np
+from onnx import TensorProto
 
 from random_functions import Functions
 
 
 class Views(Functions):
-    """Blocks of images between two such views."""
+    """Blocks as exporters write them."""
 
     def number_of_images(self):
         """As the file computes it: [1] integers."""
@@ -23,6 +24,8 @@ class Views(Functions):
 
     def viewed(self, batch):
         """One or both; images lie behind each other in them, which blocks of a fixed number cannot be computed with."""
+        if self.rank == 3:
+            return self.attention_of_computed_heads()
         if batch < 2 and self.chance(0.6):
             self.unfolded()
             return self.move(self.conv_to(self.at, self.width(), same=True)) and self.chance(0.5) and self.strided()
@@ -64,3 +67,24 @@ class Views(Functions):
         y = self.reshape_to(y, 1, (1, channels, height, width))
         self.shapes[y] = (channels, height, width)
         return self.move(y)
+
+    def attention_of_computed_heads(self):
+        """Sizes and the factor from the width of the stream that the queries are made of."""
+        x, (tokens, width) = self.at, self.shape
+        if width % 2:
+            return False
+        y = self.last_norm_to(x)
+        whole = self.node("Gather", [self.node("Shape", [y], (3,)), self.ints([2])], (1,), axis=0)
+        half, shape = self.node("Div", [whole, self.ints([2])], (1,)), (tokens, 2, width // 2)
+        form = self.node("Concat", [self.number_of_images(), self.ints([tokens, 2]), half], (4,), axis=0)
+        q, k, v = (self.node("Reshape", [self.matmul_to(y, width), form], shape) for _ in range(3))
+        q, v = (self.node("Transpose", [z], (2, tokens, width // 2), perm=[0, 2, 1, 3]) for z in (q, v))
+        k = self.node("Transpose", [k], (2, width // 2, tokens), perm=[0, 2, 3, 1])
+        factor = self.node("Sqrt", [self.node("Cast", [half], (1,), to=TensorProto.FLOAT)], (1,))
+        z = self.node("Div", [self.node("MatMul", [q, k], (2, tokens, tokens)), factor], (2, tokens, tokens))
+        z = self.node("Softmax", [z], self.shapes[z], axis=-1 if self.opset >= 13 else 3)
+        z = self.node("MatMul", [z, v], (2, tokens, width // 2))
+        z = self.node("Transpose", [z], shape, perm=[0, 2, 1, 3])
+        form = self.node("Concat", [self.number_of_images(), self.ints([tokens]), whole], (3,), axis=0)
+        z = self.node("Reshape", [z, form], (tokens, width))
+        return self.move(self.sum_of(self.matmul_to(z, width), x))

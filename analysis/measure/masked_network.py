@@ -56,21 +56,12 @@ def constant(node):
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
 
 
-def repeated_constants(graph):
-    """{name: the constant that it is}, of those that come by way of an Identity."""
-    known = {t.name for t in graph.initializer} | {n.output[0] for n in graph.node if n.op_type == "Constant"}
-    origin = {}
-    for node in graph.node:
-        if node.op_type == "Identity" and origin.get(node.input[0], node.input[0]) in known:
-            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
-    return origin
-
-
-def shapes_of_one_image(model, sizes):
-    """Of all tensors, as they come out for an image of zeros. sizes: those of images, where the file leaves them free."""
+def seen_of_one_image(model, sizes):
+    """Shapes of all tensors, and short lists of whole numbers that are computed, as they come out for an image of zeros.
+    sizes: those of images, where the file leaves them free."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph, constants = model.graph, {t.name for t in model.graph.initializer}
-    images, shapes = {}, {}
+    images, shapes, lists = {}, {}, {}
     for given in (i for i in graph.input if i.name not in constants):
         kind = given.type.tensor_type
         shape = [d.dim_value or (sizes[i] if 0 < i < len(sizes) else 1) for i, d in enumerate(kind.shape.dim)]
@@ -88,8 +79,10 @@ def shapes_of_one_image(model, sizes):
     names = [o.name for o in session.get_outputs()]
     for name, value in zip(names, session.run(names, images)):
         shapes[name] = list(np.shape(value))
+        if np.size(value) <= 16 and np.asarray(value).dtype.kind == "i":
+            lists[name] = np.asarray(value)
     shapes.update((name, list(image.shape)) for name, image in images.items())
-    return shapes
+    return shapes, lists
 
 
 def along_one_axis(shape, output, stays, axis):
@@ -108,12 +101,11 @@ class Staying:
 
     def __init__(self, model, made, sizes):
         self.graph, self.made, self.values = model.graph, made, {}
-        self.shapes = shapes_of_one_image(model, sizes)
+        self.shapes, lists = seen_of_one_image(model, sizes)
         self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer if len(t.dims) < 2}
         self.constants.update((n.output[0], constant(n)) for n in self.graph.node
                               if n.op_type == "Constant" and n.attribute[0].name != "sparse_value")
-        self.constants.update((name, self.constants[origin]) for name, origin in repeated_constants(self.graph).items()
-                              if origin in self.constants)
+        self.constants.update(lists)
         for node in self.graph.node:
             found = self.follow(node)
             if node.op_type == "Split" and found is not None and found[1] is not None:

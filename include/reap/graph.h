@@ -85,6 +85,8 @@ typedef struct reap_value {
   bool channels_last;          /* stored so; valid after preparation: see layout.h */
   reap_tensor *constant;       /* not NULL if the value is known before any image; owned */
   bool measured;               /* the constant was computed in the file from shapes of other values, which it follows */
+  bool batch_known;            /* of a measured one, of 32 numbers at most: whether another batch was looked at */
+  unsigned batch_entries;      /* bit i: its number i was another one then */
   bool charged;                /* the constant was made here, not read: it counts in held_bytes of the graph */
   int producer;                /* node that computes it, or -1 (network input, initialiser) */
   int n_readers, reader;       /* nodes that read it, each once, and the last of them; valid after preparation */

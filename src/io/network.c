@@ -7,6 +7,7 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "io/onnx/source.h"
+#include "model/prepare/batch_sizes.h"
 #include "reap/error.h"
 #include "reap/log.h"
 #include "reap/memory.h"
@@ -17,16 +18,34 @@ static int check_inputs(const char *path, const reap_graph *graph) {
                     REAP_MOST_INPUTS);
 }
 
-/* A graph prepared for `batch` images; NULL on failure. *mixes: it failed as the network computes across images. */
-static int prepared(const reap_network *network, int64_t batch, reap_graph **out, bool *mixes) {
+/* The graph as read, with the sizes that its inputs are to have. */
+static int sized(const reap_network *network, reap_graph **out) {
   REAP_TRY(reap_source_graph(network->source, out));
   for (int k = 0; k < (*out)->n_inputs && k < REAP_MOST_INPUTS; k++) {
     reap_value *x = &(*out)->values[(*out)->inputs[k]];
     for (int i = 1; i < x->rank; i++)
       if (x->dims[i] < 0 && network->sizes[k][i] > 0) x->dims[i] = network->sizes[k][i];
   }
+  return REAP_OK;
+}
+
+/* Which sizes count images shows where shapes are inferred for another number of them, as far as that goes. */
+static int note_batch(const reap_network *network, reap_graph *graph) {
+  reap_graph *other = NULL;
+  if (!reap_graph_measures(graph)) return REAP_OK;
+  REAP_TRY(sized(network, &other));
+  const int status = reap_graph_infer(other, graph->batch + 1);
+  if (status == REAP_OK || status == REAP_ERR_INPUT) reap_graph_note_batch(graph, other);
+  reap_graph_destroy(&other);
+  return status == REAP_ERR_INPUT ? REAP_OK : status;
+}
+
+/* A graph prepared for `batch` images; NULL on failure. *mixes: it failed as the network computes across images. */
+static int prepared(const reap_network *network, int64_t batch, reap_graph **out, bool *mixes) {
+  REAP_TRY(sized(network, out));
   int status = reap_error_prefix(reap_graph_prepare(*out, batch), "%s", reap_source_path(network->source));
   *mixes = (*out)->mixes;
+  if (status == REAP_OK) status = note_batch(network, *out);
   if (status != REAP_OK) reap_graph_destroy(out);
   return status;
 }

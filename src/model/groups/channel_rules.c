@@ -14,6 +14,7 @@
 #include "model/operators/normalisation.h"
 #include "model/operators/rules.h"
 #include "model/operators/slicing.h"
+#include "model/prepare/batch_sizes.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 
@@ -464,12 +465,23 @@ static bool parts_by_computed_sizes(const reap_graph *graph, const reap_node *no
   return true;
 }
 
-/* Sizes of heads are often computed from the width of the normalised stream, which nothing tells: it is held. */
+/* Shapes and factors that the file computes from shapes can all be written as numbers (surgery.c). */
+static bool sizes_can_be_written(const reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int slot = 0; slot < graph->nodes[i]->n_inputs; slot++)
+      if (reap_is_computed_size(graph, graph->nodes[i], slot) && !reap_batch_is_free(graph, graph->nodes[i], slot))
+        return false;
+  return true;
+}
+
+/* Sizes of heads are often computed from the width of the normalised stream, which nothing tells: it is held, unless
+ * they can be written as numbers. */
 static int hold_streams(const reap_graph *graph, reap_channel_map *map) {
   const reap_node *parting = NULL;
   for (int i = 0; i < graph->n_nodes && !parting; i++)
     if (parts_by_computed_sizes(graph, graph->nodes[i], map)) parting = graph->nodes[i];
-  for (int i = 0; parting && i < graph->n_nodes; i++) {
+  if (!parting || sizes_can_be_written(graph)) return REAP_OK;
+  for (int i = 0; i < graph->n_nodes; i++) {
     const reap_node *node = graph->nodes[i];
     const reap_channel_list *x = node->n_inputs > 0 && node->inputs[0] >= 0 ? &map->values[node->inputs[0]] : NULL;
     if (!x || x->count == 0 || node->op->channels == REAP_CHANNELS_NORM) continue;

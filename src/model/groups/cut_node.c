@@ -262,12 +262,18 @@ static int flatten_edit(const reap_graph *graph, const reap_node *node, reap_edi
  * file computes it, that axis is whatever is left. */
 static void free_sizes(const reap_graph *graph, const reap_node *node, reap_tensor *shape) {
   const reap_value *x = reap_node_input(graph, node, 0), *y = reap_node_output(graph, node, 0);
+  const reap_value *sizes = reap_node_input(graph, node, 1);
   bool left = false;
+  if (sizes->measured && sizes->batch_known) {
+    for (int i = 0; sizes->batch_entries && i < shape->count; i++)
+      shape->i64[i] = sizes->batch_entries >> i & 1 ? -1 : y->dims[i];
+    return;
+  }
   if (!reap_node_int(node, "allowzero", 0))
     for (int i = 0; i < shape->count && i < x->rank && x->dims[i] == y->dims[i]; i++)
       if (shape->i64[i] > 0) shape->i64[i] = 0;
   for (int64_t i = 0; i < shape->count; i++) left |= shape->i64[i] < 0;
-  if (reap_node_input(graph, node, 1)->measured && shape->count > 0 && shape->i64[0] > 0 && !left) shape->i64[0] = -1;
+  if (sizes->measured && shape->count > 0 && shape->i64[0] > 0 && !left) shape->i64[0] = -1;
 }
 
 static int input_edit(const reap_graph *graph, const reap_node *node, int slot, reap_edits *edits) {

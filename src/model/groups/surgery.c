@@ -14,6 +14,7 @@
 #include "model/half.h"
 #include "model/operators.h"
 #include "model/operators/layout.h"
+#include "model/prepare/batch_sizes.h"
 #include "model/prepare/linear.h"
 #include "reap/error.h"
 #include "reap/memory.h"
@@ -105,6 +106,24 @@ static int infer_members(reap_graph *graph, const reap_group *group) {
   return REAP_OK;
 }
 
+/* The file computes into how many parts an axis goes, heads say. */
+static bool parts_by_computed_sizes(const reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++) {
+    const reap_node *node = graph->nodes[i];
+    if (node->op->id != REAP_OP_Reshape || !reap_node_input(graph, node, 1)->measured) continue;
+    if (reap_node_output(graph, node, 0)->rank > reap_node_input(graph, node, 0)->rank) return true;
+  }
+  return false;
+}
+
+/* What the file computes from shapes may follow from the width of a stream that was cut: it is written as numbers. */
+static void fix_sizes(reap_graph *graph) {
+  for (int i = 0; i < graph->n_nodes; i++)
+    for (int slot = 0; slot < graph->nodes[i]->n_inputs; slot++)
+      if (reap_is_computed_size(graph, graph->nodes[i], slot) && reap_batch_is_free(graph, graph->nodes[i], slot))
+        graph->nodes[i]->cut |= 1u << slot;
+}
+
 int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t n_kept, const int64_t *kept) {
   const int64_t units = reap_groups_at(groups, group)->units;
   bool *keep = NULL;
@@ -119,6 +138,7 @@ int reap_surgery_cut(reap_graph *graph, reap_groups *groups, int group, int64_t 
     keep[kept[k]] = true;
   }
   REAP_TRY_OR(cut_members(graph, groups, group, keep), done);
+  if (!reap_groups_at(groups, group)->prunable && parts_by_computed_sizes(graph)) fix_sizes(graph);
   REAP_TRY_OR(reap_groups_shrink(groups, group, keep), done);
   status = infer_members(graph, reap_groups_at(groups, group));
 done:
