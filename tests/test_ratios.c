@@ -274,6 +274,15 @@ static reap_graph *joined_network(void) {
   return g;
 }
 
+/* Which groups (inner ones, or any that can be cut) the mask chooses, and some size of each. */
+static void choose_by_mask(const reap_groups *groups, int mask, bool any, bool *chosen, int64_t *counts) {
+  for (int g = 0; g < reap_groups_count(groups); g++) {
+    const reap_group *group = reap_groups_at(groups, g);
+    chosen[g] = (any ? group->cuttable : group->prunable) && (mask >> g & 1);
+    counts[g] = chosen[g] && group->units > 1 ? 1 + (mask + g) % (group->units - 1) : group->units;
+  }
+}
+
 static void check_costs(reap_graph *graph) {
   reap_groups *groups = NULL;
   CHECK_OK(reap_groups_find(graph, &groups));
@@ -284,11 +293,7 @@ static void check_costs(reap_graph *graph) {
     int64_t counts[MOST_GROUPS];
     bool chosen[MOST_GROUPS];
     double flops_left, params_left;
-    for (int g = 0; g < n; g++) {
-      const reap_group *group = reap_groups_at(groups, g);
-      chosen[g] = group->prunable && (mask >> g & 1);
-      counts[g] = chosen[g] ? 1 + (mask + g) % (group->units - 1) : group->units;
-    }
+    choose_by_mask(groups, mask, false, chosen, counts);
     CHECK_OK(reap_cost_model_flops(graph, groups, chosen, &flops));
     CHECK_OK(reap_cost_model_params(graph, groups, chosen, &params));
     count_after(graph, chosen, counts, &flops_left, &params_left);
@@ -364,11 +369,7 @@ static void check_coupled_times(reap_graph *graph) {
     reap_cost_model *flops = NULL, *times = NULL;
     int64_t counts[MOST_GROUPS];
     bool chosen[MOST_GROUPS];
-    for (int g = 0; g < n; g++) {
-      const reap_group *group = reap_groups_at(groups, g);
-      chosen[g] = group->cuttable && (mask >> g & 1);
-      counts[g] = chosen[g] && group->units > 1 ? 1 + (mask + g) % (group->units - 1) : group->units;
-    }
+    choose_by_mask(groups, mask, true, chosen, counts);
     CHECK_OK(reap_cost_model_flops(graph, groups, chosen, &flops));
     CHECK_OK(reap_cost_model_latency(graph, groups, chosen, latency, &times));
     CHECK_NEAR(reap_cost_model_at(times, counts), reap_cost_model_at(flops, counts), 1e-9 * flops->whole);

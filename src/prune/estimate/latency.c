@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "exec/layer_time.h"
+#include "latency_fit.h"
 #include "latency_sides.h"
 #include "model/operators/layer.h"
 #include "reap/error.h"

@@ -1,11 +1,10 @@
-/* In what sizes of its inputs and outputs a layer is timed, and what its times say of groups of any kind; private to
- * src/prune/estimate. Local. */
+/* In what sizes of its inputs and outputs a layer is timed; private to src/prune/estimate. Local. */
 #ifndef REAP_PRUNE_ESTIMATE_LATENCY_SIDES_H
 #define REAP_PRUNE_ESTIMATE_LATENCY_SIDES_H
 
 #include <stdbool.h>
 
-#include "prune/sizes/cost_model.h"
+#include "reap/groups.h"
 
 /* Sizes on either side are counted in channels of the inner group there or, where coupled groups have entries, in the
  * layer's own: inputs of one of a convolution's groups, outputs of all of them. If whole groups of a convolution leave,
@@ -20,8 +19,5 @@ int reap_latency_sides(const reap_graph *graph, const reap_groups *groups, int n
 
 /* Whether a chosen coupled group has entries of linear layer `node`. */
 bool reap_latency_coupled(const reap_graph *graph, const reap_groups *groups, const bool *chosen, int node);
-
-/* The layer's times as a function of inputs and outputs, each to the first power: least squares over the table. */
-void reap_latency_fit(const reap_graph *graph, int node, const reap_time_table *table, reap_cost_fit *out);
 
 #endif
