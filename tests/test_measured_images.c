@@ -142,7 +142,7 @@ static void half_of_many_images_tell_as_much(void) {
   CHECK_OK(reap_measured_choose(self, s.network.graph, &o, &alone));
   CU_ASSERT_EQUAL_FATAL(some.count, alone.count);
   CU_ASSERT_TRUE(some.count % s.network.graph->batch == 0);
-  CHECK_NEAR((double)some.count, ALL / 2, 0.5 * (double)s.network.graph->batch);
+  CU_ASSERT_TRUE(some.count >= ALL / 2 && some.count < ALL / 2 + s.network.graph->batch);
   CU_ASSERT_EQUAL(memcmp(some.indices, alone.indices, (size_t)some.count * sizeof *some.indices), 0);
   CU_ASSERT_EQUAL(memcmp(some.weights, alone.weights, (size_t)some.count * sizeof *some.weights), 0);
   for (int64_t i = 0; i < some.count; i++) {

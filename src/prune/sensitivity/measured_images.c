@@ -40,9 +40,8 @@ int reap_measured_count(const reap_graph *graph, int64_t images, int64_t *count)
   const bool draws = outputs.n == 1 && outputs.list[0].kind != REAP_OUTPUT_OTHER && images > FEW;
   reap_output_set_clear(&outputs);
   if (!draws) return REAP_OK;
-  const int64_t some = reap_larger(FEW, images / 2), blocks = (2 * some + graph->batch) / (2 * graph->batch);
-  *count =
-      reap_smaller(images, blocks > 0 ? blocks * graph->batch : some); /* a block that is half full costs a full one */
+  const int64_t some = reap_larger(FEW, images / 2), blocks = (some + graph->batch - 1) / graph->batch;
+  *count = reap_smaller(images, blocks * graph->batch); /* a block that is half full costs a full one */
   return REAP_OK;
 }
 

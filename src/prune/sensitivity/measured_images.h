@@ -11,8 +11,8 @@ typedef struct measured_images {
   double *weights;  /* [count] of all images at hand, how many each stands for; NULL: one each */
 } measured_images;
 
-/* Local, the same on all ranks. How many of so many images held out are taken: all, or about half of them, in
- * full blocks of the graph's, where the network has one output and that is a classifier's scores. */
+/* Local, the same on all ranks. How many of so many images held out are taken: all, or half of them and what
+ * fills the graph's last block, where the network has one output and that is a classifier's scores. */
 int reap_measured_count(const reap_graph *graph, int64_t images, int64_t *count);
 
 /* Collective; the same on all ranks and for any number of them. Of the images of the setting (which has no weights). To
