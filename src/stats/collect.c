@@ -121,7 +121,7 @@ static reap_gram_place place_of(const pass *p, const reap_layer *layer) {
   const reap_collect_options *o = p->options;
   if (o->visitor ? !o->visitor->distributed : !o->stats) return REAP_GRAM_WHOLE;
   if (o->panels || reap_solver_distributes(p->comm, o->solver, layer->n, layer->m)) return REAP_GRAM_DISTRIBUTED;
-  return o->visitor ? REAP_GRAM_FREE : REAP_GRAM_WHOLE;
+  return o->visitor && layer->n > o->whole_columns ? REAP_GRAM_FREE : REAP_GRAM_WHOLE;
 }
 
 static int gather(pass *p, const reap_samples *samples, reap_layer_gram *gram) {

@@ -37,9 +37,10 @@ typedef struct reap_collect_options {
   reap_sampling sampling;
   reap_backend backend;
   reap_stats_writer *stats; /* takes up the moments; NULL: they are not stored */
-  reap_solver solver; /* the visitor's: where it says so (reap_solver_distributes), moments go by panels, so that no
-                         rank holds them, to the file and to the visitor */
-  bool panels;        /* they do so in every layer */
+  reap_solver solver;    /* the visitor's: where it says so (reap_solver_distributes), moments go by panels, so that no
+                            rank holds them, to the file and to the visitor */
+  bool panels;           /* they do so in every layer */
+  int64_t whole_columns; /* a visitor gets whole moments of layers of so many columns, however few the rows are */
   const reap_moments_visitor *visitor; /* gets the moments; may be NULL */
   reap_activations_file *activations;  /* takes up the rows; NULL: they are not stored */
   int64_t memory;                      /* bytes for values and buffers on a rank; 0: no limit (reap_frontier_limit) */

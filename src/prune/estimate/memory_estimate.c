@@ -17,6 +17,7 @@
 #include "linalg/placement.h"
 #include "model/operators/layer.h"
 #include "prune/run/coupled_choice.h"
+#include "prune/run/ridge.h"
 #include "prune/run/steps.h"
 #include "prune/sensitivity/path_work.h"
 #include "reap/error.h"
@@ -284,6 +285,7 @@ int reap_estimate_paths(const reap_comm *comm, const reap_graph *graph, const re
   REAP_TRY_OR(reap_comm_agree(comm, status), done);
   for (int k = 0; k < works.n; k++)
     place[k] = reap_solver_distributes(comm, options->solver, layers[k].n, layers[k].m) ? REAP_GRAM_DISTRIBUTED
+               : layers[k].n <= reap_ridge_columns(options->ridge_rule)                 ? REAP_GRAM_WHOLE
                                                                                         : REAP_GRAM_FREE;
   status = reap_estimate_layers(graph, layers, works.n, &all, REAP_ESTIMATE_FOLLOW, place, ranks, out);
   if (status == REAP_OK && count > 0) {

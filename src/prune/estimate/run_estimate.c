@@ -257,7 +257,8 @@ static int take_step(tracker *t, const reap_step *at) {
   reap_layer layer;
   reap_layer_estimate cost = {0};
   REAP_TRY(reap_layer_view(s->graph, at->node, channels, &layer));
-  const reap_gram_place place = at->group < 0                      ? REAP_GRAM_WHOLE
+  const bool looks = layer.n <= reap_ridge_columns(REAP_RIDGE_FEW_ROWS); /* the default */
+  const reap_gram_place place = at->group < 0 || looks             ? REAP_GRAM_WHOLE
                                 : layer.n > REAP_SOLVER_MOST_WHOLE ? REAP_GRAM_DISTRIBUTED
                                                                    : REAP_GRAM_FREE;
   REAP_TRY(reap_estimate_layer(&layer, &s->sampling, &s->shard, place, s->ranks, &cost));

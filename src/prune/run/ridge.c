@@ -44,13 +44,15 @@ enum { N_FEW_ZERO = sizeof FEW_ZERO / sizeof FEW_ZERO[0], N_FEW_PULLS = sizeof F
 _Static_assert(RIDGE_MOST_CANDIDATES == 2 * N_RIDGES + 1,
                "each towards zero and the trained weights, and the standard one");
 
-enum { MOST_POSITIONS = 64, FEW_ROWS = 20 /* for each column */ };
+enum { MOST_POSITIONS = 64, FEW_ROWS = 20 /* for each column */, MOST_COLUMNS = 4608 /* as of repaired layers */ };
 static const double WORTH_CHANGING = 1e-3;
 static const int64_t BATCH_BYTES = (int64_t)256 << 20, CHUNK_BYTES = (int64_t)8 << 20;
 
 bool reap_ridge_looks(reap_ridge_rule rule, int64_t rows, int64_t columns) {
   return rule == REAP_RIDGE_EVERY_LAYER || (rule == REAP_RIDGE_FEW_ROWS && rows < FEW_ROWS * columns);
 }
+
+int64_t reap_ridge_columns(reap_ridge_rule rule) { return rule == REAP_RIDGE_GIVEN ? 0 : MOST_COLUMNS; }
 
 /* ------------------------------------------------------------------ moments */
 

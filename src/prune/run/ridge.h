@@ -22,6 +22,9 @@ enum { RIDGE_MOST_CANDIDATES = 21 };
 /* Whether a layer of `columns` columns and so many rows looks for its ridge. */
 bool reap_ridge_looks(reap_ridge_rule rule, int64_t rows, int64_t columns);
 
+/* Columns up to which a layer's moments are held whole under this rule, however few its rows: it looks then. */
+int64_t reap_ridge_columns(reap_ridge_rule rule);
+
 /* The candidates, of which there are RIDGE_MOST_CANDIDATES at most, into the list: the standard one first, so that it
  * stays where others are no better. Their number. */
 int reap_ridge_list(ridge_candidates kind, const ridge_choice *standard, ridge_choice *list);

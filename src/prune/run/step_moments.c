@@ -1,8 +1,9 @@
 /* Sums over the images of the layer at hand: its moments, and what is left of its target on images held out.
  *
  * Moments are distributed for layers that go to the solver on all ranks, or to that of a single rank, which then needs
- * one matrix less. Few rows stay rows, and are solved from (sample_space.c). The ridge that images held out prefer
- * takes replicated moments (ridge.c), and so do errors of weights that were not re-solved where there are no images.
+ * one matrix less. Few rows of large layers stay rows, and are solved from (sample_space.c). The ridge that images held
+ * out prefer takes replicated moments (ridge.c), and so do errors of weights that were not re-solved where there are no
+ * images.
  */
 #include "base/timer.h"
 #include "linalg/placement.h"
@@ -14,7 +15,8 @@
 reap_gram_place reap_prune_place(const reap_comm *comm, const reap_prune_options *options, int64_t n, int64_t m) {
   if (options->ridge_rule == REAP_RIDGE_EVERY_LAYER || (options->from_stats && !options->refit)) return REAP_GRAM_WHOLE;
   if (reap_method_holds_moments(options->method)) return REAP_GRAM_WHOLE;
-  return reap_solver_distributes(comm, options->solver, n, m) ? REAP_GRAM_DISTRIBUTED : REAP_GRAM_FREE;
+  if (reap_solver_distributes(comm, options->solver, n, m)) return REAP_GRAM_DISTRIBUTED;
+  return n <= reap_ridge_columns(options->ridge_rule) ? REAP_GRAM_WHOLE : REAP_GRAM_FREE;
 }
 
 static int gather(run *r, step *s, reap_gram_place place) {

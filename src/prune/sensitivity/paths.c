@@ -16,6 +16,7 @@
 #include "base/timer.h"
 #include "linalg/placement.h"
 #include "measured_images.h"
+#include "prune/run/ridge.h"
 #include "reap/error.h"
 #include "reap/memory.h"
 #include "sensitivity.h"
@@ -104,6 +105,7 @@ static int from_images(run *r, reap_dataset *images, const reap_shard *shard) {
                                         .scratch = o->scratch,
                                         .stats = o->save_stats,
                                         .solver = o->solver,
+                                        .whole_columns = reap_ridge_columns(o->ridge_rule),
                                         .visitor = &visitor,
                                         .progress = o->progress};
   reap_collect_result result;
