@@ -343,12 +343,14 @@ class Outputs(unittest.TestCase):
             self.assertLess(worst["output"], 1.2 * worst["uniform"], network)
 
     def moved_alone(self, network, group, size, measure):
-        """With this group alone cut to that size, on images held out."""
+        """With this group alone cut to that size, on images held out. The
+        ridge is given: paths look for it at half of the channels."""
         plan = self.path("plan.json")
         with open(plan, "w", encoding="utf-8") as file:
             json.dump({"groups": {group: int(size)}}, file)
         _, _, pruned = self.prune(network, "--plan", plan, "--repair", "off",
-                                  "--producers", "0", "--classifier", "keep")
+                                  "--producers", "0", "--classifier", "keep",
+                                  "--ridge", "1e-6")
         held_out = self.images[9::10]
         a = outputs_of(self.path(network + ".onnx"), held_out)
         b = outputs_of(pruned, held_out)
@@ -362,7 +364,8 @@ class Outputs(unittest.TestCase):
                                         ("embedding", "largest", 3)):
             paths = self.path("paths.h5")
             run("paths", self.path(network + ".onnx"), "--calib", self.data,
-                "-o", paths, "--measure", measure, "--sizes", "1", ranks=ranks)
+                "-o", paths, "--measure", measure, "--sizes", "1",
+                "--ridge", "1e-6", ranks=ranks)
             with h5py.File(paths, "r") as file:
                 self.assertGreaterEqual(len(file["groups"]), 3)
                 for group, path in file["groups"].items():
