@@ -66,11 +66,14 @@ static int begin_plan(reap_session *s) {
   return REAP_OK;
 }
 
-/* Local. The method can choose for all groups that sizes may be found for; those of sizes to come are checked then. */
+/* Local. The method can choose for all groups that may lose units; those of sizes to come are checked then. */
 static int check_method(const reap_session *s) {
-  for (int g = 0; s->settings.budget != REAP_BUDGET_SIZES && g < reap_groups_count(s->groups); g++)
-    if (s->info.plan.chosen[g])
-      REAP_TRY(reap_method_check_group(s->settings.method, s->network->graph, reap_groups_at(s->groups, g)));
+  const reap_size_plan *p = &s->info.plan;
+  for (int g = 0; s->settings.budget != REAP_BUDGET_SIZES && g < reap_groups_count(s->groups); g++) {
+    const reap_group *group = reap_groups_at(s->groups, g);
+    if (p->chosen[g] && p->least[g] < group->units)
+      REAP_TRY(reap_method_check_group(s->settings.method, s->network->graph, group));
+  }
   return REAP_OK;
 }
 
